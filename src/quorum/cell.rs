@@ -18,7 +18,7 @@ use super::ask::Circle;
 use super::config::store_of;
 use super::config::{Config, Ledger, Rule};
 #[cfg(feature = "testing")]
-use super::order::RetireOrder;
+use super::order::{RetireOrder, did, same};
 use super::shares::{completed, split};
 use super::sorted::Sorted;
 use super::standing::Alive;
@@ -370,17 +370,6 @@ impl QuorumCell {
     }
 }
 
-/// Whether `needed` of the first `n` did what they were asked.
-fn did<T>(n: usize, needed: usize) -> impl Fn(&[Option<Result<T>>]) -> bool {
-    move |answers| {
-        answers.iter().take(n).flatten().filter(|answer| answer.is_ok()).count() >= needed
-    }
-}
-
-fn same(e: &Error) -> Error {
-    Error::new(e.kind(), e.to_string())
-}
-
 impl RootCell for QuorumCell {
     fn describe(&self) -> Promise {
         let (quorum, unnamed) = {
@@ -399,9 +388,10 @@ impl RootCell for QuorumCell {
             place: format!("{n} keyholders"),
             level: Level::L3,
             statement: format!(
-                "the root key is shared among {n} keyholders, {t} of whom can give it back; it counts as destroyed \
-                 when {} of them have signed that their share is: then it is gone, if at most {f} of those lied and \
-                 the others kept no copy of what was overwritten on their media{unnamed}",
+                "the root key is shared among {n} keyholders, {t} of whom can give it back; it \
+                 counts as destroyed when {} of them have signed that their share is: then it is \
+                 gone, if at most {f} of those lied and the others kept no copy of what was \
+                 overwritten on their media{unnamed}",
                 quorum.needed()
             ),
             remnants: false,
@@ -517,9 +507,10 @@ impl RootCell for QuorumCell {
             return Err(Error::new(
                 ErrorKind::Io,
                 format!(
-                    "the root key cannot be had: {} of {} keyholders answered, and too few of their shares fit \
-                     together: {} are needed; start the others, or replace what is lost with `keyfall keyholder \
-                     replace STORE --number N --with KEY@HOST:PORT` while enough are there ({})",
+                    "the root key cannot be had: {} of {} keyholders answered, and too few of \
+                     their shares fit together: {} are needed; start the others, or replace what \
+                     is lost with `keyfall keyholder replace STORE --number N --with \
+                     KEY@HOST:PORT` while enough are there ({})",
                     answered().count(),
                     held.len(),
                     self.t(),

@@ -1,4 +1,4 @@
-//! What each keyholder is ordered to do when a root key is to be destroyed.
+//! What keyholders are ordered to do when a root key is to be destroyed, and what they answer.
 
 use super::{Keyholder, Statement};
 use crate::cell::{Owner, RootId};
@@ -29,4 +29,15 @@ impl RetireOrder {
         }
         statement.verify().map(|()| statement)
     }
+}
+
+/// Whether `needed` of the first `n` did what they were asked.
+pub(super) fn did<T>(n: usize, needed: usize) -> impl Fn(&[Option<Result<T>>]) -> bool {
+    move |answers| {
+        answers.iter().take(n).flatten().filter(|answer| answer.is_ok()).count() >= needed
+    }
+}
+
+pub(super) fn same(e: &Error) -> Error {
+    Error::new(e.kind(), e.to_string())
 }

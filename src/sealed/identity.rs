@@ -221,8 +221,7 @@ impl fmt::Display for Ticket {
 impl FromStr for Ticket {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let bad =
-            || Error::invalid("not a ticket; `Grants::add` and `Training::make` give one");
+        let bad = || Error::invalid("not a ticket; `Grants::add` and `Training::make` give one");
         Ticket::decode(&parsed(TICKET, text).ok_or_else(bad)?).map_err(|_| bad())
     }
 }

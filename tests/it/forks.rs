@@ -56,7 +56,7 @@ fn a_store_that_lost_its_cell_backs_up_over_no_head_but_its_own() {
     cli.ok(&["copy", "add", "s2", "b"]);
     let acknowledged: Vec<String> = (0..2).map(|_| put(&cli, &["s2"], b"of the new one")).collect();
     let e = cli.fails(11, &["backup", "store", "b"]);
-    assert!(e.contains("another directory") && e.contains("`Builder::take_over`"), "{e}");
+    assert!(e.contains("another directory") && e.contains("`--take-over`"), "{e}");
     // An empty place takes it, and the very same state again.
     cli.ok(&["backup", "store", "old"]);
     cli.ok(&["backup", "store", "old"]);

@@ -470,7 +470,7 @@ fn a_draft_of_an_erase_that_was_not_done_is_in_nobodys_way() {
     }
     let left = std::fs::read(&draft).unwrap();
     let (done, told) = run(&["certificate", "upgrade", &store, &draft]);
-    assert!(!done && told.contains("erase again") && told.contains("replaces the draft"), "{told}");
+    assert!(!done && told.contains("erase again") && told.contains("replaces this one"), "{told}");
     assert_eq!(std::fs::read(&draft).unwrap(), left);
     // Another store cannot tell.
     let other = Place::new();

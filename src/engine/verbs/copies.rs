@@ -232,7 +232,7 @@ impl Copies<'_> {
         match place {
             Some(place) if chosen.is_empty() => Err(Error::new(
                 ErrorKind::Absent,
-                format!("{place} is no copy of this store; `Engine::copies` lists them"),
+                format!("{place} is no copy of this store; `Copies::status` lists them"),
             )),
             _ => Ok(chosen),
         }

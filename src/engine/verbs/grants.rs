@@ -77,7 +77,7 @@ impl Grants<'_> {
                 if !page.grants.remove(editor, tag, number)? {
                     return Err(Error::new(
                         ErrorKind::Absent,
-                        "this user has no such grant; `Engine::grants` shows all",
+                        "this user has no such grant; `Grants::list` shows all",
                     ));
                 }
                 page.history.add(editor, tag, now, &StoredFact::Revoked { id: number })

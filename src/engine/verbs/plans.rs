@@ -33,7 +33,7 @@ impl Plans<'_> {
                 let Some(plan) = plans.iter().find(|plan| plan.id == id) else {
                     return Err(Error::new(
                         ErrorKind::Absent,
-                        "this user has no such planned erase; `Engine::plans` shows all",
+                        "this user has no such planned erase; `Plans::list` shows all",
                     ));
                 };
                 page.plans.remove(editor, user, plan)?;

@@ -68,7 +68,7 @@ impl Policies<'_> {
                 true => Ok(()),
                 false => Err(Error::new(
                     ErrorKind::Absent,
-                    "there is no such policy; `Engine::policies` shows all, of all users or of one",
+                    "there is no such policy; `Policies::list` shows all, of all users or of one",
                 )),
             }
         })

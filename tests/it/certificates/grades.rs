@@ -250,9 +250,10 @@ fn a_copy_that_a_discard_passed_over_is_named() {
     let world = world();
     let engine = world.engine();
     let certificate = certified(engine, asked(Scope::user(user("ada"))));
-    let mut done = engine.discard(&mut |_| {}).unwrap();
-    done.copies_skipped = 2;
-    let skipped = engine.certificates().upgrade(&certificate, Some(done)).unwrap();
+    let done = engine.discard(&mut |_| {}).unwrap();
+    let mut partly = done;
+    partly.copies_skipped = 2;
+    let skipped = engine.certificates().upgrade(&certificate, Some(partly)).unwrap();
     skipped.verify(&trust(engine)).unwrap();
     assert!(!skipped.facts.outcome.discarded);
     assert!(
