@@ -5,6 +5,8 @@
 //!
 //! `cargo run --example assistant`
 
+#![allow(clippy::disallowed_methods, reason = "an application may look at the clock")]
+
 use std::error::Error as StdError;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
