@@ -205,6 +205,14 @@ impl PageSource<'_> {
     }
 }
 
+impl PageSource<'_> {
+    /// A page as it is stored, from the first of the stores that gives it whole.
+    pub(crate) fn sealed(&self, kind: PageKind, at: &Ref) -> Result<Vec<u8>> {
+        let context = crypto::page_context(self.realm, kind.byte(), at.name);
+        self.fetch(&at.name, |blob| chunked::open(&at.key(), &context, &blob).map(|_| blob))
+    }
+}
+
 impl Pages for PageSource<'_> {
     fn load(&self, kind: PageKind, owner: Option<UserTag>, at: &Ref) -> Result<Page> {
         if let Some(cached) = self.cache.and_then(|cache| cache.pages.get(&at.name)) {

@@ -67,6 +67,19 @@ impl Payload {
             .fetch(&self.first, |blob| chunked::Suite::from_header(&self.key, &blob, &self.context))
     }
 
+    /// Segment `number` as it is stored, from the first of the stores that gives it whole; where
+    /// none does, as the first has it.
+    pub(crate) fn sealed(
+        &self,
+        source: &PageSource<'_>,
+        suite: &chunked::Suite,
+        number: u64,
+        name: &BlobName,
+    ) -> Result<Vec<u8>> {
+        let whole = |blob: Vec<u8>| self.open(suite, number, &blob).map(|_| blob);
+        source.fetch(name, whole).or_else(|_| source.fetch(name, Ok))
+    }
+
     /// Opens segment `number`, and returns its plaintext.
     pub(crate) fn open(&self, suite: &chunked::Suite, number: u64, blob: &[u8]) -> Result<Secret> {
         let full = self.geometry.segment_bytes;

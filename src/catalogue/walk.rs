@@ -4,7 +4,6 @@
 use std::ops::ControlFlow;
 
 use crate::error::Result;
-use crate::ids::BlobName;
 use crate::record::Entry;
 use crate::tree::head::Roots;
 use crate::tree::ordered::OrderedKey;
@@ -17,7 +16,7 @@ pub(crate) enum Step<'s> {
     /// A record's entry; break to stop the walk, as if interrupted.
     Record { of: &'s ClassOf, key: &'s OrderedKey, entry: &'s Entry },
     /// A page, after everything below it.
-    Leave { name: BlobName },
+    Leave { kind: PageKind, at: &'s Ref },
 }
 
 /// How a walk ended.
@@ -120,6 +119,6 @@ pub(crate) fn walk_at(
             }
         }
     }
-    let _ = on_step(Step::Leave { name: at.name })?;
+    let _ = on_step(Step::Leave { kind: spot.kind, at })?;
     Ok(Walked::Whole)
 }

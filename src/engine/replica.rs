@@ -7,6 +7,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::options::Options;
+use crate::catalogue::payload::Payload;
+use crate::catalogue::resolve::Resolver;
+use crate::catalogue::view::Users;
 use crate::catalogue::walk::{Step, Walked, Walking, walk};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
@@ -171,8 +174,9 @@ impl Outbox<'_> {
     }
 }
 
-/// Copies everything below `roots` that `to` lacks, from the first of `from`'s stores that has it,
-/// then the head. Adds what it copied to `done`, also where it was interrupted and the head is
+/// Copies everything below `roots` that `to` lacks, from the first of `from`'s stores that gives it
+/// whole, then the head. A segment that none gives whole is copied as it is: its record is damaged
+/// in the copy as it was before, and no other is. Adds what it copied to `done`, also where it was interrupted and the head is
 /// still to come.
 pub(super) fn copy_tree(
     leave: &Walking<'_>,
@@ -200,6 +204,8 @@ pub(super) fn copy_tree(
         }
     }
     let mut out = Outbox { to, blobs: Vec::new(), held: 0, done, progress };
+    let users = Users { pages: from, root: &roots.users, geometry };
+    let mut resolver = Resolver::new(from.realm, users);
     let walked = walk(leave, from, roots, &mut |step| {
         match step {
             Step::Enter { at, .. } => {
@@ -207,18 +213,28 @@ pub(super) fn copy_tree(
                     return Ok(ControlFlow::Break(()));
                 }
             }
-            Step::Record { entry, .. } => {
-                for name in entry.segment_names(geometry) {
+            Step::Record { of, key, entry } => {
+                // One store has nothing to choose from.
+                let opens = match from.stores {
+                    [_] => None,
+                    _ => Payload::of(&mut resolver, leave, of, key, entry).ok().flatten(),
+                };
+                let opens = opens.and_then(|payload| Some((payload.suite(from).ok()?, payload)));
+                for (number, name) in (0..).zip(entry.segment_names(geometry)) {
                     // A recording of hours must not hold an erase up.
                     if leave.must_stop() {
                         return Ok(ControlFlow::Break(()));
                     }
                     if !to.contains(&name)? {
-                        out.push(name, from.fetch(&name, Ok)?)?;
+                        let blob = match &opens {
+                            Some((suite, payload)) => payload.sealed(from, suite, number, &name)?,
+                            None => from.fetch(&name, Ok)?,
+                        };
+                        out.push(name, blob)?;
                     }
                 }
             }
-            Step::Leave { name } => out.push(name, from.fetch(&name, Ok)?)?,
+            Step::Leave { kind, at } => out.push(at.name, from.sealed(kind, at)?)?,
         }
         Ok(ControlFlow::Continue(()))
     })?;

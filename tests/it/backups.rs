@@ -7,7 +7,7 @@ use keyfall::engine::Geometry;
 use keyfall::store::{Cursor, MemoryStore, SledStore, Store};
 use keyfall::{Class, Scope};
 
-use crate::command_line::Cli;
+use crate::command_line::{Cli, json};
 use crate::support::{World, bytes, user};
 
 #[test]
@@ -121,4 +121,38 @@ fn a_restore_that_was_cut_short_goes_on() {
     // A store that is whole is not built over.
     cli.fails(1, &restore);
     assert_eq!(cli.run(&["get", "new", &id, "--cell", "store.cell"]).stdout, b"recording");
+}
+
+/// Wherever one of the named copies is damaged: what another one has whole is restored whole.
+#[test]
+fn a_restore_takes_each_blob_from_a_copy_that_gives_it_whole() {
+    let cli = Cli::new();
+    let said: Vec<Vec<u8>> = (0..4).map(|n| bytes(n, 900).to_vec()).collect();
+    for (n, said) in said.iter().enumerate() {
+        cli.put(&format!("user {n}"), "transcript", said);
+    }
+    cli.ok(&["copy", "add", "store", "whole"]);
+    let place = cli.path("store/log/00000001.log");
+    let journal = std::fs::read(&place).unwrap();
+    let end = journal.iter().rposition(|byte| *byte != 0).unwrap();
+    let mut damaged = 0;
+    for at in (600..end - 8).step_by(end / 24) {
+        let mut changed = journal.clone();
+        changed[at..at + 8].iter_mut().for_each(|byte| *byte ^= 0xA5);
+        std::fs::write(&place, changed).unwrap();
+        cli.ok(&["restore", "--cell", "store.cell", "--into", "new", "store", "whole"]);
+        let listed = json(&cli.ok(&["list", "new", "--cell", "store.cell", "--json"]));
+        let records = listed.as_array().unwrap();
+        assert_eq!(records.len(), said.len(), "damaged at {at}");
+        for record in records {
+            let id = record["id"].as_str().unwrap();
+            cli.ok(&["get", "new", "--cell", "store.cell", id, "-o", "got", "--force"]);
+            let got = std::fs::read(cli.path("got")).unwrap();
+            assert!(said.contains(&got), "damaged at {at}: {id}");
+        }
+        damaged += 1;
+        std::fs::remove_dir_all(cli.path("new")).unwrap();
+        let _ = std::fs::remove_file(cli.path("new.cell"));
+    }
+    assert!(damaged > 20, "{damaged}");
 }

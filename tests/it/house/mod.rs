@@ -54,6 +54,21 @@ fn imports_go_downward_as_the_map_in_lib_rs_shows() {
 }
 
 #[test]
+fn the_storeys_import_downward() {
+    // What makes, ends or doubles an `Engine` names it.
+    let makers = ["engine/open.rs", "engine/close.rs", "engine/twin.rs", "engine/mod.rs"];
+    for (from, to) in Imports::of(&files()).edges {
+        let upward = |to: &String| match () {
+            () if from.starts_with("catalogue/") => to.starts_with("engine/"),
+            () if from.starts_with("engine/verbs/") || makers.contains(&from.as_str()) => false,
+            () => from.starts_with("engine/") && to.starts_with("engine/verbs/"),
+        };
+        let upward: Vec<&String> = to.iter().filter(|to| upward(to)).collect();
+        assert!(upward.is_empty(), "{from} imports {upward:?}, which stand above it");
+    }
+}
+
+#[test]
 fn no_files_import_one_another_in_circles() {
     let circles = Imports::of(&files()).circles();
     assert!(circles.is_empty(), "{} circles of files: {circles:#?}", circles.len());
