@@ -174,10 +174,21 @@ impl Outbox<'_> {
     }
 }
 
+/// Whether a place holds this very head already. It must not hold a later one, nor another store's.
+fn is_same_head(to: &dyn Store, there: &Head, head: &Head) -> Result<bool> {
+    if Prefix::decode(&there.bytes)?.store != Prefix::decode(&head.bytes)?.store {
+        return Err(another_store(&to.place(), "name an empty place, or a copy of this one"));
+    }
+    if there.id > head.id || there.id == head.id && there.bytes != head.bytes {
+        return Err(foreign(&to.place(), Some(there.id)));
+    }
+    Ok(there.id == head.id)
+}
+
 /// Copies everything below `roots` that `to` lacks, from the first of `from`'s stores that gives it
 /// whole, then the head. A segment that none gives whole is copied as it is: its record is damaged
-/// in the copy as it was before, and no other is. Adds what it copied to `done`, also where it was interrupted and the head is
-/// still to come.
+/// in the copy as it was before, and no other is. Adds what it copied to `done`, also where it was
+/// interrupted and the head is still to come.
 pub(super) fn copy_tree(
     leave: &Walking<'_>,
     from: &PageSource<'_>,
@@ -188,20 +199,11 @@ pub(super) fn copy_tree(
 ) -> Result<Walked> {
     let Copied { roots, geometry, head } = what;
     let over = to.head()?;
-    if let Some(there) = &over {
-        if Prefix::decode(&there.bytes)?.store != Prefix::decode(&head.bytes)?.store {
-            return Err(another_store(&to.place(), "name an empty place, or a copy of this one"));
-        }
-        if there.id == head.id && there.bytes != head.bytes {
-            return Err(foreign(&to.place(), Some(there.id)));
-        }
-        if there.id == head.id {
-            done.head = Some(head.id);
-            return Ok(Walked::Whole);
-        }
-        if there.id > head.id {
-            return Err(foreign(&to.place(), Some(there.id)));
-        }
+    if let Some(there) = &over
+        && is_same_head(to, there, head)?
+    {
+        done.head = Some(head.id);
+        return Ok(Walked::Whole);
     }
     let mut out = Outbox { to, blobs: Vec::new(), held: 0, done, progress };
     let users = Users { pages: from, root: &roots.users, geometry };
