@@ -277,7 +277,7 @@ pub(crate) fn make_dir(dir: &Path) -> Result<()> {
 }
 
 /// Reads a text file of a few lines, in bounded memory whoever wrote it.
-#[cfg(any(feature = "sled", feature = "keyholders"))]
+#[cfg(feature = "keyholders")]
 pub(crate) fn read_small(file: &Path) -> std::io::Result<String> {
     use std::io::{Error, ErrorKind, Read};
     const MAX_BYTES: u64 = 1 << 20;

@@ -1,7 +1,10 @@
 //! Ways to break a cell, which only a build for tests plants.
 
 /// Ways to break a cell's slots; tests must turn red under each.
-#[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "only tests plant a defect"))]
+#[cfg_attr(
+    not(feature = "testing"),
+    expect(dead_code, unreachable_pub, reason = "only tests plant a defect")
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CellDefect {
     /// Any engine passes for the owner.

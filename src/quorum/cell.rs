@@ -15,9 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::ask::Circle;
+#[cfg(feature = "testing")]
 use super::config::store_of;
 use super::config::{Config, Ledger, Rule};
-#[cfg(feature = "testing")]
 use super::order::{RetireOrder, did, same};
 use super::shares::{completed, split};
 use super::sorted::Sorted;
