@@ -74,7 +74,7 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
-    /// See [`Error::may_have_happened`].
+    /// Whether the call may have taken effect ([`Error::may_have_happened`]).
     perhaps: bool,
 }
 

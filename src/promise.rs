@@ -337,7 +337,7 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// Signs a statement.
+    /// Signs that this keyholder keeps no root key of the store but `keep`.
     pub fn sign(store: [u8; 16], keep: RootId, at: Timestamp, key: &SigningKey) -> Self {
         let keyholder = key.verifying_key().to_bytes();
         let mut statement = Statement { store, keep, at, keyholder, signature: [0; 64] };

@@ -82,7 +82,7 @@ impl Scope {
         Scope::User { user, class: None, when: When::Between { from, until } }
     }
 
-    /// One record.
+    /// Exactly one record, whatever its class.
     pub fn record(id: RecordId) -> Self {
         Scope::Record(id)
     }

@@ -19,7 +19,7 @@ use crate::tree::user::{UserPage, class_place};
 
 /// A third party as a grant or a training set knows it: its key, and what it asked before.
 pub(crate) struct Grantee<'a> {
-    /// Signs its requests.
+    /// Ed25519 public key that verifies the grantee's requests.
     pub(crate) key: &'a [u8; 32],
     /// When its last request was made.
     pub(crate) last: Timestamp,

@@ -9,7 +9,7 @@ use crate::policy::millis;
 /// One look at the clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reading {
-    /// What it shows.
+    /// The time that the clock shows.
     pub(crate) now: Timestamp,
     /// What the time is at least, as far as the clock was believed.
     pub(crate) known: Timestamp,

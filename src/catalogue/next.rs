@@ -10,7 +10,7 @@ use crate::tree::agenda::Agenda;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Due {
-    /// A planned erase.
+    /// The delay of a planned erase is over.
     Planned,
     /// Records pass a limit of age, date or number.
     Limit,

@@ -11,13 +11,13 @@ use crate::tree::Editor;
 use crate::tree::history::About;
 use crate::tree::user::UserPage;
 
-/// What [`Engine::run_due`](crate::Engine::run_due) did.
+/// Counts of what one call of [`Engine::run_due`](crate::Engine::run_due) did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tended {
     /// Derived records taken out of lists and counts.
     pub derived: u64,
-    /// Planned erases done.
+    /// Planned erases that were carried out.
     pub planned: u64,
     /// Records erased since they passed a limit.
     pub expired: u64,
@@ -149,7 +149,7 @@ impl Failures {
 pub(crate) struct Refusals(Vec<About>);
 
 impl Refusals {
-    /// A planned erase.
+    /// Adds a planned erase that a hold refused.
     pub(crate) fn add(
         &mut self,
         edit: &mut Edit<'_>,

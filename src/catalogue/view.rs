@@ -61,7 +61,7 @@ impl<'a> View<'a> {
         self.head.roots.falling.is_some()
     }
 
-    /// The store's policies.
+    /// Policies of the whole store; those of single users are in the users' trees.
     pub(crate) fn policies(&self) -> Result<Vec<Policy>> {
         match &self.head.roots.policies {
             Some(_) => policies_of(self.head).all(self.pages, None),

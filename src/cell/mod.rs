@@ -47,7 +47,7 @@ pub use crate::promise::{
 pub struct RootKey {
     /// Name of the key.
     pub id: RootId,
-    /// The secret key.
+    /// The 32 secret bytes that seal the head of an epoch.
     pub key: Key,
 }
 

@@ -13,7 +13,7 @@ pub enum Keeper {
     ByHand,
 }
 
-/// Wakes the keeper.
+/// The signal on which the keeper's thread waits.
 #[derive(Default)]
 pub(super) struct Bell {
     state: std::sync::Mutex<Rung>,
@@ -27,7 +27,7 @@ struct Rung {
 }
 
 impl Bell {
-    /// The agenda changed.
+    /// Wakes the keeper, since the agenda changed.
     pub(super) fn ring(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).rung = true;
         self.changed.notify_all();

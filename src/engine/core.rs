@@ -57,7 +57,7 @@ use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, locked};
 use crate::tree::Pages;
 use crate::tree::head::{HeadPage, Prefix};
 
-/// One open store.
+/// State of one open store, shared by the engine, its readers and its threads.
 pub(super) struct Core {
     pub(super) id: StoreId,
     /// What pages and payloads are bound to.
@@ -111,7 +111,7 @@ pub(super) struct Staging {
     pub(super) erases: Option<u64>,
 }
 
-/// What readers see.
+/// The committed state that readers see.
 pub(super) struct State {
     pub(super) head: HeadPage,
     pub(super) stored: Head,
@@ -220,7 +220,7 @@ impl Core {
     }
 }
 
-/// The time.
+/// Readings of the clock, and what takes its time from them.
 impl Core {
     pub(super) fn reading(&self, state: &State) -> Reading {
         self.reading_at(&state.head)

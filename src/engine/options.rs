@@ -47,7 +47,7 @@ pub enum OpenAs {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// Time and randomness.
+    /// Source of time and randomness; the operating system's by default.
     pub env: SharedEnv,
     /// Most bytes of opened pages kept in memory; a 1024th of them of one user at most, for an
     /// erase waits until these are zeroized.
@@ -182,7 +182,7 @@ impl Options {
         Planted::default()
     }
 
-    /// Plants a defect.
+    /// Plants a defect that a test has to find.
     #[cfg(feature = "testing")]
     #[doc(hidden)]
     #[must_use]

@@ -17,9 +17,9 @@ use crate::tree::head::{CopyMode, HeadPage, Prefix};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Owner,
-    /// It only looks.
+    /// It reads, and neither writes nor destroys anything.
     Looker {
-        /// Why.
+        /// Why it is not the owner, in words for a person.
         why: String,
         /// Whether it might be the owner if it asked to.
         may_own: bool,
@@ -120,7 +120,7 @@ pub(super) fn role(options: &Options, store: &dyn Store, contents: &Contents) ->
 #[derive(Clone, Copy)]
 pub(super) struct Last {
     owner: Option<Owner>,
-    /// See [`Contents::doubted`].
+    /// Whether keyholders that lie may have made up the owner ([`Contents::doubted`]).
     doubted: bool,
     /// The highest number that counts.
     number: u64,

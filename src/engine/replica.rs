@@ -128,9 +128,9 @@ pub(super) fn another_store(place: &str, remedy: &str) -> Error {
 pub struct Backup {
     /// The state that it now holds.
     pub head: Option<HeadId>,
-    /// Blobs copied.
+    /// Number of blobs copied because the destination lacked them.
     pub blobs: u64,
-    /// Their bytes.
+    /// Total size of these blobs in bytes.
     pub bytes: u64,
 }
 

@@ -111,7 +111,7 @@ impl std::fmt::Debug for Builder {
     }
 }
 
-/// Where.
+/// Where the store and its cell are.
 impl Builder {
     /// The store in this directory, with its cell where [`super::default_cell`] is or leads.
     #[cfg(feature = "sled")]
@@ -203,55 +203,55 @@ impl Builder {
         self
     }
 
-    /// See [`Options::env`].
+    /// Sets the source of time and randomness ([`Options::env`]).
     #[must_use]
     pub fn env(self, env: SharedEnv) -> Self {
         self.set(|options| options.env(env))
     }
 
-    /// See [`Options::cache_bytes`].
+    /// Limits the bytes of opened pages kept in memory ([`Options::cache_bytes`]).
     #[must_use]
     pub fn cache_bytes(self, bytes: u64) -> Self {
         self.set(|options| options.cache_bytes(bytes))
     }
 
-    /// See [`Options::geometry`].
+    /// Sets page size, fan-out and segment size of a new store ([`Options::geometry`]).
     #[must_use]
     pub fn geometry(self, geometry: Geometry) -> Self {
         self.set(|options| options.geometry(geometry))
     }
 
-    /// See [`Options::follow`].
+    /// Limits how far an erase follows derived records before it returns ([`Options::follow`]).
     #[must_use]
     pub fn follow(self, follow: Follow) -> Self {
         self.set(|options| options.follow(follow))
     }
 
-    /// See [`Options::keeper`].
+    /// Chooses what runs the work that falls due ([`Options::keeper`]).
     #[must_use]
     pub fn keeper(self, keeper: Keeper) -> Self {
         self.set(|options| options.keeper(keeper))
     }
 
-    /// See [`Options::clock_jump`].
+    /// Sets how far ahead the clock may be before it is doubted ([`Options::clock_jump`]).
     #[must_use]
     pub fn clock_jump(self, jump: Duration) -> Self {
         self.set(|options| options.clock_jump(jump))
     }
 
-    /// See [`Options::clock_is_right`].
+    /// Believes the clock at opening, however late it is ([`Options::clock_is_right`]).
     #[must_use]
     pub fn clock_is_right(self) -> Self {
         self.set(|options| options.clock_is_right(true))
     }
 
-    /// See [`Options::log_origin`].
+    /// Names the log of a new store ([`Options::log_origin`]).
     #[must_use]
     pub fn log_origin(self, origin: impl Into<String>) -> Self {
         self.set(|options| options.log_origin(origin))
     }
 
-    /// See [`Options::open_copy`].
+    /// Sets the function that opens copies from their places ([`Options::open_copy`]).
     #[must_use]
     pub fn open_copy(self, open_copy: OpenCopy) -> Self {
         self.set(|options| options.open_copy(open_copy))

@@ -24,7 +24,7 @@ pub(super) struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
-    /// Both in directories.
+    /// A store and a cell that are both in directories.
     pub(super) fn new(store: &Path, cell: Option<&Path>, settings: &'a Settings) -> Result<Self> {
         Ok(Site { at: Location::find(store, cell)?, adapter: None, settings })
     }

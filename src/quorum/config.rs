@@ -204,9 +204,9 @@ pub(super) struct Ledger {
     own: BTreeSet<RootId>,
     /// Root keys of this directory whose deposit failed, and which therefore no head bears.
     failed: BTreeSet<RootId>,
-    /// See [`Config::highest`].
+    /// The highest epoch of which shares were dealt or kept ([`Config::highest`]).
     pub(super) highest: Option<u64>,
-    /// See [`Config::unnamed`].
+    /// The last epoch of which unnamed keyholders may hold shares ([`Config::unnamed`]).
     pub(super) unnamed: Option<u64>,
 }
 

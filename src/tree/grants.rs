@@ -104,13 +104,13 @@ impl Grant {
         }
     }
 
-    /// On this class only.
+    /// Limits the grant to records of this class.
     #[must_use]
     pub fn class(self, class: Class) -> Self {
         Grant { class: Some(class), ..self }
     }
 
-    /// Until then.
+    /// Ends the grant at this time.
     #[must_use]
     pub fn until(self, until: Timestamp) -> Self {
         Grant { until: Some(until), ..self }

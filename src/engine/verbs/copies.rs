@@ -24,7 +24,7 @@ use crate::tree::head::{CopyEntry, CopyMode};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CopyStatus {
-    /// The copy.
+    /// The copy's id, mode and place.
     pub entry: CopyEntry,
     /// The head it holds; `None` where it holds none or is out of reach.
     pub head: Option<HeadId>,

@@ -61,7 +61,7 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// Putting and reading.
+/// Putting, listing and reading records.
 impl Engine {
     /// Puts one record, durably, and returns its id.
     ///
@@ -251,7 +251,7 @@ impl Engine {
     }
 }
 
-/// Erasing.
+/// Erasing, and everything that follows from an erase.
 impl Engine {
     /// Erases a scope and returns when that is complete: the new pages are durable on every copy in
     /// step, the old root key is destroyed as far as the cell promises, no reader delivers a byte
@@ -422,7 +422,7 @@ impl Engine {
     }
 }
 
-/// Handles.
+/// Handles that group the calls about one subject.
 impl Engine {
     /// The legal holds on a user's records.
     pub fn holds<'e>(&'e self, user: &'e UserId) -> Holds<'e> {
@@ -444,7 +444,7 @@ impl Engine {
         Grants { inner: &self.inner, user }
     }
 
-    /// The training sets.
+    /// The training sets of the store, which may span users.
     pub fn training(&self) -> Training<'_> {
         Training { inner: &self.inner }
     }

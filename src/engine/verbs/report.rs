@@ -28,7 +28,7 @@ use crate::tree::plans::Plan;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
-    /// The user.
+    /// The user whom the report is about.
     pub user: UserId,
     /// When the user was created.
     pub created: Timestamp,
@@ -99,16 +99,16 @@ pub enum Erased {
     Span {
         /// Of one class only; its name fell where it holds nothing any more.
         class: Option<Option<Class>>,
-        /// Its beginning.
+        /// The first millisecond of the span.
         from: Timestamp,
-        /// Its end.
+        /// The last millisecond of the span.
         until: Timestamp,
         /// The epoch of the erase.
         epoch: u64,
     },
     /// Single interactions or records: which, only those know who kept their ids.
     Single {
-        /// How many.
+        /// Number of interactions and records erased.
         number: u64,
         /// The epoch of the erase.
         epoch: u64,

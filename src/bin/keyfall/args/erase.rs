@@ -95,7 +95,7 @@ pub(crate) struct EraseArgs {
     /// On what legal ground; the certificate shows it.
     #[arg(long, value_name = "WHY", requires = "output", default_value = "")]
     pub(crate) ground: String,
-    /// Do not ask.
+    /// Erase without asking for confirmation.
     #[arg(short, long)]
     pub(crate) yes: bool,
     /// Say what would fall, and erase nothing.

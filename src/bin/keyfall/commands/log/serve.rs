@@ -42,7 +42,7 @@ impl Drop for Slot {
     }
 }
 
-/// Answers for ever.
+/// Accepts connections for ever; each is answered on a thread of its own.
 pub(super) fn serve(dir: &Path, listener: &TcpListener) -> ! {
     let busy = Arc::default();
     loop {
