@@ -262,8 +262,8 @@ impl fmt::Display for Awaited {
 pub enum Finality {
     /// Every root key that reached it is destroyed, as far as [`Promise`] goes.
     Final,
-    /// A root key that reached it may still be there: whoever has it, and old copies, can read what
-    /// the erase names.
+    /// A root key that reached it may still exist: anybody who has that key and old copies can read
+    /// what the erase names.
     Pending {
         /// All that is missing, one thing at least.
         awaited: Vec<Awaited>,

@@ -82,7 +82,7 @@ impl Scope {
         Scope::User { user, class: None, when: When::Between { from, until } }
     }
 
-    /// Exactly one record, whatever its class.
+    /// A single record, named by its id.
     pub fn record(id: RecordId) -> Self {
         Scope::Record(id)
     }
@@ -237,8 +237,8 @@ impl Erase {
         }
     }
 
-    /// Whether it can be done at all, whoever's records it names: what is planned is refused now
-    /// and not when it is due.
+    /// Whether it can be done at all, for records of any user: a plan is refused now and not when
+    /// it is due.
     pub(crate) fn check(&self) -> Result<()> {
         let too_long = |r: &Request| {
             r.authority.len() > AUTHORITY_MAX_BYTES || r.ground.len() > REASON_MAX_BYTES

@@ -24,10 +24,10 @@ pub struct Query {
     pub class: Option<Class>,
     /// Only records of this interaction; `None` lists all interactions.
     pub interaction: Option<InteractionId>,
-    /// Of interactions that began then or later: [`Put::created`](crate::Put::created) does not
-    /// count.
+    /// Only records of interactions that began at this time or later;
+    /// [`Put::created`](crate::Put::created) does not count.
     pub from: Option<Timestamp>,
-    /// Of interactions that began before.
+    /// Only records of interactions that began before this time.
     pub until: Option<Timestamp>,
     /// Newest interaction first; the default is oldest first.
     pub newest_first: bool,

@@ -1,4 +1,4 @@
-//! What it is that is due next, for whoever asks how a store stands.
+//! What falls due next, for the status of a store.
 
 use super::inbox;
 use super::view::{View, agenda_of};

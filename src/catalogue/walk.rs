@@ -22,7 +22,7 @@ pub(crate) enum Step<'s> {
 /// How a walk ended.
 #[derive(Debug)]
 pub(crate) enum Walked {
-    /// It visited every page below its root.
+    /// It ended by itself, with nothing left to visit.
     Whole,
     /// An erase stopped it before the end.
     Interrupted,

@@ -1,15 +1,15 @@
-//! Who does what is due, and what wakes the thread that does it.
+//! What runs the work that falls due, and what wakes the thread that runs it.
 
 use std::sync::{Condvar, PoisonError};
 use std::time::Duration;
 
-/// Who does what is due (see [`Engine::run_due`](crate::Engine::run_due)).
+/// What runs the work that falls due (see [`Engine::run_due`](crate::Engine::run_due)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Keeper {
     /// A thread of the engine's, from opening on. What fails is tried again a minute later.
     #[default]
     Thread,
-    /// Nobody, until [`Engine::run_due`](crate::Engine::run_due) is called.
+    /// Nothing, until the application calls [`Engine::run_due`](crate::Engine::run_due).
     ByHand,
 }
 

@@ -375,13 +375,13 @@ impl Core {
         CellFacts::new(&self.cell.destroys(), &self.cell.unfinished())
     }
 
-    /// How far the erases up to now are, as it was seen last; whoever only looks goes by what the
+    /// How far the erases up to now are, as last seen; an engine that only reads goes by what the
     /// cell showed and remembers.
     pub(super) fn finality(&self) -> Finality {
         self.finality_of(&self.state())
     }
 
-    /// The same, for whoever looks at the state already.
+    /// As [`Core::finality`], for a caller that holds the state already.
     pub(super) fn finality_of(&self, state: &State) -> Finality {
         let window = state.head.pending.map(Awaited::Window);
         let cell = match &self.role {

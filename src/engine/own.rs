@@ -1,9 +1,10 @@
-//! Who may change a store and destroy its keys.
+//! Ownership: which engine may change a store and destroy its keys.
 //!
 //! A store remembers the claims of its place, and the root cell the last claim of all. They agree
 //! in one directory only: a backup and a restored store have never been claimed, and a copy of the
 //! directory, byte for byte, has a claim that is not the last as soon as the other one is opened.
-//! Whoever is not the owner may look at everything that the cell's keys open, and destroys nothing.
+//! An engine that is not the owner may read everything that the cell's keys open, and destroys
+//! nothing.
 
 use super::options::{OpenAs, Options};
 use crate::cell::{Awaited, Contents, Owner, RootCell, RootId};

@@ -175,9 +175,9 @@ impl Outbox<'_> {
 }
 
 /// Copies everything below `roots` that `to` lacks, from the first of `from`'s stores that gives it
-/// whole, then the head. A segment that none gives whole is copied as it is: its record is damaged
-/// in the copy as it was before, and no other is. Adds what it copied to `done`, also where it was interrupted and the head is
-/// still to come.
+/// whole, then the head. A segment that no store gives whole is copied as it is: its record is as
+/// damaged in the copy as it was before, and no other record is. Adds what it copied to `done`,
+/// also where it was interrupted and the head is still to come.
 pub(super) fn copy_tree(
     leave: &Walking<'_>,
     from: &PageSource<'_>,

@@ -56,7 +56,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Engine> {
 /// A builder can be used again. After [`ErrorKind::Poisoned`] drop the engine with its readers and
 /// batches, or [`Engine::close`] it, and open once more with the same builder: opening finds out
 /// what became of the write whose outcome was unknown. Where threads share an engine, let one of
-/// them do that: behind a lock of yours, and after another look at [`Engine::is_poisoned`].
+/// them do that, under a lock of yours and after another look at [`Engine::is_poisoned`].
 ///
 /// ```no_run
 /// use keyfall::{Builder, Class, Put, UserId};
@@ -119,7 +119,7 @@ impl Builder {
         Builder::with(StoreAt::Directory(store.into()), CellAt::Beside)
     }
 
-    /// A store and a cell behind adapters of your own.
+    /// A store and a cell that adapters of your own provide.
     pub fn over(store: Arc<dyn Store>, cell: Arc<dyn RootCell>) -> Self {
         Builder::with(StoreAt::Given(store), CellAt::Given(cell))
     }
@@ -135,7 +135,7 @@ impl Builder {
         Builder { cell: CellAt::Directory(cell.into()), ..self }
     }
 
-    /// The cell is behind this adapter.
+    /// Takes the cell that this adapter provides.
     #[must_use]
     pub fn cell(self, cell: Arc<dyn RootCell>) -> Self {
         Builder { cell: CellAt::Given(cell), ..self }
@@ -158,8 +158,8 @@ impl Builder {
         self
     }
 
-    /// Becomes the owner of the cell, whoever that was before ([`OpenAs::TakeOver`]): a restored
-    /// store, or a backup, takes production's place so.
+    /// Becomes the owner of the cell, whichever place owned it before ([`OpenAs::TakeOver`]): so a
+    /// restored store, or a backup, takes the place of production.
     #[must_use]
     pub fn take_over(mut self) -> Self {
         self.settings.options.open_as = OpenAs::TakeOver;
@@ -361,7 +361,7 @@ impl Builder {
         make(store, cell, self.settings.options.clone())
     }
 
-    /// The cell beside a store that is behind an adapter.
+    /// The cell that belongs to a store given as an adapter.
     fn open_cell(&self) -> Result<Arc<dyn RootCell>> {
         match &self.cell {
             #[cfg(feature = "sled")]

@@ -71,8 +71,8 @@ impl Circle {
         let (act, (tell, hear)) = (Arc::new(act), channel());
         for (n, worker) in self.workers.iter().enumerate() {
             let (act, tell) = (Arc::clone(&act), tell.clone());
-            // One that is so far behind hears later what counts then; every verb covers those
-            // before.
+            // A member with a long backlog learns the newest state later; every verb covers
+            // those before it.
             let job = move |member: &dyn Keyholder| {
                 let answer = {
                     let _wiped = WipeStack;

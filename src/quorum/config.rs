@@ -281,7 +281,7 @@ impl Ledger {
             attempt: data_encoding::HEXLOWER.encode(&id.attempt),
         };
         config.failed = self.failed.iter().rev().take(FAILED_MAX).map(failed).collect();
-        // Neither goes down, whoever else wrote meanwhile.
+        // Neither goes down, whatever another process wrote meanwhile.
         config.highest = config.highest.max(self.highest);
         config.unnamed = config.unnamed.max(self.unnamed);
     }

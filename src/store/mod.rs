@@ -1,8 +1,8 @@
 //! The store: the port to the medium that keeps blobs. It may keep every byte it was ever given,
 //! for ever; nothing about security depends on it. It must keep what it acknowledged.
 //!
-//! What an adapter sees is ciphertext and random names. Whoever can change a store can destroy data
-//! and serve old states; the first is found out when blobs do not open, the second when the head is
+//! What an adapter sees is ciphertext and random names. A person who can change a store can destroy
+//! data and serve old states; the first is found out when blobs do not open, the second when the head is
 //! older than the root cell.
 
 #[cfg(any(feature = "sled", feature = "testing"))]
@@ -208,9 +208,9 @@ pub trait Store: Send + Sync {
     /// `Full`, `Io`.
     fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published>;
 
-    /// Names from `from` on, about `limit` of them, and where they go on: `None` at the end. A
-    /// listing from beginning to end has each name that is there all the while, in an order of the
-    /// store's own.
+    /// Names from `from` on, about `limit` of them, and where the next call continues: `None` at the
+    /// end. A listing from beginning to end has every name that exists throughout it, in an order
+    /// that the store chooses.
     ///
     /// # Errors
     /// `Io`, `Corrupt`.

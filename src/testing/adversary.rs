@@ -126,7 +126,7 @@ pub fn secrets(
     Ok(out.0)
 }
 
-/// Secrets to search for, each with a name for messages.
+/// Collected secrets, each with a name for messages.
 struct Named(Vec<(String, Secret)>);
 
 impl Named {

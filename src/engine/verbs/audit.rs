@@ -32,7 +32,7 @@ const NAMES_AT_ONCE: usize = 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PlaceAudit {
-    /// Name of the place: the store, a copy or a backup.
+    /// Path or name of the place: the store, a copy or a backup.
     pub place: String,
     /// The head it holds.
     pub head: Option<HeadId>,

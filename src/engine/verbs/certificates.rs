@@ -24,7 +24,7 @@ struct Reissue<'a> {
     facts: Facts,
     /// Index of its leaf in the log.
     index: u64,
-    /// Index of the leaf that made its erase final; `None` while it is pending.
+    /// Index of the leaf that made its erase final, if another leaf did.
     final_index: Option<u64>,
     /// The certificate as it was signed.
     signed: Option<&'a Certificate>,

@@ -128,7 +128,7 @@ impl Copies<'_> {
         Ok(entry)
     }
 
-    /// Brings the copies that are behind up to date; `place` picks one.
+    /// Brings the copies of mode [`CopyMode::Behind`] up to date; `place` picks one.
     ///
     /// # Errors
     /// `Absent` where `place` is no copy; `Copy`, `Io`, `Full`.

@@ -220,7 +220,8 @@ impl Engine {
         lineage::lineage(&self.inner, id)
     }
 
-    /// Who opened a record, what for and when, as far as the application said; oldest first.
+    /// The readers that opened a record, for what purpose and when, as far as the application named
+    /// them; oldest first.
     ///
     /// # Errors
     /// As [`Engine::get`].

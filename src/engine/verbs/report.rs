@@ -52,7 +52,7 @@ pub struct Report {
     /// passes.
     pub next_due: Option<Timestamp>,
     /// How far the erases up to now are: while they are pending, what they named cannot be read
-    /// through the engine any more, and whoever holds the cell and old blobs can read it.
+    /// through the engine any more, but anybody who holds the cell and old blobs can read it.
     pub finality: Finality,
     /// Of that, the end of the window in which erases wait for others; `None` where none waits in
     /// one.

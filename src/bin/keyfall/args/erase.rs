@@ -89,7 +89,7 @@ pub(crate) struct EraseArgs {
     /// Replace a certificate or a secret key at CERT.
     #[arg(long, requires = "output")]
     pub(crate) force: bool,
-    /// Who asked for it; the certificate shows it.
+    /// The person or office that asked for it; the certificate shows it.
     #[arg(long, value_name = "WHO", requires = "output", default_value = "")]
     pub(crate) authority: String,
     /// On what legal ground; the certificate shows it.

@@ -324,7 +324,7 @@ pub(crate) enum CopyCommand {
         #[arg(long)]
         behind: bool,
     },
-    /// Bring copies that are behind up to date.
+    /// Bring the copies that were added with --behind up to date.
     #[command(override_usage = "keyfall copy sync [STORE]")]
     Sync {
         #[arg(value_name = "STORE", num_args = 0..=1)]

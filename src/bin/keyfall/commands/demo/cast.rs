@@ -1,4 +1,4 @@
-//! Who appears in the demo, and what they say.
+//! The users of the demo, and what they say.
 
 use keyfall::{Class, Engine, Error, Put, RecordId, Source, UserId};
 use serde_json::json;
