@@ -160,7 +160,7 @@ impl Quorum {
 pub struct Promise {
     /// Kind of the cell: `memory`, `file`, `quorum`.
     pub kind: &'static str,
-    /// Where the cell is.
+    /// Path of the cell, or what its adapter calls itself.
     pub place: String,
     /// How far a destroyed key is gone.
     pub level: Level,
@@ -179,7 +179,7 @@ impl fmt::Display for Promise {
     }
 }
 
-/// How a key ended.
+/// How the destruction of a root key went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Retirement {
     /// It is gone, as far as [`Promise`] goes.
@@ -227,7 +227,7 @@ pub enum Awaited {
     Keyholders {
         /// How many have signed that their share is gone.
         stated: usize,
-        /// How many must have.
+        /// How many must have signed it.
         needed: usize,
     },
     /// The engine that owns the store, which could not finish and tries again; this is why.

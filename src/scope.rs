@@ -26,14 +26,14 @@ pub enum When {
     /// Those that began at `from` or later, and before `until`. An interaction goes whole, by the
     /// time at which it began.
     Between {
-        /// Inclusive; `None`: from the beginning.
+        /// Inclusive start; `None` means the beginning.
         from: Option<Timestamp>,
-        /// Exclusive; `None`: until now.
+        /// Exclusive end; `None` means now.
         until: Option<Timestamp>,
     },
 }
 
-/// What one erase names.
+/// The records that one erase names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// A user, or one class of it, or its interactions of some time.
@@ -50,7 +50,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Everything of a user.
+    /// All records of a user, and the user itself.
     pub fn user(user: UserId) -> Self {
         Scope::User { user, class: None, when: When::Ever }
     }

@@ -11,7 +11,7 @@ use crate::tree::ordered::Ordered;
 pub(crate) struct Fell {
     /// Records of its scope; `None` where damaged pages kept them from being counted.
     pub(crate) records: Option<u64>,
-    /// The same by class.
+    /// Number of these records in each class.
     pub(crate) counts: Vec<(Class, u64)>,
     /// Whether the scope had been erased before.
     pub(crate) already: bool,

@@ -112,7 +112,7 @@ pub(crate) fn readable(
     Ok(readable)
 }
 
-/// Records who opens records.
+/// Writes an opening of these records into their access logs.
 pub(crate) fn write_down(edit: &mut Edit<'_>, ids: &[RecordId], access: &Access) -> Result<()> {
     for id in ids {
         if let Some((editor, page)) = edit.page_for(id)? {

@@ -31,7 +31,7 @@ pub struct Query {
     pub until: Option<Timestamp>,
     /// Newest interaction first; the default is oldest first.
     pub newest_first: bool,
-    /// At most this many; 0 stands for the most, 10,000.
+    /// The most records of one page; 0 stands for the highest limit, 10,000.
     pub limit: usize,
     /// After this record, which the page before gave as `next`.
     pub after: Option<RecordId>,
@@ -56,31 +56,31 @@ impl Query {
         Query { interaction: id.into(), ..self }
     }
 
-    /// Of interactions that began at this time or later.
+    /// Restricts the listing to interactions that began at this time or later.
     #[must_use]
     pub fn from(self, time: impl Into<Option<Timestamp>>) -> Self {
         Query { from: time.into(), ..self }
     }
 
-    /// Of interactions that began before this time.
+    /// Restricts the listing to interactions that began before this time.
     #[must_use]
     pub fn until(self, time: impl Into<Option<Timestamp>>) -> Self {
         Query { until: time.into(), ..self }
     }
 
-    /// Whether the newest interaction comes first.
+    /// Sets whether the newest interaction comes first.
     #[must_use]
     pub fn newest_first(self, newest_first: bool) -> Self {
         Query { newest_first, ..self }
     }
 
-    /// At most this many.
+    /// The most records of one page; 0 stands for 10,000.
     #[must_use]
     pub fn limit(self, limit: usize) -> Self {
         Query { limit, ..self }
     }
 
-    /// After this record: [`Listing::next`] of the page before.
+    /// Begins the page after this record: [`Listing::next`] of the page before.
     #[must_use]
     pub fn after(self, id: impl Into<Option<RecordId>>) -> Self {
         Query { after: id.into(), ..self }

@@ -54,7 +54,7 @@ pub(crate) struct Moment {
     pub(crate) clock: Reading,
 }
 
-/// A time moved on.
+/// The time `by` after `at`; saturates.
 pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
     Timestamp(at.0.saturating_add(millis(by)))
 }

@@ -1,4 +1,5 @@
-//! What became of what was due: what was done, what failed of whom, and what a hold refused.
+//! The outcome of the work that was due: what was done, for which user it failed, and what a hold
+//! refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +28,7 @@ pub struct Tended {
     pub failed: u64,
     /// Users whose damaged pages kept what is due from being done; it is tried again an hour later.
     pub damaged: u64,
-    /// What failed of whom, and why: the first 64.
+    /// The first 64 failures: for which user, and why.
     pub troubles: Vec<Trouble>,
     /// Whether something is due still that no restart of the loop would do.
     pub(crate) stuck: bool,
@@ -44,13 +45,13 @@ pub struct Tended {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Trouble {
-    /// Of whom; `None` where the page with the name cannot be read.
+    /// The user concerned; `None` where the page with the name cannot be read.
     pub user: Option<UserId>,
     /// Which planned erase; `None` for all that is due for the user.
     pub plan: Option<u64>,
     /// What the caller of such an erase would have been told.
     pub kind: ErrorKind,
-    /// The same, in words.
+    /// The error's message.
     pub why: String,
 }
 
@@ -67,7 +68,7 @@ impl std::fmt::Display for Trouble {
     }
 }
 
-/// Most that are told.
+/// The most failures that one call reports.
 const TROUBLES_MAX: usize = 64;
 
 impl Tended {

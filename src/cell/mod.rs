@@ -2,7 +2,8 @@
 //! must not be rolled back; everything else in this crate depends on these two.
 //!
 //! Anybody who can change a cell can destroy all data. Anybody who keeps a copy of a root key can
-//! read what was alive in its epoch, for ever. A cell says in [`Promise`] how far its medium prevents that.
+//! read what was alive in its epoch, for ever. A cell says in [`Promise`] how far its
+//! medium prevents that.
 
 mod claims;
 mod defect;

@@ -303,7 +303,7 @@ pub struct Outcome {
     pub copies_skipped: u64,
 }
 
-/// What the cell said.
+/// What the cell answered when it was asked to destroy the old root key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Retired {

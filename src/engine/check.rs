@@ -22,7 +22,7 @@ use crate::tree::{Geometry, Ref};
 /// Names of blobs that are lacking are told up to this many.
 const SHOWN: usize = 100;
 
-/// What a drill found.
+/// What a restore drill found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Checked {

@@ -87,13 +87,13 @@ pub(super) struct Core {
     pub(super) process: Process,
 }
 
-/// What callers ask of the writer most.
+/// The requests that the writer serves together with others.
 pub(super) enum Asked {
     Put(Staging),
     Erase(Erase),
 }
 
-/// What they are told.
+/// The writer's answer to a request.
 pub(super) enum Answer {
     Put(Result<Vec<RecordId>>),
     Erased(Result<Erasure>),
@@ -275,7 +275,7 @@ impl Core {
         outcome
     }
 
-    /// Before anything is written.
+    /// Fails with `Fenced` in an engine that only reads; called before anything is written.
     pub(super) fn check_owner(&self) -> Result<()> {
         match self.looks_only() {
             None => Ok(()),
@@ -368,7 +368,7 @@ impl Core {
     }
 }
 
-/// How far erases are.
+/// How far the erases up to now are final.
 impl Core {
     /// The cell as leaf and certificate name it.
     pub(super) fn cell_facts(&self) -> CellFacts {

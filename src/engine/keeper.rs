@@ -13,7 +13,7 @@ use crate::sync::locked;
 
 /// Longest time without a look at the clock, which may have been set meanwhile.
 const NAP: Duration = Duration::from_secs(30);
-/// Time after a failure.
+/// Pause before what failed is tried again.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// The thread; it ends with the last handle of its engine.

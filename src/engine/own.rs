@@ -46,8 +46,8 @@ impl Seen {
 }
 
 impl Role {
-    /// Takes down what a look tells of erases: who only looks has the cell destroy nothing, and
-    /// must not call final what may be pending.
+    /// Records what a look at the cell tells of erases: an engine that only reads has the cell
+    /// destroy nothing, and must not call final what may be pending.
     pub(super) fn note(&mut self, cell: &dyn RootCell, seen: &Seen, root: &RootId) {
         let Role::Looker { others, awaited, .. } = self else { return };
         *others = seen.keys.iter().filter(|id| *id != root).count();

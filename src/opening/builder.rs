@@ -142,7 +142,7 @@ impl Builder {
     }
 }
 
-/// What may be done.
+/// What the engine may do with them.
 impl Builder {
     /// Only looks: nothing is claimed, written or destroyed, in the store, in its copies or in the
     /// cell.

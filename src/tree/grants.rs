@@ -31,11 +31,11 @@ pub struct Grant {
     pub to: [u8; 32],
     /// Name of the grantee, for the user's report.
     pub name: String,
-    /// Of this class only.
+    /// Only records of this class; `None` covers all classes.
     pub class: Option<Class>,
     /// What the grantee may use the records for.
     pub purpose: String,
-    /// When it was granted.
+    /// When the grant was given.
     pub since: Timestamp,
     /// When it ends, if it does.
     pub until: Option<Timestamp>,

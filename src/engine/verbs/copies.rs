@@ -20,7 +20,7 @@ use crate::secret::WipeStack;
 use crate::store::HeadId;
 use crate::tree::head::{CopyEntry, CopyMode};
 
-/// How a copy stands.
+/// The state of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CopyStatus {
@@ -197,7 +197,7 @@ impl Copies<'_> {
         Ok(None)
     }
 
-    /// How each copy stands.
+    /// The state of each copy, as the store's head lists them.
     pub fn status(&self) -> Vec<CopyStatus> {
         let copies = self.inner.state().head.copies.clone();
         copies.into_iter().map(|entry| self.one_status(entry)).collect()

@@ -44,7 +44,7 @@ pub struct Report {
     pub needed: u64,
     /// Erases to come, the next first.
     pub plans: Vec<Plan>,
-    /// The user's own policies.
+    /// Policies set for this user.
     pub policies: Vec<Policy>,
     /// The store's policies, which hold where the user has none of its own.
     pub store_policies: Vec<Policy>,
@@ -57,7 +57,7 @@ pub struct Report {
     /// Of that, the end of the window in which erases wait for others; `None` where none waits in
     /// one.
     pub pending: Option<Timestamp>,
-    /// The grants, with their numbers: who may open records.
+    /// The grants under which third parties may open records, with their numbers.
     pub grants: Vec<(u64, Grant)>,
     /// The training sets that records are in, with their number.
     pub sets: Vec<(String, u64)>,
@@ -65,7 +65,7 @@ pub struct Report {
     pub inbox_keys: Vec<Timestamp>,
     /// How many envelopes were accepted by them.
     pub accepted: u64,
-    /// What parts were erased.
+    /// Parts of the user's records that were erased.
     pub erased: Vec<Erased>,
     /// The state that this was read from.
     pub head: HeadId,

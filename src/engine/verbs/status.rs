@@ -20,7 +20,7 @@ use crate::tree::Geometry;
 pub struct Status {
     /// Id of the store, shared by all its copies.
     pub store: StoreId,
-    /// Where the store is.
+    /// Path of the store, or what its adapter calls itself.
     pub place: String,
     /// Epoch and number of the last commit.
     pub head: HeadId,
@@ -30,7 +30,7 @@ pub struct Status {
     pub usage: Usage,
     /// Page size, fan-out and segment size.
     pub geometry: Geometry,
-    /// What the cell promises.
+    /// What the cell promises of a destroyed key.
     pub cell: Promise,
     /// How far the erases up to now are.
     pub finality: Finality,
