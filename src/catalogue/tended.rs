@@ -51,7 +51,7 @@ pub struct Trouble {
     pub plan: Option<u64>,
     /// What the caller of such an erase would have been told.
     pub kind: ErrorKind,
-    /// The error's message.
+    /// The message of that error, in one line.
     pub why: String,
 }
 
