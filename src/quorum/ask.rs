@@ -71,8 +71,7 @@ impl Circle {
         let (act, (tell, hear)) = (Arc::new(act), channel());
         for (n, worker) in self.workers.iter().enumerate() {
             let (act, tell) = (Arc::clone(&act), tell.clone());
-            // A member with a long backlog learns the newest state later; every verb covers
-            // those before it.
+            // A member whose backlog is full is not asked now: a later verb covers all before it.
             let job = move |member: &dyn Keyholder| {
                 let answer = {
                     let _wiped = WipeStack;
