@@ -163,8 +163,8 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// Writes an object into one wiped buffer that never grows: a grown buffer leaves its old bytes
-/// behind.
+/// Writes an object into one wiped buffer that never grows: growing would leave a copy of the old
+/// bytes in memory.
 pub(crate) struct Encoder {
     out: Secret,
     capacity: usize,

@@ -1,8 +1,8 @@
 //! Directories: one process at a time in each, names in them made durable, and their files opened.
 //!
 //! Invariant: a name inside a store, a cell or a keyholder's directory never leads out of it.
-//! Whoever can write there, as in a backup on a shared disk, could have a root key overwritten
-//! otherwise: by a link or a second name with which a slot of a cell is reached as `lock`. The
+//! Otherwise anybody who can write there, as in a backup on a shared disk, could have a root key
+//! overwritten: by a link or a second name with which a slot of a cell is reached as `lock`. The
 //! directory itself may be named through links: that is for its user to say.
 
 use std::collections::BTreeSet;
@@ -276,14 +276,14 @@ pub(crate) fn make_dir(dir: &Path) -> Result<()> {
         .map_err(|e| Error::io(dir.display(), e))
 }
 
-/// Reads a text file of a few lines, in bounded memory whoever wrote it.
+/// Reads a text file of a few lines, in bounded memory whatever it holds.
 #[cfg(feature = "keyholders")]
 pub(crate) fn read_small(file: &Path) -> std::io::Result<String> {
     use std::io::{Error, ErrorKind, Read};
     const MAX_BYTES: u64 = 1 << 20;
     let from = open_to_read(file)?;
     let length = from.metadata()?.len().min(MAX_BYTES);
-    // At once as large as it will be: a secret is not moved, and left behind, as the text grows.
+    // Full capacity at once: a buffer that grows would move a secret and leave a copy.
     let mut text = String::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
     from.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_BYTES {

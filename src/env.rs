@@ -10,7 +10,7 @@ use crate::ids::Timestamp;
 
 /// Time and randomness. The default is the operating system's.
 pub trait Env: Send + Sync {
-    /// The time of day.
+    /// Wall-clock time, which may be set back or forward.
     fn now(&self) -> Timestamp;
     /// Time since some moment that stays the same while the process runs: nobody sets this clock,
     /// and it goes on while the machine sleeps, where the system has such a one.

@@ -74,7 +74,7 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
-    /// See [`Error::may_have_happened`].
+    /// Whether the call may have taken effect ([`Error::may_have_happened`]).
     perhaps: bool,
 }
 
@@ -155,7 +155,7 @@ impl Error {
         self
     }
 
-    /// For each of several callers whom one failure concerns.
+    /// A copy for each of several callers that one failure concerns.
     #[cfg(feature = "engine")]
     pub(crate) fn copy(&self) -> Self {
         Error { perhaps: self.perhaps, ..Error::new(self.kind, self.to_string()) }

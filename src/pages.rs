@@ -14,7 +14,7 @@ use crate::secret::Secret;
 use crate::store::Store;
 use crate::tree::{Page, PageKind, Pages, Ref};
 
-/// A store, shared.
+/// A store as the engine, its readers and its threads share it.
 pub(crate) type SharedStore = Arc<dyn Store>;
 
 /// A page that was just sealed.
@@ -44,7 +44,7 @@ impl Weighter<BlobName, Cached> for ByBytes {
 #[derive(Clone, Default)]
 struct Owners(Arc<Mutex<Lists>>);
 
-/// The oldest first.
+/// Names of each user's cached pages, the oldest first.
 type Lists = HashMap<UserTag, VecDeque<BlobName>>;
 
 /// One user's part of the cache, at most: an erase returns when its user's pages are zeroized, and

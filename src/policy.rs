@@ -29,11 +29,11 @@ pub struct Policy {
     pub class: Class,
     /// Only of records that were put for this purpose.
     pub purpose: Option<String>,
-    /// At most this long after their interaction began.
+    /// Records are kept at most this long after their interaction began.
     pub max_age: Option<Duration>,
     /// At most so many of those for which it holds; the oldest interactions go first, whole.
     pub max_records: Option<u64>,
-    /// No longer than this.
+    /// Records are kept until this time at the latest.
     pub until: Option<Timestamp>,
     /// Whether an opening must name its reader and a purpose.
     pub readers_named: bool,
@@ -52,25 +52,25 @@ impl Policy {
         }
     }
 
-    /// Only for records put for this purpose.
+    /// Limits only records that were put for this purpose.
     #[must_use]
     pub fn purpose(self, purpose: impl Into<String>) -> Self {
         Policy { purpose: Some(purpose.into()), ..self }
     }
 
-    /// At most this long after their interaction began.
+    /// Keeps records at most this long after their interaction began.
     #[must_use]
     pub fn max_age(self, age: Duration) -> Self {
         Policy { max_age: Some(age), ..self }
     }
 
-    /// At most so many of each user.
+    /// Keeps at most so many records of each user.
     #[must_use]
     pub fn max_records(self, records: u64) -> Self {
         Policy { max_records: Some(records), ..self }
     }
 
-    /// No longer than this.
+    /// Keeps records until this time at the latest.
     #[must_use]
     pub fn until(self, until: Timestamp) -> Self {
         Policy { until: Some(until), ..self }

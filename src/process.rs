@@ -94,8 +94,8 @@ thread_local! {
     static PRETENDED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Runs something as a forked child would that came to the number of who opened what it has: it was
-/// started at another time.
+/// Runs `act` as in a forked child that was given the process id of the process that opened what it
+/// inherited: only the time at which it was started differs.
 #[cfg(feature = "testing")]
 pub(crate) fn as_a_forked_child<T>(act: impl FnOnce() -> T) -> T {
     struct Back;

@@ -160,7 +160,7 @@ impl Quorum {
 pub struct Promise {
     /// Kind of the cell: `memory`, `file`, `quorum`.
     pub kind: &'static str,
-    /// Where the cell is.
+    /// Path of the cell, or what its adapter calls itself.
     pub place: String,
     /// How far a destroyed key is gone.
     pub level: Level,
@@ -179,7 +179,7 @@ impl fmt::Display for Promise {
     }
 }
 
-/// How a key ended.
+/// How the destruction of a root key went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Retirement {
     /// It is gone, as far as [`Promise`] goes.
@@ -227,7 +227,7 @@ pub enum Awaited {
     Keyholders {
         /// How many have signed that their share is gone.
         stated: usize,
-        /// How many must have.
+        /// How many must have signed it.
         needed: usize,
     },
     /// The engine that owns the store, which could not finish and tries again; this is why.
@@ -262,8 +262,8 @@ impl fmt::Display for Awaited {
 pub enum Finality {
     /// Every root key that reached it is destroyed, as far as [`Promise`] goes.
     Final,
-    /// A root key that reached it may still be there: whoever has it, and old copies, can read what
-    /// the erase names.
+    /// A root key that reached it may still exist: anybody who has that key and old copies can read
+    /// what the erase names.
     Pending {
         /// All that is missing, one thing at least.
         awaited: Vec<Awaited>,
@@ -337,7 +337,7 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// Signs a statement.
+    /// Signs that this keyholder keeps no root key of the store but `keep`.
     pub fn sign(store: [u8; 16], keep: RootId, at: Timestamp, key: &SigningKey) -> Self {
         let keyholder = key.verifying_key().to_bytes();
         let mut statement = Statement { store, keep, at, keyholder, signature: [0; 64] };

@@ -26,14 +26,14 @@ pub enum When {
     /// Those that began at `from` or later, and before `until`. An interaction goes whole, by the
     /// time at which it began.
     Between {
-        /// Inclusive; `None`: from the beginning.
+        /// Inclusive start; `None` means the beginning.
         from: Option<Timestamp>,
-        /// Exclusive; `None`: until now.
+        /// Exclusive end; `None` means now.
         until: Option<Timestamp>,
     },
 }
 
-/// What one erase names.
+/// The records that one erase names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// A user, or one class of it, or its interactions of some time.
@@ -50,7 +50,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Everything of a user.
+    /// All records of a user, and the user itself.
     pub fn user(user: UserId) -> Self {
         Scope::User { user, class: None, when: When::Ever }
     }
@@ -82,7 +82,7 @@ impl Scope {
         Scope::User { user, class: None, when: When::Between { from, until } }
     }
 
-    /// One record.
+    /// A single record, named by its id.
     pub fn record(id: RecordId) -> Self {
         Scope::Record(id)
     }
@@ -162,7 +162,7 @@ impl Erase {
         self
     }
 
-    /// Has a certificate of it issued when it is complete: [`crate::engine::Erasure::certificate`].
+    /// Has a certificate of it issued when it is complete: [`crate::Erasure::certificate`].
     /// The engine keeps none of what stands in it.
     #[must_use]
     pub fn certified(mut self, request: Request) -> Self {
@@ -237,8 +237,8 @@ impl Erase {
         }
     }
 
-    /// Whether it can be done at all, whoever's records it names: what is planned is refused now
-    /// and not when it is due.
+    /// Whether it can be done at all, for records of any user: a plan is refused now and not when
+    /// it is due.
     pub(crate) fn check(&self) -> Result<()> {
         let too_long = |r: &Request| {
             r.authority.len() > AUTHORITY_MAX_BYTES || r.ground.len() > REASON_MAX_BYTES

@@ -199,7 +199,7 @@ impl Drop for WipeStack {
 
 #[inline(never)]
 fn wipe() {
-    // Whoever may look at it sees zeros: they are written.
+    // The compiler must assume that the zeros are read, and so it writes them.
     let mut below = [0u64; STACK / 8];
     std::hint::black_box(&mut below);
 }

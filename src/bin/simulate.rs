@@ -28,7 +28,7 @@ struct Args {
     /// How many seeds to run
     #[arg(long, default_value_t = 1000)]
     seeds: u64,
-    /// The first seed
+    /// The lowest seed to run; further runs count up from it
     #[arg(long, default_value_t = 0)]
     first: u64,
     /// Replay this seed alone

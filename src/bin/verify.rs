@@ -19,7 +19,7 @@ Examples:
 Exit codes: 0 all hold, 1 failed, 2 wrong usage, 5 one does not hold, 6 cosignatures are missing,
 12 all hold, but that could not be written.";
 
-/// Verify erasure certificates.
+/// Verify erasure certificates against the public key of their log.
 #[derive(Parser)]
 #[command(name = "keyfall-verify", version, about, after_help = EXAMPLES, max_term_width = 100)]
 struct Args {

@@ -39,7 +39,7 @@ impl Naming for SharedStore {
 /// What a change is made with, beside the state that it begins with.
 #[derive(Clone, Copy)]
 pub(crate) struct Means<'a> {
-    /// Time and randomness.
+    /// Source of time and randomness.
     pub(crate) env: &'a dyn Env,
     pub(crate) names: &'a dyn Naming,
     /// How far an erase follows what was derived from its scope.
@@ -118,7 +118,7 @@ impl Sink for Sealer<'_> {
     }
 }
 
-/// A change, sealed.
+/// A change whose new pages are sealed and ready to commit.
 pub(crate) struct Change {
     pub(crate) head: HeadPage,
     pub(crate) blobs: Vec<Blob>,

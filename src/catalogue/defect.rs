@@ -21,8 +21,8 @@ pub enum Defect {
     ForgetCache,
     /// An erase adds no leaf to the log.
     SkipLog,
-    /// Whoever opens a store recovers it: whatever it is shown, it destroys every other key of the
-    /// cell.
+    /// Every engine that opens a store recovers it: whatever state it is shown, it destroys every
+    /// other key of the cell.
     LookRecovers,
     /// A planned erase of which a look at another record failed is dropped, as one that has nothing
     /// left to take.

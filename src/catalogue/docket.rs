@@ -23,7 +23,7 @@ pub(crate) struct Docket {
 }
 
 impl Docket {
-    /// Of a user of whom no page is known to be readable.
+    /// The docket of an erase whose user has no page known to be readable.
     pub(crate) fn unread(erase: &Erase) -> Self {
         let user = match erase.scope() {
             Scope::User { user, .. } => Some(user.as_str().to_owned()),

@@ -1,8 +1,8 @@
 //! What is due: planned erases, what passed a limit, a change of policies.
 //!
 //! The agenda in the head says for which user there is something to do, and when at the earliest.
-//! One edit serves all for whom the time has come; what it erases is erased as by anybody, with
-//! lineage, holds and fences.
+//! One edit serves all users whose time has come; what it erases is erased as on a caller's
+//! request, with lineage, holds and fences.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -81,7 +81,7 @@ fn try_alone(
     Ok(())
 }
 
-/// Does what is due in one edit; gives the user of whom something failed, if something did.
+/// Does what is due in one edit; returns the user for whom something failed, if any.
 fn attempt(
     edit: &mut Edit<'_>,
     due: &[DueFor],

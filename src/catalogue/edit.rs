@@ -40,7 +40,7 @@ pub(crate) struct Edit<'a> {
     users: Link<UsersNode>,
     pub(crate) falling: Falling,
     pub(crate) agenda: Agenda,
-    /// The store's.
+    /// Policies of the whole store, not those of single users.
     pub(crate) policies: Policies,
     pub(crate) sets: Sets,
     /// Links that this change leaves to be followed, which join `falling`.

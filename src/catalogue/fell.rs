@@ -11,7 +11,7 @@ use crate::tree::ordered::Ordered;
 pub(crate) struct Fell {
     /// Records of its scope; `None` where damaged pages kept them from being counted.
     pub(crate) records: Option<u64>,
-    /// The same by class.
+    /// Number of these records in each class.
     pub(crate) counts: Vec<(Class, u64)>,
     /// Whether the scope had been erased before.
     pub(crate) already: bool,
@@ -60,9 +60,9 @@ impl Fell {
 /// How far an erase follows links before it returns: each further user costs it a path of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Follow {
-    /// Most links.
+    /// The most lineage links that one erase follows before it returns.
     pub links: u64,
-    /// Most users beside those that it names.
+    /// The most users that it reaches in addition to those it names.
     pub users: usize,
 }
 

@@ -183,7 +183,7 @@ impl Stuck {
 /// Some links that earlier commits left, taken up again.
 struct Taken {
     links: Vec<Links>,
-    /// Where they were filed.
+    /// The keys under which they were filed.
     places: Vec<(u64, u32)>,
     /// Whether nothing of what was filed there is left.
     whole: bool,

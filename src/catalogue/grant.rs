@@ -19,7 +19,7 @@ use crate::tree::user::{UserPage, class_place};
 
 /// A third party as a grant or a training set knows it: its key, and what it asked before.
 pub(crate) struct Grantee<'a> {
-    /// Signs its requests.
+    /// Ed25519 public key that verifies the grantee's requests.
     pub(crate) key: &'a [u8; 32],
     /// When its last request was made.
     pub(crate) last: Timestamp,
@@ -112,7 +112,7 @@ pub(crate) fn readable(
     Ok(readable)
 }
 
-/// Records who opens records.
+/// Writes an opening of these records into their access logs.
 pub(crate) fn write_down(edit: &mut Edit<'_>, ids: &[RecordId], access: &Access) -> Result<()> {
     for id in ids {
         if let Some((editor, page)) = edit.page_for(id)? {

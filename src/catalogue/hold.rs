@@ -64,7 +64,7 @@ pub(crate) fn add(
 
 /// The lifting of a hold.
 pub(crate) struct Lift<'a> {
-    /// The hold's number.
+    /// Number of the hold, as it was given out when the hold was added.
     pub(crate) id: u64,
     pub(crate) reason: &'a str,
     pub(crate) authority: &'a str,

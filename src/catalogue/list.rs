@@ -18,69 +18,69 @@ use crate::tree::users::Found;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Query {
-    /// Of one user; otherwise of all, user after user in no order that means anything.
+    /// Only records of this user; `None` lists all users, one after another in no meaningful order.
     pub user: Option<UserId>,
-    /// Of one class.
+    /// Only records of this class; `None` lists all classes.
     pub class: Option<Class>,
-    /// Of one interaction.
+    /// Only records of this interaction; `None` lists all interactions.
     pub interaction: Option<InteractionId>,
-    /// Of interactions that began then or later: [`Put::created`](crate::Put::created) does not
-    /// count.
+    /// Only records of interactions that began at this time or later;
+    /// [`Put::created`](crate::Put::created) does not count.
     pub from: Option<Timestamp>,
-    /// Of interactions that began before.
+    /// Only records of interactions that began before this time.
     pub until: Option<Timestamp>,
     /// Newest interaction first; the default is oldest first.
     pub newest_first: bool,
-    /// At most this many; 0 stands for the most, 10,000.
+    /// The most records of one page; 0 stands for the highest limit, 10,000.
     pub limit: usize,
     /// After this record, which the page before gave as `next`.
     pub after: Option<RecordId>,
 }
 
 impl Query {
-    /// Of one user.
+    /// Restricts the listing to one user; `None` lifts the restriction.
     #[must_use]
     pub fn user(self, user: impl Into<Option<UserId>>) -> Self {
         Query { user: user.into(), ..self }
     }
 
-    /// Of one class.
+    /// Restricts the listing to one class; `None` lifts the restriction.
     #[must_use]
     pub fn class(self, class: impl Into<Option<Class>>) -> Self {
         Query { class: class.into(), ..self }
     }
 
-    /// Of one interaction.
+    /// Restricts the listing to one interaction; `None` lifts the restriction.
     #[must_use]
     pub fn interaction(self, id: impl Into<Option<InteractionId>>) -> Self {
         Query { interaction: id.into(), ..self }
     }
 
-    /// Of interactions that began at this time or later.
+    /// Restricts the listing to interactions that began at this time or later.
     #[must_use]
     pub fn from(self, time: impl Into<Option<Timestamp>>) -> Self {
         Query { from: time.into(), ..self }
     }
 
-    /// Of interactions that began before this time.
+    /// Restricts the listing to interactions that began before this time.
     #[must_use]
     pub fn until(self, time: impl Into<Option<Timestamp>>) -> Self {
         Query { until: time.into(), ..self }
     }
 
-    /// Whether the newest interaction comes first.
+    /// Sets whether the newest interaction comes first.
     #[must_use]
     pub fn newest_first(self, newest_first: bool) -> Self {
         Query { newest_first, ..self }
     }
 
-    /// At most this many.
+    /// The most records of one page; 0 stands for 10,000.
     #[must_use]
     pub fn limit(self, limit: usize) -> Self {
         Query { limit, ..self }
     }
 
-    /// After this record: [`Listing::next`] of the page before.
+    /// Begins the page after this record: [`Listing::next`] of the page before.
     #[must_use]
     pub fn after(self, id: impl Into<Option<RecordId>>) -> Self {
         Query { after: id.into(), ..self }
@@ -91,7 +91,7 @@ impl Query {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Listing {
-    /// The records.
+    /// Records of this page, in the order that the query asks for.
     pub records: Vec<RecordInfo>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<RecordId>,
@@ -145,7 +145,7 @@ pub(crate) fn info(id: &RecordId, user: &UserId, class: &Class, entry: &Entry) -
 struct Lister<'a> {
     view: &'a View<'a>,
     fallen: Option<Resolver<'a>>,
-    /// Most records.
+    /// The most records that one page may hold.
     limit: usize,
     records: Vec<RecordInfo>,
 }

@@ -9,7 +9,7 @@ use crate::policy::millis;
 /// One look at the clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reading {
-    /// What it shows.
+    /// The time that the clock shows.
     pub(crate) now: Timestamp,
     /// What the time is at least, as far as the clock was believed.
     pub(crate) known: Timestamp,
@@ -54,7 +54,7 @@ pub(crate) struct Moment {
     pub(crate) clock: Reading,
 }
 
-/// A time moved on.
+/// The time `by` after `at`; saturates.
 pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
     Timestamp(at.0.saturating_add(millis(by)))
 }

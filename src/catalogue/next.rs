@@ -1,4 +1,4 @@
-//! What it is that is due next, for whoever asks how a store stands.
+//! What falls due next, for the status of a store.
 
 use super::inbox;
 use super::view::{View, agenda_of};
@@ -10,7 +10,7 @@ use crate::tree::agenda::Agenda;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Due {
-    /// A planned erase.
+    /// The delay of a planned erase is over.
     Planned,
     /// Records pass a limit of age, date or number.
     Limit,

@@ -51,7 +51,7 @@ pub(crate) struct Inserted {
 /// lies.
 #[derive(Default)]
 pub(crate) struct Origins {
-    /// Each once.
+    /// The sources, each listed once.
     pub(crate) sources: Vec<Source>,
     pub(crate) secrets: Vec<Key>,
     pub(crate) depth: u16,

@@ -29,7 +29,7 @@ use crate::tree::user::{UserPage, class_place};
 pub(crate) struct Doing {
     /// What is due by then is done.
     pub(crate) now: Timestamp,
-    /// The store's policies.
+    /// Policies of the whole store, read once for all users.
     policies: Vec<Policy>,
     pub(crate) users_gone: u64,
     pub(crate) erased: bool,

@@ -20,7 +20,7 @@ impl Span {
         Span { user, class: None, low: KEY_MIN, high: KEY_MAX }
     }
 
-    /// One record.
+    /// The span that holds exactly one record.
     pub(crate) fn one(id: &RecordId) -> Self {
         let key = record_key(id.interaction, id.ordinal);
         Span { user: id.user, class: Some(id.class), low: key, high: key }

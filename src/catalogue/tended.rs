@@ -1,4 +1,5 @@
-//! What became of what was due: what was done, what failed of whom, and what a hold refused.
+//! The outcome of the work that was due: what was done, for which user it failed, and what a hold
+//! refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +12,13 @@ use crate::tree::Editor;
 use crate::tree::history::About;
 use crate::tree::user::UserPage;
 
-/// What [`Engine::run_due`](crate::Engine::run_due) did.
+/// Counts of what one call of [`Engine::run_due`](crate::Engine::run_due) did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tended {
     /// Derived records taken out of lists and counts.
     pub derived: u64,
-    /// Planned erases done.
+    /// Planned erases that were carried out.
     pub planned: u64,
     /// Records erased since they passed a limit.
     pub expired: u64,
@@ -27,7 +28,7 @@ pub struct Tended {
     pub failed: u64,
     /// Users whose damaged pages kept what is due from being done; it is tried again an hour later.
     pub damaged: u64,
-    /// What failed of whom, and why: the first 64.
+    /// The first 64 failures: for which user, and why.
     pub troubles: Vec<Trouble>,
     /// Whether something is due still that no restart of the loop would do.
     pub(crate) stuck: bool,
@@ -44,13 +45,13 @@ pub struct Tended {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Trouble {
-    /// Of whom; `None` where the page with the name cannot be read.
+    /// The user concerned; `None` where the page with the name cannot be read.
     pub user: Option<UserId>,
     /// Which planned erase; `None` for all that is due for the user.
     pub plan: Option<u64>,
     /// What the caller of such an erase would have been told.
     pub kind: ErrorKind,
-    /// The same, in words.
+    /// The message of that error, in one line.
     pub why: String,
 }
 
@@ -67,7 +68,7 @@ impl std::fmt::Display for Trouble {
     }
 }
 
-/// Most that are told.
+/// The most failures that one call reports.
 const TROUBLES_MAX: usize = 64;
 
 impl Tended {
@@ -149,7 +150,7 @@ impl Failures {
 pub(crate) struct Refusals(Vec<About>);
 
 impl Refusals {
-    /// A planned erase.
+    /// Adds a planned erase that a hold refused.
     pub(crate) fn add(
         &mut self,
         edit: &mut Edit<'_>,

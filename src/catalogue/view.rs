@@ -61,7 +61,7 @@ impl<'a> View<'a> {
         self.head.roots.falling.is_some()
     }
 
-    /// The store's policies.
+    /// Policies of the whole store; those of single users are in the users' trees.
     pub(crate) fn policies(&self) -> Result<Vec<Policy>> {
         match &self.head.roots.policies {
             Some(_) => policies_of(self.head).all(self.pages, None),
@@ -90,7 +90,7 @@ pub(crate) fn sets_of(head: &HeadPage) -> Sets {
     Sets { tree: Ordered::stored(head.roots.sets.as_ref().map(Ref::duplicate)) }
 }
 
-/// The tree of users in one state. Whoever compares states of several places has no more than this.
+/// The tree of users in one state: all that a comparison of several places' states needs.
 #[derive(Clone, Copy)]
 pub(crate) struct Users<'a> {
     pub(crate) pages: &'a dyn Pages,

@@ -22,9 +22,9 @@ pub(crate) enum Step<'s> {
 /// How a walk ended.
 #[derive(Debug)]
 pub(crate) enum Walked {
-    /// It saw everything.
+    /// It ended by itself, with nothing left to visit.
     Whole,
-    /// An erase stopped it.
+    /// An erase stopped it before the end.
     Interrupted,
 }
 

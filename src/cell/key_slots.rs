@@ -67,17 +67,17 @@ impl KeySlots {
         KeySlots { medium: self.medium.accepting(remnants), ..self }
     }
 
-    /// As [`Slots::make`].
+    /// Writes the slots of a cell that never held a key; see [`Slots::make`].
     pub(crate) fn make(&self) -> Result<()> {
         self.medium.make()
     }
 
-    /// As [`Slots::is_unused`].
+    /// Whether a slot holds nothing, or what an interrupted [`Slots::make`] leaves.
     pub(crate) fn is_unused(&self, slot: &str) -> bool {
         self.medium.is_unused(slot)
     }
 
-    /// As [`Slots::objection`].
+    /// Why overwritten bytes may survive here; see [`Slots::objection`].
     pub(crate) fn objection(&self) -> Result<Option<String>> {
         self.medium.objection()
     }

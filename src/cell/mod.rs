@@ -1,8 +1,9 @@
 //! The root cell: the port to the medium that keeps the root key. It must be able to forget, and
 //! must not be rolled back; everything else in this crate depends on these two.
 //!
-//! Whoever can change a cell can destroy all data. Whoever keeps a copy of a root key can read what
-//! was alive in its epoch, for ever. A cell says in [`Promise`] how far its medium prevents that.
+//! Anybody who can change a cell can destroy all data. Anybody who keeps a copy of a root key can
+//! read what was alive in its epoch, for ever. A cell says in [`Promise`] how far its
+//! medium prevents that.
 
 mod claims;
 mod defect;
@@ -47,7 +48,7 @@ pub use crate::promise::{
 pub struct RootKey {
     /// Name of the key.
     pub id: RootId,
-    /// The secret key.
+    /// The 32 secret bytes under which the heads of the epoch are sealed.
     pub key: Key,
 }
 
@@ -208,9 +209,9 @@ pub trait RootCell: Send + Sync {
     }
 
     /// What this cell remembers to be missing before every root key below `keep` is known to be
-    /// destroyed, for whoever only looks: it asks nobody, and changes nothing. Root keys that it
-    /// still holds, [`RootCell::load`] shows. A cell that cannot say is not taken to have said that
-    /// they are gone.
+    /// destroyed, for an engine that only reads: it asks nobody, and changes nothing. Root keys
+    /// that it still holds are shown by [`RootCell::load`]. A cell that cannot say is not taken to
+    /// have said that they are gone.
     fn awaited(&self, keep: &RootId) -> Option<Awaited> {
         let _ = keep;
         Some(Awaited::Unasked)

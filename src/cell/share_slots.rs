@@ -55,12 +55,12 @@ impl ShareSlots {
         ShareSlots(self.0.broken(defect))
     }
 
-    /// As [`Slots::make`].
+    /// Writes the slots of a keyholder that never held a share; see [`Slots::make`].
     pub(crate) fn make(&self) -> Result<()> {
         self.0.make()
     }
 
-    /// As [`Slots::unfinished`].
+    /// Whether [`Slots::make`] was cut short here.
     pub(crate) fn unfinished(&self) -> bool {
         self.0.unfinished()
     }

@@ -1,6 +1,6 @@
 //! What a certificate needs, handed out before its erase is committed: where the certificate cannot
-//! be written afterwards it is made of the draft. So nothing of it has to be kept in the store, and
-//! whoever asked for the erase has it whatever happens.
+//! be written afterwards, it is made from the draft. So nothing of it has to be kept in the store,
+//! and the caller that asked for the erase gets its certificate whatever happens.
 //!
 //! ```text
 //! draft = words ‖ "keyfall/draft@v1" ‖ JSON of index and facts

@@ -25,7 +25,7 @@ pub const VERIFICATION: &str = "before the old key at the top was given up, the 
     read back from the store and from every copy in step, and opened";
 
 /// A one-way commitment to a key: HMAC-SHA-256(key, "keyfall/key-commitment/v1" ‖ 00), in base64.
-/// Whoever shows a key that gives it has shown that the key was not destroyed.
+/// A person who shows a key with this commitment has shown that the key was not destroyed.
 pub fn key_commitment(key: &[u8; 32]) -> String {
     BASE64.encode(&key_commitment_bytes(key))
 }
@@ -303,7 +303,7 @@ pub struct Outcome {
     pub copies_skipped: u64,
 }
 
-/// What the cell said.
+/// What the cell answered when it was asked to destroy the old root key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Retired {

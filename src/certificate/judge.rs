@@ -237,7 +237,7 @@ impl Facts {
         Ok(Judged { grade, level, reasons, leaf, final_leaf })
     }
 
-    /// The key of those said to be destroyed that `key` is: whoever can show it has proved the
+    /// Finds `key` among those said to be destroyed: to show one of them is to prove the
     /// certificate false.
     pub fn convicted_by(&self, key: &[u8; 32]) -> Option<&Destroyed> {
         let commitment = key_commitment(key);

@@ -46,15 +46,15 @@ pub struct Leaf {
     pub commit: u64,
     /// The epoch whose root key reached what fell.
     pub epoch: u64,
-    /// When, to the minute.
+    /// When the commit was made, to the minute.
     pub time: String,
     /// Number of slots, most of which may be random padding.
     pub slots: u64,
-    /// The root over them.
+    /// Root of the Merkle tree over the slots.
     pub erases: Hash,
     /// Commitment to the root key of the epoch.
     pub destroys: String,
-    /// What becomes of it.
+    /// What becomes of that root key.
     pub ends: Ends,
     /// Digest of the cell's facts.
     pub cell: Hash,

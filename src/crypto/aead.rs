@@ -15,8 +15,8 @@ mod provider {
 
     use super::{Nonce, Tag};
 
-    // Without aes-gcm's feature `zeroize` a dropped cipher leaves its key schedule behind; without
-    // it this does not compile.
+    // Without aes-gcm's feature `zeroize` the key schedule of a dropped cipher stays in memory;
+    // without that feature this does not compile.
     const _: fn() = || {
         fn wiped<T: zeroize::ZeroizeOnDrop>() {}
         wiped::<Aes256Gcm>();

@@ -13,7 +13,7 @@ use crate::tree::head::HeadPage;
 pub(super) struct Anchor {
     /// What the clock showed, if that was believed.
     at: Timestamp,
-    /// The last commit before.
+    /// The time of the last commit before that.
     time: Timestamp,
     since: Duration,
 }

@@ -1,19 +1,19 @@
-//! Who does what is due, and what wakes the thread that does it.
+//! What runs the work that falls due, and what wakes the thread that runs it.
 
 use std::sync::{Condvar, PoisonError};
 use std::time::Duration;
 
-/// Who does what is due (see [`Engine::run_due`](crate::Engine::run_due)).
+/// What runs the work that falls due (see [`Engine::run_due`](crate::Engine::run_due)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Keeper {
     /// A thread of the engine's, from opening on. What fails is tried again a minute later.
     #[default]
     Thread,
-    /// Nobody, until [`Engine::run_due`](crate::Engine::run_due) is called.
+    /// Nothing, until the application calls [`Engine::run_due`](crate::Engine::run_due).
     ByHand,
 }
 
-/// Wakes the keeper.
+/// The signal on which the keeper's thread waits.
 #[derive(Default)]
 pub(super) struct Bell {
     state: std::sync::Mutex<Rung>,
@@ -27,7 +27,7 @@ struct Rung {
 }
 
 impl Bell {
-    /// The agenda changed.
+    /// Wakes the keeper, since the agenda changed.
     pub(super) fn ring(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).rung = true;
         self.changed.notify_all();

@@ -1,4 +1,4 @@
-//! Certificates: who asks for one says so with the erase, and gets it when that is complete. What
+//! Certificates: a caller asks for one with the erase, and gets it when the erase is complete. What
 //! it names is kept nowhere else.
 
 use std::sync::Arc;

@@ -22,7 +22,7 @@ use crate::tree::{Geometry, Ref};
 /// Names of blobs that are lacking are told up to this many.
 const SHOWN: usize = 100;
 
-/// What a drill found.
+/// What a restore drill found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Checked {
@@ -125,7 +125,11 @@ pub(super) fn drill(
     progress: Progress<'_>,
 ) -> Result<Option<Checked>> {
     core.check_usable()?;
-    let root = core.writer().root.duplicate();
+    // As in `sync`: no erase ends while the root key that it destroys is in this thread's memory.
+    let writer = core.writer();
+    let leave = core.walks.begin();
+    let root = writer.root.duplicate();
+    drop(writer);
     let current = core.state().stored.id;
     let Some((head, id, from)) = newest(copies, core.id, &root)? else {
         let held: Vec<String> = copies
@@ -146,7 +150,7 @@ pub(super) fn drill(
             ),
         ));
     };
-    let leave = core.walks.begin();
+    drop(root);
     let source = PageSource::over(core.realm, copies);
     let users = Users { pages: &source, root: &head.roots.users, geometry: head.geometry };
     let mut resolver = Resolver::new(core.realm, users);

@@ -358,7 +358,7 @@ fn attach(core: &Core, writer: &mut Writer, new: Option<Attached>) {
 
 /// What copies in step are handed.
 struct Handed<'a> {
-    /// The head before.
+    /// Id of the head that this commit replaces.
     before: HeadId,
     staged: &'a [BlobName],
     blobs: &'a [Blob],

@@ -19,7 +19,7 @@ use crate::store::{HeadId, Store};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Restored {
-    /// The state restored.
+    /// Id of the state that was restored.
     pub head: HeadId,
     /// The copy whose head it was.
     pub from: String,
@@ -29,9 +29,9 @@ pub struct Restored {
     /// What the state is known to lack: the cell was told of a later commit
     /// ([`Ownership::lacks`](crate::engine::Ownership::lacks)).
     pub lacks: Option<String>,
-    /// Blobs written.
+    /// Number of blobs written to the restored store.
     pub blobs: u64,
-    /// Their bytes.
+    /// Total size of these blobs in bytes.
     pub bytes: u64,
 }
 

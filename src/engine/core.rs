@@ -57,7 +57,7 @@ use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, locked};
 use crate::tree::Pages;
 use crate::tree::head::{HeadPage, Prefix};
 
-/// One open store.
+/// State of one open store, shared by the engine, its readers and its threads.
 pub(super) struct Core {
     pub(super) id: StoreId,
     /// What pages and payloads are bound to.
@@ -87,13 +87,13 @@ pub(super) struct Core {
     pub(super) process: Process,
 }
 
-/// What callers ask of the writer most.
+/// The requests that the writer serves together with others.
 pub(super) enum Asked {
     Put(Staging),
     Erase(Erase),
 }
 
-/// What they are told.
+/// The writer's answer to a request.
 pub(super) enum Answer {
     Put(Result<Vec<RecordId>>),
     Erased(Result<Erasure>),
@@ -111,7 +111,7 @@ pub(super) struct Staging {
     pub(super) erases: Option<u64>,
 }
 
-/// What readers see.
+/// The committed state that readers see.
 pub(super) struct State {
     pub(super) head: HeadPage,
     pub(super) stored: Head,
@@ -220,7 +220,7 @@ impl Core {
     }
 }
 
-/// The time.
+/// Readings of the clock, and what takes its time from them.
 impl Core {
     pub(super) fn reading(&self, state: &State) -> Reading {
         self.reading_at(&state.head)
@@ -275,7 +275,7 @@ impl Core {
         outcome
     }
 
-    /// Before anything is written.
+    /// Fails with `Fenced` in an engine that only reads; called before anything is written.
     pub(super) fn check_owner(&self) -> Result<()> {
         match self.looks_only() {
             None => Ok(()),
@@ -368,20 +368,20 @@ impl Core {
     }
 }
 
-/// How far erases are.
+/// How far the erases up to now are final.
 impl Core {
     /// The cell as leaf and certificate name it.
     pub(super) fn cell_facts(&self) -> CellFacts {
         CellFacts::new(&self.cell.destroys(), &self.cell.unfinished())
     }
 
-    /// How far the erases up to now are, as it was seen last; whoever only looks goes by what the
+    /// How far the erases up to now are, as last seen; an engine that only reads goes by what the
     /// cell showed and remembers.
     pub(super) fn finality(&self) -> Finality {
         self.finality_of(&self.state())
     }
 
-    /// The same, for whoever looks at the state already.
+    /// As [`Core::finality`], for a caller that holds the state already.
     pub(super) fn finality_of(&self, state: &State) -> Finality {
         let window = state.head.pending.map(Awaited::Window);
         let cell = match &self.role {

@@ -21,8 +21,8 @@ pub struct Erasure {
     /// Whether the scope had been erased before, and nothing was left to do.
     pub already: bool,
     /// How far it is, as it was seen when it returned: the scope cannot be read through the engine
-    /// any more, and while this is pending whoever holds the cell and old blobs can read it. Of a
-    /// scope that had been erased before, how far the store is.
+    /// any more, but while this is pending anybody who holds the cell and old blobs can read it.
+    /// For a scope that had been erased before, how far the store is.
     pub finality: Finality,
     /// What the cell answered when it was asked to destroy the old root key; `None` where this
     /// erase had nothing to ask of it.

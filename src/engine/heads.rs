@@ -43,7 +43,7 @@ pub fn root_of(store: &dyn Store) -> Result<Option<RootId>> {
 pub(super) struct OpenHead {
     pub(super) stored: Head,
     pub(super) page: HeadPage,
-    /// What opens it.
+    /// The root key that opens it.
     pub(super) root: RootKey,
 }
 

@@ -13,7 +13,7 @@ use crate::sync::locked;
 
 /// Longest time without a look at the clock, which may have been set meanwhile.
 const NAP: Duration = Duration::from_secs(30);
-/// Time after a failure.
+/// Pause before what failed is tried again.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// The thread; it ends with the last handle of its engine.
@@ -31,7 +31,7 @@ impl Kept {
         let kept = Arc::clone(inner);
         let thread =
             std::thread::Builder::new().name("keyfall-keeper".into()).spawn(move || keep(&kept));
-        let none = "no thread can be started for what is due; raise the limit of processes and threads, or call `tend` yourself";
+        let none = "no thread can be started for what is due; raise the limit of processes and threads, or call `Engine::run_due` yourself";
         let thread = Some(thread.map_err(|e| Error::io(none, e))?);
         Ok(Arc::new(Kept { inner: Arc::clone(inner), thread }))
     }

@@ -20,7 +20,7 @@ pub(super) struct Opened {
     pub(super) secret: Key,
     /// Name of the first segment.
     pub(super) first: BlobName,
-    /// Its content root.
+    /// The root from which the record's content key is derived.
     pub(super) root: Key,
     pub(super) context: Vec<u8>,
 }

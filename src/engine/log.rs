@@ -54,8 +54,8 @@ pub(super) fn with_log<T>(
     core: &Core,
     see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>,
 ) -> Result<T> {
-    core.check_watched()?;
     core.process.check()?;
+    core.check_watched()?;
     let mut writer = core.writer();
     ready(core, &mut writer)?;
     let state = core.state();

@@ -40,7 +40,7 @@ impl Names {
         locked(&self.inside).since = Some(HashMap::new());
     }
 
-    /// The discard ended.
+    /// Ends a discard: published names need not be remembered any more.
     pub(super) fn end_discard(&self) {
         locked(&self.inside).since = None;
     }

@@ -28,9 +28,9 @@ pub enum OpenAs {
     Owner,
     /// To look only: nothing is claimed, written or destroyed, here or in the root cell.
     ReadOnly,
-    /// As its owner, whoever that was before: the other place is read-only until it takes over in
-    /// turn, and opens no more after the next epoch began. What that one committed and this one
-    /// lacks is lost.
+    /// As its owner, whichever place owned the cell before. The other place is read-only until it
+    /// takes over in turn, and no longer opens once the next epoch has begun. What it committed and
+    /// this one lacks is lost.
     TakeOver,
 }
 
@@ -47,7 +47,7 @@ pub enum OpenAs {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// Time and randomness.
+    /// Source of time and randomness; the operating system's by default.
     pub env: SharedEnv,
     /// Most bytes of opened pages kept in memory; a 1024th of them of one user at most, for an
     /// erase waits until these are zeroized.
@@ -57,7 +57,7 @@ pub struct Options {
     /// How far an erase follows what was derived from its scope before it returns; the rest is left
     /// to [`Engine::run_due`](crate::Engine::run_due).
     pub follow: Follow,
-    /// Who does what is due.
+    /// What runs the work that falls due: a thread of the engine, or calls by the application.
     pub keeper: Keeper,
     /// How far the clock may be ahead of the last commit, beyond the time that an open engine
     /// counts itself, before nothing is done by it alone
@@ -125,7 +125,7 @@ impl Options {
         Options { follow, ..self }
     }
 
-    /// Says who does what is due.
+    /// Chooses what runs the work that falls due.
     #[must_use]
     pub fn keeper(self, keeper: Keeper) -> Self {
         Options { keeper, ..self }
@@ -182,7 +182,7 @@ impl Options {
         Planted::default()
     }
 
-    /// Plants a defect.
+    /// Plants a defect that a test has to find.
     #[cfg(feature = "testing")]
     #[doc(hidden)]
     #[must_use]

@@ -1,9 +1,10 @@
-//! Who may change a store and destroy its keys.
+//! Ownership: which engine may change a store and destroy its keys.
 //!
 //! A store remembers the claims of its place, and the root cell the last claim of all. They agree
 //! in one directory only: a backup and a restored store have never been claimed, and a copy of the
 //! directory, byte for byte, has a claim that is not the last as soon as the other one is opened.
-//! Whoever is not the owner may look at everything that the cell's keys open, and destroys nothing.
+//! An engine that is not the owner may read everything that the cell's keys open, and destroys
+//! nothing.
 
 use super::options::{OpenAs, Options};
 use crate::cell::{Awaited, Contents, Owner, RootCell, RootId};
@@ -17,9 +18,9 @@ use crate::tree::head::{CopyMode, HeadPage, Prefix};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Owner,
-    /// It only looks.
+    /// It reads, and neither writes nor destroys anything.
     Looker {
-        /// Why.
+        /// Why it is not the owner, in words for a person.
         why: String,
         /// Whether it might be the owner if it asked to.
         may_own: bool,
@@ -45,8 +46,8 @@ impl Seen {
 }
 
 impl Role {
-    /// Takes down what a look tells of erases: who only looks has the cell destroy nothing, and
-    /// must not call final what may be pending.
+    /// Records what a look at the cell tells of erases: an engine that only reads has the cell
+    /// destroy nothing, and must not call final what may be pending.
     pub(super) fn note(&mut self, cell: &dyn RootCell, seen: &Seen, root: &RootId) {
         let Role::Looker { others, awaited, .. } = self else { return };
         *others = seen.keys.iter().filter(|id| *id != root).count();
@@ -120,7 +121,7 @@ pub(super) fn role(options: &Options, store: &dyn Store, contents: &Contents) ->
 #[derive(Clone, Copy)]
 pub(super) struct Last {
     owner: Option<Owner>,
-    /// See [`Contents::doubted`].
+    /// Whether keyholders that lie may have made up the owner ([`Contents::doubted`]).
     doubted: bool,
     /// The highest number that counts.
     number: u64,

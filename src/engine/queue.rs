@@ -57,8 +57,8 @@ impl<R, O> Queue<R, O> {
         self.inside().busy
     }
 
-    /// Has a request served, by whoever is the next at work; `work` gives one outcome for each
-    /// request, in order.
+    /// Has a request served by the next caller at work, which may be this one; `work` gives one
+    /// outcome for each request, in order.
     pub(super) fn submit(&self, request: R, work: impl FnOnce(Vec<R>) -> Vec<O>) -> O {
         let mut inside = self.inside();
         let mine = inside.next;

@@ -113,7 +113,7 @@ impl Reader {
         }
     }
 
-    /// The record's metadata.
+    /// Metadata of the record that is read.
     pub fn info(&self) -> &RecordInfo {
         &self.info
     }

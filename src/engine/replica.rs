@@ -128,9 +128,9 @@ pub(super) fn another_store(place: &str, remedy: &str) -> Error {
 pub struct Backup {
     /// The state that it now holds.
     pub head: Option<HeadId>,
-    /// Blobs copied.
+    /// Number of blobs copied because the destination lacked them.
     pub blobs: u64,
-    /// Their bytes.
+    /// Total size of these blobs in bytes.
     pub bytes: u64,
 }
 
@@ -186,9 +186,9 @@ fn is_same_head(to: &dyn Store, there: &Head, head: &Head) -> Result<bool> {
 }
 
 /// Copies everything below `roots` that `to` lacks, from the first of `from`'s stores that gives it
-/// whole, then the head. A segment that none gives whole is copied as it is: its record is damaged
-/// in the copy as it was before, and no other is. Adds what it copied to `done`, also where it was
-/// interrupted and the head is still to come.
+/// whole, then the head. A segment that no store gives whole is copied as it is: its record is as
+/// damaged in the copy as it was before, and no other record is. Adds what it copied to `done`,
+/// also where it was interrupted and the head is still to come.
 pub(super) fn copy_tree(
     leave: &Walking<'_>,
     from: &PageSource<'_>,

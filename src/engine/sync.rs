@@ -14,9 +14,12 @@ pub(super) fn sync(core: &Core, to: &dyn Store, progress: &mut dyn FnMut(u64)) -
     let mut total = Backup::default();
     loop {
         core.check_usable()?;
-        // Before the walk: an erase that has the writer's lock waits for walks.
-        let root = core.writer().root.duplicate();
+        // Under the writer's lock, which an erase has while it waits for walks: no erase ends between
+        // the two, nor, as long as this walks, with its old root key in this thread's memory.
+        let writer = core.writer();
         let leave = core.walks.begin();
+        let root = writer.root.duplicate();
+        drop(writer);
         let (roots, geometry, head) = {
             let state = core.state();
             (state.head.roots.duplicate(), state.head.geometry, state.stored.clone())
@@ -27,7 +30,7 @@ pub(super) fn sync(core: &Core, to: &dyn Store, progress: &mut dyn FnMut(u64)) -
             Ok(Walked::Whole) => copy_tree(&leave, &from, what, to, &mut total, progress),
             not_yet => not_yet,
         };
-        drop((roots, leave));
+        drop((root, roots, leave));
         let moved_on = core.state().stored.id != head.id;
         match copied {
             Ok(Walked::Whole) => return Ok(total),

@@ -43,8 +43,7 @@ pub(super) fn tend(core: &Core, progress: Progress<'_>, stop: &dyn Fn() -> bool)
         rekey(core)?;
     }
     tending.tended.finalized = finalize(core, &mut core.writer(), &mut tending)?;
-    // First what fell: whoever keeps a record from a planned erase has to know whether it is still
-    // there.
+    // First follow what fell: a record that would block a planned erase may be gone by now.
     if !core.planted(Defect::PlanDropped) {
         follow_all(core, &mut tending, progress, stop)?;
     }

@@ -13,7 +13,7 @@ pub(super) struct Walks {
     erasing: AtomicUsize,
 }
 
-/// One walk's.
+/// The permission of one walk: an erase waits until it is dropped.
 struct Held<'a> {
     walks: &'a Walks,
     _gate: RwLockReadGuard<'a, ()>,

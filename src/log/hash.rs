@@ -95,7 +95,7 @@ impl Frontier {
         Ok(Frontier { size, peaks })
     }
 
-    /// The number of leaves.
+    /// Number of leaves that the tree holds.
     pub fn size(&self) -> u64 {
         self.size
     }

@@ -2,9 +2,9 @@
 //! and when, never who or what; what binds a leaf to an erase is a hiding commitment that the
 //! holder of the certificate can open.
 //!
-//! A machine without I/O: hashes, proofs, notes and tiles. Whoever changes a published log can be
-//! convicted by anybody who kept a checkpoint; whoever has the log's private key can sign, and so
-//! must not be believed beyond what the certificate says.
+//! A machine without I/O: hashes, proofs, notes and tiles. An operator who changes a published log
+//! can be convicted by anybody who kept a checkpoint. The holder of the log's private key can sign
+//! anything, and must not be believed beyond what the certificate says.
 //!
 //! Sources: RFC 9162 (2.1), C2SP signed-note, tlog-checkpoint, tlog-tiles, tlog-proof,
 //! tlog-cosignature.

@@ -56,7 +56,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Engine> {
 /// A builder can be used again. After [`ErrorKind::Poisoned`] drop the engine with its readers and
 /// batches, or [`Engine::close`] it, and open once more with the same builder: opening finds out
 /// what became of the write whose outcome was unknown. Where threads share an engine, let one of
-/// them do that: behind a lock of yours, and after another look at [`Engine::is_poisoned`].
+/// them do that, under a lock of yours and after another look at [`Engine::is_poisoned`].
 ///
 /// ```no_run
 /// use keyfall::{Builder, Class, Put, UserId};
@@ -111,7 +111,7 @@ impl std::fmt::Debug for Builder {
     }
 }
 
-/// Where.
+/// Where the store and its cell are.
 impl Builder {
     /// The store in this directory, with its cell where [`super::default_cell`] is or leads.
     #[cfg(feature = "sled")]
@@ -119,7 +119,7 @@ impl Builder {
         Builder::with(StoreAt::Directory(store.into()), CellAt::Beside)
     }
 
-    /// A store and a cell behind adapters of your own.
+    /// A store and a cell that adapters of your own provide.
     pub fn over(store: Arc<dyn Store>, cell: Arc<dyn RootCell>) -> Self {
         Builder::with(StoreAt::Given(store), CellAt::Given(cell))
     }
@@ -135,14 +135,14 @@ impl Builder {
         Builder { cell: CellAt::Directory(cell.into()), ..self }
     }
 
-    /// The cell is behind this adapter.
+    /// Takes the cell that this adapter provides.
     #[must_use]
     pub fn cell(self, cell: Arc<dyn RootCell>) -> Self {
         Builder { cell: CellAt::Given(cell), ..self }
     }
 }
 
-/// What may be done.
+/// What the engine may do with them.
 impl Builder {
     /// Only looks: nothing is claimed, written or destroyed, in the store, in its copies or in the
     /// cell.
@@ -158,8 +158,8 @@ impl Builder {
         self
     }
 
-    /// Becomes the owner of the cell, whoever that was before ([`OpenAs::TakeOver`]): a restored
-    /// store, or a backup, takes production's place so.
+    /// Becomes the owner of the cell, whichever place owned it before ([`OpenAs::TakeOver`]): so a
+    /// restored store, or a backup, takes the place of production.
     #[must_use]
     pub fn take_over(mut self) -> Self {
         self.settings.options.open_as = OpenAs::TakeOver;
@@ -203,55 +203,55 @@ impl Builder {
         self
     }
 
-    /// See [`Options::env`].
+    /// Sets the source of time and randomness ([`Options::env`]).
     #[must_use]
     pub fn env(self, env: SharedEnv) -> Self {
         self.set(|options| options.env(env))
     }
 
-    /// See [`Options::cache_bytes`].
+    /// Limits the bytes of opened pages kept in memory ([`Options::cache_bytes`]).
     #[must_use]
     pub fn cache_bytes(self, bytes: u64) -> Self {
         self.set(|options| options.cache_bytes(bytes))
     }
 
-    /// See [`Options::geometry`].
+    /// Sets page size, fan-out and segment size of a new store ([`Options::geometry`]).
     #[must_use]
     pub fn geometry(self, geometry: Geometry) -> Self {
         self.set(|options| options.geometry(geometry))
     }
 
-    /// See [`Options::follow`].
+    /// Limits how far an erase follows derived records before it returns ([`Options::follow`]).
     #[must_use]
     pub fn follow(self, follow: Follow) -> Self {
         self.set(|options| options.follow(follow))
     }
 
-    /// See [`Options::keeper`].
+    /// Chooses what runs the work that falls due ([`Options::keeper`]).
     #[must_use]
     pub fn keeper(self, keeper: Keeper) -> Self {
         self.set(|options| options.keeper(keeper))
     }
 
-    /// See [`Options::clock_jump`].
+    /// Sets how far ahead the clock may be before it is doubted ([`Options::clock_jump`]).
     #[must_use]
     pub fn clock_jump(self, jump: Duration) -> Self {
         self.set(|options| options.clock_jump(jump))
     }
 
-    /// See [`Options::clock_is_right`].
+    /// Believes the clock at opening, however late it is ([`Options::clock_is_right`]).
     #[must_use]
     pub fn clock_is_right(self) -> Self {
         self.set(|options| options.clock_is_right(true))
     }
 
-    /// See [`Options::log_origin`].
+    /// Names the log of a new store ([`Options::log_origin`]).
     #[must_use]
     pub fn log_origin(self, origin: impl Into<String>) -> Self {
         self.set(|options| options.log_origin(origin))
     }
 
-    /// See [`Options::open_copy`].
+    /// Sets the function that opens copies from their places ([`Options::open_copy`]).
     #[must_use]
     pub fn open_copy(self, open_copy: OpenCopy) -> Self {
         self.set(|options| options.open_copy(open_copy))
@@ -361,7 +361,7 @@ impl Builder {
         make(store, cell, self.settings.options.clone())
     }
 
-    /// The cell beside a store that is behind an adapter.
+    /// The cell that belongs to a store given as an adapter.
     fn open_cell(&self) -> Result<Arc<dyn RootCell>> {
         match &self.cell {
             #[cfg(feature = "sled")]

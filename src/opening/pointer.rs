@@ -86,7 +86,7 @@ pub(super) fn write(
     sync_dir(dir)
 }
 
-/// Others may read it, and write to it never: whoever writes there chooses the key.
+/// Other users may read the file but never write to it: a writer would choose the key.
 fn write_part(part: &Path, text: &[u8]) -> io::Result<()> {
     let mut out = File::options().write(true).create_new(true).mode(0o644).open(part)?;
     out.write_all(text)?;

@@ -24,12 +24,12 @@ pub(super) struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
-    /// Both in directories.
+    /// A store and a cell that are both in directories.
     pub(super) fn new(store: &Path, cell: Option<&Path>, settings: &'a Settings) -> Result<Self> {
         Ok(Site { at: Location::find(store, cell)?, adapter: None, settings })
     }
 
-    /// A store in a directory, and a cell behind an adapter.
+    /// A store in a directory, and a cell that an adapter provides.
     pub(super) fn with_adapter(
         store: &Path,
         cell: &Arc<dyn RootCell>,
@@ -69,7 +69,7 @@ impl<'a> Site<'a> {
         let root = match self.make_root() {
             Ok(root) => root,
             Err(e) => {
-                // Nothing was put yet: leave no half a store behind.
+                // Nothing was put yet: remove the half-made store.
                 drop(blobs);
                 take_away(store, was_there);
                 return Err(e);

@@ -71,8 +71,7 @@ impl Circle {
         let (act, (tell, hear)) = (Arc::new(act), channel());
         for (n, worker) in self.workers.iter().enumerate() {
             let (act, tell) = (Arc::clone(&act), tell.clone());
-            // One that is so far behind hears later what counts then; every verb covers those
-            // before.
+            // A member whose backlog is full is not asked now: a later verb covers all before it.
             let job = move |member: &dyn Keyholder| {
                 let answer = {
                     let _wiped = WipeStack;

@@ -266,7 +266,7 @@ impl QuorumCell {
     }
 
     /// Fails where what is kept here came back older than it was. A take-over goes on with it all
-    /// the same, and records up to which epoch it cannot know who holds shares.
+    /// the same, and records up to which epoch it cannot know all that hold shares.
     fn check_kept(&self) -> Result<()> {
         let (newer, takes_over, highest) = {
             let known = self.known();

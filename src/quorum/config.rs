@@ -1,10 +1,10 @@
 //! What the cell keeps on this machine: which keyholders it has, which of them were dealt shares of
 //! which epochs, and what they have signed since. No secret is in it.
 //!
-//! Finality is a fact of each epoch. Its root key is gone when enough of those who were dealt a
-//! share of it, or of an attempt that would have followed it, have signed since; it leaves the
-//! [`Ledger`] by that rule alone. Where the keyholders stay the same one entry covers all epochs,
-//! for a signature for a later epoch covers those before.
+//! Finality is a fact of each epoch. Its root key is gone when enough of the keyholders that were
+//! dealt a share of it, or of an attempt that would have followed it, have signed since; it leaves
+//! the [`Ledger`] by that rule alone. Where the keyholders stay the same one entry covers all
+//! epochs, for a signature for a later epoch covers those before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -204,9 +204,9 @@ pub(super) struct Ledger {
     own: BTreeSet<RootId>,
     /// Root keys of this directory whose deposit failed, and which therefore no head bears.
     failed: BTreeSet<RootId>,
-    /// See [`Config::highest`].
+    /// The highest epoch of which shares were dealt or kept ([`Config::highest`]).
     pub(super) highest: Option<u64>,
-    /// See [`Config::unnamed`].
+    /// The last epoch of which unnamed keyholders may hold shares ([`Config::unnamed`]).
     pub(super) unnamed: Option<u64>,
 }
 
@@ -281,7 +281,7 @@ impl Ledger {
             attempt: data_encoding::HEXLOWER.encode(&id.attempt),
         };
         config.failed = self.failed.iter().rev().take(FAILED_MAX).map(failed).collect();
-        // Neither goes down, whoever else wrote meanwhile.
+        // Neither goes down, whatever another process wrote meanwhile.
         config.highest = config.highest.max(self.highest);
         config.unnamed = config.unnamed.max(self.unnamed);
     }
@@ -318,8 +318,8 @@ impl Ledger {
         match self.dealt.last_mut() {
             Some(last) if last.keys == members => return changed,
             Some(last) => {
-                // What fails of this epoch must be gone with the root key before it: so those who
-                // get it count for that one too.
+                // What fails of this epoch must be gone with the root key before it: so the
+                // keyholders that get it count for that one too.
                 last.keys.extend(&members);
                 if last.from < epoch {
                     last.until = Some(epoch);
@@ -408,8 +408,8 @@ impl Ledger {
         self.said.values().cloned().collect()
     }
 
-    /// Records what was signed when all root keys but `keep` were to be destroyed; epochs of which
-    /// enough have signed leave. `enough` says whether those who signed now are.
+    /// Records what was signed when all root keys but `keep` were to be destroyed; an epoch leaves
+    /// once enough keyholders have signed. `enough` says whether those that signed now are.
     pub(super) fn take_down(
         &mut self,
         quorum: &Quorum,

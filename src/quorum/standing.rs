@@ -5,7 +5,7 @@ use super::sorted::Sorted;
 use crate::cell::RootId;
 use crate::error::{ErrorKind, Result};
 
-/// How a keyholder stands.
+/// What a keyholder holds, compared with the root key in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It holds its share of the root key, and nothing else.
@@ -19,7 +19,7 @@ pub enum Standing {
     /// It holds older shares too, or only such: it was away when they were to be destroyed, or was
     /// restored from a backup of itself.
     Behind,
-    /// Its share is wrong.
+    /// The share that it gives is wrong.
     Lies,
     /// It answers, and turns this engine away.
     Refuses(String),

@@ -12,7 +12,7 @@
 //!           ‖ Ed25519 signature of all before, after the label "keyfall/request/v1" 64
 //! ```
 //! What a grantee opens is sealed to the fresh key of its request, never to a key that it keeps:
-//! whoever steals that one later opens nothing.
+//! a thief of the long-term key opens nothing later.
 
 use std::fmt;
 use std::str::FromStr;

@@ -41,7 +41,7 @@ const NAME_MAX: usize = 255;
 const ABOUT_MAX: usize =
     64 + USER_MAX_BYTES + CLASS_MAX_BYTES + MEDIA_TYPE_MAX_BYTES + PURPOSE_MAX_BYTES;
 
-/// What a parcel holds.
+/// One entry of a parcel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Item {
@@ -53,7 +53,7 @@ pub enum Item {
         user: UserId,
         /// Its class, such as `audio`.
         class: Class,
-        /// When it was made.
+        /// When the record was created.
         created: Timestamp,
         /// Media type of its content.
         media_type: String,

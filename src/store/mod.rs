@@ -1,9 +1,9 @@
 //! The store: the port to the medium that keeps blobs. It may keep every byte it was ever given,
 //! for ever; nothing about security depends on it. It must keep what it acknowledged.
 //!
-//! What an adapter sees is ciphertext and random names. Whoever can change a store can destroy data
-//! and serve old states; the first is found out when blobs do not open, the second when the head is
-//! older than the root cell.
+//! What an adapter sees is ciphertext and random names. A person who can change a store can destroy
+//! data and serve old states; the first is found out when blobs do not open, the second when the
+//! head is older than the root cell.
 
 #[cfg(any(feature = "sled", feature = "testing"))]
 pub(crate) mod journal;
@@ -38,13 +38,13 @@ impl fmt::Display for HeadId {
 /// A head as stored: its number in clear, the rest sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Number of the head.
+    /// Epoch and commit that the head stands for.
     pub id: HeadId,
     /// Its bytes, opaque to the store.
     pub bytes: Vec<u8>,
 }
 
-/// How a commit ended.
+/// Outcome of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
     /// The head and every blob put before it are durable.
@@ -208,9 +208,9 @@ pub trait Store: Send + Sync {
     /// `Full`, `Io`.
     fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published>;
 
-    /// Names from `from` on, about `limit` of them, and where they go on: `None` at the end. A
-    /// listing from beginning to end has each name that is there all the while, in an order of the
-    /// store's own.
+    /// Names from `from` on, about `limit` of them, and where the next call continues: `None` at
+    /// the end. A listing from beginning to end has every name that exists throughout it, in an
+    /// order that the store chooses.
     ///
     /// # Errors
     /// `Io`, `Corrupt`.

@@ -26,9 +26,9 @@ use crate::tree::{Node, PageKind, Pages, Spot};
 /// A record that an adversary has opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposed {
-    /// Its id.
+    /// Id of the record.
     pub id: RecordId,
-    /// Whose it is.
+    /// The user that the record belongs to.
     pub user: UserId,
     /// Its content; `None` where a segment is nowhere to be had.
     pub content: Option<Vec<u8>>,
@@ -126,7 +126,7 @@ pub fn secrets(
     Ok(out.0)
 }
 
-/// Secrets by name.
+/// Collected secrets, each with a name for messages.
 struct Named(Vec<(String, Secret)>);
 
 impl Named {

@@ -169,7 +169,7 @@ fn named_conformance(mut open: impl FnMut() -> Arc<dyn Store>) {
     removed_names_conformance(open, store, &first, &second);
 }
 
-/// Every second of these blobs is removed: those are gone, and the others are all that is there.
+/// Every second one of these blobs is removed: those are gone, and only the others remain.
 fn removed_names_conformance(
     mut open: impl FnMut() -> Arc<dyn Store>,
     store: Arc<dyn Store>,

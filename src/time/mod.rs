@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// What a written time stands for: a day, or one millisecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Span {
-    /// Its first millisecond.
+    /// The first millisecond of the span.
     pub from: Timestamp,
     /// The first millisecond after it.
     pub before: Timestamp,

@@ -42,12 +42,12 @@ impl Timestamp {
         self.0
     }
 
-    /// `None` beyond what a number holds.
+    /// The time after `span`; `None` beyond what 64 bits hold.
     pub fn checked_add(self, span: Duration) -> Option<Self> {
         self.0.checked_add(u64::try_from(span.as_millis()).ok()?).map(Timestamp)
     }
 
-    /// `None` before 1970.
+    /// The time before `span`; `None` where that is before 1970.
     pub fn checked_sub(self, span: Duration) -> Option<Self> {
         self.0.checked_sub(u64::try_from(span.as_millis()).ok()?).map(Timestamp)
     }

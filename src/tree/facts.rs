@@ -63,7 +63,7 @@ pub enum Fact {
     Planned {
         /// Number of the planned erase.
         id: u64,
-        /// When it is done.
+        /// When the erase is carried out.
         due: Timestamp,
         /// What is to be erased, in words; `None` once it was done or cancelled.
         scope: Option<String>,
@@ -80,13 +80,13 @@ pub enum Fact {
         /// Why, in a word: the kind of the error.
         why: String,
     },
-    /// A third party was let open records.
+    /// A third party was allowed to open records.
     Granted {
         /// The number of the grant.
         id: u64,
         /// Name of the grantee.
         name: String,
-        /// Of what, in words, without what fell meanwhile.
+        /// What the grant covers, in words, without what fell meanwhile.
         scope: String,
         /// When the grant ends, if it does.
         until: Option<Timestamp>,

@@ -31,11 +31,11 @@ pub struct Grant {
     pub to: [u8; 32],
     /// Name of the grantee, for the user's report.
     pub name: String,
-    /// Of this class only.
+    /// Only records of this class; `None` covers all classes.
     pub class: Option<Class>,
     /// What the grantee may use the records for.
     pub purpose: String,
-    /// When it was granted.
+    /// When the grant was given.
     pub since: Timestamp,
     /// When it ends, if it does.
     pub until: Option<Timestamp>,
@@ -104,13 +104,13 @@ impl Grant {
         }
     }
 
-    /// On this class only.
+    /// Limits the grant to records of this class.
     #[must_use]
     pub fn class(self, class: Class) -> Self {
         Grant { class: Some(class), ..self }
     }
 
-    /// Until then.
+    /// Ends the grant at this time.
     #[must_use]
     pub fn until(self, until: Timestamp) -> Self {
         Grant { until: Some(until), ..self }

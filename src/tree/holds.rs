@@ -32,32 +32,32 @@ const HOLD_MAX: usize =
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hold {
-    /// Of this class only.
+    /// Only records of this class; `None` covers all classes.
     pub class: Option<Class>,
-    /// Of this interaction only.
+    /// Only records of this interaction; `None` covers all interactions.
     pub interaction: Option<InteractionId>,
     /// Why the records are held.
     pub reason: String,
     /// The person or office that ordered it.
     pub authority: String,
-    /// When it was added.
+    /// When the hold was added.
     pub since: Timestamp,
 }
 
 impl Hold {
-    /// A hold on everything of a user; `authority` is who orders it.
+    /// A hold on everything of a user; `authority` is the person or office that orders it.
     pub fn new(reason: impl Into<String>, authority: impl Into<String>) -> Self {
         let (reason, authority) = (reason.into(), authority.into());
         Hold { class: None, interaction: None, reason, authority, since: Timestamp(0) }
     }
 
-    /// On this class only.
+    /// Limits the hold to records of this class.
     #[must_use]
     pub fn class(self, class: Class) -> Self {
         Hold { class: Some(class), ..self }
     }
 
-    /// On this interaction only.
+    /// Limits the hold to records of this interaction.
     #[must_use]
     pub fn interaction(self, id: InteractionId) -> Self {
         Hold { interaction: Some(id), ..self }

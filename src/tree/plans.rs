@@ -15,7 +15,7 @@ use crate::ids::{Timestamp, UserId, UserTag};
 use crate::limits::{CLASS_MAX_BYTES, KEPT_MAX, REASON_MAX_BYTES};
 use crate::scope::Erase;
 
-/// An erase to come.
+/// An erase planned for a time to come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Plan {

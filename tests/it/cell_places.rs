@@ -8,8 +8,8 @@ use crate::support::copy;
 
 #[test]
 fn a_store_does_not_say_where_its_cell_is() {
-    // Whoever can write to the store's directory puts a store of its own there, with its own cell
-    // inside and a file that names it. What the owner puts next must not be readable with that.
+    // An attacker who can write to the store's directory puts another store there, with its own
+    // cell inside and a file that names it. What the owner puts next must not open with that cell.
     let cli = Cli::new();
     cli.put("ada", "audio", b"x");
     cli.ok(&["init", "evil", "--accept-remnants"]);

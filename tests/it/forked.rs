@@ -98,7 +98,8 @@ fn a_child_that_goes_leaves_its_parents_store_and_cell_as_they_are() {
     }
 }
 
-/// The number of a process that ended is given again: it alone does not tell who opened a store.
+/// The number of a process that ended is given again: it alone does not tell which process opened a
+/// store.
 #[test]
 fn a_child_with_its_parents_process_number_is_known_by_its_start_time() {
     let dir = tempfile::tempdir().unwrap();

@@ -318,7 +318,7 @@ fn the_program_certifies_exports_and_verifies_and_so_do_others() {
         &"00".repeat(32),
     ]);
     assert!(done, "{told}");
-    // By the program without an engine, and by somebody who has only the specification.
+    // By the program without an engine, and by a reader that has only the specification.
     let verify = Command::new(env!("CARGO_BIN_EXE_keyfall-verify"))
         .args([&first, "--key", &place.key])
         .output()

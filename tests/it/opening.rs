@@ -344,7 +344,7 @@ fn adapters_of_ones_own_are_opened_by_the_same_builder() {
         ErrorKind::Corrupt,
     );
     assert!(e.contains("leave the cell as it is") && e.contains("restore"), "{e}");
-    // A store in a directory with a cell behind an adapter.
+    // A store in a directory, with a cell that an adapter provides.
     let place = Place::new();
     let mixed =
         Builder::at(place.path("db")).cell(Arc::new(MemoryCell::new())).keeper(Keeper::ByHand);

@@ -392,8 +392,8 @@ fn the_index_learns_beside_and_a_crash_may_come_at_any_moment_of_it() {
     );
 }
 
-/// Whoever opened the log without its index took damage to the last frame for a write that was cut
-/// short, also where that was synced.
+/// Opening the log without its index took damage to the last frame for a write that was cut short,
+/// even where the frame had been synced.
 #[test]
 fn without_an_index_a_closed_log_that_lost_its_end_is_noticed() {
     let dir = tempfile::tempdir().unwrap();

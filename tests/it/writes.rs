@@ -181,7 +181,7 @@ impl World {
         self.cell.load().unwrap().keys.len()
     }
 
-    /// Who holds the tape and the cell as it is finds none of these.
+    /// Whether an adversary who holds the tape and the present cell opens any of these.
     fn found(&self, ids: &[RecordId]) -> bool {
         let exposed = self.tape.exposed(&*self.cell).unwrap();
         ids.iter().any(|id| exposed.contains_key(id))

@@ -32,13 +32,13 @@ const NAMES_AT_ONCE: usize = 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PlaceAudit {
-    /// Which place.
+    /// Path or name of the place: the store, a copy or a backup.
     pub place: String,
     /// The head it holds.
     pub head: Option<HeadId>,
     /// Whether a key of the cell opens that head.
     pub head_opens: bool,
-    /// Blobs in it.
+    /// Number of blobs that the place holds.
     pub blobs: u64,
     /// Blobs that open and belong to the live tree.
     pub live: u64,
@@ -58,7 +58,7 @@ pub struct PlaceAudit {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Audit {
-    /// The state audited.
+    /// Id of the state that was audited.
     pub head: Option<HeadId>,
     /// Root keys in the cell: one, unless an erase is not complete. The next epoch's is not counted
     /// where it stands ready: it has sealed nothing.
@@ -70,7 +70,7 @@ pub struct Audit {
     pub finality: Finality,
     /// Blobs of the live tree.
     pub live_blobs: u64,
-    /// Each place.
+    /// Findings for each place that was audited.
     pub places: Vec<PlaceAudit>,
 }
 

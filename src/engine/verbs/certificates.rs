@@ -22,9 +22,9 @@ pub struct Certificates<'e> {
 /// A certificate, or a draft of one, that is issued again.
 struct Reissue<'a> {
     facts: Facts,
-    /// Of its leaf.
+    /// Index of its leaf in the log.
     index: u64,
-    /// Of the leaf that made its erase final.
+    /// Index of the leaf that made its erase final, if another leaf did.
     final_index: Option<u64>,
     /// The certificate as it was signed.
     signed: Option<&'a Certificate>,
@@ -65,7 +65,7 @@ impl Certificates<'_> {
         )
     }
 
-    /// The certificate of a draft ([`Erase::drafted`]), where its erase was done: also after a
+    /// The certificate of a draft ([`Erase::drafted`](crate::Erase::drafted)), where its erase was done: also after a
     /// crash, and as often as wanted.
     ///
     /// # Errors

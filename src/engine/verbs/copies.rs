@@ -20,11 +20,11 @@ use crate::secret::WipeStack;
 use crate::store::HeadId;
 use crate::tree::head::{CopyEntry, CopyMode};
 
-/// How a copy stands.
+/// The state of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CopyStatus {
-    /// The copy.
+    /// The copy's id, mode and place.
     pub entry: CopyEntry,
     /// The head it holds; `None` where it holds none or is out of reach.
     pub head: Option<HeadId>,
@@ -128,7 +128,7 @@ impl Copies<'_> {
         Ok(entry)
     }
 
-    /// Brings the copies that are behind up to date; `place` picks one.
+    /// Brings the copies of mode [`CopyMode::Behind`] up to date; `place` picks one.
     ///
     /// # Errors
     /// `Absent` where `place` is no copy; `Copy`, `Io`, `Full`.
@@ -197,7 +197,7 @@ impl Copies<'_> {
         Ok(None)
     }
 
-    /// How each copy stands.
+    /// The state of each copy, as the store's head lists them.
     pub fn status(&self) -> Vec<CopyStatus> {
         let copies = self.inner.state().head.copies.clone();
         copies.into_iter().map(|entry| self.one_status(entry)).collect()

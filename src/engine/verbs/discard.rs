@@ -118,7 +118,7 @@ fn sweep(
             }
             progress(looked);
         }
-        // What an earlier discard that was stopped left behind.
+        // Blobs that an interrupted discard did not get to remove.
         remove_from(inner, place, &[], done)?;
     }
     Ok(())
@@ -141,7 +141,7 @@ fn remove_from(
     done: &mut Discarded,
 ) -> Result<()> {
     let removed = place.remove(dead);
-    // A store that failed here may refuse every later write until it is opened anew.
+    // A store that failed here may refuse every later write until it is opened again.
     let removed = if Arc::ptr_eq(place, inner.store()) { inner.judged(removed)? } else { removed? };
     done.blobs += dead.len() as u64;
     done.bytes_gone += removed.gone;

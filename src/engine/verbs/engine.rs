@@ -61,7 +61,7 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// Putting and reading.
+/// Putting, listing and reading records.
 impl Engine {
     /// Puts one record, durably, and returns its id.
     ///
@@ -220,7 +220,8 @@ impl Engine {
         lineage::lineage(&self.inner, id)
     }
 
-    /// Who opened a record, what for and when, as far as the application said; oldest first.
+    /// The readers that opened a record, for what purpose and when, as far as the application named
+    /// them; oldest first.
     ///
     /// # Errors
     /// As [`Engine::get`].
@@ -251,7 +252,7 @@ impl Engine {
     }
 }
 
-/// Erasing.
+/// Erasing, and everything that follows from an erase.
 impl Engine {
     /// Erases a scope and returns when that is complete: the new pages are durable on every copy in
     /// step, the old root key is destroyed as far as the cell promises, no reader delivers a byte
@@ -296,8 +297,8 @@ impl Engine {
     ///
     /// # Errors
     /// `Invalid` for a time that has passed, and for all that [`Engine::erase`] finds invalid;
-    /// `Erased`, `Absent` for a user or record that is not here; `Limit` beyond 64 for one user,
-    /// and while the clock is not believed ([`Clock::doubts`]); as [`Engine::erase`] and
+    /// `Erased`, `Absent` for a user or record that is not here; `Limit` beyond 64 for one user;
+    /// `Refused` while the clock is not believed ([`Clock::doubts`]); as [`Engine::erase`] and
     /// [`Engine::put`], but for `Held`.
     pub fn erase_at(&self, erase: impl Into<Erase>, due: Timestamp) -> Result<Plan> {
         erasing::erase_at(&self.inner, erase.into(), due)
@@ -422,7 +423,7 @@ impl Engine {
     }
 }
 
-/// Handles.
+/// Handles that group the calls about one subject.
 impl Engine {
     /// The legal holds on a user's records.
     pub fn holds<'e>(&'e self, user: &'e UserId) -> Holds<'e> {
@@ -444,7 +445,7 @@ impl Engine {
         Grants { inner: &self.inner, user }
     }
 
-    /// The training sets.
+    /// The training sets of the store, which may span users.
     pub fn training(&self) -> Training<'_> {
         Training { inner: &self.inner }
     }

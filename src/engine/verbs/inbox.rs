@@ -20,7 +20,7 @@ use crate::tree::users::Found;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Accepted {
-    /// The record.
+    /// Id of the record that the envelope became.
     pub id: RecordId,
     /// Whether it had been accepted before.
     pub again: bool,

@@ -1,4 +1,4 @@
-//! What a record was derived from, who opened it, and making it stand on its own.
+//! What a record was derived from, which readers opened it, and how it is detached.
 
 use std::sync::Arc;
 

@@ -28,7 +28,7 @@ use crate::tree::plans::Plan;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
-    /// The user.
+    /// The user whom the report is about.
     pub user: UserId,
     /// When the user was created.
     pub created: Timestamp,
@@ -44,7 +44,7 @@ pub struct Report {
     pub needed: u64,
     /// Erases to come, the next first.
     pub plans: Vec<Plan>,
-    /// The user's own policies.
+    /// Policies set for this user.
     pub policies: Vec<Policy>,
     /// The store's policies, which hold where the user has none of its own.
     pub store_policies: Vec<Policy>,
@@ -52,12 +52,12 @@ pub struct Report {
     /// passes.
     pub next_due: Option<Timestamp>,
     /// How far the erases up to now are: while they are pending, what they named cannot be read
-    /// through the engine any more, and whoever holds the cell and old blobs can read it.
+    /// through the engine any more, but anybody who holds the cell and old blobs can read it.
     pub finality: Finality,
     /// Of that, the end of the window in which erases wait for others; `None` where none waits in
     /// one.
     pub pending: Option<Timestamp>,
-    /// The grants, with their numbers: who may open records.
+    /// The grants under which third parties may open records, with their numbers.
     pub grants: Vec<(u64, Grant)>,
     /// The training sets that records are in, with their number.
     pub sets: Vec<(String, u64)>,
@@ -65,7 +65,7 @@ pub struct Report {
     pub inbox_keys: Vec<Timestamp>,
     /// How many envelopes were accepted by them.
     pub accepted: u64,
-    /// What parts were erased.
+    /// Parts of the user's records that were erased.
     pub erased: Vec<Erased>,
     /// The state that this was read from.
     pub head: HeadId,
@@ -99,16 +99,16 @@ pub enum Erased {
     Span {
         /// Of one class only; its name fell where it holds nothing any more.
         class: Option<Option<Class>>,
-        /// Its beginning.
+        /// The first millisecond of the span.
         from: Timestamp,
-        /// Its end.
+        /// The last millisecond of the span.
         until: Timestamp,
         /// The epoch of the erase.
         epoch: u64,
     },
     /// Single interactions or records: which, only those know who kept their ids.
     Single {
-        /// How many.
+        /// Number of interactions and records erased.
         number: u64,
         /// The epoch of the erase.
         epoch: u64,

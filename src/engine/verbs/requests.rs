@@ -26,9 +26,9 @@ use crate::tree::sets::TrainingSet;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Opened {
-    /// Records delivered whole.
+    /// Number of records delivered whole.
     pub records: u64,
-    /// Bytes of them.
+    /// Total size of their content in bytes.
     pub bytes: u64,
     /// Records that fell out: of a training set since it was opened last, and those erased or
     /// revoked while this one ran.

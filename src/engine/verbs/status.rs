@@ -18,19 +18,19 @@ use crate::tree::Geometry;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {
-    /// The store's identity.
+    /// Id of the store, shared by all its copies.
     pub store: StoreId,
-    /// Where the store is.
+    /// Path of the store, or what its adapter calls itself.
     pub place: String,
-    /// Epoch and commit.
+    /// Epoch and number of the last commit.
     pub head: HeadId,
     /// Users that are not erased.
     pub users: u64,
-    /// Space taken.
+    /// Blobs in the store, and the bytes they take on its medium.
     pub usage: Usage,
     /// Page size, fan-out and segment size.
     pub geometry: Geometry,
-    /// What the cell promises.
+    /// What the cell promises of a destroyed key.
     pub cell: Promise,
     /// How far the erases up to now are.
     pub finality: Finality,
@@ -45,9 +45,9 @@ pub struct Status {
     pub clock: Option<String>,
     /// When there is something to do by itself.
     pub next_due: Option<Timestamp>,
-    /// What that is.
+    /// What is due then; `None` where nothing is.
     pub next_due_is: Option<Due>,
-    /// The copies.
+    /// State of each copy, in step or behind.
     pub copies: Vec<CopyStatus>,
     /// Why this engine only looks at the store; `None` for the owner.
     pub read_only: Option<String>,

@@ -1,7 +1,7 @@
 //! The directory of a cell that is spread over keyholders.
 //!
 //! ```text
-//! quorum.json (who the keyholders are)   engine.key (the engine's seed, to be kept secret)   lock
+//! quorum.json (list of the keyholders)   engine.key (the engine's seed, to be kept secret)   lock
 //! ```
 
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! The key by which an engine shows keyholders who it is: `engine.key` in the cell's directory.
+//! The key by which an engine proves its identity to keyholders: `engine.key` in the cell's
+//! directory.
 
 use std::path::Path;
 
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 
 const ENGINE_PRIVATE: &str = "keyfall-engine-private-1:";
 
-/// The key by which an engine shows keyholders who it is.
+/// The key by which an engine proves its identity to keyholders.
 pub struct EngineKey(Key);
 
 impl std::fmt::Debug for EngineKey {

@@ -1,8 +1,8 @@
 //! A keyholder's server: one thread for each connection, one request at a time.
 //!
-//! Whoever connects is a stranger until the handshake has shown a key that is allowed. Strangers
-//! have few places, a short time, and give way to later ones, so that they keep no engine out;
-//! engines have places of their own.
+//! A connection counts as a stranger's until the handshake has shown a key that is allowed.
+//! Strangers have few places and a short time, and give way to later ones, so that they keep no
+//! engine out; engines have places of their own.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -246,7 +246,10 @@ impl Server {
     fn take(&self, socket: TcpStream, peer: SocketAddr, log: Log<'_>) {
         // Network trouble and refused engines are reported apart, so that neither drowns the other.
         let failed = |e: &Error| {
-            let kind = if e.kind() == ErrorKind::Refused { "refused" } else { "connection" };
+            let kind = match e.kind() {
+                ErrorKind::Refused | ErrorKind::Limit | ErrorKind::Medium => "refused",
+                _ => "connection",
+            };
             self.say(log, kind, &format!("{peer}: {e}"));
         };
         let number = match socket.try_clone() {

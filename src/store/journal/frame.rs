@@ -13,7 +13,7 @@
 //! ```
 //! In the CRC-32 of header and table both sums of the header count as zeros. What a header says is
 //! believed once its own sum is right, and only as far as there is room: reading a journal takes
-//! time and memory in proportion to its length, whoever wrote it.
+//! time and memory in proportion to its length, even where it was forged.
 //!
 //! Blobs are numbered within their file, from 0. Each has a label, so that a reader that knows a
 //! place finds out what lies there; a label holds at its own place only, and nothing else in a

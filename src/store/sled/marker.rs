@@ -8,9 +8,9 @@ use crate::dir::open_to_read;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::journal::NAMING_KEY_BYTES;
 
-/// The marker's file.
+/// File name of the marker, which says that a directory is a store.
 pub(super) const MARKER: &str = "keyfall";
-/// The marker before it is whole.
+/// File name of the marker while it is being written.
 pub(super) const UNFINISHED: &str = "keyfall.new";
 /// Most bytes of a marker that are read.
 const MARKER_MAX: u64 = 4096;

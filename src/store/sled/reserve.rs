@@ -11,7 +11,7 @@ use rustix::fs::FallocateFlags;
 use crate::dir::open_to_write;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The reserve's file.
+/// File name of the reserve within the store's directory.
 pub(super) const RESERVE: &str = "reserve";
 /// Bytes of the reserve: what opening the index, one erase of many scopes and closing write.
 const RESERVE_BYTES: u64 = 2 << 20;

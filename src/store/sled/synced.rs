@@ -1,5 +1,5 @@
-//! How far the journal was synced, beside the index: whoever opens a store without its index knows
-//! from it what must be there.
+//! How far the journal was synced, kept beside the index: an engine that opens a store without its
+//! index learns from it what must be there.
 //!
 //! ```text
 //! STORE/synced = "KFSYNCED" ‖ file 4 ‖ offset 8 ‖ CRC-32 of all before 4

@@ -114,7 +114,9 @@ pub(super) fn envelope_again(run: &mut Run, n: u8, trouble: Trouble) {
             );
             Ok(Done::Nothing)
         }
-        Err(e) if matches!(e.kind(), ErrorKind::Refused | ErrorKind::Erased) => Ok(Done::Nothing),
+        Err(e) if matches!(e.kind(), ErrorKind::Refused | ErrorKind::Limit | ErrorKind::Erased) => {
+            Ok(Done::Nothing)
+        }
         Err(e) => Err(e),
     };
     attempt(run, "envelopes that came again", trouble, &act, |_, _, _| {});

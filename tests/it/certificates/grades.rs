@@ -222,7 +222,7 @@ fn a_certificate_counts_statements_for_each_epoch_among_those_dealt_a_share() {
         "{:?}",
         judged.reasons
     );
-    // Who was dealt no share of the first epoch does not count for it.
+    // A keyholder that was dealt no share of the first epoch does not count for it.
     let ada = engine.certificates().upgrade(&ada, None).unwrap();
     assert_eq!(ada.facts.judge().unwrap().grade, Grade::Final, "0 had stated before it was lost");
     // The one that was away comes back, and is asked.

@@ -175,7 +175,7 @@ fn another_leafs_proof_an_older_or_forked_checkpoint_and_a_wrong_key_are_refused
     assert_eq!(error_kind(first.verify(&in_fork)), ErrorKind::Absent, "a wrong key");
     assert_eq!(error_kind(forged.verify(&trust_)), ErrorKind::Absent, "a fork by somebody else");
 
-    // Who kept a checkpoint finds the fork out even if the log itself signed it.
+    // A client that kept a checkpoint detects the fork even if the log itself signed it.
     let kept = Checkpoint::verified(&engine.log().checkpoint().unwrap(), &trust_.log).unwrap();
     let checkpoint = second.verify(&trust_).unwrap().checkpoint;
     same_history(&checkpoint, &kept, None).unwrap();

@@ -163,7 +163,7 @@ fn every_command_says_what_it_did() {
     );
     assert_eq!(json(&cli.ok(&["create", "store", "--user", "ada", "--json"]))["created"], false);
     assert_eq!(json(&cli.ok(&["create", "store", "--user", "ben", "--json"]))["created"], true);
-    // Who may own the store and only looked is no stranger to it.
+    // A command that may own the store and only reads it is not reported as read-only.
     assert_eq!(json(&cli.ok(&["status", "store", "--json"]))["read_only"], serde_json::Value::Null);
     cli.ok(&["backup", "store", "bk"]);
     let looked = json(&cli.ok(&["status", "bk", "--cell", "store.cell", "--json"]));

@@ -16,7 +16,7 @@ enum Mistake {
     ByPoint,
     /// What a replaced keyholder said is forgotten with the next epoch.
     StatementForgotten,
-    /// Who was dealt a share before its epoch was published does not count.
+    /// A keyholder that was dealt a share before its epoch was published does not count.
     DealtAtPublish,
 }
 
@@ -29,7 +29,7 @@ type Mask = u8;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
 struct State {
-    /// Who is at each point now.
+    /// The keyholder that is at each point now.
     list: [u8; 3],
     /// At which point everybody is, or was.
     point: [u8; PEOPLE],
@@ -42,7 +42,7 @@ struct State {
     taken: [Mask; EPOCHS],
     /// Epochs of which somebody has a share.
     has: [Mask; PEOPLE],
-    /// Who is asked to keep this epoch's key alone.
+    /// The keyholders that are asked to keep this epoch's key alone.
     asked: [Mask; EPOCHS],
     /// The highest epoch that somebody kept, and what the engine knows of it.
     kept: [u8; PEOPLE],

@@ -45,7 +45,7 @@ pub(crate) struct BenchArgs {
     /// Threads that erase at the same time, with as many that put.
     #[arg(long, value_name = "N,...", default_value = "1,64")]
     pub(crate) callers: Counts,
-    /// Copies in step.
+    /// Copies in step that each erase waits for.
     #[arg(long, value_name = "N,...", default_value = "1")]
     pub(crate) copies: Counts,
     /// Keyholders, in this process, each over its own channel.

@@ -89,13 +89,13 @@ pub(crate) struct EraseArgs {
     /// Replace a certificate or a secret key at CERT.
     #[arg(long, requires = "output")]
     pub(crate) force: bool,
-    /// Who asked for it; the certificate shows it.
+    /// The person or office that asked for it; the certificate shows it.
     #[arg(long, value_name = "WHO", requires = "output", default_value = "")]
     pub(crate) authority: String,
     /// On what legal ground; the certificate shows it.
     #[arg(long, value_name = "WHY", requires = "output", default_value = "")]
     pub(crate) ground: String,
-    /// Do not ask.
+    /// Erase without asking for confirmation.
     #[arg(short, long)]
     pub(crate) yes: bool,
     /// Say what would fall, and erase nothing.

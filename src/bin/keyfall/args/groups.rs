@@ -32,7 +32,7 @@ pub(crate) enum HoldCommand {
         #[arg(long)]
         authority: String,
     },
-    /// Lift a hold.
+    /// Lift a hold: records that no other hold covers can be erased again.
     #[command(
         override_usage = "keyfall hold lift [STORE] --user U --id N --reason R --authority A"
     )]
@@ -128,7 +128,7 @@ pub(crate) enum GrantCommand {
     Open {
         #[arg(value_name = "STORE REQUEST", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
-        /// The sealed answer.
+        /// Where to write the sealed answer.
         #[arg(short, long, value_name = "SEALED")]
         output: PathBuf,
         /// Replace a certificate or a secret key at SEALED.
@@ -144,7 +144,7 @@ pub(crate) enum TrainingCommand {
     Make {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// The set's name.
+        /// The name of the new set, unique in the store.
         #[arg(long)]
         name: String,
         /// The grantee's public key.
@@ -160,7 +160,7 @@ pub(crate) enum TrainingCommand {
     Add {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// The set's name.
+        /// The name of the set to add to.
         #[arg(long)]
         name: String,
         /// A record; may be given many times.
@@ -189,7 +189,7 @@ pub(crate) enum TrainingCommand {
     Open {
         #[arg(value_name = "STORE REQUEST", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
-        /// The sealed answer.
+        /// Where to write the sealed answer.
         #[arg(short, long, value_name = "SEALED")]
         output: PathBuf,
         /// Replace a certificate or a secret key at SEALED.
@@ -201,7 +201,7 @@ pub(crate) enum TrainingCommand {
     Drop {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// The set's name.
+        /// The name of the set to drop.
         #[arg(long)]
         name: String,
     },
@@ -282,14 +282,14 @@ pub(crate) enum PolicyCommand {
         #[arg(short, long)]
         yes: bool,
     },
-    /// Remove a policy.
+    /// Remove the policy of a class, for the store or for one user.
     #[command(
         override_usage = "keyfall policy unset [STORE] --class C [--user U] [--purpose P] [--yes]"
     )]
     Unset {
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// The policy's class.
+        /// The class that the policy is set for.
         #[arg(long)]
         class: Class,
         /// The policy's user [default: the store's policy].
@@ -324,7 +324,7 @@ pub(crate) enum CopyCommand {
         #[arg(long)]
         behind: bool,
     },
-    /// Bring copies that are behind up to date.
+    /// Bring the copies that were added with --behind up to date.
     #[command(override_usage = "keyfall copy sync [STORE]")]
     Sync {
         #[arg(value_name = "STORE", num_args = 0..=1)]

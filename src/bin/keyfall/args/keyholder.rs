@@ -56,7 +56,7 @@ pub(crate) enum KeyholderCommand {
     Serve {
         #[arg(value_name = "DIR")]
         dir: PathBuf,
-        /// Where to listen.
+        /// The address and port to listen on.
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7410")]
         listen: String,
     },
@@ -99,7 +99,7 @@ pub(crate) enum KeyholderCommand {
     },
 }
 
-/// Reads `KEY@HOST:PORT`.
+/// Parses a keyholder's public key and its address, written `KEY@HOST:PORT`.
 pub(super) fn member(text: &str) -> Result<Member, String> {
     let (key, address) = text
         .split_once('@')

@@ -150,7 +150,7 @@ pub(crate) enum Command {
     #[command(override_usage = "keyfall export [STORE] --user U DIR\n       \
         keyfall export [STORE] --user U --to FILE.pub SEALED [--force]")]
     Export(ExportArgs),
-    /// List records.
+    /// List the records of one user, or of all users.
     #[command(override_usage = "keyfall list [STORE] [OPTIONS]")]
     List(ListArgs),
     /// Erase, in every copy: a user, a class of it, an interaction, a time range, or one record.

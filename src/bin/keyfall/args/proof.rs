@@ -131,7 +131,7 @@ pub(crate) enum LogCommand {
     Serve {
         #[arg(value_name = "DIR")]
         dir: PathBuf,
-        /// Where to listen.
+        /// The address and port to listen on.
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
         listen: String,
     },
@@ -140,7 +140,7 @@ pub(crate) enum LogCommand {
     Cosign {
         #[arg(value_name = "DIR")]
         dir: PathBuf,
-        /// The witness: http://HOST[:PORT][/PATH].
+        /// The address of the witness: http://HOST[:PORT][/PATH].
         #[arg(long, value_name = "URL")]
         witness: String,
         /// The witness's public key.

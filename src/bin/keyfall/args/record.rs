@@ -55,7 +55,7 @@ pub(crate) struct RecordArgs {
     /// The interaction it belongs to [default: a new one that begins now].
     #[arg(long)]
     pub(crate) interaction: Option<InteractionId>,
-    /// Media type.
+    /// Media type of the content, as in `audio/wav`.
     #[arg(long = "type", value_name = "MIME", default_value = "application/octet-stream")]
     pub(crate) media_type: String,
     /// Why it is kept.

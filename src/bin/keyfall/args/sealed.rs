@@ -17,7 +17,7 @@ pub(crate) struct SealArgs {
     pub(crate) to: PathBuf,
     #[command(flatten)]
     pub(crate) record: RecordArgs,
-    /// The envelope.
+    /// Where to write the envelope.
     #[arg(short, long, value_name = "ENVELOPE")]
     pub(crate) output: PathBuf,
     /// Replace a certificate or a secret key at ENVELOPE.

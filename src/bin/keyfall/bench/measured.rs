@@ -99,7 +99,7 @@ pub(super) struct Point {
     pub(super) x: u64,
 }
 
-/// One measurement.
+/// One measured point of a series: latencies, and what they are compared with.
 pub(super) struct Row {
     pub(super) point: Point,
     pub(super) took: Samples,
@@ -144,7 +144,7 @@ impl Floor {
 #[derive(Clone, Copy)]
 struct Rounds {
     rounds: u64,
-    /// Users in each.
+    /// Users erased in each round.
     per: u64,
 }
 

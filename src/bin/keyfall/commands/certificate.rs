@@ -54,7 +54,7 @@ pub(super) fn run(session: &Session, command: CertificateCommand) -> Done {
     }
 }
 
-/// Reads a certificate.
+/// Reads and parses a certificate; errors name the file.
 pub(super) fn read(file: &Path) -> Result<Certificate, Error> {
     let no_text = "not an erasure certificate: it is no text";
     let text = String::from_utf8(read_limited(file)?);

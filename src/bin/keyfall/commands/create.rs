@@ -10,7 +10,6 @@ use crate::shell::print::line;
 use crate::shell::session::Session;
 use crate::shell::stores::open;
 
-/// Creates a user.
 pub(super) fn run(session: &Session, args: UserArgs) -> Done {
     let user = args.user;
     let engine = open(session, &one(args.places)?)?;

@@ -41,7 +41,6 @@ pub(super) fn show(session: &Session, args: LineageArgs) -> Done {
     Ok(())
 }
 
-/// Detaches a record.
 pub(super) fn detach(session: &Session, args: DetachArgs) -> Done {
     let (store, [id]) = store_and(args.places, ["ID"])?;
     let engine = open(session, &store)?;

@@ -38,7 +38,6 @@ use crate::bench;
 use crate::shell::failure::Done;
 use crate::shell::session::Session;
 
-/// Runs one command.
 pub(crate) fn run(session: &Session, command: Command) -> Done {
     match command {
         Command::Init(args) => init::run(session, args),

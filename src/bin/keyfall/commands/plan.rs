@@ -50,7 +50,7 @@ pub(super) fn run(session: &Session, command: PlanCommand) -> Done {
     }
 }
 
-/// Plans an erase.
+/// Plans an erase that falls due after `delay`.
 pub(super) fn add(session: &Session, engine: &Engine, erase: Erase, delay: Duration) -> Done {
     let what = erase_words(&erase);
     let user = match erase.scope() {

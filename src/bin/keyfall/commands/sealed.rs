@@ -172,7 +172,7 @@ impl Into<'_> {
                 return Err(Error::new(ErrorKind::Refused, text));
             }
         };
-        // Whoever sealed the parcel chose the name: it must not lead out of the directory.
+        // The sender of the parcel chose the name: it must not lead out of the directory.
         let plain = |part: &str| {
             !part.is_empty() && part != "." && part != ".." && !part.contains(['/', '\\', '\0'])
         };

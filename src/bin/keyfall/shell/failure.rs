@@ -16,7 +16,7 @@ pub(crate) enum Failure {
     /// An answer could not be written to standard output.
     Untold {
         error: Error,
-        /// The answer.
+        /// Text of the answer that was not printed.
         lost: String,
         /// Whether nobody reads standard output any more.
         closed: bool,

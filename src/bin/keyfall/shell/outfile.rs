@@ -45,7 +45,7 @@ pub(crate) enum Replace {
 }
 
 impl Replace {
-    /// What `--force` allows.
+    /// With `--force` any file may be replaced, otherwise only one that can be made again.
     pub(crate) fn forced(force: bool) -> Self {
         if force { Replace::Anything } else { Replace::Ordinary }
     }
@@ -108,7 +108,7 @@ pub(crate) struct OutFile {
 enum Landing {
     /// A file that is not there yet.
     New(PathBuf),
-    /// A file that is there.
+    /// A file that already exists.
     File(PathBuf, Metadata),
     /// A device, a pipe, or what a descriptor of this process stands for.
     Through(PathBuf),
@@ -119,7 +119,7 @@ enum Way {
     /// Into a file on the target's file system, which gets the target's name at the end; `part` is
     /// its name until then, if it has one.
     Beside { part: Option<PathBuf>, target: PathBuf, was: Option<Box<Metadata>>, replace: Replace },
-    /// Straight to it.
+    /// Straight to the target: a device, a pipe, or a descriptor of this process.
     Through,
     /// Straight to this process's standard output.
     Stdout,
@@ -248,7 +248,7 @@ impl OutFile {
             None if self.private => 0o600,
             None => new_mode(),
         };
-        // Whoever can write to it chooses the key.
+        // Anybody who can write to the pointer chooses the key.
         let mode = if replace == Replace::Pointer { mode & 0o644 } else { mode };
         let done = file
             .stream_position()

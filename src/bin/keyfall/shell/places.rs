@@ -7,7 +7,7 @@ use keyfall::{Error, ErrorKind};
 use keyfall::opening::default_cell;
 use keyfall::opening::is_store;
 
-/// STORE alone.
+/// The STORE argument of a command that takes no other path.
 pub(crate) fn one(places: Vec<PathBuf>) -> Result<PathBuf, Error> {
     store_and(places, []).map(|(store, [])| store)
 }

@@ -334,7 +334,7 @@ fn needed(records: u64) -> Option<String> {
     Some(format!("{records} cannot be erased: records derived from them are held"))
 }
 
-/// Who may open records, and in which training sets they are.
+/// The grantees that may open records, and the training sets that the records are in.
 fn shared(report: &Report) -> Vec<String> {
     let grants = report.grants.iter().map(|(id, grant)| grant_words(*id, grant));
     let in_set =

@@ -56,13 +56,13 @@ impl Fault {
 /// What an operation does to a medium.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Touch {
-    /// Reads bytes.
+    /// It reads bytes of a file.
     Read,
-    /// Writes bytes.
+    /// It writes bytes that are not durable yet.
     Write,
-    /// Makes writes durable.
+    /// It makes earlier writes durable.
     Sync,
-    /// Opens, lists or removes a name.
+    /// It opens, lists or removes a name.
     Name,
     /// A verb of a root cell.
     Cell,

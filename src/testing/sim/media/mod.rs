@@ -1,4 +1,4 @@
-//! What a simulation runs on: the default stack over a simulated disk, or any adapters behind their
+//! What a simulation runs on: the default stack over a simulated disk, or any adapters at their
 //! ports.
 
 pub(super) mod adapters;

@@ -52,7 +52,7 @@ enum Mistake {
     /// An erase publishes, and destroys the old key, as soon as as many hold the new one as give it
     /// back.
     MarginLeftOut,
-    /// Whoever opens the store gives up every newer key that it saw.
+    /// Every engine that opens the store gives up every newer key that it saw.
     GivesUpSeen,
     /// A claim that one keyholder has taken is enough.
     ClaimTooFew,

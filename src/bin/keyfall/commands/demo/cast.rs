@@ -1,4 +1,4 @@
-//! Who appears in the demo, and what they say.
+//! The users of the demo, and what they say.
 
 use keyfall::{Class, Engine, Error, Put, RecordId, Source, UserId};
 use serde_json::json;
@@ -10,13 +10,13 @@ const USERS: [(&str, [&str; 3]); 4] = [
     ("chloe", ["turn the lights off", "remind me to call home", "how far is the moon"]),
     ("dora", ["set a timer for ten minutes", "read me the news", "lock the front door"]),
 ];
-/// Who is erased.
+/// The user whose records the demo erases.
 pub(super) const ERASED: &str = "ada";
-/// Who parts from what was said, and keeps what came of it.
+/// The user who erases a recording and keeps the action derived from it.
 pub(super) const KEPT: &str = "ben";
 /// Why that is kept.
 pub(super) const REASON: &str = "the alarm goes on ringing";
-/// Samples a second.
+/// Samples per second of the generated audio.
 const RATE: u32 = 8000;
 
 /// A WAVE file of spoken length: PCM 16 bit, mono, 8 kHz; 70 ms of a gliding tone for each letter.

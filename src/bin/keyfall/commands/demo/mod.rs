@@ -25,7 +25,6 @@ use crate::shell::session::Session;
 use crate::shell::stores::open;
 use crate::show::audit::audit_table;
 
-/// Runs the demo.
 pub(super) fn run(session: &Session, args: &DemoArgs) -> Done {
     let stage = Stage::new(session, args.keep.as_deref())?;
     let demo = Demo::prepare(&stage)?;

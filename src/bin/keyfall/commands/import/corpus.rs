@@ -22,7 +22,7 @@ const LINE_MAX: usize = 1 << 20;
 pub(super) struct Action {
     /// The user that it is marked for.
     pub(super) client: Option<String>,
-    /// A JSON object.
+    /// The action as JSON text: one object.
     pub(super) text: String,
     /// Where it begins in its file.
     at: u64,
@@ -31,7 +31,7 @@ pub(super) struct Action {
 /// One row: a recording with what belongs to it.
 pub(super) struct Row {
     pub(super) client: String,
-    /// `<locale>/clips/<file>`.
+    /// Path of the recording within the corpus: `<locale>/clips/<file>`.
     pub(super) name: String,
     pub(super) path: PathBuf,
     pub(super) sentence: String,

@@ -23,7 +23,6 @@ use crate::shell::print::{block, bytes, counted, line, printable, progress};
 use crate::shell::session::Session;
 use crate::shell::stores::open;
 
-/// Imports a corpus.
 pub(super) fn run(session: &Session, args: ImportArgs) -> Done {
     let ImportArgs { places, actions, ids, skip_missing, strict } = args;
     let (store, [dir]) = store_and(places, ["CORPUS"])?;
@@ -48,7 +47,7 @@ pub(super) fn run(session: &Session, args: ImportArgs) -> Done {
     untold.map_or(told, Err)
 }
 
-/// What went in.
+/// Counts of what this import has put into the store.
 #[derive(Default)]
 struct Imported {
     users: HashSet<u64>,

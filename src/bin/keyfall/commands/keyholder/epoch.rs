@@ -49,7 +49,7 @@ pub(super) struct Epoch {
     retired: Retirement,
 }
 
-/// Begins an epoch.
+/// Begins a new epoch without erasing anything.
 pub(super) fn begin(engine: &Engine) -> Result<Epoch, Error> {
     let retired = engine.rekey()?;
     Ok(Epoch { number: engine.head().epoch, retired })

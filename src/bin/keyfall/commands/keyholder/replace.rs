@@ -19,7 +19,7 @@ use crate::shell::stores::{open, open_as_it_is};
 pub(super) struct Replacement<'s> {
     session: &'s Session,
     store: PathBuf,
-    /// The store's cell.
+    /// Directory of the store's cell.
     cell: PathBuf,
     number: usize,
     with: Member,

@@ -42,7 +42,7 @@ impl Drop for Slot {
     }
 }
 
-/// Answers for ever.
+/// Accepts connections for ever; each is answered on a thread of its own.
 pub(super) fn serve(dir: &Path, listener: &TcpListener) -> ! {
     let busy = Arc::default();
     loop {
@@ -54,7 +54,7 @@ pub(super) fn serve(dir: &Path, listener: &TcpListener) -> ! {
         let dir = dir.to_owned();
         let work = move || {
             let _slot = slot;
-            // Whoever went away meanwhile is no concern of ours.
+            // A client that has disconnected meanwhile is no error of the server.
             let _ = answer(&dir, &stream);
         };
         if thread::Builder::new().stack_size(256 << 10).spawn(work).is_err() {
