@@ -21,7 +21,7 @@
 //! engine.get_to(&id, &mut std::io::sink())?; // or engine.get(&id)?, which reads and seeks
 //!
 //! let erasure = engine.erase(Scope::user(ada))?; // complete when it returns
-//! println!("{} records; {}", erasure.records.unwrap_or(0), engine.promise());
+//! println!("{:?} records; {}", erasure.records, engine.promise());
 //! assert_eq!(engine.get(&id).unwrap_err().kind(), ErrorKind::Erased);
 //! # }
 //! # Ok::<(), keyfall::Error>(())
@@ -43,7 +43,9 @@
 //! | read a record, seek in it | [`Engine::get`], [`Reader`] |
 //! | list what a user has | [`Engine::list`], [`Query`] |
 //! | erase a user, a class, an interaction, a span of time | [`Engine::erase`], [`Scope`] |
-//! | let some of it stay, plan it, prove it | [`Erase`], [`Engine::erase_at`], [`certificate`] |
+//! | let some of it stay, plan it | [`Erase::keep`], [`Engine::erase_at`] |
+//! | have a certificate made | [`Erase::certified`], [`Erasure::certificate`], [`engine::Unsigned::sign`] |
+//! | check one | [`certificate::Certificate::verify`], [`certificate::Trust`], [`Engine::log`] |
 //! | keep records for so long and no longer | [`Policy`], [`Engine::policies`] |
 //! | show a person everything that is kept about them | [`Engine::report`] |
 //! | keep copies | [`Engine::copies`], [`Engine::backup`] |

@@ -29,8 +29,11 @@ use crate::{Engine, Options};
 /// `assistant.db.cell`. Makes both where neither exists, and finishes a making that was cut short.
 /// What cannot be said here [`Builder`] takes.
 ///
-/// A directory that does not own its cell, a backup or another copy of the store, is opened to look
-/// at ([`Engine::read_only`]), and stays as it is until it takes over ([`Builder::take_over`]).
+/// A directory that does not own its cell, as a backup, is opened to look at
+/// ([`Engine::read_only`]), and stays as it is until it takes over ([`Builder::take_over`]). Of two
+/// byte-for-byte copies of the owner's directory the one that is opened first is the owner from then
+/// on, and the other one is only looked at: open a copy that you made for a look with
+/// [`Builder::read_only`].
 ///
 /// A cell is all that stands between you and losing everything, and must not be copied: keep the
 /// two apart in backups, and never back up the cell.

@@ -18,6 +18,7 @@ use keyfall::{Error, ErrorKind};
 
 use crate::args::Args;
 use crate::shell::failure::Failure;
+use crate::shell::remedy::fill;
 use crate::shell::session::Session;
 
 /// The exit code of a command that is done, while its output could not be written.
@@ -53,6 +54,12 @@ fn hide_panics_of_sled() {
 /// Tells wrong usage, as JSON if that is asked for; help and the version go out as they are.
 fn usage(e: &clap::Error) -> ExitCode {
     let json = std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == "--json");
+    // A value that the library refused: what it says to do, as that is typed.
+    let refused = e.kind() == Usage::ValueValidation;
+    if !json && refused {
+        eprint!("{}", fill(&e.render().to_string(), None));
+        return ExitCode::from(exit_code(ErrorKind::Invalid));
+    }
     if !json || !e.use_stderr() {
         e.exit();
     }
@@ -60,7 +67,7 @@ fn usage(e: &clap::Error) -> ExitCode {
         Usage::DisplayHelpOnMissingArgumentOrSubcommand => {
             "a command is missing; see --help".to_owned()
         }
-        _ => e.render().to_string(),
+        _ => fill(&e.render().to_string(), None),
     };
     // The first paragraph says what is wrong; the rest is for a person at a terminal.
     let text = text.split("\n\n").next().unwrap_or_default();

@@ -40,6 +40,7 @@ const TYPED: &[(&str, &str)] = &[
     ("accept_remnants", "--accept-remnants"),
     // Of a store that is damaged; for one that is gone it is the builder's.
     ("restore", "keyfall restore --cell CELL --into NEW COPY..."),
+    ("create_user", "keyfall create STORE --user U"),
 ];
 
 /// The store that a command is about, and the cell that was named with it.
