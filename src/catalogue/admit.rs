@@ -1,4 +1,5 @@
-//! Admission: whether a put may begin, in which life of its user and in which interaction.
+//! Admission: whether a put may begin, in which life of its user and in which interaction. This is
+//! an early answer, before the payload is read; on life and fences the binding one is in `put`.
 
 use super::moment::Reading;
 use super::view::View;

@@ -1,4 +1,5 @@
-//! What is due: planned erases, what passed a limit, a change of policies.
+//! What is due: for which users, and in one edit for all of them; after a change of policies too.
+//! What is done for one user is in `serve`, and which records passed a limit in `passing`.
 //!
 //! The agenda in the head says for which user there is something to do, and when at the earliest.
 //! One edit serves all users whose time has come; what it erases is erased as on a caller's

@@ -1,9 +1,10 @@
 //! The catalogue: what may be. Rules over one state of the tree: what a reader finds in it, what a
 //! change makes of it.
 //!
-//! Invariants. No store, no root cell, no lock and no thread: a rule reads a [`view::View`] and
-//! edits an [`edit::Edit`], and nothing lasts of an edit that is dropped. The engine decides in
-//! which order what was edited becomes durable; it imports the catalogue, never the other way.
+//! Invariants. No root cell, no lock, no thread, and no store but where [`payload`] fetches a
+//! record's segments: a rule reads a [`view::View`] and edits an [`edit::Edit`], and nothing lasts
+//! of an edit that is dropped. The engine decides in which order what was edited becomes durable;
+//! it imports the catalogue, never the other way.
 
 pub(crate) mod admit;
 pub(crate) mod change;

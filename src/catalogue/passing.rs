@@ -1,4 +1,4 @@
-//! Which of a user's records pass a limit, and when the next one does.
+//! Retention: which of a user's records passed a limit, and when the next one does.
 
 use std::ops::ControlFlow;
 

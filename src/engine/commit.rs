@@ -1,7 +1,7 @@
 //! The one commit point. Every change of the tree, every erase and every recovery ends here.
 //!
 //! Order of an erase: deposit, publish, copies in step, read back, retire. A put is the middle of
-//! it alone.
+//! it alone. The point itself is `write`: a crash before it undoes the change, one after it not.
 
 use std::collections::VecDeque;
 use std::sync::PoisonError;

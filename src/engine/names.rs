@@ -1,4 +1,5 @@
-//! Names of blobs that no published head reaches yet, kept from a discard.
+//! Names of blobs that no published head reaches yet, kept from a discard. They are not made here:
+//! `crypto::Fresh` draws a name, and `Store::name` may say in it where the blob will lie.
 
 use std::collections::HashMap;
 

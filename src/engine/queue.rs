@@ -1,6 +1,6 @@
-//! Group commit. Callers queue their requests; the first to find the writer idle serves the whole
-//! queue and hands each caller its result. So callers that come at once share a commit, and none
-//! waits for another's turn to find out.
+//! The queue of `group`. Callers queue their requests; the first to find the writer idle serves the
+//! whole queue and hands each caller its result. So callers that come at once share a commit, and
+//! none waits for another's turn to find out.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;

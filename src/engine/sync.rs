@@ -1,4 +1,4 @@
-//! Bringing a store up to date from another, while writers go on.
+//! Bringing a copy or a backup up to date, while writers go on. (Locks are in `crate::sync`.)
 
 use super::core::Core;
 use super::lines::may_replace;

@@ -60,7 +60,7 @@ pub(crate) fn reading(what: &str, e: io::Error) -> Error {
     e.downcast::<Error>().unwrap_or_else(|e| Error::io(what, e))
 }
 
-/// Reads as much as there is, up to the buffer's length.
+/// Reads as much as there is, up to the buffer's length. Any reader: nothing is sealed here.
 pub(crate) fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut n = 0;
     while n < buffer.len() {
