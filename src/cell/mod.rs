@@ -105,8 +105,9 @@ impl Contents {
     }
 }
 
-/// Proof that the pages of a new epoch are durable on every copy that must be in step, and were
-/// read back and opened. Only the engine makes one; without it no root key can be retired.
+/// Says up to which commit pages are durable on every copy that must be in step. Only the engine
+/// makes one: after it read back what a new epoch published, or when an engine ends that has
+/// nothing unfinished. Without it no root key can be retired.
 #[derive(Debug)]
 pub struct Durable {
     commit: u64,
