@@ -1,6 +1,6 @@
 //! Legal holds: nothing of what one covers is erased until it is lifted, nor what a held record
-//! cannot be read without. `erase` and `serve` ask here for a single record before they drop it; for
-//! a span `part` asks the user's page itself (`Part::is_held`).
+//! cannot be read without. `erase` and `serve` ask here for a single record before they drop it;
+//! for a span `part` asks the user's page itself (`Part::is_held`).
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;

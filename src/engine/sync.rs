@@ -14,8 +14,8 @@ pub(super) fn sync(core: &Core, to: &dyn Store, progress: &mut dyn FnMut(u64)) -
     let mut total = Backup::default();
     loop {
         core.check_usable()?;
-        // Under the writer's lock, which an erase has while it waits for walks: no erase ends between
-        // the two, nor, as long as this walks, with its old root key in this thread's memory.
+        // Under the writer's lock, which an erase has while it waits for walks: no erase ends
+        // between the two, nor, while this walks, with its old root key in this thread's memory.
         let writer = core.writer();
         let leave = core.walks.begin();
         let root = writer.root.duplicate();

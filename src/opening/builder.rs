@@ -31,8 +31,8 @@ use crate::{Engine, Options};
 ///
 /// A directory that does not own its cell, as a backup, is opened to look at
 /// ([`Engine::read_only`]), and stays as it is until it takes over ([`Builder::take_over`]). Of two
-/// byte-for-byte copies of the owner's directory the one that is opened first is the owner from then
-/// on, and the other one is only looked at: open a copy that you made for a look with
+/// byte-for-byte copies of the owner's directory the one that is opened first is the owner from
+/// then on, and the other one is only looked at: open a copy that you made for a look with
 /// [`Builder::read_only`].
 ///
 /// A cell is all that stands between you and losing everything, and must not be copied: keep the

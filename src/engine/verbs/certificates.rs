@@ -65,8 +65,8 @@ impl Certificates<'_> {
         )
     }
 
-    /// The certificate of a draft ([`Erase::drafted`](crate::Erase::drafted)), where its erase was done: also after a
-    /// crash, and as often as wanted.
+    /// The certificate of a draft ([`Erase::drafted`](crate::Erase::drafted)), where its erase was
+    /// done: also after a crash, and as often as wanted.
     ///
     /// # Errors
     /// `Absent` where this store's log has no such erase; `Invalid` for a draft of another store;

@@ -61,10 +61,10 @@ pub const PLANTED: &[PlantedDefect] = &[
         verdict: "owns the cell by itself",
         seed: 18,
     },
-    cell("a keyholder's fence lies in a tombstone", CellDefect::FenceInTombstone, "").at(386),
-    engine("a plan that fails is dropped", Defect::PlanDropped, World::Many, "").at(1464),
+    cell("a keyholder's fence lies in a tombstone", CellDefect::FenceInTombstone, "").at(140),
+    engine("a plan that fails is dropped", Defect::PlanDropped, World::Many, "").at(1_464),
     engine("an epoch stands for an erase", Defect::EpochForErase, World::Many, "was let in")
-        .at(1594),
+        .at(1_594),
     cell(
         "the key that stands ready is used from memory",
         CellDefect::ReadyFromMemory,
@@ -77,9 +77,10 @@ pub const PLANTED: &[PlantedDefect] = &[
         World::Many,
         "an erase fails as erased",
     )
-    .at(1521),
-    engine("the writer has its own list of copies", Defect::TwoLists, World::Many, "LOST").at(2399),
-    cell("the old shares go when t hold the new", CellDefect::NoMargin, "LOST").at(7574),
+    .at(1_521),
+    engine("the writer has its own list of copies", Defect::TwoLists, World::Many, "LOST")
+        .at(2_399),
+    cell("the old shares go when t hold the new", CellDefect::NoMargin, "LOST").at(7_574),
 ];
 
 const fn engine(
