@@ -36,7 +36,7 @@ pub struct Restored {
 }
 
 /// Builds a store from copies and a cell: the newest head that the cell opens, and every blob below
-/// it from whichever copy has it. Where heads of one epoch do not come one after the other, that of
+/// it from a copy that gives it whole. Where heads of one epoch do not come one after the other, that of
 /// the place that owns the cell, or else of one that never owned it before one that did.
 ///
 /// ```
@@ -52,7 +52,7 @@ pub struct Restored {
 /// drop(engine); // The store is lost; its cell is not.
 /// let found = Arc::new(MemoryStore::new());
 /// restore(&*cell, &[backup], &*found, &mut |_| {})?;
-/// let options = Options { open_as: OpenAs::TakeOver, ..Options::default() };
+/// let options = Options::new().open_as(OpenAs::TakeOver);
 /// let engine = Engine::open(found, cell, options)?;
 /// assert_eq!(engine.info(&id)?.length, 8);
 /// # Ok::<(), keyfall::Error>(())

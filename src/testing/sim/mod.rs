@@ -10,7 +10,7 @@
 //!
 //! ```
 //! # use std::{collections::HashMap, sync::{Arc, Mutex}};
-//! # use keyfall::{cell::MemoryCell, error::Result, store::{MemoryStore, Store}};
+//! # use keyfall::{Result, cell::MemoryCell, store::{MemoryStore, Store}};
 //! use keyfall::testing::sim::{Adapters, Planted, simulate, steps};
 //!
 //! for seed in 0..20 {
