@@ -125,11 +125,7 @@ pub(super) fn drill(
     progress: Progress<'_>,
 ) -> Result<Option<Checked>> {
     core.check_usable()?;
-    // As in `sync`: no erase ends while the root key that it destroys is in this thread's memory.
-    let writer = core.writer();
-    let leave = core.walks.begin();
-    let root = writer.root.duplicate();
-    drop(writer);
+    let (leave, root) = core.walk_with_root();
     let current = core.state().stored.id;
     let Some((head, id, from)) = newest(copies, core.id, &root)? else {
         let held: Vec<String> = copies

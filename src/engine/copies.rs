@@ -36,8 +36,8 @@ pub struct Restored {
 }
 
 /// Builds a store from copies and a cell: the newest head that the cell opens, and every blob below
-/// it from a copy that gives it whole. Where heads of one epoch do not come one after the other, that of
-/// the place that owns the cell, or else of one that never owned it before one that did.
+/// it from a copy that gives it whole. Where heads of one epoch do not come one after the other,
+/// that of the place that owns the cell, or else of one that never owned it before one that did.
 ///
 /// ```
 /// # use std::sync::Arc;

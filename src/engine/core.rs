@@ -41,6 +41,7 @@ use crate::catalogue::edit::Start;
 use crate::catalogue::moment::{Moment, Reading};
 use crate::catalogue::put::Staged;
 use crate::catalogue::view::View;
+use crate::catalogue::walk::Walking;
 use crate::cell::{Awaited, Durable, Finality, RootCell, RootId, RootKey};
 use crate::certificate::CellFacts;
 use crate::crypto::Key;
@@ -180,6 +181,14 @@ impl Core {
 
     pub(super) fn state(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Permission to walk, with the root key of now. Both are taken under the writer's lock, which
+    /// an erase has while it waits for walks: no erase ends between the two, nor, while the walk
+    /// lasts, with its old root key in this thread's memory. Let the key go first.
+    pub(super) fn walk_with_root(&self) -> (Walking<'_>, RootKey) {
+        let writer = self.writer();
+        (self.walks.begin(), writer.root.duplicate())
     }
 
     /// Pages through the cache; hold `Core::state` or the writer while using it.

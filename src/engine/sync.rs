@@ -14,12 +14,7 @@ pub(super) fn sync(core: &Core, to: &dyn Store, progress: &mut dyn FnMut(u64)) -
     let mut total = Backup::default();
     loop {
         core.check_usable()?;
-        // Under the writer's lock, which an erase has while it waits for walks: no erase ends
-        // between the two, nor, while this walks, with its old root key in this thread's memory.
-        let writer = core.writer();
-        let leave = core.walks.begin();
-        let root = writer.root.duplicate();
-        drop(writer);
+        let (leave, root) = core.walk_with_root();
         let (roots, geometry, head) = {
             let state = core.state();
             (state.head.roots.duplicate(), state.head.geometry, state.stored.clone())

@@ -165,7 +165,7 @@ fn the_openings_of_a_record_are_known_as_long_as_the_record() {
     let left = secrets(engine, &user("ada"), None).unwrap();
     assert!(
         left.iter().all(|(what, _)| what != "Lineage page key"),
-        "nothing is kept of who opened it"
+        "no record of its readers is kept"
     );
 }
 

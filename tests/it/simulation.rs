@@ -133,7 +133,7 @@ fn a_store_that_is_not_alone_loses_nothing_and_nothing_is_found() {
         "looks at a copy",
         "looks in the middle of a verb",
         "backups taken over",
-        "erases of who lost the store",
+        "erases by an engine that lost the store",
         "batches committed",
         "puts with a wrong clock",
         "puts when it is right again",

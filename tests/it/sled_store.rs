@@ -310,7 +310,7 @@ fn the_index_has_only_blobs_that_lie_elsewhere_than_their_names_say() {
     assert_eq!(
         indexed(&moved),
         later_segments,
-        "the index built anew has none of those that were given back"
+        "the rebuilt index has none of those that were given back"
     );
 }
 

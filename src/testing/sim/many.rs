@@ -118,7 +118,7 @@ fn stale(run: &mut Run, user: u8) {
     let did = stale.erase(Scope::user(user_id(user))).is_ok_and(|done| !done.already);
     assert!(!did, "FOUND: an engine erases whose store was taken from it");
     drop(stale);
-    run.tally.count("erases of who lost the store");
+    run.tally.count("erases by an engine that lost the store");
     compare(run);
 }
 
@@ -157,7 +157,7 @@ fn batch_commit(run: &mut Run, trouble: Trouble) {
         let ids = batch.commit()?;
         assert!(
             !refused,
-            "FOUND: a batch from what fell while it was open, or behind a fence, was let in"
+            "FOUND: a fenced batch, or one from what fell while it was open, was let in"
         );
         Ok(Done::Ids(ids))
     };
@@ -206,7 +206,7 @@ fn put_now(run: &mut Run, user: u8, event: &'static str) {
     let put = run.engine().put(Put::new(user_id(user), class.clone()), &content[..]);
     match put {
         Ok(id) => {
-            assert!(!refused, "FOUND: a put behind a fence was let in");
+            assert!(!refused, "FOUND: a fenced put was let in");
             let chosen =
                 Chosen { class, interaction: None, sources: Vec::new(), from_last: false, content };
             follow_put(run, user, vec![chosen], Some(Done::Ids(vec![id])));

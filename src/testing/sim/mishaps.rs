@@ -270,7 +270,7 @@ pub(super) fn second_writer(run: &mut Run, n: u8) {
     let put = other.put(Put::new(user_id(user), first.clone()), &content[..]);
     match put {
         Ok(id) => {
-            assert!(!before, "FOUND: a put behind a fence was let in");
+            assert!(!before, "FOUND: a fenced put was let in");
             run.model
                 .put(user, Record { id, class: first, content, sources: Vec::new(), opened: 0 });
             let stale = run.engine().erase(Scope::user(user_id(user)));

@@ -49,7 +49,7 @@ pub(super) fn put(run: &mut Run, user: u8, items: Vec<Chosen>, trouble: Trouble)
             last = Some(batch.add(put, &item.content[..])?);
         }
         let ids = batch.commit()?;
-        assert!(!refused, "FOUND: a put behind a fence, or from what was erased, was let in");
+        assert!(!refused, "FOUND: a fenced put, or one from an erased source, was let in");
         Ok(Done::Ids(ids))
     };
     let items_back = items.clone();

@@ -150,7 +150,7 @@ fn a_claim_that_was_acknowledged_is_never_forgotten() {
                 let contents = media.cell().unwrap().load().unwrap();
                 assert!(
                     contents.owner.map_or(0, |owner| owner.claim) >= acknowledged,
-                    "behind a power cut"
+                    "after a power cut"
                 );
             }
         }

@@ -26,7 +26,7 @@ fn a_reader_seeks() {
     reader.read_to_end(&mut rest).unwrap();
     assert_eq!(rest, content[699_997..]);
     reader.seek(SeekFrom::Start(1 << 40)).unwrap();
-    assert_eq!(reader.read(&mut [0; 9]).unwrap(), 0, "behind the end there is nothing");
+    assert_eq!(reader.read(&mut [0; 9]).unwrap(), 0, "nothing follows the end");
 }
 
 #[test]
