@@ -208,6 +208,7 @@ impl<'a> Run<'a> {
         let loaded = self.to_plain();
         eprintln!("  giving space back");
         let tidy = timed(|| self.peer.tidy()).as_secs_f64();
+        self.settle();
         let tidied = self.to_plain();
         let [mixed_put, mixed_get, mixed_erase] = [mixed.put, mixed.get, mixed.erase].map(spread);
         Line {
@@ -316,6 +317,15 @@ impl<'a> Run<'a> {
             if user >= self.erased {
                 return Record { user, number };
             }
+        }
+    }
+
+    /// Waits while files still shrink: a peer may remove them in the background.
+    fn settle(&self) {
+        let mut last = u64::MAX;
+        while space(self.dir) < last {
+            last = space(self.dir);
+            std::thread::sleep(Duration::from_secs(2));
         }
     }
 

@@ -35,6 +35,7 @@ pub(super) fn measure(args: &BenchArgs, dir: &Path) -> Result<Found, Error> {
         let filled = Filled { series: "one for each user", users, records: users };
         found.spaces.push(filled.discarded(&bench)?);
         let bar = progress("putting and erasing", None);
+        bar.tick();
         let quiet = Foreground::new(&bench, 0..users / 8, users);
         let alone = quiet.run(&mut || {
             thread::sleep(time);

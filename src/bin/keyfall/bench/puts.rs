@@ -39,6 +39,7 @@ pub(super) fn measure(args: &BenchArgs, dir: &Path) -> Result<Vec<Row>, Error> {
 fn alone(bench: &mut Bench, args: &BenchArgs) -> Result<Row, Error> {
     let (mut took, mut floor) = (Samples::default(), Samples::default());
     let mut random = Random::new(1);
+    let bar = progress("puts", Some(args.rounds));
     let before = bench.counters.read();
     for _ in 0..args.rounds {
         let user = UserId::new(format!("u{}", random.below(args.among)))?;
@@ -46,7 +47,9 @@ fn alone(bench: &mut Bench, args: &BenchArgs) -> Result<Row, Error> {
         bench.engine.put(Put::new(user, Class::action()), &ACTION[..])?;
         took.0.push(began.elapsed());
         floor.0.push(bench.floor.one_write()?);
+        bar.inc(1);
     }
+    bar.finish_and_clear();
     let count = bench.counters.read().since(before).each(args.rounds, args.rounds);
     let point = Point { series: "callers that put", x: 1 };
     Ok(Row {
