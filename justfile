@@ -96,6 +96,10 @@ bench:
 compare:
     cargo run --release --manifest-path benches/compare/Cargo.toml -- --svg benches/compare/erase.svg
 
+# small records of many users, beside envelope encryption on other stores
+compare-many:
+    cargo run --release --manifest-path benches/compare/Cargo.toml -- --many
+
 # an hour for each fuzz target
 fuzz-long SECONDS="3600":
     RUSTC_BOOTSTRAP=1 cargo fuzz run -s none engine -- -max_total_time={{SECONDS}} -max_len=641

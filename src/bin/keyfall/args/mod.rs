@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use bench::BenchArgs;
+pub(crate) use bench::{BenchArgs, Part};
 pub(crate) use erase::{EraseArgs, TendArgs};
 pub(crate) use groups::{
     CopyCommand, GrantCommand, HoldCommand, PlanCommand, PolicyCommand, TrainingCommand,
@@ -206,7 +206,7 @@ pub(crate) enum Command {
     /// See it work: some users, a replica, a backup, an erase, a thief, a restore.
     Demo(DemoArgs),
     /// Measure how long an erase takes on your own disk, beside the floor of that disk: the latency
-    /// that users will see.
+    /// that users will see. With --parts also puts, space and discard.
     #[command(after_help = bench::EXAMPLES)]
     Bench(BenchArgs),
 }
