@@ -163,10 +163,8 @@ impl<'a> Resolver<'a> {
             let found = self.found(id)?;
             self.resolve_found(id, found)?;
         }
-        match self.roots.get(id) {
-            Some((root, depth)) => Ok((root, *depth)),
-            None => unreachable!("it was just resolved"),
-        }
+        let (root, depth) = &self.roots[id];
+        Ok((root, *depth))
     }
 
     /// The content root of a record that was looked up already.

@@ -4,7 +4,7 @@ use crate::env::Env;
 use crate::error::Result;
 use crate::secret::Secret;
 
-/// 32 secret bytes. They lie in memory for secrets and are never moved, so that no copy stays on a
+/// 32 secret bytes, as each of its constructors takes or makes them. They lie in memory for secrets and are never moved, so that no copy stays on a
 /// stack; they are zeroized on drop.
 pub struct Key(Secret);
 
@@ -26,10 +26,8 @@ impl Key {
 
     /// The bytes, for a cell that must write them down.
     pub fn bytes(&self) -> &[u8; 32] {
-        match self.0.first_chunk() {
-            Some(bytes) => bytes,
-            None => unreachable!("a key has 32 bytes"),
-        }
+        let (keys, _) = self.0.as_chunks();
+        &keys[0]
     }
 
     /// A second owner of the same key: named, so that each one is looked at.

@@ -16,7 +16,7 @@ mod proof;
 mod tiles;
 
 pub use checkpoint::{Checkpoint, LogProof};
-pub(crate) use hash::base64;
+pub(crate) use hash::{FullTree, base64};
 pub use hash::{Frontier, HASH_BYTES, Hash};
 pub use note::{Note, Signer, VerifierKey};
 pub use proof::{Subtrees, consistency, inclusion, root, verify_consistency, verify_inclusion};
