@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use data_encoding::BASE64;
 
-use crate::catalogue::leaf::{Entered, Seat};
+use crate::catalogue::leaf::{Entered, Seat, Seeds};
 use crate::certificate::{
     Body, CellFacts, Certificate, Destroyed, Draft, Facts, Leaf, Outcome, Slot,
 };

@@ -274,7 +274,7 @@ pub fn check_files(
         } else {
             consistency(&tiles, kept.size, checkpoint.size)
         };
-        verify_consistency((kept.size, &kept.root), (checkpoint.size, &checkpoint.root), &proof?)?;
+        verify_consistency(kept.extent(), checkpoint.extent(), &proof?)?;
     }
     Ok((checkpoint, note))
 }

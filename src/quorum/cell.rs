@@ -26,7 +26,7 @@ use super::told::{Told, came_back_older};
 use super::{Held, Keyholder, Share};
 use crate::cell::{
     Awaited, Contents, Dealt, Durable, Level, Owner, Promise, Quorum, Retirement, RootCell, RootId,
-    RootKey, Statement,
+    RootKey, Statement, Unheard,
 };
 use crate::crypto::Key;
 use crate::dir::DirLock;
@@ -518,7 +518,8 @@ impl RootCell for QuorumCell {
                 ),
             ));
         }
-        let unheard = (!silent.is_empty()).then(|| (silent.join("; "), told.ended));
+        let unheard =
+            (!silent.is_empty()).then(|| Unheard { silent: silent.join("; "), ended: told.ended });
         Ok(Contents { store: Some(store), keys, epoch, unheard, owner, doubted, claims, mark })
     }
 
