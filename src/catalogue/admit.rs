@@ -157,7 +157,7 @@ pub(crate) fn user_erased() -> Error {
 pub(crate) fn interaction_erased() -> Error {
     erased(
         "this interaction, or this class of it,",
-        "it takes nothing more, not of a class that the erase kept either; put into a new interaction",
+        "it takes nothing more, not even of a class that the erase kept; put into a new interaction",
     )
 }
 

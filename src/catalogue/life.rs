@@ -1,4 +1,4 @@
-//! Lives: how a user comes to life, whose name nobody had, or who was erased before.
+//! Lives: how a user comes to life, under a name that nobody had or one that was erased before.
 
 use super::admit::new_interaction;
 use super::change::Means;

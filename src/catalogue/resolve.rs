@@ -131,7 +131,7 @@ impl<'a> Resolver<'a> {
         };
         if sources.len() != usize::from(entry.sources) {
             return Err(Error::corrupt(format!(
-                "the links of record {id} are not whole; restore the store from a copy"
+                "the links of record {id} are incomplete; restore the store from a copy"
             )));
         }
         let wrapped =

@@ -57,7 +57,7 @@ pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHea
     let Some(stored) = store.head()? else {
         let text = if unfinished {
             format!(
-                "{place} holds no head, and the cell the root key of an init that was cut short before anything could be put; move both away, and init again"
+                "{place} holds no head, and the cell holds the root key of an init that was cut short before anything could be put; move both away, and init again"
             )
         } else {
             format!(
@@ -92,7 +92,7 @@ pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHea
         return Err(Error::new(
             ErrorKind::Io,
             format!(
-                "of the root key of {place}, epoch {at}, too few shares can be had, and not all keyholders answered; start the others ({silent})"
+                "too few shares of the root key of {place}, epoch {at}, were found, and not all keyholders answered; start the others ({silent})"
             ),
         ));
     }

@@ -1,6 +1,6 @@
 //! Whether one state of a store goes on from another. After a take-over two places of a store may
-//! count on from one commit within one epoch: numbers do not tell then whether the one has what the
-//! other has. The records and the log do. `choose` picks the head that a restore brings back.
+//! count on from one commit within one epoch: numbers alone do not tell then whether one has what
+//! the other has. The records and the log do. `choose` picks the head that a restore brings back.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

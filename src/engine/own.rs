@@ -271,7 +271,7 @@ pub(super) fn check_copies(options: &Options, here: &Head, head: &HeadPage) -> R
 pub(super) fn lacking(place: &str, commit: u64, mark: u64) -> Option<String> {
     (commit < mark).then(|| {
         format!(
-            "{place} is at commit {commit}, and the cell was told of commit {mark}: what was put and erased in between is missing here, erases that were pending among it; restore from a newer copy if there is one"
+            "{place} is at commit {commit}, and the cell was told of commit {mark}: what was put and erased in between is missing here, erases that were pending included; restore from a newer copy if there is one"
         )
     })
 }

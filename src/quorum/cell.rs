@@ -507,7 +507,7 @@ impl RootCell for QuorumCell {
             return Err(Error::new(
                 ErrorKind::Io,
                 format!(
-                    "the root key cannot be had: {} of {} keyholders answered, and too few of \
+                    "the root key cannot be recovered: {} of {} keyholders answered, and too few of \
                      their shares fit together: {} are needed; start the others, or replace what \
                      is lost with `keyfall keyholder replace STORE --number N --with \
                      KEY@HOST:PORT` while enough are there ({})",
@@ -534,7 +534,7 @@ impl RootCell for QuorumCell {
         if others.filter(|other| *other != owner && other.claim >= owner.claim).count() > self.f() {
             return Err(Error::new(
                 ErrorKind::Fenced,
-                "another engine owns the store, keyholders say; nothing was destroyed",
+                "keyholders say that another engine owns the store; nothing was destroyed",
             ));
         }
         self.record(|ledger| ledger.deal(keep.epoch, &self.quorum.keyholders, &[]))?;

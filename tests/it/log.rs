@@ -550,7 +550,7 @@ fn a_log_that_was_rolled_back_is_found_out() {
     let (holds, told) = run(&["log", "verify", &other, "--key", &place.key, "--checkpoint", &kept]);
     assert!(!holds && told.contains("rolled back, or shows others another history"), "{told}");
     let (holds, told) = run(&["certificate", "upgrade", &place.at("old"), &ben]);
-    assert!(!holds && told.contains("has not the leaf"), "{told}");
+    assert!(!holds && told.contains("does not have the leaf"), "{told}");
     // A shorter one too.
     let first = place.at("first-log");
     ok(&["log", "export", &place.at("store"), &first]);

@@ -197,8 +197,7 @@ impl SledIndex {
 
     fn files(&self) -> Result<BTreeMap<u32, Blobs>> {
         let mut files = BTreeMap::new();
-        let all =
-            self.run(|db| db.scan_prefix([b'f']).collect::<sled::Result<Vec<_>>>())?;
+        let all = self.run(|db| db.scan_prefix([b'f']).collect::<sled::Result<Vec<_>>>())?;
         for (key, value) in all {
             let mut k = Decoder::new(&key, "index entry");
             k.u8()?;
