@@ -12,7 +12,7 @@ use super::facts::{
 use super::leaf::{Ends, Leaf};
 use crate::error::{Error, Result};
 use crate::log::{Hash, verify_inclusion};
-use crate::promise::{Level, Quorum, Retirement};
+use crate::promise::{Dealt, Level, Quorum, Retirement};
 use crate::time::Timestamp;
 
 /// How far an erase is done.
@@ -82,15 +82,9 @@ fn text_of(lines: &[String]) -> String {
 struct Counted<'a> {
     /// Of the epoch of the erase.
     quorum: Quorum,
-    earlier: Vec<Earlier>,
+    /// The quorums of earlier epochs, each with the last epoch that it was dealt shares of.
+    earlier: Vec<Dealt>,
     next: Next<'a>,
-}
-
-/// A quorum of earlier epochs.
-struct Earlier {
-    /// The last of them.
-    epoch: u64,
-    quorum: Quorum,
 }
 
 /// The epoch that came after that of the erase, and the attempt that won.
@@ -105,7 +99,7 @@ impl<'a> Counted<'a> {
             return Err(false_("its root key waits for others, and is said to have ended"));
         };
         let earlier = cell.earlier.iter().map(|earlier| {
-            Ok(Earlier { epoch: earlier.epoch, quorum: earlier.keyholders.quorum()? })
+            Ok(Dealt { epoch: earlier.epoch, quorum: earlier.keyholders.quorum()? })
         });
         let earlier = earlier.collect::<Result<Vec<_>>>()?;
         if earlier.iter().any(|earlier| earlier.epoch >= ended.epoch) {
@@ -128,7 +122,7 @@ impl<'a> Counted<'a> {
 
     /// Whether it counts for one of them.
     fn counts(&self, keyholder: &[u8; 32], said: &Said) -> bool {
-        let earlier = |earlier: &Earlier| {
+        let earlier = |earlier: &Dealt| {
             said.epoch > earlier.epoch && earlier.quorum.keyholders.contains(keyholder)
         };
         (self.is_after(said) && self.quorum.keyholders.contains(keyholder))
@@ -362,7 +356,7 @@ impl Facts {
         };
         let own =
             few(("the old root key".to_owned(), &counted.quorum), &|said| counted.is_after(said));
-        let earlier = counted.earlier.iter().map(|Earlier { epoch, quorum }| {
+        let earlier = counted.earlier.iter().map(|Dealt { epoch, quorum }| {
             few((format!("the root key of epoch {epoch}, which reached it too"), quorum), &|said| {
                 said.epoch > *epoch
             })

@@ -585,8 +585,7 @@ impl RootCell for QuorumCell {
 
     fn unfinished(&self) -> Vec<Dealt> {
         let known = self.known();
-        let over = known.ledger.unfinished(&self.quorum, known.running.map(|id| id.epoch));
-        over.into_iter().map(|(epoch, quorum)| Dealt { epoch, quorum }).collect()
+        known.ledger.unfinished(&self.quorum, known.running.map(|id| id.epoch))
     }
 
     fn awaited(&self, keep: &RootId) -> Option<Awaited> {
