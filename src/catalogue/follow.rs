@@ -196,7 +196,8 @@ pub(crate) struct Resumed<'a> {
     pub(crate) derived: u64,
 }
 
-/// Follows some of the links that earlier commits left; `None` where no link is left that can be followed.
+/// Follows some of the links that earlier commits left; `None` where no link is left that can be
+/// followed.
 pub(crate) fn follow_left<'a>(start: Start<'a>, stuck: &mut Stuck) -> Result<Option<Resumed<'a>>> {
     loop {
         let mut edit = Edit::new(start);
