@@ -28,8 +28,8 @@
 //! ```
 //!
 //! An [`Engine`] is `Clone`, `Send` and `Sync`, its calls block (`spawn_blocking` in an async
-//! program), and one process at a time has a store open. It does by itself what falls due, from a
-//! thread of its own.
+//! program), and one process at a time has a store open. The engine does by itself what falls due,
+//! from a thread of its own.
 //!
 //! # How do I ...
 //!

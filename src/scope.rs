@@ -268,7 +268,7 @@ impl Erase {
                 Err(Error::invalid("a single record is erased or kept; leave one of the two out"))
             }
             Scope::User { class: Some(_), .. } => Err(Error::invalid(
-                "of a single class no other class can be kept; leave one of the two out",
+                "an erase of one class can keep no other class; leave one of the two out",
             )),
             Scope::User { class: None, .. } => {
                 let twice = |(n, class): (usize, &Class)| self.keep[..n].contains(class);

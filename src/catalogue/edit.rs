@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, RecordId, Timestamp, UserTag};
 use crate::store::{Ahead, Blob};
 use crate::tree::agenda::Agenda;
-use crate::tree::falling::{Fallen, Falling};
+use crate::tree::falling::{Fallen, Falling, Filed};
 use crate::tree::head::HeadPage;
 use crate::tree::lineage::Lineage;
 use crate::tree::ordered::Ordered;
@@ -181,7 +181,7 @@ impl<'a> Edit<'a> {
             let Links { owner, incarnation, tree, .. } = left;
             if let Some(links) = tree.seal(Lineage::place(owner), head.geometry, &mut sealer)? {
                 let fallen = Fallen { owner, incarnation, links };
-                self.falling.set(&mut self.editor, (commit, number), &fallen)?;
+                self.falling.set(&mut self.editor, Filed { commit, number }, &fallen)?;
             }
         }
         // The head's own pointers keep no page from being let go.

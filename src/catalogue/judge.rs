@@ -1,5 +1,4 @@
-//! The erases of one commit, each judged alone: one that cannot be done keeps no other from being
-//! done.
+//! The erases of one commit, each judged alone: one that cannot be done does not stop the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 

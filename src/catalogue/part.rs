@@ -12,7 +12,7 @@ use crate::crypto::{Key, class_tag};
 use crate::error::{Error, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
 use crate::scope::{Erase, Scope, When};
-use crate::tree::fences::Point;
+use crate::tree::fences::{Point, Target};
 use crate::tree::holds::Hold;
 use crate::tree::inbox::Inbox;
 use crate::tree::keys::{record_key, split_record_key};
@@ -119,7 +119,8 @@ impl Part {
         match self.span.class {
             _ if there => Ok(false),
             Some(class) => {
-                page.fences.cover_for_good(pages, user, &page.fence_key, (class, id, None))
+                let target = Target { class, interaction: id, ordinal: None };
+                page.fences.cover_for_good(pages, user, &page.fence_key, target)
             }
             None => page.fences.cover_interaction(pages, user, &page.fence_key, id),
         }
@@ -244,8 +245,8 @@ impl Part {
                 // What this engine begins in this very moment is new.
                 let last =
                     began(&self.span.high).min(if latest > sure.0 { latest - 1 } else { latest });
-                fences.add_range(editor, user, class, (first, last.min(sure.0)), epoch)?;
-                fences.add_doubted(editor, user, class, (first.max(sure.0 + 1), last), epoch)?;
+                fences.add_range(editor, user, class, first..=last.min(sure.0), epoch)?;
+                fences.add_doubted(editor, user, class, first.max(sure.0 + 1)..=last, epoch)?;
                 for (class, id) in ahead {
                     fences.add_point(
                         editor,

@@ -19,6 +19,7 @@ use crate::limits::{DEPTH_MAX, SOURCES_MAX};
 use crate::policy::Rules;
 use crate::record::{Entry, Source};
 use crate::tree::Pages;
+use crate::tree::fences::Target;
 use crate::tree::inbox::EnvelopeName;
 use crate::tree::keys::{record_key, split_record_key};
 use crate::tree::ordered::{Ordered, Place, Range};
@@ -158,7 +159,8 @@ fn insert(edit: &mut Edit<'_>, staged: &Staged, first: BlobName) -> Result<Recor
         return Err(user_erased());
     };
     let class = page.class_tag(&staged.class);
-    if page.fences.refuse(editor.pages, user, &page.fence_key, (class, interaction, None), now)? {
+    let target = Target { class, interaction, ordinal: None };
+    if page.fences.refuse(editor.pages, user, &page.fence_key, target, now)? {
         return Err(interaction_erased());
     }
     if of_former_life(page, interaction) {
@@ -173,7 +175,7 @@ fn insert(edit: &mut Edit<'_>, staged: &Staged, first: BlobName) -> Result<Recor
         None => 0,
     };
     // An erased record's ordinal is never given again: its id must go on to say erased.
-    let of = |ordinal| (class, interaction, Some(ordinal));
+    let of = |ordinal| Target { ordinal: Some(ordinal), ..target };
     while page.fences.refuse(editor.pages, user, &page.fence_key, of(ordinal), now)? {
         ordinal = ordinal.checked_add(1).ok_or_else(full)?;
     }

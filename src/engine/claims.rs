@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use data_encoding::BASE64;
 
-use crate::catalogue::leaf::{Entered, Seat};
+use crate::catalogue::leaf::{Entered, Seat, Seeds};
 use crate::certificate::{
     Body, CellFacts, Certificate, Destroyed, Draft, Facts, Leaf, Outcome, Slot,
 };
@@ -83,9 +83,9 @@ impl Unsigned {
     pub fn sign(&self) -> Result<Certificate> {
         let _wiped = WipeStack;
         let entered = &self.entered;
-        let Some((log, certificates)) = &entered.seeds else { unreachable!("it was claimed") };
+        let Seeds { checkpoints, certificates } = &entered.seeds;
         let origin = &entered.checkpoint.origin;
-        let log = Signer::ed25519(origin, log.bytes())?;
+        let log = Signer::ed25519(origin, checkpoints.bytes())?;
         let checkpoint = if entered.pending {
             entered.checkpoint.sign_pending(&log)?
         } else {

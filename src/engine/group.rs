@@ -14,7 +14,7 @@ use crate::secret::WipeStack;
 pub(super) fn put(core: &Core, staging: Staging) -> Result<Vec<RecordId>> {
     match submit(core, Asked::Put(staging)) {
         Answer::Put(put) => put,
-        Answer::Erased(_) => unreachable!("a put was asked for"),
+        Answer::Erased(_) => unreachable!("each request is answered in kind"),
     }
 }
 
@@ -23,7 +23,7 @@ pub(super) fn erase(core: &Core, erase: Erase) -> Result<Erasure> {
     look_ahead(core, &erase);
     match submit(core, Asked::Erase(erase)) {
         Answer::Erased(erased) => erased,
-        Answer::Put(_) => unreachable!("an erase was asked for"),
+        Answer::Put(_) => unreachable!("each request is answered in kind"),
     }
 }
 

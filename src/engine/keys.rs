@@ -34,11 +34,23 @@ pub(super) struct Keys {
     suite: Option<chunked::Suite>,
     pub(super) context: Vec<u8>,
     pub(super) geometry: Geometry,
-    /// The segment in hand, as stored.
-    segment: Option<(u64, Vec<u8>)>,
-    /// The chunk in hand, opened, and its length.
-    chunk: Option<(u64, usize)>,
+    segment: Option<Segment>,
+    chunk: Option<Chunk>,
+    /// The opened bytes of the chunk in hand.
     pub(super) plain: Secret,
+}
+
+/// The segment in hand, as stored.
+struct Segment {
+    number: u64,
+    blob: Vec<u8>,
+}
+
+/// The chunk in hand, opened.
+#[derive(Clone, Copy)]
+struct Chunk {
+    number: u64,
+    length: usize,
 }
 
 /// Segments of a long record that are fetched while the one before is opened.
@@ -84,7 +96,7 @@ impl Keys {
         last: u64,
         ahead: &mut Option<Ahead>,
     ) -> Result<()> {
-        if self.segment.as_ref().is_some_and(|(there, _)| *there == segment) {
+        if self.segment.as_ref().is_some_and(|there| there.number == segment) {
             return Ok(());
         }
         self.segment = None;
@@ -94,7 +106,7 @@ impl Keys {
             None => store.get(&name),
         };
         let blob = blob?.ok_or_else(|| missing(name, &store.place()))?;
-        self.segment = Some((segment, blob));
+        self.segment = Some(Segment { number: segment, blob });
         Ok(())
     }
 
@@ -106,15 +118,15 @@ impl Keys {
         chunk: u64,
         ahead: &mut Option<Ahead>,
     ) -> Result<usize> {
-        if let Some((_, filled)) = self.chunk.filter(|(there, _)| *there == chunk) {
-            return Ok(filled);
+        if let Some(there) = self.chunk.filter(|there| there.number == chunk) {
+            return Ok(there.length);
         }
         // Nothing is read of segments that hold padding alone.
         let last = record::locate(length.saturating_sub(1) / CHUNK_BYTES as u64, self.geometry).0;
         if self.suite.is_none() {
             self.fetch(store, 0, last, ahead)?;
-            let header =
-                self.segment.as_ref().and_then(|(_, s)| s.get(..HEADER_BYTES)).unwrap_or_default();
+            let segment = self.segment.as_ref();
+            let header = segment.and_then(|s| s.blob.get(..HEADER_BYTES)).unwrap_or_default();
             self.suite = Some(chunked::Suite::from_header(
                 &crypto::content_key(&self.root),
                 header,
@@ -125,17 +137,17 @@ impl Keys {
         self.fetch(store, segment, last, ahead)?;
         let expected =
             (record::padded(length) - chunk * CHUNK_BYTES as u64).min(CHUNK_BYTES as u64) as usize;
-        let sealed =
-            self.segment.as_ref().and_then(|(_, s)| s.get(start..start + expected + TAG_BYTES));
+        let in_hand = self.segment.as_ref();
+        let sealed = in_hand.and_then(|s| s.blob.get(start..start + expected + TAG_BYTES));
         let (Some(sealed), Some(suite)) = (sealed, &self.suite) else {
             return Err(Error::corrupt(
                 "a record's payload is shorter than its entry says; restore it from a copy",
             ));
         };
         self.chunk = None;
-        let filled = suite.open_chunk(chunk, sealed, &mut self.plain)?;
-        self.chunk = Some((chunk, filled));
-        Ok(filled)
+        let length = suite.open_chunk(chunk, sealed, &mut self.plain)?;
+        self.chunk = Some(Chunk { number: chunk, length });
+        Ok(length)
     }
 }
 

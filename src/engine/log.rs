@@ -44,9 +44,7 @@ pub(super) fn with_final_log<T>(
             ),
         ));
     }
-    let state = core.state();
-    let pages = core.pages();
-    see(&log_page(&core.view(&state, &pages))?, &pages)
+    show(core, see)
 }
 
 /// Shows the log to `see`, having made sure that what it tells of has happened.
@@ -58,6 +56,11 @@ pub(super) fn with_log<T>(
     core.check_watched()?;
     let mut writer = core.writer();
     ready(core, &mut writer)?;
+    show(core, see)
+}
+
+/// Shows the log as it is now; the caller holds the writer.
+fn show<T>(core: &Core, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>) -> Result<T> {
     let state = core.state();
     let pages = core.pages();
     see(&log_page(&core.view(&state, &pages))?, &pages)

@@ -46,6 +46,7 @@ pub use check::Checked;
 pub use claims::Unsigned;
 pub use copies::{Restored, restore};
 pub use heads::root_of;
+pub use lines::Parted;
 pub use options::{OpenAs, OpenCopy};
 pub use progress::Progress;
 pub use replica::Backup;

@@ -102,10 +102,10 @@ impl Engine {
         let realm = RealmId::from(id);
         let mut sealer = Sealer::new(options.means(&store), realm, Vec::new());
         let users = seal_users(Link::Loaded(Box::new(UsersNode::empty())), geometry, &mut sealer)?;
-        let seeds = (Key::random(&*env)?, Key::random(&*env)?);
+        let (checkpoints, certificates) = (Key::random(&*env)?, Key::random(&*env)?);
         let origin = log::origin(options.log_origin.as_deref(), id)?;
-        let public = Signer::ed25519(&origin, seeds.1.bytes())?.public();
-        let log = LogPage::new(origin, seeds.0, (seeds.1, public));
+        let public = Signer::ed25519(&origin, certificates.bytes())?.public();
+        let log = LogPage::new(origin, checkpoints, certificates, public);
         let log = log.seal(geometry, &mut sealer)?;
         let now = env.now();
         let head = HeadPage {

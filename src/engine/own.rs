@@ -7,7 +7,7 @@
 //! nothing.
 
 use super::options::{OpenAs, Options};
-use crate::cell::{Awaited, Contents, Owner, RootCell, RootId};
+use crate::cell::{Awaited, Contents, Owner, RootCell, RootId, Unheard};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
@@ -40,7 +40,7 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn of(contents: &Contents) -> Self {
-        let ended = contents.unheard.as_ref().map(|(_, ended)| *ended);
+        let ended = contents.unheard.as_ref().map(|unheard| unheard.ended);
         Seen { keys: contents.keys.iter().map(|key| key.id).collect(), ended }
     }
 }
@@ -91,7 +91,7 @@ fn why_not(store: &dyn Store, claimed: Option<&Claimed>, contents: &Contents) ->
     };
     // One that is away may know better than one that lies.
     let first = match &contents.unheard {
-        Some((silent, _)) if contents.doubted => {
+        Some(Unheard { silent, .. }) if contents.doubted => {
             format!("; but not all keyholders answered, so start the others first ({silent})")
         }
         _ => String::new(),
@@ -271,7 +271,7 @@ pub(super) fn check_copies(options: &Options, here: &Head, head: &HeadPage) -> R
 pub(super) fn lacking(place: &str, commit: u64, mark: u64) -> Option<String> {
     (commit < mark).then(|| {
         format!(
-            "{place} is at commit {commit}, and the cell was told of commit {mark}: what was put and erased in between is missing here, erases that were pending among it; restore from a newer copy if there is one"
+            "{place} is at commit {commit}, and the cell was told of commit {mark}: what was put and erased in between is missing here, erases that were pending included; restore from a newer copy if there is one"
         )
     })
 }

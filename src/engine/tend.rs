@@ -12,7 +12,7 @@ use super::progress::Progress;
 use crate::catalogue::defect::Defect;
 use crate::catalogue::due::{attempts, due_now};
 use crate::catalogue::edit::Start;
-use crate::catalogue::follow::{Stuck, follow_left};
+use crate::catalogue::follow::{Resumed, Stuck, follow_left};
 use crate::catalogue::moment::{Moment, Reading, later};
 use crate::catalogue::serve::Doing;
 use crate::catalogue::tended::Tended;
@@ -208,7 +208,8 @@ fn follow_some(core: &Core, writer: &mut Writer, stuck: &mut Stuck) -> Result<Op
     let (derived, commit) = {
         let state = core.state();
         let pages = core.pages();
-        let Some((edit, derived)) = follow_left(core.start(&state, &pages), stuck)? else {
+        let Some(Resumed { edit, derived }) = follow_left(core.start(&state, &pages), stuck)?
+        else {
             return Ok(None);
         };
         let mut commit = Commit::from(edit.seal(core.next_head(&state))?);

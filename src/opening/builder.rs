@@ -304,7 +304,7 @@ impl Builder {
     pub fn open_or_create(&self) -> Result<Engine> {
         if self.settings.options.open_as != OpenAs::Owner {
             return Err(Error::invalid(
-                "a store that is to be made is not looked at nor taken over; call `Builder::open`",
+                "a store that is to be made can be neither looked at nor taken over; call `Builder::open`",
             ));
         }
         match &self.store {

@@ -234,6 +234,8 @@ pub trait Store: Send + Sync {
 pub(crate) fn fenced(place: &str) -> Error {
     Error::new(
         ErrorKind::Fenced,
-        format!("{place} was claimed by another engine since; open it again to see how it stands"),
+        format!(
+            "{place} has been claimed by another engine since; open it again to see how it stands"
+        ),
     )
 }

@@ -30,7 +30,7 @@ pub struct Exposed {
     pub id: RecordId,
     /// The user that the record belongs to.
     pub user: UserId,
-    /// Its content; `None` where a segment is nowhere to be had.
+    /// Its content; `None` where no place has one of its segments.
     pub content: Option<Vec<u8>>,
 }
 

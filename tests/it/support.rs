@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -203,4 +203,15 @@ pub fn ok(args: &[&str]) -> String {
     let (done, text) = run(args);
     assert!(done, "{args:?}: {text}");
     text
+}
+
+/// Runs a script as root of namespaces of its own, so that it can mount. Says why where the system
+/// forbids it.
+pub fn in_namespace(script: &str) -> Option<Output> {
+    let probe = Command::new("unshare").args(["-rm", "true"]).output();
+    if !probe.is_ok_and(|p| p.status.success()) {
+        println!("skipped: no user namespaces here");
+        return None;
+    }
+    Some(Command::new("unshare").args(["-rm", "sh", "-c", script]).output().unwrap())
 }

@@ -49,7 +49,7 @@ impl Certificates<'_> {
         let missing = || {
             Error::new(
                 ErrorKind::Corrupt,
-                "this store's log has not the leaf of the certificate: the store was rolled back, \
+                "this store's log does not have the leaf of the certificate: the store was rolled back, \
                  or the certificate is forged; keep both",
             )
         };
@@ -75,7 +75,7 @@ impl Certificates<'_> {
         let missing = || {
             Error::new(
                 ErrorKind::Absent,
-                "this store's log has not the erase of the draft: it was not done, or the store was rolled back; erase again what it named; a draft of that erase replaces this one",
+                "this store's log does not have the erase of the draft: it was not done, or the store was rolled back; erase again what it named; a draft of that erase replaces this one",
             )
         };
         let outcome = unheard(self.inner);

@@ -112,13 +112,10 @@ pub(super) fn accept(inner: &Arc<Core>, mut envelope: impl Read) -> Result<Accep
         ));
     }
     let mut batch = Batch::new(Arc::clone(inner));
-    batch.add(put, content)?;
+    let number = batch.add(put, content)?;
     batch.came_in(name);
     match batch.commit() {
-        Ok(ids) => match ids.first() {
-            Some(id) => Ok(Accepted { id: *id, again: false }),
-            None => unreachable!("one record was added"),
-        },
+        Ok(ids) => Ok(Accepted { id: ids[number], again: false }),
         Err(e) if e.kind() == ErrorKind::Exists => {
             let state = inner.state();
             let pages = inner.pages();

@@ -25,8 +25,8 @@ use crate::tree::users::Found;
 
 pub(super) fn put(inner: &Arc<Core>, put: Put, payload: impl Read) -> Result<RecordId> {
     let mut batch = Batch::new(Arc::clone(inner));
-    batch.add(put, payload)?;
-    batch.commit()?.pop().ok_or_else(|| unreachable!("one record was added"))
+    let number = batch.add(put, payload)?;
+    Ok(batch.commit()?[number])
 }
 
 pub(super) fn create_user(inner: &Core, user: &UserId) -> Result<()> {

@@ -199,7 +199,7 @@ fn with_three_lost_it_says_so_and_nothing_else_is_damaged() {
     );
     let e = place.open().unwrap_err();
     assert!(
-        e.to_string().contains("the root key cannot be had")
+        e.to_string().contains("the root key cannot be recovered")
             && e.to_string().contains("3 are needed"),
         "{e}"
     );

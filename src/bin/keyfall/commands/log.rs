@@ -78,7 +78,7 @@ fn verify(session: &Session, dir: &Path, trust: &TrustArgs) -> Done {
         return Err(Error::new(ErrorKind::Corrupt, text).into());
     }
     let cosigned = witnessed.cosigned(&note)?;
-    let cosigned: Vec<&str> = cosigned.iter().map(|(name, _)| name.as_str()).collect();
+    let cosigned: Vec<&str> = cosigned.iter().map(|one| one.witness.as_str()).collect();
     tell(session, &checkpoint, &cosigned)
 }
 
