@@ -360,7 +360,7 @@ fn names_that_cannot_be_seen_are_certified_and_others_read_them() {
 /// An erase of ada that leaves its draft in a file, and goes on as `then` says.
 fn drafted_into(file: &str, then: fn() -> keyfall::Result<()>) -> Erase {
     let kept = file.to_owned();
-    let erase = Erase::new(Scope::user(user("ada"))).certified(keyfall::engine::Request::default());
+    let erase = Erase::new(Scope::user(user("ada"))).certified("", "");
     erase.drafted(move |draft: &Draft| {
         std::fs::write(&kept, draft.to_string()).unwrap();
         then()
@@ -408,8 +408,7 @@ fn a_draft_that_an_erase_left_is_neither_replaced_nor_lost() {
             crate::support::open_files(Path::new(&store), Path::new(&place.at("store.cell")))
                 .unwrap();
         let kept = draft.clone();
-        let erase =
-            Erase::new(Scope::user(user("ada"))).certified(keyfall::engine::Request::default());
+        let erase = Erase::new(Scope::user(user("ada"))).certified("", "");
         let keep = move |draft: &Draft| {
             std::fs::write(&kept, draft.to_string()).unwrap();
             Ok(())

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use keyfall::{Class, InteractionId, Put, RecordId, Source, Timestamp, UserId};
+use keyfall::{Class, InteractionId, Put, RecordId, Timestamp, UserId};
 
 use super::values::time;
 
@@ -74,7 +74,7 @@ impl RecordArgs {
         if let Some(id) = self.interaction {
             put = put.interaction(id);
         }
-        self.from.into_iter().fold(put, |put, id| put.derived_from(Source::Record(id)))
+        self.from.into_iter().fold(put, |put, id| put.derived_from(id))
     }
 }
 

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use keyfall::cell::{Awaited, Finality};
 use keyfall::certificate::Certificate;
-use keyfall::engine::Request;
 use keyfall::{Engine, Erase, Erasure, Error, ErrorKind, Scope, UserId, When};
 use serde_json::{Value, json};
 
@@ -42,8 +41,7 @@ pub(super) fn run(session: &Session, args: EraseArgs) -> Done {
         return plan::add(session, &engine, erase, delay);
     }
     let (replace, authority, ground) = (Replace::forced(args.force), args.authority, args.ground);
-    let request = Request { authority, ground };
-    let wanted = args.output.map(|place| Wanted { place, replace, request });
+    let wanted = args.output.map(|place| Wanted { place, replace, authority, ground });
     erase_now(session, &store, erase, wanted, args.yes)
 }
 
@@ -110,14 +108,14 @@ fn erase_now(
     let what = erase_words(&erase);
     let when = ", in every copy, for ever";
     ask(yes, || question(&look(session, store)?, &erase, when), &what)?;
-    let prepare = |wanted: Wanted| {
-        let room = room(&erase, &what, &wanted.request);
-        Delivery::prepare(session, store, wanted, room)
-    };
-    let delivery = wanted.map(prepare).transpose()?;
     let mut copy = Copy::of(&erase);
-    if let Some(delivery) = &delivery {
-        erase = erase.certified(delivery.request.clone()).drafted(delivery.draft.keep(session));
+    let mut delivery = None;
+    if let Some(wanted) = wanted {
+        let room = room(&erase, &what, &wanted);
+        erase = erase.certified(&wanted.authority, &wanted.ground);
+        let prepared = Delivery::prepare(session, store, wanted, room)?;
+        erase = erase.drafted(prepared.draft.keep(session));
+        delivery = Some(prepared);
     }
     let engine = open(session, store)?;
     if let Some(delivery) = &delivery {
@@ -145,8 +143,8 @@ fn erase_now(
 }
 
 /// Bytes that a certificate may take: what was typed is in it a few times, escaped.
-fn room(erase: &Erase, what: &str, request: &Request) -> u64 {
-    let typed = what.len() + request.authority.len() + request.ground.len();
+fn room(erase: &Erase, what: &str, wanted: &Wanted) -> u64 {
+    let typed = what.len() + wanted.authority.len() + wanted.ground.len();
     (CERTIFICATE_BYTES + 16 * typed + 4096 * erase.kept().len()) as u64
 }
 
