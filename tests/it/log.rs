@@ -126,7 +126,7 @@ fn every_epoch_has_one_leaf_and_each_leaf_proves_itself() {
     for (n, leaf) in (0..).zip(&all) {
         engine.log().proof(n).unwrap().verify(leaf.to_string().as_bytes(), &key).unwrap();
     }
-    assert_eq!(error_kind(engine.log().proof(150)), ErrorKind::Invalid);
+    assert_eq!(error_kind(engine.log().proof(150)), ErrorKind::Absent);
     let now = Checkpoint::verified(&engine.log().checkpoint().unwrap(), &key).unwrap();
     let mut frontier = Frontier::default();
     for (old, leaf) in (0..).zip(&all) {

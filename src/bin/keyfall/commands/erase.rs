@@ -224,9 +224,8 @@ fn certify(
                 format!("; `keyfall certificate upgrade STORE {}` makes it again", word(draft))
             });
             Err(e.context(format!(
-                "erased at epoch {}, and not to be repeated; only its certificate{grade} could not \
-                 be put where it was to go{again}",
-                done.epoch
+                "erased, and not to be repeated; only its certificate{grade} could not be put where \
+                 it was to go{again}"
             )))
         }
     }
@@ -272,7 +271,7 @@ impl Outcome<'_> {
         let lines = if session.json {
             vec![format!("{:#}", session.with_due(self.json(session, engine, done)))]
         } else if done.already {
-            self.already_words(session, done)
+            self.already_words(session, engine, done)
         } else {
             self.words(session, engine, done)
         };
@@ -292,7 +291,8 @@ impl Outcome<'_> {
         let place = self.certified.as_ref().map(|certified| &certified.place);
         json!({
             "erased": self.what, "records": done.records, "derived": self.derived,
-            "already": done.already, "epoch": done.epoch, "completed": time(done.completed),
+            "already": done.already, "epoch": begun(engine, done),
+            "completed": time(done.completed),
             "root_key": root_key(&done.finality), "until": done.finality.until().map(time),
             "awaited": awaited(session, &done.finality), "cell": promise_json(&engine.promise()),
             "certificate": place,
@@ -300,10 +300,10 @@ impl Outcome<'_> {
         })
     }
 
-    fn already_words(&self, session: &Session, done: &Erasure) -> Vec<String> {
-        let (what, epoch) = (self.what, done.epoch);
+    fn already_words(&self, session: &Session, engine: &Engine, done: &Erasure) -> Vec<String> {
+        let epoch = engine.head().epoch;
         let mut said =
-            vec![format!("{what} had been erased already; the store is at epoch {epoch}")];
+            vec![format!("{} had been erased already; the store is at epoch {epoch}", self.what)];
         said.extend(pending(&done.finality));
         said.extend(self.draft.map(|_| match self.left(done) {
             Some(left) => session.fill(&format!(
@@ -331,14 +331,20 @@ impl Outcome<'_> {
             (_, Some(at)) => format!("pending until {at}"),
             (finality, None) => format!("pending: {}", awaited(session, finality).join("; ")),
         };
+        let epoch = begun(engine, done).map_or(String::new(), |epoch| format!("; epoch {epoch}"));
         let mut said = vec![
-            format!("erased {}: {records}{with}; epoch {}", self.what, done.epoch),
+            format!("erased {}: {records}{with}{epoch}", self.what),
             format!("root key of epoch {} {state}: {}", done.epoch - 1, engine.promise()),
         ];
         let certified = self.certified.as_ref();
         said.extend(certified.map(|it| format!("certificate {}: {}", it.place, it.grade)));
         said
     }
+}
+
+/// The epoch that began with an erase; one that waits for others has begun none yet.
+fn begun(engine: &Engine, done: &Erasure) -> Option<u64> {
+    Some(done.epoch).filter(|epoch| *epoch <= engine.head().epoch)
 }
 
 /// What became of the old root key.
