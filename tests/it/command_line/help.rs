@@ -1,5 +1,5 @@
-//! The help of every command: options in one order, examples that parse; and what the log's commands
-//! say where there is nothing.
+//! The help of every command: options in one order, examples that parse; and what the commands of the
+//! log say where there is nothing.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -147,7 +147,8 @@ fn the_examples_of_the_help_parse() {
     }
     let placeholder = |line: &str| {
         let capital = |word: &str| word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
-        line.split(' ').any(|word| !word.is_empty() && capital(word)) || line.contains("...")
+        line.split(' ').any(|word| !word.is_empty() && capital(word))
+            || ["...", "$(", "KEY@"].iter().any(|part| line.contains(part))
     };
     let endless = |line: &str| ["bench", "serve", "demo"].iter().any(|verb| line.contains(verb));
     let mut parsed = 0;

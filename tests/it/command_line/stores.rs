@@ -321,12 +321,12 @@ fn a_policy_that_is_set_says_whose_it_is_and_what_it_replaces() {
     let told = set(&["--max-age", "90d"]);
     assert_eq!(told, "policy of the store, for all users: class audio: at most 90d");
     let told = set(&["--max-age", "30d"]);
-    assert!(told.ends_with("at most 30d\nit replaces class audio: at most 90d"), "{told}");
+    assert!(told.ends_with("at most 30d\nit replaces: class audio: at most 90d"), "{told}");
     let told = set(&["--user", "ada", "--max-records", "9"]);
     assert_eq!(
         told,
         "policy of user ada: class audio: at most 9 records\n\
-         instead of the store's class audio: at most 30d"
+         for this user it takes the place of the store's: class audio: at most 30d"
     );
     let told = json(&set(&["--user", "ada", "--max-records", "7", "--json"]));
     assert_eq!((&told["user"], &told["replaced"]["max_records"]), (&"ada".into(), &9.into()));

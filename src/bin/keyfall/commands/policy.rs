@@ -124,10 +124,13 @@ fn tell_set(session: &Session, engine: &Engine, set: &Set<'_>) -> Done {
     }
     line(format_args!("policy of {}: {}", whose(*user), policy_words(policy)))?;
     if let Some(replaced) = replaced {
-        line(format_args!("it replaces {}", policy_words(replaced)))?;
+        line(format_args!("it replaces: {}", policy_words(replaced)))?;
     }
     if let Some(outranked) = outranked {
-        line(format_args!("instead of the store's {}", policy_words(outranked)))?;
+        line(format_args!(
+            "for this user it takes the place of the store's: {}",
+            policy_words(outranked)
+        ))?;
     }
     if done.expired == 0 {
         return Ok(());
