@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use keyfall::certificate::{Certificate, Trust};
-use keyfall::engine::{CopyMode, Request};
+use keyfall::engine::CopyMode;
 use keyfall::store::{SledStore, Store};
 use keyfall::{
     Builder, Class, Engine, Erase, Error, ErrorKind, InteractionId, Policy, Put, Query, RecordId,
@@ -221,8 +221,8 @@ fn main() -> std::result::Result<(), Box<dyn StdError>> {
     assert_eq!(backend.engine.users(None, 100)?.len(), 17);
 
     // 10. She leaves. The certificate is checked with the log's public key and nothing else.
-    let request = Request { authority: "ada herself".into(), ground: "GDPR, article 17".into() };
-    let erasure = backend.engine.erase(Erase::new(Scope::user(ada)).certified(request))?;
+    let erase = Erase::new(Scope::user(ada)).certified("ada herself", "GDPR, article 17");
+    let erasure = backend.engine.erase(erase)?;
     let certificate = erasure.certificate.ok_or("a certificate was asked for")?.sign()?;
     let trust = Trust::in_log(backend.engine.log().key()?);
     let verified = certificate.to_string().parse::<Certificate>()?.verify(&trust)?;

@@ -230,6 +230,12 @@ pub enum Source {
     Added(usize),
 }
 
+impl From<RecordId> for Source {
+    fn from(id: RecordId) -> Self {
+        Source::Record(id)
+    }
+}
+
 impl Put {
     /// A record of `user` in `class`, in an interaction of its own that begins now.
     pub fn new(user: UserId, class: Class) -> Self {
@@ -265,11 +271,11 @@ impl Put {
         self
     }
 
-    /// Says what it was derived from, once for each source: it cannot be read any more from the
-    /// moment one of them is erased.
+    /// Says what it was derived from, once for each source: a record, by its id, or one of the same
+    /// batch ([`Source::Added`]). It cannot be read any more from the moment one of them is erased.
     #[must_use]
-    pub fn derived_from(mut self, source: Source) -> Self {
-        self.sources.push(source);
+    pub fn derived_from(mut self, source: impl Into<Source>) -> Self {
+        self.sources.push(source.into());
         self
     }
 

@@ -89,12 +89,12 @@ impl Scope {
 }
 
 /// For whom and why an erase is certified.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Request {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
     /// The person or office that asked for it; may be empty.
-    pub authority: String,
+    pub(crate) authority: String,
     /// The legal ground; may be empty.
-    pub ground: String,
+    pub(crate) ground: String,
 }
 
 type TakeDraft = dyn Fn(&Draft) -> Result<()> + Send + Sync;
@@ -162,11 +162,27 @@ impl Erase {
         self
     }
 
-    /// Has a certificate of it issued when it is complete: [`crate::Erasure::certificate`].
-    /// The engine keeps none of what stands in it.
+    /// Has a certificate of it issued when it is complete ([`crate::Erasure::certificate`]), which
+    /// names the person or office that asked for the erase and its legal ground. Either may be
+    /// empty, and then does not stand in it. The engine keeps none of what stands in it.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use keyfall::{Class, Engine, Erase, Options, Put, Scope, UserId};
+    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+    /// # let engine = Engine::init(store, cell, Options::default())?;
+    /// # let ada = UserId::new("ada")?;
+    /// # engine.put(Put::new(ada.clone(), Class::audio()), &b"wake me at six"[..])?;
+    /// let erase = Erase::new(Scope::user(ada)).certified("ada herself", "GDPR, article 17");
+    /// if let Some(unsigned) = engine.erase(erase)?.certificate {
+    ///     println!("{}", unsigned.sign()?);
+    /// }
+    /// # Ok::<(), keyfall::Error>(())
+    /// ```
     #[must_use]
-    pub fn certified(mut self, request: Request) -> Self {
-        self.request = Some(request);
+    pub fn certified(mut self, authority: impl Into<String>, ground: impl Into<String>) -> Self {
+        self.request = Some(Request { authority: authority.into(), ground: ground.into() });
         self
     }
 

@@ -76,7 +76,6 @@ pub use crate::catalogue::list::Listing;
 pub use crate::catalogue::next::Due;
 pub use crate::catalogue::tended::{Tended, Trouble};
 pub use crate::record::padded;
-pub use crate::scope::Request;
 pub use crate::tree::Geometry;
 pub use crate::tree::facts::Fact;
 pub use crate::tree::grants::Grant;

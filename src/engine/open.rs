@@ -162,7 +162,8 @@ impl Engine {
             ));
         }
         let (last, mark) = (Last::of(&contents), contents.mark);
-        let (mut role, seen) = (own::role(&options, &*store, &contents)?, Seen::of(&contents));
+        let mut role = own::role(&options, &*store, &*cell, &contents)?;
+        let seen = Seen::of(&contents);
         let mut found = open_head(&*store, contents)?;
         role.note(&*cell, &seen, &found.root.id);
         if options.planted().is(Defect::LookRecovers) && role != Role::Owner {

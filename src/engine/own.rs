@@ -80,14 +80,22 @@ pub(super) fn is_last(claimed: Option<&Claimed>, owner: &Owner) -> bool {
     }
 }
 
-fn why_not(store: &dyn Store, claimed: Option<&Claimed>, contents: &Contents) -> String {
+/// Why a place is not the owner. Neither store nor cell knows a path: which place is cannot be
+/// said.
+fn why_not(
+    store: &dyn Store,
+    cell: &dyn RootCell,
+    claimed: Option<&Claimed>,
+    contents: &Contents,
+) -> String {
+    let (place, cell) = (store.place(), cell.describe().place);
     let what = match claimed {
-        None => {
-            "was never opened as the store that owns this root cell: it is a backup, a restored store or another copy"
-        }
-        Some(_) => {
-            "is no longer the store that owns this root cell: another copy of it was opened since"
-        }
+        None => format!(
+            "{place} never owned its root cell {cell}: it is a backup, a restored store or another copy of the store that does, under another path"
+        ),
+        Some(_) => format!(
+            "{place} no longer owns its root cell {cell}: the store was opened to write under another path since, or an older state of this directory was put back"
+        ),
     };
     // One that is away may know better than one that lies.
     let first = match &contents.unheard {
@@ -97,13 +105,17 @@ fn why_not(store: &dyn Store, claimed: Option<&Claimed>, contents: &Contents) ->
         _ => String::new(),
     };
     format!(
-        "{} {what}{first}; it can be looked at as it is, and to write to it take it over (`Builder::take_over`), which makes the other one read-only until it takes over in turn, and shuts it with the next erase",
-        store.place()
+        "{what}{first}; it can be looked at as it is; write to the store under its other path, or take this place over (`Builder::take_over`), which makes the other one read-only until it takes over in turn, and shuts it with the next erase"
     )
 }
 
 /// Decides what an engine may do, from what store and cell remember. Writes nothing.
-pub(super) fn role(options: &Options, store: &dyn Store, contents: &Contents) -> Result<Role> {
+pub(super) fn role(
+    options: &Options,
+    store: &dyn Store,
+    cell: &dyn RootCell,
+    contents: &Contents,
+) -> Result<Role> {
     let claimed = store.claimed()?;
     let may_own = contents.owner.as_ref().is_none_or(|owner| is_last(claimed.as_ref(), owner));
     let why = match options.open_as {
@@ -112,7 +124,7 @@ pub(super) fn role(options: &Options, store: &dyn Store, contents: &Contents) ->
         OpenAs::ReadOnly if may_own => {
             format!("{} was opened to look only; open it to write", store.place())
         }
-        OpenAs::Owner | OpenAs::ReadOnly => why_not(store, claimed.as_ref(), contents),
+        OpenAs::Owner | OpenAs::ReadOnly => why_not(store, cell, claimed.as_ref(), contents),
     };
     Ok(Role::Looker { why, may_own, others: 0, awaited: None })
 }

@@ -124,7 +124,7 @@ fn every_epoch_has_one_leaf_and_each_leaf_proves_itself() {
     for (n, leaf) in (0..).zip(&all) {
         engine.log().proof(n).unwrap().verify(leaf.to_string().as_bytes(), &key).unwrap();
     }
-    assert_eq!(error_kind(engine.log().proof(150)), ErrorKind::Invalid);
+    assert_eq!(error_kind(engine.log().proof(150)), ErrorKind::Absent);
     let now = Checkpoint::verified(&engine.log().checkpoint().unwrap(), &key).unwrap();
     let mut frontier = Frontier::default();
     for (old, leaf) in (0..).zip(&all) {
@@ -358,7 +358,7 @@ fn names_that_cannot_be_seen_are_certified_and_others_read_them() {
 /// An erase of ada that leaves its draft in a file, and goes on as `then` says.
 fn drafted_into(file: &str, then: fn() -> keyfall::Result<()>) -> Erase {
     let kept = file.to_owned();
-    let erase = Erase::new(Scope::user(user("ada"))).certified(keyfall::engine::Request::default());
+    let erase = Erase::new(Scope::user(user("ada"))).certified("", "");
     erase.drafted(move |draft: &Draft| {
         std::fs::write(&kept, draft.to_string()).unwrap();
         then()
@@ -406,8 +406,7 @@ fn a_draft_that_an_erase_left_is_neither_replaced_nor_lost() {
             crate::support::open_files(Path::new(&store), Path::new(&place.at("store.cell")))
                 .unwrap();
         let kept = draft.clone();
-        let erase =
-            Erase::new(Scope::user(user("ada"))).certified(keyfall::engine::Request::default());
+        let erase = Erase::new(Scope::user(user("ada"))).certified("", "");
         let keep = move |draft: &Draft| {
             std::fs::write(&kept, draft.to_string()).unwrap();
             Ok(())

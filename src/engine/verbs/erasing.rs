@@ -19,7 +19,7 @@ use crate::engine::tend::tend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, Timestamp};
 use crate::limits::PLANS_MAX;
-use crate::scope::{Erase, Request, Scope};
+use crate::scope::{Erase, Scope};
 use crate::secret::WipeStack;
 use crate::tree::history::StoredFact;
 use crate::tree::plans::Plan;
@@ -109,7 +109,7 @@ pub(super) fn would_erase(inner: &Core, erase: Erase) -> Result<Foreseen> {
     let _wiped = WipeStack;
     inner.check_usable()?;
     // A certificate says how many there were of each class: they are counted for it.
-    let erase = erase.certified(Request::default());
+    let erase = erase.certified("", "");
     let state = inner.state();
     let Outlook { fell, derived, following } = foresee(inner, &state, &erase)?;
     let pages = inner.pages();
