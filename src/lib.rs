@@ -27,9 +27,9 @@
 //! # Ok::<(), keyfall::Error>(())
 //! ```
 //!
-//! An [`Engine`] is `Clone`, `Send` and `Sync`, its calls block (`spawn_blocking` in an async
-//! program), and one process at a time has a store open. It does by itself what falls due, from a
-//! thread of its own.
+//! An [`Engine`] is `Clone`, `Send` and `Sync`, its calls block (`AsyncEngine`, feature `tokio`, is
+//! for async programs), and one process at a time has a store open. It does by itself what falls
+//! due, from a thread of its own.
 //!
 //! # How do I ...
 //!
@@ -59,8 +59,8 @@
 //!
 //! Features only add. `default` is `sled` (the store in a directory) and `cli` (the programs); a
 //! service takes `default-features = false, features = ["sled"]`. `engine` alone has the ports
-//! without the directory, `keyholders` shares the root key among servers, `testing` has the
-//! conformance suites and the adversary. Without any feature the crate checks logs and
+//! without the directory, `keyholders` shares the root key among servers, `tokio` has the engine for
+//! asynchronous programs, `testing` the conformance suites and the adversary. Without any feature the crate checks logs and
 //! certificates: no engine and no cipher is in it then.
 //!
 //! # Map of the code
@@ -153,6 +153,8 @@ pub mod time;
 #[cfg(feature = "engine")]
 pub mod tree;
 
+#[cfg(feature = "tokio")]
+pub use engine::paved::{AsyncEngine, AsyncReader};
 #[cfg(feature = "engine")]
 pub use engine::paved::{Batch, Engine, Erasure, Options, Query, Reader};
 pub use error::{Error, ErrorKind, Result};

@@ -98,6 +98,11 @@ impl Keys {
         Ok(())
     }
 
+    /// The length of chunk `chunk`, where that is the one in `plain`.
+    pub(super) fn opened(&self, chunk: u64) -> Option<usize> {
+        self.chunk.filter(|(there, _)| *there == chunk).map(|(_, filled)| filled)
+    }
+
     /// Has chunk `chunk` opened in `plain`, and returns its length.
     pub(super) fn open(
         &mut self,
@@ -106,7 +111,7 @@ impl Keys {
         chunk: u64,
         ahead: &mut Option<Ahead>,
     ) -> Result<usize> {
-        if let Some((_, filled)) = self.chunk.filter(|(there, _)| *there == chunk) {
+        if let Some(filled) = self.opened(chunk) {
             return Ok(filled);
         }
         // Nothing is read of segments that hold padding alone.
