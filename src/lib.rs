@@ -38,8 +38,10 @@
 //! | open a store, or make one | [`open`]; with anything else to say, [`Builder`] |
 //! | keep the cell elsewhere | [`Builder::cell_at`] |
 //! | look only, or take another place over | [`Builder::read_only`], [`Builder::take_over`] |
+//! | wait for the process that has it open | [`Builder::wait_for_lock`] |
 //! | put a record, or several at once | [`Engine::put`], [`Engine::batch`] |
 //! | derive a transcript that falls with its recording | [`Put::derived_from`], [`Source`] |
+//! | call it from an async program | `AsyncEngine` (feature `tokio`) |
 //! | read a record, seek in it | [`Engine::get`], [`Reader`] |
 //! | list what a user has | [`Engine::list`], [`Query`] |
 //! | erase a user, a class, an interaction, a span of time | [`Engine::erase`], [`Scope`] |
