@@ -129,13 +129,22 @@ impl Batch {
     ///
     /// # Errors
     /// As [`crate::Engine::put`]; none of the records is there then.
-    pub fn commit(mut self) -> Result<Vec<RecordId>> {
+    pub fn commit(self) -> Result<Vec<RecordId>> {
         let _wiped = WipeStack;
+        let inner = Arc::clone(&self.inner);
+        match self.into_staging()? {
+            Some(staging) => group::put(&inner, staging),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// What is to be committed; `None` where that is nothing.
+    pub(super) fn into_staging(mut self) -> Result<Option<Staging>> {
         if self.staging.staged.is_empty() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         self.inner.process.check()?;
-        group::put(&self.inner, std::mem::take(&mut self.staging))
+        Ok(Some(std::mem::take(&mut self.staging)))
     }
 }
 

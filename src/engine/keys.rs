@@ -110,6 +110,11 @@ impl Keys {
         Ok(())
     }
 
+    /// The length of chunk `chunk`, where that is the one in `plain`.
+    pub(super) fn opened(&self, chunk: u64) -> Option<usize> {
+        self.chunk.filter(|there| there.number == chunk).map(|there| there.length)
+    }
+
     /// Has chunk `chunk` opened in `plain`, and returns its length.
     pub(super) fn open(
         &mut self,
@@ -118,8 +123,8 @@ impl Keys {
         chunk: u64,
         ahead: &mut Option<Ahead>,
     ) -> Result<usize> {
-        if let Some(there) = self.chunk.filter(|there| there.number == chunk) {
-            return Ok(there.length);
+        if let Some(filled) = self.opened(chunk) {
+            return Ok(filled);
         }
         // Nothing is read of segments that hold padding alone.
         let last = record::locate(length.saturating_sub(1) / CHUNK_BYTES as u64, self.geometry).0;

@@ -91,6 +91,8 @@ pub(crate) mod paved {
     pub use super::erasure::Erasure;
     pub use super::options::Options;
     pub use super::reader::Reader;
+    #[cfg(feature = "tokio")]
+    pub use super::verbs::asynchronous::{AsyncEngine, AsyncReader};
     pub use super::verbs::engine::Engine;
     pub use crate::catalogue::list::Query;
 }

@@ -126,6 +126,38 @@ impl Reader {
         self.read_on(out, &mut None)
     }
 
+    /// Opens the chunk at the position, so that [`Reader::read_opened`] can read it.
+    #[cfg(feature = "tokio")]
+    pub(super) fn fill(&mut self) -> Result<()> {
+        self.inner.check_usable()?;
+        let mut inside = locked(&self.open.inside);
+        let keys = inside.keys(&self.open)?;
+        let _wiped = WipeStack;
+        let chunk = self.position / CHUNK_BYTES as u64;
+        keys.open(&**self.inner.store(), self.info.length, chunk, &mut None).map(|_| ())
+    }
+
+    /// Reads from the chunk that is open already, without blocking; `None` where the position lies
+    /// in another.
+    #[cfg(feature = "tokio")]
+    pub(super) fn read_opened(&mut self, out: &mut [u8]) -> Option<Result<usize>> {
+        let mut inside = locked(&self.open.inside);
+        let keys = match inside.keys(&self.open) {
+            Ok(keys) => keys,
+            Err(e) => return Some(Err(e)),
+        };
+        if self.position >= self.info.length || out.is_empty() {
+            return Some(Ok(0));
+        }
+        let filled = keys.opened(self.position / CHUNK_BYTES as u64)?;
+        let start = (self.position % CHUNK_BYTES as u64) as usize;
+        let left = usize::try_from(self.info.length - self.position).unwrap_or(usize::MAX);
+        let n = out.len().min(filled.saturating_sub(start)).min(left);
+        out[..n].copy_from_slice(&keys.plain[start..start + n]);
+        self.position += n as u64;
+        Some(Ok(n))
+    }
+
     fn read_on(&mut self, out: &mut [u8], ahead: &mut Option<Ahead>) -> Result<usize> {
         self.inner.check_usable()?;
         // The lock is held until the bytes are in `out`: an erase that returns afterwards has seen

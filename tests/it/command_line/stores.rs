@@ -181,7 +181,16 @@ fn a_store_in_use_has_an_exit_code_of_its_own() {
         assert!(e.contains("in use"), "{e}");
     }
     assert_eq!(json(&cli.fails(8, &["list", "store", "--json"]))["error"]["kind"], "locked");
-    drop(holder);
+    // A command that is given time waits, and goes on as soon as the store is free.
+    let began = std::time::Instant::now();
+    cli.fails(8, &["list", "store", "--wait", "1"]);
+    assert!(began.elapsed() >= std::time::Duration::from_secs(1));
+    let soon = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        drop(holder);
+    });
+    cli.ok(&["list", "store", "--wait", "600"]);
+    soon.join().unwrap();
     let system = std::sync::Arc::new(keyfall::env::System);
     let holder = keyfall::cell::FileCell::open(&cli.path("store.cell"), system).unwrap();
     let e = cli.fails(8, &["create", "store", "--user", "ada"]);

@@ -47,7 +47,7 @@ with --force only, and what lies in a store, a root cell or a keyholder's direct
 standard output.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused, 7 held, 8 in
-use: another process has the store or the cell open, and no command waits for it: try again,
+use: another process has the store or the cell open: try again, or let the command wait with --wait,
 11 another engine owns the store, 12 done (do not repeat it), but an output of it could not be
 written.";
 
@@ -75,6 +75,12 @@ pub(crate) struct Args {
     /// that this one lacks is lost. What is due is left for the next command.
     #[arg(long, global = true, help_heading = COMMON, display_order = LAST)]
     pub(crate) take_over: bool,
+    /// Wait so long where another process has the store or its cell open, before giving up.
+    #[arg(
+        long, global = true, value_name = "SECONDS", default_value_t = 0,
+        help_heading = COMMON, display_order = LAST
+    )]
+    pub(crate) wait: u64,
     /// Print JSON, also errors.
     #[arg(long, global = true, help_heading = COMMON, display_order = LAST)]
     pub(crate) json: bool,
