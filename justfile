@@ -28,14 +28,18 @@ test NAME:
     cargo test --locked {{NAME}}
 
 # the other provider of AES: the same bytes
-aes:
-    .ci/run aes
+features:
+    .ci/run features
+
+# what features add: the other provider of AES, the engine for async programs
+aes-all:
+    cargo test --locked --features aws-lc
 
 # schedules of threads, explored
 schedules:
     .ci/run schedules
 
-# 1,000 simulated runs with all crash points
+# 1,000 simulated runs, all crash points, an eighth of the cuts in recoveries
 simulate:
     .ci/run simulator
 
@@ -59,7 +63,7 @@ fuzz:
 million:
     cargo run --locked --release --features testing --bin keyfall-simulate -- --seeds 1000000
 
-# crashes at every point: simulated, of power, by kill -9
+# crashes at every point: simulated, with all cuts in recoveries; of power; by kill -9
 crash-points:
     cargo run --locked --release --features testing --bin keyfall-simulate -- --seeds 20000 --crash-points
     KEYFALL_POWER_CUTS=40000 cargo test --locked power

@@ -15,7 +15,7 @@ use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Result, S
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::support::{bytes, open_files, read_record, user};
+use crate::common::{bytes, open_files, read_record, user};
 
 fn open(dir: &Path) -> Result<Engine> {
     open_files(&dir.join("store"), &dir.join("cell"))
