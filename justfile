@@ -27,11 +27,11 @@ tests:
 test NAME:
     cargo test --locked {{NAME}}
 
-# the other provider of AES: the same bytes
+# what features add: the other provider of AES, the engine for async programs
 features:
     .ci/run features
 
-# what features add: the other provider of AES, the engine for async programs
+# all tests with the other provider of AES: the same bytes
 aes-all:
     cargo test --locked --features aws-lc
 
