@@ -83,7 +83,7 @@ impl Batch {
         };
         let stored = self.staging.stored.len();
         let held = stream(&inner, &mut self.staging, &suite, &mut entry, begun, &mut payload)
-            .inspect_err(|_| inner.names.release(self.staging.stored.drain(stored..), false))?;
+            .inspect_err(|_| inner.in_flight.release(self.staging.stored.drain(stored..), false))?;
         let (user, class) = (put.user, put.class);
         let staged = Staged { user, class, to, entry, held, sources, root, envelope: None };
         self.staging.staged.push(staged);
@@ -142,7 +142,7 @@ impl Batch {
 impl Drop for Batch {
     fn drop(&mut self) {
         if self.inner.process.is_this() {
-            self.inner.names.release(self.staging.stored.iter().copied(), false);
+            self.inner.in_flight.release(self.staging.stored.iter().copied(), false);
         }
     }
 }

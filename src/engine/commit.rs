@@ -280,7 +280,7 @@ fn deposit(core: &Core, writer: &mut Writer, root: &RootKey) -> Result<()> {
 
 /// Writes a commit to the store: from here on it counts.
 fn write(core: &Core, blobs: &[Blob], before: HeadId, stored: &Head) -> Result<()> {
-    core.names.keep(blobs.iter().map(|(name, _)| *name));
+    core.in_flight.keep(blobs.iter().map(|(name, _)| *name));
     match core.judged(core.store().commit(blobs, Some(before), stored)) {
         Ok(Published::Done) => Ok(()),
         Ok(Published::Conflict(there)) => {
@@ -294,7 +294,7 @@ fn write(core: &Core, blobs: &[Blob], before: HeadId, stored: &Head) -> Result<(
             ))
         }
         Err(e) => {
-            core.names.release(blobs.iter().map(|(name, _)| *name), false);
+            core.in_flight.release(blobs.iter().map(|(name, _)| *name), false);
             Err(if e.kind() == ErrorKind::Full { e } else { e.perhaps() })
         }
     }
@@ -307,7 +307,7 @@ fn show(core: &Core, change: Change, stored: Head, staged: &[BlobName]) -> Vec<B
     let rings = head.roots.falling.is_some() || agenda(&head) != agenda(&core.state().head);
     let erases = core.state().erases + u64::from(!erased.is_empty());
     install(core, State { head, stored, erases }, made, &replaced, &erased, &cuts);
-    core.names.release(blobs.iter().map(|(name, _)| *name).chain(staged.iter().copied()), true);
+    core.in_flight.release(blobs.iter().map(|(name, _)| *name).chain(staged.iter().copied()), true);
     if rings {
         core.bell.ring();
     }
@@ -331,7 +331,7 @@ fn install(
     {
         let mut state = core.state.write().unwrap_or_else(PoisonError::into_inner);
         *state = next;
-        core.readers.cut(cuts);
+        core.readers.keep_open(cuts);
         if !core.planted(Defect::ForgetCache) {
             let owners: Vec<UserTag> = erased.iter().map(|span| span.user).collect();
             core.cache.forget(replaced, &owners);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bell::Keeper;
-use crate::catalogue::change::{Means, Naming};
+use crate::catalogue::blob_names::Naming;
+use crate::catalogue::change::Means;
 #[cfg(feature = "testing")]
 use crate::catalogue::defect::Defect;
 use crate::catalogue::defect::Planted;

@@ -32,7 +32,7 @@ pub(super) fn put_all(
     let outcomes = put_together(core, writer, batches);
     for (batch, outcome) in batches.iter().zip(&outcomes) {
         if outcome.is_err() {
-            core.names.release(batch.stored.iter().copied(), false);
+            core.in_flight.release(batch.stored.iter().copied(), false);
         }
     }
     outcomes
@@ -169,7 +169,7 @@ pub(super) fn stream(
             entry.first = core.store().name(entry.first, Ahead::default(), sealed.len());
         }
         let name = entry.segment_name(segment);
-        core.names.keep(std::iter::once(name));
+        core.in_flight.keep(std::iter::once(name));
         staging.stored.push(name);
         core.judged(core.store().put(&[(name, sealed)]))?;
         if last {

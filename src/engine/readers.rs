@@ -50,9 +50,9 @@ impl Readers {
     }
 
     /// Has the readers of records that were cut from sources go on when these are erased.
-    pub(super) fn cut(&self, cuts: &Cuts) {
+    pub(super) fn keep_open(&self, cuts: &Cuts) {
         if !cuts.is_empty() {
-            locked(&self.open).iter().filter_map(Weak::upgrade).for_each(|open| open.cut(cuts));
+            locked(&self.open).iter().filter_map(Weak::upgrade).for_each(|open| open.drop_needs(cuts));
         }
     }
 
@@ -203,7 +203,7 @@ impl Open {
     }
 
     /// Records were cut from sources: what it depended on through these alone it needs no more.
-    fn cut(&self, cuts: &Cuts) {
+    fn drop_needs(&self, cuts: &Cuts) {
         let (Some(id), mut needs) = (self.id, locked(&self.needs)) else { return };
         let mut is_cut = false;
         for (record, from) in cuts {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keyfall::cell::{FileCell, MemoryCell, RootCell};
-use keyfall::engine::{Fact, Geometry, Keeper, Tended};
+use keyfall::engine::{Fact, Geometry, Keeper, DueOutcome};
 use keyfall::env::{Env, System};
 use keyfall::store::{MemoryStore, SledStore, Store};
 use keyfall::testing::{Defect, HoardingCell, RecordingStore, Seeded, Tape};
@@ -89,7 +89,7 @@ impl World {
     }
 
     /// Has the engine do what is due.
-    pub fn tend(&self) -> Tended {
+    pub fn tend(&self) -> DueOutcome {
         self.engine().run_due(&mut |_| {}).unwrap()
     }
 

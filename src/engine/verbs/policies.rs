@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::catalogue::passing::would_fall;
+use crate::catalogue::retention::would_fall;
 use crate::catalogue::plan::{reckon, too_many};
 use crate::catalogue::view::View;
 use crate::engine::commit::change;

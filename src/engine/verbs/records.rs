@@ -16,7 +16,7 @@ use crate::engine::core::{Core, State};
 use crate::engine::keys::Opened;
 use crate::engine::reader::Reader;
 use crate::engine::readers::Via;
-use crate::engine::tend::tend_first;
+use crate::engine::run_due::run_due_first;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, UserId};
 use crate::record::{self, Put, RecordInfo};
@@ -108,7 +108,7 @@ pub(super) fn users(
 ) -> Result<Vec<(UserId, u64)>> {
     let _wiped = WipeStack;
     inner.check_usable()?;
-    tend_first(inner)?;
+    run_due_first(inner)?;
     inner.look(|view| {
         let (tree, mut users) = (view.users(), Vec::new());
         tree.visit(after.map(|user| view.tag(user)), &mut |tag, found| {

@@ -8,7 +8,7 @@ use crate::sync::{Mutex, locked};
 
 /// Blobs on their way into the tree.
 #[derive(Default)]
-pub(super) struct Names {
+pub(super) struct InFlight {
     inside: Mutex<Inside>,
 }
 
@@ -19,7 +19,7 @@ struct Inside {
     since: Option<HashMap<BlobName, ()>>,
 }
 
-impl Names {
+impl InFlight {
     /// Keeps names from a discard until a head reaches them.
     pub(super) fn keep(&self, names: impl Iterator<Item = BlobName>) {
         locked(&self.inside).in_flight.extend(names.map(|name| (name, ())));
