@@ -8,12 +8,12 @@ use crate::pages::SharedStore;
 use crate::store::Ahead;
 
 /// A store's say in the names of blobs.
-pub(crate) trait Naming {
+pub(crate) trait BlobNaming {
     /// A name for a blob of `len` bytes with `ahead` before it; `drawn` is fresh.
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName;
 }
 
-impl Naming for SharedStore {
+impl BlobNaming for SharedStore {
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         (**self).name(drawn, ahead, len)
     }

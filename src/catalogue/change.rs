@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::blob_names::Naming;
+use super::blob_names::BlobNaming;
 use super::defect::{Defect, Planted};
 use super::fell::Follow;
 use super::span::Span;
@@ -30,7 +30,7 @@ pub(crate) type Cuts = HashMap<RecordId, Vec<RecordId>>;
 pub(crate) struct Means<'a> {
     /// Source of time and randomness.
     pub(crate) env: &'a dyn Env,
-    pub(crate) names: &'a dyn Naming,
+    pub(crate) names: &'a dyn BlobNaming,
     /// How far an erase follows what was derived from its scope.
     pub(crate) follow: Follow,
     pub(crate) planted: Planted,

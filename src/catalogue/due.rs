@@ -8,11 +8,11 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use super::due_outcome::{Failing, Failures, Setback, Trouble};
 use super::edit::{Edit, Start};
 use super::moment::Reading;
 use super::retention::next_due;
 use super::serve::{Doing, serve};
-use super::due_outcome::{Failing, Failures, Setback, Trouble};
 use super::view::{View, agenda_of};
 use crate::error::{Error, Result};
 use crate::ids::{Timestamp, UserTag};

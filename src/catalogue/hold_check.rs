@@ -61,7 +61,8 @@ pub(crate) fn part_is_held(pages: &dyn Pages, page: &UserPage, part: &Part) -> R
 /// Whether a hold covers a record, or a held record depends on it.
 pub(crate) fn record_is_held(pages: &dyn Pages, page: &UserPage, id: &RecordId) -> Result<bool> {
     let key = record_key(id.interaction, id.ordinal);
-    Ok(is_covered(pages, page, id)? || page.holds.is_marked(pages, id.user, id.class, &key, &key)?)
+    Ok(is_covered(pages, page, id)?
+        || page.holds.is_marked(pages, id.user, id.class, &key, &key)?)
 }
 
 /// Whether a hold covers a record of this user's.

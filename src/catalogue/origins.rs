@@ -1,4 +1,5 @@
-//! Origins: what a record that is to be put is derived from, looked up before its payload is sealed.
+//! Origins: what a record that is to be put is derived from, looked up before its payload is
+//! sealed.
 
 use std::collections::HashSet;
 
@@ -24,7 +25,7 @@ pub(crate) struct Origins {
 /// batch.
 ///
 /// # Errors
-/// `Erased`, `Absent` for a source; `Invalid` for too many; `Refused` where it would lie too deep.
+/// `Erased`, `Absent` for a source; `Invalid` for too many; `Limit` where it would lie too deep.
 pub(crate) fn origins(
     view: &View<'_>,
     staged: &[Staged],

@@ -1,6 +1,6 @@
 //! Putting, under the writer's lock: staged records get their place in the tree and the links to
-//! their sources. Admission (`admit`) and origins (`origins`) were looked at before; here life, fences
-//! and sources count.
+//! their sources. What `admit` and `origins` said before was early; what life, fences and sources
+//! say here is binding.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -15,7 +15,7 @@ use super::life::come_to_life;
 use super::record::is_there;
 use super::resolve::resolver;
 use super::staged::Staged;
-use super::view::{View, record_erased};
+use super::view::record_erased;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, InteractionId, RecordId, Timestamp};
 use crate::policy::Rules;

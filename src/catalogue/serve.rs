@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::defect::Defect;
+use super::due_outcome::{DueOutcome, Failing, Refusals, Setback, Trouble};
 use super::edit::Edit;
 use super::erase::apply;
 use super::fell::Fell;
@@ -11,9 +12,8 @@ use super::hold::drop_idle_marks;
 use super::hold_check::{part_is_held, record_is_held};
 use super::inbox;
 use super::part::Part;
-use super::retention::{counts, next_due, outnumbered, passed};
 use super::record::erase_record;
-use super::due_outcome::{Failing, Refusals, Setback, DueOutcome, Trouble};
+use super::retention::{counts, next_due, outnumbered, passed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, ClassTag, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::RETRY;

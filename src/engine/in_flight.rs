@@ -1,5 +1,5 @@
-//! Names of blobs that no published head reaches yet, kept from a discard. They are not made here:
-//! `crypto::Fresh` draws a name, and `Store::name` may say in it where the blob will lie.
+//! Names of blobs that are being written: no published head reaches them yet, and a discard must
+//! not take them. They are not made here; `catalogue::blob_names` says how a blob gets its name.
 
 use std::collections::HashMap;
 
@@ -9,11 +9,11 @@ use crate::sync::{Mutex, locked};
 /// Blobs on their way into the tree.
 #[derive(Default)]
 pub(super) struct InFlight {
-    inside: Mutex<Inside>,
+    inside: Mutex<Tracked>,
 }
 
 #[derive(Default)]
-struct Inside {
+struct Tracked {
     in_flight: HashMap<BlobName, ()>,
     /// While a discard runs: everything published since it looked.
     since: Option<HashMap<BlobName, ()>>,

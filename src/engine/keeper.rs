@@ -60,11 +60,13 @@ fn keep(inner: &Core) {
         let wiped = crate::secret::WipeStack;
         let nap = match left(inner) {
             Ok(None) => None,
-            Ok(Some(Duration::ZERO)) => match run_due(inner, &mut |_| {}, &|| inner.bell.is_ended()) {
-                Ok(outcome) if outcome.stuck => Some(PAUSE),
-                Ok(_) => Some(Duration::ZERO),
-                Err(_) => Some(PAUSE),
-            },
+            Ok(Some(Duration::ZERO)) => {
+                match run_due(inner, &mut |_| {}, &|| inner.bell.is_ended()) {
+                    Ok(outcome) if outcome.stuck => Some(PAUSE),
+                    Ok(_) => Some(Duration::ZERO),
+                    Err(_) => Some(PAUSE),
+                }
+            }
             Ok(Some(left)) => Some(NAP.min(left)),
             Err(_) => Some(PAUSE),
         };

@@ -9,11 +9,11 @@ use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// Requests that wait for the one writer.
 pub(super) struct Queue<R, O> {
-    inside: Mutex<Inside<R, O>>,
+    inside: Mutex<Queued<R, O>>,
     served: Condvar,
 }
 
-struct Inside<R, O> {
+struct Queued<R, O> {
     waiting: Vec<(u64, R)>,
     /// A caller is serving requests.
     busy: bool,
@@ -24,7 +24,7 @@ struct Inside<R, O> {
 
 impl<R, O> Default for Queue<R, O> {
     fn default() -> Self {
-        let inside = Inside { waiting: Vec::new(), busy: false, outcomes: HashMap::new(), next: 0 };
+        let inside = Queued { waiting: Vec::new(), busy: false, outcomes: HashMap::new(), next: 0 };
         Queue { inside: Mutex::new(inside), served: Condvar::new() }
     }
 }
@@ -48,7 +48,7 @@ impl<R, O> Drop for Serving<'_, R, O> {
 }
 
 impl<R, O> Queue<R, O> {
-    fn inside(&self) -> MutexGuard<'_, Inside<R, O>> {
+    fn inside(&self) -> MutexGuard<'_, Queued<R, O>> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

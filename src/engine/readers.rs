@@ -49,10 +49,13 @@ impl Readers {
         self.close_where(|open| Some(locked(&open.inside).close(Closed::LookOver)))
     }
 
-    /// Has the readers of records that were cut from sources go on when these are erased.
+    /// Keeps readers open when sources are erased from which their records were cut.
     pub(super) fn keep_open(&self, cuts: &Cuts) {
         if !cuts.is_empty() {
-            locked(&self.open).iter().filter_map(Weak::upgrade).for_each(|open| open.drop_needs(cuts));
+            locked(&self.open)
+                .iter()
+                .filter_map(Weak::upgrade)
+                .for_each(|open| open.drop_needs(cuts));
         }
     }
 

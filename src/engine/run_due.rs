@@ -1,21 +1,23 @@
-//! Running what is due: it is done, commit by commit, and what erases left to be followed is followed.
+//! Running what is due: it is done, commit by commit, and what erases left to follow is followed.
 
 use std::time::Duration;
 
 use super::change::Commit;
-use super::commit::{chase, publish, ready_to_erase};
+use super::commit::publish;
 use super::core::{Core, State, Writer};
-use super::epoch::next_epoch;
-use super::erases::rekey;
+use super::epoch::{next_epoch, rekey};
 use super::own::Role;
 use super::progress::Progress;
+use super::ready::ready_to_erase;
+use super::settle::chase;
 use crate::catalogue::defect::Defect;
 use crate::catalogue::due::{attempts, due_now};
+use crate::catalogue::due_outcome::DueOutcome;
 use crate::catalogue::edit::Start;
 use crate::catalogue::follow::{Stuck, follow_left};
 use crate::catalogue::moment::{Moment, Reading, later};
+use crate::catalogue::seal::seal;
 use crate::catalogue::serve::Doing;
-use crate::catalogue::due_outcome::DueOutcome;
 use crate::catalogue::view::agenda_of;
 use crate::cell::Awaited;
 use crate::error::Result;
@@ -35,7 +37,11 @@ struct Run {
 }
 
 /// Does what is due, until `stop` says so.
-pub(super) fn run_due(core: &Core, progress: Progress<'_>, stop: &dyn Fn() -> bool) -> Result<DueOutcome> {
+pub(super) fn run_due(
+    core: &Core,
+    progress: Progress<'_>,
+    stop: &dyn Fn() -> bool,
+) -> Result<DueOutcome> {
     let mut run = Run::default();
     core.check_owner()?;
     chase(core)?;
@@ -169,7 +175,7 @@ fn do_due(core: &Core, writer: &mut Writer, run: &mut Run) -> Result<Option<DueO
         }
         let (edit, doing) = attempts(start, &due, &mut run.sweep_stuck)?;
         let Doing { users_gone, erased, mut outcome, .. } = doing;
-        let mut commit = Commit::from(edit.seal(core.next_head(&state))?);
+        let mut commit = Commit::from(seal(edit, core.next_head(&state))?);
         let head = &mut commit.change.head;
         head.users -= users_gone;
         if erased {
@@ -211,7 +217,7 @@ fn follow_some(core: &Core, writer: &mut Writer, stuck: &mut Stuck) -> Result<Op
         let Some((edit, derived)) = follow_left(core.start(&state, &pages), stuck)? else {
             return Ok(None);
         };
-        let mut commit = Commit::from(edit.seal(core.next_head(&state))?);
+        let mut commit = Commit::from(seal(edit, core.next_head(&state))?);
         next_epoch(core, &state, writer, &mut commit)?;
         (derived, commit)
     };

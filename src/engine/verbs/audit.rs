@@ -17,7 +17,7 @@ use crate::engine::replica::another_store;
 use crate::error::Result;
 use crate::ids::{BlobName, StoreId, Timestamp};
 use crate::pages::{PageSource, SharedStore};
-use crate::record;
+use crate::record::payload::segments;
 use crate::secret::WipeStack;
 use crate::store::{Cursor, Head, HeadId};
 use crate::tree::head::{CopyMode, HeadPage, Prefix, Roots};
@@ -261,7 +261,7 @@ fn learn(
                 else {
                     return Ok(ControlFlow::Continue(()));
                 };
-                for number in 0..record::segments(entry.length, geometry) {
+                for number in 0..segments(entry.length, geometry) {
                     let opener = Opener::Segment { of: Arc::clone(&payload), number };
                     known.entry(entry.segment_name(number)).or_insert(Openable {
                         opener,

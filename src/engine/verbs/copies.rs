@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use crate::catalogue::defect::Defect;
 use crate::catalogue::walk::{Step, Walked, walk};
+use crate::engine::catch_up::catch_up;
 use crate::engine::change::Commit;
 use crate::engine::check::{Checked, drill};
-use crate::engine::commit::{publish, ready};
+use crate::engine::commit::publish;
 use crate::engine::core::Core;
 use crate::engine::own::{check_not_ahead, is_ahead};
 use crate::engine::progress::Progress;
+use crate::engine::ready::ready;
 use crate::engine::replica::{Attached, Backup};
-use crate::engine::catch_up::catch_up;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{COPIES_MAX, PLACE_MAX_BYTES};
 use crate::pages::SharedStore;
@@ -150,7 +151,8 @@ impl Copies<'_> {
                     Backup { head: Some(inner.state().stored.id), ..Backup::default() },
                 ));
             } else {
-                let done = catch_up(inner, &*store, progress).inspect_err(|_| self.let_go(&entry))?;
+                let done =
+                    catch_up(inner, &*store, progress).inspect_err(|_| self.let_go(&entry))?;
                 synced.push((entry, done));
             }
         }

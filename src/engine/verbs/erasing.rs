@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use crate::catalogue::due_outcome::DueOutcome;
 use crate::catalogue::plan::{is_held_now, too_many};
 use crate::catalogue::record::is_there;
 use crate::catalogue::resolve::look_up_whole;
-use crate::catalogue::due_outcome::DueOutcome;
 use crate::catalogue::view::record_erased;
 use crate::cell::Retirement;
 use crate::engine::clock::doubts;
 use crate::engine::commit::change;
 use crate::engine::core::Core;
+use crate::engine::epoch;
 use crate::engine::erases::{self, Outlook, foresee};
 use crate::engine::erasure::Erasure;
 use crate::engine::group;
@@ -49,7 +50,7 @@ pub(super) fn erase(inner: &Core, erase: Erase) -> Result<Erasure> {
 
 pub(super) fn rekey(inner: &Arc<Core>) -> Result<Retirement> {
     let _wiped = WipeStack;
-    erases::rekey(inner)
+    epoch::rekey(inner)
 }
 
 pub(super) fn erase_all(inner: &Core, erases: &[Erase]) -> Vec<Result<Erasure>> {
