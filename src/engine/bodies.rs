@@ -1,6 +1,6 @@
-//! The bodies of the certificates of a commit, written before it is published: one for each erase that
-//! asked for one and did something, with a commitment for the leaf. What it names is kept nowhere
-//! else.
+//! The bodies of the certificates of a commit, written before it is published: one for each erase
+//! that asked for a certificate and did something, with a commitment for the leaf. What it names is
+//! kept nowhere else.
 
 use super::core::{Core, State};
 use crate::catalogue::docket::Docket;

@@ -79,7 +79,7 @@ impl Unsigned {
     pub fn sign(&self) -> Result<Certificate> {
         let _wiped = WipeStack;
         let entered = &self.entered;
-        let Some((log, certificates)) = &entered.seeds else { unreachable!("it was claimed") };
+        let Some((log, certificates)) = &entered.seeds else { unreachable!("a certificate was asked for") };
         let origin = &entered.checkpoint.origin;
         let log = Signer::ed25519(origin, log.bytes())?;
         let checkpoint = if entered.pending {

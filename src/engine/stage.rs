@@ -21,8 +21,8 @@ use crate::store::Ahead;
 /// Most bytes of payloads that a batch keeps until it is committed.
 const HELD_MAX: usize = 1 << 20;
 
-/// Streams a record's payload into the store, and adds the record to a batch. Of one that fails
-/// nothing is kept, and the batch is as it was.
+/// Streams a record's payload into the store, and adds the record to a batch. Of a payload that
+/// fails nothing is kept.
 pub(super) fn stage(
     core: &Core,
     staging: &mut Staging,
