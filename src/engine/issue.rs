@@ -4,12 +4,10 @@
 use std::sync::Arc;
 
 use super::core::Core;
+use super::unsigned::Unsigned;
 use crate::catalogue::leaf::Entered;
-use crate::certificate::{self, Body, Certificate, Facts, Leaf, Retired};
-use crate::error::Result;
-use crate::log::{LogProof, Signer};
+use crate::certificate::{self, Body, Facts, Leaf, Retired};
 use crate::promise::Retirement;
-use crate::secret::WipeStack;
 use crate::sync::locked;
 
 /// The certificates of a commit, to be signed, from what was drafted of them.
@@ -47,52 +45,4 @@ pub(super) fn heard(
     }
     let before = Retirement::Stated { statements: core.cell.remembered(), needed: 0 };
     heard.after(&certificate::heard(&body.cell, &body.store, ended, Some(&before)))
-}
-
-/// A certificate that only lacks its signatures: they are made when they are asked for, so that no
-/// erase waits for them.
-#[derive(Clone)]
-pub struct Unsigned {
-    facts: Facts,
-    entered: Arc<Entered>,
-}
-
-impl std::fmt::Debug for Unsigned {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Unsigned").field("facts", &self.facts).finish_non_exhaustive()
-    }
-}
-
-impl PartialEq for Unsigned {
-    fn eq(&self, other: &Self) -> bool {
-        self.facts == other.facts
-    }
-}
-
-impl Eq for Unsigned {}
-
-impl Unsigned {
-    /// Signs it, and the checkpoint under which its leaf is.
-    ///
-    /// # Errors
-    /// None that occurs: that it can be signed was seen before anything was erased.
-    pub fn sign(&self) -> Result<Certificate> {
-        let _wiped = WipeStack;
-        let entered = &self.entered;
-        let Some((log, certificates)) = &entered.seeds else { unreachable!("a certificate was asked for") };
-        let origin = &entered.checkpoint.origin;
-        let log = Signer::ed25519(origin, log.bytes())?;
-        let checkpoint = if entered.pending {
-            entered.checkpoint.sign_pending(&log)?
-        } else {
-            entered.checkpoint.sign(&log)?
-        };
-        let proof = LogProof { index: entered.index, path: entered.path.clone(), checkpoint };
-        Certificate::issue(
-            self.facts.clone(),
-            &Signer::ed25519(origin, certificates.bytes())?,
-            proof,
-            None,
-        )
-    }
 }

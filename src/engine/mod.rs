@@ -48,6 +48,7 @@ mod stage;
 mod turn;
 #[cfg(feature = "testing")]
 mod twin;
+mod unsigned;
 pub(crate) mod verbs;
 mod walks;
 
@@ -55,10 +56,10 @@ pub use bell::Keeper;
 pub use check::Checked;
 pub use copies::{Restored, restore};
 pub use heads::root_of;
-pub use issue::Unsigned;
 pub use options::{OpenAs, OpenCopy};
 pub use progress::Progress;
 pub use replica::Backup;
+pub use unsigned::Unsigned;
 pub use verbs::audit::{Audit, PlaceAudit};
 pub use verbs::certificates::Certificates;
 pub use verbs::clock::Clock;
