@@ -43,7 +43,9 @@ fn by_threads(engine: &Engine) -> f64 {
     std::thread::scope(|scope| {
         for caller in 0..CALLERS {
             scope.spawn(move || {
-                (0..PUTS).for_each(|_| drop(engine.put(put(caller), &[7; 200][..]).unwrap()));
+                for _ in 0..PUTS {
+                    engine.put(put(caller), &[7; 200][..]).unwrap();
+                }
             });
         }
     });

@@ -13,7 +13,6 @@ use crate::error::{Error, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
 use crate::scope::{Erase, Scope, When};
 use crate::tree::fences::{Point, Target};
-use crate::tree::holds::Hold;
 use crate::tree::inbox::Inbox;
 use crate::tree::keys::{record_key, split_record_key};
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
@@ -51,6 +50,11 @@ impl Part {
         self.span.user
     }
 
+    /// The records between its two ends, of its class or of all.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
+    }
+
     /// The classes that stay.
     pub(crate) fn kept(&self) -> &[ClassTag] {
         &self.kept
@@ -81,7 +85,7 @@ impl Part {
         self.spans(id) && self.kept.contains(&id.class)
     }
 
-    fn takes_class(&self, class: &ClassTag) -> bool {
+    pub(crate) fn takes_class(&self, class: &ClassTag) -> bool {
         self.span.class.is_none_or(|c| c == *class) && !self.kept.contains(class)
     }
 
@@ -124,26 +128,6 @@ impl Part {
             }
             None => page.fences.cover_interaction(pages, user, &page.fence_key, id),
         }
-    }
-
-    /// Whether a hold covers some of the part, or a held record depends on some of it.
-    pub(crate) fn is_held(&self, pages: &dyn Pages, page: &UserPage) -> Result<bool> {
-        let Span { user, low, high, .. } = &self.span;
-        let touches = |hold: &Hold| {
-            hold.class.as_ref().is_none_or(|class| self.takes_class(&page.class_tag(class)))
-                && hold
-                    .interaction
-                    .is_none_or(|i| record_key(i, 0) <= *high && record_key(i, u32::MAX) >= *low)
-        };
-        if page.holds.all(pages, *user)?.iter().any(|(_, hold)| touches(hold)) {
-            return Ok(true);
-        }
-        for slot in page.classes.iter().filter(|slot| self.takes_class(&slot.tag)) {
-            if page.holds.is_marked(pages, *user, slot.tag, low, high)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// The records of one class in the span of the part.

@@ -14,7 +14,7 @@ use crate::cell::RootKey;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
 use crate::pages::{PageSource, SharedStore};
-use crate::record::segments;
+use crate::record::payload::segments;
 use crate::store::HeadId;
 use crate::tree::head::{HeadPage, Prefix};
 use crate::tree::{Geometry, Ref};

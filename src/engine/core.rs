@@ -17,7 +17,7 @@
 //! 4. `state`: what readers see. It is held whole only to be swapped, and `walks` is not held then.
 //! 5. `readers`, and in it the locks of one open reader.
 //!
-//! `queue`, `names`, `awaiting`, `clock`, `bell`, `watched` and the cache's own are leaves: no
+//! `queue`, `in_flight`, `awaiting`, `clock`, `bell`, `watched` and the cache's own are leaves: no
 //! other lock is taken while one of them is held. Letting go of a store that only looks tries
 //! `state` and `writer` and never waits for them.
 
@@ -27,7 +27,7 @@ use std::time::Duration;
 use super::anchor::{Anchor, Floor};
 use super::bell::Bell;
 use super::erasure::Erasure;
-use super::names::Names;
+use super::in_flight::InFlight;
 use super::options::Options;
 use super::own::{Role, is_last, lacking};
 use super::queue::Queue;
@@ -39,7 +39,7 @@ use crate::catalogue::change::Means;
 use crate::catalogue::defect::Defect;
 use crate::catalogue::edit::Start;
 use crate::catalogue::moment::{Moment, Reading};
-use crate::catalogue::put::Staged;
+use crate::catalogue::staged::Staged;
 use crate::catalogue::view::View;
 use crate::catalogue::walk::Walking;
 use crate::cell::{Awaited, Durable, Finality, RootCell, RootId, RootKey};
@@ -75,7 +75,7 @@ pub(super) struct Core {
     pub(super) writer: Mutex<Writer>,
     pub(super) queue: Queue<Asked, Answer>,
     pub(super) readers: Readers,
-    pub(super) names: Names,
+    pub(super) in_flight: InFlight,
     /// Held by a discard: two at once would take each other's `since` away.
     pub(super) discarding: Mutex<()>,
     pub(super) walks: Walks,

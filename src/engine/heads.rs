@@ -1,4 +1,4 @@
-//! Heads and root keys: how a root key is drawn, and how a head is sealed under it and opened.
+//! Heads: how one is sealed under a root key, and opened with the cell's.
 
 use crate::cell::{Contents, RootId, RootKey, Unheard};
 use crate::crypto::{Fresh, hedge};
@@ -7,14 +7,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::store::{Head, HeadId, Store};
 use crate::tree::head::{HeadPage, Prefix};
-
-/// Draws a root key for an epoch that begins with `head`: a generator that repeats after a machine
-/// was restored must not give one key to two heads, for what the one erased the other may still
-/// reach.
-pub(super) fn draw_root(env: &dyn Env, epoch: u64, head: &HeadPage) -> Result<RootKey> {
-    let fresh = Fresh::new(env, hedge(&[&epoch.to_be_bytes(), &head.encode()]));
-    Ok(RootKey { id: RootId { epoch, attempt: fresh.name()?.0 }, key: fresh.key()? })
-}
 
 /// Seals a head under a root key.
 pub(super) fn seal_head(

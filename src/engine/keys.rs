@@ -10,13 +10,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::limits::{CHUNK_BYTES, HEADER_BYTES, TAG_BYTES};
 use crate::pages::missing;
-use crate::record;
+use crate::record::payload;
 use crate::secret::Secret;
 use crate::store::Store;
 use crate::tree::Geometry;
 
 /// What a look-up gives to open a record with.
-pub(super) struct Opened {
+pub(super) struct RecordKeys {
     pub(super) secret: Key,
     /// Name of the first segment.
     pub(super) first: BlobName,
@@ -59,7 +59,7 @@ pub(super) const AHEAD: usize = 2;
 pub(super) const AHEAD_MIN: u64 = 2 << 20;
 
 /// Fetches segments as they are stored, in order, in a thread of its own.
-pub(super) struct Ahead {
+pub(super) struct ReadAhead {
     pub(super) ask: SyncSender<BlobName>,
     pub(super) given: Receiver<Result<Option<Vec<u8>>>>,
     /// What was asked for and not taken yet.
@@ -68,10 +68,10 @@ pub(super) struct Ahead {
 
 impl Keys {
     /// The keys of a record of this many bytes, with nothing in hand yet.
-    pub(super) fn new(opened: Opened, geometry: Geometry, length: u64) -> Self {
-        let Opened { secret, first, root, context } = opened;
+    pub(super) fn new(opened: RecordKeys, geometry: Geometry, length: u64) -> Self {
+        let RecordKeys { secret, first, root, context } = opened;
         // Most records are short: a buffer costs its wiping.
-        let plain = Secret::zeroed(record::padded(length).min(CHUNK_BYTES as u64) as usize);
+        let plain = Secret::zeroed(payload::padded(length).min(CHUNK_BYTES as u64) as usize);
         Keys {
             secret,
             first,
@@ -86,7 +86,7 @@ impl Keys {
     }
 
     fn segment_name(&self, n: u64) -> BlobName {
-        record::segment_name(&self.secret, self.first, n)
+        payload::segment_name(&self.secret, self.first, n)
     }
 
     fn fetch(
@@ -94,7 +94,7 @@ impl Keys {
         store: &dyn Store,
         segment: u64,
         last: u64,
-        ahead: &mut Option<Ahead>,
+        ahead: &mut Option<ReadAhead>,
     ) -> Result<()> {
         if self.segment.as_ref().is_some_and(|there| there.number == segment) {
             return Ok(());
@@ -121,13 +121,13 @@ impl Keys {
         store: &dyn Store,
         length: u64,
         chunk: u64,
-        ahead: &mut Option<Ahead>,
+        ahead: &mut Option<ReadAhead>,
     ) -> Result<usize> {
         if let Some(filled) = self.opened(chunk) {
             return Ok(filled);
         }
         // Nothing is read of segments that hold padding alone.
-        let last = record::locate(length.saturating_sub(1) / CHUNK_BYTES as u64, self.geometry).0;
+        let last = payload::locate(length.saturating_sub(1) / CHUNK_BYTES as u64, self.geometry).0;
         if self.suite.is_none() {
             self.fetch(store, 0, last, ahead)?;
             let segment = self.segment.as_ref();
@@ -138,10 +138,10 @@ impl Keys {
                 &self.context,
             )?);
         }
-        let (segment, start) = record::locate(chunk, self.geometry);
+        let (segment, start) = payload::locate(chunk, self.geometry);
         self.fetch(store, segment, last, ahead)?;
         let expected =
-            (record::padded(length) - chunk * CHUNK_BYTES as u64).min(CHUNK_BYTES as u64) as usize;
+            (payload::padded(length) - chunk * CHUNK_BYTES as u64).min(CHUNK_BYTES as u64) as usize;
         let in_hand = self.segment.as_ref();
         let sealed = in_hand.and_then(|s| s.blob.get(start..start + expected + TAG_BYTES));
         let (Some(sealed), Some(suite)) = (sealed, &self.suite) else {
@@ -156,7 +156,7 @@ impl Keys {
     }
 }
 
-impl Ahead {
+impl ReadAhead {
     /// The blob of a segment, and asks for those after it.
     fn fetch(
         &mut self,

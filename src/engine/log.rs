@@ -2,8 +2,9 @@
 //! signed only when the root keys that its leaves call destroyed are, as far as the cell's promise
 //! goes; one under the certificate of a pending erase says that they are not.
 
-use super::commit::{ready, settle};
 use super::core::Core;
+use super::ready::ready;
+use super::settle::settle;
 use crate::catalogue::leaf::log_page;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;

@@ -5,18 +5,19 @@ use std::sync::Arc;
 
 use super::anchor::Anchor;
 use super::bell::{Bell, Keeper};
-use super::commit::settle;
 use super::core::{Core, State, Watched, Writer};
-use super::heads::{OpenHead, draw_root, open_head, seal_head};
-use super::keeper::Kept;
+use super::heads::{OpenHead, open_head, seal_head};
+use super::in_flight::InFlight;
+use super::keeper::KeeperThread;
 use super::log;
-use super::names::Names;
 use super::options::{OpenAs, Options};
 use super::own::{self, Last, Role, Seen};
 use super::paved::Engine;
 use super::queue::Queue;
 use super::readers::Readers;
 use super::replica::Attached;
+use super::root_key::draw_root;
+use super::settle::settle;
 use super::walks::Walks;
 use crate::catalogue::change::Sealer;
 use crate::catalogue::defect::Defect;
@@ -212,7 +213,7 @@ impl Engine {
         }
         let inner = Arc::new(inner);
         let keeper = match inner.options.keeper {
-            Keeper::Thread if cfg!(not(feature = "shuttle")) => Some(Kept::start(&inner)?),
+            Keeper::Thread if cfg!(not(feature = "shuttle")) => Some(KeeperThread::start(&inner)?),
             _ => None,
         };
         Ok(Engine { inner, _keeper: keeper })
@@ -254,7 +255,7 @@ pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) 
         }),
         queue: Queue::default(),
         readers: Readers::default(),
-        names: Names::default(),
+        in_flight: InFlight::default(),
         discarding: Mutex::new(()),
         walks: Walks::default(),
         poisoned: AtomicBool::new(false),

@@ -10,7 +10,7 @@ use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// Requests that wait for the one writer.
 pub(super) struct Queue<R, O> {
-    inside: Mutex<Inside<R, O>>,
+    inside: Mutex<Queued<R, O>>,
     served: Condvar,
 }
 
@@ -25,7 +25,7 @@ enum Waiter<O> {
     Left(Then<O>),
 }
 
-struct Inside<R, O> {
+struct Queued<R, O> {
     waiting: Vec<(Waiter<O>, R)>,
     /// A caller is serving requests.
     busy: bool,
@@ -38,7 +38,7 @@ struct Inside<R, O> {
 
 impl<R, O> Default for Queue<R, O> {
     fn default() -> Self {
-        let inside = Inside {
+        let inside = Queued {
             waiting: Vec::new(),
             busy: false,
             server: false,
@@ -78,7 +78,7 @@ impl<R, O> Drop for Serving<'_, R, O> {
 }
 
 impl<R, O> Queue<R, O> {
-    fn inside(&self) -> MutexGuard<'_, Inside<R, O>> {
+    fn inside(&self) -> MutexGuard<'_, Queued<R, O>> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -109,7 +109,7 @@ impl<R, O> Queue<R, O> {
     /// Serves all that wait now.
     fn serve_waiting(
         &self,
-        mut inside: MutexGuard<'_, Inside<R, O>>,
+        mut inside: MutexGuard<'_, Queued<R, O>>,
         work: impl FnOnce(Vec<R>) -> Vec<O>,
     ) {
         inside.busy = true;

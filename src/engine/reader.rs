@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use super::core::Core;
-use super::keys::{AHEAD, AHEAD_MIN, Ahead, Keys, Opened};
+use super::keys::{AHEAD, AHEAD_MIN, Keys, ReadAhead, RecordKeys};
 use super::readers::{Of, Open, Via};
 use crate::catalogue::resolve::Needs;
 use crate::error::{Error, Result};
@@ -45,7 +45,7 @@ impl Reader {
         inner: &Arc<Core>,
         info: RecordInfo,
         geometry: Geometry,
-        opened: Opened,
+        opened: RecordKeys,
         needs: Needs,
         via: Option<Via>,
     ) -> Self {
@@ -74,12 +74,13 @@ impl Reader {
             // What it holds ends with it, and the thread with that. Without a thread it goes on
             // alone.
             let spawned = std::thread::Builder::new().spawn_scoped(scope, fetch);
-            let mut ahead = spawned.is_ok().then(|| Ahead { ask, given, next: VecDeque::new() });
+            let mut ahead =
+                spawned.is_ok().then(|| ReadAhead { ask, given, next: VecDeque::new() });
             self.write_on(&mut ahead, out)
         })
     }
 
-    fn write_on(&mut self, ahead: &mut Option<Ahead>, out: &mut impl Write) -> Result<u64> {
+    fn write_on(&mut self, ahead: &mut Option<ReadAhead>, out: &mut impl Write) -> Result<u64> {
         let left = self.info.length.saturating_sub(self.position);
         let outlet = Outlet::of_one(left.clamp(1, (AT_ONCE * CHUNK_BYTES) as u64) as usize);
         let open = Arc::clone(&self.open);
@@ -158,7 +159,7 @@ impl Reader {
         Some(Ok(n))
     }
 
-    fn read_on(&mut self, out: &mut [u8], ahead: &mut Option<Ahead>) -> Result<usize> {
+    fn read_on(&mut self, out: &mut [u8], ahead: &mut Option<ReadAhead>) -> Result<usize> {
         self.inner.check_usable()?;
         // The lock is held until the bytes are in `out`: an erase that returns afterwards has seen
         // them delivered.

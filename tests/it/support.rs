@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keyfall::cell::{MemoryCell, RootCell};
-use keyfall::engine::{Fact, Geometry, Keeper, Tended};
+use keyfall::engine::{DueOutcome, Fact, Geometry, Keeper};
 use keyfall::env::{Env, System};
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::{Defect, HoardingCell, RecordingStore, Seeded, Tape};
@@ -90,7 +90,7 @@ impl World {
     }
 
     /// Has the engine do what is due.
-    pub fn tend(&self) -> Tended {
+    pub fn tend(&self) -> DueOutcome {
         self.engine().run_due(&mut |_| {}).unwrap()
     }
 

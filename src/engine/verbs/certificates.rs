@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::catalogue::leaf::{log_page, prove, signer};
 use crate::certificate::{Certificate, Draft, Ends, Facts, Leaf};
-use crate::engine::certify::{heard, unheard};
-use crate::engine::claims::lines_of;
-use crate::engine::commit::settle;
 use crate::engine::core::Core;
+use crate::engine::draft::{lines_of, unheard};
+use crate::engine::issue::heard;
+use crate::engine::settle::settle;
 use crate::engine::verbs::discard::Discarded;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::WipeStack;

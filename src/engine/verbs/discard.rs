@@ -80,9 +80,9 @@ pub(in crate::engine) fn discard_in_windows(
     for place in &places {
         done.bytes_before += place.usage()?.bytes;
     }
-    inner.names.begin_discard();
+    inner.in_flight.begin_discard();
     let swept = sweep(inner, window, &places, &mut done, progress);
-    inner.names.end_discard();
+    inner.in_flight.end_discard();
     if swept.is_err() {
         inner.writer().copies.iter_mut().for_each(Attached::let_go);
     }
@@ -130,7 +130,7 @@ fn give_back(
     names: &[BlobName],
     done: &mut Discarded,
 ) -> Result<()> {
-    let dead = inner.names.unkept(names);
+    let dead = inner.in_flight.unkept(names);
     if dead.is_empty() { Ok(()) } else { remove_from(inner, place, &dead, done) }
 }
 

@@ -23,17 +23,17 @@ use super::requests::Opened;
 use super::status::Status;
 use super::training::Training;
 use super::{audit, discard, erasing, inbox, lineage, records, report, requests, status};
+use crate::catalogue::due_outcome::DueOutcome;
 use crate::catalogue::list::{Listing, Query};
-use crate::catalogue::tended::Tended;
 use crate::cell::{Promise, Retirement};
 use crate::engine::batch::Batch;
+use crate::engine::catch_up::catch_up;
 use crate::engine::core::Core;
 use crate::engine::erasure::Erasure;
 use crate::engine::keeper;
 use crate::engine::progress::Progress;
 use crate::engine::reader::Reader;
 use crate::engine::replica::Backup;
-use crate::engine::sync::sync;
 use crate::error::Result;
 use crate::ids::{InteractionId, RecordId, StoreId, Timestamp, UserId};
 use crate::pages::SharedStore;
@@ -52,7 +52,7 @@ use crate::tree::plans::Plan;
 pub struct Engine {
     pub(in crate::engine) inner: Arc<Core>,
     /// The keeper's thread ends with the last clone.
-    pub(in crate::engine) _keeper: Option<Arc<keeper::Kept>>,
+    pub(in crate::engine) _keeper: Option<Arc<keeper::KeeperThread>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -333,8 +333,8 @@ impl Engine {
     /// # Errors
     /// As [`Engine::erase`], where nothing can be committed; `Fenced` where this engine only looks.
     /// What a hold refuses, and what fails for one user, is recorded in that user's audit trail and
-    /// in [`Tended`], and tried again an hour later; everybody else's is done.
-    pub fn run_due(&self, progress: Progress<'_>) -> Result<Tended> {
+    /// in [`DueOutcome`], and tried again an hour later; everybody else's is done.
+    pub fn run_due(&self, progress: Progress<'_>) -> Result<DueOutcome> {
         erasing::run_due(&self.inner, progress)
     }
 }
@@ -419,7 +419,7 @@ impl Engine {
     /// store never had: another place wrote to it after the two parted; `Fenced` where this store
     /// does not own its cell, and `to` holds another head than its own; `Io`, `Full`.
     pub fn backup(&self, to: &dyn Store, progress: Progress<'_>) -> Result<Backup> {
-        sync(&self.inner, to, progress)
+        catch_up(&self.inner, to, progress)
     }
 }
 

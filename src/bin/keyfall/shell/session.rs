@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use keyfall::engine::Tended;
+use keyfall::engine::DueOutcome;
 use keyfall::opening::Location;
 use keyfall::{Error, ErrorKind};
 use serde_json::{Value, json};
@@ -169,8 +169,8 @@ impl Session {
 
     /// Says on standard error, and in the answer, what was done since it was due; the command was
     /// about something else.
-    pub(crate) fn tended(&self, done: &Tended) {
-        if *done == Tended::default() {
+    pub(crate) fn tended(&self, done: &DueOutcome) {
+        if *done == DueOutcome::default() {
             return;
         }
         if self.json {
