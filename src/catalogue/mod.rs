@@ -19,6 +19,7 @@ pub(crate) mod follow;
 pub(crate) mod grant;
 pub(crate) mod hold;
 pub(crate) mod inbox;
+pub(crate) mod interactions;
 pub(crate) mod judge;
 pub(crate) mod keep;
 pub(crate) mod leaf;

@@ -71,6 +71,7 @@ pub use verbs::training::Training;
 #[cfg(feature = "testing")]
 pub(crate) use crate::catalogue::defect::Defect;
 pub use crate::catalogue::fell::Follow;
+pub use crate::catalogue::interactions::{Interaction, Interactions};
 pub use crate::catalogue::list::Listing;
 pub use crate::catalogue::next::Due;
 pub use crate::catalogue::tended::{Tended, Trouble};
