@@ -45,8 +45,7 @@ fn pages(engine: &Engine, mut query: Query) -> Vec<Interaction> {
 
 /// What a page for people is made of, from a listing of single records.
 fn from_records(engine: &Engine, query: &Query) -> Vec<Interaction> {
-    let whole = Query { limit: 0, ..query.clone() };
-    let records = engine.list(&whole).unwrap().records;
+    let records = engine.list(&query.clone().limit(0)).unwrap().records;
     let of_one = records.chunk_by(|a, b| a.interaction == b.interaction && a.user == b.user);
     let model = |records: &[keyfall::RecordInfo]| {
         let page = engine.interactions(
