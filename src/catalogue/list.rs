@@ -9,6 +9,7 @@ use crate::error::{ErrorKind, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::LIST_MAX;
 use crate::record::{Entry, RecordInfo};
+use crate::time::Span;
 use crate::tree::keys::{record_key, split_record_key};
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
 use crate::tree::user::{ClassSlot, UserPage, class_place};
@@ -69,6 +70,13 @@ impl Query {
     #[must_use]
     pub fn until(self, time: impl Into<Option<Timestamp>>) -> Self {
         Query { until: time.into(), ..self }
+    }
+
+    /// Restricts the listing to interactions that began within a span, such as a day
+    /// ([`crate::time::parse`]).
+    #[must_use]
+    pub fn within(self, span: Span) -> Self {
+        self.from(span.from).until(span.before)
     }
 
     /// Sets whether the newest interaction comes first.

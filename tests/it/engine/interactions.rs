@@ -251,8 +251,9 @@ fn a_page_is_cut_into_the_days_of_a_zone() {
     let berlin: Zone = "Europe/Berlin".parse().unwrap();
     let page = engine.interactions(&of_ada()).unwrap();
     let (day, of_day) = page.by_day(&berlin).nth(1).unwrap();
-    let span = day.span();
-    let scope = Scope::between(user("ada"), Some(span.from), Some(span.before));
+    let of_that = engine.interactions(&of_ada().within(day.span())).unwrap();
+    assert_eq!(of_that.interactions, of_day);
+    let scope = Scope::within(user("ada"), day.span());
     assert_eq!(engine.erase(scope).unwrap().records, Some(2 * of_day.len() as u64));
     let rest = [("2025-12-25", 2), ("2025-12-23", 1)];
     assert_eq!(days(&of_ada(), "Europe/Berlin"), expect(&rest));
