@@ -15,6 +15,7 @@ use crate::codec::{Decoder, Encoder};
 use crate::error::{Error, Result};
 use crate::ids::{Class, InteractionId, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::{AUTHORITY_MAX_BYTES, CLASS_MAX_BYTES, KEPT_MAX, REASON_MAX_BYTES, WINDOW_MAX};
+use crate::time::Span;
 
 /// Which of a user's interactions a scope takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +81,26 @@ impl Scope {
     /// ```
     pub fn between(user: UserId, from: Option<Timestamp>, until: Option<Timestamp>) -> Self {
         Scope::User { user, class: None, when: When::Between { from, until } }
+    }
+
+    /// The interactions of a user that began within a span, such as a day: one that was read
+    /// ([`crate::time::parse`]), or that a page of interactions is cut into ([`Day::span`]).
+    ///
+    /// ```
+    /// # fn main() -> keyfall::Result<()> {
+    /// use keyfall::{Scope, UserId, time};
+    ///
+    /// let day = time::parse("2026-03-01")?; // or "2026-03-01[Europe/Berlin]"
+    /// let ada = UserId::new("ada")?;
+    /// let scope = Scope::within(ada.clone(), day);
+    /// assert_eq!(scope, Scope::between(ada, Some(day.from), Some(day.before)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// [`Day::span`]: crate::time::Day::span
+    pub fn within(user: UserId, span: Span) -> Self {
+        Scope::between(user, Some(span.from), Some(span.before))
     }
 
     /// A single record, named by its id.

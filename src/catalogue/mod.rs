@@ -22,6 +22,7 @@ pub(crate) mod grant;
 pub(crate) mod hold;
 pub(crate) mod hold_check;
 pub(crate) mod inbox;
+pub(crate) mod interactions;
 pub(crate) mod judge;
 pub(crate) mod keep;
 pub(crate) mod leaf;

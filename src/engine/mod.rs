@@ -86,6 +86,7 @@ pub use verbs::training::Training;
 pub(crate) use crate::catalogue::defect::Defect;
 pub use crate::catalogue::due_outcome::{DueOutcome, Trouble};
 pub use crate::catalogue::fell::Follow;
+pub use crate::catalogue::interactions::{Interaction, Interactions};
 pub use crate::catalogue::list::Listing;
 pub use crate::catalogue::next::Due;
 pub use crate::record::payload::padded;

@@ -24,6 +24,7 @@ use super::status::Status;
 use super::training::Training;
 use super::{audit, discard, erasing, inbox, lineage, records, report, requests, status};
 use crate::catalogue::due_outcome::DueOutcome;
+use crate::catalogue::interactions::Interactions;
 use crate::catalogue::list::{Listing, Query};
 use crate::cell::{Promise, Retirement};
 use crate::engine::batch::Batch;
@@ -200,6 +201,49 @@ impl Engine {
     /// `Erased` or `Absent` for a user who was erased or never was here; `Corrupt`, `Io`.
     pub fn list(&self, query: &Query) -> Result<Listing> {
         records::list(&self.inner, query)
+    }
+
+    /// Lists interactions, each with its records, a page at a time: for a page that shows people
+    /// what is kept. As many as [`Query::limit`] says, each whole and in one page; fewer where they
+    /// have more than 10,000 records together.
+    ///
+    /// What is put or erased between two pages changes nothing else in those to come: an
+    /// interaction that was shown is not shown again, and none that is left is passed over.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+    /// use std::io::read_to_string;
+    ///
+    /// use keyfall::time::Zone;
+    /// use keyfall::{Class, Engine, Options, Put, Query, UserId};
+    ///
+    /// # let engine = Engine::init(store, cell, Options::default())?;
+    /// let ada = UserId::new("ada")?;
+    /// # let turn = engine.new_interaction()?;
+    /// # for (class, text) in [(Class::transcript(), "wake me at six"), (Class::action(), "alarm")] {
+    /// #     engine.put(Put::new(ada.clone(), class).interaction(turn), text.as_bytes())?;
+    /// # }
+    /// let zone = Zone::utc(); // or "Europe/Berlin".parse()?
+    /// let page = engine.interactions(&Query::default().user(ada).newest_first(true).limit(30))?;
+    /// for (day, turns) in page.by_day(&zone) {
+    ///     println!("{day}");
+    ///     for turn in turns {
+    ///         println!("{}: {} records", zone.local(turn.began()), turn.records.len());
+    ///         for said in turn.of(&Class::transcript()) {
+    ///             println!("{}", read_to_string(engine.get(&said.id)?)?);
+    ///         }
+    ///     }
+    /// }
+    /// assert_eq!(page.next, None); // else the next page: `query.after(page.next)`
+    /// # Ok::<(), keyfall::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Engine::list`].
+    pub fn interactions(&self, query: &Query) -> Result<Interactions> {
+        records::interactions(&self.inner, query)
     }
 
     /// Users who are not erased, with the number of their records: at most `limit`, after the user

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::catalogue::edit::Edit;
+use crate::catalogue::interactions::{self, Interactions};
 use crate::catalogue::life::create;
 use crate::catalogue::list::{self, Listing, Query};
 use crate::catalogue::resolve::{Needs, look_up_whole, resolver};
@@ -99,6 +100,10 @@ pub(super) fn info(inner: &Core, id: &RecordId) -> Result<RecordInfo> {
 
 pub(super) fn list(inner: &Core, query: &Query) -> Result<Listing> {
     inner.look(|view| list::list(view, query))
+}
+
+pub(super) fn interactions(inner: &Core, query: &Query) -> Result<Interactions> {
+    inner.look(|view| interactions::interactions(view, query))
 }
 
 pub(super) fn users(
