@@ -12,7 +12,7 @@ use crate::catalogue::put::{self, Origins, Staged};
 use crate::crypto::{self, Fresh, chunked, hedge};
 use crate::error::Result;
 use crate::ids::RecordId;
-use crate::record::{self, Entry, Put, Source};
+use crate::record::{self, Body, Entry, Put, Source};
 use crate::secret::WipeStack;
 use crate::tree::inbox::EnvelopeName;
 
@@ -48,7 +48,7 @@ impl Batch {
         record::check_purpose(&put.purpose)?;
         let to = self.admit(&put)?;
         let env = &*inner.options.env;
-        let created = put.created.unwrap_or_else(|| env.now());
+        let lag = Entry::lag(to.interaction, put.created.unwrap_or_else(|| env.now()));
         let context = record::payload_context(
             inner.realm,
             to.user,
@@ -72,12 +72,12 @@ impl Batch {
         let suite = chunked::Suite::derive(&crypto::content_key(&root), &salt, &context);
         let mut entry = Entry {
             secret,
-            first,
+            body: Body::Segments(first),
             detached: false,
             sources: sources.len() as u16,
             depth,
             length: 0,
-            created,
+            lag,
             media_type: put.media_type,
             purpose: put.purpose.into(),
         };

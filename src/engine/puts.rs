@@ -12,7 +12,7 @@ use crate::crypto::chunked::Suite;
 use crate::error::{Error, Result};
 use crate::ids::RecordId;
 use crate::limits::{CHUNK_BYTES, HEADER_BYTES, RECORD_MAX_BYTES, TAG_BYTES};
-use crate::record::{self, Entry};
+use crate::record::{self, Body, Entry};
 use crate::sealed;
 use crate::secret::Secret;
 use crate::store::Ahead;
@@ -116,8 +116,8 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
     sealed::fill(reader, buffer).map_err(|e| sealed::reading("reading what is to be put", e))
 }
 
-/// Takes a payload's segments in, after its beginning. Gives the only segment back where it is to
-/// be held.
+/// Takes a payload's segments in, after its beginning; a short one into the entry. Gives the only
+/// segment back where it is to be held.
 pub(super) fn stream(
     core: &Core,
     staging: &mut Staging,
@@ -126,8 +126,15 @@ pub(super) fn stream(
     begun: Begun,
     payload: &mut impl Read,
 ) -> Result<Option<Vec<u8>>> {
-    let segment_bytes = core.state().head.geometry.segment_bytes;
+    let geometry = core.state().head.geometry;
     let Begun { mut plain, filled } = begun;
+    let Body::Segments(mut first) = entry.body else { return Ok(None) };
+    if filled <= geometry.inline_max() {
+        entry.length = filled as u64;
+        entry.body = Body::short(&plain[..filled], (!entry.stands_alone()).then_some(suite));
+        return Ok(None);
+    }
+    let segment_bytes = geometry.segment_bytes;
     let (mut n, mut chunk, mut segment) = (filled, 0u64, 0u64);
     // Zeros that are still to come, once the payload has ended.
     let mut padding = None;
@@ -166,9 +173,10 @@ pub(super) fn stream(
             return Ok(Some(sealed));
         }
         if segment == 0 {
-            entry.first = core.store().name(entry.first, Ahead::default(), sealed.len());
+            first = core.store().name(first, Ahead::default(), sealed.len());
+            entry.body = Body::Segments(first);
         }
-        let name = entry.segment_name(segment);
+        let name = record::segment_name(&entry.secret, first, segment);
         core.names.keep(std::iter::once(name));
         staging.stored.push(name);
         core.judged(core.store().put(&[(name, sealed)]))?;

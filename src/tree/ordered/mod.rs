@@ -4,21 +4,26 @@
 //! ```text
 //! interior = 1 ‖ count 2 ‖ (first key K ‖ entries below 8 ‖ ref 48)*
 //! leaf     = 2 ‖ count 2 ‖ (key K ‖ length 2 ‖ value)*
+//!          | 3 ‖ count 2 ‖ texts 2 ‖ (length 1 ‖ text)*
+//!            ‖ (key K ‖ first text's number v ‖ second text's number v ‖ length 2 ‖ rest)*
 //! ```
+//! The second form of a leaf is that of a class's tree (see `value.rs`).
 //! Keys ascend; `first key` is at most the smallest key below. A range is removed, or taken out as
 //! a tree of its own, without reading what lies wholly inside it.
 
 mod node;
 mod scan;
+mod value;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 pub(crate) use self::node::{OrderedNode, Place};
-use self::node::{Value, seal_link};
+use self::node::{load_mut, seal_link};
 pub(super) use self::scan::edges;
 use self::scan::scan_link;
 pub(crate) use self::scan::{Entries, Range};
+use self::value::Value;
 use super::geometry::Geometry;
 pub(crate) use super::keys::{KEY_MAX, KEY_MIN, OrderedKey};
 use super::link::{Editor, Link, Pages, Sink};
@@ -61,19 +66,16 @@ impl<const K: usize> Ordered<K> {
         key: OrderedKey<K>,
         value: impl Into<Part>,
     ) -> Result<()> {
+        let value = Value::of(place, value.into())?;
         let link = self
             .root
             .get_or_insert_with(|| Link::Loaded(Box::new(OrderedNode::Leaf(BTreeMap::new()))));
-        let right = link.load_mut(editor, place.kind, place.owner)?.insert(
-            editor,
-            place,
-            key,
-            value.into(),
-        )?;
-        if let Some(right) = right
+        let right = load_mut(link, editor, place)?.insert(editor, place, key, value)?;
+        if !right.is_empty()
             && let Some(Link::Loaded(left)) = self.root.take()
         {
-            let root = OrderedNode::Interior(vec![left.into_child(), right.into_child()]);
+            let parts = std::iter::once(*left).chain(right);
+            let root = OrderedNode::Interior(parts.map(OrderedNode::into_child).collect());
             self.root = Some(Link::Loaded(Box::new(root)));
         }
         Ok(())
@@ -129,7 +131,7 @@ impl<const K: usize> Ordered<K> {
         let Some(link) = self.root.as_mut().filter(|_| low <= high) else {
             return Ok(None);
         };
-        let node = link.load_mut(editor, place.kind, place.owner)?;
+        let node = load_mut(link, editor, place)?;
         let taken = node.take_range(editor, place, low, high)?;
         if node.is_empty() {
             self.root = None;
@@ -153,12 +155,14 @@ impl<const K: usize> Ordered<K> {
         &mut self,
         editor: &mut Editor<'_>,
         place: Place,
-    ) -> Result<Vec<(OrderedKey<K>, Value)>> {
+    ) -> Result<Vec<(OrderedKey<K>, Part)>> {
         let mut out = Vec::new();
         let mut rest: Vec<Link<OrderedNode<K>>> = self.root.take().into_iter().collect();
         while let Some(mut link) = rest.pop() {
-            match link.load_mut(editor, place.kind, place.owner)? {
-                OrderedNode::Leaf(entries) => out.extend(std::mem::take(entries)),
+            match load_mut(&mut link, editor, place)? {
+                OrderedNode::Leaf(entries) => out.extend(
+                    std::mem::take(entries).into_iter().map(|(key, value)| (key, value.into())),
+                ),
                 OrderedNode::Interior(children) => {
                     rest.extend(children.drain(..).rev().map(|c| c.link))
                 }
@@ -171,7 +175,7 @@ impl<const K: usize> Ordered<K> {
     pub(crate) fn count(&mut self, editor: &mut Editor<'_>, place: Place) -> Result<u64> {
         match &mut self.root {
             None => Ok(0),
-            Some(link) => Ok(link.load_mut(editor, place.kind, place.owner)?.count()),
+            Some(link) => Ok(load_mut(link, editor, place)?.count()),
         }
     }
 
