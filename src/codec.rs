@@ -296,6 +296,11 @@ impl Encoder {
     }
 }
 
+/// Bytes of a number as [`Encoder::varint`] writes it.
+pub(crate) fn varint_len(v: u64) -> usize {
+    (64 - (v | 1).leading_zeros() as usize).div_ceil(7)
+}
+
 /// Bytes as text after a prefix that says what they are: base64url without padding (RFC 4648).
 pub(crate) fn shown(prefix: &str, bytes: &[u8]) -> String {
     format!("{prefix}{}", data_encoding::BASE64URL_NOPAD.encode(bytes))

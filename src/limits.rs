@@ -40,6 +40,8 @@ pub const INLINE_MAX_BYTES: usize = 512;
 pub const INLINE_PART: usize = 8;
 /// Most stored bytes of a user page.
 pub const USER_PAGE_MAX_BYTES: usize = 8192;
+/// Most stored bytes of a user page in which records stand.
+pub const USER_PAGE_SHORT_BYTES: usize = 1024;
 /// Most stored bytes of the page with the log's state.
 pub const LOG_PAGE_MAX_BYTES: usize = 8192;
 /// Most bytes of a leaf of the log.

@@ -34,7 +34,7 @@ pub use self::geometry::Geometry;
 pub(crate) use self::link::{Editor, Link, Node, Pages, Sink};
 pub(crate) use self::page::{Page, PageKind, Ref};
 pub(crate) use self::spot::{ClassOf, Edge, Spot};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::secret::Secret;
 
 /// Everything a stored page points to.
@@ -44,7 +44,8 @@ pub(crate) fn edges(spot: &Spot, page: &Page) -> Result<Vec<Edge>> {
         (PageKind::Unborn, Some(owner)) => unborn::edges(owner, page),
         (PageKind::Users | PageKind::User | PageKind::Unborn, _) => users::edges(page),
         (PageKind::Class, _) => ordered::edges(spot, page, |key, value| {
-            Ok(Some(Edge::Record { key, entry: Secret::copied_from(value) }))
+            let of = spot.class.clone().ok_or_else(|| Error::corrupt("a page of no class"))?;
+            Ok(Some(Edge::Record { of, key, entry: Secret::copied_from(value) }))
         }),
         (
             PageKind::Fences

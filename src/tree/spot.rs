@@ -54,5 +54,5 @@ pub(crate) enum Edge {
     /// A pointer to another page.
     Page { spot: Spot, at: Ref },
     /// A record, whose entry points to its payload.
-    Record { key: OrderedKey, entry: Secret },
+    Record { of: Arc<ClassOf>, key: OrderedKey, entry: Secret },
 }

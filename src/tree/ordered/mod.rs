@@ -18,8 +18,8 @@ mod value;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use self::node::{Leaf, leaf_len, load_mut, seal_link, write_leaf};
 pub(crate) use self::node::{OrderedNode, Place};
-use self::node::{load_mut, seal_link};
 pub(super) use self::scan::edges;
 use self::scan::scan_link;
 pub(crate) use self::scan::{Entries, Range};
@@ -27,10 +27,34 @@ use self::value::Value;
 use super::geometry::Geometry;
 pub(crate) use super::keys::{KEY_MAX, KEY_MIN, OrderedKey};
 use super::link::{Editor, Link, Pages, Sink};
-use super::page::Ref;
-use crate::codec::Part;
+use super::page::{PageKind, Ref};
+use crate::codec::{Decoder, Encoder, Part};
 use crate::error::Result;
 use crate::secret::Secret;
+
+/// A leaf without pages above it.
+pub(crate) struct OnlyLeaf<'t, const K: usize>(&'t Leaf<K>);
+
+impl<const K: usize> OnlyLeaf<'_, K> {
+    /// Bytes of it, at most.
+    pub(crate) fn len(&self) -> usize {
+        leaf_len(self.0)
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    pub(crate) fn write(&self, e: &mut Encoder) {
+        write_leaf(self.0, e);
+    }
+
+    /// Its entries, in order, each with the bytes of its value.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (OrderedKey<K>, Secret)> {
+        let alone = |value: &Value| Secret::copied_from(value.alone(&mut None));
+        self.0.iter().map(move |(key, value)| (*key, alone(value)))
+    }
+}
 
 /// An ordered tree in the middle of a change, or at rest.
 #[derive(Debug)]
@@ -48,6 +72,27 @@ impl<const K: usize> Ordered<K> {
     /// The tree that a stored pointer leads to, or an empty one.
     pub(crate) fn stored(root: Option<Ref>) -> Self {
         Ordered { root: root.map(Link::Stored) }
+    }
+
+    /// A tree of one leaf, which stands within another page.
+    pub(crate) fn read_within(d: &mut Decoder<'_>, kind: PageKind) -> Result<Self> {
+        match OrderedNode::read(d)? {
+            node @ OrderedNode::Leaf(_) if node.count() > 0 && node.suits(kind) => {
+                Ok(Ordered { root: Some(Link::Loaded(Box::new(node))) })
+            }
+            _ => Err(d.bad()),
+        }
+    }
+
+    /// The leaf that is all of the tree and is to be written.
+    pub(crate) fn leaf(&self) -> Option<OnlyLeaf<'_, K>> {
+        match &self.root {
+            Some(Link::Loaded(node)) => match &**node {
+                OrderedNode::Leaf(entries) => Some(OnlyLeaf(entries)),
+                OrderedNode::Interior(_) => None,
+            },
+            _ => None,
+        }
     }
 
     /// The stored pointer, where nothing was changed.

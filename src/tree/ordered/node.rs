@@ -55,7 +55,7 @@ impl<const K: usize> Node for OrderedNode<K> {
 
 impl<const K: usize> OrderedNode<K> {
     /// Reads a page, without what comes after it.
-    fn read(d: &mut Decoder<'_>) -> Result<Self> {
+    pub(super) fn read(d: &mut Decoder<'_>) -> Result<Self> {
         let kind = d.u8()?;
         let count = usize::from(d.u16()?);
         Ok(match kind {
@@ -115,13 +115,10 @@ pub(super) fn load_mut<'l, const K: usize>(
     place: Place,
 ) -> Result<&'l mut OrderedNode<K>> {
     let node = link.load_mut(editor, place.kind, place.owner)?;
-    match node {
-        OrderedNode::Leaf(entries)
-            if entries.values().any(|v| v.has_texts() != place.kind.lists_texts()) =>
-        {
-            Err(Decoder::new(&[], "page of an ordered tree").bad())
-        }
-        _ => Ok(node),
+    if node.suits(place.kind) {
+        Ok(node)
+    } else {
+        Err(Decoder::new(&[], "page of an ordered tree").bad())
     }
 }
 
@@ -130,6 +127,16 @@ impl<const K: usize> OrderedNode<K> {
         match self {
             OrderedNode::Interior(children) => 3 + children.len() * child_len(K),
             OrderedNode::Leaf(entries) => leaf_len(entries),
+        }
+    }
+
+    /// Whether a page of this form stands in trees of a kind.
+    pub(super) fn suits(&self, kind: PageKind) -> bool {
+        match self {
+            OrderedNode::Interior(_) => true,
+            OrderedNode::Leaf(entries) => {
+                entries.values().all(|value| value.has_texts() == kind.lists_texts())
+            }
         }
     }
 
@@ -303,7 +310,7 @@ impl<const K: usize> OrderedNode<K> {
     }
 }
 
-fn leaf_len<const K: usize>(entries: &Leaf<K>) -> usize {
+pub(super) fn leaf_len<const K: usize>(entries: &Leaf<K>) -> usize {
     lengths(entries.values(), K).last().unwrap_or(3)
 }
 
@@ -313,7 +320,7 @@ fn lengths<'v>(values: impl Iterator<Item = &'v Value>, key: usize) -> impl Iter
     values.map(move |value| length.add(key, value))
 }
 
-fn write_leaf<const K: usize>(entries: &Leaf<K>, e: &mut Encoder) {
+pub(super) fn write_leaf<const K: usize>(entries: &Leaf<K>, e: &mut Encoder) {
     let texts = texts_of(entries.values());
     if texts.is_empty() {
         e.u8(LEAF).count(entries.len());
