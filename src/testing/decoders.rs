@@ -194,7 +194,8 @@ fn fences(bytes: &[u8]) -> bool {
 /// A page of a class, and in a leaf the records.
 fn class_page(bytes: &[u8]) -> bool {
     let well_formed = page(bytes, ordered::<20>);
-    let tree = Ordered::<20>::stored(Some(Ref::new(BlobName([0; 16]), &Key::copied_from(&[0; 32]))));
+    let tree =
+        Ordered::<20>::stored(Some(Ref::new(BlobName([0; 16]), &Key::copied_from(&[0; 32]))));
     if let Some(page) = opened(bytes) {
         let all = &mut |_: &[u8; 20], value: &[u8]| {
             let _ = entry(value);
