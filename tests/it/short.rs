@@ -172,7 +172,7 @@ fn a_class_leaves_the_page_of_its_user_as_it_grows_and_comes_back() {
         ids.push(put(&world, n));
         assert_eq!(pages(&world), 3, "{n} records");
     }
-    for n in 4..40 {
+    for n in 4..30 {
         ids.push(put(&world, n));
     }
     assert_eq!(pages(&world), 3 + 3, "two leaves, and a page above them");
@@ -182,14 +182,14 @@ fn a_class_leaves_the_page_of_its_user_as_it_grows_and_comes_back() {
         let when = When::Between { from: at(from), until: at(until) };
         Scope::User { user: user("ada"), class: Some(Class::transcript()), when }
     };
-    world.engine().erase(span(3, 40)).unwrap();
+    world.engine().erase(span(3, 30)).unwrap();
     assert_eq!(pages(&world), 3 + 1, "and the fences");
-    let alive: Vec<bool> = (0..40).map(|n| n < 3).collect();
+    let alive: Vec<bool> = (0..30).map(|n| n < 3).collect();
     assert_eq!(readable(world.engine(), &ids), alive);
     // Within the class that stands in the user's page.
     world.engine().erase(span(1, 2)).unwrap();
     world.engine().erase(Scope::Record(ids[0])).unwrap();
-    let alive: Vec<bool> = (0..40).map(|n| n == 2).collect();
+    let alive: Vec<bool> = (0..30).map(|n| n == 2).collect();
     assert_eq!(readable(world.engine(), &ids), alive);
     let exposed = world.tape.exposed(&*world.cell).unwrap();
     assert_eq!(exposed.into_keys().collect::<Vec<_>>(), [ids[2]]);
@@ -210,7 +210,7 @@ fn a_leaf_is_cut_into_three_where_two_would_be_too_long() {
     let short = |n| transcript("ada", n).purpose(purpose(n % 100));
     let mut ids = Vec::new();
     for n in (0..10).chain(100..110) {
-        ids.push(engine.put(short(n), &bytes(n, 18)[..]).unwrap());
+        ids.push(engine.put(short(n), &bytes(n, 17)[..]).unwrap());
     }
     let middle = transcript("ada", 50)
         .media_type(format!("text/{}", "x".repeat(122)))
