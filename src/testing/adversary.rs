@@ -77,13 +77,6 @@ pub fn secrets(
         out.add("fence key", opened.fence_key.bytes());
         out.add("name", user.as_str().as_bytes());
     }
-    let aes_of = |object: &[u8], key: &Key, context: &[u8]| {
-        let salt = object.first_chunk().copied().unwrap_or([0; 24]);
-        Secret::copied_from(&chunked::expand(key, &salt, context)[..32])
-    };
-    let aes_key = |name: &BlobName, key: &Key, context: &[u8]| {
-        source.fetch(name, |blob| Ok(aes_of(&blob, key, context)))
-    };
     let spot = Spot { kind: PageKind::User, owner: Some(tag), class: None };
     let mut resolver = Resolver::new(source.realm, Users { pages: &source, root, geometry });
     let leave = Walking::unhindered();
@@ -91,7 +84,7 @@ pub fn secrets(
         match step {
             Step::Enter { kind, at } => {
                 let context = crypto::page_context(source.realm, kind.byte(), at.name);
-                let aes = aes_key(&at.name, &at.key(), &context)?;
+                let aes = source.fetch(&at.name, |blob| Ok(aes_key(&blob, &at.key(), &context)))?;
                 if kind == PageKind::Inbox {
                     let inbox = Inbox { tree: Ordered::stored(Some(at.duplicate())) };
                     for key in inbox.keys(&source, tag)? {
@@ -116,21 +109,7 @@ pub fn secrets(
                     out.add("content root", content_root.bytes());
                     out.add("lineage secret", lineage.bytes());
                 }
-                match &entry.body {
-                    Body::Segments(first) => {
-                        out.add("content AES key", &aes_key(first, &payload.key, &payload.context)?)
-                    }
-                    Body::Sealed(object) => {
-                        out.add("content AES key", &aes_of(object, &payload.key, &payload.context))
-                    }
-                    Body::Plain(_) => {}
-                }
-                if let Some(content) = payload.within(entry)? {
-                    out.add("content", &content);
-                }
-                out.add("record secret", entry.secret.bytes());
-                out.add("content key", payload.key.bytes());
-                out.add("purpose", entry.purpose.as_bytes());
+                out.add_record(&source, &payload, entry)?;
             }
             Step::Leave { .. } => {}
         }
@@ -139,12 +118,39 @@ pub fn secrets(
     Ok(out.0)
 }
 
+/// The key under which the chunks of a sealed object stand.
+fn aes_key(object: &[u8], key: &Key, context: &[u8]) -> Secret {
+    let salt = object.first_chunk().copied().unwrap_or([0; 24]);
+    Secret::copied_from(&chunked::expand(key, &salt, context)[..32])
+}
+
 /// Collected secrets, each with a name for messages.
 struct Named(Vec<(String, Secret)>);
 
 impl Named {
     fn add(&mut self, name: &str, secret: &[u8]) {
         self.0.push((name.to_owned(), Secret::copied_from(secret)));
+    }
+
+    fn add_record(
+        &mut self,
+        source: &PageSource<'_>,
+        payload: &Payload,
+        entry: &Entry,
+    ) -> Result<()> {
+        let aes = |object: &[u8]| aes_key(object, &payload.key, &payload.context);
+        match &entry.body {
+            Body::Segments(first) => {
+                self.add("content AES key", &source.fetch(first, |blob| Ok(aes(&blob)))?)
+            }
+            Body::Sealed(object) => self.add("content AES key", &aes(object)),
+            // The page's key seals it.
+            Body::Plain(_) => {}
+        }
+        self.add("record secret", entry.secret.bytes());
+        self.add("content key", payload.key.bytes());
+        self.add("purpose", entry.purpose.as_bytes());
+        Ok(())
     }
 }
 
