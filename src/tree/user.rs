@@ -13,7 +13,7 @@
 //!             due: its entry in the agenda
 //! ```
 //! A class without records is not listed: its name falls with its last record. The tree of a class
-//! that is one short leaf stands in the page, in place of a pointer, as long as the page stays
+//! that is one short leaf stands in the page, in place of a ref, as long as the page stays
 //! short with it: most users have few records.
 
 use std::sync::Arc;
@@ -259,14 +259,14 @@ fn write_classes(
     sink: &mut dyn Sink,
 ) -> Result<()> {
     classes.retain(|slot| slot.tree.root.is_some());
-    let pointer = |slot: &ClassSlot| varint_len(slot.records) + REF_BYTES;
-    let with_pointer = |slot: &ClassSlot| 7 + slot.class.as_str().len() + pointer(slot);
-    let mut len = e.len() + 1 + classes.iter().map(with_pointer).sum::<usize>();
+    let ref_len = |slot: &ClassSlot| varint_len(slot.records) + REF_BYTES;
+    let with_ref = |slot: &ClassSlot| 7 + slot.class.as_str().len() + ref_len(slot);
+    let mut len = e.len() + 1 + classes.iter().map(with_ref).sum::<usize>();
     e.u8(classes.len() as u8);
     for slot in classes {
         e.bytes(&slot.tag.0).short(slot.class.as_str().as_bytes());
         if let Some(leaf) = slot.tree.leaf() {
-            let longer = len + 1 + leaf.len() - pointer(&slot);
+            let longer = len + 1 + leaf.len() - ref_len(&slot);
             if longer <= SHORT {
                 len = longer;
                 leaf.write(e.u8(0));
@@ -308,7 +308,7 @@ fn read(encoded: &Page) -> Result<(UserPage, TreeRefs)> {
     }
     let incarnation = u16::try_from(d.varint()?).map_err(|_| d.bad())?;
     let created = Timestamp(d.varint()?);
-    let mut number = |d: &mut Decoder<'_>, flag| match flags & flag {
+    let number = |d: &mut Decoder<'_>, flag| match flags & flag {
         0 => Ok(0),
         _ => d.varint().and_then(|n| if n > 0 { Ok(n) } else { Err(d.bad()) }),
     };

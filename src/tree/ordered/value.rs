@@ -147,6 +147,8 @@ pub(super) fn texts_of<'v>(values: impl Iterator<Item = &'v Value>) -> Vec<&'v [
 #[derive(Default)]
 pub(super) struct Length<'v> {
     texts: BTreeSet<&'v [u8]>,
+    /// Those of the value before: most records of a class have the same.
+    last: [Option<&'v [u8]>; 2],
     /// How many numbers of texts there are.
     numbers: usize,
     bytes: usize,
@@ -156,11 +158,12 @@ impl<'v> Length<'v> {
     /// Adds a value with its key of `key` bytes; gives the bytes of the leaf so far, at most.
     pub(super) fn add(&mut self, key: usize, value: &'v Value) -> usize {
         self.bytes += key + 2 + value.rest.len();
-        for text in value.each_text() {
+        for (text, last) in value.each_text().zip(&mut self.last) {
             self.numbers += 1;
-            if self.texts.insert(text) {
+            if *last != Some(text) && self.texts.insert(text) {
                 self.bytes += 1 + text.len();
             }
+            *last = Some(text);
         }
         self.total()
     }
