@@ -316,7 +316,7 @@ fn read(encoded: &Page) -> Result<(UserPage, TreeRefs)> {
     let openings = number(&mut d, OPENINGS)?;
     let len = usize::try_from(d.varint()?).ok().filter(|len| *len <= USER_MAX_BYTES);
     let name = d.bytes(len.ok_or_else(|| d.bad())?)?;
-    let user = as_text(name, UserId::new)?;
+    let user = UserId::new(as_text(name)?).map_err(|_| bad())?;
     let fence_key = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
     let trees = match flags & HAS_TREES {
         0 => TreeRefs::default(),
@@ -344,14 +344,17 @@ fn read(encoded: &Page) -> Result<(UserPage, TreeRefs)> {
     Ok((page, trees))
 }
 
-fn as_text<T>(bytes: &[u8], read: impl FnOnce(&str) -> Result<T>) -> Result<T> {
-    let text = std::str::from_utf8(bytes).ok();
-    text.and_then(|text| read(text).ok()).ok_or_else(|| Decoder::new(&[], "user page").bad())
+fn as_text(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes).map_err(|_| bad())
+}
+
+fn bad() -> Error {
+    Decoder::new(&[], "user page").bad()
 }
 
 fn read_class(d: &mut Decoder<'_>) -> Result<ClassSlot> {
     let tag = ClassTag(d.array()?);
-    let class = as_text(d.short()?, |name| Class::new(name))?;
+    let class = Class::new(as_text(d.short()?)?).map_err(|_| bad())?;
     let (records, tree) = match d.varint()? {
         0 => {
             let tree: Ordered = Ordered::read_within(d, PageKind::Class)?;
