@@ -111,7 +111,7 @@ impl<const K: usize> Ordered<K> {
         key: OrderedKey<K>,
         value: impl Into<Part>,
     ) -> Result<()> {
-        let value = Value::of(place, value.into())?;
+        let value = Value::of(place.kind, value.into())?;
         let link = self
             .root
             .get_or_insert_with(|| Link::Loaded(Box::new(OrderedNode::Leaf(BTreeMap::new()))));

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::node::Place;
 use crate::codec::{Decoder, Encoder, Part};
 use crate::error::Result;
 use crate::secret::Secret;
+use crate::tree::page::PageKind;
 
 /// A value as it stands in a leaf.
 ///
@@ -22,8 +22,8 @@ pub(crate) struct Value {
 
 impl Value {
     /// A value of a tree from the bytes that it is alone.
-    pub(super) fn of(place: Place, alone: Part) -> Result<Self> {
-        if !place.kind.lists_texts() {
+    pub(super) fn of(kind: PageKind, alone: Part) -> Result<Self> {
+        if !kind.lists_texts() {
             return Ok(Value { texts: None, rest: alone });
         }
         let mut d = Decoder::new(&alone, "record entry");
