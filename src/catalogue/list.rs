@@ -169,7 +169,7 @@ pub(crate) fn info(id: &RecordId, user: &UserId, class: &Class, entry: &Entry) -
         class: class.clone(),
         media_type: entry.media_type.clone(),
         purpose: (*entry.purpose).clone(),
-        created: entry.created,
+        created: entry.created(id.interaction),
         length: entry.length,
         sources: entry.sources,
         detached: entry.detached,

@@ -1,4 +1,4 @@
-//! A record's payload: the key that opens it, and its segments.
+//! A record's payload: the key that opens it, and its segments, or where it stands in the entry.
 
 use super::resolve::Resolver;
 use super::walk::Walking;
@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::limits::{CHUNK_BYTES, HEADER_BYTES, TAG_BYTES};
 use crate::pages::PageSource;
-use crate::record::Entry;
+use crate::record::{Body, Entry};
 use crate::record::payload::{padded, payload_context};
 use crate::secret::Secret;
 use crate::tree::ordered::OrderedKey;
@@ -17,7 +17,8 @@ use crate::tree::{ClassOf, Geometry};
 pub(crate) struct Payload {
     pub(crate) key: Key,
     pub(crate) context: Vec<u8>,
-    pub(crate) first: BlobName,
+    /// Name of the first segment, where there are any.
+    first: Option<BlobName>,
     length: u64,
     geometry: Geometry,
 }
@@ -56,16 +57,25 @@ impl Payload {
                 &of.class,
                 id.interaction,
             ),
-            first: entry.first,
+            first: entry.body.first(),
             length: padded(entry.length),
             geometry: resolver.geometry(),
         }))
     }
 
-    /// The payload's cipher: its header stands in the first segment, wherever that is.
+    /// A payload that stands in its entry, opened; `None` where it is in segments.
+    pub(crate) fn within(&self, entry: &Entry) -> Result<Option<Secret>> {
+        Ok(match &entry.body {
+            Body::Segments(_) => None,
+            Body::Plain(bytes) => Some(Secret::copied_from(bytes)),
+            Body::Sealed(bytes) => Some(chunked::open(&self.key, &self.context, bytes)?),
+        })
+    }
+
+    /// The cipher of a payload in segments: its header stands in the first, wherever that is.
     pub(crate) fn suite(&self, source: &PageSource<'_>) -> Result<chunked::Suite> {
-        source
-            .fetch(&self.first, |blob| chunked::Suite::from_header(&self.key, &blob, &self.context))
+        let first = self.first.ok_or_else(|| Error::corrupt("this payload has no segments"))?;
+        source.fetch(&first, |blob| chunked::Suite::from_header(&self.key, &blob, &self.context))
     }
 
     /// Segment `number` as it is stored, from the first of the stores that gives it whole; where

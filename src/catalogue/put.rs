@@ -53,10 +53,8 @@ pub(crate) fn insert_all(
     }
     let mut firsts = Vec::with_capacity(staged.len());
     for Staged { entry, held, .. } in staged {
-        firsts.push(match held {
-            None => entry.first,
-            Some(sealed) => edit.take(entry.first, sealed.clone()),
-        });
+        let held = entry.body.first().zip(held.as_ref());
+        firsts.push(held.map(|(drawn, sealed)| edit.take(drawn, sealed.clone())));
     }
     let mut inserted = Inserted { ids: Vec::with_capacity(staged.len()), created: 0 };
     for (record, first) in staged.iter().zip(firsts) {
@@ -83,7 +81,7 @@ pub(crate) fn insert_all(
     Ok(inserted)
 }
 
-fn insert(edit: &mut Edit<'_>, staged: &Staged, first: BlobName) -> Result<RecordId> {
+fn insert(edit: &mut Edit<'_>, staged: &Staged, first: Option<BlobName>) -> Result<RecordId> {
     let Admitted { user, incarnation, interaction } = staged.to;
     let now = edit.moment.clock.now;
     let page = edit.page(user)?.filter(|(_, page)| page.incarnation == incarnation);

@@ -14,7 +14,6 @@ use crate::cell::RootKey;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
 use crate::pages::{PageSource, SharedStore};
-use crate::record::payload::segments;
 use crate::store::HeadId;
 use crate::tree::head::{HeadPage, Prefix};
 use crate::tree::{Geometry, Ref};
@@ -79,14 +78,28 @@ impl Drill<'_> {
         opened
     }
 
+    /// A record that cannot be looked at, for a page of a source is lacking.
+    fn lacks(&mut self, entry: &crate::record::Entry) {
+        match entry.body.first() {
+            Some(first) => self.count(first, false),
+            None => self.found.lacking += 1,
+        }
+    }
+
     /// Opens every segment of a record.
     fn record(&mut self, payload: &Payload, entry: &crate::record::Entry) -> ControlFlow<()> {
+        // The page around it was opened; what is sealed within has a key of its own.
+        if payload.within(entry).is_err() {
+            self.found.lacking += 1;
+        }
+        if entry.body.first().is_none() {
+            return ControlFlow::Continue(());
+        }
         let suite = payload.suite(self.source);
-        for number in 0..segments(entry.length, self.geometry) {
+        for (number, name) in (0..).zip(entry.segment_names(self.geometry)) {
             if self.leave.must_stop() {
                 return ControlFlow::Break(());
             }
-            let name = entry.segment_name(number);
             let opens =
                 |suite| self.source.fetch(&name, |blob| payload.open(suite, number, &blob)).is_ok();
             let opened = suite.as_ref().is_ok_and(opens);
@@ -166,7 +179,7 @@ pub(super) fn drill(
                     Ok(None) => ControlFlow::Continue(()),
                     // The page of a source is lacking, and counted where it stands.
                     Err(_) => {
-                        drill.count(entry.first, false);
+                        drill.lacks(entry);
                         ControlFlow::Continue(())
                     }
                 }

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::limits::{CHUNK_BYTES, HEADER_BYTES, TAG_BYTES};
 use crate::pages::missing;
-use crate::record::payload;
+use crate::record::{Body, payload};
 use crate::secret::Secret;
 use crate::store::Store;
 use crate::tree::Geometry;
@@ -18,8 +18,8 @@ use crate::tree::Geometry;
 /// What a look-up gives to open a record with.
 pub(super) struct RecordKeys {
     pub(super) secret: Key,
-    /// Name of the first segment.
-    pub(super) first: BlobName,
+    /// Where the payload is.
+    pub(super) body: Body,
     /// The root from which the record's content key is derived.
     pub(super) root: Key,
     pub(super) context: Vec<u8>,
@@ -28,8 +28,10 @@ pub(super) struct RecordKeys {
 /// What opens a record, and what it has in hand of it.
 pub(super) struct Keys {
     pub(super) secret: Key,
-    /// Name of the first segment.
-    pub(super) first: BlobName,
+    /// Name of the first segment; `None` where the payload stood in the entry, and is in hand.
+    pub(super) first: Option<BlobName>,
+    /// Bytes of the payload as it is sealed.
+    padded: u64,
     pub(super) root: Key,
     suite: Option<chunked::Suite>,
     pub(super) context: Vec<u8>,
@@ -69,24 +71,22 @@ pub(super) struct ReadAhead {
 impl Keys {
     /// The keys of a record of this many bytes, with nothing in hand yet.
     pub(super) fn new(opened: RecordKeys, geometry: Geometry, length: u64) -> Self {
-        let RecordKeys { secret, first, root, context } = opened;
+        let RecordKeys { secret, body, root, context } = opened;
+        let first = body.first();
+        let padded = if first.is_some() { payload::padded(length) } else { length };
         // Most records are short: a buffer costs its wiping.
-        let plain = Secret::zeroed(payload::padded(length).min(CHUNK_BYTES as u64) as usize);
-        Keys {
-            secret,
-            first,
-            root,
-            suite: None,
-            context,
-            geometry,
-            segment: None,
-            chunk: None,
-            plain,
-        }
+        let room = || Secret::zeroed(padded.min(CHUNK_BYTES as u64) as usize);
+        let (segment, chunk, plain) = match body {
+            Body::Segments(_) => (None, None, room()),
+            Body::Plain(plain) => (None, Some(Chunk { number: 0, length: plain.len() }), plain),
+            Body::Sealed(object) => (Some(Segment { number: 0, blob: object.to_vec() }), None, room()),
+        };
+        Keys { secret, first, padded, root, suite: None, context, geometry, segment, chunk, plain }
     }
 
-    fn segment_name(&self, n: u64) -> BlobName {
-        payload::segment_name(&self.secret, self.first, n)
+    fn segment_name(&self, n: u64) -> Result<BlobName> {
+        let first = self.first.ok_or_else(cut_short)?;
+        Ok(payload::segment_name(&self.secret, first, n))
     }
 
     fn fetch(
@@ -100,7 +100,7 @@ impl Keys {
             return Ok(());
         }
         self.segment = None;
-        let name = self.segment_name(segment);
+        let name = self.segment_name(segment)?;
         let blob = match ahead {
             Some(ahead) => ahead.fetch(|n| self.segment_name(n), segment, last),
             None => store.get(&name),
@@ -140,14 +140,11 @@ impl Keys {
         }
         let (segment, start) = payload::locate(chunk, self.geometry);
         self.fetch(store, segment, last, ahead)?;
-        let expected =
-            (payload::padded(length) - chunk * CHUNK_BYTES as u64).min(CHUNK_BYTES as u64) as usize;
+        let expected = (self.padded - chunk * CHUNK_BYTES as u64).min(CHUNK_BYTES as u64) as usize;
         let in_hand = self.segment.as_ref();
         let sealed = in_hand.and_then(|s| s.blob.get(start..start + expected + TAG_BYTES));
         let (Some(sealed), Some(suite)) = (sealed, &self.suite) else {
-            return Err(Error::corrupt(
-                "a record's payload is shorter than its entry says; restore it from a copy",
-            ));
+            return Err(cut_short());
         };
         self.chunk = None;
         let length = suite.open_chunk(chunk, sealed, &mut self.plain)?;
@@ -156,11 +153,15 @@ impl Keys {
     }
 }
 
+fn cut_short() -> Error {
+    Error::corrupt("a record's payload is shorter than its entry says; restore it from a copy")
+}
+
 impl ReadAhead {
     /// The blob of a segment, and asks for those after it.
     fn fetch(
         &mut self,
-        name: impl Fn(u64) -> BlobName,
+        name: impl Fn(u64) -> Result<BlobName>,
         segment: u64,
         last: u64,
     ) -> Result<Option<Vec<u8>>> {
@@ -172,7 +173,7 @@ impl ReadAhead {
         }
         let next = self.next.back().map_or(segment, |back| back + 1);
         for n in (next..=last).take(AHEAD - self.next.len()) {
-            self.ask.send(name(n)).map_err(|_| gone())?;
+            self.ask.send(name(n)?).map_err(|_| gone())?;
             self.next.push_back(n);
         }
         self.next.pop_front();

@@ -69,7 +69,7 @@ fn begins_log(earlier: &Line<'_>, later: &Line<'_>) -> Result<bool> {
 fn knows(line: &Line<'_>, of: &ClassOf, key: &OrderedKey, entry: &Entry) -> Result<bool> {
     match line.users().look_up(&of.record(key)?) {
         // An id may be given in each of two lines.
-        Ok((_, there)) => Ok(there.first == entry.first),
+        Ok((_, there)) => Ok(there.is(entry)),
         Err(e) => match e.kind() {
             ErrorKind::Erased => Ok(true),
             ErrorKind::Absent => Ok(false),
@@ -99,7 +99,11 @@ pub(super) fn goes_on(
                 }
             }
             Step::Record { of, key, entry } => {
-                whole = whole && (held.contains(&entry.first)? || knows(later, of, key, entry)?);
+                let is_held = match entry.body.first() {
+                    Some(first) => held.contains(&first)?,
+                    None => false,
+                };
+                whole = whole && (is_held || knows(later, of, key, entry)?);
             }
             Step::Leave { .. } => {}
         }

@@ -219,6 +219,7 @@ pub(super) fn copy_tree(
                 // One store has nothing to choose from.
                 let opens = match from.stores {
                     [_] => None,
+                    _ if entry.body.first().is_none() => None,
                     _ => Payload::of(&mut resolver, leave, of, key, entry).ok().flatten(),
                 };
                 let opens = opens.and_then(|payload| Some((payload.suite(from).ok()?, payload)));

@@ -13,7 +13,7 @@ use crate::crypto::{self, Fresh, hedge};
 use crate::error::{Error, Result};
 use crate::limits::{CHUNK_BYTES, HEADER_BYTES, RECORD_MAX_BYTES, TAG_BYTES};
 use crate::record::payload::{padded, payload_context, segment_name};
-use crate::record::{Entry, Put, Source, check_media_type, check_purpose};
+use crate::record::{Body, Entry, Put, Source, check_media_type, check_purpose};
 use crate::sealed;
 use crate::secret::Secret;
 use crate::store::Ahead;
@@ -35,7 +35,7 @@ pub(super) fn stage(
     check_purpose(&put.purpose)?;
     let to = admitted(core, &put)?;
     let env = &*core.options.env;
-    let created = put.created.unwrap_or_else(|| env.now());
+    let lag = Entry::lag(to.interaction, put.created.unwrap_or_else(|| env.now()));
     let context = payload_context(core.realm, to.user, to.incarnation, &put.class, to.interaction);
     let segment_bytes = core.state().head.geometry.segment_bytes;
     let begun = begin(&mut payload, segment_bytes)?;
@@ -53,12 +53,12 @@ pub(super) fn stage(
     let suite = Suite::derive(&crypto::content_key(&root), &salt, &context);
     let mut entry = Entry {
         secret,
-        first,
+        body: Body::Segments(first),
         detached: false,
         sources: sources.len() as u16,
         depth,
         length: 0,
-        created,
+        lag,
         media_type: put.media_type,
         purpose: put.purpose.into(),
     };
@@ -113,8 +113,8 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
     sealed::fill(reader, buffer).map_err(|e| sealed::reading("reading what is to be put", e))
 }
 
-/// Takes a payload's segments in, after its beginning. Gives the only segment back where it is to
-/// be held.
+/// Takes a payload's segments in, after its beginning; a short one into the entry. Gives the only
+/// segment back where it is to be held.
 fn stream(
     core: &Core,
     staging: &mut Staging,
@@ -123,8 +123,15 @@ fn stream(
     begun: Begun,
     payload: &mut impl Read,
 ) -> Result<Option<Vec<u8>>> {
-    let segment_bytes = core.state().head.geometry.segment_bytes;
+    let geometry = core.state().head.geometry;
     let Begun { mut plain, filled } = begun;
+    let Body::Segments(mut first) = entry.body else { return Ok(None) };
+    if filled <= geometry.inline_max() {
+        entry.length = filled as u64;
+        entry.body = Body::short(&plain[..filled], (!entry.stands_alone()).then_some(suite));
+        return Ok(None);
+    }
+    let segment_bytes = geometry.segment_bytes;
     let (mut n, mut chunk, mut segment) = (filled, 0u64, 0u64);
     // Zeros that are still to come, once the payload has ended.
     let mut padding = None;
@@ -163,9 +170,10 @@ fn stream(
             return Ok(Some(sealed));
         }
         if segment == 0 {
-            entry.first = core.store().name(entry.first, Ahead::default(), sealed.len());
+            first = core.store().name(first, Ahead::default(), sealed.len());
+            entry.body = Body::Segments(first);
         }
-        let name = segment_name(&entry.secret, entry.first, segment);
+        let name = segment_name(&entry.secret, first, segment);
         core.in_flight.keep(std::iter::once(name));
         staging.stored.push(name);
         core.judged(core.store().put(&[(name, sealed)]))?;

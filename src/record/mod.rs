@@ -1,18 +1,24 @@
 //! What a record is: its metadata in the class's tree, its payload in segments of the store.
 //!
 //! ```text
-//! entry   = 1 ‖ record secret 32 ‖ first segment's name 16 ‖ detached 1 ‖ sources 2 ‖ depth 2
-//!           ‖ length 8 ‖ created 8 ‖ media type len 2 ‖ media type ‖ purpose len 2 ‖ purpose
+//! entry   = media type len 1 ‖ media type ‖ purpose len 1 ‖ purpose
+//!           ‖ flags 1 ‖ record secret 32 ‖ [sources 2 ‖ depth 2] ‖ [lag v] ‖ body
+//! flags   = the sum of 1 detached, 2 sources and depth follow, 4 the lag follows, 8 segments
+//! body    = length v ‖ first segment's name 16          where the payload is in segments
+//!         | payload                                     of a record that stands alone
+//!         | payload, sealed under the content key       of any other
 //! payload = one object of C2SP chunked-encryption, cut into segments: as many chunks each as the
 //!           geometry says, the header before the first
 //! ```
-//! What is sealed is padded with zeros: a store sees one of few lengths, and the entry alone has
-//! the true one.
+//! What is sealed in segments is padded with zeros: a store sees one of few lengths, and the entry
+//! alone has the true one. A short payload stands in the entry, and no store sees it: the page
+//! around it seals it, and hides its length. One that is derived is sealed under its content key
+//! there too, so that it falls with its sources before any page is written again.
 
 mod entry;
 pub(crate) mod payload;
 
-pub(crate) use entry::Entry;
+pub(crate) use entry::{Body, Entry};
 
 use crate::error::{Error, Result};
 use crate::ids::{Class, InteractionId, RecordId, Timestamp, UserId};

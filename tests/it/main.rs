@@ -57,6 +57,7 @@ mod read_only;
 mod remains;
 mod report;
 mod residue;
+mod short;
 mod simulation;
 mod sled_store;
 mod times;

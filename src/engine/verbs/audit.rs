@@ -17,7 +17,6 @@ use crate::engine::replica::another_store;
 use crate::error::Result;
 use crate::ids::{BlobName, StoreId, Timestamp};
 use crate::pages::{PageSource, SharedStore};
-use crate::record::payload::segments;
 use crate::secret::WipeStack;
 use crate::store::{Cursor, Head, HeadId};
 use crate::tree::head::{CopyMode, HeadPage, Prefix, Roots};
@@ -255,19 +254,17 @@ fn learn(
                     Openable { opener: Opener::Page { key: at.key(), kind }, live, epoch },
                 );
             }
+            // What stands in an entry is opened with its page.
+            Step::Record { entry, .. } if entry.body.first().is_none() => {}
             Step::Record { of, key, entry } => {
                 let Some(payload) =
                     Payload::of(&mut resolver, &leave, of, key, entry)?.map(Arc::new)
                 else {
                     return Ok(ControlFlow::Continue(()));
                 };
-                for number in 0..segments(entry.length, geometry) {
+                for (number, name) in (0..).zip(entry.segment_names(geometry)) {
                     let opener = Opener::Segment { of: Arc::clone(&payload), number };
-                    known.entry(entry.segment_name(number)).or_insert(Openable {
-                        opener,
-                        live,
-                        epoch,
-                    });
+                    known.entry(name).or_insert(Openable { opener, live, epoch });
                 }
             }
             Step::Leave { .. } => {}

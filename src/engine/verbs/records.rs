@@ -78,7 +78,7 @@ pub(super) fn open_in(
     }
     let context = payload_context(inner.realm, id.user, id.incarnation, &class, id.interaction);
     let info = list::info(id, &page.user, &class, &entry);
-    let (secret, first) = (entry.secret.duplicate(), entry.first);
+    let (secret, body) = (entry.secret.duplicate(), entry.body.duplicate());
     let (root, needs) = if entry.stands_alone() {
         (entry.secret, Needs::new())
     } else {
@@ -86,7 +86,7 @@ pub(super) fn open_in(
         let root = resolver.resolve_read(id, &page, entry)?.duplicate();
         (root, resolver.seen())
     };
-    let opened = RecordKeys { secret, first, root, context };
+    let opened = RecordKeys { secret, body, root, context };
     Ok(Reader::new(inner, info, state.head.geometry, opened, needs, via))
 }
 
