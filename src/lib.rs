@@ -62,9 +62,9 @@
 //!
 //! Features only add. `default` is `sled` (the store in a directory) and `cli` (the programs); a
 //! service takes `default-features = false, features = ["sled"]`. `engine` alone has the ports
-//! without the directory, `keyholders` shares the root key among servers, `tokio` has the engine for
-//! asynchronous programs, `testing` the conformance suites and the adversary. Without any feature the crate checks logs and
-//! certificates: no engine and no cipher is in it then.
+//! without the directory, `keyholders` shares the root key among servers, `tokio` has the engine
+//! for asynchronous programs, `testing` the conformance suites and the adversary. Without any
+//! feature the crate checks logs and certificates: no engine and no cipher is in it then.
 //!
 //! # Map of the code
 //!

@@ -4,8 +4,8 @@ use crate::env::Env;
 use crate::error::Result;
 use crate::secret::Secret;
 
-/// 32 secret bytes: every constructor takes or makes so many. They lie in memory for secrets and are
-/// never moved, so that no copy stays on a stack; they are zeroized on drop.
+/// 32 secret bytes: every constructor takes or makes so many. They lie in memory for secrets and
+/// are never moved, so that no copy stays on a stack; they are zeroized on drop.
 pub struct Key(Secret);
 
 impl Key {

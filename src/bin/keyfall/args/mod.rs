@@ -73,16 +73,20 @@ pub(crate) struct Args {
     /// goes with a command that writes, as `tend` does. Any other place of the same store can only
     /// be looked at until it takes over in turn, and not at all after the next erase; what it has
     /// that this one lacks is lost. What is due is left for the next command.
-    #[arg(long, global = true, help_heading = COMMON, display_order = LAST)]
+    #[arg(long, global = true, help_heading = COMMON, display_order = LAST + 1)]
     pub(crate) take_over: bool,
     /// Wait so long where another process has the store or its cell open, before giving up.
     #[arg(
-        long, global = true, value_name = "SECONDS", default_value_t = 0,
-        help_heading = COMMON, display_order = LAST
+        long,
+        global = true,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        help_heading = COMMON,
+        display_order = LAST + 2
     )]
     pub(crate) wait: u64,
     /// Print JSON, also errors.
-    #[arg(long, global = true, help_heading = COMMON, display_order = LAST)]
+    #[arg(long, global = true, help_heading = COMMON, display_order = LAST + 3)]
     pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -1,7 +1,7 @@
-//! `keyfall bench`: erases, puts, space and discard on the disk in question, each beside that disk's
-//! own floor. Of an erase that is a write of 4 KiB and `fdatasync`, then one of 512 bytes and
-//! `fdatasync`; of a put 512 bytes appended and `fdatasync`; of a batch its plaintexts appended in
-//! one write, and `fdatasync`. Rounds are interleaved with the floor; medians are compared.
+//! `keyfall bench`: erases, puts, space and discard on the disk in question, each beside that
+//! disk's own floor. Of an erase that is a write of 4 KiB and `fdatasync`, then one of 512 bytes
+//! and `fdatasync`; of a put 512 bytes appended and `fdatasync`; of a batch its plaintexts appended
+//! in one write, and `fdatasync`. Rounds are interleaved with the floor; medians are compared.
 
 pub(crate) mod chart;
 mod counted;

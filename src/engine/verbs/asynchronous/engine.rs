@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use tokio::io::AsyncRead;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 
+use super::blocking::{joined, over};
 use super::payload::{begin, feed, pieces};
 use super::reader::AsyncReader;
 use crate::catalogue::list::{Listing, Query};
@@ -228,23 +229,6 @@ fn semaphore(permits: usize) -> Arc<Semaphore> {
 
 async fn permit(of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
     Arc::clone(of).acquire_owned().await.map_err(|_| over())
-}
-
-/// The result of a blocking call; a panic in it goes on here.
-pub(super) async fn joined<T>(handle: JoinHandle<T>) -> Result<T> {
-    handle.await.or_else(unjoined)
-}
-
-/// The error of a blocking call that gave nothing.
-pub(super) fn unjoined<T>(error: tokio::task::JoinError) -> Result<T> {
-    match error.try_into_panic() {
-        Ok(panic) => std::panic::resume_unwind(panic),
-        Err(_) => Err(over()),
-    }
-}
-
-fn over() -> Error {
-    Error::new(ErrorKind::Io, "the runtime is shutting down; the call was not made")
 }
 
 fn mixed_up() -> Error {

@@ -4,6 +4,7 @@
 //! the runtime's blocking threads, a bounded number at once; a put or an erase that waits for its
 //! commit is a callback in the queue of `group`, and costs no thread.
 
+mod blocking;
 mod engine;
 mod payload;
 mod reader;

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-use super::engine::unjoined;
+use super::blocking::unjoined;
 use crate::error::{Error, Result};
 
 /// Bytes of a piece, at most.

@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::engine::unjoined;
+use super::blocking::unjoined;
 use crate::engine::reader::Reader;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::record::RecordInfo;
 
 /// A record, open, to be read and sought in asynchronously.
@@ -57,8 +57,8 @@ impl AsyncReader {
         }
         match &mut self.state {
             State::Idle(reader) => Poll::Ready(Ok(reader)),
-            _ => Poll::Ready(Err(crate::error::Error::new(
-                crate::error::ErrorKind::Io,
+            _ => Poll::Ready(Err(Error::new(
+                ErrorKind::Io,
                 "the runtime shut down while this record was read; open it again",
             ))),
         }
