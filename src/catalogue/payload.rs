@@ -5,7 +5,7 @@ use super::walk::Walking;
 use crate::crypto::{self, Key, chunked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
-use crate::limits::{CHUNK_BYTES, HEADER_BYTES, TAG_BYTES};
+use crate::limits::{CHUNK_BYTES, TAG_BYTES};
 use crate::pages::PageSource;
 use crate::record::{Body, Entry};
 use crate::record::payload::{padded, payload_context};
@@ -97,7 +97,10 @@ impl Payload {
         let mut plain = Secret::with_capacity(full);
         let mut chunk = Secret::zeroed(CHUNK_BYTES);
         let start = number * self.geometry.segment_chunks() as u64;
-        let sealed = if number == 0 { blob.get(HEADER_BYTES..).unwrap_or_default() } else { blob };
+        let header = if number == 0 { &suite.header()[..] } else { &[] };
+        let sealed = blob
+            .strip_prefix(header)
+            .ok_or_else(|| Error::corrupt("the header of a payload is another"))?;
         if sealed.len() > self.geometry.segment_chunks() * (CHUNK_BYTES + TAG_BYTES) {
             return Err(Error::corrupt("a segment is longer than any of its store"));
         }

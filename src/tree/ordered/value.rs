@@ -1,5 +1,5 @@
-//! What stands at a key of an ordered tree: bytes, and in the tree of a class two texts before them,
-//! which a page lists once however many of its values have them.
+//! What stands at a key of an ordered tree: bytes, and in the tree of a class two texts before
+//! them, which a page lists once however many of its values have them.
 
 use std::collections::BTreeSet;
 
