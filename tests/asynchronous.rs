@@ -180,7 +180,7 @@ fn a_put_that_is_refused_does_not_wait_for_its_payload() {
         let source = engine.put(audio("ada"), &b"gone"[..]).await.unwrap();
         engine.erase(Scope::record(source)).await.unwrap();
         let derived = Put::new(user("ada"), Class::transcript());
-        let derived = derived.derived_from(Source::Record(source));
+        let derived = derived.derived_from(source);
         let put = engine.put(derived, Payload::new(2_000_000, Then::Stall));
         let refused = tokio::time::timeout(Duration::from_secs(20), put).await.unwrap();
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::Erased);

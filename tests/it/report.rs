@@ -56,7 +56,7 @@ fn a_report_lists_all_of_it() {
     let audio = put(engine, "ada", Class::audio(), &[]);
     // So long that its class has a page of its own.
     let long = Put::new(user("ada"), Class::transcript()).purpose("to be useful ".repeat(19));
-    let text = engine.put(long.derived_from(Source::Record(audio)), &b"content"[..]).unwrap();
+    let text = engine.put(long.derived_from(audio), &b"content"[..]).unwrap();
     let action = put(engine, "ada", Class::action(), &[text]);
     let of_ben = put(engine, "ben", Class::new("profile").unwrap(), &[action]);
     let gone = put(engine, "ada", Class::audio(), &[]);

@@ -9,7 +9,7 @@ use keyfall::engine::Geometry;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::{decode_anything, listed, payload_names};
 use keyfall::{
-    Class, Engine, ErrorKind, InteractionId, Options, Put, Query, RecordId, Scope, Source,
+    Class, Engine, ErrorKind, InteractionId, Options, Put, Query, RecordId, Scope,
     Timestamp, When,
 };
 
@@ -134,7 +134,7 @@ fn a_short_derived_record_falls_with_its_source_and_can_be_detached() {
         let engine = world.engine();
         let audio = world.put("ada", Class::audio(), b"six");
         let derived = |class, content: &[u8]| {
-            let put = Put::new(user("ben"), class).derived_from(Source::Record(audio));
+            let put = Put::new(user("ben"), class).derived_from(audio);
             engine.put(put, content).unwrap()
         };
         let (text, alarm) =

@@ -3,7 +3,7 @@
 use keyfall::engine::{Follow, Geometry, Interaction, Interactions};
 use keyfall::time::Zone;
 use keyfall::{
-    Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Source, Timestamp,
+    Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Timestamp,
 };
 
 use crate::support::{SMALL_PAGES, World, error_kind, user};
@@ -197,12 +197,12 @@ fn what_fell_with_its_source_is_in_none() {
     let engine = world.engine();
     let call = world.put("ben", Class::audio(), b"a call");
     let notes = Put::new(user("ada"), Class::transcript()).interaction(nth(1));
-    engine.put(notes.derived_from(Source::Record(call)), &b"notes"[..]).unwrap();
+    engine.put(notes.derived_from(call), &b"notes"[..]).unwrap();
     for n in [1, 2] {
         put(engine, "ada", n, Class::action());
     }
     let alone = Put::new(user("ada"), Class::transcript()).interaction(nth(3));
-    engine.put(alone.derived_from(Source::Record(call)), &b"more notes"[..]).unwrap();
+    engine.put(alone.derived_from(call), &b"more notes"[..]).unwrap();
     assert!(engine.erase(Scope::record(call)).unwrap().following);
     for limit in [1, 2, 3] {
         let all = pages(engine, of_ada().limit(limit));
