@@ -24,6 +24,7 @@ mod keeper;
 mod keys;
 mod lines;
 mod log;
+mod mark;
 mod names;
 mod open;
 mod options;

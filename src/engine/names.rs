@@ -1,7 +1,7 @@
 //! Names of blobs that no published head reaches yet, kept from a discard. They are not made here:
 //! `crypto::Fresh` draws a name, and `Store::name` may say in it where the blob will lie.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::ids::BlobName;
 use crate::sync::{Mutex, locked};
@@ -34,6 +34,11 @@ impl Names {
                 since.insert(name, ());
             }
         }
+    }
+
+    /// Those that no head reaches yet.
+    pub(super) fn in_flight(&self) -> HashSet<BlobName> {
+        locked(&self.inside).in_flight.keys().copied().collect()
     }
 
     /// A discard begins to look: what is published from now on is kept from it.

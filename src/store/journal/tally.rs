@@ -64,6 +64,24 @@ impl Blobs {
     }
 }
 
+/// How much of a file lives.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    pub(super) file: u32,
+    /// Blobs of it that were not given back.
+    pub(super) live: u64,
+    /// Blobs that were written to it.
+    pub(super) count: u64,
+}
+
+impl Share {
+    /// Of so many bytes of the file, about how many were given back.
+    pub(super) fn dead(&self, bytes: u64) -> u64 {
+        let dead = u128::from(self.count.saturating_sub(self.live)) * u128::from(bytes);
+        (dead / u128::from(self.count.max(1))) as u64
+    }
+}
+
 /// What every file of the journal holds. What an index keeps of this speaks of the journal up to
 /// its mark.
 #[derive(Clone, Debug, Default)]
@@ -111,6 +129,16 @@ impl Tally {
     /// Files that may hold bytes of what was given back.
     pub(super) fn unclean(&self) -> Vec<u32> {
         self.of.iter().filter(|(_, blobs)| blobs.unclean).map(|(file, _)| *file).collect()
+    }
+
+    /// Of each file with blobs: how many live, and how many were written.
+    pub(super) fn shares(&self) -> Vec<Share> {
+        let share = |(file, blobs): (&u32, &Blobs)| Share {
+            file: *file,
+            live: blobs.live(),
+            count: blobs.count.into(),
+        };
+        self.of.iter().map(share).collect()
     }
 
     /// Notes that nothing is left in a file of what was given back.
