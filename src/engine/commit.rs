@@ -233,7 +233,7 @@ fn publish_commit(core: &Core, writer: &mut Writer, commit: Commit) -> Result<Op
         deposit(core, writer, root)?;
     }
     write(core, &change.blobs, before, &stored)?;
-    let blobs = show(core, change, stored, &staged);
+    let (blobs, dead) = show(core, change, stored, &staged);
     let erase = root.is_some();
     if let Some(root) = root {
         writer.root = root;
@@ -243,7 +243,8 @@ fn publish_commit(core: &Core, writer: &mut Writer, commit: Commit) -> Result<Op
     }
     writer.settled = false;
     attach(core, writer, attached);
-    let handed = hand_on(core, writer, &Handed { before, staged: &staged, blobs: &blobs, erase });
+    let handed =
+        hand_on(core, writer, &Handed { before, staged: &staged, blobs: &blobs, dead, erase });
     if erase {
         // Also where a copy failed: whatever completes this erase reads them back first.
         writer.unread.extend(blobs);
@@ -300,10 +301,12 @@ fn write(core: &Core, blobs: &[Blob], before: HeadId, stored: &Head) -> Result<(
     }
 }
 
-/// Shows a commit that the store holds to readers; gives its blobs back.
-fn show(core: &Core, change: Change, stored: Head, staged: &[BlobName]) -> Vec<Blob> {
+/// Shows a commit that the store holds to readers; gives its blobs back, and about how many bytes
+/// died with it.
+fn show(core: &Core, change: Change, stored: Head, staged: &[BlobName]) -> (Vec<Blob>, u64) {
     let Change { head, blobs, made, replaced, erased, cuts } = change;
     let agenda = |head: &HeadPage| (head.roots.agenda.as_ref().map(|at| at.name), head.pending);
+    let dead = core.cleaners.dying(&blobs, replaced.len(), &erased, head.users);
     let rings = head.roots.falling.is_some() || agenda(&head) != agenda(&core.state().head);
     let erases = core.state().erases + u64::from(!erased.is_empty());
     install(core, State { head, stored, erases }, made, &replaced, &erased, &cuts);
@@ -311,7 +314,9 @@ fn show(core: &Core, change: Change, stored: Head, staged: &[BlobName]) -> Vec<B
     if rings {
         core.bell.ring();
     }
-    blobs
+    core.store().suspect(dead);
+    core.cleaners.heard(dead);
+    (blobs, dead)
 }
 
 /// Swaps what readers see. Look-ups that began before have ended; open readers of the erased are
@@ -362,6 +367,8 @@ struct Handed<'a> {
     before: HeadId,
     staged: &'a [BlobName],
     blobs: &'a [Blob],
+    /// About how many bytes died.
+    dead: u64,
     erase: bool,
 }
 
@@ -388,7 +395,10 @@ fn forward(core: &Core, copy: &dyn Store, what: &Handed<'_>) -> Result<()> {
     }
     let stored = core.state().stored.clone();
     match copy.commit(what.blobs, Some(what.before), &stored)? {
-        Published::Done => Ok(()),
+        Published::Done => {
+            copy.suspect(what.dead);
+            Ok(())
+        }
         Published::Conflict(there) => Err(replica::foreign(&copy.place(), there)),
     }
 }

@@ -10,7 +10,7 @@
 //! A thread takes locks in this order, and may leave some out; it never takes one that stands
 //! before one that it holds.
 //!
-//! 1. `discarding`: one discard at a time.
+//! 1. `discarding`: one discard, or the cleaner, at a time.
 //! 2. `writer`: what the one writer touches.
 //! 3. `walks`: shared by a walk over the whole tree; an erase takes it whole, to wait for walks.
 //!    So a walk never asks for the writer: it takes what it needs of it before.
@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use super::anchor::{Anchor, Floor};
 use super::bell::Bell;
+use super::cleaner::Cleaners;
 use super::erasure::Erasure;
 use super::names::Names;
 use super::options::Options;
@@ -76,7 +77,8 @@ pub(super) struct Core {
     pub(super) queue: Queue<Asked, Answer>,
     pub(super) readers: Readers,
     pub(super) names: Names,
-    /// Held by a discard: two at once would take each other's `since` away.
+    /// Held by a discard and by the cleaner: two discards at once would take each other's `since`
+    /// away.
     pub(super) discarding: Mutex<()>,
     pub(super) walks: Walks,
     pub(super) poisoned: AtomicBool,
@@ -84,6 +86,7 @@ pub(super) struct Core {
     pub(super) awaiting: Mutex<Option<Awaited>>,
     pub(super) clock: Mutex<Anchor>,
     pub(super) bell: Bell,
+    pub(super) cleaners: Cleaners,
     pub(super) watched: Watched,
     pub(super) process: Process,
 }

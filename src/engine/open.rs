@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::anchor::Anchor;
 use super::bell::{Bell, Keeper};
+use super::cleaner::Cleaners;
 use super::commit::settle;
 use super::core::{Core, State, Watched, Writer};
 use super::heads::{OpenHead, draw_root, open_head, seal_head};
@@ -260,6 +261,7 @@ pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) 
         awaiting: Mutex::default(),
         clock,
         bell: Bell::default(),
+        cleaners: Cleaners::default(),
         watched: Watched::default(),
         process: crate::process::Process::this(),
     }

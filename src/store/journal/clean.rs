@@ -88,7 +88,8 @@ fn free(shelf: &Shelf) -> Result<u64> {
     for file in &files {
         freed += shelf.journal.bytes_of(*file)?;
     }
-    remove_files(shelf, &files)?;
+    // A directory whose sync failed may pass the next one over.
+    remove_files(shelf, &files).inspect_err(|_| shelf.tail().broken = true)?;
     shelf.tail().gone.extend(files);
     Ok(freed)
 }

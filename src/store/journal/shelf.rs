@@ -59,7 +59,7 @@ pub(super) struct Tail {
     /// Files that were removed and that the index was not told of.
     pub(super) gone: Vec<u32>,
     /// A write failed with an unknown outcome.
-    broken: bool,
+    pub(super) broken: bool,
     /// The claim made through this handle.
     pub(super) claimed: Option<Claimed>,
 }

@@ -151,3 +151,174 @@ impl Store for JournalStore {
         Ok(Usage { blobs: self.0.tally().live(), bytes: self.0.journal.bytes()? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::look::MemoryIndex;
+    use super::*;
+    use crate::disk::OsDisk;
+
+    const SIZES: Sizes = Sizes {
+        file_bytes: 16 << 10,
+        ahead_bytes: 1 << 10,
+        checkpoint_bytes: 8 << 10,
+        recent_max: 16,
+        beside: false,
+    };
+
+    fn open(dir: &Path, index: &Arc<MemoryIndex>) -> JournalStore {
+        let index = Arc::clone(index) as Arc<dyn Index>;
+        JournalStore::open(Arc::new(OsDisk), dir, index, &[3; 16], SIZES).unwrap()
+    }
+
+    fn new_index() -> Arc<MemoryIndex> {
+        Arc::new(MemoryIndex::over(Position::default()))
+    }
+
+    fn content(n: u64) -> Vec<u8> {
+        n.to_be_bytes().repeat(30)
+    }
+
+    /// Puts so many blobs, each with a commit: every third one elsewhere than its name says.
+    fn fill(store: &JournalStore, count: u64) -> Vec<(u64, BlobName)> {
+        let mut over = None;
+        let mut put = |n: u64| {
+            let mut drawn = [n as u8; 16];
+            drawn[8..].copy_from_slice(&n.to_be_bytes());
+            let name = store.name(BlobName(drawn), Ahead::default(), content(n).len());
+            if n.is_multiple_of(3) {
+                store.put(&[]).unwrap();
+            }
+            let head = Head { id: HeadId { epoch: 1, commit: n + 1 }, bytes: content(n) };
+            assert_eq!(store.commit(&[(name, content(n))], over, &head).unwrap(), Published::Done);
+            over = Some(head.id);
+            (n, name)
+        };
+        (0..count).map(&mut put).collect()
+    }
+
+    fn lives(n: u64) -> bool {
+        n.is_multiple_of(7)
+    }
+
+    /// Counts all but every seventh blob as given back.
+    fn sweep(store: &JournalStore, blobs: &[(u64, BlobName)]) -> u64 {
+        let mut sweep = store.sweep(Collect::Count).unwrap().unwrap();
+        for (_, name) in blobs.iter().filter(|(n, _)| lives(*n)) {
+            sweep.mark(name).unwrap();
+            assert!(sweep.is_marked(name).unwrap());
+        }
+        let mut dead = 0;
+        while let Some(some) = sweep.collect(5, &|_| false).unwrap() {
+            dead += some.blobs;
+        }
+        dead
+    }
+
+    fn check(store: &JournalStore, blobs: &[(u64, BlobName)], when: &str) {
+        for (n, name) in blobs.iter().filter(|(n, _)| lives(*n)) {
+            assert_eq!(store.get(name).unwrap(), Some(content(*n)), "{when}: blob {n}");
+            assert!(store.contains(name).unwrap(), "{when}: blob {n}");
+        }
+        let (last, _) = blobs[blobs.len() - 1];
+        assert_eq!(store.head().unwrap().unwrap().bytes, content(last), "{when}: the head");
+    }
+
+    /// What a crash leaves now: the files as they are, without the closing of the store.
+    fn crashed(dir: &Path) -> tempfile::TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+        copy
+    }
+
+    #[test]
+    fn sparse_files_are_emptied_and_no_crash_on_the_way_loses_a_blob() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = new_index();
+        let store = open(dir.path(), &index);
+        let blobs = fill(&store, 300);
+        let before = store.usage().unwrap();
+        assert_eq!(sweep(&store, &blobs), 300 - 43);
+        check(&store, &blobs, "swept");
+        assert!(store.get(&blobs[1].1).unwrap().is_none(), "what is dead is gone");
+        let waste = store.waste().unwrap().unwrap();
+        assert!(waste.given_back > waste.bytes / 2 && waste.suspected == 0, "{waste:?}");
+        let mut steps = 0;
+        loop {
+            let step = store.clean(500).unwrap();
+            assert_eq!(step.stuck, None);
+            steps += 1;
+            let crash = crashed(dir.path());
+            let again = open(crash.path(), &new_index());
+            check(&again, &blobs, "after a crash");
+            drop(again);
+            if !step.more {
+                break;
+            }
+        }
+        assert!(steps > 10, "small steps: {steps}");
+        check(&store, &blobs, "cleaned");
+        let after = store.usage().unwrap();
+        assert!(after.bytes < before.bytes / 2, "{before:?} {after:?}");
+        assert_eq!(after.blobs, 43);
+        drop(store);
+        for (index, when) in [(index, "opened again"), (new_index(), "with an index built again")] {
+            let store = open(dir.path(), &index);
+            check(&store, &blobs, when);
+            let (names, _) = store.names(Cursor::default(), 10_000).unwrap();
+            let once = |name: &BlobName| names.iter().filter(|n| *n == name).count() == 1;
+            assert!(blobs.iter().filter(|(n, _)| lives(*n)).all(|(_, name)| once(name)), "{when}");
+            // And once more, from what was moved.
+            store.suspect(1 << 20);
+            let live: Vec<_> = blobs.iter().filter(|(n, _)| lives(*n)).copied().collect();
+            sweep(&store, &live);
+            while store.clean(500).unwrap().more {}
+            check(&store, &blobs, when);
+        }
+    }
+
+    #[test]
+    fn of_a_blob_that_lies_twice_the_one_that_is_read_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path(), &new_index());
+        let blobs = fill(&store, 40);
+        let live: Vec<_> = blobs.iter().filter(|(n, _)| lives(*n)).collect();
+        for (n, name) in &live {
+            store.put(&[(*name, content(*n))]).unwrap();
+        }
+        sweep(&store, &blobs);
+        check(&store, &blobs, "swept");
+        assert_eq!(store.usage().unwrap().blobs, live.len() as u64, "each once");
+        while store.clean(500).unwrap().more {}
+        check(&store, &blobs, "cleaned");
+        drop(store);
+        let again = open(dir.path(), &new_index());
+        check(&again, &blobs, "with an index built again");
+    }
+
+    #[test]
+    fn a_damaged_blob_keeps_its_file_and_nothing_else() {
+        use std::os::unix::fs::FileExt;
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path(), &new_index());
+        let blobs = fill(&store, 300);
+        sweep(&store, &blobs);
+        // The label of the first blob, which lives.
+        let first = dir.path().join("00000001.log");
+        let file = std::fs::File::options().write(true).open(&first).unwrap();
+        file.write_all_at(&[9; 4], 64 + 2).unwrap();
+        let mut stuck = None;
+        loop {
+            let step = store.clean(500).unwrap();
+            stuck = step.stuck.or(stuck);
+            if !step.more {
+                break;
+            }
+        }
+        assert!(stuck.is_some_and(|why| why.contains("damaged")) && first.exists());
+        check(&store, &blobs[1..], "cleaned but for one file");
+    }
+}

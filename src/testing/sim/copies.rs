@@ -57,3 +57,11 @@ pub(super) fn discard(run: &mut Run, trouble: Trouble) {
     let act = |run: &Run| run.engine().discard_in_windows(9).map(|_| Done::Nothing);
     attempt(run, "discards", trouble, &act, |_, _, _| {});
 }
+
+pub(super) fn clean(run: &mut Run, all: bool, trouble: Trouble) {
+    let act = |run: &Run| {
+        let cleaned = if all { run.engine().clean_all() } else { run.engine().clean() };
+        cleaned.map(|_| Done::Nothing)
+    };
+    attempt(run, "cleanings", trouble, &act, |_, _, _| {});
+}
