@@ -131,6 +131,9 @@ pub(super) fn clean(core: &Core, how: &How<'_>) -> Result<Cleaning> {
         return Ok(done);
     };
     let places = places(core);
+    // A copy that the writer has let go of can be opened again only when nobody else holds it.
+    let let_go = || places.iter().any(|place| Arc::strong_count(place) == 1);
+    let how = &How { stop: &|| (how.stop)() || let_go(), ..*how };
     // A copy that fails keeps the store from nothing.
     let mut failed = None;
     sweep(core, &places, how, &mut done, &mut failed)?;

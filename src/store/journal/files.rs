@@ -310,7 +310,11 @@ impl Journal {
                 at = Position { file: number, offset: 0 };
             }
             let place = path(&self.dir, number);
-            let file = self.reader(number)?;
+            let file = match self.reader(number) {
+                // Nothing lives in it any more.
+                Err(e) if e.kind() == ErrorKind::Corrupt && self.is_gone(number)? => continue,
+                file => file?,
+            };
             let len = if number == end.file {
                 end.offset
             } else {

@@ -198,9 +198,11 @@ impl Shelf {
         self.index.sync()
     }
 
-    /// Whether the journal has what the index was never told.
+    /// Whether there is what the index was never told.
     fn is_behind(&self, tail: &Tail) -> bool {
-        tail.checkpoint != self.journal.end() || self.recent().waiting() > 0
+        tail.checkpoint != self.journal.end()
+            || self.recent().waiting() > 0
+            || self.tally().is_changed()
     }
 
     /// Begins a checkpoint, on a thread of its own where the index learns so and has something to

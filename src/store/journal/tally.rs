@@ -170,6 +170,11 @@ impl Tally {
             .collect()
     }
 
+    /// Whether an index is to learn of anything.
+    pub(super) fn is_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
     /// Notes that an index learnt this. What it missed it must learn again: a file of which it
     /// counts too few blobs looks empty too soon.
     pub(super) fn told(&mut self, known: &BTreeMap<u32, Blobs>) {
