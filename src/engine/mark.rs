@@ -65,6 +65,10 @@ impl<'s> Marking<'s> {
                     Step::Enter { .. } => {}
                     Step::Record { entry, .. } => {
                         for name in entry.segment_names(geometry) {
+                            // A recording of hours must not hold an erase up.
+                            if leave.must_stop() {
+                                return Ok(ControlFlow::Break(()));
+                            }
                             self.keep(core, &name)?;
                         }
                     }

@@ -1,5 +1,5 @@
-//! The space of what counts as given back: files without live blobs are removed, and a file of which
-//! little lives is emptied, its live blobs written once more at the end of the journal.
+//! The space of what counts as given back: files without live blobs are removed, and a file of
+//! which little lives is emptied, its live blobs written once more at the end of the journal.
 //!
 //! A blob that is moved keeps its name and its bytes. It is there once or twice at any moment: its
 //! old place counts as given back once the new one can be found, and goes with its file after the

@@ -103,9 +103,14 @@ impl Journal {
         })
     }
 
+    /// Numbers of its files.
+    pub(super) fn numbers(&self) -> Result<Vec<u32>> {
+        files(&*self.disk, &self.dir)
+    }
+
     /// Bytes of all its files.
     pub(super) fn bytes(&self) -> Result<u64> {
-        files(&*self.disk, &self.dir)?.into_iter().map(|file| self.bytes_of(file)).sum()
+        self.numbers()?.into_iter().map(|file| self.bytes_of(file)).sum()
     }
 
     /// Bytes of the frames in a file; none where it is not there any more.

@@ -113,12 +113,10 @@ impl Shelf {
         {
             let mut tail = shelf.tail();
             // An index that lost its newest updates may still list files that were removed.
-            let numbers = shelf.tally().numbers();
-            for file in numbers {
-                if shelf.journal.is_gone(file)? {
-                    shelf.tally_mut().forget(file);
-                }
-            }
+            let there: BTreeSet<u32> = shelf.journal.numbers()?.into_iter().collect();
+            let listed = shelf.tally().numbers();
+            tail.gone = listed.into_iter().filter(|file| !there.contains(file)).collect();
+            tail.gone.iter().for_each(|file| shelf.tally_mut().forget(*file));
             for frame in shelf.journal.replay(mark, synced.max(mark))? {
                 shelf.note(&frame.blobs);
                 if !frame.whole {
@@ -132,6 +130,9 @@ impl Shelf {
                 }
             }
             shelf.journal.set_number(|file| shelf.tally().count(file));
+            if suspected.is_none() && shelf.journal.end() == Position::FIRST {
+                shelf.suspected.store(0, Ordering::Relaxed);
+            }
             tail.broken = false;
             // What was replayed may never have been synced.
             shelf.begin_step(&mut tail)?;

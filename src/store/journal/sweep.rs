@@ -1,9 +1,9 @@
 //! A mark-and-sweep over a journal: one bit for each blob, and no list of names.
 //!
-//! A blob is marked where a reader of its name finds it. What lies elsewhere under the same name, as
-//! after a blob was put twice, is swept and the one that is read stays. A name that is nowhere to be
-//! found is remembered, and no blob of that name is swept: an index that points beside is no reason
-//! to lose what a rebuilt one would find.
+//! A blob is marked where a reader of its name finds it. What lies elsewhere under the same name,
+//! as after a blob was put twice, is swept and the one that is read stays. A name that is nowhere
+//! to be found is remembered, and no blob of that name is swept: an index that points beside is no
+//! reason to lose what a rebuilt one would find.
 
 use std::collections::{BTreeMap, BTreeSet};
 

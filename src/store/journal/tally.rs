@@ -17,14 +17,15 @@ pub(crate) struct Blobs {
     /// One bit for each that was given back, the lowest of a byte first; what is missing at the end
     /// is zeros.
     dead: Vec<u8>,
+    /// How many those are.
+    given_back: u64,
     /// Whether bytes of some of those may still be there.
     unclean: bool,
 }
 
 impl Blobs {
     fn live(&self) -> u64 {
-        u64::from(self.count)
-            .saturating_sub(self.dead.iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>())
+        u64::from(self.count).saturating_sub(self.given_back)
     }
 
     fn is_dead(&self, number: u32) -> bool {
@@ -36,6 +37,7 @@ impl Blobs {
         if self.dead.len() <= at {
             self.dead.resize(at + 1, 0);
         }
+        self.given_back += u64::from(!self.is_dead(number));
         self.dead[at] |= 1 << (number % 8);
         self.unclean = true;
     }
@@ -56,8 +58,9 @@ impl Blobs {
             _ => return Err(d.bad()),
         };
         let dead = d.bytes(bytes.len() - 5)?.to_vec();
+        let given_back = dead.iter().map(|byte| u64::from(byte.count_ones())).sum();
         if dead.len() <= count.div_ceil(8) as usize {
-            Ok(Blobs { count, dead, unclean })
+            Ok(Blobs { count, dead, given_back, unclean })
         } else {
             Err(d.bad())
         }
