@@ -17,7 +17,7 @@ use crate::catalogue::span::Span;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pages::SharedStore;
 use crate::secret::WipeStack;
-use crate::store::{Blob, Collect};
+use crate::store::{Blob, Collect, Waste};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, locked};
 use crate::tree::head::CopyMode;
@@ -81,6 +81,12 @@ impl Cleaners {
     /// Why space was not given back when that was tried last.
     pub(super) fn failed(&self) -> Option<String> {
         locked(&self.failed).clone()
+    }
+
+    /// Takes in how much lives in the store.
+    pub(super) fn look(&self, waste: &Waste) {
+        let dead = waste.given_back.saturating_add(waste.suspected);
+        self.live.store(waste.bytes.saturating_sub(dead), Ordering::Relaxed);
     }
 
     /// About how many bytes die with a commit that replaces so many pages by these blobs, and
@@ -215,8 +221,7 @@ fn sweep(
     for place in places {
         let Some(waste) = take(core, place, place.waste(), failed)?.flatten() else { continue };
         if Arc::ptr_eq(place, core.store()) {
-            let dead = waste.given_back.saturating_add(waste.suspected);
-            core.cleaners.live.store(waste.bytes.saturating_sub(dead), Ordering::Relaxed);
+            core.cleaners.look(&waste);
         }
         if !(how.sweep || waste.wants_sweep()) {
             continue;

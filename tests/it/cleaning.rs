@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use keyfall::cell::{FileCell, MemoryCell};
 use keyfall::engine::{Cleaner, CopyMode, Keeper, OpenAs};
@@ -235,4 +236,42 @@ fn a_file_is_emptied_and_what_was_moved_is_found_by_every_kind_of_opening() {
     let engine = open_files(&place, &cell).unwrap();
     all_read(&engine, &live, "with its index built again");
     assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
+}
+
+#[test]
+fn the_cleaner_works_by_itself_unless_it_is_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let (place, cell) = (dir.path().join("store"), dir.path().join("cell"));
+    let store = Arc::new(SledStore::create(&place).unwrap());
+    let made = FileCell::create(&cell, true, Arc::new(System)).unwrap();
+    let by_hand = Options::new().keeper(Keeper::ByHand);
+    let engine = Engine::init(store, Arc::new(made), by_hand).unwrap();
+    let here = (put(&engine, "here", 1, 300), 1, 300);
+    (0..40).for_each(|n| _ = put(&engine, "gone", n, 1 << 20));
+    // What is believed dead is counted once.
+    clean_all(&engine).unwrap();
+    drop(engine);
+    let held = || SledStore::journal_bytes(&place).unwrap();
+    let open = |cleaner| {
+        let store = Arc::new(SledStore::open(&place).unwrap());
+        let cell = Arc::new(FileCell::open(&cell, Arc::new(System)).unwrap());
+        Engine::open(store, cell, Options::new().cleaner(cleaner)).unwrap()
+    };
+    let engine = open(Cleaner::Off);
+    engine.erase(Scope::user(user("gone"))).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(held() > 40 << 20, "nothing is given back");
+    engine.close().unwrap();
+    let engine = open(Cleaner::On);
+    // A second user who dies wakes it: half of what lives, as far as it knows.
+    put(&engine, "gone, too", 1, 300);
+    engine.erase(Scope::user(user("gone, too"))).unwrap();
+    let began = std::time::Instant::now();
+    while held() > 8 << 20 {
+        assert!(began.elapsed() < Duration::from_secs(50), "{} bytes are left", held());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    all_read(&engine, &[here], "cleaned");
+    assert_eq!(engine.status().unwrap().cleaner, None);
+    engine.close().unwrap();
 }
