@@ -61,6 +61,8 @@ const RECORD: u64 = 16 << 10;
 const PAGE_MOST: u64 = 8 << 10;
 /// Pause between two steps of the thread: a commit that comes after one syncs what it wrote.
 const BETWEEN: Duration = Duration::from_millis(5);
+/// Time from the opening to its first look.
+const FIRST: Duration = Duration::from_secs(1);
 /// Longest time without a look at what died.
 const NAP: Duration = Duration::from_secs(30);
 /// Pause before what failed is tried again.
@@ -156,7 +158,7 @@ pub(super) fn clean(core: &Core, how: &How<'_>) -> Result<Cleaning> {
 /// The cleaner's thread, until the engine ends.
 pub(super) fn keep(core: &Core) {
     let ended = || core.cleaners.bell.is_ended();
-    let mut nap = NAP;
+    let mut nap = FIRST;
     while core.cleaners.bell.wait(Some(nap)) && !core.poisoned.load(Ordering::Acquire) {
         let pause = || std::thread::sleep(BETWEEN);
         let outcome = clean(core, &How { sweep: false, stop: &ended, pause: &pause });

@@ -64,10 +64,9 @@ impl Drop for Kept {
 
 /// The cleaner's thread. Where the system gives none space is not given back, and all else goes on.
 fn start_cleaner(inner: &Arc<Core>) -> Option<JoinHandle<()>> {
-    if inner.looks_only().is_some() {
+    if inner.looks_only().is_some() || !matches!(inner.store().waste(), Ok(Some(_))) {
         return None;
     }
-    inner.cleaners.look(&inner.store().waste().ok().flatten()?);
     let kept = Arc::clone(inner);
     let thread = std::thread::Builder::new().name("keyfall-cleaner".into());
     thread.spawn(move || cleaner::keep(&kept)).ok()

@@ -209,6 +209,8 @@ impl Engine {
                 Err(e) => inner.note_unfinished(&e.to_string()),
                 Ok(_) => {}
             }
+            // An adapter that cannot say is asked again by the cleaner.
+            inner.cleaners.look(&inner.store().waste().ok().flatten().unwrap_or_default());
         }
         let inner = Arc::new(inner);
         let keeper = match inner.options.keeper {

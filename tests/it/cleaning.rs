@@ -263,9 +263,6 @@ fn the_cleaner_works_by_itself_unless_it_is_off() {
     assert!(held() > 40 << 20, "nothing is given back");
     engine.close().unwrap();
     let engine = open(Cleaner::On);
-    // A second user who dies wakes it: half of what lives, as far as it knows.
-    put(&engine, "gone, too", 1, 300);
-    engine.erase(Scope::user(user("gone, too"))).unwrap();
     let began = std::time::Instant::now();
     while held() > 8 << 20 {
         assert!(began.elapsed() < Duration::from_secs(50), "{} bytes are left", held());
