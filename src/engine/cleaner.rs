@@ -9,29 +9,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::bell::Bell;
 use super::core::{Core, Writer};
 use super::mark::Marking;
 use super::replica::Attached;
-use crate::catalogue::span::Span;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pages::SharedStore;
 use crate::secret::WipeStack;
-use crate::store::{Blob, Collect, Waste};
-use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Mutex, locked};
+use crate::store::Collect;
+use crate::sync::atomic::Ordering;
 use crate::tree::head::CopyMode;
-
-/// Whether an engine gives space back by itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Cleaner {
-    /// Where it has a thread for what is due, it has another for this. What fails is tried again.
-    #[default]
-    On,
-    /// Only [`Engine::clean`](crate::Engine::clean) and
-    /// [`Engine::discard`](crate::Engine::discard) do.
-    Off,
-}
 
 /// What one call of [`Engine::clean`](crate::Engine::clean) did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,12 +39,6 @@ pub struct Cleaning {
 const STEP: u64 = 256 << 10;
 /// Blobs that are collected at once.
 const SOME: usize = 4096;
-/// So much that died wakes the cleaner.
-const WAKE: u64 = 8 << 20;
-/// What an erased record is believed to take where nothing else is known.
-const RECORD: u64 = 16 << 10;
-/// A page is no longer than this; a payload may be.
-const PAGE_MOST: u64 = 8 << 10;
 /// Pause between two steps of the thread: a commit that comes after one syncs what it wrote.
 const BETWEEN: Duration = Duration::from_millis(5);
 /// Time from the opening to its first look.
@@ -67,58 +47,6 @@ const FIRST: Duration = Duration::from_secs(1);
 const NAP: Duration = Duration::from_secs(30);
 /// Pause before what failed is tried again.
 const PAUSE: Duration = Duration::from_secs(60);
-
-/// What the cleaner knows between two of its calls.
-#[derive(Default)]
-pub(super) struct Cleaners {
-    pub(super) bell: Bell,
-    /// Bytes that died since it was woken last.
-    since: AtomicU64,
-    /// Live bytes of the store when it looked last.
-    live: AtomicU64,
-    failed: Mutex<Option<String>>,
-}
-
-impl Cleaners {
-    /// Why space was not given back when that was tried last.
-    pub(super) fn failed(&self) -> Option<String> {
-        locked(&self.failed).clone()
-    }
-
-    /// Takes in how much lives in the store.
-    pub(super) fn look(&self, waste: &Waste) {
-        let dead = waste.given_back.saturating_add(waste.suspected);
-        self.live.store(waste.bytes.saturating_sub(dead), Ordering::Relaxed);
-    }
-
-    /// About how many bytes die with a commit that replaces so many pages by these blobs, and
-    /// erases these spans.
-    pub(super) fn dying(
-        &self,
-        blobs: &[Blob],
-        replaced: usize,
-        erased: &[Span],
-        users: u64,
-    ) -> u64 {
-        let sizes = blobs.iter().map(|(_, bytes)| (bytes.len() as u64).min(PAGE_MOST));
-        let pages = sizes.sum::<u64>() / blobs.len().max(1) as u64 * replaced as u64;
-        let user = (self.live.load(Ordering::Relaxed) / users.max(1)).max(RECORD);
-        let of = |span: &Span| match () {
-            () if span.low == span.high => RECORD,
-            () if span.class.is_some() => user.div_ceil(2),
-            () => user,
-        };
-        erased.iter().map(of).fold(pages, u64::saturating_add)
-    }
-
-    /// Counts what died, and wakes the cleaner where that is much.
-    pub(super) fn heard(&self, bytes: u64) {
-        if self.since.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) >= WAKE {
-            self.since.store(0, Ordering::Relaxed);
-            self.bell.ring();
-        }
-    }
-}
 
 /// How a call of [`clean`] goes about it.
 pub(super) struct How<'a> {
@@ -167,7 +95,7 @@ pub(super) fn keep(core: &Core) {
             Ok(done) => done.stuck,
             Err(e) => Some(e.to_string()),
         };
-        *locked(&core.cleaners.failed) = failed;
+        core.cleaners.note(failed);
     }
 }
 

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use super::anchor::{Anchor, Floor};
 use super::bell::Bell;
-use super::cleaner::Cleaners;
+use super::dying::Cleaners;
 use super::erasure::Erasure;
 use super::names::Names;
 use super::options::Options;

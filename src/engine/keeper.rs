@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::cleaner::{self, Cleaner};
+use super::cleaner;
 use super::core::Core;
+use super::dying::Cleaner;
 use super::tend::{left, tend};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::LOOK_EVERY;

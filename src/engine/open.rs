@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::anchor::Anchor;
 use super::bell::{Bell, Keeper};
-use super::cleaner::Cleaners;
 use super::commit::settle;
 use super::core::{Core, State, Watched, Writer};
+use super::dying::Cleaners;
 use super::heads::{OpenHead, draw_root, open_head, seal_head};
 use super::keeper::Kept;
 use super::log;

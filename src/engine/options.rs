@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bell::Keeper;
-use super::cleaner::Cleaner;
+use super::dying::Cleaner;
 use crate::catalogue::change::{Means, Naming};
 #[cfg(feature = "testing")]
 use crate::catalogue::defect::Defect;
