@@ -12,7 +12,9 @@ use keyfall::store::{
     Ahead, Blob, BlobName, Claimed, Cleaned, Collect, Cursor, Head, HeadId, Published, Removed,
     SledStore, Store, Sweep, Usage, Waste,
 };
-use keyfall::testing::sim::{Media, Planted, STEP_BYTES, SimulatedDisk, World, steps, verdict_of};
+use keyfall::testing::sim::{
+    Media, Planted, STEP_BYTES, SimulatedDisk, Tally, World, steps, verdict_of,
+};
 use keyfall::testing::{Defect, Seeded, clean_all, discard_in_windows};
 use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Result, Scope};
 
@@ -203,11 +205,20 @@ fn with_a_cleaner(seed: u64) -> Vec<[u8; STEP_BYTES]> {
 
 #[test]
 fn lives_with_a_cleaner_at_work_lose_nothing() {
-    for seed in (0..600).step_by(2) {
+    let seeds =
+        std::env::var("KEYFALL_CLEAN_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(2000);
+    let mut tally = Tally::default();
+    for seed in (0..seeds).step_by(2) {
         let life = || World::Alone.run(seed, &with_a_cleaner(seed), Planted::default());
-        if let Err(verdict) = verdict_of(life) {
-            panic!("seed {seed}: {verdict}");
+        match verdict_of(life) {
+            Ok(met) => tally.merge(&met),
+            Err(verdict) => panic!("seed {seed}: {verdict}"),
         }
+    }
+    let met = |event| tally.events.get(event).copied().unwrap_or_default();
+    println!("{tally:#?}");
+    for event in ["cleanings", "bytes moved by a cleaner", "bytes freed by a cleaner"] {
+        assert!(met(event) > 0 || seeds < 1000, "no life met: {event}");
     }
 }
 
