@@ -210,9 +210,8 @@ impl Encoder {
     }
 
     pub(crate) fn count(&mut self, n: usize) -> &mut Self {
-        self.u16(
-            u16::try_from(n).unwrap_or_else(|_| unreachable!("counts are bounded by limits.rs")),
-        )
+        assert!(n <= usize::from(u16::MAX), "a count outgrew its limit: a missing check");
+        self.u16(n as u16)
     }
 
     pub(crate) fn text(&mut self, s: &str) -> &mut Self {

@@ -1,9 +1,9 @@
 //! Directories: one process at a time in each, names in them made durable, and their files opened.
 //!
 //! Invariant: a name inside a store, a cell or a keyholder's directory never leads out of it.
-//! Otherwise anybody who can write there, as in a backup on a shared disk, could have a root key
-//! overwritten: by a link or a second name with which a slot of a cell is reached as `lock`. The
-//! directory itself may be named through links: that is for its user to say.
+//! Otherwise anybody who can write there, as in a backup on a shared disk, could cause a root key
+//! to be overwritten, by a link or a second name with which a slot of a cell is reached as `lock`.
+//! The directory itself may be named through links: that is for its user to say.
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -21,15 +21,21 @@ use crate::process::Process;
 pub(crate) struct DirLock {
     /// Gone only while it is dropped.
     file: Option<File>,
-    /// Device and number of the file.
-    which: (u64, u64),
+    which: FileId,
     process: Process,
 }
 
-/// The lock files that this process holds.
-static HELD: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+/// Which file it is, whatever its name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
 
-fn held() -> MutexGuard<'static, BTreeSet<(u64, u64)>> {
+/// The lock files that this process holds.
+static HELD: Mutex<BTreeSet<FileId>> = Mutex::new(BTreeSet::new());
+
+fn held() -> MutexGuard<'static, BTreeSet<FileId>> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -80,7 +86,7 @@ impl DirLock {
     ) -> Result<Self> {
         let io = |e| Error::io(dir.join("lock").display(), e);
         let meta = file.metadata().map_err(io)?;
-        let which = (meta.dev(), meta.ino());
+        let which = FileId { device: meta.dev(), inode: meta.ino() };
         match taken {
             Ok(()) => Ok(DirLock { file: Some(file), which, process: Process::this() }),
             Err(std::fs::TryLockError::WouldBlock) => {
@@ -123,7 +129,7 @@ fn noted(file: &File) -> Noted {
 }
 
 /// Says which process holds a lock file that is taken, and what to do.
-fn holder(file: &File, which: (u64, u64)) -> String {
+fn holder(file: &File, which: FileId) -> String {
     match noted(file) {
         Noted::Process(id) if id == std::process::id() && held().contains(&which) => {
             "by this process (an Engine, Reader or Batch is still held); drop that first".to_owned()

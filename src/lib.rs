@@ -27,9 +27,9 @@
 //! # Ok::<(), keyfall::Error>(())
 //! ```
 //!
-//! An [`Engine`] is `Clone`, `Send` and `Sync`, its calls block (`spawn_blocking` in an async
-//! program), and one process at a time has a store open. It does by itself what falls due, from a
-//! thread of its own.
+//! An [`Engine`] is `Clone`, `Send` and `Sync`, its calls block (`AsyncEngine`, feature `tokio`, is
+//! for async programs), and one process at a time has a store open. The engine does by itself what
+//! falls due, from a thread of its own.
 //!
 //! # How do I ...
 //!
@@ -38,10 +38,13 @@
 //! | open a store, or make one | [`open`]; with anything else to say, [`Builder`] |
 //! | keep the cell elsewhere | [`Builder::cell_at`] |
 //! | look only, or take another place over | [`Builder::read_only`], [`Builder::take_over`] |
+//! | wait for the process that has it open | [`Builder::wait_for_lock`] |
 //! | put a record, or several at once | [`Engine::put`], [`Engine::batch`] |
 //! | derive a transcript that falls with its recording | [`Put::derived_from`], [`Source`] |
+//! | call it from an async program | `AsyncEngine` (feature `tokio`) |
 //! | read a record, seek in it | [`Engine::get`], [`Reader`] |
 //! | list what a user has | [`Engine::list`], [`Query`] |
+//! | show what was said and done, day by day, in pages | [`Engine::interactions`], [`engine::Interactions::by_day`], [`time::Zone`] |
 //! | erase a user, a class, an interaction, a span of time | [`Engine::erase`], [`Scope`] |
 //! | let some of it stay, plan it | [`Erase::keep`], [`Engine::erase_at`] |
 //! | have a certificate made | [`Erase::certified`], [`Erasure::certificate`], [`engine::Unsigned::sign`] |
@@ -59,8 +62,8 @@
 //!
 //! Features only add. `default` is `sled` (the store in a directory) and `cli` (the programs); a
 //! service takes `default-features = false, features = ["sled"]`. `engine` alone has the ports
-//! without the directory, `keyholders` shares the root key among servers, `testing` has the
-//! conformance suites and the adversary. Without any feature the crate checks logs and
+//! without the directory, `keyholders` shares the root key among servers, `tokio` has the engine for
+//! asynchronous programs, `testing` the conformance suites and the adversary. Without any feature the crate checks logs and
 //! certificates: no engine and no cipher is in it then.
 //!
 //! # Map of the code
@@ -153,6 +156,8 @@ pub mod time;
 #[cfg(feature = "engine")]
 pub mod tree;
 
+#[cfg(feature = "tokio")]
+pub use engine::paved::{AsyncEngine, AsyncReader};
 #[cfg(feature = "engine")]
 pub use engine::paved::{Batch, Engine, Erasure, Options, Query, Reader};
 pub use error::{Error, ErrorKind, Result};

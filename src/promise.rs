@@ -134,7 +134,7 @@ impl Quorum {
     /// Checks that these numbers can work together.
     ///
     /// # Errors
-    /// `Invalid` where no erase could ever be final, or a key could be had with one share.
+    /// `Invalid` where no erase could ever be final, or one share gave the key.
     pub fn check(self) -> Result<Self> {
         let n = self.keyholders.len();
         let mut keys = self.keyholders.clone();

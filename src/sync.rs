@@ -1,5 +1,5 @@
 //! Locks of the engine and of the journal: the standard library's, or, with the feature `shuttle`,
-//! those of a schedule explorer. (Copies are brought up to date in `engine::sync`.)
+//! those of a schedule explorer.
 //!
 //! Leaves that are never held while another lock is taken (the page cache's owner lists, memory for
 //! secrets, the memory store) use the standard library's either way: the explorer cannot look into

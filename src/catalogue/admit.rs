@@ -8,7 +8,7 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ClassTag, InteractionId, Timestamp, UserTag};
 use crate::record::Put;
-use crate::tree::fences::Fences;
+use crate::tree::fences::{Fences, Target};
 use crate::tree::head::HeadPage;
 use crate::tree::unborn::Unborn;
 use crate::tree::user::UserPage;
@@ -112,7 +112,8 @@ impl Admission<'_> {
         interaction: InteractionId,
     ) -> Result<InteractionId> {
         let pages = self.view.pages;
-        if !fences.refuse(pages, self.tag, key, (class, interaction, None), self.clock.now)? {
+        let target = Target { class, interaction, ordinal: None };
+        if !fences.refuse(pages, self.tag, key, target, self.clock.now)? {
             return Ok(interaction);
         }
         if self.put.interaction.is_some() {
@@ -156,7 +157,7 @@ pub(crate) fn user_erased() -> Error {
 pub(crate) fn interaction_erased() -> Error {
     erased(
         "this interaction, or this class of it,",
-        "it takes nothing more, not of a class that the erase kept either; put into a new interaction",
+        "it takes nothing more, not even of a class that the erase kept; put into a new interaction",
     )
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::blob_names::BlobNaming;
 use super::defect::{Defect, Planted};
 use super::fell::Follow;
 use super::span::Span;
@@ -10,7 +11,7 @@ use crate::env::Env;
 use crate::error::Result;
 use crate::ids::{BlobName, RealmId, RecordId, UserTag};
 use crate::limits::SEAL_OVERHEAD;
-use crate::pages::{Made, SharedStore};
+use crate::pages::Made;
 use crate::secret::Secret;
 use crate::store::{Ahead, Blob};
 use crate::tree::head::HeadPage;
@@ -24,24 +25,12 @@ const MADE_OWN_MAX: usize = 8;
 /// Records, and the sources that each was cut from.
 pub(crate) type Cuts = HashMap<RecordId, Vec<RecordId>>;
 
-/// Names blobs: a store may say in a name where it will put the blob.
-pub(crate) trait Naming {
-    /// A name for a blob of `len` bytes with `ahead` before it; `drawn` is fresh.
-    fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName;
-}
-
-impl Naming for SharedStore {
-    fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
-        (**self).name(drawn, ahead, len)
-    }
-}
-
 /// What a change is made with, beside the state that it begins with.
 #[derive(Clone, Copy)]
 pub(crate) struct Means<'a> {
     /// Source of time and randomness.
     pub(crate) env: &'a dyn Env,
-    pub(crate) names: &'a dyn Naming,
+    pub(crate) names: &'a dyn BlobNaming,
     /// How far an erase follows what was derived from its scope.
     pub(crate) follow: Follow,
     pub(crate) planted: Planted,

@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use super::docket::Docket;
 use super::edit::Edit;
 use super::fell::{Fell, Links};
-use super::hold::{drop_idle_marks, held, protected};
+use super::hold::drop_idle_marks;
+use super::hold_check::{check_part, check_record, check_user};
 use super::keep::keep;
 use super::life::new_unborn;
 use super::part::Part;
@@ -142,9 +143,7 @@ fn look_at(
     certified: bool,
 ) -> Result<Whole> {
     let page = link.load_mut(editor, PageKind::User, Some(user))?;
-    if page.holds.tree.root.is_some() || page.holds.marks.root.is_some() {
-        return Err(held("some of this user's records, or what was derived from them,"));
-    }
+    check_user(page)?;
     let counts: Vec<_> =
         page.classes.iter().map(|slot| (slot.class.clone(), slot.records)).collect();
     let docket = certified.then(|| Docket::of(editor, user, page)).transpose()?;
@@ -177,9 +176,7 @@ fn of_part(
         if part.is_erased(pages, page)? {
             return Ok(Fell::already());
         }
-        if part.is_held(pages, page)? {
-            return Err(held("some of this, or what was derived from it,"));
-        }
+        check_part(pages, page, &part)?;
         part
     };
     if !erase.kept().is_empty() {
@@ -205,8 +202,8 @@ fn of_record(edit: &mut Edit<'_>, erase: &Erase, id: &RecordId) -> Result<Fell> 
         return Ok(Fell::already());
     }
     edit.user(id.user, |editor, page| {
-        if is_there(pages, page, id)? && protected(pages, page, id)? {
-            return Err(held("this record, or one derived from it,"));
+        if is_there(pages, page, id)? {
+            check_record(pages, page, id)?;
         }
         let docket =
             erase.request.as_ref().map(|_| Docket::of(editor, id.user, page)).transpose()?;

@@ -44,10 +44,15 @@ pub(crate) struct Entered {
     /// Whether a root key that a leaf below it calls destroyed was not known to be, when the commit
     /// was complete.
     pub(crate) pending: bool,
-    /// Seeds of the keys of checkpoints and of certificates, where there is something to certify.
-    pub(crate) seeds: Option<(Key, Key)>,
+    pub(crate) seeds: Seeds,
     /// Of each commitment, in the order in which they were given.
     pub(crate) seats: Vec<Seat>,
+}
+
+/// Seeds of the log's two keys.
+pub(crate) struct Seeds {
+    pub(crate) checkpoints: Key,
+    pub(crate) certificates: Key,
 }
 
 /// The page of the log.
@@ -85,8 +90,10 @@ pub(crate) fn enter(
     let (index, path) =
         (page.frontier.size(), page.frontier.peaks().iter().rev().copied().collect());
     page.append(&mut editor, &leaf.to_string())?;
-    let seeds = || (page.checkpoint_seed.duplicate(), page.certificate_seed.duplicate());
-    let seeds = (!commitments.is_empty()).then(seeds);
+    let seeds = Seeds {
+        checkpoints: page.checkpoint_seed.duplicate(),
+        certificates: page.certificate_seed.duplicate(),
+    };
     let (checkpoint, seats) = (checkpoint_of(&page), slots.seats);
     let mut sealer = Sealer::new(*means, change.head.realm, std::mem::take(&mut change.blobs));
     change.head.roots.log = page.seal(geometry, &mut sealer)?;

@@ -1,4 +1,4 @@
-//! Lives: how a user comes to life, whose name nobody had, or who was erased before.
+//! Lives: how a user comes to life, under a name that nobody had or one that was erased before.
 
 use super::admit::new_interaction;
 use super::change::Means;
@@ -57,7 +57,7 @@ fn born_again(
     let began = new_interaction(means.env, view.head, clock)?.began();
     let sure = clock.sure().max(Timestamp(view.head.floor.0.saturating_add(1)));
     page.created = began.min(sure);
-    let in_doubt = (page.created.0, began.0.saturating_sub(1));
+    let in_doubt = page.created.0..=began.0.saturating_sub(1);
     page.fences.add_doubted(editor, view.tag(user), None, in_doubt, view.at.epoch)?;
     Ok(page)
 }

@@ -7,7 +7,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::limits::{CHUNK_BYTES, HEADER_BYTES, TAG_BYTES};
 use crate::pages::PageSource;
-use crate::record::{self, Entry};
+use crate::record::Entry;
+use crate::record::payload::{padded, payload_context};
 use crate::secret::Secret;
 use crate::tree::ordered::OrderedKey;
 use crate::tree::{ClassOf, Geometry};
@@ -48,7 +49,7 @@ impl Payload {
         };
         Ok(Some(Payload {
             key: crypto::content_key(&root),
-            context: record::payload_context(
+            context: payload_context(
                 resolver.realm(),
                 of.owner,
                 of.incarnation,
@@ -56,7 +57,7 @@ impl Payload {
                 id.interaction,
             ),
             first: entry.first,
-            length: record::padded(entry.length),
+            length: padded(entry.length),
             geometry: resolver.geometry(),
         }))
     }

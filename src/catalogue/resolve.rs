@@ -131,7 +131,7 @@ impl<'a> Resolver<'a> {
         };
         if sources.len() != usize::from(entry.sources) {
             return Err(Error::corrupt(format!(
-                "the links of record {id} are not whole; restore the store from a copy"
+                "the links of record {id} are incomplete; restore the store from a copy"
             )));
         }
         let wrapped =
@@ -163,10 +163,8 @@ impl<'a> Resolver<'a> {
             let found = self.found(id)?;
             self.resolve_found(id, found)?;
         }
-        match self.roots.get(id) {
-            Some((root, depth)) => Ok((root, *depth)),
-            None => unreachable!("it was just resolved"),
-        }
+        let (root, depth) = &self.roots[id];
+        Ok((root, *depth))
     }
 
     /// The content root of a record that was looked up already.

@@ -9,6 +9,7 @@ use crate::policy::{Policy, Rules};
 use crate::record::Entry;
 use crate::store::HeadId;
 use crate::tree::agenda::Agenda;
+use crate::tree::fences::Target;
 use crate::tree::head::HeadPage;
 use crate::tree::keys::record_key;
 use crate::tree::ordered::Ordered;
@@ -148,7 +149,7 @@ impl Users<'_> {
         match value {
             Some(value) => Ok((page, Entry::decode(&value)?)),
             None => {
-                let what = (id.class, id.interaction, Some(id.ordinal));
+                let what = Target::record(id);
                 let fenced = page.fences.cover(self.pages, id.user, &page.fence_key, what)?;
                 Err(if fenced { record_erased(id) } else { absent(id) })
             }

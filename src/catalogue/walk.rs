@@ -107,13 +107,9 @@ pub(crate) fn walk_at(
                     return Ok(Walked::Interrupted);
                 }
             }
-            Edge::Record { key, entry } => {
+            Edge::Record { of, key, entry } => {
                 let entry = Entry::decode(&entry)?;
-                let of = spot
-                    .class
-                    .as_deref()
-                    .unwrap_or_else(|| unreachable!("records stand in class trees"));
-                if on_step(Step::Record { of, key: &key, entry: &entry })?.is_break() {
+                if on_step(Step::Record { of: &of, key: &key, entry: &entry })?.is_break() {
                     return Ok(Walked::Interrupted);
                 }
             }

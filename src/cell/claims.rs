@@ -1,5 +1,5 @@
 //! Which engine owns what the slots beside them hold: two claim slots, written in turn, which no
-//! deposit and no tombstone ever reuses. A keyholder's hold its fence as well.
+//! deposit and no tombstone ever reuses. A keyholder's claim slots hold its fence as well.
 //!
 //! Invariant: the newest whole claim says no less than the last one that was recorded. The slot
 //! written next is the one that does not hold it; and a claim that only another process is known to

@@ -81,10 +81,8 @@ pub struct Contents {
     pub keys: Vec<RootKey>,
     /// The highest epoch it ever held a key of.
     pub epoch: u64,
-    /// Where not all holders of parts of a key answered: the silent ones, and up to which epoch the
-    /// others have ended all. A key of that epoch or a later one that is not among `keys` may be
-    /// there.
-    pub unheard: Option<(String, u64)>,
+    /// Where not all holders of parts of a key answered.
+    pub unheard: Option<Unheard>,
     /// The owner by the last claim; `None` where the cell was never claimed.
     pub owner: Option<Owner>,
     /// Whether that owner may be made up by keyholders that lie: then nobody else is told of it.
@@ -94,6 +92,16 @@ pub struct Contents {
     pub claims: u64,
     /// The highest commit that the cell was told of; 0 for none.
     pub mark: u64,
+}
+
+/// Holders of parts of a key that did not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unheard {
+    /// Which they are, and what went wrong with each.
+    pub silent: String,
+    /// The others have ended every key of an earlier epoch. A key of this epoch or a later one that
+    /// is not among [`Contents::keys`] may still exist.
+    pub ended: u64,
 }
 
 impl Contents {

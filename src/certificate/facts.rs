@@ -6,8 +6,9 @@ use data_encoding::{BASE64, HEXLOWER};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
-use super::plain::escaped;
+use super::plain::json;
 use crate::error::{Error, Result};
 use crate::log::{Hash, base64};
 use crate::promise::{Dealt, Level, Promise, Quorum, RootId, Statement};
@@ -32,9 +33,10 @@ pub fn key_commitment(key: &[u8; 32]) -> String {
 
 /// As [`key_commitment`], not encoded.
 pub(crate) fn key_commitment_bytes(key: &[u8; 32]) -> [u8; 32] {
-    let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(key) else {
-        unreachable!("HMAC takes keys of any length")
-    };
+    // HMAC pads a short key with zeros to a block of its hash.
+    let mut block = Zeroizing::new([0; 64]);
+    block[..32].copy_from_slice(key);
+    let mut mac = <Hmac<Sha256> as KeyInit>::new((&*block).into());
     mac.update(b"keyfall/key-commitment/v1\0");
     mac.finalize().into_bytes().into()
 }
@@ -255,13 +257,6 @@ impl CellFacts {
 pub(super) fn bytes<const N: usize>(text: &str) -> Result<[u8; N]> {
     let bytes = base64(text).and_then(|bytes| bytes.try_into().ok());
     bytes.ok_or_else(|| Error::invalid(format!("not {N} bytes in base64: {text:?}")))
-}
-
-pub(super) fn json<T: Serialize>(value: &T) -> String {
-    escaped(
-        serde_json::to_string(value)
-            .unwrap_or_else(|_| unreachable!("plain fields always serialize")),
-    )
 }
 
 impl Body {

@@ -31,4 +31,4 @@ pub use facts::{
 pub use judge::{Facts, Grade, Judged, heard};
 pub use leaf::{Ends, Leaf, SLOTS_MIN, slots};
 pub use text::Certificate;
-pub use verify::{Trust, Verified, same_history};
+pub use verify::{Cosigned, Trust, Verified, same_history};

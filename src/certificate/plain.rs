@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use serde::Serialize;
+
 /// Whether a character is always written as an escape: control characters, separators of lines,
 /// what changes the direction of text, and what has no width (SPEC.md 14).
 fn is_hidden(c: char) -> bool {
@@ -33,12 +35,19 @@ pub(super) fn escaped(json: String) -> String {
     out
 }
 
+/// A value as JSON on one line with nothing hidden in it.
+pub(super) fn json<T: Serialize>(value: &T) -> String {
+    escaped(sure(serde_json::to_string(value)))
+}
+
 /// A value as indented JSON with nothing hidden in it.
-pub(super) fn pretty<T: serde::Serialize>(value: &T) -> String {
-    escaped(
-        serde_json::to_string_pretty(value)
-            .unwrap_or_else(|_| unreachable!("plain fields always serialize")),
-    )
+pub(super) fn pretty<T: Serialize>(value: &T) -> String {
+    escaped(sure(serde_json::to_string_pretty(value)))
+}
+
+/// What a certificate consists of, numbers, strings and maps by string, always serializes.
+fn sure(json: serde_json::Result<String>) -> String {
+    json.unwrap_or_else(|_| unreachable!("numbers, strings and maps by string always serialize"))
 }
 
 /// A text in quotes, on one line.

@@ -218,7 +218,7 @@ impl Certificate {
                     || proof.index <= self.proof.index
                 {
                     return Err(Error::corrupt(
-                        "the leaf that made it final is not behind its own in one checkpoint",
+                        "the leaf that made it final does not come after its own in one checkpoint",
                     ));
                 }
                 trust.check(&leaf.to_string(), proof)?;

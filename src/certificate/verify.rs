@@ -60,11 +60,14 @@ impl Trust {
     ///
     /// # Errors
     /// `Refused` where they are too few; `Corrupt` where a cosignature does not hold.
-    pub fn cosigned(&self, checkpoint: &Note) -> Result<Vec<(String, Timestamp)>> {
+    pub fn cosigned(&self, checkpoint: &Note) -> Result<Vec<Cosigned>> {
         let mut cosigned = Vec::new();
         for witness in self.different() {
             match witness.verify(checkpoint) {
-                Ok(at) => cosigned.push((witness.name().to_owned(), at.unwrap_or_default())),
+                Ok(at) => cosigned.push(Cosigned {
+                    witness: witness.name().to_owned(),
+                    at: at.unwrap_or_default(),
+                }),
                 Err(e) if e.kind() == ErrorKind::Absent => {}
                 Err(e) => return Err(e),
             }
@@ -88,7 +91,7 @@ impl Trust {
         &self,
         leaf: &str,
         proof: &LogProof,
-    ) -> Result<(Checkpoint, Vec<(String, Timestamp)>)> {
+    ) -> Result<(Checkpoint, Vec<Cosigned>)> {
         let checkpoint = proof.verify(leaf.as_bytes(), &self.log)?;
         Ok((checkpoint, self.cosigned(&proof.checkpoint)?))
     }
@@ -102,6 +105,15 @@ fn distinct(keys: &[VerifierKey]) -> impl Iterator<Item = &VerifierKey> {
         .map(|(_, key)| key)
 }
 
+/// A witness that cosigned a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cosigned {
+    /// The witness's name.
+    pub witness: String,
+    /// When it saw the log so.
+    pub at: Timestamp,
+}
+
 /// A certificate that holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
@@ -110,7 +122,7 @@ pub struct Verified {
     /// The checkpoint that it is under.
     pub checkpoint: Checkpoint,
     /// Which witnesses cosigned that, and when.
-    pub cosigned: Vec<(String, Timestamp)>,
+    pub cosigned: Vec<Cosigned>,
     /// Whether an erase in the log, this one or another, was pending when that was signed.
     pub log_pending: bool,
 }
@@ -144,7 +156,7 @@ impl Verified {
                     .to_owned(),
             );
         }
-        for (witness, at) in &self.cosigned {
+        for Cosigned { witness, at } in &self.cosigned {
             words.push(format!("Shown: the witness {witness} saw this log, growing only, at {at}"));
         }
         words.push(
@@ -197,5 +209,5 @@ pub fn same_history(
             )));
         }
     };
-    verify_consistency((old.size, &old.root), (new.size, &new.root), &proof)
+    verify_consistency(old.extent(), new.extent(), &proof)
 }

@@ -78,11 +78,8 @@ impl Suite {
         header[SALT_BYTES..].copy_from_slice(&okm[44..]);
         let mut nonce = [0; 12];
         nonce.copy_from_slice(&okm[32..44]);
-        let cipher = match okm.first_chunk() {
-            Some(key) => Cipher::new(key),
-            None => unreachable!("it is 76 bytes"),
-        };
-        Suite { cipher, nonce, header }
+        let (keys, _) = okm.as_chunks();
+        Suite { cipher: Cipher::new(&keys[0]), nonce, header }
     }
 
     /// Derives the cipher for a stored object from its header and checks the commitment.

@@ -1,6 +1,6 @@
 //! Sealing to a public key: HPKE (RFC 9180) in base mode with X-Wing (X25519 and ML-KEM-768,
 //! draft-ietf-hpke-pq), KDF HKDF-SHA-256, export only. What is recorded today does not open when
-//! either of the two falls. The exported secret is the key of one object of C2SP
+//! either of the two is broken. The exported secret is the key of one object of C2SP
 //! chunked-encryption, so that recordings of any length stream through it.
 
 use hpke::aead::ExportOnlyAead;

@@ -14,7 +14,7 @@ use crate::cell::RootKey;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
 use crate::pages::{PageSource, SharedStore};
-use crate::record::segments;
+use crate::record::payload::segments;
 use crate::store::HeadId;
 use crate::tree::head::{HeadPage, Prefix};
 use crate::tree::{Geometry, Ref};
@@ -96,25 +96,28 @@ impl Drill<'_> {
     }
 }
 
+/// A head that was opened, and the copy that holds it.
+struct Opened {
+    page: HeadPage,
+    id: HeadId,
+    place: String,
+}
+
 /// The newest of these heads that a root key of the store opens.
-fn newest(
-    places: &[SharedStore],
-    store: StoreId,
-    root: &RootKey,
-) -> Result<Option<(HeadPage, HeadId, String)>> {
-    let mut best: Option<(HeadPage, HeadId, String)> = None;
+fn newest(places: &[SharedStore], store: StoreId, root: &RootKey) -> Result<Option<Opened>> {
+    let mut best: Option<Opened> = None;
     for copy in places {
         let Some(stored) = copy.head()? else { continue };
         let prefix = Prefix::decode(&stored.bytes)?;
         if prefix.store != store {
             return Err(replica::another_store(&copy.place(), "name a copy of this one"));
         }
-        if prefix.root_id() != root.id || best.as_ref().is_some_and(|(_, id, _)| *id >= stored.id) {
+        if prefix.root_id() != root.id || best.as_ref().is_some_and(|best| best.id >= stored.id) {
             continue;
         }
         let page = HeadPage::open(&stored.bytes, &root.key)
             .map_err(|e| e.context(format!("the head of {}", copy.place())))?;
-        best = Some((page, stored.id, copy.place()));
+        best = Some(Opened { page, id: stored.id, place: copy.place() });
     }
     Ok(best)
 }
@@ -127,7 +130,7 @@ pub(super) fn drill(
     core.check_usable()?;
     let (leave, root) = core.walk_with_root();
     let current = core.state().stored.id;
-    let Some((head, id, from)) = newest(copies, core.id, &root)? else {
+    let Some(Opened { page: head, id, place: from }) = newest(copies, core.id, &root)? else {
         let held: Vec<String> = copies
             .iter()
             .map(|copy| {

@@ -1,5 +1,5 @@
-//! What the engine makes of the clock. One reading may be wrong: it has nothing erased by itself
-//! then, and blocks no put once the clock is right again.
+//! What the engine makes of the clock. One reading may be wrong: then nothing is erased by itself,
+//! and no put is blocked once the clock is right again.
 //!
 //! The head keeps the time of the last commit whose clock was believed. A clock further ahead of
 //! that than [`super::Options::clock_jump`] is *doubted*: what is due by itself is done as of the

@@ -23,7 +23,7 @@ impl Engine {
     /// all the same: the store is closed when the others are dropped.
     pub fn close(self) -> Result<()> {
         let Engine { inner, _keeper: keeper } = self;
-        // Other engines keep the thread, and the thread keeps what it tends.
+        // Other engines keep the thread, and the thread keeps what it works on.
         let engines = keeper.as_ref().map(|keeper| (Arc::strong_count(keeper) - 1, keeper.holds()));
         drop(keeper);
         match Arc::try_unwrap(inner) {

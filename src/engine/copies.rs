@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::heads::{OpenHead, open_head};
-use super::lines::{self, Candidate};
+use super::lines::{self, Candidate, Choice, Parted};
 use super::own;
 use super::progress::Progress;
 use super::replica::{Backup, Copied, copy_tree};
@@ -25,7 +25,7 @@ pub struct Restored {
     pub from: String,
     /// Copies with heads of the same epoch that this state is not seen to go on from: what only
     /// they hold was not restored.
-    pub others: Vec<(String, HeadId)>,
+    pub others: Vec<Parted>,
     /// What the state is known to lack: the cell was told of a later commit
     /// ([`Ownership::lacks`](crate::engine::Ownership::lacks)).
     pub lacks: Option<String>,
@@ -101,7 +101,7 @@ pub fn restore(
         let told = cell.load()?;
         (told.owner.filter(|_| !told.doubted), told.mark)
     };
-    let Some((Candidate { head, page, store }, others)) =
+    let Some(Choice { best: Candidate { head, page, store }, others }) =
         lines::choose(found, copies, owner.as_ref())?
     else {
         return Err(

@@ -17,7 +17,7 @@
 //! 4. `state`: what readers see. It is held whole only to be swapped, and `walks` is not held then.
 //! 5. `readers`, and in it the locks of one open reader.
 //!
-//! `queue`, `names`, `awaiting`, `clock`, `bell`, `cleaners`, `watched` and the cache's own are
+//! `queue`, `in_flight`, `awaiting`, `clock`, `bell`, `cleaners`, `watched` and the cache's own are
 //! leaves: no other lock is taken while one of them is held. Letting go of a store that only looks
 //! tries `state` and `writer` and never waits for them.
 
@@ -28,7 +28,7 @@ use super::anchor::{Anchor, Floor};
 use super::bell::Bell;
 use super::dying::Cleaners;
 use super::erasure::Erasure;
-use super::names::Names;
+use super::in_flight::InFlight;
 use super::options::Options;
 use super::own::{Role, is_last, lacking};
 use super::queue::Queue;
@@ -40,7 +40,7 @@ use crate::catalogue::change::Means;
 use crate::catalogue::defect::Defect;
 use crate::catalogue::edit::Start;
 use crate::catalogue::moment::{Moment, Reading};
-use crate::catalogue::put::Staged;
+use crate::catalogue::staged::Staged;
 use crate::catalogue::view::View;
 use crate::catalogue::walk::Walking;
 use crate::cell::{Awaited, Durable, Finality, RootCell, RootId, RootKey};
@@ -76,7 +76,7 @@ pub(super) struct Core {
     pub(super) writer: Mutex<Writer>,
     pub(super) queue: Queue<Asked, Answer>,
     pub(super) readers: Readers,
-    pub(super) names: Names,
+    pub(super) in_flight: InFlight,
     /// Held by a discard and by the cleaner: two discards at once would take each other's `since`
     /// away.
     pub(super) discarding: Mutex<()>,

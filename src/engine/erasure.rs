@@ -1,6 +1,6 @@
 //! What an erase did.
 
-use super::claims::Unsigned;
+use super::unsigned::Unsigned;
 use crate::cell::{Finality, Retirement};
 use crate::ids::Timestamp;
 

@@ -1,20 +1,12 @@
-//! Heads and root keys: how a root key is drawn, and how a head is sealed under it and opened.
+//! Heads: how one is sealed under a root key, and opened with the cell's.
 
-use crate::cell::{Contents, RootId, RootKey};
+use crate::cell::{Contents, RootId, RootKey, Unheard};
 use crate::crypto::{Fresh, hedge};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::store::{Head, HeadId, Store};
 use crate::tree::head::{HeadPage, Prefix};
-
-/// Draws a root key for an epoch that begins with `head`: a generator that repeats after a machine
-/// was restored must not give one key to two heads, for what the one erased the other may still
-/// reach.
-pub(super) fn draw_root(env: &dyn Env, epoch: u64, head: &HeadPage) -> Result<RootKey> {
-    let fresh = Fresh::new(env, hedge(&[&epoch.to_be_bytes(), &head.encode()]));
-    Ok(RootKey { id: RootId { epoch, attempt: fresh.name()?.0 }, key: fresh.key()? })
-}
 
 /// Seals a head under a root key.
 pub(super) fn seal_head(
@@ -57,7 +49,7 @@ pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHea
     let Some(stored) = store.head()? else {
         let text = if unfinished {
             format!(
-                "{place} holds no head, and the cell the root key of an init that was cut short before anything could be put; move both away, and init again"
+                "{place} holds no head, and the cell holds the root key of an init that was cut short before anything could be put; move both away, and init again"
             )
         } else {
             format!(
@@ -86,13 +78,13 @@ pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHea
         return Ok(OpenHead { stored, page, root });
     }
     let at = prefix.id.epoch;
-    if let Some((unheard, ended)) = unheard
+    if let Some(Unheard { silent, ended }) = unheard
         && at >= ended
     {
         return Err(Error::new(
             ErrorKind::Io,
             format!(
-                "of the root key of {place}, epoch {at}, too few shares can be had, and not all keyholders answered; start the others ({unheard})"
+                "too few shares of the root key of {place}, epoch {at}, were found, and not all keyholders answered; start the others ({silent})"
             ),
         ));
     }

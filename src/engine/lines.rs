@@ -1,6 +1,6 @@
 //! Whether one state of a store goes on from another. After a take-over two places of a store may
-//! count on from one commit within one epoch: numbers do not tell then whether the one has what the
-//! other has. The records and the log do. `choose` picks the head that a restore brings back.
+//! count on from one commit within one epoch: numbers alone do not tell then whether one has what
+//! the other has. The records and the log do. `choose` picks the head that a restore brings back.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -179,8 +179,21 @@ pub(super) struct Candidate<'a> {
     pub(super) store: &'a SharedStore,
 }
 
-/// Places with their heads.
-type Others = Vec<(String, HeadId)>;
+/// A copy whose state the restored one is not seen to go on from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parted {
+    /// The copy.
+    pub place: String,
+    /// Its head.
+    pub head: HeadId,
+}
+
+/// The state to restore.
+pub(super) struct Choice<'a> {
+    pub(super) best: Candidate<'a>,
+    /// Copies whose states it does not go on from.
+    pub(super) others: Vec<Parted>,
+}
 
 /// How much a place's word counts where lines parted: the owner's most, least that of one that
 /// owned the store before.
@@ -217,12 +230,12 @@ fn parted(all: &[Candidate<'_>], best: usize, copies: &[SharedStore]) -> Result<
 
 /// The state to restore: the newest of the newest epoch. Where some of that epoch do not come
 /// before it, the one of the place that owns the cell, or else of one that never did before one
-/// that did. With it, the places whose states it does not go on from.
+/// that did.
 pub(super) fn choose<'a>(
     mut all: Vec<Candidate<'a>>,
     copies: &[SharedStore],
     owner: Option<&Owner>,
-) -> Result<Option<(Candidate<'a>, Others)>> {
+) -> Result<Option<Choice<'a>>> {
     let newest = all.iter().map(|one| one.head.id.epoch).max();
     all.retain(|one| Some(one.head.id.epoch) == newest);
     let mut best = 0;
@@ -245,6 +258,7 @@ pub(super) fn choose<'a>(
     if best != first {
         others = parted(&all, best, copies)?;
     }
-    let others = others.into_iter().map(|n| (all[n].store.place(), all[n].head.id)).collect();
-    Ok(Some((all.swap_remove(best), others)))
+    let other = |n: usize| Parted { place: all[n].store.place(), head: all[n].head.id };
+    let others = others.into_iter().map(other).collect();
+    Ok(Some(Choice { best: all.swap_remove(best), others }))
 }

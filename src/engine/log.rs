@@ -2,8 +2,9 @@
 //! signed only when the root keys that its leaves call destroyed are, as far as the cell's promise
 //! goes; one under the certificate of a pending erase says that they are not.
 
-use super::commit::{ready, settle};
 use super::core::Core;
+use super::ready::ready;
+use super::settle::settle;
 use crate::catalogue::leaf::log_page;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
@@ -44,9 +45,7 @@ pub(super) fn with_final_log<T>(
             ),
         ));
     }
-    let state = core.state();
-    let pages = core.pages();
-    see(&log_page(&core.view(&state, &pages))?, &pages)
+    show(core, see)
 }
 
 /// Shows the log to `see`, having made sure that what it tells of has happened.
@@ -58,6 +57,11 @@ pub(super) fn with_log<T>(
     core.check_watched()?;
     let mut writer = core.writer();
     ready(core, &mut writer)?;
+    show(core, see)
+}
+
+/// Shows the log as it is now; the caller holds the writer.
+fn show<T>(core: &Core, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>) -> Result<T> {
     let state = core.state();
     let pages = core.pages();
     see(&log_page(&core.view(&state, &pages))?, &pages)

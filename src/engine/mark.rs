@@ -30,7 +30,7 @@ impl<'s> Marking<'s> {
     /// With sweeps that have begun: what these stores held before was published by now, or is on
     /// its way into the tree, or dead.
     pub(super) fn of(core: &Core, sweeps: Vec<Sweeping<'s>>) -> Self {
-        Marking { sweeps, in_flight: core.names.in_flight() }
+        Marking { sweeps, in_flight: core.in_flight.names() }
     }
 
     /// Marks everything that the tree reaches, until `stop` says so; gives the head of the state
@@ -112,7 +112,7 @@ impl<'s> Marking<'s> {
         most: usize,
     ) -> Result<Option<Swept>> {
         let kept = |name: &BlobName| {
-            self.in_flight.contains(name) || core.names.unkept(&[*name]).is_empty()
+            self.in_flight.contains(name) || core.in_flight.unkept(&[*name]).is_empty()
         };
         self.sweeps[sweep].collect(most, &kept)
     }

@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use super::anchor::Anchor;
 use super::bell::{Bell, Keeper};
-use super::commit::settle;
 use super::core::{Core, State, Watched, Writer};
 use super::dying::Cleaners;
-use super::heads::{OpenHead, draw_root, open_head, seal_head};
-use super::keeper::Kept;
+use super::heads::{OpenHead, open_head, seal_head};
+use super::in_flight::InFlight;
+use super::keeper::KeeperThread;
 use super::log;
-use super::names::Names;
 use super::options::{OpenAs, Options};
 use super::own::{self, Last, Role, Seen};
 use super::paved::Engine;
 use super::queue::Queue;
 use super::readers::Readers;
 use super::replica::Attached;
+use super::root_key::draw_root;
+use super::settle::settle;
 use super::walks::Walks;
 use crate::catalogue::change::Sealer;
 use crate::catalogue::defect::Defect;
@@ -103,10 +104,10 @@ impl Engine {
         let realm = RealmId::from(id);
         let mut sealer = Sealer::new(options.means(&store), realm, Vec::new());
         let users = seal_users(Link::Loaded(Box::new(UsersNode::empty())), geometry, &mut sealer)?;
-        let seeds = (Key::random(&*env)?, Key::random(&*env)?);
+        let (checkpoints, certificates) = (Key::random(&*env)?, Key::random(&*env)?);
         let origin = log::origin(options.log_origin.as_deref(), id)?;
-        let public = Signer::ed25519(&origin, seeds.1.bytes())?.public();
-        let log = LogPage::new(origin, seeds.0, (seeds.1, public));
+        let public = Signer::ed25519(&origin, certificates.bytes())?.public();
+        let log = LogPage::new(origin, checkpoints, certificates, public);
         let log = log.seal(geometry, &mut sealer)?;
         let now = env.now();
         let head = HeadPage {
@@ -163,7 +164,8 @@ impl Engine {
             ));
         }
         let (last, mark) = (Last::of(&contents), contents.mark);
-        let (mut role, seen) = (own::role(&options, &*store, &contents)?, Seen::of(&contents));
+        let mut role = own::role(&options, &*store, &*cell, &contents)?;
+        let seen = Seen::of(&contents);
         let mut found = open_head(&*store, contents)?;
         role.note(&*cell, &seen, &found.root.id);
         if options.planted().is(Defect::LookRecovers) && role != Role::Owner {
@@ -214,7 +216,7 @@ impl Engine {
         }
         let inner = Arc::new(inner);
         let keeper = match inner.options.keeper {
-            Keeper::Thread if cfg!(not(feature = "shuttle")) => Some(Kept::start(&inner)?),
+            Keeper::Thread if cfg!(not(feature = "shuttle")) => Some(KeeperThread::start(&inner)?),
             _ => None,
         };
         Ok(Engine { inner, _keeper: keeper })
@@ -256,7 +258,7 @@ pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) 
         }),
         queue: Queue::default(),
         readers: Readers::default(),
-        names: Names::default(),
+        in_flight: InFlight::default(),
         discarding: Mutex::new(()),
         walks: Walks::default(),
         poisoned: AtomicBool::new(false),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::bell::Keeper;
 use super::dying::Cleaner;
-use crate::catalogue::change::{Means, Naming};
+use crate::catalogue::blob_names::BlobNaming;
+use crate::catalogue::change::Means;
 #[cfg(feature = "testing")]
 use crate::catalogue::defect::Defect;
 use crate::catalogue::defect::Planted;
@@ -179,7 +180,7 @@ impl Options {
     }
 
     /// What changes are made with.
-    pub(super) fn means<'a>(&'a self, names: &'a dyn Naming) -> Means<'a> {
+    pub(super) fn means<'a>(&'a self, names: &'a dyn BlobNaming) -> Means<'a> {
         Means { env: &*self.env, names, follow: self.follow, planted: self.planted() }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use super::core::Core;
-use super::keys::{AHEAD, AHEAD_MIN, Ahead, Keys, Opened};
+use super::keys::{AHEAD, AHEAD_MIN, Keys, ReadAhead, RecordKeys};
 use super::readers::{Of, Open, Via};
 use crate::catalogue::resolve::Needs;
 use crate::error::{Error, Result};
@@ -45,7 +45,7 @@ impl Reader {
         inner: &Arc<Core>,
         info: RecordInfo,
         geometry: Geometry,
-        opened: Opened,
+        opened: RecordKeys,
         needs: Needs,
         via: Option<Via>,
     ) -> Self {
@@ -74,12 +74,13 @@ impl Reader {
             // What it holds ends with it, and the thread with that. Without a thread it goes on
             // alone.
             let spawned = std::thread::Builder::new().spawn_scoped(scope, fetch);
-            let mut ahead = spawned.is_ok().then(|| Ahead { ask, given, next: VecDeque::new() });
+            let mut ahead =
+                spawned.is_ok().then(|| ReadAhead { ask, given, next: VecDeque::new() });
             self.write_on(&mut ahead, out)
         })
     }
 
-    fn write_on(&mut self, ahead: &mut Option<Ahead>, out: &mut impl Write) -> Result<u64> {
+    fn write_on(&mut self, ahead: &mut Option<ReadAhead>, out: &mut impl Write) -> Result<u64> {
         let left = self.info.length.saturating_sub(self.position);
         let outlet = Outlet::of_one(left.clamp(1, (AT_ONCE * CHUNK_BYTES) as u64) as usize);
         let open = Arc::clone(&self.open);
@@ -126,7 +127,39 @@ impl Reader {
         self.read_on(out, &mut None)
     }
 
-    fn read_on(&mut self, out: &mut [u8], ahead: &mut Option<Ahead>) -> Result<usize> {
+    /// Opens the chunk at the position, so that [`Reader::read_opened`] can read it.
+    #[cfg(feature = "tokio")]
+    pub(super) fn fill(&mut self) -> Result<()> {
+        self.inner.check_usable()?;
+        let mut inside = locked(&self.open.inside);
+        let keys = inside.keys(&self.open)?;
+        let _wiped = WipeStack;
+        let chunk = self.position / CHUNK_BYTES as u64;
+        keys.open(&**self.inner.store(), self.info.length, chunk, &mut None).map(|_| ())
+    }
+
+    /// Reads from the chunk that is open already, without blocking; `None` where the position lies
+    /// in another.
+    #[cfg(feature = "tokio")]
+    pub(super) fn read_opened(&mut self, out: &mut [u8]) -> Option<Result<usize>> {
+        let mut inside = locked(&self.open.inside);
+        let keys = match inside.keys(&self.open) {
+            Ok(keys) => keys,
+            Err(e) => return Some(Err(e)),
+        };
+        if self.position >= self.info.length || out.is_empty() {
+            return Some(Ok(0));
+        }
+        let filled = keys.opened(self.position / CHUNK_BYTES as u64)?;
+        let start = (self.position % CHUNK_BYTES as u64) as usize;
+        let left = usize::try_from(self.info.length - self.position).unwrap_or(usize::MAX);
+        let n = out.len().min(filled.saturating_sub(start)).min(left);
+        out[..n].copy_from_slice(&keys.plain[start..start + n]);
+        self.position += n as u64;
+        Some(Ok(n))
+    }
+
+    fn read_on(&mut self, out: &mut [u8], ahead: &mut Option<ReadAhead>) -> Result<usize> {
         self.inner.check_usable()?;
         // The lock is held until the bytes are in `out`: an erase that returns afterwards has seen
         // them delivered.

@@ -49,10 +49,13 @@ impl Readers {
         self.close_where(|open| Some(locked(&open.inside).close(Closed::LookOver)))
     }
 
-    /// Has the readers of records that were cut from sources go on when these are erased.
-    pub(super) fn cut(&self, cuts: &Cuts) {
+    /// Keeps readers open when sources are erased from which their records were cut.
+    pub(super) fn keep_open(&self, cuts: &Cuts) {
         if !cuts.is_empty() {
-            locked(&self.open).iter().filter_map(Weak::upgrade).for_each(|open| open.cut(cuts));
+            locked(&self.open)
+                .iter()
+                .filter_map(Weak::upgrade)
+                .for_each(|open| open.drop_needs(cuts));
         }
     }
 
@@ -203,7 +206,7 @@ impl Open {
     }
 
     /// Records were cut from sources: what it depended on through these alone it needs no more.
-    fn cut(&self, cuts: &Cuts) {
+    fn drop_needs(&self, cuts: &Cuts) {
         let (Some(id), mut needs) = (self.id, locked(&self.needs)) else { return };
         let mut is_cut = false;
         for (record, from) in cuts {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::hash::Hash;
 use super::note::{Note, Signer, VerifierKey};
-use super::proof::verify_inclusion;
+use super::proof::{Extent, verify_inclusion};
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 
@@ -27,6 +27,11 @@ pub struct Checkpoint {
 const PENDING: &str = "keyfall/pending";
 
 impl Checkpoint {
+    /// How far the log has grown.
+    pub fn extent(&self) -> Extent {
+        Extent { size: self.size, root: self.root }
+    }
+
     /// Signs it: every root key that its leaves call destroyed is.
     ///
     /// # Errors

@@ -73,6 +73,34 @@ impl fmt::Debug for Hash {
     }
 }
 
+/// Every hash of a tree with a power of two of leaves, or with none.
+pub(crate) struct FullTree {
+    /// From the leaves up.
+    rows: Vec<Vec<Hash>>,
+}
+
+impl FullTree {
+    /// The tree over these leaves.
+    pub(crate) fn over(leaves: Vec<Hash>) -> Self {
+        let mut rows = vec![leaves];
+        while let Some(row) = rows.last().filter(|row| row.len() > 1) {
+            rows.push(row.chunks(2).map(|pair| Hash::node(&pair[0], &pair[1])).collect());
+        }
+        FullTree { rows }
+    }
+
+    /// The root of the tree.
+    pub(crate) fn root(&self) -> Hash {
+        self.rows.last().and_then(|row| row.first()).copied().unwrap_or_else(Hash::empty)
+    }
+
+    /// What leads from a leaf of the tree to its root, the hash next to the leaf first.
+    pub(crate) fn path(&self, leaf: usize) -> impl Iterator<Item = Hash> {
+        let below = self.rows.iter().filter(|row| row.len() > 1).enumerate();
+        below.map(move |(level, row)| row[(leaf >> level) ^ 1])
+    }
+}
+
 /// The right edge of a tree: the roots of its largest full subtrees, from left to right. Enough to
 /// append and to know the root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

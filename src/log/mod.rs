@@ -16,10 +16,12 @@ mod proof;
 mod tiles;
 
 pub use checkpoint::{Checkpoint, LogProof};
-pub(crate) use hash::base64;
 pub use hash::{Frontier, HASH_BYTES, Hash};
+pub(crate) use hash::{FullTree, base64};
 pub use note::{Note, Signer, VerifierKey};
-pub use proof::{Subtrees, consistency, inclusion, root, verify_consistency, verify_inclusion};
+pub use proof::{
+    Extent, Subtrees, consistency, inclusion, root, verify_consistency, verify_inclusion,
+};
 pub use tiles::{
     ReadFile, SeeLeaf, TILE_WIDTH, TileWriter, Tiles, WriteFile, bundle, bundle_path, check_files,
     read_bundle, tile_path,

@@ -141,31 +141,40 @@ pub fn verify_inclusion(
     if last == 0 && hash == *root { Ok(()) } else { Err(refused()) }
 }
 
+/// How far a log has grown: its number of leaves, and the root over them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Number of leaves.
+    pub size: u64,
+    /// The root over all of them.
+    pub root: Hash,
+}
+
 /// Checks a consistency proof (RFC 9162, 2.1.4.2).
 ///
 /// # Errors
 /// `Corrupt` where it does not show that the tree of `new` goes on from the tree of `old`.
-pub fn verify_consistency(old: (u64, &Hash), new: (u64, &Hash), proof: &[Hash]) -> Result<()> {
-    let ((old, old_root), (new, new_root)) = (old, new);
+pub fn verify_consistency(old: Extent, new: Extent, proof: &[Hash]) -> Result<()> {
     let refused = || {
         wrong(
             "the log does not go on from the checkpoint that was kept: it was rolled back, or \
              shows others another history",
         )
     };
-    if old > new {
+    if old.size > new.size {
         return Err(refused());
     }
-    if old == 0 || old == new {
-        let same = if old == 0 { *old_root == Hash::empty() } else { old_root == new_root };
+    if old.size == 0 || old.size == new.size {
+        let root = if old.size == 0 { Hash::empty() } else { new.root };
+        let same = old.root == root;
         return if same && proof.is_empty() { Ok(()) } else { Err(refused()) };
     }
-    let (mut at, mut last) = (old - 1, new - 1);
+    let (mut at, mut last) = (old.size - 1, new.size - 1);
     let skip = at.trailing_ones();
     at >>= skip;
     last >>= skip;
     let mut steps = proof.iter();
-    let first = if at == 0 { *old_root } else { *steps.next().ok_or_else(refused)? };
+    let first = if at == 0 { old.root } else { *steps.next().ok_or_else(refused)? };
     let (mut from_old, mut from_new) = (first, first);
     for step in steps {
         if last == 0 {
@@ -184,9 +193,5 @@ pub fn verify_consistency(old: (u64, &Hash), new: (u64, &Hash), proof: &[Hash]) 
         at >>= 1;
         last >>= 1;
     }
-    if last == 0 && from_old == *old_root && from_new == *new_root {
-        Ok(())
-    } else {
-        Err(refused())
-    }
+    if last == 0 && from_old == old.root && from_new == new.root { Ok(()) } else { Err(refused()) }
 }

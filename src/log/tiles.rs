@@ -34,15 +34,23 @@ pub fn bundle_path(n: u64, width: u64) -> String {
 }
 
 /// Leaves one after another, each after its length in two bytes.
-pub fn bundle<'a>(leaves: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+///
+/// # Errors
+/// `Invalid` where a leaf is longer than two bytes can say.
+pub fn bundle<'a>(leaves: impl Iterator<Item = &'a [u8]>) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     for leaf in leaves {
-        let len = u16::try_from(leaf.len())
-            .unwrap_or_else(|_| unreachable!("a leaf is some hundred bytes"));
+        let len = u16::try_from(leaf.len()).map_err(|_| {
+            Error::invalid(format!(
+                "a leaf of {} bytes does not fit into a bundle; {} is the most",
+                leaf.len(),
+                u16::MAX
+            ))
+        })?;
         out.extend_from_slice(&len.to_be_bytes());
         out.extend_from_slice(leaf);
     }
-    out
+    Ok(out)
 }
 
 /// Reads what [`bundle`] wrote.
@@ -208,7 +216,7 @@ impl TileWriter {
         let bytes: Vec<u8> = self.rows[level].iter().flat_map(|hash| hash.0).collect();
         write(&tile_path(level as u8, n, width), &bytes)?;
         if level == 0 {
-            write(&bundle_path(n, width), &bundle(self.bundle.iter().map(Vec::as_slice)))?;
+            write(&bundle_path(n, width), &bundle(self.bundle.iter().map(Vec::as_slice))?)?;
             if width == TILE_WIDTH {
                 self.bundle.clear();
             }
@@ -266,7 +274,7 @@ pub fn check_files(
         } else {
             consistency(&tiles, kept.size, checkpoint.size)
         };
-        verify_consistency((kept.size, &kept.root), (checkpoint.size, &checkpoint.root), &proof?)?;
+        verify_consistency(kept.extent(), checkpoint.extent(), &proof?)?;
     }
     Ok((checkpoint, note))
 }

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[cfg(feature = "sled")]
 use super::location::by_length;
@@ -24,6 +24,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::quorum::{Member, Rule};
 use crate::store::Store;
 use crate::{Engine, Options};
+
+/// Pause before what is in use is tried again.
+const RETRY: Duration = Duration::from_millis(25);
 
 /// Opens the store in a directory, with its root cell beside it: `assistant.db` and
 /// `assistant.db.cell`. Makes both where neither exists, and finishes a making that was cut short.
@@ -59,7 +62,9 @@ pub fn open(path: impl AsRef<Path>) -> Result<Engine> {
 /// A builder can be used again. After [`ErrorKind::Poisoned`] drop the engine with its readers and
 /// batches, or [`Engine::close`] it, and open once more with the same builder: opening finds out
 /// what became of the write whose outcome was unknown. Where threads share an engine, let one of
-/// them do that, under a lock of yours and after another look at [`Engine::is_poisoned`].
+/// them do that, under a lock of yours and after another look at [`Engine::is_poisoned`]: each call
+/// asks `engine()` of the service below for a clone. While another one still holds the poisoned
+/// engine, that is `Locked`, and goes well later.
 ///
 /// ```no_run
 /// use keyfall::{Builder, Class, Put, UserId};
@@ -75,6 +80,33 @@ pub fn open(path: impl AsRef<Path>) -> Result<Engine> {
 ///     engine = builder.open()?;
 /// }
 /// # drop(engine);
+/// # Ok::<(), keyfall::Error>(())
+/// ```
+///
+/// ```
+/// use std::sync::{Mutex, PoisonError};
+///
+/// use keyfall::{Builder, Engine};
+///
+/// struct Service {
+///     builder: Builder,
+///     open: Mutex<Option<Engine>>,
+/// }
+///
+/// impl Service {
+///     fn engine(&self) -> keyfall::Result<Engine> {
+///         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+///         match open.take().filter(|engine| !engine.is_poisoned()) {
+///             Some(engine) => Ok(open.insert(engine).clone()),
+///             None => Ok(open.insert(self.builder.open_or_create()?).clone()),
+///         }
+///     }
+/// }
+/// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+/// # use std::sync::Arc;
+/// # let builder = Builder::over(Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+/// # let service = Service { builder, open: Mutex::default() };
+/// # assert_eq!(service.engine()?.id(), service.engine()?.id());
 /// # Ok::<(), keyfall::Error>(())
 /// ```
 #[derive(Clone)]
@@ -184,6 +216,15 @@ impl Builder {
         self
     }
 
+    /// Has [`Builder::open`], [`Builder::create`] and [`Builder::open_or_create`] wait so long,
+    /// where the store or its cell is in use, before they fail as `Locked`; by default they fail at
+    /// once. An engine that takes over from one that is being shut down waits a little.
+    #[must_use]
+    pub fn wait_for_lock(mut self, patience: Duration) -> Self {
+        self.settings.patience = patience;
+        self
+    }
+
     /// Has a cell made whose root key is shared among these keyholders.
     #[cfg(feature = "keyholders")]
     #[must_use]
@@ -277,13 +318,13 @@ impl Builder {
     /// what is overwritten; `Refused` where one of the two lies inside the other, or inside another
     /// store or cell; `Invalid` for a bad geometry; `Locked`, `Io`, `Full`.
     pub fn create(&self) -> Result<Engine> {
-        match &self.store {
+        self.patiently(|| match &self.store {
             #[cfg(feature = "sled")]
             StoreAt::Directory(dir) => self.site(dir)?.create(),
             StoreAt::Given(store) => {
                 Engine::init(Arc::clone(store), self.make_cell()?, self.settings.options.clone())
             }
-        }
+        })
     }
 
     /// Opens a store with its cell; neither is made.
@@ -293,13 +334,13 @@ impl Builder {
     /// [`Engine::open`], which also says what is no error: a store that does not own its cell is
     /// opened to look at.
     pub fn open(&self) -> Result<Engine> {
-        match &self.store {
+        self.patiently(|| match &self.store {
             #[cfg(feature = "sled")]
             StoreAt::Directory(dir) => self.site(dir)?.open(),
             StoreAt::Given(store) => {
                 Engine::open(Arc::clone(store), self.open_cell()?, self.settings.options.clone())
             }
-        }
+        })
     }
 
     /// Opens a store with its cell; makes both where neither exists, and finishes a making that was
@@ -311,14 +352,14 @@ impl Builder {
     pub fn open_or_create(&self) -> Result<Engine> {
         if self.settings.options.open_as != OpenAs::Owner {
             return Err(Error::invalid(
-                "a store that is to be made is not looked at nor taken over; call `Builder::open`",
+                "a store that is to be made can be neither looked at nor taken over; call `Builder::open`",
             ));
         }
-        match &self.store {
+        self.patiently(|| match &self.store {
             #[cfg(feature = "sled")]
             StoreAt::Directory(dir) => self.site(dir)?.open_or_create(),
             StoreAt::Given(store) => self.open_or_create_over(Arc::clone(store)),
-        }
+        })
     }
 
     /// Builds the store at this place from copies in directories, backups and copies in step:
@@ -342,6 +383,23 @@ impl Builder {
                     &**store,
                     progress,
                 )
+            }
+        }
+    }
+
+    /// Tries until what is in use is free, for as long as was said.
+    fn patiently(&self, open: impl Fn() -> Result<Engine>) -> Result<Engine> {
+        let began = Instant::now();
+        loop {
+            match open() {
+                Err(e) if e.kind() == ErrorKind::Locked => {
+                    let left = self.settings.patience.saturating_sub(began.elapsed());
+                    if left.is_zero() {
+                        return Err(e);
+                    }
+                    std::thread::sleep(left.min(RETRY));
+                }
+                opened => return opened,
             }
         }
     }

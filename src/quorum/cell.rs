@@ -26,7 +26,7 @@ use super::told::{Told, came_back_older};
 use super::{Held, Keyholder, Share};
 use crate::cell::{
     Awaited, Contents, Dealt, Durable, Level, Owner, Promise, Quorum, Retirement, RootCell, RootId,
-    RootKey, Statement,
+    RootKey, Statement, Unheard,
 };
 use crate::crypto::Key;
 use crate::dir::DirLock;
@@ -507,7 +507,7 @@ impl RootCell for QuorumCell {
             return Err(Error::new(
                 ErrorKind::Io,
                 format!(
-                    "the root key cannot be had: {} of {} keyholders answered, and too few of \
+                    "the root key cannot be recovered: {} of {} keyholders answered, and too few of \
                      their shares fit together: {} are needed; start the others, or replace what \
                      is lost with `keyfall keyholder replace STORE --number N --with \
                      KEY@HOST:PORT` while enough are there ({})",
@@ -518,7 +518,8 @@ impl RootCell for QuorumCell {
                 ),
             ));
         }
-        let unheard = (!silent.is_empty()).then(|| (silent.join("; "), told.ended));
+        let unheard =
+            (!silent.is_empty()).then(|| Unheard { silent: silent.join("; "), ended: told.ended });
         Ok(Contents { store: Some(store), keys, epoch, unheard, owner, doubted, claims, mark })
     }
 
@@ -533,7 +534,7 @@ impl RootCell for QuorumCell {
         if others.filter(|other| *other != owner && other.claim >= owner.claim).count() > self.f() {
             return Err(Error::new(
                 ErrorKind::Fenced,
-                "another engine owns the store, keyholders say; nothing was destroyed",
+                "keyholders say that another engine owns the store; nothing was destroyed",
             ));
         }
         self.record(|ledger| ledger.deal(keep.epoch, &self.quorum.keyholders, &[]))?;
@@ -584,8 +585,7 @@ impl RootCell for QuorumCell {
 
     fn unfinished(&self) -> Vec<Dealt> {
         let known = self.known();
-        let over = known.ledger.unfinished(&self.quorum, known.running.map(|id| id.epoch));
-        over.into_iter().map(|(epoch, quorum)| Dealt { epoch, quorum }).collect()
+        known.ledger.unfinished(&self.quorum, known.running.map(|id| id.epoch))
     }
 
     fn awaited(&self, keep: &RootId) -> Option<Awaited> {

@@ -193,7 +193,7 @@ pub(crate) fn read_put(reader: &mut impl Read) -> Result<Put> {
     let mut put = Put::new(user, class).interaction(interaction).created(created);
     put = put.media_type(d.text(MEDIA_TYPE_MAX_BYTES)?).purpose(d.text(PURPOSE_MAX_BYTES)?);
     for _ in 0..d.u16()? {
-        put = put.derived_from(Source::Record(RecordId::from_bytes(&d.array()?)?));
+        put = put.derived_from(RecordId::from_bytes(&d.array()?)?);
     }
     d.end()?;
     Ok(put)

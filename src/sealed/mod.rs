@@ -29,6 +29,7 @@ pub(crate) use envelope::{Address, read_put};
 pub use envelope::{InboxKey, seal};
 pub(crate) use identity::{Asked, Request};
 pub use identity::{Identity, PublicKey, Ticket};
+pub(crate) use parcel::Finished;
 #[cfg(feature = "testing")]
 pub(crate) use parcel::read_item;
 pub use parcel::{Content, Guarded, Item, Live, Packing, Unpack, unpack};

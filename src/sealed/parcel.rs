@@ -153,13 +153,28 @@ impl<C: Content + ?Sized> Content for &mut C {
     }
 }
 
+/// An item that is whole.
+struct Whole {
+    number: u64,
+    length: u64,
+}
+
+/// A parcel that was written.
+pub(crate) struct Finished<W> {
+    pub(crate) out: W,
+    /// How many whole items fell before they were written.
+    pub(crate) late: u64,
+    /// Their length.
+    pub(crate) late_bytes: u64,
+}
+
 /// A parcel, being written.
 pub struct Packing<W: Write> {
     sealing: Sealing<W>,
     /// Number of the next item.
     next: u64,
     /// Items that are whole, and can fall as long as they are held.
-    whole: Vec<(u64, u64)>,
+    whole: Vec<Whole>,
 }
 
 impl<W: Write> std::fmt::Debug for Packing<W> {
@@ -260,7 +275,7 @@ impl<W: Write> Packing<W> {
         }
         let whole = !self.sealing.held.has_fallen(number);
         if whole {
-            self.whole.push((number, length));
+            self.whole.push(Whole { number, length });
         }
         self.sealing.push(Some((number, Part::End(FELL))), &[WHOLE]).map_err(writing)?;
         Ok(whole.then_some(length))
@@ -271,19 +286,20 @@ impl<W: Write> Packing<W> {
     /// # Errors
     /// As [`Packing::record`].
     pub fn finish(self) -> Result<W> {
-        self.finish_counted().map(|(out, _, _)| out)
+        self.finish_counted().map(|finished| finished.out)
     }
 
-    /// As [`Packing::finish`], with how many whole items fell before they were written, and their
-    /// length.
-    pub(crate) fn finish_counted(mut self) -> Result<(W, u64, u64)> {
+    /// As [`Packing::finish`], with what fell late.
+    pub(crate) fn finish_counted(mut self) -> Result<Finished<W>> {
         self.sealing.push(None, &[END]).map_err(writing)?;
         self.sealing.finish()?;
         let late = self.sealing.held.late();
-        let fell = self.whole.iter().filter(|(number, _)| late.contains(number));
-        let (items, bytes) =
-            fell.fold((0, 0), |(items, bytes), (_, length)| (items + 1, bytes + length));
-        Ok((self.sealing.out, items, bytes))
+        let mut finished = Finished { out: self.sealing.out, late: 0, late_bytes: 0 };
+        for fell in self.whole.iter().filter(|item| late.contains(&item.number)) {
+            finished.late += 1;
+            finished.late_bytes += fell.length;
+        }
+        Ok(finished)
     }
 }
 

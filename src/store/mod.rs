@@ -6,6 +6,14 @@
 //! head is older than the root cell.
 
 #[cfg(any(feature = "sled", feature = "testing"))]
+#[cfg_attr(
+    not(feature = "sled"),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "a part of it serves the store in a directory alone"
+    )
+)]
 pub(crate) mod journal;
 mod memory;
 #[cfg(feature = "sled")]
@@ -344,6 +352,8 @@ pub trait Store: Send + Sync {
 pub(crate) fn fenced(place: &str) -> Error {
     Error::new(
         ErrorKind::Fenced,
-        format!("{place} was claimed by another engine since; open it again to see how it stands"),
+        format!(
+            "{place} has been claimed by another engine since; open it again to see how it stands"
+        ),
     )
 }

@@ -13,7 +13,7 @@ use crate::crypto::{self, Key, chunked};
 use crate::error::{Error, Result};
 use crate::ids::{BlobName, RecordId, UserId, UserTag};
 use crate::pages::{PageSource, SharedStore};
-use crate::record;
+use crate::record::payload::segments;
 use crate::secret::Secret;
 use crate::store::Head;
 use crate::tree::head::HeadPage;
@@ -30,7 +30,7 @@ pub struct Exposed {
     pub id: RecordId,
     /// The user that the record belongs to.
     pub user: UserId,
-    /// Its content; `None` where a segment is nowhere to be had.
+    /// Its content; `None` where no place has one of its segments.
     pub content: Option<Vec<u8>>,
 }
 
@@ -220,7 +220,7 @@ fn expose(
             };
             let content = payload.suite(source).and_then(|suite| {
                 let mut whole = Vec::new();
-                for number in 0..record::segments(entry.length, head.geometry) {
+                for number in 0..segments(entry.length, head.geometry) {
                     let name = entry.segment_name(number);
                     whole.extend_from_slice(
                         &source.fetch(&name, |blob| payload.open(&suite, number, &blob))?,

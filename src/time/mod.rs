@@ -1,6 +1,7 @@
-//! Points in time, as they are written.
+//! Points in time, as they are written, and the days that they belong to.
 
 pub(crate) mod point;
+mod zone;
 
 use std::str::FromStr;
 
@@ -9,6 +10,7 @@ use jiff::fmt::temporal::{Pieces, PiecesOffset};
 use jiff::tz::{Offset, TimeZone};
 
 pub(crate) use self::point::Timestamp;
+pub use self::zone::{Day, Zone};
 use crate::error::{Error, Result};
 
 /// What a written time stands for: a day, or one millisecond.

@@ -31,10 +31,8 @@ impl Ref {
 
     /// The key of the page that it points to.
     pub(crate) fn key(&self) -> Key {
-        self.key
-            .first_chunk()
-            .map(Key::copied_from)
-            .unwrap_or_else(|| unreachable!("it has 32 bytes"))
+        let (keys, _) = self.key.as_chunks();
+        Key::copied_from(&keys[0])
     }
 
     /// This pointer without the page in which it was read.

@@ -53,6 +53,6 @@ impl Spot {
 pub(crate) enum Edge {
     /// A pointer to another page.
     Page { spot: Spot, at: Ref },
-    /// A record, whose entry points to its payload.
-    Record { key: OrderedKey, entry: Secret },
+    /// A record of a class, whose entry points to its payload.
+    Record { of: Arc<ClassOf>, key: OrderedKey, entry: Secret },
 }

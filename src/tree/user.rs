@@ -37,18 +37,8 @@ use crate::limits::{
 };
 
 const VERSION: u8 = 1;
-/// The ordered trees below a user page, in the order of their bits: the one place that knows it.
-const TREES: [PageKind; 9] = [
-    PageKind::Fences,
-    PageKind::Lineage,
-    PageKind::History,
-    PageKind::Holds,
-    PageKind::Marks,
-    PageKind::Plans,
-    PageKind::Policies,
-    PageKind::Inbox,
-    PageKind::Grants,
-];
+/// How many ordered trees may lie below a user page, besides those of its classes.
+const TREES: usize = 9;
 
 /// A user page, decoded.
 #[derive(Debug)]
@@ -88,56 +78,58 @@ pub(crate) fn class_place(owner: UserTag) -> Place {
 
 /// Where the trees below a user page are stored.
 #[derive(Default)]
-struct TreeRefs([Option<Ref>; TREES.len()]);
+struct TreeRefs {
+    fences: Option<Ref>,
+    lineage: Option<Ref>,
+    history: Option<Ref>,
+    holds: Option<Ref>,
+    marks: Option<Ref>,
+    plans: Option<Ref>,
+    policies: Option<Ref>,
+    inbox: Option<Ref>,
+    grants: Option<Ref>,
+}
 
 impl TreeRefs {
-    fn at(&mut self, kind: PageKind) -> &mut Option<Ref> {
-        match TREES.iter().position(|tree| *tree == kind) {
-            Some(n) => &mut self.0[n],
-            None => unreachable!("it is one of a user's trees"),
-        }
+    /// Each of them, in the order of their bits: the one place that knows it.
+    fn each(&mut self) -> [(PageKind, &mut Option<Ref>); TREES] {
+        [
+            (PageKind::Fences, &mut self.fences),
+            (PageKind::Lineage, &mut self.lineage),
+            (PageKind::History, &mut self.history),
+            (PageKind::Holds, &mut self.holds),
+            (PageKind::Marks, &mut self.marks),
+            (PageKind::Plans, &mut self.plans),
+            (PageKind::Policies, &mut self.policies),
+            (PageKind::Inbox, &mut self.inbox),
+            (PageKind::Grants, &mut self.grants),
+        ]
     }
 
-    fn has(&self, kind: PageKind) -> bool {
-        TREES.iter().zip(&self.0).any(|(tree, at)| *tree == kind && at.is_some())
-    }
-
-    /// The tree of a kind, as it is stored.
-    fn take<const K: usize>(&mut self, kind: PageKind) -> Ordered<K> {
-        Ordered::stored(self.at(kind).take())
-    }
-
-    /// Seals a tree, and notes where it is now.
-    fn seal<const K: usize>(
-        &mut self,
-        tree: Ordered<K>,
-        place: Place,
-        geometry: Geometry,
-        sink: &mut dyn Sink,
-    ) -> Result<()> {
-        *self.at(place.kind) = tree.seal(place, geometry, sink)?;
-        Ok(())
-    }
-
-    fn bits(&self) -> u16 {
-        self.0.iter().enumerate().filter(|(_, at)| at.is_some()).map(|(n, _)| 1 << n).sum()
-    }
-
-    fn encode(&self, e: &mut Encoder) {
-        self.0.iter().flatten().for_each(|at| at.encode(e));
+    fn encode(mut self, e: &mut Encoder) {
+        let trees = self.each();
+        e.u16(trees.iter().enumerate().map(|(n, (_, at))| u16::from(at.is_some()) << n).sum());
+        trees.into_iter().filter_map(|(_, at)| at.as_ref()).for_each(|at| at.encode(e));
     }
 
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         let bits = d.u16()?;
-        if bits >= 1 << TREES.len() {
+        if bits >= 1 << TREES {
             return Err(d.bad());
         }
         let mut refs = TreeRefs::default();
-        for (n, at) in refs.0.iter_mut().enumerate() {
+        for (n, (_, at)) in refs.each().into_iter().enumerate() {
             *at = (bits & 1 << n != 0).then(|| Ref::decode(d)).transpose()?;
         }
         Ok(refs)
     }
+}
+
+/// A user page that was sealed.
+pub(crate) struct SealedUser {
+    pub(crate) at: Ref,
+    /// What its slot says of it (see [`super::users::Slot::alone`]).
+    pub(crate) alone: Option<u32>,
 }
 
 impl UserPage {
@@ -197,36 +189,35 @@ impl UserPage {
         self.classes.iter().map(|c| c.records).sum()
     }
 
-    /// Seals the page and its trees. Returns where it is now, and what its slot says of it (see
-    /// [`super::users::Slot::alone`]).
+    /// Seals the page and its trees.
     pub(crate) fn seal(
         self,
         owner: UserTag,
         geometry: Geometry,
         sink: &mut dyn Sink,
-    ) -> Result<(Ref, Option<u32>)> {
+    ) -> Result<SealedUser> {
         let records = u32::try_from(self.records()).ok().filter(|_| self.due.is_none());
         let capacity = USER_PAGE_MAX_BYTES - SEAL_OVERHEAD;
-        let mut trees = TreeRefs::default();
-        trees.seal(self.fences.tree, Fences::place(owner), geometry, sink)?;
-        trees.seal(self.lineage.tree, Lineage::place(owner), geometry, sink)?;
-        trees.seal(self.history.tree, History::place(owner), geometry, sink)?;
-        trees.seal(self.holds.tree, Holds::place(owner), geometry, sink)?;
-        trees.seal(self.holds.marks, Holds::marks_place(owner), geometry, sink)?;
-        trees.seal(self.plans.tree, Plans::place(owner), geometry, sink)?;
-        trees.seal(self.policies.tree, Policies::place(Some(owner)), geometry, sink)?;
-        trees.seal(self.inbox.tree, Inbox::place(owner), geometry, sink)?;
-        trees.seal(self.grants.tree, Grants::place(owner), geometry, sink)?;
-        let followed =
-            [PageKind::Lineage, PageKind::Holds, PageKind::Marks].map(|kind| trees.has(kind));
-        let alone = records.filter(|_| followed == [false; 3]);
+        let trees = TreeRefs {
+            fences: self.fences.tree.seal(Fences::place(owner), geometry, sink)?,
+            lineage: self.lineage.tree.seal(Lineage::place(owner), geometry, sink)?,
+            history: self.history.tree.seal(History::place(owner), geometry, sink)?,
+            holds: self.holds.tree.seal(Holds::place(owner), geometry, sink)?,
+            marks: self.holds.marks.seal(Holds::marks_place(owner), geometry, sink)?,
+            plans: self.plans.tree.seal(Plans::place(owner), geometry, sink)?,
+            policies: self.policies.tree.seal(Policies::place(Some(owner)), geometry, sink)?,
+            inbox: self.inbox.tree.seal(Inbox::place(owner), geometry, sink)?,
+            grants: self.grants.tree.seal(Grants::place(owner), geometry, sink)?,
+        };
+        let followed = trees.lineage.is_some() || trees.holds.is_some() || trees.marks.is_some();
+        let alone = records.filter(|_| !followed);
         let mut e = Encoder::new(capacity);
         e.u8(VERSION)
             .u16(self.incarnation)
             .u64(self.created.0)
             .u64(self.due.unwrap_or_default().0)
             .u64(self.openings);
-        e.text(self.user.as_str()).bytes(self.fence_key.bytes()).u16(trees.bits());
+        e.text(self.user.as_str()).bytes(self.fence_key.bytes());
         trees.encode(&mut e);
         let mut classes = Vec::with_capacity(self.classes.len());
         for slot in self.classes {
@@ -240,22 +231,22 @@ impl UserPage {
             tree.encode(&mut e);
         }
         pad(PageKind::User, &mut e, capacity);
-        Ok((sink.seal(PageKind::User, Some(owner), e.finish())?, alone))
+        Ok(SealedUser { at: sink.seal(PageKind::User, Some(owner), e.finish())?, alone })
     }
 }
 
 impl Node for UserPage {
     fn decode(page: &Page) -> Result<Self> {
-        let (mut page, mut trees) = read(page)?;
-        page.fences.tree = trees.take(PageKind::Fences);
-        page.lineage.tree = trees.take(PageKind::Lineage);
-        page.history.tree = trees.take(PageKind::History);
-        page.holds.tree = trees.take(PageKind::Holds);
-        page.holds.marks = trees.take(PageKind::Marks);
-        page.plans.tree = trees.take(PageKind::Plans);
-        page.policies.tree = trees.take(PageKind::Policies);
-        page.inbox.tree = trees.take(PageKind::Inbox);
-        page.grants.tree = trees.take(PageKind::Grants);
+        let (mut page, trees) = read(page)?;
+        page.fences.tree = Ordered::stored(trees.fences);
+        page.lineage.tree = Ordered::stored(trees.lineage);
+        page.history.tree = Ordered::stored(trees.history);
+        page.holds.tree = Ordered::stored(trees.holds);
+        page.holds.marks = Ordered::stored(trees.marks);
+        page.plans.tree = Ordered::stored(trees.plans);
+        page.policies.tree = Ordered::stored(trees.policies);
+        page.inbox.tree = Ordered::stored(trees.inbox);
+        page.grants.tree = Ordered::stored(trees.grants);
         Ok(page)
     }
 }
@@ -294,7 +285,7 @@ fn read(page: &Page) -> Result<(UserPage, TreeRefs)> {
 
 /// What a stored user page points to.
 pub(super) fn edges(owner: UserTag, page: &Page) -> Result<Vec<Edge>> {
-    let (page, trees) = read(page)?;
+    let (page, mut trees) = read(page)?;
     let mut edges = Vec::new();
     for slot in page.classes {
         if let Some(at) = slot.tree.into_stored() {
@@ -312,10 +303,9 @@ pub(super) fn edges(owner: UserTag, page: &Page) -> Result<Vec<Edge>> {
             });
         }
     }
-    for (kind, at) in TREES.into_iter().zip(trees.0) {
-        edges.extend(
-            at.map(|at| Edge::Page { spot: Spot { kind, owner: Some(owner), class: None }, at }),
-        );
+    for (kind, at) in trees.each() {
+        let spot = Spot { kind, owner: Some(owner), class: None };
+        edges.extend(at.take().map(|at| Edge::Page { spot, at }));
     }
     Ok(edges)
 }

@@ -8,7 +8,7 @@ use keyfall::cell::RootCell;
 use keyfall::engine::{Fact, Grant, Opened};
 use keyfall::env::Env;
 use keyfall::sealed::{Identity, Item, PublicKey, Ticket, Unpack, unpack};
-use keyfall::{Class, Engine, ErrorKind, Put, RecordId, Result, Scope, Source, Timestamp};
+use keyfall::{Class, Engine, ErrorKind, Put, RecordId, Result, Scope, Timestamp};
 
 use crate::command_line::Cli;
 use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
@@ -243,7 +243,7 @@ fn a_training_set_that_shrinks() {
     let mut all = Vec::new();
     for name in ["ada", "ben", "chloe", "dora"] {
         let audio = world.put(name, Class::audio(), name.as_bytes());
-        let text = Put::new(user(name), Class::transcript()).derived_from(Source::Record(audio));
+        let text = Put::new(user(name), Class::transcript()).derived_from(audio);
         all.extend([audio, engine.put(text, name.as_bytes()).unwrap()]);
     }
     let ticket =

@@ -18,7 +18,7 @@ fn derive(
     sources: &[RecordId],
 ) -> keyfall::Result<RecordId> {
     let put = Put::new(user(name), class);
-    engine.put(sources.iter().fold(put, |put, id| put.derived_from(Source::Record(*id))), content)
+    engine.put(sources.iter().fold(put, |put, id| put.derived_from(*id)), content)
 }
 
 /// A recording, its transcript and what was done for it, in one interaction.
@@ -272,10 +272,7 @@ fn a_put_from_what_is_erased_or_being_erased_leaves_nothing() {
     let audio = world.put("ada", Class::audio(), b"gone");
     let mut batch = engine.batch();
     batch
-        .add(
-            Put::new(user("ada"), Class::transcript()).derived_from(Source::Record(audio)),
-            &b"late"[..],
-        )
+        .add(Put::new(user("ada"), Class::transcript()).derived_from(audio), &b"late"[..])
         .unwrap();
     engine.erase(Scope::Record(audio)).unwrap();
     assert_eq!(error_kind(batch.commit()), ErrorKind::Erased);

@@ -8,6 +8,7 @@
     reason = "tests: they panic, look at the clock, and nobody links them"
 )]
 
+mod common;
 mod support;
 
 mod backups;

@@ -9,7 +9,7 @@ use keyfall::cell::{
     Awaited, Contents, Durable, Finality, Owner, Promise, Retirement, RootCell, RootId, RootKey,
 };
 use keyfall::crypto::Key;
-use keyfall::engine::{CopyMode, OpenAs, Request, restore};
+use keyfall::engine::{CopyMode, OpenAs, restore};
 use keyfall::store::StoreId;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::HoardingCell;
@@ -176,11 +176,10 @@ fn a_look_issues_no_certificate_and_destroys_nothing_for_one() {
     let engine = Engine::open(world.store.clone(), cell, world.options.clone()).unwrap();
     let draft = Arc::new(Mutex::new(None));
     let keep = Arc::clone(&draft);
-    let erase =
-        Erase::new(Scope::user(user("ada"))).certified(Request::default()).drafted(move |draft| {
-            *keep.lock().unwrap() = Some(draft.clone());
-            Ok(())
-        });
+    let erase = Erase::new(Scope::user(user("ada"))).certified("", "").drafted(move |draft| {
+        *keep.lock().unwrap() = Some(draft.clone());
+        Ok(())
+    });
     let certificate = engine.erase(erase).unwrap().certificate.unwrap().sign().unwrap();
     let draft = draft.lock().unwrap().clone().unwrap();
     stuck.stuck.store(true, Ordering::SeqCst);

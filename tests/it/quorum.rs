@@ -281,7 +281,7 @@ fn nothing_is_destroyed_before_one_more_than_is_needed_holds_the_next_key() {
     let restarted = place.cell(Some(STORE));
     assert!(!retire(&restarted, id(2, 2)).is_final());
     assert_eq!(place.epochs()[0], vec![1, 2]);
-    // The third breaks down, the others are back: the old key can be had.
+    // The third breaks down, the others are back: the old key can be recovered.
     place.away(&[2]);
     let keys = place.cell(Some(STORE)).load().unwrap().keys;
     assert!(keys.iter().any(|key| key.id == id(1, 1)));

@@ -16,9 +16,7 @@ use keyfall::store::{
 };
 use keyfall::store::{BlobName, StoreId};
 use keyfall::testing::{HoardingCell, RecordingStore, Tape};
-use keyfall::{
-    Class, Engine, Error, ErrorKind, Options, Put, Query, RecordId, Result, Scope, Source,
-};
+use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Query, RecordId, Result, Scope};
 
 use crate::support::{error_kind, read_record, user};
 
@@ -462,10 +460,7 @@ fn most_users_are_erased_without_a_look_at_their_page() {
     }
     let source = put(&engine, "linked");
     engine
-        .put(
-            Put::new(user("linked"), Class::transcript()).derived_from(Source::Record(source)),
-            &b"y"[..],
-        )
+        .put(Put::new(user("linked"), Class::transcript()).derived_from(source), &b"y"[..])
         .unwrap();
     put(&engine, "alone");
     let hold = engine.holds(&user("held")).add(Hold::new("a court asks", "Amtsgericht")).unwrap();

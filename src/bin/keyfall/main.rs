@@ -11,6 +11,7 @@ mod shell;
 mod show;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind as Usage;
@@ -32,7 +33,8 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(e) => return usage(&e),
     };
-    let session = Session::new(args.json, args.cell, args.take_over);
+    let session =
+        Session::new(args.json, args.cell, args.take_over).waiting(Duration::from_secs(args.wait));
     let acts = args.command.acts();
     match commands::run(&session, args.command) {
         Ok(()) => ExitCode::SUCCESS,

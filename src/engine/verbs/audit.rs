@@ -17,7 +17,7 @@ use crate::engine::replica::another_store;
 use crate::error::Result;
 use crate::ids::{BlobName, StoreId, Timestamp};
 use crate::pages::{PageSource, SharedStore};
-use crate::record;
+use crate::record::payload::segments;
 use crate::secret::WipeStack;
 use crate::store::{Cursor, Head, HeadId};
 use crate::tree::head::{CopyMode, HeadPage, Prefix, Roots};
@@ -84,7 +84,7 @@ impl Audit {
 }
 
 /// What is known of a name: how to open it, and whether the live tree reaches it.
-struct Known {
+struct Openable {
     opener: Opener,
     live: bool,
     epoch: u64,
@@ -115,7 +115,7 @@ impl Opener {
 
 impl PlaceAudit {
     /// Counts one blob, by what is known of its name and whether that opens it.
-    fn count(&mut self, name: BlobName, known: Option<(&Known, bool)>, epoch: u64) {
+    fn count(&mut self, name: BlobName, known: Option<(&Openable, bool)>, epoch: u64) {
         self.blobs += 1;
         match known.map(|(known, opens)| (opens, known.live, known)) {
             None | Some((false, false, _)) => self.shut += 1,
@@ -158,7 +158,7 @@ pub(super) fn audit(
     let mut places: Vec<SharedStore> = vec![inner.store().clone()];
     places.extend(writer.copies.iter().filter_map(|c| c.store.clone()));
     places.extend(more.iter().cloned());
-    let mut known: HashMap<BlobName, Known> = HashMap::new();
+    let mut known: HashMap<BlobName, Openable> = HashMap::new();
     let source = PageSource::over(inner.realm, &places);
     learn(&source, &live_roots, geometry, live_head.epoch, true, &mut known)?;
     let mut audit = Audit {
@@ -238,7 +238,7 @@ fn learn(
     geometry: Geometry,
     epoch: u64,
     live: bool,
-    known: &mut HashMap<BlobName, Known>,
+    known: &mut HashMap<BlobName, Openable>,
 ) -> Result<()> {
     // An adversary takes what it can get; the live tree must be whole.
     let leave = if live { Walking::unhindered() } else { Walking::lenient() };
@@ -252,7 +252,7 @@ fn learn(
                 }
                 known.insert(
                     at.name,
-                    Known { opener: Opener::Page { key: at.key(), kind }, live, epoch },
+                    Openable { opener: Opener::Page { key: at.key(), kind }, live, epoch },
                 );
             }
             Step::Record { of, key, entry } => {
@@ -261,9 +261,9 @@ fn learn(
                 else {
                     return Ok(ControlFlow::Continue(()));
                 };
-                for number in 0..record::segments(entry.length, geometry) {
+                for number in 0..segments(entry.length, geometry) {
                     let opener = Opener::Segment { of: Arc::clone(&payload), number };
-                    known.entry(entry.segment_name(number)).or_insert(Known {
+                    known.entry(entry.segment_name(number)).or_insert(Openable {
                         opener,
                         live,
                         epoch,

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::catalogue::leaf::{log_page, prove, signer};
 use crate::certificate::{Certificate, Draft, Ends, Facts, Leaf};
-use crate::engine::certify::{heard, unheard};
-use crate::engine::claims::lines_of;
-use crate::engine::commit::settle;
 use crate::engine::core::Core;
+use crate::engine::draft::{lines_of, unheard};
+use crate::engine::issue::heard;
+use crate::engine::settle::settle;
 use crate::engine::verbs::discard::Discarded;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::WipeStack;
@@ -49,7 +49,7 @@ impl Certificates<'_> {
         let missing = || {
             Error::new(
                 ErrorKind::Corrupt,
-                "this store's log has not the leaf of the certificate: the store was rolled back, \
+                "this store's log does not have the leaf of the certificate: the store was rolled back, \
                  or the certificate is forged; keep both",
             )
         };
@@ -75,7 +75,7 @@ impl Certificates<'_> {
         let missing = || {
             Error::new(
                 ErrorKind::Absent,
-                "this store's log has not the erase of the draft: it was not done, or the store was rolled back; erase again what it named; a draft of that erase replaces this one",
+                "this store's log does not have the erase of the draft: it was not done, or the store was rolled back; erase again what it named; a draft of that erase replaces this one",
             )
         };
         let outcome = unheard(self.inner);

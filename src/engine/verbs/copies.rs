@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use crate::catalogue::defect::Defect;
 use crate::catalogue::walk::{Step, Walked, walk};
+use crate::engine::catch_up::catch_up;
 use crate::engine::change::Commit;
 use crate::engine::check::{Checked, drill};
-use crate::engine::commit::{publish, ready};
+use crate::engine::commit::publish;
 use crate::engine::core::Core;
 use crate::engine::own::{check_not_ahead, is_ahead};
 use crate::engine::progress::Progress;
+use crate::engine::ready::ready;
 use crate::engine::replica::{Attached, Backup};
-use crate::engine::sync::sync;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{COPIES_MAX, PLACE_MAX_BYTES};
 use crate::pages::SharedStore;
@@ -114,7 +115,7 @@ impl Copies<'_> {
         let store = (inner.options.open_copy)(place, true)?;
         // Most of the way without stopping the writers, the rest in the commit that makes it a
         // copy.
-        sync(inner, &*store, progress)?;
+        catch_up(inner, &*store, progress)?;
         let mut id = [0; 8];
         inner.options.env.fill(&mut id)?;
         let entry = CopyEntry { id: u64::from_be_bytes(id), mode, place: place.to_owned() };
@@ -126,7 +127,7 @@ impl Copies<'_> {
         publish(inner, &mut writer, Commit { attached: Some(attached), ..Commit::of_head(head) })?;
         if mode == CopyMode::Behind {
             drop(writer);
-            sync(inner, &*store, progress).inspect_err(|_| self.let_go(&entry))?;
+            catch_up(inner, &*store, progress).inspect_err(|_| self.let_go(&entry))?;
         }
         Ok(entry)
     }
@@ -153,7 +154,8 @@ impl Copies<'_> {
                     Backup { head: Some(inner.state().stored.id), ..Backup::default() },
                 ));
             } else {
-                let done = sync(inner, &*store, progress).inspect_err(|_| self.let_go(&entry))?;
+                let done =
+                    catch_up(inner, &*store, progress).inspect_err(|_| self.let_go(&entry))?;
                 synced.push((entry, done));
             }
         }

@@ -122,9 +122,9 @@ fn sweep(
         sweep_marked(inner, PAGE.min(window), &swept, marking, done, &mut looked, progress)?;
     }
     if !listed.is_empty() {
-        inner.names.begin_discard();
+        inner.in_flight.begin_discard();
         let swept = sweep_listed(inner, window, &listed, done, &mut looked, progress);
-        inner.names.end_discard();
+        inner.in_flight.end_discard();
         swept?;
     }
     // Blobs that an interrupted discard did not get to remove.
@@ -195,7 +195,7 @@ fn give_back(
     names: &[BlobName],
     done: &mut Discarded,
 ) -> Result<()> {
-    let dead = inner.names.unkept(names);
+    let dead = inner.in_flight.unkept(names);
     if dead.is_empty() { Ok(()) } else { remove_from(inner, place, &dead, done) }
 }
 

@@ -23,10 +23,12 @@ use super::requests::Opened;
 use super::status::Status;
 use super::training::Training;
 use super::{audit, discard, erasing, inbox, lineage, records, report, requests, status};
+use crate::catalogue::due_outcome::DueOutcome;
+use crate::catalogue::interactions::Interactions;
 use crate::catalogue::list::{Listing, Query};
-use crate::catalogue::tended::Tended;
 use crate::cell::{Promise, Retirement};
 use crate::engine::batch::Batch;
+use crate::engine::catch_up::catch_up;
 use crate::engine::cleaner::{Cleaning, How, clean};
 use crate::engine::core::Core;
 use crate::engine::erasure::Erasure;
@@ -34,7 +36,6 @@ use crate::engine::keeper;
 use crate::engine::progress::Progress;
 use crate::engine::reader::Reader;
 use crate::engine::replica::Backup;
-use crate::engine::sync::sync;
 use crate::error::Result;
 use crate::ids::{InteractionId, RecordId, StoreId, Timestamp, UserId};
 use crate::pages::SharedStore;
@@ -54,7 +55,7 @@ use crate::tree::plans::Plan;
 pub struct Engine {
     pub(in crate::engine) inner: Arc<Core>,
     /// The keeper's thread ends with the last clone.
-    pub(in crate::engine) _keeper: Option<Arc<keeper::Kept>>,
+    pub(in crate::engine) _keeper: Option<Arc<keeper::KeeperThread>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -204,6 +205,49 @@ impl Engine {
         records::list(&self.inner, query)
     }
 
+    /// Lists interactions, each with its records, a page at a time: for a page that shows people
+    /// what is kept. As many as [`Query::limit`] says, each whole and in one page; fewer where they
+    /// have more than 10,000 records together.
+    ///
+    /// What is put or erased between two pages changes nothing else in those to come: an
+    /// interaction that was shown is not shown again, and none that is left is passed over.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+    /// use std::io::read_to_string;
+    ///
+    /// use keyfall::time::Zone;
+    /// use keyfall::{Class, Engine, Options, Put, Query, UserId};
+    ///
+    /// # let engine = Engine::init(store, cell, Options::default())?;
+    /// let ada = UserId::new("ada")?;
+    /// # let turn = engine.new_interaction()?;
+    /// # for (class, text) in [(Class::transcript(), "wake me at six"), (Class::action(), "alarm")] {
+    /// #     engine.put(Put::new(ada.clone(), class).interaction(turn), text.as_bytes())?;
+    /// # }
+    /// let zone = Zone::utc(); // or "Europe/Berlin".parse()?
+    /// let page = engine.interactions(&Query::default().user(ada).newest_first(true).limit(30))?;
+    /// for (day, turns) in page.by_day(&zone) {
+    ///     println!("{day}");
+    ///     for turn in turns {
+    ///         println!("{}: {} records", zone.local(turn.began()), turn.records.len());
+    ///         for said in turn.of(&Class::transcript()) {
+    ///             println!("{}", read_to_string(engine.get(&said.id)?)?);
+    ///         }
+    ///     }
+    /// }
+    /// assert_eq!(page.next, None); // else the next page: `query.after(page.next)`
+    /// # Ok::<(), keyfall::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Engine::list`].
+    pub fn interactions(&self, query: &Query) -> Result<Interactions> {
+        records::interactions(&self.inner, query)
+    }
+
     /// Users who are not erased, with the number of their records: at most `limit`, after the user
     /// `after`. Where an erase is still being followed, this finishes it first
     /// ([`Engine::run_due`]).
@@ -335,8 +379,8 @@ impl Engine {
     /// # Errors
     /// As [`Engine::erase`], where nothing can be committed; `Fenced` where this engine only looks.
     /// What a hold refuses, and what fails for one user, is recorded in that user's audit trail and
-    /// in [`Tended`], and tried again an hour later; everybody else's is done.
-    pub fn run_due(&self, progress: Progress<'_>) -> Result<Tended> {
+    /// in [`DueOutcome`], and tried again an hour later; everybody else's is done.
+    pub fn run_due(&self, progress: Progress<'_>) -> Result<DueOutcome> {
         erasing::run_due(&self.inner, progress)
     }
 }
@@ -438,7 +482,7 @@ impl Engine {
     /// store never had: another place wrote to it after the two parted; `Fenced` where this store
     /// does not own its cell, and `to` holds another head than its own; `Io`, `Full`.
     pub fn backup(&self, to: &dyn Store, progress: Progress<'_>) -> Result<Backup> {
-        sync(&self.inner, to, progress)
+        catch_up(&self.inner, to, progress)
     }
 }
 

@@ -2,24 +2,25 @@
 
 use std::sync::Arc;
 
+use crate::catalogue::due_outcome::DueOutcome;
 use crate::catalogue::plan::{is_held_now, too_many};
 use crate::catalogue::record::is_there;
 use crate::catalogue::resolve::look_up_whole;
-use crate::catalogue::tended::Tended;
 use crate::catalogue::view::record_erased;
 use crate::cell::Retirement;
 use crate::engine::clock::doubts;
 use crate::engine::commit::change;
 use crate::engine::core::Core;
+use crate::engine::epoch;
 use crate::engine::erases::{self, Outlook, foresee};
 use crate::engine::erasure::Erasure;
 use crate::engine::group;
 use crate::engine::progress::Progress;
-use crate::engine::tend::tend;
+use crate::engine::run_due;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, Timestamp};
 use crate::limits::PLANS_MAX;
-use crate::scope::{Erase, Request, Scope};
+use crate::scope::{Erase, Scope};
 use crate::secret::WipeStack;
 use crate::tree::history::StoredFact;
 use crate::tree::plans::Plan;
@@ -49,7 +50,7 @@ pub(super) fn erase(inner: &Core, erase: Erase) -> Result<Erasure> {
 
 pub(super) fn rekey(inner: &Arc<Core>) -> Result<Retirement> {
     let _wiped = WipeStack;
-    erases::rekey(inner)
+    epoch::rekey(inner)
 }
 
 pub(super) fn erase_all(inner: &Core, erases: &[Erase]) -> Vec<Result<Erasure>> {
@@ -109,7 +110,7 @@ pub(super) fn would_erase(inner: &Core, erase: Erase) -> Result<Foreseen> {
     let _wiped = WipeStack;
     inner.check_usable()?;
     // A certificate says how many there were of each class: they are counted for it.
-    let erase = erase.certified(Request::default());
+    let erase = erase.certified("", "");
     let state = inner.state();
     let Outlook { fell, derived, following } = foresee(inner, &state, &erase)?;
     let pages = inner.pages();
@@ -126,8 +127,8 @@ pub(super) fn would_erase(inner: &Core, erase: Erase) -> Result<Foreseen> {
     Ok(Foreseen { records, derived, following, already: fell.already, here })
 }
 
-pub(super) fn run_due(inner: &Arc<Core>, progress: Progress<'_>) -> Result<Tended> {
+pub(super) fn run_due(inner: &Arc<Core>, progress: Progress<'_>) -> Result<DueOutcome> {
     let _wiped = WipeStack;
     inner.process.check()?;
-    tend(inner, progress, &|| false)
+    run_due::run_due(inner, progress, &|| false)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::catalogue::leaf::{checkpoint_of, log_page, prove, signer};
 use crate::engine::core::Core;
 use crate::engine::log::{with_final_log, with_log};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Hash, LogProof, Note, SeeLeaf, Subtrees, VerifierKey, consistency, root};
 use crate::secret::WipeStack;
 
@@ -42,11 +42,16 @@ impl Log<'_> {
     /// The proof that a leaf is in the log, under a checkpoint of the log as it is now.
     ///
     /// # Errors
-    /// `Invalid` for a leaf that the log does not have; as
+    /// `Absent` for a leaf that the log does not have; as
     /// [`Log::checkpoint`](crate::engine::Log::checkpoint).
     pub fn proof(&self, index: u64) -> Result<LogProof> {
         let _wiped = WipeStack;
-        with_final_log(self.inner, |page, pages| prove(page, pages, index, false))
+        with_final_log(self.inner, |page, pages| {
+            if index >= page.frontier.size() {
+                return Err(no_leaf(index, page.frontier.size()));
+            }
+            prove(page, pages, index, false)
+        })
     }
 
     /// The root of the log's first `old` leaves, and the proof that the log as it is now goes on
@@ -87,4 +92,16 @@ impl Log<'_> {
         let _wiped = WipeStack;
         with_log(self.inner, |page, pages| page.leaves(pages, from, see))
     }
+}
+
+fn no_leaf(index: u64, size: u64) -> Error {
+    let text = match size.checked_sub(1) {
+        None => format!("the log has no leaf {index}: it is empty until something is erased"),
+        Some(last) => {
+            format!(
+                "the log has no leaf {index}: its last leaf is {last}; name that one, or one before it"
+            )
+        }
+    };
+    Error::new(ErrorKind::Absent, text)
 }

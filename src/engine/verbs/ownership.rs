@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::core::Core;
-use crate::engine::tend::owes;
+use crate::engine::run_due::owes;
 use crate::error::Result;
 use crate::secret::WipeStack;
 

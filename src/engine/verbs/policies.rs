@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::catalogue::passing::would_fall;
 use crate::catalogue::plan::{reckon, too_many};
+use crate::catalogue::retention::would_fall;
 use crate::catalogue::view::View;
 use crate::engine::commit::change;
 use crate::engine::core::Core;

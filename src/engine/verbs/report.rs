@@ -9,7 +9,7 @@ use crate::catalogue::plan::plans_of;
 use crate::catalogue::view::{policies_of, sets_of};
 use crate::cell::{Finality, Promise};
 use crate::engine::core::Core;
-use crate::engine::tend::tend_first;
+use crate::engine::run_due::run_due_first;
 use crate::error::Result;
 use crate::ids::{Class, Timestamp, UserId};
 use crate::policy::{Policy, Rules};
@@ -118,7 +118,7 @@ pub enum Erased {
 pub(super) fn report(inner: &Arc<Core>, user: &UserId) -> Result<Report> {
     let _wiped = WipeStack;
     inner.check_usable()?;
-    tend_first(inner)?;
+    run_due_first(inner)?;
     let copies = Copies { inner }.status();
     let state = inner.state();
     let pages = inner.pages();

@@ -15,7 +15,7 @@ use crate::engine::core::{Core, State};
 use crate::engine::readers::Via;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, UserTag};
-use crate::sealed::{Asked, Packing, Request};
+use crate::sealed::{Asked, Finished, Packing, Request};
 use crate::secret::WipeStack;
 use crate::tree::grants::Grant;
 use crate::tree::keys::SetTag;
@@ -147,9 +147,9 @@ pub(super) fn deliver(
             None => opened.fell += 1,
         }
     }
-    let (_, late, bytes) = parcel.finish_counted()?;
+    let Finished { late, late_bytes, .. } = parcel.finish_counted()?;
     opened.records -= late;
-    opened.bytes -= bytes;
+    opened.bytes -= late_bytes;
     opened.fell += late;
     Ok(opened)
 }

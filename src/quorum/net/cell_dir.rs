@@ -29,7 +29,7 @@ fn read_config(dir: &Path) -> Result<Config> {
 
 fn write_config(dir: &Path, config: &Config, new: bool) -> Result<()> {
     let text = serde_json::to_string_pretty(config)
-        .unwrap_or_else(|_| unreachable!("plain fields always serialize"));
+        .map_err(|e| Error::io("writing the list of the keyholders", e.into()))?;
     write(&dir.join(QUORUM), &format!("{text}\n"), new)
 }
 

@@ -64,10 +64,19 @@ impl std::fmt::Debug for Server {
 /// The connections that are open.
 #[derive(Default)]
 struct Places {
-    /// The longest there first: number of the connection, address, and the socket, to hang up.
-    strangers: Vec<(u64, IpAddr, TcpStream)>,
+    /// The one connected longest comes first.
+    strangers: Vec<Stranger>,
     engines: HashMap<[u8; 32], usize>,
     next: u64,
+}
+
+/// A connection whose other end has not yet proved to be an allowed engine.
+struct Stranger {
+    /// Number of the connection.
+    number: u64,
+    address: IpAddr,
+    /// To hang up.
+    socket: TcpStream,
 }
 
 impl Places {
@@ -75,29 +84,29 @@ impl Places {
     /// or of the address that has most.
     fn enter(&mut self, address: IpAddr, socket: TcpStream) -> u64 {
         let of = |address: &IpAddr| {
-            self.strangers.iter().filter(|(_, other, _)| other == address).count()
+            self.strangers.iter().filter(|other| other.address == *address).count()
         };
         if of(&address) >= PER_ADDRESS {
             self.hang_up(address);
         } else if self.strangers.len() >= STRANGERS {
-            let most = self.strangers.iter().map(|(_, other, _)| *other).max_by_key(of);
+            let most = self.strangers.iter().map(|other| other.address).max_by_key(of);
             most.into_iter().for_each(|most| self.hang_up(most));
         }
         self.next += 1;
-        self.strangers.push((self.next, address, socket));
+        self.strangers.push(Stranger { number: self.next, address, socket });
         self.next
     }
 
     fn hang_up(&mut self, address: IpAddr) {
-        if let Some(n) = self.strangers.iter().position(|(_, other, _)| *other == address) {
-            let (.., socket) = self.strangers.remove(n);
+        if let Some(n) = self.strangers.iter().position(|other| other.address == address) {
+            let Stranger { socket, .. } = self.strangers.remove(n);
             // Its thread hears of it, and ends.
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
 
     fn leave(&mut self, number: u64) {
-        self.strangers.retain(|(other, ..)| *other != number);
+        self.strangers.retain(|other| other.number != number);
     }
 
     /// Moves a stranger that proved to be an allowed engine; says whether a place is free for it.
@@ -212,7 +221,7 @@ impl Server {
                         self.say(log, "accept", &format!("connections cannot be taken: {e}"));
                         // Those that wait for a stranger have sockets to give back.
                         let mut places = locked(&self.places);
-                        let oldest = places.strangers.first().map(|(_, address, _)| *address);
+                        let oldest = places.strangers.first().map(|stranger| stranger.address);
                         oldest.into_iter().for_each(|oldest| places.hang_up(oldest));
                         drop(places);
                         thread::sleep(PAUSE);

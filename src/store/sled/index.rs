@@ -172,15 +172,14 @@ impl SledIndex {
         )
     }
 
-    fn db(&self) -> &sled::Db {
-        match &self.db {
-            Some(db) => db,
-            None => unreachable!("it is open until it is dropped"),
-        }
+    /// Runs sled's code on the open database.
+    fn run<T>(&self, act: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T> {
+        let db = self.db.as_ref().ok_or_else(|| self.is_stuck())?;
+        guarded(&self.dir, || act(db))
     }
 
     fn mark(&self) -> Result<Position> {
-        match guarded(&self.dir, || self.db().get("mark"))? {
+        match self.run(|db| db.get("mark"))? {
             Some(value) => {
                 let mut d = Decoder::new(&value, "index entry");
                 Ok(Position { file: d.u32()?, offset: d.u64()? })
@@ -190,12 +189,12 @@ impl SledIndex {
     }
 
     fn suspected(&self) -> Result<Option<u64>> {
-        let value = guarded(&self.dir, || self.db().get("suspected"))?;
+        let value = self.run(|db| db.get("suspected"))?;
         value.map(|value| Decoder::new(&value, "index entry").u64()).transpose()
     }
 
     fn head(&self) -> Result<Option<(HeadId, Location)>> {
-        let Some(value) = guarded(&self.dir, || self.db().get("head"))? else {
+        let Some(value) = self.run(|db| db.get("head"))? else {
             return Ok(None);
         };
         let mut d = Decoder::new(&value, "index entry");
@@ -204,8 +203,7 @@ impl SledIndex {
 
     fn files(&self) -> Result<BTreeMap<u32, Blobs>> {
         let mut files = BTreeMap::new();
-        let all =
-            guarded(&self.dir, || self.db().scan_prefix([b'f']).collect::<sled::Result<Vec<_>>>())?;
+        let all = self.run(|db| db.scan_prefix([b'f']).collect::<sled::Result<Vec<_>>>())?;
         for (key, value) in all {
             let mut k = Decoder::new(&key, "index entry");
             k.u8()?;
@@ -217,7 +215,7 @@ impl SledIndex {
 
 impl Index for SledIndex {
     fn get(&self, name: &BlobName) -> Result<Option<Location>> {
-        match guarded(&self.dir, || self.db().get(name_key(name)))? {
+        match self.run(|db| db.get(name_key(name)))? {
             Some(value) => Location::decode(&mut Decoder::new(&value, "index entry")).map(Some),
             None => Ok(None),
         }
@@ -234,7 +232,7 @@ impl Index for SledIndex {
     /// memory until its end, gigabytes.
     fn insert(&self, names: &[(BlobName, Location)]) -> Result<Vec<Option<Location>>> {
         let insert = |(name, at): &(BlobName, Location)| {
-            let before = guarded(&self.dir, || self.db().insert(name_key(name), &at.encode()))?;
+            let before = self.run(|db| db.insert(name_key(name), &at.encode()))?;
             before
                 .map(|value| Location::decode(&mut Decoder::new(&value, "index entry")))
                 .transpose()
@@ -268,15 +266,13 @@ impl Index for SledIndex {
         if let Some(bytes) = update.suspected {
             batch.insert("suspected", &bytes.to_be_bytes());
         }
-        guarded(&self.dir, || self.db().apply_batch(batch))
+        self.run(|db| db.apply_batch(batch))
     }
 
     /// Flushes sled and syncs each of its files and directories: the barrier that `flush` is not.
     fn sync(&self) -> Result<()> {
-        let (db, dir) = (self.db().clone(), self.dir.clone());
-        if self.stuck.load(Ordering::Acquire) {
-            return Err(self.is_stuck());
-        }
+        let open = self.db.clone().filter(|_| !self.stuck.load(Ordering::Acquire));
+        let (db, dir) = (open.ok_or_else(|| self.is_stuck())?, self.dir.clone());
         match patiently(move || guarded(&dir, || db.flush())) {
             Some(flushed) => flushed.map(drop)?,
             None => {

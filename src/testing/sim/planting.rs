@@ -51,7 +51,7 @@ pub const PLANTED: &[PlantedDefect] = &[
     engine("the cache is not purged", Defect::ForgetCache, World::Alone, "FOUND").at(49),
     engine("an erase is not logged", Defect::SkipLog, World::Alone, "LOST"),
     PlantedDefect {
-        name: "whoever opens a store recovers it",
+        name: "every engine that opens a store recovers it",
         planted: Planted {
             engine: Some(Defect::LookRecovers),
             cell: Some(CellDefect::AnyOwner),

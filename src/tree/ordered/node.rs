@@ -92,9 +92,9 @@ pub(super) fn decode_entry<'p, const K: usize>(
 
 impl<const K: usize> OrderedNode<K> {
     fn len(&self) -> usize {
-        3 + match self {
-            OrderedNode::Interior(children) => children.len() * child_len(K),
-            OrderedNode::Leaf(entries) => entries.values().map(|v| K + 2 + v.len()).sum(),
+        match self {
+            OrderedNode::Interior(children) => 3 + children.len() * child_len(K),
+            OrderedNode::Leaf(entries) => leaf_len(entries),
         }
     }
 
@@ -136,10 +136,9 @@ impl<const K: usize> OrderedNode<K> {
             OrderedNode::Leaf(entries) => {
                 let at_end = entries.last_key_value().is_none_or(|(last, _)| *last < key);
                 entries.insert(key, value);
-                if self.len() <= capacity {
+                if leaf_len(entries) <= capacity {
                     return Ok(None);
                 }
-                let OrderedNode::Leaf(entries) = self else { unreachable!("it is a leaf") };
                 // Ids ascend with time: a full page at the end stays full.
                 let cut = if at_end { key } else { middle(entries, capacity) };
                 Ok(Some(OrderedNode::Leaf(entries.split_off(&cut))))
@@ -175,11 +174,11 @@ impl<const K: usize> OrderedNode<K> {
         match self {
             OrderedNode::Leaf(entries) => {
                 let mut taken = entries.split_off(low);
-                let mut behind = taken.split_off(high);
-                if let Some(at_high) = behind.remove(high) {
+                let mut after = taken.split_off(high);
+                if let Some(at_high) = after.remove(high) {
                     taken.insert(*high, at_high);
                 }
-                entries.append(&mut behind);
+                entries.append(&mut after);
                 Ok(OrderedNode::Leaf(taken))
             }
             OrderedNode::Interior(children) => {
@@ -229,24 +228,21 @@ impl<const K: usize> OrderedNode<K> {
                 continue;
             }
             let left = i.saturating_sub(1);
-            let len = children[left].link.load_mut(editor, place.kind, place.owner)?.len()
-                + children[left + 1].link.load_mut(editor, place.kind, place.owner)?.len();
-            if len > capacity * 3 / 4 {
+            let (to, from) = children.split_at_mut(left + 1);
+            let (to, from) = (&mut to[left], &mut from[0]);
+            let node = to.link.load_mut(editor, place.kind, place.owner)?;
+            let right = from.link.load_mut(editor, place.kind, place.owner)?;
+            if node.len() + right.len() > capacity * 3 / 4 {
                 i += 1;
                 continue;
             }
-            let Link::Loaded(right) = children.remove(left + 1).link else {
-                unreachable!("it was just loaded")
-            };
-            let Link::Loaded(node) = &mut children[left].link else {
-                unreachable!("it was just loaded")
-            };
-            match (&mut **node, *right) {
-                (OrderedNode::Leaf(a), OrderedNode::Leaf(mut b)) => a.append(&mut b),
-                (OrderedNode::Interior(a), OrderedNode::Interior(mut b)) => a.append(&mut b),
+            match (&mut *node, right) {
+                (OrderedNode::Leaf(a), OrderedNode::Leaf(b)) => a.append(b),
+                (OrderedNode::Interior(a), OrderedNode::Interior(b)) => a.append(b),
                 _ => return Err(Decoder::new(&[], "page of an ordered tree").bad()),
             }
-            children[left].count = node.count();
+            to.count = node.count();
+            children.remove(left + 1);
             i = left;
         }
         Ok(())
@@ -272,6 +268,11 @@ impl<const K: usize> OrderedNode<K> {
         pad(place.kind, &mut e, geometry.capacity());
         sink.seal(place.kind, place.owner, e.finish())
     }
+}
+
+/// Bytes of a leaf with these entries.
+fn leaf_len<const K: usize>(entries: &BTreeMap<OrderedKey<K>, Value>) -> usize {
+    3 + entries.values().map(|v| K + 2 + v.len()).sum::<usize>()
 }
 
 /// The key at which a leaf is cut so that both parts are about as long.

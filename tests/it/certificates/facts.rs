@@ -1,7 +1,6 @@
 //! What a certificate says, and that it verifies from its text alone. SPEC §14.
 
 use keyfall::certificate::{Certificate, Facts, Grade, Leaf, Retired, SLOTS_MIN, Trust, slots};
-use keyfall::engine::Request;
 use keyfall::log::{Checkpoint, Hash, LogProof, Signer};
 use keyfall::{Class, Erase, ErrorKind, InteractionId, Put, Result, Scope, Timestamp, When};
 
@@ -228,8 +227,8 @@ fn a_users_own_choice_of_name_never_prevents_a_certificate() {
     for (n, c) in hidden.into_iter().enumerate() {
         let name = format!("a{c}b {n}");
         world.put(&name, Class::audio(), b"x");
-        let request = Request { authority: format!("{c}clerk"), ground: format!("law{c}") };
-        let mut erase = Erase::new(Scope::user(user(&name))).certified(request);
+        let erase = Erase::new(Scope::user(user(&name)));
+        let mut erase = erase.certified(format!("{c}clerk"), format!("law{c}"));
         if n % 2 == 0 {
             erase = erase.keep(Class::action(), format!("because{c} of {c}"));
         }

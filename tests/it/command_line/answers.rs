@@ -71,7 +71,7 @@ fn exit_codes_tell_the_answers_apart() {
     assert!(!cli.path("out").exists() && !cli.path("out.part").exists(), "an error leaves no file");
     assert_eq!(cli.run(&["get", "store", &keep]).stdout, b"another");
     cli.ok(&["create", "store", "--user", "ada"]);
-    cli.put("ada", "audio", b"anew");
+    cli.put("ada", "audio", b"again");
 }
 
 /// What a message says to type names the store, and the cell where that was named, as a shell takes

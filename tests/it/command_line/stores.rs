@@ -181,7 +181,16 @@ fn a_store_in_use_has_an_exit_code_of_its_own() {
         assert!(e.contains("in use"), "{e}");
     }
     assert_eq!(json(&cli.fails(8, &["list", "store", "--json"]))["error"]["kind"], "locked");
-    drop(holder);
+    // A command that is given time waits, and goes on as soon as the store is free.
+    let began = std::time::Instant::now();
+    cli.fails(8, &["list", "store", "--wait", "1"]);
+    assert!(began.elapsed() >= std::time::Duration::from_secs(1));
+    let soon = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        drop(holder);
+    });
+    cli.ok(&["list", "store", "--wait", "600"]);
+    soon.join().unwrap();
     let system = std::sync::Arc::new(keyfall::env::System);
     let holder = keyfall::cell::FileCell::open(&cli.path("store.cell"), system).unwrap();
     let e = cli.fails(8, &["create", "store", "--user", "ada"]);
@@ -308,4 +317,85 @@ fn what_only_looks_takes_nothing_over_and_a_store_can_be_taken_back() {
     cli.fails(11, &["create", "store", "--user", "eve"]);
     cli.ok(&["create", "store", "--user", "eve", "--take-over"]);
     cli.put("ben", "audio", b"z");
+}
+
+/// `policy set` said neither whose policy it was nor what it took the place of.
+#[test]
+fn a_policy_that_is_set_says_whose_it_is_and_what_it_replaces() {
+    let cli = Cli::new();
+    cli.ok(&["create", "store", "--user", "ada"]);
+    let set = |more: &[&str]| {
+        cli.ok(&[&["policy", "set", "store", "--class", "audio"][..], more].concat())
+    };
+    let told = set(&["--max-age", "90d"]);
+    assert_eq!(told, "policy of the store, for all users: class audio: at most 90d");
+    let told = set(&["--max-age", "30d"]);
+    assert!(told.ends_with("at most 30d\nit replaces: class audio: at most 90d"), "{told}");
+    let told = set(&["--user", "ada", "--max-records", "9"]);
+    assert_eq!(
+        told,
+        "policy of user ada: class audio: at most 9 records\n\
+         for this user it takes the place of the store's: class audio: at most 30d"
+    );
+    let told = json(&set(&["--user", "ada", "--max-records", "7", "--json"]));
+    assert_eq!((&told["user"], &told["replaced"]["max_records"]), (&"ada".into(), &9.into()));
+    assert_eq!(told["instead_of_store"]["max_age_seconds"], 30 * 24 * 60 * 60);
+    let told = json(&set(&["--purpose", "advice", "--max-age", "1d", "--json"]));
+    assert!(told["user"].is_null() && told["replaced"].is_null(), "{told}");
+    assert!(told["instead_of_store"].is_null(), "{told}");
+    let unset = ["policy", "unset", "store", "--user", "ada", "--class", "audio"];
+    let told = cli.ok(&unset);
+    assert_eq!(told, "removed the policy of user ada: class audio: at most 7 records");
+    let list = ["policy", "list", "store", "--user", "ada"];
+    assert_eq!(cli.ok(&list), "user ada has no policy of its own");
+    assert_eq!(json(&cli.ok(&[&list[..], &["--json"]].concat()))["user"], "ada");
+}
+
+#[test]
+fn a_discard_tells_sizes_with_their_units() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", &[7; 300_000]);
+    cli.ok(&["erase", "store", "--user", "ada", "--yes"]);
+    let told = cli.ok(&["discard", "store"]);
+    let sizes = told.lines().next().unwrap().split_once(": ").unwrap().1;
+    for size in sizes.split(", ") {
+        let unit = size.split(' ').nth(1).unwrap();
+        assert!(["B", "KiB", "MiB", "GiB"].contains(&unit), "{told}");
+    }
+    assert!(json(&cli.ok(&["discard", "store", "--json"]))["bytes_after"].is_u64());
+}
+
+/// A directory is the owner by what lies in it, wherever it is; of two copies of it one is, and the
+/// other says which cell it is about and what to do.
+#[test]
+fn a_directory_that_was_moved_is_the_owner_still_and_a_copy_of_it_says_what_to_do() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"x");
+    std::fs::rename(cli.path("store"), cli.path("moved")).unwrap();
+    let cell = ["--cell", "store.cell"];
+    let create = |store: &str, user: &str| -> Vec<String> {
+        [&["create", store, "--user", user][..], &cell]
+            .concat()
+            .iter()
+            .map(|s| (*s).into())
+            .collect()
+    };
+    let run = |args: Vec<String>| cli.run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(run(create("moved", "ben")).status.success());
+    let copied = std::process::Command::new("cp")
+        .args(["-r", "moved", "copied"])
+        .current_dir(cli.dir.path())
+        .status();
+    assert!(copied.unwrap().success());
+    assert!(run(create("moved", "carl")).status.success(), "the first of the two to write");
+    let out = run(create("copied", "dora"));
+    let e = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(11), "{e}");
+    one_line(&e);
+    assert!(e.contains("copied no longer owns its root cell") && e.contains("store.cell"), "{e}");
+    assert!(e.contains("under its other path, or take this place over (`--take-over`)"), "{e}");
+    let mut over = create("copied", "dora");
+    over.push("--take-over".into());
+    assert!(run(over).status.success());
+    assert_eq!(run(create("moved", "eve")).status.code(), Some(11));
 }

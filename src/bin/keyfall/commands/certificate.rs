@@ -154,7 +154,7 @@ impl Check<'_> {
         if session.json {
             let cosigned = verified.cosigned.iter();
             let cosigned =
-                cosigned.map(|(name, at)| json!({"witness": name, "at": at.to_string()}));
+                cosigned.map(|one| json!({"witness": one.witness, "at": one.at.to_string()}));
             return session.value(&json!({
                 "certificate": file.display().to_string(),
                 "grade": verified.judged.grade.to_string(),

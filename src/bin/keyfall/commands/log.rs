@@ -5,7 +5,7 @@ mod serve;
 use std::io::Write;
 use std::net::TcpListener;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keyfall::certificate::Leaf;
@@ -21,6 +21,7 @@ use crate::shell::outfile::{Replace, write_to};
 use crate::shell::places::{one, store_and};
 use crate::shell::print::{block, counted, line, progress};
 use crate::shell::read::{log_files, read_text};
+use crate::shell::remedy::word;
 use crate::shell::session::Session;
 use crate::shell::stores::{look, open};
 
@@ -63,6 +64,7 @@ fn tell_text(session: &Session, what: &str, text: &str) -> Done {
 
 fn verify(session: &Session, dir: &Path, trust: &TrustArgs) -> Done {
     let witnessed = trusted(trust)?;
+    checkpoint_in(dir)?;
     let bar = progress("leaves checked", None);
     let mut odd = 0_u64;
     let mut see = |n, leaf: &[u8]| {
@@ -78,7 +80,7 @@ fn verify(session: &Session, dir: &Path, trust: &TrustArgs) -> Done {
         return Err(Error::new(ErrorKind::Corrupt, text).into());
     }
     let cosigned = witnessed.cosigned(&note)?;
-    let cosigned: Vec<&str> = cosigned.iter().map(|(name, _)| name.as_str()).collect();
+    let cosigned: Vec<&str> = cosigned.iter().map(|one| one.witness.as_str()).collect();
     tell(session, &checkpoint, &cosigned)
 }
 
@@ -157,7 +159,23 @@ fn export(session: &Session, engine: &Engine, dir: &Path) -> Done {
     tell(session, &checkpoint, &[])
 }
 
+/// The checkpoint of a directory that `log export` wrote.
+fn checkpoint_in(dir: &Path) -> Result<PathBuf, Error> {
+    let file = dir.join("checkpoint");
+    if file.try_exists().map_err(|e| Error::io(file.display(), e))? {
+        return Ok(file);
+    }
+    let text = format!(
+        "no log in {0}: it has no checkpoint; write one with `keyfall log export STORE {1}`, or \
+         name another directory",
+        dir.display(),
+        word(dir)
+    );
+    Err(Error::new(ErrorKind::Absent, text))
+}
+
 fn serve(dir: &Path, listen: &str) -> Done {
+    checkpoint_in(dir)?;
     let failed = |e: std::io::Error| Error::io(format_args!("listening on {listen}"), e);
     let listener = TcpListener::bind(listen).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -167,7 +185,7 @@ fn serve(dir: &Path, listen: &str) -> Done {
 
 /// Has a witness cosign the published checkpoint, by C2SP tlog-witness.
 fn cosign(session: &Session, dir: &Path, url: &str, key: &VerifierKey) -> Done {
-    let file = dir.join("checkpoint");
+    let file = checkpoint_in(dir)?;
     let note: Note = read_text(&file)?.parse().map_err(|e: Error| e.context(file.display()))?;
     let checkpoint: Checkpoint = note.text().parse()?;
     let witness = Witness::new(url);

@@ -35,7 +35,7 @@ pub(crate) fn warn_of_lacking(session: &Session, lacks: Option<String>) {
 /// A store, and its cell if one was named. What is due is done when this program says so.
 pub(crate) fn builder(session: &Session, store: &Path) -> Builder {
     session.about(store);
-    let builder = Builder::at(store).keeper(Keeper::ByHand);
+    let builder = Builder::at(store).keeper(Keeper::ByHand).wait_for_lock(session.patience);
     match &session.cell {
         Some(cell) => builder.cell_at(cell),
         None => builder,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use keyfall::cell::FileCell;
 use keyfall::certificate::{Certificate, Trust};
-use keyfall::engine::{Audit, CopyMode, Grant, Request, Restored, restore};
+use keyfall::engine::{Audit, CopyMode, Grant, Restored, restore};
 use keyfall::env::System;
 use keyfall::sealed::{self, Identity, Ticket};
 use keyfall::store::{SledStore, Store};
@@ -169,8 +169,8 @@ impl Demo {
     /// Erases a user, and checks the certificate.
     fn erase(&self, stage: &Stage) -> Result<Erased, Failure> {
         let engine = &self.engine;
-        let request = Request { authority: ERASED.into(), ground: "she asked for it".into() };
-        let erase = Erase::new(Scope::user(UserId::new(ERASED)?)).certified(request);
+        let erase = Erase::new(Scope::user(UserId::new(ERASED)?));
+        let erase = erase.certified(ERASED, "she asked for it");
         let erasure = engine.erase(erase)?;
         stage.tell(format_args!(
             "$ keyfall erase --user {ERASED}\n{} records erased; epoch {}; the root key of epoch 1 \

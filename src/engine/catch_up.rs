@@ -1,4 +1,4 @@
-//! Bringing a copy or a backup up to date, while writers go on. (Locks are in `crate::sync`.)
+//! Bringing a copy or a backup up to date, while writers go on.
 
 use super::core::Core;
 use super::lines::may_replace;
@@ -9,7 +9,11 @@ use crate::secret::WipeStack;
 use crate::store::Store;
 
 /// Brings a store to a recent head; begins again after an erase, keeping what it has.
-pub(super) fn sync(core: &Core, to: &dyn Store, progress: &mut dyn FnMut(u64)) -> Result<Backup> {
+pub(super) fn catch_up(
+    core: &Core,
+    to: &dyn Store,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Backup> {
     let _wiped = WipeStack;
     let mut total = Backup::default();
     loop {

@@ -1,0 +1,253 @@
+//! The asynchronous engine.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use tokio::io::AsyncRead;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::payload::{begin, feed, pieces};
+use super::reader::AsyncReader;
+use crate::catalogue::list::{Listing, Query};
+use crate::engine::batch::Batch;
+use crate::engine::core::{Answer, Asked};
+use crate::engine::erasure::Erasure;
+use crate::engine::group::look_ahead;
+use crate::engine::later;
+use crate::engine::verbs::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::RecordId;
+use crate::record::{Put, RecordInfo};
+use crate::scope::Erase;
+
+/// How many calls run on blocking threads at once, unless [`AsyncEngine::at_once`] says otherwise.
+const AT_ONCE: usize = 64;
+
+/// An [`Engine`] for a tokio runtime. Cheap to clone; all clones are one engine.
+///
+/// Dropping a future of [`put`](Self::put) or [`commit`](Self::commit) before its records were
+/// handed to the writer leaves nothing of them. Later the commit goes on, and the ids are lost with
+/// the future. Dropping a future of [`erase`](Self::erase) that was polled once never undoes the
+/// erase: it is done, or it was not begun.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use keyfall::{AsyncEngine, Class, Engine, Options, Put, Scope, UserId};
+/// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+/// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+/// # let engine = Engine::init(store, cell, Options::default())?;
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # runtime.block_on(async {
+/// let engine = AsyncEngine::new(engine);
+/// let ada = UserId::new("ada")?;
+/// let id = engine.put(Put::new(ada.clone(), Class::audio()), &b"RIFF...."[..]).await?;
+/// let report = engine.run(move |engine| engine.report(&ada)).await?;
+/// engine.erase(Scope::record(id)).await?;
+/// # assert_eq!(report.user.as_str(), "ada");
+/// # Ok::<(), keyfall::Error>(())
+/// # })?;
+/// # Ok::<(), keyfall::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct AsyncEngine {
+    engine: Engine,
+    /// For calls that end by themselves.
+    calls: Arc<Semaphore>,
+    /// For puts that wait for their payload.
+    streams: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for AsyncEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AsyncEngine over {:?}", self.engine)
+    }
+}
+
+impl AsyncEngine {
+    /// An engine, to be used from a tokio runtime.
+    pub fn new(engine: Engine) -> Self {
+        AsyncEngine { engine, calls: semaphore(AT_ONCE), streams: semaphore(AT_ONCE) }
+    }
+
+    /// Lets so many calls run on the runtime's blocking threads at once, and as many puts whose
+    /// payload streams in: 64 of each by default. A put or an erase that waits for its commit needs
+    /// no thread, so this does not bound how many share one.
+    #[must_use]
+    pub fn at_once(self, calls: usize) -> Self {
+        AsyncEngine { calls: semaphore(calls), streams: semaphore(calls), ..self }
+    }
+
+    /// The engine itself, whose calls block.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Runs calls of the engine on a blocking thread: whatever has no method here.
+    ///
+    /// # Errors
+    /// What `call` gives; `Io` where the runtime shuts down.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let permit = permit(&self.calls).await?;
+        let engine = self.engine.clone();
+        let called = spawn_blocking(move || {
+            let _permit = permit;
+            call(&engine)
+        });
+        joined(called).await?
+    }
+
+    /// Puts one record, durably, and returns its id. Memory: 1 MiB beside what
+    /// [`Engine::put`] takes.
+    ///
+    /// # Errors
+    /// As [`Engine::put`]; `Io` where reading the payload fails: nothing is kept of it then.
+    pub async fn put(&self, put: Put, payload: impl AsyncRead) -> Result<RecordId> {
+        let mut payload = pin!(payload);
+        let begun = begin(payload.as_mut()).await?;
+        let whole = begun.ended;
+        let permits = if whole { &self.calls } else { &self.streams };
+        let permit = permit(permits).await?;
+        let (to, from) = pieces(begun);
+        let engine = self.engine.clone();
+        let mut adding = spawn_blocking(move || {
+            let _permit = permit;
+            let mut batch = engine.batch();
+            batch.add(put, from).map(|_| batch)
+        });
+        let ended = if whole { None } else { feed(payload, to, &mut adding).await };
+        let batch = match ended {
+            Some(ended) => ended,
+            None => joined(adding).await,
+        };
+        let ids = self.commit(batch??).await?;
+        ids.first().copied().ok_or_else(|| Error::new(ErrorKind::Io, "the put gave no id"))
+    }
+
+    /// Makes the records of a batch durable at once and returns their ids; it was filled on a
+    /// blocking thread ([`AsyncEngine::run`]).
+    ///
+    /// # Errors
+    /// As [`Batch::commit`].
+    pub async fn commit(&self, batch: Batch) -> Result<Vec<RecordId>> {
+        match batch.into_staging()? {
+            Some(staging) => match self.wait(Asked::Put(staging)).await? {
+                Answer::Put(ids) => ids,
+                Answer::Erased(_) => Err(mixed_up()),
+            },
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Erases a scope and returns when that is complete.
+    ///
+    /// # Errors
+    /// As [`Engine::erase`].
+    pub async fn erase(&self, erase: impl Into<Erase>) -> Result<Erasure> {
+        let erase = erase.into();
+        let asked = erase.clone();
+        // What it will need is read before the writer is kept by it.
+        self.run(move |engine| {
+            engine.inner.process.check()?;
+            look_ahead(&engine.inner, &asked);
+            Ok(())
+        })
+        .await?;
+        match self.wait(Asked::Erase(erase)).await? {
+            Answer::Erased(erasure) => erasure,
+            Answer::Put(_) => Err(mixed_up()),
+        }
+    }
+
+    /// Opens a record.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub async fn get(&self, id: &RecordId) -> Result<AsyncReader> {
+        let id = *id;
+        self.run(move |engine| engine.get(&id)).await.map(AsyncReader::new)
+    }
+
+    /// Opens a record, having recorded who reads it and what for.
+    ///
+    /// # Errors
+    /// As [`Engine::get_as`].
+    pub async fn get_as(
+        &self,
+        id: &RecordId,
+        principal: impl Into<String>,
+        purpose: impl Into<String>,
+    ) -> Result<AsyncReader> {
+        let (id, principal, purpose) = (*id, principal.into(), purpose.into());
+        let opened = self.run(move |engine| engine.get_as(&id, &principal, &purpose)).await;
+        opened.map(AsyncReader::new)
+    }
+
+    /// A record's metadata.
+    ///
+    /// # Errors
+    /// As [`Engine::info`].
+    pub async fn info(&self, id: &RecordId) -> Result<RecordInfo> {
+        let id = *id;
+        self.run(move |engine| engine.info(&id)).await
+    }
+
+    /// Lists records, a page at a time.
+    ///
+    /// # Errors
+    /// As [`Engine::list`].
+    pub async fn list(&self, query: Query) -> Result<Listing> {
+        self.run(move |engine| engine.list(&query)).await
+    }
+
+    /// Leaves a request in the queue and waits for its answer, without a thread.
+    async fn wait(&self, request: Asked) -> Result<Answer> {
+        let (tell, told) = oneshot::channel();
+        // A caller that went away wants no answer.
+        let then = move |answer| drop(tell.send(answer));
+        if let Some(server) = later::leave(&self.engine.inner, request, then) {
+            drop(spawn_blocking(move || server.run()));
+        }
+        match told.await {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => {
+                let text = "the thread that served this request panicked; open the engine again";
+                Err(Error::new(ErrorKind::Poisoned, text).perhaps())
+            }
+            Err(_) => Err(over().perhaps()),
+        }
+    }
+}
+
+fn semaphore(permits: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS)))
+}
+
+async fn permit(of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
+    Arc::clone(of).acquire_owned().await.map_err(|_| over())
+}
+
+/// The result of a blocking call; a panic in it goes on here.
+pub(super) async fn joined<T>(handle: JoinHandle<T>) -> Result<T> {
+    handle.await.or_else(unjoined)
+}
+
+/// The error of a blocking call that gave nothing.
+pub(super) fn unjoined<T>(error: tokio::task::JoinError) -> Result<T> {
+    match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => Err(over()),
+    }
+}
+
+fn over() -> Error {
+    Error::new(ErrorKind::Io, "the runtime is shutting down; the call was not made")
+}
+
+fn mixed_up() -> Error {
+    Error::new(ErrorKind::Poisoned, "the writer mixed up its answers; open the engine again")
+        .perhaps()
+}
