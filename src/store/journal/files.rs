@@ -498,9 +498,11 @@ impl Journal {
         if locked(&self.tail).end.file == number {
             return Ok(false);
         }
+        let removed = self.disk.remove(&path(&self.dir, number));
+        // Only now: nobody can open it again, and a file that is open keeps its space.
         locked(&self.readers).remove(&number);
         locked(&self.lens).remove(&number);
-        match self.disk.remove(&path(&self.dir, number)) {
+        match removed {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
             Err(e) => Err(Error::io(path(&self.dir, number).display(), e)),
