@@ -53,7 +53,7 @@
 //! | show a person everything that is kept about them | [`Engine::report`] |
 //! | keep copies | [`Engine::copies`], [`Engine::backup`] |
 //! | restore from copies, or try whether that works | [`Builder::restore`], [`engine::Copies::check_restore`] |
-//! | give space back | [`Engine::discard`] |
+//! | give space back, by itself or at once | [`engine::Cleaner`], [`Engine::clean`], [`Engine::discard`] |
 //! | know what to do about an error | [`ErrorKind`], [`Error::may_have_happened`] |
 //! | go on after [`ErrorKind::Poisoned`], shut down | [`Engine::close`], [`Builder::open`] |
 //! | bring a store or a cell of my own | [`store::Store`], [`cell::RootCell`], [`Builder::over`] |

@@ -33,6 +33,8 @@ pub enum Defect {
     FailTogether,
     /// The writer's list of copies changes before the head's does.
     TwoLists,
+    /// A sweep takes blobs that live.
+    SweepLive,
 }
 
 /// The defect that is planted, if one is: none outside tests.

@@ -69,7 +69,7 @@ fn publish_commit(core: &Core, writer: &mut Writer, commit: Commit) -> Result<Op
         deposit(core, writer, root)?;
     }
     write(core, &change.blobs, before, &stored)?;
-    let blobs = show(core, change, stored, &staged);
+    let (blobs, dead) = show(core, change, stored, &staged);
     let erase = root.is_some();
     if let Some(root) = root {
         writer.root = root;
@@ -79,7 +79,8 @@ fn publish_commit(core: &Core, writer: &mut Writer, commit: Commit) -> Result<Op
     }
     writer.settled = false;
     attach(core, writer, attached);
-    let handed = hand_on(core, writer, &Handed { before, staged: &staged, blobs: &blobs, erase });
+    let handed =
+        hand_on(core, writer, &Handed { before, staged: &staged, blobs: &blobs, dead, erase });
     if erase {
         // Also where a copy failed: whatever completes this erase reads them back first.
         writer.unread.extend(blobs);

@@ -10,22 +10,23 @@
 //! A thread takes locks in this order, and may leave some out; it never takes one that stands
 //! before one that it holds.
 //!
-//! 1. `discarding`: one discard at a time.
+//! 1. `discarding`: one discard, or the cleaner, at a time.
 //! 2. `writer`: what the one writer touches.
 //! 3. `walks`: shared by a walk over the whole tree; an erase takes it whole, to wait for walks.
 //!    So a walk never asks for the writer: it takes what it needs of it before.
 //! 4. `state`: what readers see. It is held whole only to be swapped, and `walks` is not held then.
 //! 5. `readers`, and in it the locks of one open reader.
 //!
-//! `queue`, `in_flight`, `awaiting`, `clock`, `bell`, `watched` and the cache's own are leaves: no
-//! other lock is taken while one of them is held. Letting go of a store that only looks tries
-//! `state` and `writer` and never waits for them.
+//! `queue`, `in_flight`, `awaiting`, `clock`, `bell`, `cleaners`, `watched` and the cache's own are
+//! leaves: no other lock is taken while one of them is held. Letting go of a store that only looks
+//! tries `state` and `writer` and never waits for them.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::anchor::{Anchor, Floor};
 use super::bell::Bell;
+use super::dying::Cleaners;
 use super::erasure::Erasure;
 use super::in_flight::InFlight;
 use super::options::Options;
@@ -76,7 +77,8 @@ pub(super) struct Core {
     pub(super) queue: Queue<Asked, Answer>,
     pub(super) readers: Readers,
     pub(super) in_flight: InFlight,
-    /// Held by a discard: two at once would take each other's `since` away.
+    /// Held by a discard and by the cleaner: two discards at once would take each other's `since`
+    /// away.
     pub(super) discarding: Mutex<()>,
     pub(super) walks: Walks,
     pub(super) poisoned: AtomicBool,
@@ -84,6 +86,7 @@ pub(super) struct Core {
     pub(super) awaiting: Mutex<Option<Awaited>>,
     pub(super) clock: Mutex<Anchor>,
     pub(super) bell: Bell,
+    pub(super) cleaners: Cleaners,
     pub(super) watched: Watched,
     pub(super) process: Process,
 }

@@ -1,7 +1,7 @@
 //! Names of blobs that are being written: no published head reaches them yet, and a discard must
 //! not take them. They are not made here; `catalogue::blob_names` says how a blob gets its name.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::ids::BlobName;
 use crate::sync::{Mutex, locked};
@@ -34,6 +34,11 @@ impl InFlight {
                 since.insert(name, ());
             }
         }
+    }
+
+    /// Those that no head reaches yet.
+    pub(super) fn names(&self) -> HashSet<BlobName> {
+        locked(&self.inside).in_flight.keys().copied().collect()
     }
 
     /// A discard begins to look: what is published from now on is kept from it.

@@ -15,6 +15,8 @@ pub(super) struct Handed<'a> {
     pub(super) before: HeadId,
     pub(super) staged: &'a [BlobName],
     pub(super) blobs: &'a [Blob],
+    /// About how many bytes died.
+    pub(super) dead: u64,
     pub(super) erase: bool,
 }
 
@@ -41,7 +43,10 @@ fn forward(core: &Core, copy: &dyn Store, what: &Handed<'_>) -> Result<()> {
     }
     let stored = core.state().stored.clone();
     match copy.commit(what.blobs, Some(what.before), &stored)? {
-        Published::Done => Ok(()),
+        Published::Done => {
+            copy.suspect(what.dead);
+            Ok(())
+        }
         Published::Conflict(there) => Err(replica::foreign(&copy.place(), there)),
     }
 }

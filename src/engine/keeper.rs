@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::cleaner;
 use super::core::Core;
+use super::dying::Cleaner;
 use super::run_due::{left, run_due};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::LOOK_EVERY;
@@ -20,6 +22,8 @@ const PAUSE: Duration = Duration::from_secs(60);
 pub(super) struct KeeperThread {
     inner: Arc<Core>,
     thread: Option<JoinHandle<()>>,
+    /// The thread that gives space back, where the store can.
+    cleaner: Option<JoinHandle<()>>,
 }
 
 impl KeeperThread {
@@ -33,7 +37,14 @@ impl KeeperThread {
             std::thread::Builder::new().name("keyfall-keeper".into()).spawn(move || keep(&core));
         let none = "no thread can be started for what is due; raise the limit of processes and threads, or call `Engine::run_due` yourself";
         let thread = Some(thread.map_err(|e| Error::io(none, e))?);
-        Ok(Arc::new(KeeperThread { inner: Arc::clone(inner), thread }))
+        let cleaner =
+            if inner.options.cleaner == Cleaner::On { start_cleaner(inner) } else { None };
+        Ok(Arc::new(KeeperThread { inner: Arc::clone(inner), thread, cleaner }))
+    }
+
+    /// How many of the engine's own handles it and its threads hold.
+    pub(super) fn holds(&self) -> usize {
+        2 + usize::from(self.cleaner.is_some())
     }
 }
 
@@ -41,14 +52,25 @@ impl Drop for KeeperThread {
     fn drop(&mut self) {
         if !self.inner.process.is_this() {
             // The thread is not in a fork.
-            std::mem::forget(self.thread.take());
+            std::mem::forget((self.thread.take(), self.cleaner.take()));
             return;
         }
         self.inner.bell.end();
-        if let Some(thread) = self.thread.take() {
+        self.inner.cleaners.bell.end();
+        for thread in self.thread.take().into_iter().chain(self.cleaner.take()) {
             let _ = thread.join();
         }
     }
+}
+
+/// The cleaner's thread. Where the system gives none space is not given back, and all else goes on.
+fn start_cleaner(inner: &Arc<Core>) -> Option<JoinHandle<()>> {
+    if inner.looks_only().is_some() || !matches!(inner.store().waste(), Ok(Some(_))) {
+        return None;
+    }
+    let kept = Arc::clone(inner);
+    let thread = std::thread::Builder::new().name("keyfall-cleaner".into());
+    thread.spawn(move || cleaner::keep(&kept)).ok()
 }
 
 fn keep(inner: &Core) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::anchor::Anchor;
 use super::bell::{Bell, Keeper};
 use super::core::{Core, State, Watched, Writer};
+use super::dying::Cleaners;
 use super::heads::{OpenHead, open_head, seal_head};
 use super::in_flight::InFlight;
 use super::keeper::KeeperThread;
@@ -210,6 +211,8 @@ impl Engine {
                 Err(e) => inner.note_unfinished(&e.to_string()),
                 Ok(_) => {}
             }
+            // An adapter that cannot say is asked again by the cleaner.
+            inner.cleaners.look(&inner.store().waste().ok().flatten().unwrap_or_default());
         }
         let inner = Arc::new(inner);
         let keeper = match inner.options.keeper {
@@ -262,6 +265,7 @@ pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) 
         awaiting: Mutex::default(),
         clock,
         bell: Bell::default(),
+        cleaners: Cleaners::default(),
         watched: Watched::default(),
         process: crate::process::Process::this(),
     }

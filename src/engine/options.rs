@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bell::Keeper;
+use super::dying::Cleaner;
 use crate::catalogue::blob_names::BlobNaming;
 use crate::catalogue::change::Means;
 #[cfg(feature = "testing")]
@@ -60,6 +61,9 @@ pub struct Options {
     pub follow: Follow,
     /// What runs the work that falls due: a thread of the engine, or calls by the application.
     pub keeper: Keeper,
+    /// Whether the space of what died is given back while the engine is open
+    /// ([`Engine::clean`](crate::Engine::clean)).
+    pub cleaner: Cleaner,
     /// How far the clock may be ahead of the last commit, beyond the time that an open engine
     /// counts itself, before nothing is done by it alone
     /// ([`Clock::doubts`](crate::engine::Clock::doubts)).
@@ -91,6 +95,7 @@ impl Options {
             geometry: Geometry::default(),
             follow: Follow::default(),
             keeper: Keeper::default(),
+            cleaner: Cleaner::default(),
             clock_jump: CLOCK_JUMP,
             clock_is_right: false,
             log_origin: None,
@@ -130,6 +135,12 @@ impl Options {
     #[must_use]
     pub fn keeper(self, keeper: Keeper) -> Self {
         Options { keeper, ..self }
+    }
+
+    /// Chooses whether the space of what died is given back while the engine is open.
+    #[must_use]
+    pub fn cleaner(self, cleaner: Cleaner) -> Self {
+        Options { cleaner, ..self }
     }
 
     /// Lets the clock be so far ahead of the last commit before it is doubted.

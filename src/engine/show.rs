@@ -14,10 +14,17 @@ use crate::sealed::outlet::settle as settle_outlets;
 use crate::store::{Blob, Head};
 use crate::tree::head::HeadPage;
 
-/// Shows a commit that the store holds to readers; gives its blobs back.
-pub(super) fn show(core: &Core, change: Change, stored: Head, staged: &[BlobName]) -> Vec<Blob> {
+/// Shows a commit that the store holds to readers; gives its blobs back, and about how many bytes
+/// died with it.
+pub(super) fn show(
+    core: &Core,
+    change: Change,
+    stored: Head,
+    staged: &[BlobName],
+) -> (Vec<Blob>, u64) {
     let Change { head, blobs, made, replaced, erased, cuts } = change;
     let agenda = |head: &HeadPage| (head.roots.agenda.as_ref().map(|at| at.name), head.pending);
+    let dead = core.cleaners.dying(&blobs, replaced.len(), &erased, head.users);
     let rings = head.roots.falling.is_some() || agenda(&head) != agenda(&core.state().head);
     let erases = core.state().erases + u64::from(!erased.is_empty());
     install(core, State { head, stored, erases }, made, &replaced, &erased, &cuts);
@@ -25,7 +32,9 @@ pub(super) fn show(core: &Core, change: Change, stored: Head, staged: &[BlobName
     if rings {
         core.bell.ring();
     }
-    blobs
+    core.store().suspect(dead);
+    core.cleaners.heard(dead);
+    (blobs, dead)
 }
 
 /// Swaps what readers see. Look-ups that began before have ended; open readers of the erased are

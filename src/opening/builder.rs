@@ -15,7 +15,7 @@ use super::roots::Settings;
 #[cfg(feature = "sled")]
 use super::site::Site;
 use crate::cell::RootCell;
-use crate::engine::{Follow, Geometry, Keeper, OpenAs, OpenCopy};
+use crate::engine::{Cleaner, Follow, Geometry, Keeper, OpenAs, OpenCopy};
 #[cfg(feature = "sled")]
 use crate::engine::{Progress, Restored, restore};
 use crate::env::SharedEnv;
@@ -275,6 +275,13 @@ impl Builder {
     #[must_use]
     pub fn keeper(self, keeper: Keeper) -> Self {
         self.set(|options| options.keeper(keeper))
+    }
+
+    /// Chooses whether the space of what died is given back while the engine is open
+    /// ([`Options::cleaner`]).
+    #[must_use]
+    pub fn cleaner(self, cleaner: Cleaner) -> Self {
+        self.set(|options| options.cleaner(cleaner))
     }
 
     /// Sets how far ahead the clock may be before it is doubted ([`Options::clock_jump`]).

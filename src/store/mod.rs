@@ -80,6 +80,83 @@ pub struct Removed {
     pub left: u64,
 }
 
+/// What becomes of the blobs that a sweep found to be dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Collect {
+    /// Nothing may be left of them, as after [`Store::remove`].
+    Wipe,
+    /// They count as given back; their bytes go when [`Store::clean`] comes to them, or a discard.
+    Count,
+}
+
+/// One part of what a sweep collected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Blobs that it looked at.
+    pub looked: u64,
+    /// Of those, blobs that were dead.
+    pub blobs: u64,
+    /// What became of their bytes, where they were wiped.
+    pub removed: Removed,
+}
+
+/// A mark-and-sweep of a store ([`Store::sweep`]). It speaks of the blobs that the store held when
+/// it began, and never takes one that came later.
+pub trait Sweep {
+    /// Whether a blob was marked. One that is not there never is.
+    ///
+    /// # Errors
+    /// `Io`, `Corrupt`.
+    fn is_marked(&self, name: &BlobName) -> Result<bool>;
+
+    /// Keeps a blob.
+    ///
+    /// # Errors
+    /// `Io`, `Corrupt`.
+    fn mark(&mut self, name: &BlobName) -> Result<()>;
+
+    /// Gives the next blobs back that are neither marked nor `kept`, looking at about `most`;
+    /// `None` at the end. Every live blob is marked by now, or kept.
+    ///
+    /// # Errors
+    /// As [`Store::remove`].
+    fn collect(&mut self, most: usize, kept: &dyn Fn(&BlobName) -> bool) -> Result<Option<Swept>>;
+}
+
+/// How much of a store is not needed, as far as it knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waste {
+    /// Bytes that it takes for blobs, dead or alive.
+    pub bytes: u64,
+    /// Of these, about how many were given back and are still there.
+    pub given_back: u64,
+    /// Of the others, about how many are believed to be dead.
+    pub suspected: u64,
+    /// Fewer suspected bytes than this are not worth a walk.
+    pub least: u64,
+}
+
+impl Waste {
+    /// Whether a sweep is worth its walk over everything that lives.
+    pub fn wants_sweep(&self) -> bool {
+        let live = self.bytes.saturating_sub(self.given_back).saturating_sub(self.suspected);
+        self.suspected > self.least.max(live / 2)
+    }
+}
+
+/// One step of giving space back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cleaned {
+    /// Bytes that the medium has back.
+    pub freed: u64,
+    /// Bytes of live blobs that were written once more, so that their old places can go.
+    pub moved: u64,
+    /// Whether there is more to do.
+    pub more: bool,
+    /// What keeps some space from being given back.
+    pub stuck: Option<String>,
+}
+
 /// A blob on its way into a store.
 pub type Blob = (BlobName, Vec<u8>);
 
@@ -230,6 +307,39 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `Io`.
     fn remove(&self, names: &[BlobName]) -> Result<Removed>;
+
+    /// Begins a mark-and-sweep, where the store has one: then one walk over what lives serves all
+    /// of it, in memory that grows by a bit for each blob. Else a discard lists names.
+    ///
+    /// # Errors
+    /// `Io`, `Full`.
+    fn sweep(&self, how: Collect) -> Result<Option<Box<dyn Sweep + '_>>> {
+        let _ = how;
+        Ok(None)
+    }
+
+    /// Hears that about so many bytes of blobs died.
+    fn suspect(&self, bytes: u64) {
+        let _ = bytes;
+    }
+
+    /// How much of it is not needed; `None` where it cannot give space back by itself.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn waste(&self) -> Result<Option<Waste>> {
+        Ok(None)
+    }
+
+    /// One step of giving back the space of what counts as given back, short enough that a writer
+    /// can wait for it: it moves about `most` bytes of live blobs, or none where that is 0.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    fn clean(&self, most: u64) -> Result<Cleaned> {
+        let _ = most;
+        Ok(Cleaned::default())
+    }
 
     /// What it takes up.
     ///

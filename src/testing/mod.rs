@@ -34,6 +34,14 @@ pub fn as_a_forked_child<T>(act: impl FnOnce() -> T) -> T {
     crate::process::as_a_forked_child(act)
 }
 
+/// A call of the cleaner that marks what lives, however little is believed to have died.
+///
+/// # Errors
+/// As [`crate::Engine::clean`].
+pub fn clean_all(engine: &crate::Engine) -> crate::error::Result<crate::engine::Cleaning> {
+    engine.clean_all()
+}
+
 /// A discard that reads about so many names at a time.
 ///
 /// # Errors

@@ -12,7 +12,10 @@ use crate::cell::{
 use crate::crypto::Key;
 use crate::error::Result;
 use crate::ids::{BlobName, RecordId, StoreId};
-use crate::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
+use crate::store::{
+    Ahead, Blob, Claimed, Cleaned, Collect, Cursor, Head, HeadId, Published, Removed, Store, Sweep,
+    Usage, Waste,
+};
 use crate::testing::lock::locked;
 
 /// Every byte ever written to the stores that record onto it.
@@ -214,6 +217,18 @@ impl Store for RecordingStore {
     }
     fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         self.store.remove(names)
+    }
+    fn sweep(&self, how: Collect) -> Result<Option<Box<dyn Sweep + '_>>> {
+        self.store.sweep(how)
+    }
+    fn suspect(&self, bytes: u64) {
+        self.store.suspect(bytes);
+    }
+    fn waste(&self) -> Result<Option<Waste>> {
+        self.store.waste()
+    }
+    fn clean(&self, most: u64) -> Result<Cleaned> {
+        self.store.clean(most)
     }
     fn usage(&self) -> Result<Usage> {
         self.store.usage()

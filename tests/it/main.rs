@@ -16,6 +16,7 @@ mod cell_places;
 mod cells;
 mod certificates;
 mod chunked;
+mod cleaning;
 mod clock;
 mod command_line;
 mod corpus;

@@ -19,6 +19,7 @@ use crate::limits::{COPIES_MAX, PLACE_MAX_BYTES};
 use crate::pages::SharedStore;
 use crate::secret::WipeStack;
 use crate::store::HeadId;
+use crate::sync::locked;
 use crate::tree::head::{CopyEntry, CopyMode};
 
 /// The state of a copy.
@@ -76,6 +77,8 @@ impl Copies<'_> {
         if copies.is_empty() {
             return Err(Error::invalid("name at least one copy to restore from"));
         }
+        // What dies meanwhile stays where it is, or it would be missed.
+        let _nothing_goes = locked(&self.inner.discarding);
         loop {
             if let Some(checked) = drill(self.inner, copies, progress)? {
                 return Ok(checked);
@@ -265,7 +268,10 @@ impl Copies<'_> {
         status.restores = head.filter(|h| h.epoch == inner.state().stored.id.epoch);
         loop {
             let leave = inner.walks.begin();
-            let roots = inner.state().head.roots.duplicate();
+            let (roots, id) = {
+                let state = inner.state();
+                (state.head.roots.duplicate(), state.stored.id)
+            };
             let from = inner.uncached_pages();
             let mut lacks = 0;
             let walked = walk(&leave, &from, &roots, &mut |step| {
@@ -277,10 +283,16 @@ impl Copies<'_> {
                     }
                     _ => ControlFlow::Continue(()),
                 })
-            })?;
-            if let Walked::Whole = walked {
-                status.lacks_pages = Some(lacks);
-                return Ok(());
+            });
+            match walked {
+                Ok(Walked::Whole) => {
+                    status.lacks_pages = Some(lacks);
+                    return Ok(());
+                }
+                Ok(Walked::Interrupted) => {}
+                // A page that a commit replaced meanwhile may be gone.
+                Err(e) if e.kind() == ErrorKind::Corrupt && inner.state().stored.id != id => {}
+                Err(e) => return Err(e),
             }
         }
     }

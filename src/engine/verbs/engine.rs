@@ -29,6 +29,7 @@ use crate::catalogue::list::{Listing, Query};
 use crate::cell::{Promise, Retirement};
 use crate::engine::batch::Batch;
 use crate::engine::catch_up::catch_up;
+use crate::engine::cleaner::{Cleaning, How, clean};
 use crate::engine::core::Core;
 use crate::engine::erasure::Erasure;
 use crate::engine::keeper;
@@ -41,6 +42,7 @@ use crate::pages::SharedStore;
 use crate::record::{Put, RecordInfo};
 use crate::scope::Erase;
 use crate::store::{HeadId, Store};
+use crate::sync::yield_now;
 use crate::tree::facts::Fact;
 use crate::tree::lineage::Access;
 use crate::tree::plans::Plan;
@@ -452,6 +454,23 @@ impl Engine {
     /// `Io`; `Corrupt` where a live page cannot be read (nothing more is removed then).
     pub fn discard(&self, progress: Progress<'_>) -> Result<Discarded> {
         discard::discard(&self.inner, progress)
+    }
+
+    /// Gives the space of what died back, where enough of it did, in the store and in each copy in
+    /// step: one walk marks what lives, once more than half as much is believed to have died; files
+    /// of which nothing lives are removed, and files of which less than two thirds lives are
+    /// emptied. Reads, puts and erases go on meanwhile. An open engine does this by itself, unless
+    /// [`Cleaner::Off`] or [`Keeper::ByHand`] is set. Old bytes may remain in the other files:
+    /// [`Engine::discard`] takes all.
+    ///
+    /// [`Cleaner::Off`]: crate::engine::Cleaner::Off
+    /// [`Keeper::ByHand`]: crate::engine::Keeper::ByHand
+    ///
+    /// # Errors
+    /// `Full` where a live blob cannot be moved for lack of room, or a sweep has none; `Io`;
+    /// `Corrupt` where a live page cannot be read; `Fenced` where this engine only looks.
+    pub fn clean(&self) -> Result<Cleaning> {
+        clean(&self.inner, &How { sweep: false, stop: &|| false, pause: &yield_now })
     }
 
     /// Copies what `to` lacks, and the head: an incremental backup, without any key. After the next

@@ -53,6 +53,9 @@ pub struct Status {
     pub read_only: Option<String>,
     /// What this place is known to lack ([`Ownership::lacks`](crate::engine::Ownership::lacks)).
     pub lacks: Option<String>,
+    /// Why the space of what died was not given back when that was tried last; `None` where it was,
+    /// or was not tried.
+    pub cleaner: Option<String>,
     /// Memory for keys in this process, and how much of it could not be locked or left out of core
     /// dumps.
     pub memory: crate::secret::Usage,
@@ -110,6 +113,7 @@ pub(super) fn status(inner: &Arc<Core>) -> Result<Status> {
         copies,
         read_only,
         lacks,
+        cleaner: inner.cleaners.failed(),
         memory: crate::secret::usage(),
     })
 }

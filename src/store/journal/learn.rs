@@ -70,6 +70,10 @@ pub(super) struct Step {
     pub(super) head: Option<(HeadId, Location)>,
     /// What files hold at the mark, where that changed.
     pub(super) changed: BTreeMap<u32, Blobs>,
+    /// Files that were removed.
+    pub(super) gone: Vec<u32>,
+    /// What is believed to have died.
+    pub(super) suspected: u64,
 }
 
 impl Step {
@@ -88,8 +92,10 @@ impl Step {
         }
         let update = Update {
             files: self.changed,
+            gone: self.gone,
             head: self.head,
             mark: Some(self.mark),
+            suspected: Some(self.suspected),
             ..Update::default()
         };
         self.index.apply(&update)?;

@@ -152,6 +152,7 @@ impl Index for MemoryIndex {
         }
         summary.head = update.head.or(summary.head);
         summary.mark = update.mark.unwrap_or(summary.mark);
+        summary.suspected = update.suspected.or(summary.suspected);
         Ok(())
     }
 

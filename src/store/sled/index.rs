@@ -13,6 +13,7 @@
 //!                  ‖ 1 where bytes of those given back may be there still, else 0
 //!                  ‖ a bit for each that was given back, the lowest of a byte first
 //! "mark"        -> file 4 ‖ offset 8   the journal is indexed up to here
+//! "suspected"   -> bytes 8              about so much of the journal died and was not counted yet
 //! "head"        -> epoch 8 ‖ commit 8 ‖ file 4 ‖ offset 8 ‖ length 4 ‖ 0 4
 //! ```
 
@@ -187,6 +188,11 @@ impl SledIndex {
         }
     }
 
+    fn suspected(&self) -> Result<Option<u64>> {
+        let value = self.run(|db| db.get("suspected"))?;
+        value.map(|value| Decoder::new(&value, "index entry").u64()).transpose()
+    }
+
     fn head(&self) -> Result<Option<(HeadId, Location)>> {
         let Some(value) = self.run(|db| db.get("head"))? else {
             return Ok(None);
@@ -217,7 +223,9 @@ impl Index for SledIndex {
 
     fn summary(&self) -> Result<Summary> {
         let synced = self.dir.parent().map(synced::read).unwrap_or_default();
-        Ok(Summary { mark: self.mark()?, head: self.head()?, files: self.files()?, synced })
+        let suspected = self.suspected()?;
+        let (mark, head, files) = (self.mark()?, self.head()?, self.files()?);
+        Ok(Summary { mark, head, files, synced, suspected })
     }
 
     /// Not as a batch: one of 65,536 names keeps each version of each page that it touches in
@@ -254,6 +262,9 @@ impl Index for SledIndex {
                 "mark",
                 [&mark.file.to_be_bytes()[..], &mark.offset.to_be_bytes()].concat(),
             );
+        }
+        if let Some(bytes) = update.suspected {
+            batch.insert("suspected", &bytes.to_be_bytes());
         }
         self.run(|db| db.apply_batch(batch))
     }

@@ -32,7 +32,10 @@ use self::reserve::{RESERVE, Reserve};
 use self::synced::SYNCED;
 use super::journal::look::{MemoryIndex, ReadOnlyDisk};
 use super::journal::{Index, JournalStore, NAMING_KEY_BYTES, Sizes, claims};
-use super::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
+use super::{
+    Ahead, Blob, Claimed, Cleaned, Collect, Cursor, Head, HeadId, Published, Removed, Store, Sweep,
+    Usage, Waste,
+};
 use crate::dir::{DirLock, check_file, check_subdir, check_tree, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::{Env, System};
@@ -172,6 +175,35 @@ impl SledStore {
 
     fn check(&self) -> Result<()> {
         self.lock.as_ref().map_or(Ok(()), DirLock::check)
+    }
+
+    /// Prepares for space to be given back, which takes some.
+    fn make_room(&self) -> Result<()> {
+        self.check_writable()?;
+        if self.unindexed {
+            // The index on disk would not know which blobs were removed. A missing index is rebuilt
+            // from the journal.
+            let index = self.dir.join(INDEX);
+            if index.exists() {
+                std::fs::remove_dir_all(&index).map_err(|e| Error::io(index.display(), e))?;
+                sync_dir(&self.dir)?;
+            }
+        }
+        if !self.reserve.has_room() {
+            // The index writes what it forgets.
+            self.reserve.hand_out();
+        }
+        Ok(())
+    }
+
+    /// Fails where there is no room but the reserve: that is for erases, and for a discard.
+    fn check_free(&self) -> Result<()> {
+        self.reserve.check_room()?;
+        if self.reserve.has_room() {
+            return Ok(());
+        }
+        let text = format!("{}: no space left to sort out what is dead", self.dir.display());
+        Err(Error::new(ErrorKind::Full, format!("{text}; `discard` does it in the reserve")))
     }
 
     fn check_writable(&self) -> Result<()> {
@@ -363,25 +395,39 @@ impl Store for SledStore {
         self.journal.names(from, limit)
     }
     fn remove(&self, names: &[BlobName]) -> Result<Removed> {
-        self.check_writable()?;
-        if self.unindexed {
-            // The index on disk would not know which blobs were removed. A missing index is rebuilt
-            // from the journal.
-            let index = self.dir.join(INDEX);
-            if index.exists() {
-                std::fs::remove_dir_all(&index).map_err(|e| Error::io(index.display(), e))?;
-                sync_dir(&self.dir)?;
-            }
-        }
-        if !self.reserve.has_room() {
-            // To give space back takes some: the index writes what it forgets.
-            self.reserve.hand_out();
-        }
+        self.make_room()?;
         let removed = self.journal.remove(names);
         if self.reserve.is_squeezed() {
             self.reserve.lay_in();
         }
         removed
+    }
+    fn sweep(&self, how: Collect) -> Result<Option<Box<dyn Sweep + '_>>> {
+        match how {
+            Collect::Wipe => self.make_room()?,
+            Collect::Count => {
+                self.check_writable()?;
+                self.check_free()?;
+            }
+        }
+        self.journal.sweep(how)
+    }
+    fn suspect(&self, bytes: u64) {
+        self.journal.suspect(bytes);
+    }
+    fn waste(&self) -> Result<Option<Waste>> {
+        self.check()?;
+        if self.look { Ok(None) } else { self.journal.waste() }
+    }
+    /// On a full disk nothing is moved: files without live blobs go, and the reserve is for erases.
+    fn clean(&self, most: u64) -> Result<Cleaned> {
+        self.check_writable()?;
+        let most = if self.check_free().is_ok() { most } else { 0 };
+        let cleaned = self.journal.clean(most);
+        if self.reserve.is_squeezed() {
+            self.reserve.lay_in();
+        }
+        cleaned
     }
     fn usage(&self) -> Result<Usage> {
         let bytes = disk_bytes(&self.dir).map_err(|e| Error::io(self.dir.display(), e))?;

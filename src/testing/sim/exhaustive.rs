@@ -20,7 +20,7 @@ use crate::testing::lock::locked;
 use crate::testing::seeded::Seeded;
 
 /// The verbs, by the names under which they are reported.
-pub const VERBS: [&str; 31] = [
+pub const VERBS: [&str; 32] = [
     "init",
     "open",
     "put",
@@ -51,6 +51,7 @@ pub const VERBS: [&str; 31] = [
     "copy remove",
     "backup",
     "discard",
+    "clean",
     "restore",
 ];
 
@@ -171,6 +172,7 @@ fn op(verb: &str) -> Op {
         "copy remove" => Op::CopyRemove(0),
         "backup" => Op::Backup,
         "discard" => Op::Discard,
+        "clean" => Op::Clean(true),
         "restore" => Op::Restore,
         _ => Op::Reopen,
     }
