@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use keyfall::cell::MemoryCell;
 use keyfall::store::MemoryStore;
-use keyfall::{AsyncEngine, Class, Engine, ErrorKind, Options, Put, Query, Scope, Source, UserId};
+use keyfall::{AsyncEngine, Class, Engine, ErrorKind, Options, Put, Query, Scope, UserId};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt, ReadBuf};
 use tokio::runtime::{Builder, Runtime};
 

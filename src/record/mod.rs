@@ -20,6 +20,8 @@ pub(crate) mod payload;
 
 pub(crate) use entry::{Body, Entry};
 
+use zeroize::Zeroize;
+
 use crate::error::{Error, Result};
 use crate::ids::{Class, InteractionId, RecordId, Timestamp, UserId};
 use crate::limits::{MEDIA_TYPE_MAX_BYTES, PURPOSE_MAX_BYTES};
@@ -48,6 +50,13 @@ pub struct RecordInfo {
     pub sources: u16,
     /// Whether it was detached from a record that it had been derived from.
     pub detached: bool,
+}
+
+/// What was told of a record is wiped: a purpose may be as personal as the record.
+impl Drop for RecordInfo {
+    fn drop(&mut self) {
+        self.purpose.zeroize();
+    }
 }
 
 /// Checks a media type: printable ASCII with a slash, at most 127 bytes.
