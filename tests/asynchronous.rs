@@ -156,6 +156,30 @@ fn callers_that_wait_share_commits_and_cost_no_thread() {
 }
 
 #[test]
+fn an_engine_is_opened_listed_and_closed() {
+    runtime(4).block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("store");
+        let builder = keyfall::Builder::at(place).accept_remnants();
+        let again = builder.clone();
+        let engine = AsyncEngine::open_with(move || builder.open_or_create()).await.unwrap();
+        for _ in 0..3 {
+            engine.put(audio("ada"), &b"words"[..]).await.unwrap();
+        }
+        let query = Query::default().user(user("ada"));
+        let page = engine.interactions(query).await.unwrap();
+        assert_eq!(page.interactions.len(), 3);
+        let reader = engine.get(&page.interactions[0].records[0].id).await.unwrap();
+        let held = engine.clone().close().await.unwrap_err();
+        assert_eq!(held.kind(), ErrorKind::Locked);
+        drop(reader);
+        engine.close().await.unwrap();
+        let engine = AsyncEngine::open_with(move || again.open()).await.unwrap();
+        engine.close().await.unwrap();
+    });
+}
+
+#[test]
 fn half_a_payload_is_never_stored_as_whole() {
     runtime(4).block_on(async {
         let engine = engine();

@@ -80,16 +80,19 @@ pub(crate) fn interactions(view: &View<'_>, query: &Query) -> Result<Interaction
         (found, false) => found,
     };
     let cut = more && ends.len() == 1;
-    records.truncate(ends.iter().take(fit).sum::<usize>().min(LIST_MAX));
+    super::list::cut(&mut records, ends.iter().take(fit).sum::<usize>().min(LIST_MAX));
     let next = records.last().map(|r| r.id).filter(|_| cut || fit < ends.len());
-    let of_one = |records: &[RecordInfo]| {
+    let lengths: Vec<usize> = records.chunk_by(are_of_one).map(<[RecordInfo]>::len).collect();
+    let mut records = records.into_iter();
+    // Moved, not copied: of what was told nothing stays behind.
+    let of_one = |length: usize| {
+        let mut records: Vec<RecordInfo> = records.by_ref().take(length).collect();
         let first = records.first()?;
         let (id, user) = (first.interaction, first.user.clone());
-        let mut records = records.to_vec();
         records.sort_by(|a, b| order(a).cmp(&order(b)));
         Some(Interaction { id, user, records, more: cut })
     };
-    let interactions = records.chunk_by(are_of_one).filter_map(of_one).collect();
+    let interactions = lengths.into_iter().filter_map(of_one).collect();
     Ok(Interactions { interactions, next })
 }
 

@@ -123,10 +123,15 @@ pub(crate) fn list(view: &View<'_>, query: &Query) -> Result<Listing> {
     let (records, _) = collect(view, query, Room { records: limit + 1, interactions: usize::MAX })?;
     let mut listing = Listing { records, next: None };
     if listing.records.len() > limit {
-        listing.records.truncate(limit);
+        cut(&mut listing.records, limit);
         listing.next = listing.records.last().map(|record| record.id);
     }
     Ok(listing)
+}
+
+/// Leaves so many records, and wipes the others.
+pub(super) fn cut(records: &mut Vec<RecordInfo>, len: usize) {
+    records.drain(len.min(records.len())..).for_each(|mut record| record.wipe());
 }
 
 /// Records that a page has room for, and the room that they leave. Of the last interaction that
@@ -199,9 +204,10 @@ impl Row {
 impl Room {
     /// Leaves of rows in order what there is room for.
     fn cut(self, rows: &mut Vec<Row>) {
-        rows.truncate(self.records);
-        let of_some = rows.chunk_by(Row::is_of_one).take(self.interactions).map(<[Row]>::len).sum();
-        rows.truncate(of_some);
+        let fit = &rows[..rows.len().min(self.records)];
+        let of_some: usize =
+            fit.chunk_by(Row::is_of_one).take(self.interactions).map(<[Row]>::len).sum();
+        rows.drain(of_some..).for_each(|mut row| row.info.wipe());
     }
 }
 

@@ -190,6 +190,12 @@ impl Reader {
     }
 }
 
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.info.wipe();
+    }
+}
+
 /// Takes an outlet off a reader's list again.
 struct Unwatched<'o>(&'o Open, &'o Arc<Outlet>);
 

@@ -52,9 +52,10 @@ pub struct RecordInfo {
     pub detached: bool,
 }
 
-/// What was told of a record is wiped: a purpose may be as personal as the record.
-impl Drop for RecordInfo {
-    fn drop(&mut self) {
+impl RecordInfo {
+    /// Wipes what is personal in it, where the engine itself lets go of one. One that a caller was
+    /// given is the caller's to wipe.
+    pub(crate) fn wipe(&mut self) {
         self.purpose.zeroize();
     }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use tokio::io::AsyncRead;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::blocking::{joined, over};
 use super::payload::{begin, feed, pieces};
 use super::reader::AsyncReader;
+use crate::catalogue::interactions::Interactions;
 use crate::catalogue::list::{Listing, Query};
 use crate::engine::batch::Batch;
 use crate::engine::core::{Answer, Asked};
@@ -21,11 +22,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::RecordId;
 use crate::record::{Put, RecordInfo};
 use crate::scope::Erase;
+use crate::sync::{Mutex, locked};
 
 /// How many calls run on blocking threads at once, unless [`AsyncEngine::at_once`] says otherwise.
 const AT_ONCE: usize = 64;
 
 /// An [`Engine`] for a tokio runtime. Cheap to clone; all clones are one engine.
+///
+/// Open it with [`AsyncEngine::open_with`], end it with [`AsyncEngine::close`]. What has no method
+/// here runs by [`AsyncEngine::run`], on a thread that may block.
 ///
 /// Dropping a future of [`put`](Self::put) or [`commit`](Self::commit) before its records were
 /// handed to the writer leaves nothing of them. Later the commit goes on, and the ids are lost with
@@ -57,6 +62,8 @@ pub struct AsyncEngine {
     calls: Arc<Semaphore>,
     /// For puts that wait for their payload.
     streams: Arc<Semaphore>,
+    /// Threads that serve the queue: each holds the engine until it ends.
+    servers: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 impl std::fmt::Debug for AsyncEngine {
@@ -68,7 +75,40 @@ impl std::fmt::Debug for AsyncEngine {
 impl AsyncEngine {
     /// An engine, to be used from a tokio runtime.
     pub fn new(engine: Engine) -> Self {
-        AsyncEngine { engine, calls: semaphore(AT_ONCE), streams: semaphore(AT_ONCE) }
+        AsyncEngine {
+            engine,
+            calls: semaphore(AT_ONCE),
+            streams: semaphore(AT_ONCE),
+            servers: Arc::default(),
+        }
+    }
+
+    /// Opens an engine on a blocking thread:
+    ///
+    /// ```no_run
+    /// # async fn opened() -> keyfall::Result<keyfall::AsyncEngine> {
+    /// keyfall::AsyncEngine::open_with(|| keyfall::open("assistant.db")).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What `open` gives; `Io` if the runtime shuts down.
+    pub async fn open_with(open: impl FnOnce() -> Result<Engine> + Send + 'static) -> Result<Self> {
+        joined(spawn_blocking(open)).await?.map(AsyncEngine::new)
+    }
+
+    /// Closes the store and its cell, on a blocking thread ([`Engine::close`]).
+    ///
+    /// # Errors
+    /// `Locked` if a clone, an [`AsyncReader`] or a future that was not polled to its end still
+    /// holds the engine; it is closed when they are dropped.
+    pub async fn close(self) -> Result<()> {
+        let AsyncEngine { engine, servers, .. } = self;
+        let servers = std::mem::take(&mut *locked(&servers));
+        for server in servers {
+            joined(server).await?;
+        }
+        joined(spawn_blocking(|| engine.close())).await?
     }
 
     /// Lets so many calls run on the runtime's blocking threads at once, and as many puts whose
@@ -204,13 +244,23 @@ impl AsyncEngine {
         self.run(move |engine| engine.list(&query)).await
     }
 
+    /// Lists interactions with their records, a page at a time.
+    ///
+    /// # Errors
+    /// As [`Engine::interactions`].
+    pub async fn interactions(&self, query: Query) -> Result<Interactions> {
+        self.run(move |engine| engine.interactions(&query)).await
+    }
+
     /// Leaves a request in the queue and waits for its answer, without a thread.
     async fn wait(&self, request: Asked) -> Result<Answer> {
         let (tell, told) = oneshot::channel();
         // A caller that went away wants no answer.
         let then = move |answer| drop(tell.send(answer));
         if let Some(server) = later::leave(&self.engine.inner, request, then) {
-            drop(spawn_blocking(move || server.run()));
+            let mut servers = locked(&self.servers);
+            servers.retain(|server| !server.is_finished());
+            servers.push(spawn_blocking(move || server.run()));
         }
         match told.await {
             Ok(Some(answer)) => Ok(answer),

@@ -76,6 +76,12 @@ impl AsyncReader {
     }
 }
 
+impl Drop for AsyncReader {
+    fn drop(&mut self) {
+        self.info.wipe();
+    }
+}
+
 impl AsyncRead for AsyncReader {
     fn poll_read(
         mut self: Pin<&mut Self>,
