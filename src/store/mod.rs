@@ -236,14 +236,6 @@ pub trait Store: Send + Sync {
         self.head()
     }
 
-    /// Whether the claim made last through this handle is still the last one: asked of the medium.
-    ///
-    /// # Errors
-    /// `Io`.
-    fn confirm(&self) -> Result<bool> {
-        Ok(true)
-    }
-
     /// A name for a blob of `len` bytes that is to come with the next [`Store::put`] or
     /// [`Store::commit`], with `ahead` before it there. `drawn` is fresh. A store may return a
     /// different name, equally unique and equally opaque to anyone who sees only names, and may

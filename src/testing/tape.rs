@@ -189,9 +189,6 @@ impl Store for RecordingStore {
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         self.store.claim(claimed)
     }
-    fn confirm(&self) -> Result<bool> {
-        self.store.confirm()
-    }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.store.name(drawn, ahead, len)
     }

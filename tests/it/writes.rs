@@ -43,9 +43,6 @@ impl Store for Noted<Arc<dyn Store>> {
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         self.inner.claim(claimed)
     }
-    fn confirm(&self) -> Result<bool> {
-        self.inner.confirm()
-    }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.inner.name(drawn, ahead, len)
     }

@@ -177,9 +177,6 @@ impl Store for FaultyStore {
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         self.gate.verb(Touch::Store, || self.store.claim(claimed))
     }
-    fn confirm(&self) -> Result<bool> {
-        self.gate.verb(Touch::Store, || self.store.confirm())
-    }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.store.name(drawn, ahead, len)
     }
