@@ -1,7 +1,7 @@
 //! The one commit point: every change of the tree and every erase becomes durable here.
 //!
 //! Order of an erase: deposit, publish, copies in step, read back, retire; the last two are in
-//! `settle`. A put is the middle of it alone. The point itself is `write`: a crash before it undoes
+//! `retire`. A put is the middle of it alone. The point itself is `write`: a crash before it undoes
 //! the change, one after it not.
 
 use super::change::Commit;
@@ -10,7 +10,7 @@ use super::heads::seal_head;
 use super::in_step::{Handed, hand_on};
 use super::ready::ready;
 use super::replica::{self, Attached};
-use super::settle::{complete, settle};
+use super::retire::{complete, settle};
 use super::show::show;
 use crate::catalogue::defect::Defect;
 use crate::catalogue::edit::Edit;
@@ -96,7 +96,7 @@ fn publish_commit(core: &Core, writer: &mut Writer, commit: Commit) -> Result<Op
     complete(core, writer).map(Some).map_err(Error::perhaps)
 }
 
-/// Has the cell hold the next epoch's root key: two keys, until `settle` has the
+/// Has the cell hold the next epoch's root key: two keys, until `retire` has the
 /// old one destroyed.
 fn deposit(core: &Core, writer: &mut Writer, root: &RootKey) -> Result<()> {
     writer.settled = false;

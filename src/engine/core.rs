@@ -51,7 +51,7 @@ use crate::ids::{BlobName, InteractionId, RealmId, RecordId, StoreId};
 use crate::pages::{PageCache, PageSource, SharedStore};
 use crate::process::Process;
 use crate::scope::Erase;
-use crate::sealed::outlet::settle;
+use crate::sealed::outlet::wait_for_writes;
 use crate::secret::WipeStack;
 use crate::store::{Blob, Head};
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -376,7 +376,7 @@ impl Core {
         if let Ok(mut writer) = self.writer.try_lock() {
             writer.root.key = Key::copied_from(&[0; 32]);
         }
-        settle(&outlets);
+        wait_for_writes(&outlets);
     }
 }
 

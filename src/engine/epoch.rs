@@ -3,11 +3,11 @@
 use super::change::Commit;
 use super::commit::publish;
 use super::core::{Core, State, Writer};
+use super::draw_root_key::next_root;
 use super::leaf::enter;
 use super::ready::ready_to_erase;
 use super::ready_key::is_unused;
-use super::root_key::next_root;
-use super::settle::settle;
+use super::retire::settle;
 use crate::cell::Retirement;
 use crate::error::Result;
 

@@ -9,7 +9,7 @@ use super::epoch::{next_epoch, rekey};
 use super::own::Role;
 use super::progress::Progress;
 use super::ready::ready_to_erase;
-use super::settle::chase;
+use super::retire::chase;
 use crate::catalogue::defect::Defect;
 use crate::catalogue::due::{attempts, due_now};
 use crate::catalogue::due_outcome::DueOutcome;
