@@ -1,4 +1,4 @@
-//! A change of the tree in the making: every rule that writes edits one, and `seal` ends it.
+//! A change of the tree in the making: every rule that writes edits one, and `seal_pages` ends it.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use super::core::Core;
 use super::progress::Progress;
 use super::replica;
-use crate::catalogue::payload::Payload;
+use crate::catalogue::open_payload::Payload;
 use crate::catalogue::resolve::Resolver;
 use crate::catalogue::view::Users;
 use crate::catalogue::walk::{Step, Walked, Walking, walk};

@@ -14,7 +14,7 @@ use super::retire::{complete, settle};
 use super::show::show;
 use crate::catalogue::defect::Defect;
 use crate::catalogue::edit::Edit;
-use crate::catalogue::seal::seal;
+use crate::catalogue::seal_pages::seal;
 use crate::cell::{Durable, Retirement, RootKey};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pages::PageSource;

@@ -94,7 +94,7 @@ pub use crate::catalogue::fell::Follow;
 pub use crate::catalogue::interactions::{Interaction, Interactions};
 pub use crate::catalogue::list::Listing;
 pub use crate::catalogue::next::Due;
-pub use crate::record::payload::padded;
+pub use crate::record::layout::padded;
 pub use crate::tree::Geometry;
 pub use crate::tree::facts::Fact;
 pub use crate::tree::grants::Grant;

@@ -7,7 +7,7 @@ use super::core::{Core, Staging, Writer};
 use super::ready::ready;
 use crate::catalogue::edit::Edit;
 use crate::catalogue::put::insert_all;
-use crate::catalogue::seal::seal;
+use crate::catalogue::seal_pages::seal;
 use crate::error::Result;
 use crate::ids::RecordId;
 

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::options::Options;
-use crate::catalogue::payload::Payload;
+use crate::catalogue::open_payload::Payload;
 use crate::catalogue::resolve::Resolver;
 use crate::catalogue::view::Users;
 use crate::catalogue::walk::{Step, Walked, Walking, walk};

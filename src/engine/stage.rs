@@ -12,7 +12,7 @@ use crate::crypto::chunked::Suite;
 use crate::crypto::{self, Fresh, hedge};
 use crate::error::{Error, Result};
 use crate::limits::{CHUNK_BYTES, HEADER_BYTES, RECORD_MAX_BYTES, TAG_BYTES};
-use crate::record::payload::{padded, payload_context, segment_name};
+use crate::record::layout::{padded, payload_context, segment_name};
 use crate::record::{Body, Entry, Put, Source, check_media_type, check_purpose};
 use crate::sealed;
 use crate::secret::Secret;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use crate::Engine;
-use crate::catalogue::payload::Payload;
+use crate::catalogue::open_payload::Payload;
 use crate::catalogue::resolve::{ContentRoots, Resolver};
 use crate::catalogue::view::Users;
 use crate::catalogue::walk::{Step, Walking, walk, walk_at};
