@@ -108,7 +108,7 @@ pub(super) enum Answer {
 pub(super) struct Staging {
     pub(super) staged: Vec<Staged>,
     /// Bytes of payloads that go into the store with the commit itself.
-    pub(super) held_bytes: usize,
+    pub(super) waiting_bytes: usize,
     /// Names of those that are there.
     pub(super) stored: Vec<BlobName>,
     /// The fewest erases after which sources were looked at; `None` where none was.

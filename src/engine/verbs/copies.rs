@@ -267,14 +267,14 @@ impl Copies<'_> {
         }
         status.restores = head.filter(|h| h.epoch == inner.state().stored.id.epoch);
         loop {
-            let leave = inner.walks.begin();
+            let pass = inner.walks.begin();
             let (roots, id) = {
                 let state = inner.state();
                 (state.head.roots.duplicate(), state.stored.id)
             };
             let from = inner.uncached_pages();
             let mut lacks = 0;
-            let walked = walk(&leave, &from, &roots, &mut |step| {
+            let walked = walk(&pass, &from, &roots, &mut |step| {
                 Ok(match step {
                     Step::Enter { at, .. } if store.contains(&at.name)? => ControlFlow::Break(()),
                     Step::Enter { .. } => {

@@ -276,7 +276,7 @@ impl Engine {
     }
 
     /// Makes a derived record stand on its own: from now on it stays when its sources are erased.
-    /// Its content is not encrypted again. The act and its reason stand in the user's audit trail.
+    /// Its content is not encrypted again. The act and its reason stand in the user's history.
     ///
     /// # Errors
     /// `Invalid` without a reason, or for a record that depends on no other; `Erased`, `Absent`; as
@@ -378,7 +378,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::erase`], where nothing can be committed; `Fenced` where this engine only looks.
-    /// What a hold refuses, and what fails for one user, is recorded in that user's audit trail and
+    /// What a hold refuses, and what fails for one user, is recorded in that user's history and
     /// in [`DueOutcome`], and tried again an hour later; everybody else's is done.
     pub fn run_due(&self, progress: Progress<'_>) -> Result<DueOutcome> {
         erasing::run_due(&self.inner, progress)
@@ -433,8 +433,8 @@ impl Engine {
     ///
     /// # Errors
     /// `Erased` or `Absent` for a user who was erased or never was here; `Corrupt`, `Io`.
-    pub fn audit_trail(&self, user: &UserId) -> Result<Vec<(Timestamp, Fact)>> {
-        report::audit_trail(&self.inner, user)
+    pub fn history(&self, user: &UserId) -> Result<Vec<(Timestamp, Fact)>> {
+        report::history(&self.inner, user)
     }
 
     /// Says what opens, of every blob of the store, of the copies it knows and of `more` places,

@@ -168,7 +168,7 @@ pub(super) fn report(inner: &Arc<Core>, user: &UserId) -> Result<Report> {
     })
 }
 
-pub(super) fn audit_trail(inner: &Core, user: &UserId) -> Result<Vec<(Timestamp, Fact)>> {
+pub(super) fn history(inner: &Core, user: &UserId) -> Result<Vec<(Timestamp, Fact)>> {
     inner.look(|view| {
         let (user, page) = view.user(user)?;
         facts(&page, view.pages, user)
