@@ -8,8 +8,8 @@ use super::leaf::enter;
 use super::ready::ready_to_erase;
 use super::ready_key::is_unused;
 use super::retire::settle;
-use crate::cell::Retirement;
 use crate::error::Result;
+use crate::promise::Retirement;
 
 /// Begins an epoch without erasing anything.
 pub(super) fn rekey(core: &Core) -> Result<Retirement> {

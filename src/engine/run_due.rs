@@ -19,9 +19,9 @@ use crate::catalogue::follow::{Resumed, Stuck, follow_left};
 use crate::catalogue::moment::{Moment, Reading, later};
 use crate::catalogue::seal_pages::seal;
 use crate::catalogue::view::agenda_of;
-use crate::cell::Awaited;
 use crate::error::Result;
 use crate::limits::CLOCK_NOTED;
+use crate::promise::Awaited;
 use crate::sync::locked;
 
 /// One call of [`run_due`].

@@ -17,7 +17,7 @@
 pub(crate) mod journal;
 mod memory;
 #[cfg(feature = "sled")]
-pub mod sled;
+mod sled;
 
 use std::fmt;
 

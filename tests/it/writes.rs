@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keyfall::cell::{
-    Contents, Durable, FileCell, MemoryCell, Owner, Promise, Retirement, RootCell, RootId, RootKey,
-};
+use keyfall::cell::{Contents, Durable, FileCell, MemoryCell, Owner, RootCell, RootKey};
 use keyfall::crypto::Key;
 use keyfall::engine::{CopyMode, Hold, Keeper};
 use keyfall::env::System;
+use keyfall::promise::{Promise, Retirement, RootId};
 use keyfall::store::{
     Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage,
 };

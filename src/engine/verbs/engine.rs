@@ -26,7 +26,6 @@ use super::{audit, discard, erasing, inbox, lineage, records, report, requests, 
 use crate::catalogue::due_outcome::DueOutcome;
 use crate::catalogue::interactions::Interactions;
 use crate::catalogue::list::{Listing, Query};
-use crate::cell::{Promise, Retirement};
 use crate::engine::batch::Batch;
 use crate::engine::catch_up::catch_up;
 use crate::engine::cleaner::{Cleaning, How, clean};
@@ -39,6 +38,7 @@ use crate::engine::replica::Backup;
 use crate::error::Result;
 use crate::ids::{InteractionId, RecordId, StoreId, Timestamp, UserId};
 use crate::pages::SharedStore;
+use crate::promise::{Promise, Retirement};
 use crate::record::{Put, RecordInfo};
 use crate::scope::Erase;
 use crate::store::{HeadId, Store};

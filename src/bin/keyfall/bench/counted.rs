@@ -5,12 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use keyfall::Error;
-use keyfall::cell::{
-    Awaited, Contents, Dealt, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey,
-    Statement,
-};
+use keyfall::cell::{Contents, Durable, Owner, RootCell, RootKey};
 use keyfall::crypto::Key;
 use keyfall::limits::SLOT_BYTES;
+use keyfall::promise::{Awaited, Dealt, Promise, Retirement, RootId, Statement};
 use keyfall::store::{
     Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage,
 };
