@@ -104,6 +104,30 @@ pub(super) enum Answer {
     Erased(Result<Erasure>),
 }
 
+impl Answer {
+    /// The answer to [`Asked::Put`].
+    pub(super) fn put(self) -> Result<Vec<RecordId>> {
+        match self {
+            Answer::Put(put) => put,
+            Answer::Erased(_) => Err(mixed_up()),
+        }
+    }
+
+    /// The answer to [`Asked::Erase`].
+    pub(super) fn erased(self) -> Result<Erasure> {
+        match self {
+            Answer::Erased(erased) => erased,
+            Answer::Put(_) => Err(mixed_up()),
+        }
+    }
+}
+
+/// A request got what is no answer to it.
+pub(super) fn mixed_up() -> Error {
+    let text = "the writer mixed up its answers; open the engine again";
+    Error::new(ErrorKind::Poisoned, text).perhaps()
+}
+
 /// The records of a batch, and what is in the store of them already.
 #[derive(Default)]
 pub(super) struct Staging {
