@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::change::{Cuts, Means};
+use super::change::Cuts;
 use super::fell::Links;
+use super::means::Means;
 use super::moment::Moment;
 use super::span::Span;
 use super::view::View;

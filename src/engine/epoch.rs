@@ -1,7 +1,6 @@
 //! Epochs: how the next one begins, under a root key of its own and with a leaf in the public log.
 
-use super::change::Commit;
-use super::commit::publish;
+use super::commit::{Commit, publish};
 use super::core::{Core, State, Writer};
 use super::draw_root_key::next_root;
 use super::leaf::enter;

@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::bodies::{Common, WrittenBody, write_bodies};
-use super::change::Commit;
-use super::commit::publish;
+use super::commit::{Commit, publish};
 use super::core::{Core, State, Writer};
 use super::draft::draft;
 use super::epoch::{begin_epoch, next_epoch};

@@ -2,7 +2,7 @@
 //! has it written there). Each is used once. Before a commit under it is published the cell is
 //! asked whether it stands there still.
 
-use super::change::Commit;
+use super::commit::Commit;
 use super::core::{Core, Writer};
 use crate::error::Result;
 

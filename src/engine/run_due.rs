@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::change::Commit;
-use super::commit::publish;
+use super::commit::{Commit, publish};
 use super::core::{Core, State, Writer};
 use super::epoch::{next_epoch, rekey};
 use super::own::Role;
