@@ -1,4 +1,5 @@
-//! What a change is made with: time and randomness, the naming of blobs, how far links are followed.
+//! What a change is made with: time and randomness, the naming of blobs, how far links are
+//! followed.
 
 use super::blob_names::BlobNaming;
 use super::defect::Planted;
