@@ -6,7 +6,7 @@
 //! medium prevents that.
 
 mod claims;
-mod defect;
+pub(crate) mod defect;
 mod file;
 mod filesystem;
 mod key_slots;
@@ -19,8 +19,6 @@ mod slots;
 
 #[cfg(feature = "testing")]
 pub(crate) use claims::is_claim;
-#[cfg(feature = "testing")]
-pub(crate) use defect::CellDefect;
 pub use file::FileCell;
 #[cfg(feature = "keyholders")]
 pub(crate) use file::check_medium;

@@ -161,7 +161,7 @@ const FOR_TESTS: &[(&str, usize)] = &[
     ("cell/claims.rs", 1),
     ("cell/defect.rs", 1),
     ("cell/key_slots.rs", 1),
-    ("cell/mod.rs", 7),
+    ("cell/mod.rs", 6),
     ("cell/share_slots.rs", 1),
     ("cell/slot.rs", 2),
     ("cell/slots.rs", 6),

@@ -11,7 +11,8 @@ use ed25519_dalek::SigningKey;
 
 use super::disk::{Saved, SimDisk};
 use super::gate::Gate;
-use crate::cell::{CellDefect, Owner, RootCell, RootKey, ShareSlots};
+use crate::cell::defect::CellDefect;
+use crate::cell::{Owner, RootCell, RootKey, ShareSlots};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
