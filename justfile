@@ -84,7 +84,7 @@ models:
 forgeries:
     KEYFALL_MUTATIONS=1000000 cargo test --locked --release random_changes
 
-# the main job on recordings of your own
+# import to restore, end to end, on recordings of your own
 corpus DIR:
     KEYFALL_CORPUS={{DIR}} cargo test --locked corpus
 

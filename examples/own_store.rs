@@ -2,7 +2,7 @@
 //!
 //! It is small, not fast: each blob is synced by itself. It keeps no claims, so the engine trusts
 //! that this directory is the only one of its store (`Store::claimed`): an adapter for production
-//! implements `claimed`, `claim` and `confirm` too, as `src/store/sled` does.
+//! implements `claimed` and `claim` too, as `src/store/sled` does.
 //!
 //! `cargo run --example own_store`
 

@@ -91,7 +91,7 @@
 //! | [`store`] | the port that may keep every byte for ever, and its adapters: ciphertext only |
 //! | [`crypto`] | the key schedule and the one sealing format |
 //! | [`cell`] | the port that must forget, and its adapters |
-//! | [`tree`] | the sealed tree, without I/O: users, classes, records, fences, links, holds |
+//! | `tree` | the sealed tree, without I/O: users, classes, records, fences, links, holds |
 //! | `record` | what a record is, and how its payload is laid out |
 //! | [`sealed`] | what is sealed to a public key, without a store: envelopes, grants |
 //! | `quorum` | (feature `keyholders`) the root key shared among keyholders |
@@ -154,7 +154,7 @@ mod sync;
 pub mod testing;
 pub mod time;
 #[cfg(feature = "engine")]
-pub mod tree;
+mod tree;
 
 #[cfg(feature = "tokio")]
 pub use engine::paved::{AsyncEngine, AsyncReader};

@@ -1,5 +1,5 @@
 //! Where a blob gets its name: `crypto::Fresh` draws one, and the store may return another, in
-//! which it says where the blob will lie. Pages are named as they are sealed (`change`), the
+//! which it says where the blob will lie. Pages are named as they are sealed (`sealer`), the
 //! payload of a short record with its commit (`edit`), the first segment of a long one as it is
 //! written (`engine/stage.rs`); further segments have names that come from the record's secret.
 

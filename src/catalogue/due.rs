@@ -1,5 +1,5 @@
 //! What is due: for which users, and in one edit for all of them; after a change of policies too.
-//! What is done for one user is in `serve`, and which records passed a limit in `retention`.
+//! What is done for one user is in `due_for_user`, and which records passed a limit in `retention`.
 //!
 //! The agenda in the head says for which user there is something to do, and when at the earliest.
 //! One edit serves all users whose time has come; what it erases is erased as on a caller's
@@ -8,11 +8,11 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use super::due_for_user::{Doing, serve};
 use super::due_outcome::{Failing, Failures, Setback, Trouble};
 use super::edit::{Edit, Start};
 use super::moment::Reading;
 use super::retention::next_due;
-use super::serve::{Doing, serve};
 use super::view::{View, agenda_of};
 use crate::error::{Error, Result};
 use crate::ids::{Timestamp, UserTag};

@@ -1,9 +1,10 @@
-//! A change of the tree in the making: every rule that writes edits one, and `seal` ends it.
+//! A change of the tree in the making: every rule that writes edits one, and `seal_pages` ends it.
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::change::{Cuts, Means};
+use super::change::Cuts;
 use super::fell::Links;
+use super::means::Means;
 use super::moment::Moment;
 use super::span::Span;
 use super::view::View;

@@ -1,8 +1,8 @@
 //! Where a legal hold is checked: every erase asks here before it drops a pointer, of a user whole,
-//! of a part, of one record. `erase` fails with what is answered; `serve` passes over what is held,
-//! and `plan` only tells of it. A user whose slot in the user tree says `alone` has no hold and no
-//! mark: such a one is erased whole without a look at its page. How holds are added and lifted, and
-//! what marks are, is in `hold`.
+//! of a part, of one record. `erase` fails with what is answered; `due_for_user` passes over what
+//! is held, and `plan` only tells of it. A user whose slot in the user tree says `alone` has no
+//! hold and no mark: such a one is erased whole without a look at its page. How holds are added and
+//! lifted, and what marks are, is in `hold`.
 
 use super::part::Part;
 use super::span::Span;

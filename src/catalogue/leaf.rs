@@ -1,7 +1,9 @@
 //! Leaves of the public log: every commit that erases adds one, in the same commit.
 
-use super::change::{Change, Means, Sealer};
+use super::change::Change;
 use super::defect::Defect;
+use super::means::Means;
+use super::sealer::Sealer;
 use super::view::View;
 use crate::certificate::{CellFacts, Ends, Leaf, SLOTS_MIN, slots};
 use crate::crypto::Key;

@@ -1,8 +1,8 @@
 //! Lives: how a user comes to life, under a name that nobody had or one that was erased before.
 
 use super::admit::new_interaction;
-use super::change::Means;
 use super::edit::Edit;
+use super::means::Means;
 use super::moment::Reading;
 use super::view::View;
 use crate::crypto::{Fresh, hedge};

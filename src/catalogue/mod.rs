@@ -1,7 +1,7 @@
 //! The catalogue: what may be. Rules over one state of the tree: what a reader finds in it, what a
 //! change makes of it.
 //!
-//! Invariants. No root cell, no lock, no thread, and no store but where [`payload`] fetches a
+//! Invariants. No root cell, no lock, no thread, and no store but where [`open_payload`] fetches a
 //! record's segments: a rule reads a [`view::View`] and edits an [`edit::Edit`], and nothing lasts
 //! of an edit that is dropped. The engine decides in which order what was edited becomes durable;
 //! it imports the catalogue, never the other way.
@@ -13,6 +13,7 @@ pub(crate) mod defect;
 pub(crate) mod detach;
 pub(crate) mod docket;
 pub(crate) mod due;
+pub(crate) mod due_for_user;
 pub(crate) mod due_outcome;
 pub(crate) mod edit;
 pub(crate) mod erase;
@@ -28,18 +29,19 @@ pub(crate) mod keep;
 pub(crate) mod leaf;
 pub(crate) mod life;
 pub(crate) mod list;
+pub(crate) mod means;
 pub(crate) mod moment;
 pub(crate) mod next;
+pub(crate) mod open_payload;
 pub(crate) mod origins;
 pub(crate) mod part;
-pub(crate) mod payload;
 pub(crate) mod plan;
 pub(crate) mod put;
 pub(crate) mod record;
 pub(crate) mod resolve;
 pub(crate) mod retention;
-pub(crate) mod seal;
-pub(crate) mod serve;
+pub(crate) mod seal_pages;
+pub(crate) mod sealer;
 pub(crate) mod set;
 pub(crate) mod span;
 pub(crate) mod staged;

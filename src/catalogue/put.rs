@@ -52,9 +52,9 @@ pub(crate) fn insert_all(
         }
     }
     let mut firsts = Vec::with_capacity(staged.len());
-    for Staged { entry, held, .. } in staged {
-        let held = entry.body.first().zip(held.as_ref());
-        firsts.push(held.map(|(drawn, sealed)| edit.take(drawn, sealed.clone())));
+    for Staged { entry, waiting, .. } in staged {
+        let waiting = entry.body.first().zip(waiting.as_ref());
+        firsts.push(waiting.map(|(drawn, sealed)| edit.take(drawn, sealed.clone())));
     }
     let mut inserted = Inserted { ids: Vec::with_capacity(staged.len()), created: 0 };
     for (record, first) in staged.iter().zip(firsts) {

@@ -14,7 +14,7 @@ pub(crate) struct Staged {
     pub(crate) to: Admitted,
     pub(crate) entry: Entry,
     /// Its payload, where that goes into the store with the commit.
-    pub(crate) held: Option<Vec<u8>>,
+    pub(crate) waiting: Option<Vec<u8>>,
     pub(crate) sources: Vec<Source>,
     /// Its content root, for those of the batch that are derived from it.
     pub(crate) root: Key,

@@ -18,14 +18,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use sha2::{Digest, Sha256};
 
+use super::Owner;
 use super::sector::{self, Sector, Source};
-use super::{Owner, RootId};
 use crate::codec::Decoder;
 use crate::disk::{Disk, DiskFile, How};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::limits::SLOT_BYTES;
-use crate::promise::Fence;
+use crate::promise::{Fence, RootId};
 
 const MAGIC: &[u8; 8] = b"KFCLAIM1";
 /// Names of the claim slots' files.

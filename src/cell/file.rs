@@ -13,15 +13,14 @@ use super::filesystem::{self, Verdict};
 use super::key_slots::{KeySlots, SLOTS};
 #[cfg(feature = "keyholders")]
 use super::share_slots::SHARE_SLOTS;
-use super::{
-    Awaited, Contents, Durable, Level, Owner, Promise, Retirement, RootCell, RootId, RootKey,
-};
+use super::{Contents, Durable, Owner, RootCell, RootKey};
 use crate::crypto::Key;
 use crate::dir::{DirLock, check_file, make_dir, open_to_write, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::promise::{Awaited, Level, Promise, Retirement, RootId};
 use crate::secret::WipeStack;
 
 const ACCEPTED: &str = "remnants-accepted";

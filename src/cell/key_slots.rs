@@ -13,12 +13,13 @@ use super::defect::CellDefect;
 use super::sector::Source;
 use super::slot::{NOTE_BYTES, Slot, SlotNote, Written, holds};
 use super::slots::{Slots, Tombstones};
-use super::{Contents, Owner, Retirement, RootId, RootKey};
+use super::{Contents, Owner, RootKey};
 use crate::crypto::Key;
 use crate::disk::Disk;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::promise::{Retirement, RootId};
 
 /// Names of the slots' files.
 pub(crate) const SLOTS: &[&str] = &["slot-a", "slot-b"];

@@ -6,7 +6,7 @@
 //! medium prevents that.
 
 mod claims;
-mod defect;
+pub(crate) mod defect;
 mod file;
 mod filesystem;
 mod key_slots;
@@ -19,8 +19,6 @@ mod slots;
 
 #[cfg(feature = "testing")]
 pub(crate) use claims::is_claim;
-#[cfg(feature = "testing")]
-pub use defect::CellDefect;
 pub use file::FileCell;
 #[cfg(feature = "keyholders")]
 pub(crate) use file::check_medium;
@@ -39,9 +37,7 @@ use std::time::Duration;
 use crate::crypto::Key;
 use crate::error::Result;
 use crate::ids::StoreId;
-pub use crate::promise::{
-    Awaited, Dealt, Finality, Level, Promise, Quorum, Retirement, RootId, Statement,
-};
+use crate::promise::{Awaited, Dealt, Promise, Retirement, RootId, Statement};
 
 /// A root key as a cell gives it out.
 #[derive(Debug)]

@@ -11,13 +11,13 @@ use super::defect::CellDefect;
 use super::sector::Source;
 use super::slot::{Slot, SlotNote, Written};
 use super::slots::{Slots, Tombstones};
-use super::{Owner, RootId, RootKey};
+use super::{Owner, RootKey};
 use crate::crypto::Key;
 use crate::disk::Disk;
 use crate::env::SharedEnv;
 use crate::error::Result;
 use crate::ids::StoreId;
-use crate::promise::Fence;
+use crate::promise::{Fence, RootId};
 
 /// Names of the slots' files, for each store.
 pub(crate) const SHARE_SLOTS: &[&str] =

@@ -11,12 +11,13 @@
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{RootId, RootKey};
+use super::RootKey;
 use crate::codec::Decoder;
 use crate::crypto::Key;
 use crate::error::Result;
 use crate::ids::StoreId;
 use crate::limits::SLOT_BYTES;
+use crate::promise::RootId;
 
 const MAGIC: &[u8; 8] = b"KFSLOT01";
 const LIVE: u8 = 1;

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::RootId;
 use super::claims::Claims;
 use super::defect::CellDefect;
 use super::sector::{self, Sector, Source};
@@ -22,6 +21,7 @@ use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::limits::SLOT_BYTES;
+use crate::promise::RootId;
 use crate::secret::Secret;
 
 /// The slots and the claims of a directory.

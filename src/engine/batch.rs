@@ -4,7 +4,7 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use super::core::{Core, Staging};
+use super::core::{Core, Staging, mixed_up};
 use super::group;
 use super::stage::stage;
 use crate::error::Result;
@@ -25,7 +25,7 @@ pub(super) fn put_one(
     if let Some(staged) = batch.staging.staged.last_mut() {
         staged.envelope = envelope;
     }
-    batch.commit()?.pop().ok_or_else(|| unreachable!("one record was added"))
+    batch.commit()?.pop().ok_or_else(mixed_up)
 }
 
 /// Records that become durable together, or not at all. Dropped without [`Batch::commit`] it leaves

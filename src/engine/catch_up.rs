@@ -18,18 +18,18 @@ pub(super) fn catch_up(
     let mut total = Backup::default();
     loop {
         core.check_usable()?;
-        let (leave, root) = core.walk_with_root();
+        let (pass, root) = core.walk_with_root();
         let (roots, geometry, head) = {
             let state = core.state();
             (state.head.roots.duplicate(), state.head.geometry, state.stored.clone())
         };
         let from = core.uncached_pages();
         let what = Copied { roots: &roots, geometry, head: &head };
-        let copied = match may_replace(core, &leave, to, what, &root) {
-            Ok(Walked::Whole) => copy_tree(&leave, &from, what, to, &mut total, progress),
+        let copied = match may_replace(core, &pass, to, what, &root) {
+            Ok(Walked::Whole) => copy_tree(&pass, &from, what, to, &mut total, progress),
             not_yet => not_yet,
         };
-        drop((root, roots, leave));
+        drop((root, roots, pass));
         let moved_on = core.state().stored.id != head.id;
         match copied {
             Ok(Walked::Whole) => return Ok(total),

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use super::core::Core;
 use super::progress::Progress;
 use super::replica;
-use crate::catalogue::payload::Payload;
+use crate::catalogue::open_payload::Payload;
 use crate::catalogue::resolve::Resolver;
 use crate::catalogue::view::Users;
 use crate::catalogue::walk::{Step, Walked, Walking, walk};
@@ -47,7 +47,7 @@ impl Checked {
 }
 
 struct Drill<'a> {
-    leave: &'a Walking<'a>,
+    pass: &'a Walking<'a>,
     geometry: Geometry,
     source: &'a PageSource<'a>,
     found: Checked,
@@ -97,7 +97,7 @@ impl Drill<'_> {
         }
         let suite = payload.suite(self.source);
         for (number, name) in (0..).zip(entry.segment_names(self.geometry)) {
-            if self.leave.must_stop() {
+            if self.pass.must_stop() {
                 return ControlFlow::Break(());
             }
             let opens =
@@ -141,7 +141,7 @@ pub(super) fn drill(
     progress: Progress<'_>,
 ) -> Result<Option<Checked>> {
     core.check_usable()?;
-    let (leave, root) = core.walk_with_root();
+    let (pass, root) = core.walk_with_root();
     let current = core.state().stored.id;
     let Some(Opened { page: head, id, place: from }) = newest(copies, core.id, &root)? else {
         let held: Vec<String> = copies
@@ -168,12 +168,12 @@ pub(super) fn drill(
     let mut resolver = Resolver::new(core.realm, users);
     let found = Checked { head: id, current, from, blobs: 0, lacking: 0, missing: Vec::new() };
     let mut drill =
-        Drill { leave: &leave, geometry: head.geometry, source: &source, found, progress };
-    let walked = walk(&leave, &source, &head.roots, &mut |step| {
+        Drill { pass: &pass, geometry: head.geometry, source: &source, found, progress };
+    let walked = walk(&pass, &source, &head.roots, &mut |step| {
         Ok(match step {
             Step::Enter { kind, at } if !drill.page(at, kind.byte()) => ControlFlow::Break(()),
             Step::Record { of, key, entry } => {
-                match Payload::of(&mut resolver, &leave, of, key, entry) {
+                match Payload::of(&mut resolver, &pass, of, key, entry) {
                     Ok(Some(payload)) => drill.record(&payload, entry),
                     // It fell with a source, and its entry has not been taken out yet.
                     Ok(None) => ControlFlow::Continue(()),

@@ -1,50 +1,47 @@
 //! The one commit point: every change of the tree and every erase becomes durable here.
 //!
 //! Order of an erase: deposit, publish, copies in step, read back, retire; the last two are in
-//! `settle`. A put is the middle of it alone. The point itself is `write`: a crash before it undoes
+//! `retire`. A put is the middle of it alone. The point itself is `write`: a crash before it undoes
 //! the change, one after it not.
 
-use super::change::Commit;
-use super::core::{Core, State, Writer};
+use super::core::{Core, Writer};
 use super::heads::seal_head;
 use super::in_step::{Handed, hand_on};
-use super::ready::ready;
 use super::replica::{self, Attached};
-use super::settle::{complete, settle};
+use super::retire::{complete, settle};
 use super::show::show;
+use crate::catalogue::change::Change;
 use crate::catalogue::defect::Defect;
-use crate::catalogue::edit::Edit;
-use crate::catalogue::seal::seal;
-use crate::cell::{Durable, Retirement, RootKey};
+use crate::cell::{Durable, RootKey};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pages::PageSource;
-use crate::secret::WipeStack;
+use crate::ids::BlobName;
+use crate::promise::Retirement;
 use crate::store::{Blob, Head, HeadId, Published};
 use crate::sync::atomic::Ordering;
+use crate::tree::head::HeadPage;
 
-/// One commit within the epoch: `act` edits, or fails and leaves everything as it is.
-pub(super) fn change<T>(core: &Core, act: impl FnOnce(&mut Edit<'_>) -> Result<T>) -> Result<T> {
-    let _wiped = WipeStack;
-    commit_edit(core, |_, _, edit| act(edit))
+/// A change, and what the engine adds to it to publish it.
+pub(super) struct Commit {
+    pub(super) change: Change,
+    /// Payload segments put before, which this commit makes live.
+    pub(super) staged: Vec<BlobName>,
+    /// The next epoch's root key, when something is erased.
+    pub(super) root: Option<RootKey>,
+    /// A copy that the head lists for the first time, open.
+    pub(super) attached: Option<Attached>,
 }
 
-/// The same, for an act that looks at the state itself.
-pub(super) fn commit_edit<T>(
-    core: &Core,
-    act: impl FnOnce(&State, &PageSource<'_>, &mut Edit<'_>) -> Result<T>,
-) -> Result<T> {
-    core.process.check()?;
-    let mut writer = core.writer();
-    ready(core, &mut writer)?;
-    let (done, change) = {
-        let state = core.state();
-        let pages = core.pages();
-        let mut edit = Edit::new(core.start(&state, &pages));
-        let done = act(&state, &pages, &mut edit)?;
-        (done, seal(edit, core.next_head(&state))?)
-    };
-    publish(core, &mut writer, change)?;
-    Ok(done)
+impl From<Change> for Commit {
+    fn from(change: Change) -> Self {
+        Commit { change, staged: Vec::new(), root: None, attached: None }
+    }
+}
+
+impl Commit {
+    /// Of the head alone.
+    pub(super) fn of_head(head: HeadPage) -> Self {
+        Change::of_head(head).into()
+    }
 }
 
 /// Publishes a change. With a root key in it this is an erase, and it returns when the old root key
@@ -96,7 +93,7 @@ fn publish_commit(core: &Core, writer: &mut Writer, commit: Commit) -> Result<Op
     complete(core, writer).map(Some).map_err(Error::perhaps)
 }
 
-/// Has the cell hold the next epoch's root key: two keys, until `settle` has the
+/// Has the cell hold the next epoch's root key: two keys, until `retire` has the
 /// old one destroyed.
 fn deposit(core: &Core, writer: &mut Writer, root: &RootKey) -> Result<()> {
     writer.settled = false;

@@ -36,22 +36,23 @@ use super::readers::{Readers, look_over};
 use super::replica::Attached;
 use super::walks::Walks;
 use crate::catalogue::admit::new_interaction;
-use crate::catalogue::change::Means;
 use crate::catalogue::defect::Defect;
 use crate::catalogue::edit::Start;
+use crate::catalogue::means::Means;
 use crate::catalogue::moment::{Moment, Reading};
 use crate::catalogue::staged::Staged;
 use crate::catalogue::view::View;
 use crate::catalogue::walk::Walking;
-use crate::cell::{Awaited, Durable, Finality, RootCell, RootId, RootKey};
+use crate::cell::{Durable, RootCell, RootKey};
 use crate::certificate::CellFacts;
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, InteractionId, RealmId, RecordId, StoreId};
 use crate::pages::{PageCache, PageSource, SharedStore};
 use crate::process::Process;
+use crate::promise::{Awaited, Finality, RootId};
 use crate::scope::Erase;
-use crate::sealed::outlet::settle;
+use crate::sealed::outlet::wait_for_writes;
 use crate::secret::WipeStack;
 use crate::store::{Blob, Head};
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -103,12 +104,36 @@ pub(super) enum Answer {
     Erased(Result<Erasure>),
 }
 
+impl Answer {
+    /// The answer to [`Asked::Put`].
+    pub(super) fn put(self) -> Result<Vec<RecordId>> {
+        match self {
+            Answer::Put(put) => put,
+            Answer::Erased(_) => Err(mixed_up()),
+        }
+    }
+
+    /// The answer to [`Asked::Erase`].
+    pub(super) fn erased(self) -> Result<Erasure> {
+        match self {
+            Answer::Erased(erased) => erased,
+            Answer::Put(_) => Err(mixed_up()),
+        }
+    }
+}
+
+/// A request got what is no answer to it.
+pub(super) fn mixed_up() -> Error {
+    let text = "the writer mixed up its answers; open the engine again";
+    Error::new(ErrorKind::Poisoned, text).perhaps()
+}
+
 /// The records of a batch, and what is in the store of them already.
 #[derive(Default)]
 pub(super) struct Staging {
     pub(super) staged: Vec<Staged>,
     /// Bytes of payloads that go into the store with the commit itself.
-    pub(super) held_bytes: usize,
+    pub(super) waiting_bytes: usize,
     /// Names of those that are there.
     pub(super) stored: Vec<BlobName>,
     /// The fewest erases after which sources were looked at; `None` where none was.
@@ -376,7 +401,7 @@ impl Core {
         if let Ok(mut writer) = self.writer.try_lock() {
             writer.root.key = Key::copied_from(&[0; 32]);
         }
-        settle(&outlets);
+        wait_for_writes(&outlets);
     }
 }
 

@@ -1,15 +1,14 @@
 //! Epochs: how the next one begins, under a root key of its own and with a leaf in the public log.
 
-use super::change::Commit;
-use super::commit::publish;
+use super::commit::{Commit, publish};
 use super::core::{Core, State, Writer};
+use super::draw_root_key::next_root;
 use super::leaf::enter;
 use super::ready::ready_to_erase;
 use super::ready_key::is_unused;
-use super::root_key::next_root;
-use super::settle::settle;
-use crate::cell::Retirement;
+use super::retire::settle;
 use crate::error::Result;
+use crate::promise::Retirement;
 
 /// Begins an epoch without erasing anything.
 pub(super) fn rekey(core: &Core) -> Result<Retirement> {

@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::bodies::{Common, WrittenBody, write_bodies};
-use super::change::Commit;
-use super::commit::publish;
+use super::commit::{Commit, publish};
 use super::core::{Core, State, Writer};
 use super::draft::draft;
 use super::epoch::{begin_epoch, next_epoch};
@@ -20,7 +19,7 @@ use crate::catalogue::fell::Fell;
 use crate::catalogue::judge::{Judged, is_refusal, judge};
 use crate::catalogue::leaf::Entered;
 use crate::catalogue::moment::Reading;
-use crate::catalogue::seal;
+use crate::catalogue::seal_pages;
 use crate::certificate::Destroyed;
 use crate::error::{Error, Result};
 use crate::ids::Timestamp;
@@ -154,7 +153,7 @@ fn prepare(core: &Core, writer: &Writer, erases: &[&Erase]) -> Result<Prepared> 
 }
 
 fn seal(core: &Core, state: &State, edit: Edit<'_>) -> Result<Commit> {
-    seal::seal(edit, core.next_head(state)).map(Commit::from)
+    seal_pages::seal(edit, core.next_head(state)).map(Commit::from)
 }
 
 /// Seals the commit of erases of which some did something, with its leaf and what it certifies.

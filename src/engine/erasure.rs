@@ -1,8 +1,8 @@
 //! What an erase did.
 
 use super::unsigned::Unsigned;
-use crate::cell::{Finality, Retirement};
 use crate::ids::Timestamp;
+use crate::promise::{Finality, Retirement};
 
 /// What an erase did. It is returned when the erase is complete, never before.
 #[derive(Clone, Debug, PartialEq, Eq)]

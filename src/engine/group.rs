@@ -1,7 +1,7 @@
 //! Group commit: a caller's request joins the queue, and one of those who wait does all of them in
 //! one turn of the writer (`turn`).
 
-use super::core::{Answer, Asked, Core, Staging};
+use super::core::{Asked, Core, Staging};
 use super::erasure::Erasure;
 use super::turn::serve;
 use crate::error::Result;
@@ -10,19 +10,13 @@ use crate::scope::Erase;
 
 /// Has a batch committed, with all that wait at the same time.
 pub(super) fn put(core: &Core, staging: Staging) -> Result<Vec<RecordId>> {
-    match core.queue.submit(Asked::Put(staging), |requests| serve(core, requests)) {
-        Answer::Put(put) => put,
-        Answer::Erased(_) => unreachable!("each request is answered in kind"),
-    }
+    core.queue.submit(Asked::Put(staging), |requests| serve(core, requests)).put()
 }
 
 /// Has an erase done, with all that wait at the same time.
 pub(super) fn erase(core: &Core, erase: Erase) -> Result<Erasure> {
     look_ahead(core, &erase);
-    match core.queue.submit(Asked::Erase(erase), |requests| serve(core, requests)) {
-        Answer::Erased(erased) => erased,
-        Answer::Put(_) => unreachable!("each request is answered in kind"),
-    }
+    core.queue.submit(Asked::Erase(erase), |requests| serve(core, requests)).erased()
 }
 
 /// Warms the cache with the path to the erased user while another caller holds the writer, so that

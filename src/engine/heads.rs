@@ -1,10 +1,11 @@
 //! Heads: how one is sealed under a root key, and opened with the cell's.
 
-use crate::cell::{Contents, RootId, RootKey, Unheard};
+use crate::cell::{Contents, RootKey, Unheard};
 use crate::crypto::{Fresh, hedge};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::promise::RootId;
 use crate::store::{Head, HeadId, Store};
 use crate::tree::head::{HeadPage, Prefix};
 

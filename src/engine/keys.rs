@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::limits::{CHUNK_BYTES, HEADER_BYTES, TAG_BYTES};
 use crate::pages::missing;
-use crate::record::{Body, payload};
+use crate::record::{Body, layout};
 use crate::secret::Secret;
 use crate::store::Store;
 use crate::tree::Geometry;
@@ -73,7 +73,7 @@ impl Keys {
     pub(super) fn new(opened: RecordKeys, geometry: Geometry, length: u64) -> Self {
         let RecordKeys { secret, body, root, context } = opened;
         let first = body.first();
-        let padded = if first.is_some() { payload::padded(length) } else { length };
+        let padded = if first.is_some() { layout::padded(length) } else { length };
         // Most records are short: a buffer costs its wiping.
         let room = || Secret::zeroed(padded.min(CHUNK_BYTES as u64) as usize);
         let (segment, chunk, plain) = match body {
@@ -88,7 +88,7 @@ impl Keys {
 
     fn segment_name(&self, n: u64) -> Result<BlobName> {
         let first = self.first.ok_or_else(cut_short)?;
-        Ok(payload::segment_name(&self.secret, first, n))
+        Ok(layout::segment_name(&self.secret, first, n))
     }
 
     fn fetch(
@@ -129,7 +129,7 @@ impl Keys {
             return Ok(filled);
         }
         // Nothing is read of segments that hold padding alone.
-        let last = payload::locate(length.saturating_sub(1) / CHUNK_BYTES as u64, self.geometry).0;
+        let last = layout::locate(length.saturating_sub(1) / CHUNK_BYTES as u64, self.geometry).0;
         if self.suite.is_none() {
             self.fetch(store, 0, last, ahead)?;
             let segment = self.segment.as_ref();
@@ -140,7 +140,7 @@ impl Keys {
                 &self.context,
             )?);
         }
-        let (segment, start) = payload::locate(chunk, self.geometry);
+        let (segment, start) = layout::locate(chunk, self.geometry);
         self.fetch(store, segment, last, ahead)?;
         let expected = (self.padded - chunk * CHUNK_BYTES as u64).min(CHUNK_BYTES as u64) as usize;
         let in_hand = self.segment.as_ref();

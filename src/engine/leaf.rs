@@ -1,6 +1,6 @@
 //! The leaf of the public log for a commit that erases: it goes in with the commit.
 
-use super::change::Commit;
+use super::commit::Commit;
 use super::core::{Core, State, Writer};
 use crate::catalogue::leaf::{self, Entered, Words};
 use crate::certificate::{CellFacts, Ends, key_commitment};

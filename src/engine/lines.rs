@@ -82,7 +82,7 @@ fn knows(line: &Line<'_>, of: &ClassOf, key: &OrderedKey, entry: &Entry) -> Resu
 /// every erase. `None` where an erase interrupted the look. What `held` has was written in its
 /// line; so only pages are read that it never had, or discarded.
 pub(super) fn goes_on(
-    leave: &Walking<'_>,
+    pass: &Walking<'_>,
     earlier: &Line<'_>,
     later: &Line<'_>,
     held: &dyn Store,
@@ -91,7 +91,7 @@ pub(super) fn goes_on(
         return Ok(Some(false));
     }
     let mut whole = true;
-    let walked = walk(leave, earlier.pages, earlier.roots, &mut |step| {
+    let walked = walk(pass, earlier.pages, earlier.roots, &mut |step| {
         match step {
             Step::Enter { at, .. } => {
                 if !whole || held.contains(&at.name)? {
@@ -123,7 +123,7 @@ pub(super) fn goes_on(
 /// after the two parted.
 pub(super) fn may_replace(
     core: &Core,
-    leave: &Walking<'_>,
+    pass: &Walking<'_>,
     to: &dyn Store,
     what: Copied<'_>,
     root: &RootKey,
@@ -162,7 +162,7 @@ pub(super) fn may_replace(
     let earlier = Line { roots: &page.roots, geometry: page.geometry, pages: &pages };
     let from = core.uncached_pages();
     let later = Line { roots, geometry, pages: &from };
-    match goes_on(leave, &earlier, &later, &**core.store()).map_err(unread)? {
+    match goes_on(pass, &earlier, &later, &**core.store()).map_err(unread)? {
         None => Ok(Walked::Interrupted),
         Some(true) => Ok(Walked::Whole),
         Some(false) => Err(Error::new(

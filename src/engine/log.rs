@@ -4,7 +4,7 @@
 
 use super::core::Core;
 use super::ready::ready;
-use super::settle::settle;
+use super::retire::settle;
 use crate::catalogue::leaf::log_page;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;

@@ -45,15 +45,15 @@ impl<'s> Marking<'s> {
         loop {
             core.check_usable()?;
             // Under the writer's lock, so that every copy in step holds this state.
-            let (leave, roots, geometry, id) = {
+            let (pass, roots, geometry, id) = {
                 let _writer = core.writer();
-                let leave = core.walks.begin();
+                let pass = core.walks.begin();
                 let state = core.state();
-                (leave, state.head.roots.duplicate(), state.head.geometry, state.stored.id)
+                (pass, state.head.roots.duplicate(), state.head.geometry, state.stored.id)
             };
             let pages = core.uncached_pages();
             let mut stopped = false;
-            let walked = walk(&leave, &pages, &roots, &mut |step| {
+            let walked = walk(&pass, &pages, &roots, &mut |step| {
                 stopped = stopped || stop();
                 if stopped {
                     return Ok(ControlFlow::Break(()));
@@ -66,7 +66,7 @@ impl<'s> Marking<'s> {
                     Step::Record { entry, .. } => {
                         for name in entry.segment_names(geometry) {
                             // A recording of hours must not hold an erase up.
-                            if leave.must_stop() {
+                            if pass.must_stop() {
                                 return Ok(ControlFlow::Break(()));
                             }
                             self.keep(core, &name)?;
@@ -80,7 +80,7 @@ impl<'s> Marking<'s> {
                 }
                 Ok(ControlFlow::Continue(()))
             });
-            drop((roots, leave));
+            drop((roots, pass));
             match walked {
                 _ if stopped => return Ok(None),
                 Ok(Walked::Whole) => return Ok(Some(id)),

@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::bell::Keeper;
 use super::dying::Cleaner;
 use crate::catalogue::blob_names::BlobNaming;
-use crate::catalogue::change::Means;
 #[cfg(feature = "testing")]
 use crate::catalogue::defect::Defect;
 use crate::catalogue::defect::Planted;
 use crate::catalogue::fell::Follow;
+use crate::catalogue::means::Means;
 use crate::env::{SharedEnv, System};
 #[cfg(not(feature = "sled"))]
 use crate::error::Error;

@@ -7,10 +7,11 @@
 //! nothing.
 
 use super::options::{OpenAs, Options};
-use crate::cell::{Awaited, Contents, Owner, RootCell, RootId, Unheard};
+use crate::cell::{Contents, Owner, RootCell, Unheard};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::promise::{Awaited, RootId};
 use crate::store::{Claimed, Head, Store};
 use crate::tree::head::{CopyMode, HeadPage, Prefix};
 

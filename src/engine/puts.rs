@@ -1,13 +1,12 @@
 //! The second stage of a put: one commit makes the records of batches, whose payloads are staged,
 //! part of the tree. Batches that wait at once share it.
 
-use super::change::Commit;
-use super::commit::publish;
+use super::commit::{Commit, publish};
 use super::core::{Core, Staging, Writer};
 use super::ready::ready;
 use crate::catalogue::edit::Edit;
 use crate::catalogue::put::insert_all;
-use crate::catalogue::seal::seal;
+use crate::catalogue::seal_pages::seal;
 use crate::error::Result;
 use crate::ids::RecordId;
 

@@ -106,6 +106,7 @@ impl<R, O> Queue<R, O> {
             None => panic!("the caller that served this request panicked; open the engine again"),
         }
     }
+
     /// Serves all that wait now.
     fn serve_waiting(
         &self,

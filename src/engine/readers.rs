@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, Timestamp, UserTag};
 use crate::process::Process;
 use crate::sealed::Live;
-use crate::sealed::outlet::{Falls, Outlet, settle};
+use crate::sealed::outlet::{Falls, Outlet, wait_for_writes};
 use crate::sync::{Mutex, locked};
 use crate::tree::keys::SetTag;
 
@@ -37,7 +37,7 @@ pub(super) struct Of {
 
 impl Readers {
     /// Closes the readers of what is erased; a read in progress ends first. Gives where what they
-    /// had read is held, for [`settle`].
+    /// had read is held, for [`wait_for_writes`].
     pub(super) fn close(&self, erased: &[Span]) -> Vec<Arc<Outlet>> {
         self.close_where(|open| {
             open.falls(erased).then(|| locked(&open.inside).close(Closed::Erased))
@@ -67,7 +67,7 @@ impl Readers {
             hit(via);
             via.grants.is_empty().then(|| inside.close(Closed::Revoked))
         });
-        settle(&outlets);
+        wait_for_writes(&outlets);
     }
 
     /// Notes a reader, so that an erase finds it.

@@ -2,7 +2,7 @@
 
 use super::core::{Core, Writer};
 use super::in_step::in_step;
-use super::settle::settle;
+use super::retire::settle;
 use crate::error::Result;
 
 /// Before any change: usable, and every earlier one complete.

@@ -1,8 +1,8 @@
-//! The ready key: the next epoch's root key, which stands in the cell ahead of its use (`settle`
+//! The ready key: the next epoch's root key, which stands in the cell ahead of its use (`retire`
 //! has it written there). Each is used once. Before a commit under it is published the cell is
 //! asked whether it stands there still.
 
-use super::change::Commit;
+use super::commit::Commit;
 use super::core::{Core, Writer};
 use crate::error::Result;
 

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::options::Options;
-use crate::catalogue::payload::Payload;
+use crate::catalogue::open_payload::Payload;
 use crate::catalogue::resolve::Resolver;
 use crate::catalogue::view::Users;
 use crate::catalogue::walk::{Step, Walked, Walking, walk};
@@ -190,7 +190,7 @@ fn is_same_head(to: &dyn Store, there: &Head, head: &Head) -> Result<bool> {
 /// damaged in the copy as it was before, and no other record is. Adds what it copied to `done`,
 /// also where it was interrupted and the head is still to come.
 pub(super) fn copy_tree(
-    leave: &Walking<'_>,
+    pass: &Walking<'_>,
     from: &PageSource<'_>,
     what: Copied<'_>,
     to: &dyn Store,
@@ -208,7 +208,7 @@ pub(super) fn copy_tree(
     let mut out = Outbox { to, blobs: Vec::new(), held: 0, done, progress };
     let users = Users { pages: from, root: &roots.users, geometry };
     let mut resolver = Resolver::new(from.realm, users);
-    let walked = walk(leave, from, roots, &mut |step| {
+    let walked = walk(pass, from, roots, &mut |step| {
         match step {
             Step::Enter { at, .. } => {
                 if to.contains(&at.name)? {
@@ -220,12 +220,12 @@ pub(super) fn copy_tree(
                 let opens = match from.stores {
                     [_] => None,
                     _ if entry.body.first().is_none() => None,
-                    _ => Payload::of(&mut resolver, leave, of, key, entry).ok().flatten(),
+                    _ => Payload::of(&mut resolver, pass, of, key, entry).ok().flatten(),
                 };
                 let opens = opens.and_then(|payload| Some((payload.suite(from).ok()?, payload)));
                 for (number, name) in (0..).zip(entry.segment_names(geometry)) {
                     // A recording of hours must not hold an erase up.
-                    if leave.must_stop() {
+                    if pass.must_stop() {
                         return Ok(ControlFlow::Break(()));
                     }
                     if !to.contains(&name)? {

@@ -2,26 +2,25 @@
 
 use std::time::Duration;
 
-use super::change::Commit;
-use super::commit::publish;
+use super::commit::{Commit, publish};
 use super::core::{Core, State, Writer};
 use super::epoch::{next_epoch, rekey};
 use super::own::Role;
 use super::progress::Progress;
 use super::ready::ready_to_erase;
-use super::settle::chase;
+use super::retire::chase;
 use crate::catalogue::defect::Defect;
 use crate::catalogue::due::{attempts, due_now};
+use crate::catalogue::due_for_user::Doing;
 use crate::catalogue::due_outcome::DueOutcome;
 use crate::catalogue::edit::Start;
 use crate::catalogue::follow::{Resumed, Stuck, follow_left};
 use crate::catalogue::moment::{Moment, Reading, later};
-use crate::catalogue::seal::seal;
-use crate::catalogue::serve::Doing;
+use crate::catalogue::seal_pages::seal;
 use crate::catalogue::view::agenda_of;
-use crate::cell::Awaited;
 use crate::error::Result;
 use crate::limits::CLOCK_NOTED;
+use crate::promise::Awaited;
 use crate::sync::locked;
 
 /// One call of [`run_due`].

@@ -10,7 +10,7 @@ use crate::catalogue::defect::Defect;
 use crate::catalogue::span::Span;
 use crate::ids::{BlobName, UserTag};
 use crate::pages::Made;
-use crate::sealed::outlet::settle as settle_outlets;
+use crate::sealed::outlet::wait_for_writes;
 use crate::store::{Blob, Head};
 use crate::tree::head::HeadPage;
 
@@ -62,7 +62,7 @@ fn install(
         }
         core.cache.add(made);
     }
-    settle_outlets(&outlets);
+    wait_for_writes(&outlets);
     if !erased.is_empty() {
         core.walks.wait();
     }

@@ -12,14 +12,14 @@ use crate::crypto::chunked::Suite;
 use crate::crypto::{self, Fresh, hedge};
 use crate::error::{Error, Result};
 use crate::limits::{CHUNK_BYTES, HEADER_BYTES, RECORD_MAX_BYTES, TAG_BYTES};
-use crate::record::payload::{padded, payload_context, segment_name};
+use crate::record::layout::{padded, payload_context, segment_name};
 use crate::record::{Body, Entry, Put, Source, check_media_type, check_purpose};
 use crate::sealed;
 use crate::secret::Secret;
 use crate::store::Ahead;
 
 /// Most bytes of payloads that a batch keeps until it is committed.
-const HELD_MAX: usize = 1 << 20;
+const WAITING_MAX: usize = 1 << 20;
 
 /// Streams a record's payload into the store, and adds the record to a batch. Of a payload that
 /// fails nothing is kept.
@@ -63,10 +63,10 @@ pub(super) fn stage(
         purpose: put.purpose.into(),
     };
     let stored = staging.stored.len();
-    let held = stream(core, staging, &suite, &mut entry, begun, &mut payload)
+    let waiting = stream(core, staging, &suite, &mut entry, begun, &mut payload)
         .inspect_err(|_| core.in_flight.release(staging.stored.drain(stored..), false))?;
     let (user, class) = (put.user, put.class);
-    staging.staged.push(Staged { user, class, to, entry, held, sources, root, envelope: None });
+    staging.staged.push(Staged { user, class, to, entry, waiting, sources, root, envelope: None });
     Ok(())
 }
 
@@ -114,7 +114,7 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
 }
 
 /// Takes a payload's segments in, after its beginning; a short one into the entry. Gives the only
-/// segment back where it is to be held.
+/// segment back where it waits for the commit.
 fn stream(
     core: &Core,
     staging: &mut Staging,
@@ -165,8 +165,8 @@ fn stream(
             suite.seal_chunk(chunk, piece, &mut sealed);
             chunk += 1;
         }
-        if last && segment == 0 && staging.held_bytes + sealed.len() <= HELD_MAX {
-            staging.held_bytes += sealed.len();
+        if last && segment == 0 && staging.waiting_bytes + sealed.len() <= WAITING_MAX {
+            staging.waiting_bytes += sealed.len();
             return Ok(Some(sealed));
         }
         if segment == 0 {

@@ -24,15 +24,13 @@ use super::sorted::Sorted;
 use super::standing::Alive;
 use super::told::{Told, came_back_older};
 use super::{Held, Keyholder, Share};
-use crate::cell::{
-    Awaited, Contents, Dealt, Durable, Level, Owner, Promise, Quorum, Retirement, RootCell, RootId,
-    RootKey, Statement, Unheard,
-};
+use crate::cell::{Contents, Durable, Owner, RootCell, RootKey, Unheard};
 use crate::crypto::Key;
 use crate::dir::DirLock;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::promise::{Awaited, Dealt, Level, Promise, Quorum, Retirement, RootId, Statement};
 use crate::sync::{Mutex, MutexGuard, locked};
 
 /// The owner of a cell that was never claimed.

@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use data_encoding::BASE64;
 
 use super::net::KeyholderId;
-use crate::cell::{self, Awaited, Quorum, RootId, Statement};
 use crate::certificate::Said;
 use crate::error::{Error, Result};
 use crate::ids::StoreId;
+use crate::promise::{self, Awaited, Quorum, RootId, Statement};
 
 /// The Ed25519 key by which a keyholder signs.
 type Signer = [u8; 32];
@@ -366,17 +366,18 @@ impl Ledger {
 
     /// The last epoch of each group that is over, before the running one, and not known to be gone,
     /// and the keyholders that were dealt shares of it.
-    pub(super) fn unfinished(&self, quorum: &Quorum, running: Option<u64>) -> Vec<cell::Dealt> {
+    pub(super) fn unfinished(&self, quorum: &Quorum, running: Option<u64>) -> Vec<promise::Dealt> {
         let over = |entry: &Entry| {
             let keyholders = entry.keys.iter().copied().collect();
             let quorum = Quorum { keyholders, ..quorum.clone() };
-            entry.until.map(|until| cell::Dealt { epoch: until - 1, quorum })
+            entry.until.map(|until| promise::Dealt { epoch: until - 1, quorum })
         };
-        let is_before = |dealt: &cell::Dealt| running.is_none_or(|running| dealt.epoch < running);
+        let is_before =
+            |dealt: &promise::Dealt| running.is_none_or(|running| dealt.epoch < running);
         let strangers = self.unnamed.map(|epoch| {
             let last = running.map_or(epoch, |running| epoch.min(running.saturating_sub(1)));
             let keyholders = (1..=quorum.threshold).map(stranger).collect();
-            cell::Dealt { epoch: last, quorum: Quorum { keyholders, ..quorum.clone() } }
+            promise::Dealt { epoch: last, quorum: Quorum { keyholders, ..quorum.clone() } }
         });
         self.dealt.iter().filter_map(over).filter(is_before).chain(strangers).collect()
     }

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 
 use super::{Held, Keyholder, Share};
-use crate::cell::{Owner, RootId, SHARE_SLOTS, ShareSlots, Statement};
+use crate::cell::{Owner, SHARE_SLOTS, ShareSlots};
 use crate::dir::{check_subdir, make_dir, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::promise::{RootId, Statement};
 use crate::secret::WipeStack;
 use crate::sync::{Mutex, locked};
 

@@ -30,9 +30,10 @@ pub use shares::Share;
 pub(crate) use shares::{combined, recovered};
 pub use standing::{Alive, Standing};
 
-use crate::cell::{Owner, RootId, Statement};
+use crate::cell::Owner;
 use crate::error::Result;
 use crate::ids::StoreId;
+use crate::promise::{RootId, Statement};
 
 /// What a keyholder has of a store.
 #[derive(Debug, Default)]

@@ -1,9 +1,10 @@
 //! What keyholders are ordered to do when a root key is to be destroyed, and what they answer.
 
 use super::{Keyholder, Statement};
-use crate::cell::{Owner, RootId};
+use crate::cell::Owner;
 use crate::error::{Error, Result};
 use crate::ids::StoreId;
+use crate::promise::RootId;
 
 /// A request to destroy every root key up to that of `keep`, but `keep`.
 pub(super) struct RetireOrder {

@@ -8,12 +8,13 @@
 use vsss_rs::{Gf256, IdentifierGf256};
 use zeroize::Zeroize;
 
-use crate::cell::{NOTE_BYTES, RootId, RootKey, SlotNote};
+use crate::cell::{NOTE_BYTES, RootKey, SlotNote};
 use crate::certificate::key_commitment_bytes;
 use crate::crypto::{Fresh, Key, POLYNOMIAL, hedge, polynomial, share_commitment};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::log::{FullTree, Hash, verify_inclusion};
+use crate::promise::RootId;
 use crate::secret::Secret;
 
 /// Bytes of a share's value: as many as of a key.

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::shares::agreed;
 use super::{Held, Share};
-use crate::cell::{RootId, RootKey};
+use crate::cell::RootKey;
 use crate::error::Result;
+use crate::promise::RootId;
 
 /// What keyholders handed in. Each share is looked at by itself: a wrong one spoils no other, and
 /// its keyholder is known.

@@ -2,8 +2,8 @@
 
 use super::Held;
 use super::sorted::Sorted;
-use crate::cell::RootId;
 use crate::error::{ErrorKind, Result};
+use crate::promise::RootId;
 
 /// What a keyholder holds, compared with the root key in use.
 #[derive(Clone, Debug, PartialEq, Eq)]

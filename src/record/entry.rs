@@ -1,6 +1,6 @@
 //! A record's entry in its class's tree, and what of its payload stands in it.
 
-use super::payload::{segment_name, segments};
+use super::layout::{segment_name, segments};
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key, chunked};
 use crate::error::Result;

@@ -16,7 +16,7 @@
 //! there too, so that it falls with its sources before any page is written again.
 
 mod entry;
-pub(crate) mod payload;
+pub(crate) mod layout;
 
 pub(crate) use entry::{Body, Entry};
 

@@ -226,7 +226,7 @@ impl Drop for Lent<'_> {
 
 /// Waits for calls of writers that began before these outlets were told what fell, for a bounded
 /// time. Whatever closes an outlet from within such a call does not wait for it.
-pub(crate) fn settle(outlets: &[Arc<Outlet>]) {
+pub(crate) fn wait_for_writes(outlets: &[Arc<Outlet>]) {
     let (me, until) = (thread::current().id(), Instant::now() + WRITE_WAIT);
     for outlet in outlets {
         let busy =

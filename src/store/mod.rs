@@ -17,7 +17,7 @@
 pub(crate) mod journal;
 mod memory;
 #[cfg(feature = "sled")]
-pub mod sled;
+mod sled;
 
 use std::fmt;
 
@@ -234,14 +234,6 @@ pub trait Store: Send + Sync {
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         let _ = claimed;
         self.head()
-    }
-
-    /// Whether the claim made last through this handle is still the last one: asked of the medium.
-    ///
-    /// # Errors
-    /// `Io`.
-    fn confirm(&self) -> Result<bool> {
-        Ok(true)
     }
 
     /// A name for a blob of `len` bytes that is to come with the next [`Store::put`] or

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use crate::Engine;
-use crate::catalogue::payload::Payload;
+use crate::catalogue::open_payload::Payload;
 use crate::catalogue::resolve::{ContentRoots, Resolver};
 use crate::catalogue::view::Users;
 use crate::catalogue::walk::{Step, Walking, walk, walk_at};
@@ -79,8 +79,8 @@ pub fn secrets(
     }
     let spot = Spot { kind: PageKind::User, owner: Some(tag), class: None };
     let mut resolver = Resolver::new(source.realm, Users { pages: &source, root, geometry });
-    let leave = Walking::unhindered();
-    walk_at(&leave, &source, &spot, &page, &mut |step| {
+    let pass = Walking::unhindered();
+    walk_at(&pass, &source, &spot, &page, &mut |step| {
         match step {
             Step::Enter { kind, at } => {
                 let context = crypto::page_context(source.realm, kind.byte(), at.name);
@@ -101,7 +101,7 @@ pub fn secrets(
                 if only.is_some_and(|only| *only != id) {
                     return Ok(ControlFlow::Continue(()));
                 }
-                let Some(payload) = Payload::of(&mut resolver, &leave, of, key, entry)? else {
+                let Some(payload) = Payload::of(&mut resolver, &pass, of, key, entry)? else {
                     return Ok(ControlFlow::Continue(()));
                 };
                 if let Ok((content_root, _)) = resolver.resolve(&id) {
@@ -231,12 +231,12 @@ fn expose(
     known: &mut ContentRoots,
 ) -> Result<Vec<Exposed>> {
     let mut exposed = Vec::new();
-    let leave = Walking::lenient();
+    let pass = Walking::lenient();
     let users = Users { pages: source, root: &head.roots.users, geometry: head.geometry };
     let mut resolver = Resolver::new(source.realm, users).knowing(std::mem::take(known));
-    walk(&leave, source, &head.roots, &mut |step| {
+    walk(&pass, source, &head.roots, &mut |step| {
         if let Step::Record { of, key, entry } = step {
-            let Some(payload) = Payload::of(&mut resolver, &leave, of, key, entry)? else {
+            let Some(payload) = Payload::of(&mut resolver, &pass, of, key, entry)? else {
                 return Ok(ControlFlow::Continue(()));
             };
             exposed.push(Exposed {

@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
-use crate::cell::{Contents, Durable, Owner, Retirement, RootCell, RootId, RootKey};
+use crate::cell::{Contents, Durable, Owner, RootCell, RootKey};
 use crate::crypto::Key;
 use crate::error::{ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
+use crate::promise::{Retirement, RootId};
 use crate::store::{Ahead, Blob, Collect, Cursor, Head, HeadId, Published, Store};
 
 fn name(n: u8) -> BlobName {

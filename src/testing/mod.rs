@@ -26,7 +26,7 @@ pub use tape::{HoardingCell, RecordingStore, Tape};
 pub use work::read_to_open;
 
 pub use crate::catalogue::defect::Defect;
-pub use crate::cell::CellDefect;
+pub use crate::cell::defect::CellDefect;
 
 /// Runs something as a forked child would: on this thread, whatever was opened before counts as
 /// opened by another process.

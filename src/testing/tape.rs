@@ -5,13 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use super::adversary::{Exposed, inbox_keys_reachable, note_keys, records_reachable};
 use crate::catalogue::resolve::ContentRoots;
-use crate::cell::{
-    Awaited, Contents, Dealt, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey,
-    Statement,
-};
+use crate::cell::{Contents, Durable, Owner, RootCell, RootKey};
 use crate::crypto::Key;
 use crate::error::Result;
 use crate::ids::{BlobName, RecordId, StoreId};
+use crate::promise::{Awaited, Dealt, Promise, Retirement, RootId, Statement};
 use crate::store::{
     Ahead, Blob, Claimed, Cleaned, Collect, Cursor, Head, HeadId, Published, Removed, Store, Sweep,
     Usage, Waste,
@@ -188,9 +186,6 @@ impl Store for RecordingStore {
     }
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         self.store.claim(claimed)
-    }
-    fn confirm(&self) -> Result<bool> {
-        self.store.confirm()
     }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.store.name(drawn, ahead, len)

@@ -33,9 +33,6 @@ impl Store for Counted {
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         self.0.claim(claimed)
     }
-    fn confirm(&self) -> Result<bool> {
-        self.0.confirm()
-    }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.0.name(drawn, ahead, len)
     }

@@ -1,5 +1,5 @@
-//! The main job, end to end: a speech corpus goes in, is copied, one user is erased, everybody else
-//! comes back. SPEC §5, §6, §8.
+//! End to end: a speech corpus goes in, is copied, one user is erased, everybody else comes back.
+//! SPEC §5, §6, §8.
 //!
 //! `KEYFALL_CORPUS` names a corpus in the layout of Mozilla Common Voice with `actions.jsonl`
 //! beside the locales; without it one is made.

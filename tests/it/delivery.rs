@@ -375,7 +375,7 @@ fn nothing_that_begins_after_an_erase_gives_a_name() {
     let ada = user("ada");
     let ways: Vec<Way<'_>> = vec![
         ("report", Box::new(|e| e.report(&ada).is_ok())),
-        ("history", Box::new(|e| e.audit_trail(&ada).is_ok())),
+        ("history", Box::new(|e| e.history(&ada).is_ok())),
         ("holds", Box::new(|e| e.holds(&ada).list().is_ok())),
         ("grants", Box::new(|e| e.grants(&ada).list().is_ok())),
         ("plans", Box::new(|e| e.plans(&ada).list().is_ok())),

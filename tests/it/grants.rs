@@ -536,7 +536,7 @@ fn a_grant_that_ended_at_the_beginning_of_time_opens_nothing() {
     let over = engine.grants(&user("ada")).add(grant(&party).until(Timestamp(0))).unwrap();
     assert_eq!(error_kind(party.open(&world, &over)), ErrorKind::Refused);
     assert_eq!(engine.grants(&user("ada")).list().unwrap()[0].1.until, Some(Timestamp(0)));
-    let told = engine.audit_trail(&user("ada")).unwrap();
+    let told = engine.history(&user("ada")).unwrap();
     assert!(matches!(&told[0].1, Fact::Granted { until: Some(Timestamp(0)), .. }), "{told:?}");
     let open = engine.grants(&user("ada")).add(grant(&party)).unwrap();
     assert_eq!(party.open(&world, &open).unwrap().0.records, 1);

@@ -222,7 +222,7 @@ fn is_whole(engine: &Engine, name: &str) -> bool {
     let listing = engine.list(&Query::default().user(user(name)));
     let entries = listing.is_ok_and(|l| l.records.iter().all(|r| engine.lineage(&r.id).is_ok()));
     entries
-        && engine.audit_trail(&user(name)).is_ok()
+        && engine.history(&user(name)).is_ok()
         && engine.plans(&user(name)).list().is_ok()
         && engine.holds(&user(name)).list().is_ok()
 }

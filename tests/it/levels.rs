@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use keyfall::cell::{FileCell, Level, MemoryCell, Promise, RootCell};
+use keyfall::cell::{FileCell, MemoryCell, RootCell};
 use keyfall::env::System;
+use keyfall::promise::{Level, Promise};
 use keyfall::{Class, Erase, Scope};
 
 use crate::support::{SMALL_PAGES, World, ok, user};

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyfall::cell::{FileCell, MemoryCell, Owner, RootCell, RootId};
+use keyfall::cell::{FileCell, MemoryCell, Owner, RootCell};
 use keyfall::crypto::Key;
 use keyfall::engine::{Geometry, Keeper};
 use keyfall::env::System;
+use keyfall::promise::RootId;
 use keyfall::store::StoreId;
 use keyfall::store::{Claimed, MemoryStore, SledStore, Store};
 use keyfall::{

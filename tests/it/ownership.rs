@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keyfall::cell::{
-    Awaited, Contents, Durable, Finality, Owner, Promise, Retirement, RootCell, RootId, RootKey,
-};
+use keyfall::cell::{Contents, Durable, Owner, RootCell, RootKey};
 use keyfall::crypto::Key;
 use keyfall::engine::{CopyMode, OpenAs, restore};
+use keyfall::promise::{Awaited, Finality, Promise, Retirement, RootId};
 use keyfall::store::StoreId;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::HoardingCell;

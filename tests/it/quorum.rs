@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use keyfall::cell::{Durable, Owner, Retirement, RootCell, RootId, Statement};
+use keyfall::cell::{Durable, Owner, RootCell};
 use keyfall::crypto::Key;
 use keyfall::engine::{Keeper, OpenAs};
 use keyfall::env::{SharedEnv, System};
+use keyfall::promise::{Retirement, RootId, Statement};
 use keyfall::quorum::{Held, Holder, Keyholder, QuorumCell, Share, Standing};
 use keyfall::store::MemoryStore;
 use keyfall::store::StoreId;

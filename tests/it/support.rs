@@ -143,7 +143,7 @@ pub fn has_strace() -> bool {
 
 /// What a user's history records, in order.
 pub fn facts(engine: &Engine, name: &str) -> Vec<Fact> {
-    engine.audit_trail(&user(name)).unwrap().into_iter().map(|(_, fact)| fact).collect()
+    engine.history(&user(name)).unwrap().into_iter().map(|(_, fact)| fact).collect()
 }
 
 pub fn error_kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {

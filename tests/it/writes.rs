@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keyfall::cell::{
-    Contents, Durable, FileCell, MemoryCell, Owner, Promise, Retirement, RootCell, RootId, RootKey,
-};
+use keyfall::cell::{Contents, Durable, FileCell, MemoryCell, Owner, RootCell, RootKey};
 use keyfall::crypto::Key;
 use keyfall::engine::{CopyMode, Hold, Keeper};
 use keyfall::env::System;
+use keyfall::promise::{Promise, Retirement, RootId};
 use keyfall::store::{
     Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage,
 };
@@ -42,9 +41,6 @@ impl Store for Noted<Arc<dyn Store>> {
     }
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         self.inner.claim(claimed)
-    }
-    fn confirm(&self) -> Result<bool> {
-        self.inner.confirm()
     }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.inner.name(drawn, ahead, len)

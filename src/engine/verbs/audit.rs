@@ -5,11 +5,10 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::catalogue::payload::Payload;
+use crate::catalogue::open_payload::Payload;
 use crate::catalogue::resolve::Resolver;
 use crate::catalogue::view::Users;
 use crate::catalogue::walk::{Step, Walking, walk};
-use crate::cell::Finality;
 use crate::crypto::{self, Key, chunked};
 use crate::engine::core::Core;
 use crate::engine::progress::Progress;
@@ -17,6 +16,7 @@ use crate::engine::replica::another_store;
 use crate::error::Result;
 use crate::ids::{BlobName, StoreId, Timestamp};
 use crate::pages::{PageSource, SharedStore};
+use crate::promise::Finality;
 use crate::secret::WipeStack;
 use crate::store::{Cursor, Head, HeadId};
 use crate::tree::head::{CopyMode, HeadPage, Prefix, Roots};
@@ -240,10 +240,10 @@ fn learn(
     known: &mut HashMap<BlobName, Openable>,
 ) -> Result<()> {
     // An adversary takes what it can get; the live tree must be whole.
-    let leave = if live { Walking::unhindered() } else { Walking::lenient() };
+    let pass = if live { Walking::unhindered() } else { Walking::lenient() };
     let users = Users { pages: source, root: &roots.users, geometry };
     let mut resolver = Resolver::new(source.realm, users);
-    walk(&leave, source, roots, &mut |step| {
+    walk(&pass, source, roots, &mut |step| {
         match step {
             Step::Enter { kind, at } => {
                 if known.contains_key(&at.name) {
@@ -258,7 +258,7 @@ fn learn(
             Step::Record { entry, .. } if entry.body.first().is_none() => {}
             Step::Record { of, key, entry } => {
                 let Some(payload) =
-                    Payload::of(&mut resolver, &leave, of, key, entry)?.map(Arc::new)
+                    Payload::of(&mut resolver, &pass, of, key, entry)?.map(Arc::new)
                 else {
                     return Ok(ControlFlow::Continue(()));
                 };

@@ -7,7 +7,7 @@ use crate::certificate::{Certificate, Draft, Ends, Facts, Leaf};
 use crate::engine::core::Core;
 use crate::engine::draft::{lines_of, unheard};
 use crate::engine::issue::heard;
-use crate::engine::settle::settle;
+use crate::engine::retire::settle;
 use crate::engine::verbs::discard::Discarded;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::WipeStack;

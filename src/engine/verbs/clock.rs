@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use crate::engine::anchor::Anchor;
-use crate::engine::change::Commit;
 use crate::engine::clock::doubts;
-use crate::engine::commit::publish;
+use crate::engine::commit::{Commit, publish};
 use crate::engine::core::Core;
 use crate::engine::ready::ready;
 use crate::error::Result;

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use crate::catalogue::defect::Defect;
 use crate::catalogue::walk::{Step, Walked, walk};
 use crate::engine::catch_up::catch_up;
-use crate::engine::change::Commit;
 use crate::engine::check::{Checked, drill};
-use crate::engine::commit::publish;
+use crate::engine::commit::{Commit, publish};
 use crate::engine::core::Core;
 use crate::engine::own::{check_not_ahead, is_ahead};
 use crate::engine::progress::Progress;
@@ -267,14 +266,14 @@ impl Copies<'_> {
         }
         status.restores = head.filter(|h| h.epoch == inner.state().stored.id.epoch);
         loop {
-            let leave = inner.walks.begin();
+            let pass = inner.walks.begin();
             let (roots, id) = {
                 let state = inner.state();
                 (state.head.roots.duplicate(), state.stored.id)
             };
             let from = inner.uncached_pages();
             let mut lacks = 0;
-            let walked = walk(&leave, &from, &roots, &mut |step| {
+            let walked = walk(&pass, &from, &roots, &mut |step| {
                 Ok(match step {
                     Step::Enter { at, .. } if store.contains(&at.name)? => ControlFlow::Break(()),
                     Step::Enter { .. } => {

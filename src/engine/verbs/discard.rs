@@ -227,7 +227,7 @@ fn without_live(inner: &Arc<Core>, names: Vec<BlobName>) -> Result<Vec<BlobName>
     sorted.sort_unstable_by_key(|n| name_of(*n));
     let mut live = vec![false; names.len()];
     loop {
-        let leave = inner.walks.begin();
+        let pass = inner.walks.begin();
         let (roots, geometry, id) = {
             let state = inner.state();
             (state.head.roots.duplicate(), state.head.geometry, state.stored.id)
@@ -240,7 +240,7 @@ fn without_live(inner: &Arc<Core>, names: Vec<BlobName>) -> Result<Vec<BlobName>
                 live[*n as usize] = true;
             }
         };
-        let walked = walk(&leave, &pages, &roots, &mut |step| {
+        let walked = walk(&pass, &pages, &roots, &mut |step| {
             match step {
                 Step::Enter { at, .. } => strike(at.name),
                 Step::Record { entry, .. } => entry.segment_names(geometry).for_each(&mut strike),
@@ -248,7 +248,7 @@ fn without_live(inner: &Arc<Core>, names: Vec<BlobName>) -> Result<Vec<BlobName>
             }
             Ok(ControlFlow::Continue(()))
         });
-        drop((roots, leave));
+        drop((roots, pass));
         match walked {
             Ok(Walked::Whole) => {
                 return Ok(names

@@ -26,7 +26,6 @@ use super::{audit, discard, erasing, inbox, lineage, records, report, requests, 
 use crate::catalogue::due_outcome::DueOutcome;
 use crate::catalogue::interactions::Interactions;
 use crate::catalogue::list::{Listing, Query};
-use crate::cell::{Promise, Retirement};
 use crate::engine::batch::Batch;
 use crate::engine::catch_up::catch_up;
 use crate::engine::cleaner::{Cleaning, How, clean};
@@ -39,6 +38,7 @@ use crate::engine::replica::Backup;
 use crate::error::Result;
 use crate::ids::{InteractionId, RecordId, StoreId, Timestamp, UserId};
 use crate::pages::SharedStore;
+use crate::promise::{Promise, Retirement};
 use crate::record::{Put, RecordInfo};
 use crate::scope::Erase;
 use crate::store::{HeadId, Store};
@@ -276,7 +276,7 @@ impl Engine {
     }
 
     /// Makes a derived record stand on its own: from now on it stays when its sources are erased.
-    /// Its content is not encrypted again. The act and its reason stand in the user's audit trail.
+    /// Its content is not encrypted again. The act and its reason stand in the user's history.
     ///
     /// # Errors
     /// `Invalid` without a reason, or for a record that depends on no other; `Erased`, `Absent`; as
@@ -378,7 +378,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::erase`], where nothing can be committed; `Fenced` where this engine only looks.
-    /// What a hold refuses, and what fails for one user, is recorded in that user's audit trail and
+    /// What a hold refuses, and what fails for one user, is recorded in that user's history and
     /// in [`DueOutcome`], and tried again an hour later; everybody else's is done.
     pub fn run_due(&self, progress: Progress<'_>) -> Result<DueOutcome> {
         erasing::run_due(&self.inner, progress)
@@ -433,8 +433,8 @@ impl Engine {
     ///
     /// # Errors
     /// `Erased` or `Absent` for a user who was erased or never was here; `Corrupt`, `Io`.
-    pub fn audit_trail(&self, user: &UserId) -> Result<Vec<(Timestamp, Fact)>> {
-        report::audit_trail(&self.inner, user)
+    pub fn history(&self, user: &UserId) -> Result<Vec<(Timestamp, Fact)>> {
+        report::history(&self.inner, user)
     }
 
     /// Says what opens, of every blob of the store, of the copies it knows and of `more` places,

@@ -7,9 +7,8 @@ use crate::catalogue::plan::{is_held_now, too_many};
 use crate::catalogue::record::is_there;
 use crate::catalogue::resolve::look_up_whole;
 use crate::catalogue::view::record_erased;
-use crate::cell::Retirement;
 use crate::engine::clock::doubts;
-use crate::engine::commit::change;
+use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::Core;
 use crate::engine::epoch;
 use crate::engine::erases::{self, Outlook, foresee};
@@ -20,6 +19,7 @@ use crate::engine::run_due;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, Timestamp};
 use crate::limits::PLANS_MAX;
+use crate::promise::Retirement;
 use crate::scope::{Erase, Scope};
 use crate::secret::WipeStack;
 use crate::tree::history::StoredFact;
@@ -79,7 +79,7 @@ pub(super) fn erase_at(inner: &Arc<Core>, erase: Erase, due: Timestamp) -> Resul
         ));
     }
     let plan = Plan { id: inner.means().number()?, due, planned: now, erase, held: false };
-    let held = change(inner, |edit| {
+    let held = commit_edit(inner, |edit| {
         let (view, pages) = (edit.view, edit.pages());
         let user = match plan.erase.scope() {
             Scope::User { user, .. } => view.user(user)?.0,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::catalogue::grant::{check_name, check_why};
-use crate::engine::commit::change;
+use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::Core;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Timestamp, UserId};
@@ -31,7 +31,7 @@ impl Grants<'_> {
         let _wiped = WipeStack;
         check_name(&grant.name)?;
         check_why(&grant.purpose)?;
-        change(self.inner, |edit| {
+        commit_edit(self.inner, |edit| {
             let (tag, _) = edit.view.user(self.user)?;
             let (store, pages) = (edit.view.store, edit.pages());
             let (number, now) = (edit.means.number()?, edit.means.env.now());
@@ -70,7 +70,7 @@ impl Grants<'_> {
         let _wiped = WipeStack;
         let inner = self.inner;
         inner.check_usable()?;
-        let revoked = change(inner, |edit| {
+        let revoked = commit_edit(inner, |edit| {
             let (tag, _) = edit.view.user(self.user)?;
             let now = edit.means.env.now();
             edit.user(tag, |editor, page| {

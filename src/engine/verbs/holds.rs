@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::catalogue::hold::{self, Lift};
 use crate::catalogue::resolve::resolver;
-use crate::engine::commit::change;
+use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::Core;
 use crate::error::{Error, Result};
 use crate::ids::UserId;
@@ -30,7 +30,7 @@ impl Holds<'_> {
     pub fn add(&self, hold: Hold) -> Result<u64> {
         check_reason(&hold.reason)?;
         check_authority(&hold.authority)?;
-        change(self.inner, |edit| {
+        commit_edit(self.inner, |edit| {
             let (user, _) = edit.view.user(self.user)?;
             let (id, since) = (edit.means.number()?, edit.means.env.now());
             hold::add(edit, &resolver(&edit.view), user, id, &Hold { since, ..hold })?;
@@ -46,7 +46,7 @@ impl Holds<'_> {
     pub fn lift(&self, id: u64, reason: &str, authority: &str) -> Result<()> {
         check_reason(reason)?;
         check_authority(authority)?;
-        change(self.inner, |edit| {
+        commit_edit(self.inner, |edit| {
             let (user, _) = edit.view.user(self.user)?;
             let lift = Lift { id, reason, authority, at: edit.means.env.now() };
             hold::lift(edit, &resolver(&edit.view), user, &lift)

@@ -7,7 +7,7 @@ use crate::catalogue::inbox::{check_accepted, current, destroyed, end};
 use crate::catalogue::view::View;
 use crate::crypto::{Fresh, hedge, kem};
 use crate::engine::batch::put_one;
-use crate::engine::commit::change;
+use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::Core;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, UserId};
@@ -46,7 +46,7 @@ impl Inbox<'_> {
         if let Some(key) = inner.look(|view| current(view, user, now(view)))? {
             return Ok(key);
         }
-        change(inner, |edit| {
+        commit_edit(inner, |edit| {
             let (tag, page) = edit.view.user(user)?;
             let made = edit.moment.clock.due();
             let number = edit.means.number()?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::catalogue::plan::{reckon, too_many};
 use crate::catalogue::retention::would_fall;
 use crate::catalogue::view::View;
-use crate::engine::commit::change;
+use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::Core;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, Timestamp, UserId, UserTag};
@@ -78,7 +78,7 @@ impl Policies<'_> {
         &self,
         act: impl FnOnce(&mut Editor<'_>, &mut policies::Policies, Option<UserTag>) -> Result<()>,
     ) -> Result<()> {
-        change(self.inner, |edit| {
+        commit_edit(self.inner, |edit| {
             let Some(user) = self.user else {
                 act(&mut edit.editor, &mut edit.policies, None)?;
                 return edit.agenda.add(&mut edit.editor, Agenda::SWEEP, UserTag([0; 12]));

@@ -7,12 +7,12 @@ use super::copies::{Copies, CopyStatus};
 use crate::catalogue::hold::needed;
 use crate::catalogue::plan::plans_of;
 use crate::catalogue::view::{policies_of, sets_of};
-use crate::cell::{Finality, Promise};
 use crate::engine::core::Core;
 use crate::engine::run_due::run_due_first;
 use crate::error::Result;
 use crate::ids::{Class, Timestamp, UserId};
 use crate::policy::{Policy, Rules};
+use crate::promise::{Finality, Promise};
 use crate::record::RecordInfo;
 use crate::sealed::Live;
 use crate::secret::WipeStack;
@@ -168,7 +168,7 @@ pub(super) fn report(inner: &Arc<Core>, user: &UserId) -> Result<Report> {
     })
 }
 
-pub(super) fn audit_trail(inner: &Core, user: &UserId) -> Result<Vec<(Timestamp, Fact)>> {
+pub(super) fn history(inner: &Core, user: &UserId) -> Result<Vec<(Timestamp, Fact)>> {
     inner.look(|view| {
         let (user, page) = view.user(user)?;
         facts(&page, view.pages, user)

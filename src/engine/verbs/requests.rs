@@ -10,7 +10,7 @@ use super::records::open_in;
 use crate::catalogue::grant::{Grantee, check_request, readable, revoked, write_down};
 use crate::catalogue::set::{Members, granted, members, no_such_set};
 use crate::catalogue::view::sets_of;
-use crate::engine::commit::change;
+use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::{Core, State};
 use crate::engine::readers::Via;
 use crate::error::{Error, ErrorKind, Result};
@@ -64,7 +64,7 @@ fn open_grant(
     out: impl Write,
 ) -> Result<Opened> {
     let GrantId { user, incarnation, number } = asked;
-    let ids = change(inner, |edit| {
+    let ids = commit_edit(inner, |edit| {
         let (view, pages, clock) = (edit.view, edit.pages(), edit.moment.clock);
         let now = edit.means.env.now();
         let page = edit.page(user)?.filter(|(_, page)| page.incarnation == incarnation);
@@ -160,7 +160,7 @@ pub(super) fn open_set(
     tag: &SetTag,
     out: impl Write,
 ) -> Result<Opened> {
-    let (ids, fell, set) = change(inner, |edit| {
+    let (ids, fell, set) = commit_edit(inner, |edit| {
         let (pages, clock) = (edit.pages(), edit.moment.clock);
         let now = edit.means.env.now();
         let set = edit.sets.get(pages, tag)?.ok_or_else(no_such_set)?;

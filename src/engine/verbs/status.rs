@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::copies::{Copies, CopyStatus};
 use crate::catalogue::next::{Due, kind_of_due, next_at};
-use crate::cell::{Awaited, Finality, Promise};
 use crate::engine::clock::doubts;
 use crate::engine::core::Core;
 use crate::engine::ready::ready;
 use crate::error::Result;
 use crate::ids::{StoreId, Timestamp};
+use crate::promise::{Awaited, Finality, Promise};
 use crate::secret::WipeStack;
 use crate::store::{HeadId, Usage};
 use crate::tree::Geometry;

@@ -6,7 +6,7 @@ use crate::catalogue::grant::{check_name, check_why};
 use crate::catalogue::resolve::look_up_whole;
 use crate::catalogue::set::{granted, no_such_set};
 use crate::catalogue::view::sets_of;
-use crate::engine::commit::change;
+use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::Core;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, Timestamp};
@@ -31,7 +31,7 @@ impl Training<'_> {
         check_name(name)?;
         check_why(purpose)?;
         let tag = set_tag(name);
-        change(self.inner, |edit| {
+        commit_edit(self.inner, |edit| {
             let (pages, store) = (edit.pages(), edit.view.store);
             if edit.sets.get(pages, &tag)?.is_some() {
                 return Err(Error::new(
@@ -63,7 +63,7 @@ impl Training<'_> {
     /// [`Engine::put`](crate::Engine::put).
     pub fn add(&self, name: &str, ids: &[RecordId]) -> Result<u64> {
         let tag = set_tag(name);
-        change(self.inner, |edit| {
+        commit_edit(self.inner, |edit| {
             let (view, pages) = (edit.view, edit.pages());
             let mut set = edit.sets.get(pages, &tag)?.ok_or_else(no_such_set)?;
             let now = edit.moment.clock.latest();
@@ -100,7 +100,7 @@ impl Training<'_> {
     pub fn drop(&self, name: &str) -> Result<()> {
         let tag = set_tag(name);
         self.inner.check_usable()?;
-        let dropped = change(self.inner, |edit| {
+        let dropped = commit_edit(self.inner, |edit| {
             let pages = edit.pages();
             edit.sets.get(pages, &tag)?.ok_or_else(no_such_set)?;
             for user in edit.sets.users(pages, &tag)? {

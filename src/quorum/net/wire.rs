@@ -22,11 +22,12 @@ use std::io::{Read, Write};
 
 use zeroize::Zeroize;
 
-use crate::cell::{Owner, RootId};
+use crate::cell::Owner;
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{Key, share_mask};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::promise::RootId;
 use crate::quorum::shares::PATH;
 use crate::quorum::{Held, Share};
 use crate::secret::Secret;

@@ -24,7 +24,7 @@ use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::process::Process;
-use crate::store::{Blob, Claimed, Head, HeadId};
+use crate::store::{Blob, Head, HeadId};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
@@ -60,8 +60,6 @@ pub(super) struct Tail {
     pub(super) gone: Vec<u32>,
     /// A write failed with an unknown outcome.
     pub(super) broken: bool,
-    /// The claim made through this handle.
-    pub(super) claimed: Option<Claimed>,
 }
 
 /// The file that is being emptied.
@@ -103,7 +101,6 @@ impl Shelf {
                 step: None,
                 gone: Vec::new(),
                 broken: true,
-                claimed: None,
             }),
             moving: Mutex::default(),
             // Of what an index does not tell nothing is known to live.

@@ -56,13 +56,7 @@ impl Store for JournalStore {
 
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         claims::make(&*self.0.disk, &self.0.dir, claimed)?;
-        self.0.tail().claimed = Some(*claimed);
         self.head()
-    }
-
-    fn confirm(&self) -> Result<bool> {
-        let made = self.0.tail().claimed;
-        Ok(made.is_none() || claims::last(&*self.0.disk, &self.0.dir)? == made)
     }
 
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {

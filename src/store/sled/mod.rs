@@ -340,9 +340,6 @@ impl Store for SledStore {
         self.check_writable()?;
         self.journal.claim(claimed)
     }
-    fn confirm(&self) -> Result<bool> {
-        self.journal.confirm()
-    }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.journal.name(drawn, ahead, len)
     }

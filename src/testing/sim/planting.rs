@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::media::disk::Unsynced;
 use super::planted::Planted;
 use super::world::{World, steps};
-use crate::cell::CellDefect;
+use crate::cell::defect::CellDefect;
 use crate::engine::Defect;
 
 /// Runs something that panics with a verdict where a judge finds fault, and catches the panic.

@@ -106,7 +106,8 @@ fn a_place_without_a_copy_is_not_answered_with_init() {
 /// away.
 #[test]
 fn an_init_that_was_cut_short_is_distinguished_from_a_lost_store() {
-    use keyfall::cell::{FileCell, Owner, RootCell, RootId};
+    use keyfall::cell::{FileCell, Owner, RootCell};
+    use keyfall::promise::RootId;
     use keyfall::store::StoreId;
     let cli = Cli::empty();
     drop(keyfall::store::SledStore::create(&cli.path("store")).unwrap());

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use keyfall::cell::{Level, Retirement};
 use keyfall::certificate::{Grade, Retired, Trust};
 use keyfall::engine::{Keeper, OpenAs};
+use keyfall::promise::{Level, Retirement};
 use keyfall::quorum::Standing;
 use keyfall::store::SledStore;
 use keyfall::{Engine, Erase, ErrorKind, Options, RecordId, Scope};

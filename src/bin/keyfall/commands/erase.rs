@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use keyfall::cell::{Awaited, Finality};
 use keyfall::certificate::Certificate;
+use keyfall::promise::{Awaited, Finality};
 use keyfall::{Engine, Erase, Erasure, Error, ErrorKind, Scope, UserId, When};
 use serde_json::{Value, json};
 

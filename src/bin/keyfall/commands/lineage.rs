@@ -57,7 +57,7 @@ pub(super) fn detach(session: &Session, args: DetachArgs) -> Done {
 pub(super) fn history(session: &Session, args: UserArgs) -> Done {
     let user = args.user;
     let engine = look(session, &one(args.places)?)?;
-    let facts = engine.audit_trail(&user)?;
+    let facts = engine.history(&user)?;
     if session.json {
         let facts: Vec<_> = facts.iter().map(|(at, fact)| fact_json(*at, fact)).collect();
         return session.value(&json!({"user": user.as_str(), "history": facts}));

@@ -1,6 +1,6 @@
 //! What a root cell promises, how far an erase is final, and how keys lie in memory.
 
-use keyfall::cell::{Finality, Promise};
+use keyfall::promise::{Finality, Promise};
 use keyfall::secret::Usage;
 use serde_json::{Value, json};
 

@@ -13,7 +13,7 @@ use super::reader::AsyncReader;
 use crate::catalogue::interactions::Interactions;
 use crate::catalogue::list::{Listing, Query};
 use crate::engine::batch::Batch;
-use crate::engine::core::{Answer, Asked};
+use crate::engine::core::{Answer, Asked, mixed_up};
 use crate::engine::erasure::Erasure;
 use crate::engine::group::look_ahead;
 use crate::engine::later;
@@ -165,7 +165,7 @@ impl AsyncEngine {
             None => joined(adding).await,
         };
         let ids = self.commit(batch??).await?;
-        ids.first().copied().ok_or_else(|| Error::new(ErrorKind::Io, "the put gave no id"))
+        ids.first().copied().ok_or_else(mixed_up)
     }
 
     /// Makes the records of a batch durable at once and returns their ids; it was filled on a
@@ -175,10 +175,7 @@ impl AsyncEngine {
     /// As [`Batch::commit`].
     pub async fn commit(&self, batch: Batch) -> Result<Vec<RecordId>> {
         match batch.into_staging()? {
-            Some(staging) => match self.wait(Asked::Put(staging)).await? {
-                Answer::Put(ids) => ids,
-                Answer::Erased(_) => Err(mixed_up()),
-            },
+            Some(staging) => self.wait(Asked::Put(staging)).await?.put(),
             None => Ok(Vec::new()),
         }
     }
@@ -197,10 +194,7 @@ impl AsyncEngine {
             Ok(())
         })
         .await?;
-        match self.wait(Asked::Erase(erase)).await? {
-            Answer::Erased(erasure) => erasure,
-            Answer::Put(_) => Err(mixed_up()),
-        }
+        self.wait(Asked::Erase(erase)).await?.erased()
     }
 
     /// Opens a record.
@@ -279,9 +273,4 @@ fn semaphore(permits: usize) -> Arc<Semaphore> {
 
 async fn permit(of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
     Arc::clone(of).acquire_owned().await.map_err(|_| over())
-}
-
-fn mixed_up() -> Error {
-    Error::new(ErrorKind::Poisoned, "the writer mixed up its answers; open the engine again")
-        .perhaps()
 }

@@ -11,10 +11,12 @@ use ed25519_dalek::SigningKey;
 
 use super::disk::{Saved, SimDisk};
 use super::gate::Gate;
-use crate::cell::{CellDefect, Owner, RootCell, RootId, RootKey, ShareSlots, Statement};
+use crate::cell::defect::CellDefect;
+use crate::cell::{Owner, RootCell, RootKey, ShareSlots};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::promise::{RootId, Statement};
 use crate::quorum::net::KeyholderId;
 use crate::quorum::{
     Config, Held, Holder, Keyholder, Left, Member, QuorumCell, Rule, Share, recovered,

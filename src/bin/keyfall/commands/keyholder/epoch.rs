@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use keyfall::cell::{Retirement, RootCell, RootId};
+use keyfall::cell::RootCell;
 use keyfall::engine::root_of;
+use keyfall::promise::{Retirement, RootId};
 use keyfall::quorum::QuorumCell;
 use keyfall::quorum::net::open_cell;
 use keyfall::{Engine, Error, ErrorKind};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use keyfall::cell::RootId;
+use keyfall::promise::RootId;
 use keyfall::quorum::net::{Replaced, leaving, put_back, replace_member};
 use keyfall::quorum::{Alive, Left, Member, Standing};
 use keyfall::{Engine, Error, ErrorKind};

@@ -2,10 +2,11 @@
 
 use super::core::{Core, Writer};
 use crate::catalogue::defect::Defect;
-use crate::cell::{RootId, RootKey};
+use crate::cell::RootKey;
 use crate::crypto::{Fresh, hedge};
 use crate::env::Env;
 use crate::error::Result;
+use crate::promise::RootId;
 use crate::tree::head::HeadPage;
 
 /// Draws the root key of the epoch after the writer's.

@@ -7,8 +7,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::limits::{CHUNK_BYTES, TAG_BYTES};
 use crate::pages::PageSource;
+use crate::record::layout::{padded, payload_context};
 use crate::record::{Body, Entry};
-use crate::record::payload::{padded, payload_context};
 use crate::secret::Secret;
 use crate::tree::ordered::OrderedKey;
 use crate::tree::{ClassOf, Geometry};
@@ -28,7 +28,7 @@ impl Payload {
     /// what is damaged, too.
     pub(crate) fn of(
         resolver: &mut Resolver<'_>,
-        leave: &Walking<'_>,
+        pass: &Walking<'_>,
         of: &ClassOf,
         key: &OrderedKey,
         entry: &Entry,
@@ -39,7 +39,7 @@ impl Payload {
         } else {
             match resolver.resolve(&id) {
                 Ok((root, _)) => root.duplicate(),
-                Err(e) if leave.is_lenient() || e.kind() == ErrorKind::Erased => {
+                Err(e) if pass.is_lenient() || e.kind() == ErrorKind::Erased => {
                     match resolver.elsewhere(&id) {
                         Some((root, _)) => root,
                         None => return Ok(None),

@@ -1,14 +1,15 @@
 //! The end of an erase: everything is read back, then the old root key is destroyed. Recovery is
-//! the same, after the copies in step were brought to the head. `finish` makes the `Durable` token,
-//! and is called only after `verify`.
+//! the same, after the copies in step were brought to the head. `retire_old_root` makes the
+//! `Durable` token, and is called only after `verify`.
 
 use super::core::{Core, State, Writer};
+use super::draw_root_key::next_root;
 use super::in_step::bring_all;
-use super::root_key::next_root;
 use crate::catalogue::defect::Defect;
-use crate::cell::{Awaited, Durable, Retirement, RootKey};
+use crate::cell::{Durable, RootKey};
 use crate::crypto::{self, chunked};
 use crate::error::{Error, ErrorKind, Result};
+use crate::promise::{Awaited, Retirement};
 use crate::store::Store;
 use crate::sync::locked;
 use crate::tree::PageKind;
@@ -23,7 +24,7 @@ pub(super) fn complete(core: &Core, writer: &mut Writer) -> Result<Retirement> {
     let next =
         if writer.erases { Some(next_root(core, writer, &core.state().head)?) } else { None };
     writer.erases = true;
-    finish(core, writer, next)
+    retire_old_root(core, writer, next)
 }
 
 /// Brings every copy in step to the head, and retires every root key but the current one.
@@ -36,7 +37,7 @@ pub(super) fn settle(core: &Core, writer: &mut Writer) -> Result<Retirement> {
     writer.settled = false;
     bring_all(core, writer)?;
     verify(core, writer)?;
-    finish(core, writer, None)
+    retire_old_root(core, writer, None)
 }
 
 /// Asks the cell again, where it could not say yet that the old root key is gone.
@@ -104,7 +105,7 @@ fn verify_place(state: &State, writer: &Writer, store: &dyn Store) -> Result<()>
 
 /// The last step: from here on the old root key is gone. `next` takes its place, where the cell has
 /// it so.
-fn finish(core: &Core, writer: &mut Writer, next: Option<RootKey>) -> Result<Retirement> {
+fn retire_old_root(core: &Core, writer: &mut Writer, next: Option<RootKey>) -> Result<Retirement> {
     writer.next = None;
     // It was read back.
     writer.unread = Vec::new();

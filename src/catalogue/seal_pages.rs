@@ -1,9 +1,10 @@
 //! The end of an edit: its pages are sealed under fresh keys, children before parents, up to the
 //! roots in the head. What comes out is a change for the engine to publish.
 
-use super::change::{Change, Sealer};
+use super::change::Change;
 use super::edit::Edit;
 use super::fell::Links;
+use super::sealer::Sealer;
 use crate::error::Result;
 use crate::tree::Ref;
 use crate::tree::agenda::Agenda;
