@@ -188,7 +188,9 @@ impl Drop for Core {
             // The key is that of the process that opened the store.
             return;
         }
-        let writer = locked(&self.writer);
+        let mut writer = locked(&self.writer);
+        // Before the store is let go of: an engine that waited for it wants the copies, too.
+        writer.copies.iter_mut().for_each(Attached::let_go);
         if writer.next.is_some() && self.looks_only().is_none() && self.check_usable().is_ok() {
             let _ =
                 self.cell.retire(&writer.root.id, Durable::verified(self.state().stored.id.commit));

@@ -21,7 +21,7 @@ pub(super) fn erase(core: &Core, erase: Erase) -> Result<Erasure> {
 
 /// Warms the cache with the path to the erased user while another caller holds the writer, so that
 /// the writer does not block on reads.
-pub(super) fn look_ahead(core: &Core, erase: &Erase) {
+fn look_ahead(core: &Core, erase: &Erase) {
     if !core.queue.is_busy() {
         return;
     }

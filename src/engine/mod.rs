@@ -40,6 +40,10 @@ mod options;
 mod own;
 mod progress;
 mod puts;
+#[cfg_attr(
+    not(feature = "tokio"),
+    expect(dead_code, reason = "callers that do not block come with tokio")
+)]
 mod queue;
 mod reader;
 mod readers;

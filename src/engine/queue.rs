@@ -14,8 +14,17 @@ pub(super) struct Queue<R, O> {
     served: Condvar,
 }
 
-/// Takes an outcome; `None`: the caller that served the request panicked.
-pub(super) type Then<O> = Box<dyn FnOnce(Option<O>) + Send>;
+/// What became of a request that its caller left.
+pub(super) enum Outcome<O> {
+    Answered(O),
+    /// The caller that served it panicked: it may have been done, in part or whole.
+    Panicked,
+    /// Nobody serves it.
+    NotBegun,
+}
+
+/// Takes an outcome.
+pub(super) type Then<O> = Box<dyn FnOnce(Outcome<O>) + Send>;
 
 /// How a caller gets its outcome.
 enum Waiter<O> {
@@ -49,31 +58,55 @@ impl<R, O> Default for Queue<R, O> {
     }
 }
 
+/// What a turn of a server came to.
+pub(super) struct Turn<O> {
+    answers: Vec<(Then<O>, Outcome<O>)>,
+    /// None waited any more: the server that made this turn ends.
+    pub(super) ended: bool,
+}
+
+impl<O> Turn<O> {
+    /// Tells the callers.
+    pub(super) fn answer(self) {
+        self.answers.into_iter().for_each(|(then, outcome)| then(outcome));
+    }
+}
+
 /// Hands the callers whose requests were taken their results, also where the work panics.
 struct Serving<'q, R, O> {
     queue: &'q Queue<R, O>,
     waiters: Vec<Waiter<O>>,
-    outcomes: Vec<O>,
 }
 
-impl<R, O> Drop for Serving<'_, R, O> {
-    fn drop(&mut self) {
+impl<R, O> Serving<'_, R, O> {
+    /// Hands those that wait their outcomes; gives back whom else to tell.
+    fn end(&mut self, outcomes: Vec<O>) -> Vec<(Then<O>, Outcome<O>)> {
         let mut inside = self.queue.inside();
         inside.busy = false;
-        let mut outcomes = std::mem::take(&mut self.outcomes).into_iter();
-        let mut left = Vec::new();
+        let mut outcomes = outcomes.into_iter();
+        let mut answers = Vec::new();
         for waiter in std::mem::take(&mut self.waiters) {
             let outcome = outcomes.next();
             match waiter {
                 Waiter::Blocked(ticket) => {
                     inside.outcomes.insert(ticket, outcome);
                 }
-                Waiter::Left(then) => left.push((then, outcome)),
+                Waiter::Left(then) => {
+                    answers.push((then, outcome.map_or(Outcome::Panicked, Outcome::Answered)));
+                }
             }
         }
         drop(inside);
         self.queue.served.notify_all();
-        left.into_iter().for_each(|(then, outcome)| then(outcome));
+        answers
+    }
+}
+
+impl<R, O> Drop for Serving<'_, R, O> {
+    fn drop(&mut self) {
+        if !self.waiters.is_empty() {
+            self.end(Vec::new()).into_iter().for_each(|(then, outcome)| then(outcome));
+        }
     }
 }
 
@@ -98,7 +131,8 @@ impl<R, O> Queue<R, O> {
             inside = self.served.wait(inside).unwrap_or_else(PoisonError::into_inner);
         }
         if !inside.outcomes.contains_key(&mine) {
-            self.serve_waiting(inside, work);
+            let answers = self.serve_waiting(inside, work);
+            answers.into_iter().for_each(|(then, outcome)| then(outcome));
             inside = self.inside();
         }
         match inside.outcomes.remove(&mine).flatten() {
@@ -107,50 +141,59 @@ impl<R, O> Queue<R, O> {
         }
     }
 
-    /// Serves all that wait now.
+    /// Serves all that wait now; gives back whom to tell.
     fn serve_waiting(
         &self,
         mut inside: MutexGuard<'_, Queued<R, O>>,
         work: impl FnOnce(Vec<R>) -> Vec<O>,
-    ) {
+    ) -> Vec<(Then<O>, Outcome<O>)> {
         inside.busy = true;
         let (waiters, requests) = std::mem::take(&mut inside.waiting).into_iter().unzip();
         drop(inside);
-        let mut serving = Serving { queue: self, waiters, outcomes: Vec::new() };
-        serving.outcomes = work(requests);
+        let mut serving = Serving { queue: self, waiters };
+        let outcomes = work(requests);
+        serving.end(outcomes)
     }
+}
 
+/// For callers that do not block.
+impl<R, O> Queue<R, O> {
     /// Leaves a request; `then` is called with its outcome by whoever serves it. Where this says
-    /// `true` no server exists, and the caller must see to it that one [serves](Queue::serve), or
-    /// [say](Queue::no_server) that none does.
-    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "serves the async facade"))]
+    /// `true` no server exists: the caller starts one, or has the queue [abandoned](Self::abandon).
     pub(super) fn leave(&self, request: R, then: Then<O>) -> bool {
         let mut inside = self.inside();
         inside.waiting.push((Waiter::Left(then), request));
         !std::mem::replace(&mut inside.server, true)
     }
 
-    /// Serves requests until none waits.
-    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "serves the async facade"))]
-    pub(super) fn serve(&self, work: impl Fn(Vec<R>) -> Vec<O>) {
+    /// Makes one turn of the server, once nobody else serves.
+    pub(super) fn turn(&self, work: impl FnOnce(Vec<R>) -> Vec<O>) -> Turn<O> {
         let mut inside = self.inside();
-        loop {
-            while inside.busy {
-                inside = self.served.wait(inside).unwrap_or_else(PoisonError::into_inner);
-            }
-            if inside.waiting.is_empty() {
-                inside.server = false;
-                return;
-            }
-            self.serve_waiting(inside, &work);
+        while inside.busy {
+            inside = self.served.wait(inside).unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut answers = Vec::new();
+        if !inside.waiting.is_empty() {
+            answers = self.serve_waiting(inside, work);
             inside = self.inside();
         }
+        let ended = inside.waiting.is_empty();
+        inside.server = !ended;
+        Turn { answers, ended }
     }
 
-    /// Says that the server ended, or never began: the next caller that leaves a request has to
-    /// find another.
-    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "serves the async facade"))]
-    pub(super) fn no_server(&self) {
-        self.inside().server = false;
+    /// Gives back what was left and not begun: there is no server for it.
+    pub(super) fn abandon(&self) -> Vec<(R, Then<O>)> {
+        let mut inside = self.inside();
+        inside.server = false;
+        let waiting = std::mem::take(&mut inside.waiting);
+        let mut abandoned = Vec::new();
+        for (waiter, request) in waiting {
+            match waiter {
+                Waiter::Left(then) => abandoned.push((request, then)),
+                blocked @ Waiter::Blocked(_) => inside.waiting.push((blocked, request)),
+            }
+        }
+        abandoned
     }
 }

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+#[cfg(feature = "tokio")]
+use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::keys::{AHEAD, AHEAD_MIN, Keys, ReadAhead, RecordKeys};
@@ -21,6 +23,9 @@ use crate::tree::Geometry;
 
 /// Chunks opened under one lock, at most: an erase waits for that long.
 const AT_ONCE: usize = 4;
+/// For so long an answer of the cell covers one piece of a record.
+#[cfg(feature = "tokio")]
+const ASKED_JUST_NOW: Duration = Duration::from_millis(100);
 
 /// A record, open. Reads and seeks in the plaintext; memory: one segment (256 KiB by default) and
 /// one chunk, three segments more while [`Reader::write_to`] writes a long one.
@@ -31,6 +36,9 @@ pub struct Reader {
     open: Arc<Open>,
     info: RecordInfo,
     position: u64,
+    /// When [`Reader::fill`] asked whether it may be read, until that was used.
+    #[cfg(feature = "tokio")]
+    asked: Option<Instant>,
 }
 
 impl std::fmt::Debug for Reader {
@@ -53,7 +61,14 @@ impl Reader {
         let of = Of { id: Some(info.id), needs, about: None };
         let env = Arc::clone(&inner.options.env);
         let open = inner.readers.register(of, env, Some(keys), via);
-        Reader { inner: Arc::clone(inner), open, info, position: 0 }
+        Reader {
+            inner: Arc::clone(inner),
+            open,
+            info,
+            position: 0,
+            #[cfg(feature = "tokio")]
+            asked: None,
+        }
     }
 
     /// Writes the rest of the record to `out` and returns its length. Before each call of `out` it
@@ -130,18 +145,34 @@ impl Reader {
     /// Opens the chunk at the position, so that [`Reader::read_opened`] can read it.
     #[cfg(feature = "tokio")]
     pub(super) fn fill(&mut self) -> Result<()> {
+        let asked = Instant::now();
         self.inner.check_usable()?;
+        if self.position >= self.info.length {
+            self.asked = Some(asked);
+            return Ok(());
+        }
         let mut inside = locked(&self.open.inside);
         let keys = inside.keys(&self.open)?;
         let _wiped = WipeStack;
         let chunk = self.position / CHUNK_BYTES as u64;
-        keys.open(&**self.inner.store(), self.info.length, chunk, &mut None).map(|_| ())
+        keys.open(&**self.inner.store(), self.info.length, chunk, &mut None)?;
+        self.asked = Some(asked);
+        Ok(())
     }
 
-    /// Reads from the chunk that is open already, without blocking; `None` where the position lies
-    /// in another.
+    /// Reads from the chunk that is open already, without blocking; `None` if the position lies in
+    /// another, or if the engine only looks and has not just asked its cell: it asks before each
+    /// piece.
     #[cfg(feature = "tokio")]
     pub(super) fn read_opened(&mut self, out: &mut [u8]) -> Option<Result<usize>> {
+        let asked = self.asked.take().is_some_and(|asked| asked.elapsed() < ASKED_JUST_NOW);
+        if self.inner.looks_only().is_some() {
+            if !asked {
+                return None;
+            }
+        } else if let Err(e) = self.inner.check_usable() {
+            return Some(Err(e));
+        }
         let mut inside = locked(&self.open.inside);
         let keys = match inside.keys(&self.open) {
             Ok(keys) => keys,

@@ -68,7 +68,8 @@ pub(super) fn out_of_step(place: &str, e: &Error) -> Error {
             format!(
                 "the copy {place} must be in step and is not: it is open already, in another process or as this very store; stop the process, or, where this store is that copy, give it up with `Copies::remove('{place}')`, and call again"
             ),
-        );
+        )
+        .with_source(e.copy());
     }
     Error::new(
         ErrorKind::Copy,

@@ -28,6 +28,12 @@ use crate::{Engine, Options};
 /// Pause before what is in use is tried again.
 const RETRY: Duration = Duration::from_millis(25);
 
+/// Whether the store, its cell or a copy in step is in use.
+fn is_locked(e: &Error) -> bool {
+    let source = std::error::Error::source(e).and_then(|source| source.downcast_ref::<Error>());
+    e.kind() == ErrorKind::Locked || source.is_some_and(is_locked)
+}
+
 /// Opens the store in a directory, with its root cell beside it: `assistant.db` and
 /// `assistant.db.cell`. Makes both where neither exists, and finishes a making that was cut short.
 /// What cannot be said here [`Builder`] takes.
@@ -392,7 +398,7 @@ impl Builder {
         let began = Instant::now();
         loop {
             match open() {
-                Err(e) if e.kind() == ErrorKind::Locked => {
+                Err(e) if is_locked(&e) => {
                     let left = self.settings.patience.saturating_sub(began.elapsed());
                     if left.is_zero() {
                         return Err(e);

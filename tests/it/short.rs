@@ -9,8 +9,7 @@ use keyfall::engine::Geometry;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::{decode_anything, listed, payload_names};
 use keyfall::{
-    Class, Engine, ErrorKind, InteractionId, Options, Put, Query, RecordId, Scope,
-    Timestamp, When,
+    Class, Engine, ErrorKind, InteractionId, Options, Put, Query, RecordId, Scope, Timestamp, When,
 };
 
 use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};

@@ -2,9 +2,7 @@
 
 use keyfall::engine::{Follow, Geometry, Interaction, Interactions};
 use keyfall::time::Zone;
-use keyfall::{
-    Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Timestamp,
-};
+use keyfall::{Class, Engine, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Timestamp};
 
 use crate::support::{SMALL_PAGES, World, error_kind, user};
 

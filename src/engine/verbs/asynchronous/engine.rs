@@ -2,10 +2,11 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use tokio::io::AsyncRead;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use super::blocking::{joined, over};
 use super::payload::{begin, feed, pieces};
@@ -15,8 +16,8 @@ use crate::catalogue::list::{Listing, Query};
 use crate::engine::batch::Batch;
 use crate::engine::core::{Answer, Asked, mixed_up};
 use crate::engine::erasure::Erasure;
-use crate::engine::group::look_ahead;
 use crate::engine::later;
+use crate::engine::queue::Outcome;
 use crate::engine::verbs::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::RecordId;
@@ -105,15 +106,18 @@ impl AsyncEngine {
     pub async fn close(self) -> Result<()> {
         let AsyncEngine { engine, servers, .. } = self;
         let servers = std::mem::take(&mut *locked(&servers));
-        for server in servers {
-            joined(server).await?;
-        }
-        joined(spawn_blocking(|| engine.close())).await?
+        let close = move || {
+            // One that panicked has told its callers.
+            servers.into_iter().for_each(|server| drop(server.join()));
+            engine.close()
+        };
+        joined(spawn_blocking(close)).await?
     }
 
     /// Lets so many calls run on the runtime's blocking threads at once, and as many puts whose
-    /// payload streams in: 64 of each by default. A put or an erase that waits for its commit needs
-    /// no thread, so this does not bound how many share one.
+    /// payload streams in: 64 of each by default. The runtime needs more blocking threads than both
+    /// together (tokio's default is 512). A put or an erase that waits for its commit needs none,
+    /// so this does not bound how many share one.
     #[must_use]
     pub fn at_once(self, calls: usize) -> Self {
         AsyncEngine { calls: semaphore(calls), streams: semaphore(calls), ..self }
@@ -141,7 +145,7 @@ impl AsyncEngine {
         joined(called).await?
     }
 
-    /// Puts one record, durably, and returns its id. Memory: 1 MiB beside what
+    /// Puts one record, durably, and returns its id. Memory: 2 MiB at most beside what
     /// [`Engine::put`] takes.
     ///
     /// # Errors
@@ -185,15 +189,9 @@ impl AsyncEngine {
     /// # Errors
     /// As [`Engine::erase`].
     pub async fn erase(&self, erase: impl Into<Erase>) -> Result<Erasure> {
+        // No look ahead: that needs a blocking thread, and an erase waits for none.
+        self.engine.inner.process.check()?;
         let erase = erase.into();
-        let asked = erase.clone();
-        // What it will need is read before the writer is kept by it.
-        self.run(move |engine| {
-            engine.inner.process.check()?;
-            look_ahead(&engine.inner, &asked);
-            Ok(())
-        })
-        .await?;
         self.wait(Asked::Erase(erase)).await?.erased()
     }
 
@@ -250,19 +248,23 @@ impl AsyncEngine {
     async fn wait(&self, request: Asked) -> Result<Answer> {
         let (tell, told) = oneshot::channel();
         // A caller that went away wants no answer.
-        let then = move |answer| drop(tell.send(answer));
+        let then = move |outcome| drop(tell.send(outcome));
         if let Some(server) = later::leave(&self.engine.inner, request, then) {
             let mut servers = locked(&self.servers);
             servers.retain(|server| !server.is_finished());
-            servers.push(spawn_blocking(move || server.run()));
+            servers.push(server);
         }
         match told.await {
-            Ok(Some(answer)) => Ok(answer),
-            Ok(None) => {
+            Ok(Outcome::Answered(answer)) => Ok(answer),
+            Ok(Outcome::NotBegun) => Err(Error::new(
+                ErrorKind::Io,
+                "no thread can be started to write, so nothing was done; raise the limit of \
+                 processes and threads, and call again",
+            )),
+            Ok(Outcome::Panicked) | Err(_) => {
                 let text = "the thread that served this request panicked; open the engine again";
                 Err(Error::new(ErrorKind::Poisoned, text).perhaps())
             }
-            Err(_) => Err(over().perhaps()),
         }
     }
 }
