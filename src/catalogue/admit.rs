@@ -93,7 +93,7 @@ impl Admission<'_> {
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!(
-                    "by its policy nothing of class {} is kept any more; `Policies::list` shows it, of all users or of one",
+                    "the policy keeps nothing of class {} any more; `Policies::list` shows it, of all users or of one",
                     put.class
                 ),
             ));

@@ -26,9 +26,9 @@ use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
 use crate::tree::plans::Plan;
 use crate::tree::user::{UserPage, class_place};
 
-/// What one edit does of what is due.
+/// The due work done in one edit.
 pub(crate) struct Doing {
-    /// What is due by then is done.
+    /// Work due by this time is done.
     pub(crate) now: Timestamp,
     /// Policies of the whole store, read once for all users.
     policies: Vec<Policy>,

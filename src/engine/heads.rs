@@ -53,7 +53,7 @@ pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHea
             )
         } else {
             format!(
-                "{place} holds no head, but the cell holds the root key of epoch {newest}; leave the cell as it is, and restore the store from a copy (an empty store is never taken for a new one; where a restore was cut short, give it once more)"
+                "{place} holds no head, but the cell holds the root key of epoch {newest}; leave the cell as it is, and restore the store from a copy (an empty store is never taken for a new one; if a restore was cut short, run it again)"
             )
         };
         return Err(Error::corrupt(text));

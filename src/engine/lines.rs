@@ -153,7 +153,7 @@ pub(super) fn may_replace(
     }
     let unread = |e: Error| {
         let what = format!(
-            "whether this store goes on from what {place} holds cannot be seen; name another directory"
+            "cannot tell whether this store continues what {place} holds; name another directory"
         );
         if e.kind() == ErrorKind::Corrupt { e.context(what) } else { e }
     };

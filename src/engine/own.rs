@@ -229,7 +229,7 @@ pub(super) fn check_mark(
     Err(Error::new(
         ErrorKind::Mismatch,
         format!(
-            "{} is at commit {}, and commit {mark} was acknowledged: it came back older than it was; restore it from a copy that holds that commit, or take it over as it is, which gives up what it lacks",
+            "{} is at commit {}, and commit {mark} was acknowledged: it was rolled back; restore it from a copy that holds that commit, or take it over as it is, which gives up what it lacks",
             store.place(),
             head.id.commit
         ),

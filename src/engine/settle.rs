@@ -72,7 +72,7 @@ fn verify(core: &Core, writer: &Writer) -> Result<()> {
 fn verify_place(state: &State, writer: &Writer, store: &dyn Store) -> Result<()> {
     let odd = || {
         Error::corrupt(format!(
-            "{} does not give back what was just written; its disk is failing",
+            "{} does not return what was just written; its disk is failing",
             store.place()
         ))
     };

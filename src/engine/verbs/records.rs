@@ -72,7 +72,7 @@ pub(super) fn open_in(
         return Err(Error::new(
             ErrorKind::Refused,
             format!(
-                "by its policy who reads class {class} is written down; say who, and what for, with `Engine::get_as`"
+                "the policy requires readers of class {class} to be recorded; say who reads, and what for, with `Engine::get_as`"
             ),
         ));
     }
