@@ -1,7 +1,7 @@
 //! Directories: one process at a time in each, names in them made durable, and their files opened.
 //!
 //! Invariant: a name inside a store, a cell or a keyholder's directory never leads out of it.
-//! Otherwise anybody who can write there, as in a backup on a shared disk, could cause a root key
+//! Otherwise anyone who can write there, as in a backup on a shared disk, could cause a root key
 //! to be overwritten, by a link or a second name with which a slot of a cell is reached as `lock`.
 //! The directory itself may be named through links: that is for its user to say.
 

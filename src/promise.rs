@@ -102,7 +102,7 @@ impl Level {
     /// `Invalid` for any other.
     pub fn from_name(name: &str) -> Result<Self> {
         let found = Level::ALL.into_iter().find(|level| level.name() == name);
-        found.ok_or_else(|| Error::invalid(format!("{name:?} is no level; L0 to L3 are")))
+        found.ok_or_else(|| Error::invalid(format!("{name:?} is not a level; L0 to L3 are")))
     }
 }
 
@@ -262,7 +262,7 @@ impl fmt::Display for Awaited {
 pub enum Finality {
     /// Every root key that reached it is destroyed, as far as [`Promise`] goes.
     Final,
-    /// A root key that reached it may still exist: anybody who has that key and old copies can read
+    /// A root key that reached it may still exist: anyone who has that key and old copies can read
     /// what the erase names.
     Pending {
         /// All that is missing, one thing at least.

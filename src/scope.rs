@@ -372,7 +372,7 @@ impl From<Scope> for Erase {
 pub(crate) fn check_reason(reason: &str) -> Result<()> {
     if reason.trim().is_empty() || reason.len() > REASON_MAX_BYTES {
         return Err(Error::invalid(format!(
-            "a reason of 1 to {REASON_MAX_BYTES} bytes is needed: it stands in the user's history"
+            "a reason of 1 to {REASON_MAX_BYTES} bytes is needed: it is stored in the user's history"
         )));
     }
     Ok(())

@@ -252,7 +252,7 @@ impl FileCell {
         let now = || {
             self.slots
                 .objection()
-                .unwrap_or_else(|e| Some(format!("its slots cannot be looked at ({e})")))
+                .unwrap_or_else(|e| Some(format!("its slots cannot be read ({e})")))
         };
         self.verdict.objection.clone().or_else(now)
     }
@@ -300,10 +300,7 @@ impl FileCell {
         }
         Err(Error::new(
             ErrorKind::Fenced,
-            format!(
-                "the cell {} is open to be looked at only; nothing was changed",
-                self.dir.display()
-            ),
+            format!("the cell {} is open read-only; nothing was changed", self.dir.display()),
         ))
     }
 }

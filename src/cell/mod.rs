@@ -1,7 +1,7 @@
 //! The root cell: the port to the medium that keeps the root key. It must be able to forget, and
 //! must not be rolled back; everything else in this crate depends on these two.
 //!
-//! Anybody who can change a cell can destroy all data. Anybody who keeps a copy of a root key can
+//! Anyone who can change a cell can destroy all data. Anyone who keeps a copy of a root key can
 //! read what was alive in its epoch, for ever. A cell says in [`Promise`] how far its
 //! medium prevents that.
 

@@ -190,7 +190,7 @@ pub fn same_history(
             // Hashes below the newer of the two are in the files of any later log, if it goes on
             // from both.
             let text = String::from_utf8(fetch("checkpoint")?)
-                .map_err(|_| Error::invalid("the checkpoint is no text"))?;
+                .map_err(|_| Error::invalid("the checkpoint is not text"))?;
             let now: Checkpoint = text.parse::<Note>()?.text().parse()?;
             if now.size < new.size {
                 return Err(Error::corrupt(format!(

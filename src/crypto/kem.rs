@@ -69,7 +69,7 @@ pub(crate) fn public_key(secret: &Key) -> Result<Vec<u8>> {
 /// bound into it.
 ///
 /// # Errors
-/// `Invalid` for what is no public key; `Io` where the generator fails.
+/// `Invalid` for what is not a public key; `Io` if the generator fails.
 pub(crate) fn encapsulate(env: &dyn Env, to: &[u8], info: &[u8]) -> Result<(Vec<u8>, Key)> {
     let bad = |_| Error::invalid("not a public key of this kind");
     let to = <XWing as hpke::Kem>::PublicKey::from_bytes(to).map_err(bad)?;

@@ -6,7 +6,7 @@ use crate::store::{Blob, Waste};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, locked};
 
-/// Whether an engine gives space back by itself.
+/// Whether an engine gives space back automatically.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cleaner {
     /// Where it has a thread for what is due, it has another for this. What fails is tried again.

@@ -105,7 +105,7 @@ fn why_not(
         _ => String::new(),
     };
     format!(
-        "{what}{first}; it can be looked at as it is; write to the store under its other path, or take this place over (`Builder::take_over`), which makes the other one read-only until it takes over in turn, and shuts it with the next erase"
+        "{what}{first}; it can be read as it is; write to the store under its other path, or take this place over (`Builder::take_over`), which makes the other one read-only until it takes over in turn, and shuts it with the next erase"
     )
 }
 

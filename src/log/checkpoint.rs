@@ -61,7 +61,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// `Absent` where it did not sign, `Corrupt` where the signature does not hold, `Invalid` where
-    /// the text is no checkpoint of it.
+    /// the text is not a checkpoint of it.
     pub fn verified(note: &Note, log: &VerifierKey) -> Result<Self> {
         log.verify(note)?;
         let checkpoint: Checkpoint = note.text().parse()?;

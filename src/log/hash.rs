@@ -54,7 +54,7 @@ impl Hash {
     /// Reads base64 (RFC 4648, 4).
     ///
     /// # Errors
-    /// `Invalid` where it is no hash, or not the one way to write it.
+    /// `Invalid` if it is not a hash, or not written in the one way.
     pub fn from_base64(text: &str) -> Result<Self> {
         let bytes = base64(text).and_then(|bytes| bytes.try_into().ok());
         bytes.map(Hash).ok_or_else(|| Error::invalid("not a hash: 32 bytes in base64 are one"))

@@ -238,7 +238,7 @@ pub fn check_files(
     see: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
 ) -> Result<(Checkpoint, Note)> {
     let note = String::from_utf8(fetch("checkpoint")?)
-        .map_err(|_| Error::invalid("the checkpoint is no text"))?;
+        .map_err(|_| Error::invalid("the checkpoint is not text"))?;
     let note: Note = note.parse()?;
     let checkpoint = Checkpoint::verified(&note, key)?;
     let tiles = Tiles::new(checkpoint.size, fetch);

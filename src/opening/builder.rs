@@ -352,7 +352,7 @@ impl Builder {
     pub fn open_or_create(&self) -> Result<Engine> {
         if self.settings.options.open_as != OpenAs::Owner {
             return Err(Error::invalid(
-                "a store that is to be made can be neither looked at nor taken over; call `Builder::open`",
+                "a store that is to be created can be neither opened read-only nor taken over; call `Builder::open`",
             ));
         }
         self.patiently(|| match &self.store {

@@ -49,7 +49,7 @@ pub(super) fn read(file: &Path) -> Result<Option<Pointer>> {
     let place = PathBuf::from(OsStr::from_bytes(lines.next().unwrap_or_default()));
     if !place.is_absolute() {
         return Err(Error::invalid(format!(
-            "{} is no cell, and its first line is no absolute path to one; correct it, or name the \
+            "{} is not a cell, and its first line is not an absolute path to one; correct it, or name the \
              cell with `Builder::cell_at`",
             file.display()
         )));

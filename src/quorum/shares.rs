@@ -2,7 +2,7 @@
 //! 255); a fresh polynomial for each key.
 //!
 //! Every share comes with the root of a Merkle tree (RFC 9162, 2.1) over the commitments to all of
-//! them, and its path in it: a wrong one is found by itself, whatever the others are. A share that
+//! them, and its path in it: a wrong one is found alone, whatever the others are. A share that
 //! is missing follows from `threshold` others, with its path.
 
 use vsss_rs::{Gf256, IdentifierGf256};

@@ -147,7 +147,7 @@ impl Put {
         self
     }
 
-    /// Says when it was made; the default is now. This is for people: limits of age, erases of a
+    /// Says when it was made; the default is now. This is for people: age limits, erases of a
     /// span of time, [`Query::from`](crate::Query) and the order of a listing go by when the
     /// interaction began. What was recorded earlier is put into an interaction of its time
     /// ([`InteractionId::from_parts`]).

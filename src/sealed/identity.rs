@@ -159,7 +159,7 @@ impl FromStr for PublicKey {
     }
 }
 
-/// Names what may be asked for: a grant, or a training set. It is no secret.
+/// Names what may be asked for: a grant, or a training set. It is not a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     pub(crate) store: StoreId,

@@ -323,7 +323,7 @@ pub trait Store: Send + Sync {
         let _ = bytes;
     }
 
-    /// How much of it is not needed; `None` where it cannot give space back by itself.
+    /// How much of it is not needed; `None` if it cannot give space back automatically.
     ///
     /// # Errors
     /// `Io`.

@@ -161,7 +161,7 @@ fn in_use(offset: Offset, text: &str) -> Result<Offset> {
 fn known(zone: TimeZone, text: &str) -> Result<TimeZone> {
     if zone.is_unknown() {
         return Err(Error::invalid(format!(
-            "{text:?}: Etc/Unknown is no zone; write one, as in [Europe/Berlin]"
+            "{text:?}: Etc/Unknown is not a zone; write one, as in [Europe/Berlin]"
         )));
     }
     if let Ok(offset) = zone.to_fixed_offset() {

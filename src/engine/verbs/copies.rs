@@ -35,7 +35,7 @@ pub struct CopyStatus {
     pub restores: Option<HeadId>,
     /// Pages that it lacks of the store's state; `None` where it could not be looked at.
     pub lacks_pages: Option<u64>,
-    /// Why it could not be reached, or how what it holds is no earlier state of this store.
+    /// Why it could not be reached, or how what it holds is not an earlier state of this store.
     pub error: Option<String>,
 }
 
@@ -135,7 +135,7 @@ impl Copies<'_> {
     /// Brings the copies of mode [`CopyMode::Behind`] up to date; `place` picks one.
     ///
     /// # Errors
-    /// `Absent` where `place` is no copy; `Copy`, `Io`, `Full`.
+    /// `Absent` if `place` is not a copy; `Copy`, `Io`, `Full`.
     pub fn sync(
         &self,
         place: Option<&str>,
@@ -166,7 +166,7 @@ impl Copies<'_> {
     /// too; what lives can no longer be restored from it after the next erase.
     ///
     /// # Errors
-    /// `Absent` where `place` is no copy; `Io`, `Full`.
+    /// `Absent` if `place` is not a copy; `Io`, `Full`.
     pub fn remove(&self, place: &str) -> Result<()> {
         let _wiped = WipeStack;
         let inner = self.inner;
@@ -188,7 +188,7 @@ impl Copies<'_> {
     /// loses that.
     ///
     /// # Errors
-    /// `Absent` where `place` is no copy; `Copy`; `Io`, `Corrupt`.
+    /// `Absent` if `place` is not a copy; `Copy`; `Io`, `Corrupt`.
     pub fn ahead(&self, place: &str) -> Result<Option<HeadId>> {
         for entry in self.chosen(Some(place))? {
             let there = self.reach(&entry)?.head()?;
@@ -220,7 +220,7 @@ impl Copies<'_> {
             Some(attached) => attached.reach(&self.inner.options),
             None => Err(Error::new(
                 ErrorKind::Absent,
-                format!("{} is no copy of this store any more", entry.place),
+                format!("{} is not a copy of this store any more", entry.place),
             )),
         }
     }
@@ -237,7 +237,7 @@ impl Copies<'_> {
         match place {
             Some(place) if chosen.is_empty() => Err(Error::new(
                 ErrorKind::Absent,
-                format!("{place} is no copy of this store; `Copies::status` lists them"),
+                format!("{place} is not a copy of this store; `Copies::status` lists them"),
             )),
             _ => Ok(chosen),
         }

@@ -290,7 +290,7 @@ impl Engine {
     /// users, durably, before the first byte is written.
     ///
     /// # Errors
-    /// `Corrupt` for what is no request; `Refused` where it is not signed by the grantee, is old or
+    /// `Corrupt` for what is not a request; `Refused` if it is not signed by the grantee, is old or
     /// was used, or where the grant was revoked; `Erased` where its user was erased; `Io`. Where it
     /// fails in the middle, `out` holds no whole parcel.
     pub fn open_request(&self, request: &[u8], out: impl Write) -> Result<Opened> {
@@ -370,8 +370,8 @@ impl Engine {
 
     /// Does what is due: erases that were planned for now, records that passed a limit, root keys
     /// that wait to be destroyed; and takes derived records that fell with an erase out of lists
-    /// and counts. An open engine does this by itself, unless [`Keeper::ByHand`] is set; what is
-    /// due by a clock that is not believed waits ([`Clock::doubts`]). [`Engine::users`] and
+    /// and counts. An open engine does this automatically, unless [`Keeper::ByHand`] is set; what
+    /// is due by a clock that is not believed waits ([`Clock::doubts`]). [`Engine::users`] and
     /// [`Engine::report`] do it first. `progress` counts records.
     ///
     /// [`Keeper::ByHand`]: crate::engine::Keeper::ByHand
@@ -459,7 +459,8 @@ impl Engine {
     /// Gives the space of what died back, where enough of it did, in the store and in each copy in
     /// step: one walk marks what lives, once more than half as much is believed to have died; files
     /// of which nothing lives are removed, and files of which less than two thirds lives are
-    /// emptied. Reads, puts and erases go on meanwhile. An open engine does this by itself, unless
+    /// emptied. Reads, puts and erases go on meanwhile. An open engine does this automatically,
+    /// unless
     /// [`Cleaner::Off`] or [`Keeper::ByHand`] is set. Old bytes may remain in the other files:
     /// [`Engine::discard`] takes all.
     ///

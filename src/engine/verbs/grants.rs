@@ -22,7 +22,7 @@ pub struct Grants<'e> {
 
 impl Grants<'_> {
     /// Lets a third party open the user's records, and returns the ticket that it asks with. The
-    /// ticket is no secret: requests are signed.
+    /// ticket is not a secret: requests are signed.
     ///
     /// # Errors
     /// `Invalid` without a name or a purpose; `Limit` beyond 64 for one user; `Erased`, `Absent`

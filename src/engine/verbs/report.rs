@@ -48,11 +48,11 @@ pub struct Report {
     pub policies: Vec<Policy>,
     /// The store's policies, which hold where the user has none of its own.
     pub store_policies: Vec<Policy>,
-    /// When something of this falls by itself, at the earliest: a planned erase, a limit that
-    /// passes.
+    /// When something of this is erased automatically, at the earliest: a planned erase, a limit
+    /// that passes.
     pub next_due: Option<Timestamp>,
     /// How far the erases up to now are: while they are pending, what they named cannot be read
-    /// through the engine any more, but anybody who holds the cell and old blobs can read it.
+    /// through the engine any more, but anyone who holds the cell and old blobs can read it.
     pub finality: Finality,
     /// Of that, the end of the window in which erases wait for others; `None` where none waits in
     /// one.
@@ -83,7 +83,7 @@ impl Report {
         &self.live
     }
 
-    /// When a record of this user's passes a limit of age or date; a number, or a planned erase,
+    /// When a record of this user's passes an age limit or a date; a number, or a planned erase,
     /// may take it sooner.
     pub fn until(&self, record: &RecordInfo) -> Option<Timestamp> {
         let rules = Rules { own: self.policies.clone(), store: self.store_policies.clone() };

@@ -41,9 +41,9 @@ pub struct Status {
     /// Of that, the end of the window in which erases wait for others; `None` where none waits in
     /// one.
     pub pending: Option<Timestamp>,
-    /// Why the clock is not believed, where it is not; what is due by itself waits then.
+    /// Why the clock is not believed, if it is not; scheduled work waits then.
     pub clock: Option<String>,
-    /// When there is something to do by itself.
+    /// When scheduled work is due.
     pub next_due: Option<Timestamp>,
     /// What is due then; `None` where nothing is.
     pub next_due_is: Option<Due>,

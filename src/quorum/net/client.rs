@@ -83,7 +83,7 @@ impl RemoteKeyholder {
             }
             tls::BrokenOff::There => format!(
                 "the keyholder {} cannot be reached: what answers there breaks the handshake off \
-                 before it shows its key, and is no keyholder; check the address",
+                 before it shows its key, so it is not a keyholder; check the address",
                 self.address
             ),
             tls::BrokenOff::Here(why) => format!(

@@ -117,7 +117,7 @@ impl KeyholderDir {
     /// before, also where no share of it is here yet.
     ///
     /// # Errors
-    /// `Invalid` where `store` is no store's id; `Absent` where no keyholder is there; `Io`.
+    /// `Invalid` if `store` is not the id of a store; `Absent` if no keyholder is there; `Io`.
     pub fn allow(dir: &Path, engine: EngineId, store: Option<&str>) -> Result<()> {
         let lines = engines(dir)?;
         if !lines.iter().any(|line| names(line, engine)) {
@@ -126,7 +126,7 @@ impl KeyholderDir {
         if let Some(store) = store {
             let bad = || {
                 Error::invalid(format!(
-                    "{store:?} is no store's id; `keyfall status STORE` prints it"
+                    "{store:?} is not the id of a store; `keyfall status STORE` prints it"
                 ))
             };
             let id = data_encoding::HEXLOWER.decode(store.as_bytes()).map_err(|_| bad())?;

@@ -71,7 +71,7 @@ pub(crate) struct Args {
     pub(crate) cell: Option<PathBuf>,
     /// Make this place of the store the owner of the root cell, whichever place was that before;
     /// goes with a command that writes, as `tend` does. Any other place of the same store can only
-    /// be looked at until it takes over in turn, and not at all after the next erase; what it has
+    /// be read until it takes over in turn, and not at all after the next erase; what it has
     /// that this one lacks is lost. What is due is left for the next command.
     #[arg(long, global = true, help_heading = COMMON, display_order = LAST + 1)]
     pub(crate) take_over: bool,
@@ -232,8 +232,8 @@ pub(crate) enum Command {
         override_usage = "keyfall check STORE COPY..."
     )]
     Check(CheckArgs),
-    /// Build a store from copies and the cell. It can be looked at; it can be written to once it
-    /// has taken over.
+    /// Build a store from copies and the cell. It can be read, and written to
+    /// once it has taken over.
     #[command(
         after_help = store::RESTORE_EXAMPLES,
         override_usage = "keyfall restore --into STORE [--adopt] --cell PATH COPY..."

@@ -248,7 +248,7 @@ impl OutFile {
             None if self.private => 0o600,
             None => new_mode(),
         };
-        // Anybody who can write to the pointer chooses the key.
+        // Anyone who can write to the pointer chooses the key.
         let mode = if replace == Replace::Pointer { mode & 0o644 } else { mode };
         let done = file
             .stream_position()
@@ -358,7 +358,7 @@ fn landing(place: &Path) -> Result<Landing, Error> {
         };
         let kind = meta.file_type();
         if is_descriptor(&path) && !kind.is_dir() && !is_own_descriptor(&path) {
-            return Err(invalid(place, "is no open descriptor of this process, nor a file"));
+            return Err(invalid(place, "is neither an open descriptor of this process nor a file"));
         }
         if is_descriptor(&path) && !kind.is_dir()
             || kind.is_fifo()
@@ -375,7 +375,7 @@ fn landing(place: &Path) -> Result<Landing, Error> {
         } else {
             return Err(invalid(
                 place,
-                if kind.is_dir() { "is a directory" } else { "is no file" },
+                if kind.is_dir() { "is a directory" } else { "is not a file" },
             ));
         }
     }

@@ -142,7 +142,7 @@ fn opened(session: &Session, store: &Path, builder: Builder) -> Result<Engine, E
     warn_of_lacking(session, engine.ownership().lacks());
     if session.take_over {
         session.note(&format!(
-            "{} owns its root cell now; any other place of it can only be looked at until it takes \
+            "{} owns its root cell now; any other place of it can only be read until it takes \
              over in turn, and not at all after the next erase, which destroys the key that opens \
              it",
             store.display()

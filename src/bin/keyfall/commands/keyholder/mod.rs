@@ -109,7 +109,9 @@ impl Move {
         let which = match (named.parse(), named.parse()) {
             (Ok(key), _) => Which::Key(key),
             (_, Ok(number)) => Which::Number(number),
-            _ => return Err(usage(&format!("{named:?} is neither a number nor a keyholder's key"))),
+            _ => {
+                return Err(usage(&format!("{named:?} is neither a number nor a keyholder's key")));
+            }
         };
         let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
         let parts = address.rsplit_once(':');
