@@ -60,7 +60,7 @@ impl DirLock {
         Ok(lock)
     }
 
-    /// Shares the lock with others that only look; `None` where no lock file exists, as on a
+    /// Shares the lock with others that only look; `None` if no lock file exists, as on a
     /// read-only medium.
     #[cfg_attr(
         not(feature = "sled"),

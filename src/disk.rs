@@ -40,7 +40,7 @@ pub(crate) trait Disk: Send + Sync {
     /// Fills `into`, which is aligned to a page, from the beginning of a file: from the medium and
     /// not from the page cache, where the file system can.
     fn read_medium(&self, path: &Path, into: &mut [u8]) -> io::Result<()>;
-    /// Why the old bytes of a file may stay when it is overwritten; `None` where nothing tells so,
+    /// Why the old bytes of a file may stay when it is overwritten; `None` if nothing tells so,
     /// or it is not there.
     fn keeps(&self, _path: &Path) -> io::Result<Option<&'static str>> {
         Ok(None)

@@ -20,7 +20,7 @@ pub trait Env: Send + Sync {
     /// Fills `out` with random bytes fit for keys.
     ///
     /// # Errors
-    /// `Io` where the generator fails; nothing may be drawn from anywhere else then.
+    /// `Io` if the generator fails; nothing may be drawn from anywhere else then.
     fn fill(&self, out: &mut [u8]) -> Result<()>;
 }
 

@@ -134,7 +134,7 @@ impl Quorum {
     /// Checks that these numbers can work together.
     ///
     /// # Errors
-    /// `Invalid` where no erase could ever be final, or one share gave the key.
+    /// `Invalid` if no erase could ever be final, or one share gave the key.
     pub fn check(self) -> Result<Self> {
         let n = self.keyholders.len();
         let mut keys = self.keyholders.clone();
@@ -202,7 +202,7 @@ impl Retirement {
         self.awaited().is_none()
     }
 
-    /// What is missing before it is; `None` where nothing is.
+    /// What is missing before it is; `None` if nothing is.
     pub fn awaited(&self) -> Option<Awaited> {
         match self {
             Retirement::Destroyed => None,
@@ -289,7 +289,7 @@ impl Finality {
         }
     }
 
-    /// When it is final at the latest; `None` where no time is known, or it is final already.
+    /// When it is final at the latest; `None` if no time is known, or it is final already.
     pub fn until(&self) -> Option<Timestamp> {
         let time = |awaited: &Awaited| match awaited {
             Awaited::Window(at) | Awaited::Medium(at) => Some(*at),
@@ -359,7 +359,7 @@ impl Statement {
     /// Checks the signature by the keyholder's key.
     ///
     /// # Errors
-    /// `Corrupt` where it does not hold.
+    /// `Corrupt` if it does not hold.
     pub fn verify(&self) -> Result<()> {
         let bad = |_| Error::corrupt("the signature under a keyholder's statement does not hold");
         let key = VerifyingKey::from_bytes(&self.keyholder).map_err(bad)?;

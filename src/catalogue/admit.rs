@@ -26,8 +26,8 @@ pub(crate) struct Admitted {
 /// Whether a put may begin.
 ///
 /// # Errors
-/// `Erased` where the user, the interaction or this class of it was erased; `Invalid` for an
-/// interaction from the future; `Refused` where a policy says that nothing of the class is kept.
+/// `Erased` if the user, the interaction or this class of it was erased; `Invalid` for an
+/// interaction from the future; `Refused` if a policy says that nothing of the class is kept.
 pub(crate) fn admit(view: &View<'_>, env: &dyn Env, clock: Reading, put: &Put) -> Result<Admitted> {
     let tag = view.tag(&put.user);
     let interaction = match put.interaction {

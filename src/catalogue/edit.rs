@@ -117,7 +117,7 @@ impl<'a> Edit<'a> {
     /// Changes the page of a user.
     ///
     /// # Errors
-    /// `Erased` where it does not live; what `act` fails with.
+    /// `Erased` if it does not live; what `act` fails with.
     pub(crate) fn user<T>(
         &mut self,
         user: UserTag,

@@ -134,7 +134,7 @@ impl Whole {
 /// Reads the page of a user that is to be erased whole, and takes its links.
 ///
 /// # Errors
-/// `Held`; `Corrupt` where a page is damaged.
+/// `Held`; `Corrupt` if a page is damaged.
 fn look_at(
     editor: &mut Editor<'_>,
     link: &mut Link<UserPage>,

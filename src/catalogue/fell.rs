@@ -9,7 +9,7 @@ use crate::tree::ordered::Ordered;
 
 /// What one erase of a commit did to the tree.
 pub(crate) struct Fell {
-    /// Records of its scope; `None` where damaged pages kept them from being counted.
+    /// Records of its scope; `None` if damaged pages kept them from being counted.
     pub(crate) records: Option<u64>,
     /// Number of these records in each class.
     pub(crate) counts: Vec<(Class, u64)>,

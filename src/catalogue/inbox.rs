@@ -25,7 +25,7 @@ pub(crate) fn destroyed() -> Error {
     )
 }
 
-/// The key that a user's producers are given now; `None` where it is time for a new one.
+/// The key that a user's producers are given now; `None` if it is time for a new one.
 pub(crate) fn current(view: &View<'_>, user: &UserId, now: Timestamp) -> Result<Option<InboxKey>> {
     let (tag, page) = view.user(user)?;
     let mut keys = page.inbox.keys(view.pages, tag)?;

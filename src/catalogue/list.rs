@@ -287,7 +287,7 @@ impl Lister<'_> {
     }
 }
 
-/// The first and the last key that a query asks for; `None` where no key is between them.
+/// The first and the last key that a query asks for; `None` if no key is between them.
 fn bounds(query: &Query) -> Option<(OrderedKey, OrderedKey)> {
     let (mut low, mut high) = (KEY_MIN, KEY_MAX);
     if let Some(id) = query.interaction {

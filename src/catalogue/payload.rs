@@ -24,7 +24,7 @@ pub(crate) struct Payload {
 }
 
 impl Payload {
-    /// `None` where the record fell with one that it was derived from; an adversary passes over
+    /// `None` if the record fell with one that it was derived from; an adversary passes over
     /// what is damaged, too.
     pub(crate) fn of(
         resolver: &mut Resolver<'_>,
@@ -63,7 +63,7 @@ impl Payload {
         }))
     }
 
-    /// A payload that stands in its entry, opened; `None` where it is in segments.
+    /// A payload that stands in its entry, opened; `None` if it is in segments.
     pub(crate) fn within(&self, entry: &Entry) -> Result<Option<Secret>> {
         Ok(match &entry.body {
             Body::Segments(_) => None,

@@ -34,7 +34,7 @@ pub struct FileCell {
     lookers: Mutex<Vec<Looker>>,
     verdict: Verdict,
     remnants: bool,
-    /// `None` where the cell is only looked at.
+    /// `None` if the cell is only looked at.
     lock: Option<DirLock>,
 }
 
@@ -114,7 +114,7 @@ impl FileCell {
     ///
     /// # Errors
     /// `Refused` for a file system that keeps old bytes, or where a link has the name of a slot;
-    /// `Exists` where a cell with a key is there; `Locked`; `Io`.
+    /// `Exists` if a cell with a key is there; `Locked`; `Io`.
     pub fn create(dir: &Path, accept_remnants: bool, env: SharedEnv) -> Result<Self> {
         let io = |e| Error::io(format!("making the cell {}", dir.display()), e);
         let parent = match dir.parent() {
@@ -179,7 +179,7 @@ impl FileCell {
     /// Opens the cell at `dir`.
     ///
     /// # Errors
-    /// `Absent` where there is none; `Locked`; `Refused` where its file system has come to keep old
+    /// `Absent` if there is none; `Locked`; `Refused` if its file system has come to keep old
     /// bytes, its files are shared with a copy, or a slot is a link or has another name; `Io`.
     pub fn open(dir: &Path, env: SharedEnv) -> Result<Self> {
         let mut cell = Self::look(dir, env)?;
@@ -205,7 +205,7 @@ impl FileCell {
     /// but [`RootCell::load`] is `Fenced`.
     ///
     /// # Errors
-    /// `Absent` where there is none; `Io`.
+    /// `Absent` if there is none; `Io`.
     pub fn look(dir: &Path, env: SharedEnv) -> Result<Self> {
         if !SLOTS.iter().any(|s| dir.join(s).exists()) {
             return Err(Error::new(

@@ -83,7 +83,7 @@ pub struct Contents {
     pub epoch: u64,
     /// Where not all holders of parts of a key answered.
     pub unheard: Option<Unheard>,
-    /// The owner by the last claim; `None` where the cell was never claimed.
+    /// The owner by the last claim; `None` if the cell was never claimed.
     pub owner: Option<Owner>,
     /// Whether that owner may be made up by keyholders that lie: then nobody else is told of it.
     pub doubted: bool,
@@ -204,7 +204,7 @@ pub trait RootCell: Send + Sync {
     /// raise it.
     ///
     /// # Errors
-    /// `Fenced` where another claim came first, `Refused` for another store; nothing is changed
+    /// `Fenced` if another claim came first, `Refused` for another store; nothing is changed
     /// then. `Io`.
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
         let _ = (store, owner, mark);
@@ -244,14 +244,14 @@ pub trait RootCell: Send + Sync {
     /// Returns every key that the cell holds, and what is recorded beside them. A look: see above.
     ///
     /// # Errors
-    /// `Corrupt` where it holds nothing readable; `Io`.
+    /// `Corrupt` if it holds nothing readable; `Io`.
     fn load(&self) -> Result<Contents>;
 
     /// Destroys every key but `keep`, and torn remains of one, and looks whether it did; remembers
     /// the commit of the proof as its mark. Idempotent. (Of a shared cell: see above.)
     ///
     /// # Errors
-    /// `Corrupt` where `keep` is not there, `Refused` where the medium cannot destroy a key now
+    /// `Corrupt` if `keep` is not there, `Refused` if the medium cannot destroy a key now
     /// (nothing is destroyed then); `Fenced`; `Io`.
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement>;
 

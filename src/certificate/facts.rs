@@ -52,7 +52,7 @@ pub struct Body {
     pub format: u8,
     /// The store's id, hexadecimal.
     pub store: String,
-    /// Whose data, by the name that the application gave; `None` where only a record was named.
+    /// Whose data, by the name that the application gave; `None` if only a record was named.
     pub user: Option<String>,
     /// What of the user was erased, in words.
     pub scope: String,
@@ -76,7 +76,7 @@ pub struct Body {
     pub pending_until: Option<String>,
     /// Commitments to keys that the erase destroys, the root key first.
     pub destroyed: Vec<Destroyed>,
-    /// Records that fell, by class; `None` where damaged pages kept them from being counted.
+    /// Records that fell, by class; `None` if damaged pages kept them from being counted.
     pub records: Option<BTreeMap<String, u64>>,
     /// Records derived from them that fell with the same commit and are out of every list, of
     /// anybody; other erases of the commit included.
@@ -190,7 +190,7 @@ impl Keyholders {
     /// The quorum that these facts describe.
     ///
     /// # Errors
-    /// `Invalid` where keys or numbers are none.
+    /// `Invalid` if keys or numbers do not parse.
     pub fn quorum(&self) -> Result<Quorum> {
         let keyholders =
             self.keys.iter().map(|key| bytes(key)).collect::<Result<Vec<[u8; 32]>>>()?;
@@ -234,7 +234,7 @@ impl CellFacts {
     /// The level that the cell promised.
     ///
     /// # Errors
-    /// `Invalid` where it is none.
+    /// `Invalid` if it is not a level.
     pub fn level(&self) -> Result<Level> {
         Level::from_name(&self.level)
     }
@@ -247,7 +247,7 @@ impl CellFacts {
     /// The quorum of the cell, where it has keyholders.
     ///
     /// # Errors
-    /// `Invalid` where keys or numbers are none.
+    /// `Invalid` if keys or numbers do not parse.
     pub fn quorum(&self) -> Result<Option<Quorum>> {
         self.keyholders.as_ref().map(Keyholders::quorum).transpose()
     }
@@ -365,7 +365,7 @@ impl Said {
     /// The statement, of the store with this id.
     ///
     /// # Errors
-    /// `Invalid` where a field is none.
+    /// `Invalid` if a field does not parse.
     pub fn statement(&self, store: &str) -> Result<Statement> {
         let hex = |text: &str| {
             let bytes =

@@ -187,7 +187,7 @@ impl Facts {
     /// it.
     ///
     /// # Errors
-    /// `Corrupt` where its parts contradict each other; `Invalid` where one does not parse.
+    /// `Corrupt` if its parts contradict each other; `Invalid` if one does not parse.
     pub fn judge(&self) -> Result<Judged> {
         let body = &self.body;
         if (body.method.as_str(), body.algorithms.as_str(), body.verification.as_str())

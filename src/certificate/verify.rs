@@ -28,7 +28,7 @@ impl Trust {
     /// key that is given twice is one witness.
     ///
     /// # Errors
-    /// `Invalid` where more are demanded than there are, or the log's own key is to be its witness.
+    /// `Invalid` if more are demanded than there are, or the log's own key is to be its witness.
     pub fn with_witnesses(
         log: VerifierKey,
         witnesses: &[VerifierKey],
@@ -59,7 +59,7 @@ impl Trust {
     /// Which witnesses cosigned a checkpoint, and when.
     ///
     /// # Errors
-    /// `Refused` where they are too few; `Corrupt` where a cosignature does not hold.
+    /// `Refused` if they are too few; `Corrupt` if a cosignature does not hold.
     pub fn cosigned(&self, checkpoint: &Note) -> Result<Vec<Cosigned>> {
         let mut cosigned = Vec::new();
         for witness in self.different() {
@@ -172,8 +172,8 @@ impl Verified {
 /// Where their sizes differ, `fetch` reads the log's files.
 ///
 /// # Errors
-/// `Corrupt` where they are not: the log was rolled back, or shows others another history;
-/// `Invalid` where files of the log are needed.
+/// `Corrupt` if they are not: the log was rolled back, or shows others another history;
+/// `Invalid` if files of the log are needed.
 pub fn same_history(
     checkpoint: &Checkpoint,
     kept: &Checkpoint,

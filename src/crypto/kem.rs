@@ -93,7 +93,7 @@ pub(crate) fn encapsulate(env: &dyn Env, to: &[u8], info: &[u8]) -> Result<(Vec<
 /// commitment of what was sealed shows.
 ///
 /// # Errors
-/// `Corrupt` where `sent` has another length.
+/// `Corrupt` if `sent` has another length.
 pub(crate) fn decapsulate(secret: &Key, sent: &[u8], info: &[u8]) -> Result<Key> {
     let bad = |_| {
         Error::corrupt(

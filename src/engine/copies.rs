@@ -59,8 +59,8 @@ pub struct Restored {
 /// ```
 ///
 /// # Errors
-/// `Mismatch` where every copy is of an older epoch than the cell, with the epochs named; `Corrupt`
-/// where a blob is in none of them; `Exists` where `into` holds a store; `Io`, `Full`.
+/// `Mismatch` if every copy is of an older epoch than the cell, with the epochs named; `Corrupt`
+/// if a blob is in none of them; `Exists` if `into` holds a store; `Io`, `Full`.
 pub fn restore(
     cell: &dyn RootCell,
     copies: &[Arc<dyn Store>],

@@ -111,7 +111,7 @@ pub(super) struct Staging {
     pub(super) held_bytes: usize,
     /// Names of those that are there.
     pub(super) stored: Vec<BlobName>,
-    /// The fewest erases after which sources were looked at; `None` where none was.
+    /// The fewest erases after which sources were looked at; `None` if none was.
     pub(super) erases: Option<u64>,
 }
 

@@ -46,7 +46,7 @@ pub(super) fn erase_all(
 /// Erases that were judged, and the commit that does them.
 struct Prepared {
     fell: Vec<Result<Fell>>,
-    /// `None` where nothing is to be done.
+    /// `None` if nothing is to be done.
     commit: Option<Commit>,
     derived: u64,
     bodies: Vec<WrittenBody>,
@@ -184,7 +184,7 @@ fn prepare_erase(
     Ok(Prepared { fell, commit: Some(commit), derived, bodies, entered })
 }
 
-/// Until when erases wait for others; `None` where one of them allows no window. No window is
+/// Until when erases wait for others; `None` if one of them allows no window. No window is
 /// longer than it was asked for because the clock is ahead: where that cannot be told, it is final
 /// at once.
 fn pending_until(erases: &[&Erase], fell: &[Result<Fell>], clock: Reading) -> Option<Timestamp> {

@@ -10,7 +10,7 @@ use crate::ids::Timestamp;
 pub struct Erasure {
     /// The epoch that began with it, or begins when it is final.
     pub epoch: u64,
-    /// Records of the scope that fell; `None` where damaged pages kept them from being counted.
+    /// Records of the scope that fell; `None` if damaged pages kept them from being counted.
     pub records: Option<u64>,
     /// Records derived from them, of any user, that fell with the erases of this commit and are out
     /// of every list.
@@ -24,7 +24,7 @@ pub struct Erasure {
     /// any more, but while this is pending anyone who holds the cell and old blobs can read it.
     /// For a scope that had been erased before, how far the store is.
     pub finality: Finality,
-    /// What the cell answered when it was asked to destroy the old root key; `None` where this
+    /// What the cell answered when it was asked to destroy the old root key; `None` if this
     /// erase had nothing to ask of it.
     pub retirement: Option<Retirement>,
     /// When it was complete.

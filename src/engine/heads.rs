@@ -23,7 +23,7 @@ pub(super) fn seal_head(
     Ok(HeadPage::seal(&plaintext, &prefix, &root.key, &salt))
 }
 
-/// Names the root key under which a store's newest head is sealed; `None` where there is no head.
+/// Names the root key under which a store's newest head is sealed; `None` if there is no head.
 ///
 /// # Errors
 /// `Corrupt`, `Io`.

@@ -30,7 +30,7 @@ impl KeeperThread {
     /// Starts it.
     ///
     /// # Errors
-    /// `Io` where the system gives no thread: nobody would do what is due then.
+    /// `Io` if the system gives no thread: nobody would do what is due then.
     pub(super) fn start(inner: &Arc<Core>) -> Result<Arc<Self>> {
         let core = Arc::clone(inner);
         let thread =

@@ -79,7 +79,7 @@ fn knows(line: &Line<'_>, of: &ClassOf, key: &OrderedKey, entry: &Entry) -> Resu
 }
 
 /// Whether `later`, whose blobs are in `held`, has every record of `earlier` or erased it, and
-/// every erase. `None` where an erase interrupted the look. What `held` has was written in its
+/// every erase. `None` if an erase interrupted the look. What `held` has was written in its
 /// line; so only pages are read that it never had, or discarded.
 pub(super) fn goes_on(
     leave: &Walking<'_>,
@@ -119,7 +119,7 @@ pub(super) fn goes_on(
 /// other head must be the very same.
 ///
 /// # Errors
-/// `Fenced` where this place does not own the cell; `Refused` where another place wrote to `to`
+/// `Fenced` if this place does not own the cell; `Refused` if another place wrote to `to`
 /// after the two parted.
 pub(super) fn may_replace(
     core: &Core,

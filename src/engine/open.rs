@@ -41,7 +41,7 @@ impl Engine {
     /// Makes a new store. Both `store` and `cell` must be empty.
     ///
     /// # Errors
-    /// `Exists` where one of them is not; `Invalid` for a bad geometry; `Io`, `Full`.
+    /// `Exists` if one of them is not; `Invalid` for a bad geometry; `Io`, `Full`.
     pub fn init(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
         let _wiped = WipeStack;
         options.geometry.check()?;
@@ -143,7 +143,7 @@ impl Engine {
     /// Opens a store with its cell, and finishes or undoes what a crash left half done.
     ///
     /// # Errors
-    /// `Absent` where the cell never held a key; `Mismatch` where store and cell are of different
+    /// `Absent` if the cell never held a key; `Mismatch` if store and cell are of different
     /// epochs, with both named, or the store lacks commits that the cell knows of; `Corrupt`; `Io`.
     /// A store that does not own its cell is not an error here: it is opened to look at
     /// ([`Engine::read_only`]). Nor is a store that is older than its cell knows, where it is

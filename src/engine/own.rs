@@ -244,7 +244,7 @@ pub(super) fn is_ahead(there: &Head, here: &Head) -> bool {
 }
 
 /// # Errors
-/// `Refused` where the copy at `place` is ahead.
+/// `Refused` if the copy at `place` is ahead.
 pub(super) fn check_not_ahead(place: &str, there: &Head, here: &Head) -> Result<()> {
     if !is_ahead(there, here) {
         return Ok(());

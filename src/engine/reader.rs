@@ -138,7 +138,7 @@ impl Reader {
         keys.open(&**self.inner.store(), self.info.length, chunk, &mut None).map(|_| ())
     }
 
-    /// Reads from the chunk that is open already, without blocking; `None` where the position lies
+    /// Reads from the chunk that is open already, without blocking; `None` if the position lies
     /// in another.
     #[cfg(feature = "tokio")]
     pub(super) fn read_opened(&mut self, out: &mut [u8]) -> Option<Result<usize>> {

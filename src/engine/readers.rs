@@ -27,7 +27,7 @@ pub(super) struct Readers {
 
 /// What a reader reads: it closes when that is erased.
 pub(super) struct Of {
-    /// The record that is read; `None` where it is not a single one.
+    /// The record that is read; `None` if it is not a single one.
     pub(super) id: Option<RecordId>,
     /// What that depends on.
     pub(super) needs: Needs,

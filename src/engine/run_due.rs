@@ -156,7 +156,7 @@ fn finalize(core: &Core, writer: &mut Writer, run: &mut Run) -> Result<bool> {
     Ok(retired.is_some_and(|retired| retired.is_final()))
 }
 
-/// Does some of what is due in one commit; `None` where nothing is.
+/// Does some of what is due in one commit; `None` if nothing is.
 fn do_due(core: &Core, writer: &mut Writer, run: &mut Run) -> Result<Option<DueOutcome>> {
     if core.state().head.roots.agenda.is_none() {
         return Ok(None);

@@ -113,7 +113,7 @@ impl Frontier {
     /// The edge of a tree of `size` leaves, one peak for each bit that is set in it.
     ///
     /// # Errors
-    /// `Corrupt` where the number of peaks does not fit.
+    /// `Corrupt` if the number of peaks does not fit.
     pub fn new(size: u64, peaks: Vec<Hash>) -> Result<Self> {
         if peaks.len() != size.count_ones() as usize {
             return Err(Error::corrupt(

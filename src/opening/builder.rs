@@ -42,9 +42,9 @@ const RETRY: Duration = Duration::from_millis(25);
 /// two apart in backups, and never back up the cell.
 ///
 /// # Errors
-/// `Absent` where one of the two is missing, with which one and what to do; `Medium` where the file
+/// `Absent` if one of the two is missing, with which one and what to do; `Medium` if the file
 /// system may keep what is overwritten, which [`Builder::accept_remnants`] accepts; `Mismatch`
-/// where store and cell do not fit; `Locked` where another process, or another [`Engine`] of this
+/// if store and cell do not fit; `Locked` if another process, or another [`Engine`] of this
 /// one, has them open; `Refused`, `Corrupt`, `Io`, `Full`.
 ///
 /// ```no_run
@@ -314,8 +314,8 @@ impl Builder {
     /// Makes a new store and its cell.
     ///
     /// # Errors
-    /// `Exists` where a store or a key is there; `Medium` where the cell's file system may keep
-    /// what is overwritten; `Refused` where one of the two lies inside the other, or inside another
+    /// `Exists` if a store or a key is there; `Medium` if the cell's file system may keep
+    /// what is overwritten; `Refused` if one of the two lies inside the other, or inside another
     /// store or cell; `Invalid` for a bad geometry; `Locked`, `Io`, `Full`.
     pub fn create(&self) -> Result<Engine> {
         self.patiently(|| match &self.store {
@@ -330,7 +330,7 @@ impl Builder {
     /// Opens a store with its cell; neither is made.
     ///
     /// # Errors
-    /// `Absent` where one of the two is missing, with which one and what to do; else as
+    /// `Absent` if one of the two is missing, with which one and what to do; else as
     /// [`Engine::open`], which also says what is no error: a store that does not own its cell is
     /// opened to look at.
     pub fn open(&self) -> Result<Engine> {
@@ -368,7 +368,7 @@ impl Builder {
     /// copied from is untouched until then. One that was cut short goes on.
     ///
     /// # Errors
-    /// `Exists` where a store is there; else as [`crate::engine::restore`].
+    /// `Exists` if a store is there; else as [`crate::engine::restore`].
     #[cfg(feature = "sled")]
     pub fn restore(&self, copies: &[impl AsRef<Path>], progress: Progress<'_>) -> Result<Restored> {
         match &self.store {

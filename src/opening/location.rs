@@ -69,7 +69,7 @@ impl Location {
     /// [`default_cell`] is or leads.
     ///
     /// # Errors
-    /// `Refused` where one of the two lies inside the other; `Invalid` where the file beside the
+    /// `Refused` if one of the two lies inside the other; `Invalid` if the file beside the
     /// store names no cell; `Io`.
     pub fn find(store: &Path, cell: Option<&Path>) -> Result<Self> {
         let found = match cell {
@@ -102,10 +102,10 @@ impl Location {
         &self.cell
     }
 
-    /// The file beside the store that is to name the cell; `None` where the cell itself lies there.
+    /// The file beside the store that is to name the cell; `None` if the cell itself lies there.
     ///
     /// # Errors
-    /// `Exists` where something else has that name: the store would not be found with its cell
+    /// `Exists` if something else has that name: the store would not be found with its cell
     /// again.
     pub fn pointer(&self) -> Result<Option<PathBuf>> {
         pointer::to_write(default_cell(&self.store), &self.cell)

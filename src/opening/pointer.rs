@@ -27,7 +27,7 @@ pub(super) struct Pointer {
     pub(super) bound: Option<String>,
 }
 
-/// Reads the file; `None` where there is none, or the cell itself.
+/// Reads the file; `None` if there is none, or the cell itself.
 pub(super) fn read(file: &Path) -> Result<Option<Pointer>> {
     let io = |e| Error::io(file.display(), e);
     match file.metadata() {
@@ -95,7 +95,7 @@ fn write_part(part: &Path, text: &[u8]) -> io::Result<()> {
     out.sync_all()
 }
 
-/// The file that is to name a cell which does not lie beside its store; `None` where it does lie
+/// The file that is to name a cell which does not lie beside its store; `None` if it does lie
 /// there. `file` is where the cell would be by default.
 pub(super) fn to_write(file: PathBuf, place: &Path) -> Result<Option<PathBuf>> {
     let place = absolute(place)?;

@@ -9,7 +9,7 @@ use crate::store::{SledStore, Store};
 /// head, and was never claimed. Says whether it was made now.
 ///
 /// # Errors
-/// `Exists` where a store, or something else, is there; as [`SledStore::create`].
+/// `Exists` if a store, or something else, is there; as [`SledStore::create`].
 pub fn to_build(into: &Path) -> Result<(SledStore, bool)> {
     let exists = match SledStore::create(into) {
         Err(e) if e.kind() == ErrorKind::Exists => e,

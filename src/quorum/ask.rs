@@ -31,7 +31,7 @@ impl Circle {
     /// Asks each in a thread of its own.
     ///
     /// # Errors
-    /// `Io` where the system gives no thread.
+    /// `Io` if the system gives no thread.
     pub(super) fn at_once(members: Vec<Arc<dyn Keyholder>>) -> Result<Self> {
         let worker = |member: &Arc<dyn Keyholder>| {
             let (sender, jobs): (SyncSender<Job>, Receiver<Job>) = sync_channel(BACKLOG);

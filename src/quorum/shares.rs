@@ -202,13 +202,13 @@ fn at(x: u8, shares: &[&Share]) -> Option<Key> {
     value
 }
 
-/// The key that these shares give; `None` where it is not the one that they commit to.
+/// The key that these shares give; `None` if it is not the one that they commit to.
 pub(super) fn combine(shares: &[&Share], expected: &[u8; 32]) -> Option<Key> {
     at(0, shares)
         .filter(|key| subtle::ConstantTimeEq::ct_eq(&commitment(key)[..], &expected[..]).into())
 }
 
-/// All `n` shares of the key of which these are `threshold`, each with its path; `None` where they
+/// All `n` shares of the key of which these are `threshold`, each with its path; `None` if they
 /// are not what was dealt.
 pub(super) fn completed(set: &[&Share], n: usize) -> Option<Vec<Share>> {
     let first = *set.first()?;

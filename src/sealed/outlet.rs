@@ -175,7 +175,7 @@ impl Outlet {
         inside.going.contains(&number) || inside.spans.iter().any(|span| span.number == number)
     }
 
-    /// Begins one call of a writer, or of the code that fills it; `None` where something of what is
+    /// Begins one call of a writer, or of the code that fills it; `None` if something of what is
     /// written fell.
     pub(crate) fn lend(&self) -> Option<Lent<'_>> {
         let mut inside = self.inside();

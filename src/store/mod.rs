@@ -230,7 +230,7 @@ pub trait Store: Send + Sync {
     /// and destroys no key before.
     ///
     /// # Errors
-    /// `Fenced` where a later claim is there; `Full`, `Io`.
+    /// `Fenced` if a later claim is there; `Full`, `Io`.
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         let _ = claimed;
         self.head()

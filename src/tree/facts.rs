@@ -25,7 +25,7 @@ pub enum Fact {
     },
     /// An erase left the records of a class.
     Kept {
-        /// Which class; `None` where it holds nothing now: its name fell.
+        /// Which class; `None` if it holds nothing now: its name fell.
         class: Option<Class>,
         /// How many records of it were kept.
         records: u64,

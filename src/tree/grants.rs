@@ -55,7 +55,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Counts a request; `None` where that is one too many.
+    /// Counts a request; `None` if that is one too many.
     pub(crate) fn next(self, now: Timestamp) -> Option<Self> {
         if self.asked == 0 || now.0.abs_diff(self.since.0) >= millis(REQUEST_AGE) {
             return Some(Pace { since: now, asked: 1 });

@@ -69,7 +69,7 @@ impl Certificates<'_> {
     /// done: also after a crash, and as often as wanted.
     ///
     /// # Errors
-    /// `Absent` where this store's log has no such erase; `Invalid` for a draft of another store;
+    /// `Absent` if this store's log has no such erase; `Invalid` for a draft of another store;
     /// as [`Certificates::upgrade`](crate::engine::Certificates::upgrade).
     pub fn get(&self, draft: &Draft) -> Result<Certificate> {
         let missing = || {

@@ -28,12 +28,12 @@ use crate::tree::head::{CopyEntry, CopyMode};
 pub struct CopyStatus {
     /// The copy's id, mode and place.
     pub entry: CopyEntry,
-    /// The head it holds; `None` where it holds none or is out of reach.
+    /// The head it holds; `None` if it holds none or is out of reach.
     pub head: Option<HeadId>,
-    /// The state that can be restored from it with the cell as it is now; `None` where that is
+    /// The state that can be restored from it with the cell as it is now; `None` if that is
     /// none.
     pub restores: Option<HeadId>,
-    /// Pages that it lacks of the store's state; `None` where it could not be looked at.
+    /// Pages that it lacks of the store's state; `None` if it could not be looked at.
     pub lacks_pages: Option<u64>,
     /// Why it could not be reached, or how what it holds is not an earlier state of this store.
     pub error: Option<String>,
@@ -70,7 +70,7 @@ impl Copies<'_> {
     /// it.
     ///
     /// # Errors
-    /// `Refused` where no copy is of the store's epoch: nothing could be restored; or where one
+    /// `Refused` if no copy is of the store's epoch: nothing could be restored; or where one
     /// holds another store; `Corrupt`, `Io`.
     pub fn check_restore(&self, copies: &[SharedStore], progress: Progress<'_>) -> Result<Checked> {
         let _wiped = WipeStack;
@@ -91,7 +91,7 @@ impl Copies<'_> {
     /// before that is acknowledged.
     ///
     /// # Errors
-    /// `Exists` for a place that is a copy already; `Refused` where it holds another store;
+    /// `Exists` for a place that is a copy already; `Refused` if it holds another store;
     /// `Invalid`; `Io`, `Full`.
     pub fn add(&self, place: &str, mode: CopyMode, progress: Progress<'_>) -> Result<CopyEntry> {
         let _wiped = WipeStack;

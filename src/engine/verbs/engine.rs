@@ -81,9 +81,9 @@ impl Engine {
     /// ```
     ///
     /// # Errors
-    /// `Erased` where the user, the interaction, this class of it, or a source of the record was
+    /// `Erased` if the user, the interaction, this class of it, or a source of the record was
     /// erased, also while the payload streamed in; `Invalid`, `Limit`, `Refused` for a bad request;
-    /// `Full`, `Io`; `Copy` where a copy in step did not take it.
+    /// `Full`, `Io`; `Copy` if a copy in step did not take it.
     pub fn put(&self, put: Put, payload: impl Read) -> Result<RecordId> {
         records::put(&self.inner, put, payload)
     }
@@ -123,7 +123,7 @@ impl Engine {
     /// Begins an interaction now; its id orders after all that began before.
     ///
     /// # Errors
-    /// `Io` where the system's random number generator fails.
+    /// `Io` if the system's random number generator fails.
     pub fn new_interaction(&self) -> Result<InteractionId> {
         self.inner.new_interaction(&self.inner.state())
     }
@@ -132,9 +132,9 @@ impl Engine {
     /// same record. Memory as [`Engine::put`].
     ///
     /// # Errors
-    /// `Refused` where its inbox key was destroyed, or it is for another store: the error says what
-    /// to do; `Erased` where the user, the interaction, or the record that it became was erased;
-    /// `Corrupt` where it was changed or cut short; as [`Engine::put`].
+    /// `Refused` if its inbox key was destroyed, or it is for another store: the error says what
+    /// to do; `Erased` if the user, the interaction, or the record that it became was erased;
+    /// `Corrupt` if it was changed or cut short; as [`Engine::put`].
     pub fn accept(&self, envelope: impl Read) -> Result<Accepted> {
         inbox::accept(&self.inner, envelope)
     }
@@ -142,7 +142,7 @@ impl Engine {
     /// Opens a record.
     ///
     /// # Errors
-    /// `Erased`, `Absent` and `Corrupt` are three different answers; `Refused` where a policy wants
+    /// `Erased`, `Absent` and `Corrupt` are three different answers; `Refused` if a policy wants
     /// readers named ([`Engine::get_as`]); `Poisoned`, `Io`.
     pub fn get(&self, id: &RecordId) -> Result<Reader> {
         records::open(&self.inner, id, false)
@@ -291,7 +291,7 @@ impl Engine {
     ///
     /// # Errors
     /// `Corrupt` for what is not a request; `Refused` if it is not signed by the grantee, is old or
-    /// was used, or where the grant was revoked; `Erased` where its user was erased; `Io`. Where it
+    /// was used, or where the grant was revoked; `Erased` if its user was erased; `Io`. Where it
     /// fails in the middle, `out` holds no whole parcel.
     pub fn open_request(&self, request: &[u8], out: impl Write) -> Result<Opened> {
         requests::open_request(&self.inner, request, out)
@@ -321,9 +321,9 @@ impl Engine {
     /// # Errors
     /// `Absent` for a record of a user who is not here, or of a life to come: its id is never
     /// given, so nothing can arrive under it. Anything else that is not here is erased all the
-    /// same, with no records: what is on its way is refused. `Held` where a hold covers some of it,
+    /// same, with no records: what is on its way is refused. `Held` if a hold covers some of it,
     /// or a held record was derived from some of it; `Invalid` for an empty range, or for keeping
-    /// without a reason; `Copy` where a copy in step is out of reach: the old root key stays until
+    /// without a reason; `Copy` if a copy in step is out of reach: the old root key stays until
     /// the copy is back or removed; `Io`, `Full`.
     pub fn erase(&self, erase: impl Into<Erase>) -> Result<Erasure> {
         erasing::erase(&self.inner, erase.into())
@@ -377,7 +377,7 @@ impl Engine {
     /// [`Keeper::ByHand`]: crate::engine::Keeper::ByHand
     ///
     /// # Errors
-    /// As [`Engine::erase`], where nothing can be committed; `Fenced` where this engine only looks.
+    /// As [`Engine::erase`], where nothing can be committed; `Fenced` if this engine only looks.
     /// What a hold refuses, and what fails for one user, is recorded in that user's audit trail and
     /// in [`DueOutcome`], and tried again an hour later; everybody else's is done.
     pub fn run_due(&self, progress: Progress<'_>) -> Result<DueOutcome> {
@@ -441,7 +441,7 @@ impl Engine {
     /// with the keys in the cell. Reads everything once. Memory: some 200 bytes for each live blob.
     ///
     /// # Errors
-    /// `Io`; `Corrupt` where the live tree itself cannot be walked; `Refused` where a place holds
+    /// `Io`; `Corrupt` if the live tree itself cannot be walked; `Refused` if a place holds
     /// another store.
     pub fn audit(&self, more: &[SharedStore], progress: Progress<'_>) -> Result<Audit> {
         audit::audit(&self.inner, more, progress)
@@ -451,7 +451,7 @@ impl Engine {
     /// at the store's state. Stopped at any moment it has done a part of its work and no harm.
     ///
     /// # Errors
-    /// `Io`; `Corrupt` where a live page cannot be read (nothing more is removed then).
+    /// `Io`; `Corrupt` if a live page cannot be read (nothing more is removed then).
     pub fn discard(&self, progress: Progress<'_>) -> Result<Discarded> {
         discard::discard(&self.inner, progress)
     }
@@ -468,8 +468,8 @@ impl Engine {
     /// [`Keeper::ByHand`]: crate::engine::Keeper::ByHand
     ///
     /// # Errors
-    /// `Full` where a live blob cannot be moved for lack of room, or a sweep has none; `Io`;
-    /// `Corrupt` where a live page cannot be read; `Fenced` where this engine only looks.
+    /// `Full` if a live blob cannot be moved for lack of room, or a sweep has none; `Io`;
+    /// `Corrupt` if a live page cannot be read; `Fenced` if this engine only looks.
     pub fn clean(&self) -> Result<Cleaning> {
         clean(&self.inner, &How { sweep: false, stop: &|| false, pause: &yield_now })
     }
@@ -479,8 +479,8 @@ impl Engine {
     /// ([`Copies::add`]).
     ///
     /// # Errors
-    /// `Refused` where `to` holds another store, a later state, or records or erases that this
-    /// store never had: another place wrote to it after the two parted; `Fenced` where this store
+    /// `Refused` if `to` holds another store, a later state, or records or erases that this
+    /// store never had: another place wrote to it after the two parted; `Fenced` if this store
     /// does not own its cell, and `to` holds another head than its own; `Io`, `Full`.
     pub fn backup(&self, to: &dyn Store, progress: Progress<'_>) -> Result<Backup> {
         catch_up(&self.inner, to, progress)

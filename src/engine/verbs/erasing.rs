@@ -29,7 +29,7 @@ use crate::tree::plans::Plan;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Foreseen {
-    /// Records of the scope that would fall, by class; `None` where damaged pages keep them from
+    /// Records of the scope that would fall, by class; `None` if damaged pages keep them from
     /// being counted.
     pub records: Option<Vec<(Class, u64)>>,
     /// Records derived from them, of any user, that would fall with it.

@@ -65,7 +65,7 @@ impl Grants<'_> {
     /// opened before is out of reach.
     ///
     /// # Errors
-    /// `Absent` where the user has no such grant; as [`Grants::add`](crate::engine::Grants::add).
+    /// `Absent` if the user has no such grant; as [`Grants::add`](crate::engine::Grants::add).
     pub fn revoke(&self, number: u64) -> Result<()> {
         let _wiped = WipeStack;
         let inner = self.inner;

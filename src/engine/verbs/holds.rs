@@ -41,7 +41,7 @@ impl Holds<'_> {
     /// Lifts the hold with this number.
     ///
     /// # Errors
-    /// `Absent` where the user has no such hold; `Invalid` without a reason or an authority; as
+    /// `Absent` if the user has no such hold; `Invalid` without a reason or an authority; as
     /// [`Holds::add`](crate::engine::Holds::add).
     pub fn lift(&self, id: u64, reason: &str, authority: &str) -> Result<()> {
         check_reason(reason)?;

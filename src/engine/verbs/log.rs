@@ -31,7 +31,7 @@ impl Log<'_> {
     ///
     /// # Errors
     /// As [`Engine::erase`](crate::Engine::erase), where an erase before is not complete; `Refused`
-    /// where the cell has not said that the old root keys are gone.
+    /// if the cell has not said that the old root keys are gone.
     pub fn checkpoint(&self) -> Result<Note> {
         let _wiped = WipeStack;
         with_final_log(self.inner, |page, _| {
@@ -58,7 +58,7 @@ impl Log<'_> {
     /// from them.
     ///
     /// # Errors
-    /// `Invalid` where it has fewer; as [`Log::checkpoint`](crate::engine::Log::checkpoint).
+    /// `Invalid` if it has fewer; as [`Log::checkpoint`](crate::engine::Log::checkpoint).
     pub fn consistency(&self, old: u64) -> Result<(Hash, Vec<Hash>)> {
         let _wiped = WipeStack;
         with_log(self.inner, |page, pages| {
@@ -71,7 +71,7 @@ impl Log<'_> {
     /// The hash over `2^level` leaves of the log, from `index * 2^level` on.
     ///
     /// # Errors
-    /// `Invalid` where the log has not all of them; as
+    /// `Invalid` if the log has not all of them; as
     /// [`Log::checkpoint`](crate::engine::Log::checkpoint).
     pub fn subtree(&self, level: u8, index: u64) -> Result<Hash> {
         let _wiped = WipeStack;

@@ -17,7 +17,7 @@ pub struct Ownership<'e> {
 impl Ownership<'_> {
     /// What this place is known to lack, in words: the root cell was told of a later commit than
     /// its head's, so puts and erases are missing here, and erases that were pending do not become
-    /// final. `None` where nothing is known to be missing. A take-over has the cell forget that
+    /// final. `None` if nothing is known to be missing. A take-over has the cell forget that
     /// commit: the engine that took the store over tells it until it is past it, a later one does
     /// not know.
     pub fn lacks(&self) -> Option<String> {

@@ -54,7 +54,7 @@ pub struct Report {
     /// How far the erases up to now are: while they are pending, what they named cannot be read
     /// through the engine any more, but anyone who holds the cell and old blobs can read it.
     pub finality: Finality,
-    /// Of that, the end of the window in which erases wait for others; `None` where none waits in
+    /// Of that, the end of the window in which erases wait for others; `None` if none waits in
     /// one.
     pub pending: Option<Timestamp>,
     /// The grants under which third parties may open records, with their numbers.

@@ -25,7 +25,7 @@ impl Training<'_> {
     /// Makes an empty set for a grantee, and returns the ticket that it asks with.
     ///
     /// # Errors
-    /// `Exists` where a set has this name; `Invalid` without a name or a purpose; as
+    /// `Exists` if a set has this name; `Invalid` without a name or a purpose; as
     /// [`Engine::put`](crate::Engine::put).
     pub fn make(&self, name: &str, to: &PublicKey, purpose: &str) -> Result<Ticket> {
         check_name(name)?;
@@ -58,7 +58,7 @@ impl Training<'_> {
     /// it is erased, or when its user's grant to the set's grantee ends.
     ///
     /// # Errors
-    /// `Absent` for a set or record that is not here; `Erased`; `Refused` where a user gave the
+    /// `Absent` for a set or record that is not here; `Erased`; `Refused` if a user gave the
     /// grantee no grant on the record for the set's purpose; as
     /// [`Engine::put`](crate::Engine::put).
     pub fn add(&self, name: &str, ids: &[RecordId]) -> Result<u64> {

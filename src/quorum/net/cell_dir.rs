@@ -54,7 +54,7 @@ fn circle(dir: &Path, config: &Config, env: &SharedEnv) -> Result<Circle> {
 /// is made.
 ///
 /// # Errors
-/// `Exists` where a cell is there; `Invalid` for numbers that cannot work; `Io`.
+/// `Exists` if a cell is there; `Invalid` for numbers that cannot work; `Io`.
 pub fn make_cell(
     dir: &Path,
     members: Vec<Member>,
@@ -78,11 +78,11 @@ pub fn make_cell(
     Ok(cell)
 }
 
-/// Opens the cell in a directory; `None` where the directory holds a cell of another kind, or none.
+/// Opens the cell in a directory; `None` if the directory holds a cell of another kind, or none.
 /// The directory is locked by the first verb that changes something; looking needs no lock.
 ///
 /// # Errors
-/// `Corrupt` where its file is damaged; `Io`.
+/// `Corrupt` if its file is damaged; `Io`.
 pub fn open_cell(dir: &Path, env: &SharedEnv) -> Result<Option<QuorumCell>> {
     if !dir.join(QUORUM).exists() {
         return Ok(None);
@@ -167,8 +167,8 @@ fn put_in(config: &mut Config, number: usize, new: Member) -> Result<Replaced> {
 /// the other may hold one; where that fails, [`put_back`] undoes it.
 ///
 /// # Errors
-/// `Invalid` where there is no such number, or the new one is there already; `Refused` where it
-/// does not know this engine, or is another; `Locked` where an engine has the cell; `Io`. Nothing
+/// `Invalid` if there is no such number, or the new one is there already; `Refused` if it
+/// does not know this engine, or is another; `Locked` if an engine has the cell; `Io`. Nothing
 /// is changed then.
 pub fn replace_member(dir: &Path, number: usize, new: Member, env: &SharedEnv) -> Result<Replaced> {
     let _lock = DirLock::take(dir, "cell")?;
@@ -209,7 +209,7 @@ pub fn replace_member(dir: &Path, number: usize, new: Member, env: &SharedEnv) -
 /// asked for.
 ///
 /// # Errors
-/// `Locked` where an engine has the cell, or the place was given to a third one; `Io`.
+/// `Locked` if an engine has the cell, or the place was given to a third one; `Io`.
 pub fn put_back(dir: &Path, replaced: Replaced) -> Result<()> {
     let _lock = DirLock::take(dir, "cell")?;
     let mut config = read_config(dir)?;
@@ -229,7 +229,7 @@ pub fn put_back(dir: &Path, replaced: Replaced) -> Result<()> {
 /// Keyholders that were replaced, and have not signed yet that they hold nothing.
 ///
 /// # Errors
-/// `Corrupt` where the cell's file is damaged; `Io`.
+/// `Corrupt` if the cell's file is damaged; `Io`.
 pub fn leaving(dir: &Path) -> Result<Vec<Left>> {
     read_config(dir).map(|config| config.leaving)
 }
@@ -243,8 +243,8 @@ fn known(config: &mut Config) -> impl Iterator<Item = &mut Member> {
 /// must answer there, with the key that it had.
 ///
 /// # Errors
-/// `Invalid` where there is no such number; `Refused` where another keyholder is there; `Locked`
-/// where an engine has the cell; `Io`.
+/// `Invalid` if there is no such number; `Refused` if another keyholder is there; `Locked`
+/// if an engine has the cell; `Io`.
 pub fn move_member(
     dir: &Path,
     number: usize,
@@ -258,7 +258,7 @@ pub fn move_member(
 /// As [`move_member`], by the keyholder's key: also one that was replaced, and is still to sign.
 ///
 /// # Errors
-/// As [`move_member`]; `Invalid` where there is none with this key.
+/// As [`move_member`]; `Invalid` if there is none with this key.
 pub fn move_keyholder(
     dir: &Path,
     key: KeyholderId,

@@ -50,7 +50,7 @@ impl RemoteKeyholder {
     /// The keyholder with this key, at `HOST:PORT`. Nothing is sent yet.
     ///
     /// # Errors
-    /// `Io` where the channel cannot be set up.
+    /// `Io` if the channel cannot be set up.
     pub fn new(id: KeyholderId, address: &str, engine: &EngineKey, env: SharedEnv) -> Result<Self> {
         let config = tls::client(engine.seed(), engine.id().0, id.channel)?;
         let (address, engine) = (address.to_owned(), engine.id());
@@ -60,7 +60,7 @@ impl RemoteKeyholder {
     /// Whether the keyholder with this key is there.
     ///
     /// # Errors
-    /// `Io` where it cannot be reached; `Refused` where it does not know this engine, or another is
+    /// `Io` if it cannot be reached; `Refused` if it does not know this engine, or another is
     /// there.
     pub(super) fn greet(&self) -> Result<()> {
         self.connect().map(drop)

@@ -28,7 +28,7 @@ impl EngineKey {
     /// Reads the key in a cell's directory, or makes one where none is.
     ///
     /// # Errors
-    /// `Corrupt` where it is damaged; `Io`.
+    /// `Corrupt` if it is damaged; `Io`.
     pub fn in_dir(dir: &Path, env: &dyn Env) -> Result<Self> {
         let path = dir.join("engine.key");
         if !path.exists() {

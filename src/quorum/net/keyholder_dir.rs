@@ -48,7 +48,7 @@ impl KeyholderDir {
     /// be set.
     ///
     /// # Errors
-    /// `Exists` where a keyholder is there; `Refused` for a file system that keeps old bytes; `Io`.
+    /// `Exists` if a keyholder is there; `Refused` for a file system that keeps old bytes; `Io`.
     pub fn create(dir: &Path, accept_remnants: bool, env: &dyn Env) -> Result<Self> {
         make_dir(dir)?;
         check_medium(dir, accept_remnants)?;
@@ -75,7 +75,7 @@ impl KeyholderDir {
     /// Opens a keyholder's directory, and locks it.
     ///
     /// # Errors
-    /// `Absent` where there is none; `Locked`; `Refused` where its file system has come to keep old
+    /// `Absent` if there is none; `Locked`; `Refused` if its file system has come to keep old
     /// bytes; `Io`.
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join("identity");
@@ -144,7 +144,7 @@ impl KeyholderDir {
     /// Sets of how many stores an engine may have it keep shares; 8 where nothing is set.
     ///
     /// # Errors
-    /// `Absent` where no keyholder is there; `Io`.
+    /// `Absent` if no keyholder is there; `Io`.
     pub fn limit(dir: &Path, engine: EngineId, stores: usize) -> Result<()> {
         let others = engines(dir)?.into_iter().filter(|line| !names(line, engine));
         write_engines(dir, others.chain([format!("{engine} stores {stores}")]))
@@ -176,7 +176,7 @@ impl KeyholderDir {
         &self.channel
     }
 
-    /// How many stores an engine may have here; `None` where it is not known. Read for each
+    /// How many stores an engine may have here; `None` if it is not known. Read for each
     /// connection: an engine that was allowed meanwhile is let in.
     fn room(&self, engine: &[u8; 32]) -> Option<usize> {
         let lines = engines(&self.dir).ok()?;

@@ -180,7 +180,7 @@ impl Server {
     /// Listens at `HOST:PORT` for a keyholder's directory.
     ///
     /// # Errors
-    /// `Io` where nothing can listen there.
+    /// `Io` if nothing can listen there.
     pub fn bind(dir: KeyholderDir, listen: &str, env: SharedEnv) -> Result<Self> {
         let listener = TcpListener::bind(listen)
             .map_err(|e| Error::io(format!("listening on {listen}"), e))?;

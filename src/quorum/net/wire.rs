@@ -229,7 +229,7 @@ pub(super) fn send(channel: &mut dyn Write, message: &[u8]) -> Result<()> {
     channel.write_all(&whole).and_then(|()| channel.flush()).map_err(lost)
 }
 
-/// Receives one; `None` where the other side ended in between.
+/// Receives one; `None` if the other side ended in between.
 pub(super) fn receive(channel: &mut dyn Read) -> Result<Option<Secret>> {
     let mut len = [0; 4];
     match channel.read_exact(&mut len) {

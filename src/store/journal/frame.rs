@@ -323,7 +323,7 @@ impl Header {
         u64::from(self.blobs) * TABLE_ENTRY as u64 + head
     }
 
-    /// Bytes of the frame; `None` where it does not fit before `len`.
+    /// Bytes of the frame; `None` if it does not fit before `len`.
     fn frame_len(&self, at: Position, len: u64) -> Option<u64> {
         let total = HEADER as u64 + self.body_len + self.table_len();
         let padded = total.next_multiple_of(ALIGN);

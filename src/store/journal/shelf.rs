@@ -78,7 +78,7 @@ impl Shelf {
     /// The key is that of its names, always the same.
     ///
     /// # Errors
-    /// `Corrupt` where the journal is damaged before its end; `Io`, `Full`.
+    /// `Corrupt` if the journal is damaged before its end; `Io`, `Full`.
     pub(super) fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -323,7 +323,7 @@ impl Shelf {
         if recent.is_some() { Ok(recent) } else { self.index.get(name) }
     }
 
-    /// Where a reader of a name finds its blob; `None` where its label is not there.
+    /// Where a reader of a name finds its blob; `None` if its label is not there.
     pub(super) fn locate(&self, name: &BlobName) -> Result<Option<Location>> {
         if let Some((at, _)) = self.placed(name, false)? {
             return Ok(Some(at));

@@ -114,7 +114,7 @@ fn has_sled_thread() -> bool {
 /// wait for itself, for ever.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs sled's code on a thread of its own, and waits for it no longer than that. `None` where it
+/// Runs sled's code on a thread of its own, and waits for it no longer than that. `None` if it
 /// does not end: the thread is left alone.
 fn patiently<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (tell, told) = std::sync::mpsc::sync_channel(1);

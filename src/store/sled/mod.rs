@@ -82,7 +82,7 @@ impl SledStore {
     /// interrupted `create` left.
     ///
     /// # Errors
-    /// `Exists` where the directory holds anything else; `Refused` where a link has the name of one
+    /// `Exists` if the directory holds anything else; `Refused` if a link has the name of one
     /// of its files; `Locked`; `Io`, `Full`.
     pub fn create(dir: &Path) -> Result<Self> {
         let io = |e| Error::io(format!("making the store {}", dir.display()), e);
@@ -112,8 +112,8 @@ impl SledStore {
     /// Opens the store in a directory.
     ///
     /// # Errors
-    /// `Absent` where there is none; `Locked`; `Refused` for an unknown format, and where one of
-    /// its files is a link or has another name; `Corrupt` where the journal is damaged before its
+    /// `Absent` if there is none; `Locked`; `Refused` for an unknown format, and where one of
+    /// its files is a link or has another name; `Corrupt` if the journal is damaged before its
     /// end; `Io`.
     pub fn open(dir: &Path) -> Result<Self> {
         let naming_key = naming_key(dir)?;
@@ -126,7 +126,7 @@ impl SledStore {
     /// the index alone. What writes is `Refused`.
     ///
     /// # Errors
-    /// As [`SledStore::open`]; `Locked` where an engine has it open to write.
+    /// As [`SledStore::open`]; `Locked` if an engine has it open to write.
     pub fn look(dir: &Path) -> Result<Self> {
         let naming_key = naming_key(dir)?;
         check_subdir(&dir.join(JOURNAL))?;

@@ -36,7 +36,7 @@ pub(super) enum Done {
 }
 
 /// Runs a verb with its trouble, finds out what became of it, and updates the model. `follow` gets
-/// what the verb returned, or `None` where it was not acknowledged and happened all the same, and
+/// what the verb returned, or `None` if it was not acknowledged and happened all the same, and
 /// the time that it saw.
 pub(super) fn attempt(
     run: &mut Run,
