@@ -77,7 +77,7 @@ impl DirLock {
         Self::locked(file, taken, dir, what).map(Some)
     }
 
-    /// The lock on an open file; where it is taken, an error that names its holder.
+    /// The lock on an open file; if it is taken, an error that names its holder.
     fn locked(
         file: File,
         taken: std::result::Result<(), std::fs::TryLockError>,
@@ -273,7 +273,7 @@ pub(crate) fn check_tree(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes a directory that only its owner enters, and those above it, where they are missing.
+/// Makes a directory that only its owner enters, and those above it, if they are missing.
 pub(crate) fn make_dir(dir: &Path) -> Result<()> {
     DirBuilder::new()
         .mode(0o700)

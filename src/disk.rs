@@ -25,7 +25,7 @@ pub(crate) enum How {
     Read,
     /// Writes an existing file.
     Write,
-    /// To write a file, empty where it was not there.
+    /// To write a file, empty if it was not there.
     Create,
 }
 

@@ -178,7 +178,7 @@ impl Rules {
 
     /// The policy for records of a class without a purpose of its own.
     pub(crate) fn of_class(&self, class: &Class) -> Option<&Policy> {
-        // No purpose is empty where a policy names one.
+        // No purpose is empty if a policy names one.
         self.of(class, "")
     }
 

@@ -281,7 +281,7 @@ impl Finality {
         *self == Finality::Final
     }
 
-    /// What is awaited; nothing where it is final.
+    /// What is awaited; nothing if it is final.
     pub fn awaited(&self) -> &[Awaited] {
         match self {
             Finality::Final => &[],

@@ -41,7 +41,7 @@ pub enum Scope {
     User {
         /// The user whose records are named.
         user: UserId,
-        /// Only records of this class, where it is given.
+        /// Only records of this class, if it is given.
         class: Option<Class>,
         /// Only records of these interactions.
         when: When,

@@ -117,7 +117,7 @@ fn run(world: World, seed: u64, steps: &[[u8; STEP_BYTES]]) -> Result<Tally, Str
     verdict_of(|| world.run(seed, steps, Planted::default()))
 }
 
-/// Runs steps; where they fail, leaves steps out for as long as they go on failing, and shows the
+/// Runs steps; if they fail, leaves steps out for as long as they go on failing, and shows the
 /// rest.
 fn replay(world: World, seed: u64, mut steps: Vec<[u8; STEP_BYTES]>) -> ExitCode {
     let verdict = match run(world, seed, &steps) {

@@ -101,8 +101,8 @@ impl Admission<'_> {
         Ok(interaction)
     }
 
-    /// The interaction, where it is not fenced. For a put that names none, where one that begins
-    /// now is: another one. An erase's clock was ahead then, and since then somebody said that the
+    /// The interaction, if it is not fenced. If a put names none, and the one that begins now is
+    /// fenced, it is another one: an erase's clock was ahead, and since then somebody said that the
     /// clock is right.
     fn unfenced(
         &self,

@@ -20,7 +20,7 @@ pub(crate) struct Fell {
     pub(crate) spans: Vec<Span>,
     /// Links of the records that fell.
     pub(crate) links: Vec<Links>,
-    /// What its certificate needs, where it asked for one.
+    /// What its certificate needs, if it asked for one.
     pub(crate) docket: Option<Docket>,
 }
 

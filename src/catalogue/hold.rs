@@ -228,7 +228,7 @@ pub(crate) fn unmark(
     Ok(())
 }
 
-/// What a record depends on, near and far; nothing where it fell already.
+/// What a record depends on, near and far; nothing if it fell already.
 fn ancestors(resolver: &Resolver<'_>, id: &RecordId) -> Result<BTreeSet<RecordId>> {
     match resolver.ancestors(id) {
         Err(e) if e.kind() == ErrorKind::Erased => Ok(BTreeSet::new()),

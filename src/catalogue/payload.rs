@@ -17,7 +17,7 @@ use crate::tree::{ClassOf, Geometry};
 pub(crate) struct Payload {
     pub(crate) key: Key,
     pub(crate) context: Vec<u8>,
-    /// Name of the first segment, where there are any.
+    /// Name of the first segment, if there are any.
     first: Option<BlobName>,
     length: u64,
     geometry: Geometry,

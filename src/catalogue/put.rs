@@ -136,7 +136,7 @@ fn link(edit: &mut Edit<'_>, id: &RecordId, source: &RecordId, unseen: bool) -> 
     }
 }
 
-/// Marks what the record put last depends on, where it is held.
+/// Marks what the record put last depends on, if it is held.
 fn mark_if_held(edit: &mut Edit<'_>, staged: &[Staged], ids: &[RecordId]) -> Result<()> {
     let Some((id, before)) = ids.split_last() else {
         return Ok(());

@@ -1,7 +1,7 @@
 //! Content roots: what a record's key is made of, and whether all that it depends on still lives.
 //!
 //! A record's content root needs the lineage secret of each of its sources, and each of these the
-//! same of its own. Where one source is gone, so is the root: no bookkeeping has to come first.
+//! same of its own. If one source is gone, so is the root: no bookkeeping has to come first.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};

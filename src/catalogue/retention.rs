@@ -108,7 +108,7 @@ fn excess(pages: &dyn Pages, user: UserTag, slot: &ClassSlot, rules: &Rules) -> 
 }
 
 /// The time before which interactions are beyond the number of their class, each with all of its
-/// records for which that holds; 0 where none is.
+/// records for which that holds; 0 if none is.
 pub(crate) fn outnumbered(
     pages: &dyn Pages,
     user: UserTag,

@@ -247,7 +247,7 @@ impl Limit<'_> {
                 self.refused.limit(id.class, &mut self.doing.outcome);
                 continue;
             }
-            // Where it is not there, it fell with another one.
+            // If it is not there, it fell with another one.
             if let Some(fell) = erase_record(editor, page, &id, epoch)? {
                 self.doing.outcome.expired += self.doing.took(edit, fell)?;
             }

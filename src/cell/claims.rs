@@ -126,7 +126,7 @@ pub(super) struct Claims {
     /// Whether a cell that has other slots must have these: what a keyholder has ended must not be
     /// forgotten with a file.
     needed: bool,
-    /// Number of the newest claim, where this process has seen its sync succeed.
+    /// Number of the newest claim, if this process has seen its sync succeed.
     durable: Mutex<Option<u64>>,
     /// The files, open from the first look at them on.
     open: OnceLock<[Arc<dyn DiskFile>; 2]>,
@@ -205,7 +205,7 @@ impl Claims {
         Ok(newest)
     }
 
-    /// The newest claim. Where one slot is torn, the other one counts.
+    /// The newest claim. If one slot is torn, the other one counts.
     pub(super) fn read(&self, source: Source) -> Result<Claim> {
         Ok(self.find(source)?.map_or(Claim::NONE, |found| found.claim))
     }

@@ -292,7 +292,7 @@ impl FileCell {
         }
     }
 
-    /// The slots, where this handle may change them.
+    /// The slots, if this handle may change them.
     fn to_change(&self) -> Result<&KeySlots> {
         if let Some(lock) = &self.lock {
             lock.check()?;
@@ -355,7 +355,7 @@ impl RootCell for FileCell {
     fn prepare(&self) {
         let mut lookers = self.lookers();
         if lookers.is_empty() && self.lock.is_some() {
-            // Where there can be no threads the look is made when it is asked for.
+            // If there can be no threads the look is made when it is asked for.
             *lookers =
                 (0..SLOTS.len()).map_while(|slot| Looker::start(&self.slots, slot).ok()).collect();
         }

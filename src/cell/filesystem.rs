@@ -84,7 +84,7 @@ fn kept(what: &str, path: &Path, opened: io::Result<File>) -> Result<Option<Stri
     }
 }
 
-/// Judges a file system by its magic number and, where it is an ext4, by the options of its mount.
+/// Judges a file system by its magic number and, if it is an ext4, by the options of its mount.
 fn mounted_so(magic: u64, options: impl FnOnce() -> Option<Vec<String>>) -> Verdict {
     let mut verdict = by_magic(magic);
     if magic == EXT4 {

@@ -48,7 +48,7 @@ struct Handle {
     seen: Option<RootId>,
 }
 
-/// A key that stands ready, where nothing was written after it.
+/// A key that stands ready, if nothing was written after it.
 #[derive(Clone, Copy)]
 struct Ready {
     store: StoreId,
@@ -109,7 +109,7 @@ impl KeySlots {
         Ok(())
     }
 
-    /// The claim, where this handle acts for the owner, or the cell was never claimed.
+    /// The claim, if this handle acts for the owner, or the cell was never claimed.
     fn owned(&self, source: Source) -> Result<Claim> {
         let claims = &self.medium.claims;
         let there = if source == Source::Cache { claims.glance()? } else { claims.read(source)? };
@@ -311,7 +311,7 @@ struct Read {
     whole: bool,
 }
 
-/// The note of a mark; none where there is nothing to say.
+/// The note of a mark; none if there is nothing to say.
 fn marked(claim: &Claim, mark: u64) -> Option<SlotNote> {
     if claim.owner.is_none() && mark == 0 {
         return None;

@@ -81,13 +81,13 @@ pub struct Contents {
     pub keys: Vec<RootKey>,
     /// The highest epoch it ever held a key of.
     pub epoch: u64,
-    /// Where not all holders of parts of a key answered.
+    /// If not all holders of parts of a key answered.
     pub unheard: Option<Unheard>,
     /// The owner by the last claim; `None` if the cell was never claimed.
     pub owner: Option<Owner>,
     /// Whether that owner may be made up by keyholders that lie: then nobody else is told of it.
     pub doubted: bool,
-    /// The highest number of a claim that is told, where that may be above the owner's: claims that
+    /// The highest number of a claim that is told, if that may be above the owner's: claims that
     /// died in the middle leave such. 0 in a cell of which one place alone tells.
     pub claims: u64,
     /// The highest commit that the cell was told of; 0 for none.

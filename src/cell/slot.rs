@@ -6,7 +6,7 @@
 //!             ‖ random fill ‖ SHA-256 of all before
 //! ```
 //! A tombstone bears the epoch and attempt of the key that ended there. A note says more about the
-//! key beside it; where there is nothing to note, it is random too.
+//! key beside it; if there is nothing to note, it is random too.
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;

@@ -149,7 +149,7 @@ impl Slots {
         Ok(None)
     }
 
-    /// Refuses to overwrite what must be gone then, where it may stay: files change, and copies are
+    /// Refuses to overwrite what must be gone then, if it may stay: files change, and copies are
     /// made of them, while a cell is open.
     pub(super) fn check_medium(&self) -> Result<()> {
         match if self.remnants { None } else { self.objection()? } {

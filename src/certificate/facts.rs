@@ -58,9 +58,9 @@ pub struct Body {
     pub scope: String,
     /// When it was asked for.
     pub requested: String,
-    /// The person or office that asked; empty where none was named.
+    /// The person or office that asked; empty if none was named.
     pub authority: String,
-    /// On what legal ground; empty where none was given.
+    /// On what legal ground; empty if none was given.
     pub ground: String,
     /// How, in the words of NIST SP 800-88.
     pub method: String,
@@ -147,7 +147,7 @@ pub struct CellFacts {
     pub statement: String,
     /// Whether its owner accepted a medium that is known to keep old bytes.
     pub remnants: bool,
-    /// Keyholders, where there are some.
+    /// Keyholders, if there are some.
     pub keyholders: Option<Keyholders>,
     /// Root keys of earlier epochs that were not known to be destroyed either, and reach what was
     /// erased too, where others were dealt their shares: of epochs with the same keyholders the
@@ -244,7 +244,7 @@ impl CellFacts {
         Hash(Sha256::digest(json(self)).into())
     }
 
-    /// The quorum of the cell, where it has keyholders.
+    /// The quorum of the cell, if it has keyholders.
     ///
     /// # Errors
     /// `Invalid` if keys or numbers do not parse.

@@ -154,7 +154,7 @@ pub fn seal(key: &Key, salt: &[u8; SALT_BYTES], context: &[u8], plaintext: &[u8]
 /// Opens what [`seal`] made.
 ///
 /// # Errors
-/// `Corrupt`, without a reason, where it does not open.
+/// `Corrupt`, without a reason, if it does not open.
 pub fn open(key: &Key, context: &[u8], sealed: &[u8]) -> Result<Secret> {
     if sealed.len() < SEAL_OVERHEAD || sealed.len() >= CHUNK_BYTES + SEAL_OVERHEAD {
         return Err(does_not_open());

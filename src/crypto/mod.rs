@@ -153,8 +153,8 @@ fn expand(secret: &Key, info: &[&[u8]]) -> Zeroizing<[u8; 32]> {
     out
 }
 
-/// The content root of a record: its secret, or, where it has sources, HKDF-Extract-SHA-256(salt =
-/// its secret, their lineage secrets in ascending order). Where one of these is gone, so is the
+/// The content root of a record: its secret, or, if it has sources, HKDF-Extract-SHA-256(salt =
+/// its secret, their lineage secrets in ascending order). If one of these is gone, so is the
 /// root.
 pub(crate) fn content_root(secret: &Key, mut sources: Vec<Key>) -> Key {
     if sources.is_empty() {

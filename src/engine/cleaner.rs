@@ -1,7 +1,7 @@
 //! The cleaner: gives the space of dead blobs back while an engine is open. It is never needed for
 //! security, no erase waits for it longer than for any walk, and no commit fails because of it.
 //!
-//! Commits tell the stores about how much died with them. Where that is more than half of what
+//! Commits tell the stores about how much died with them. If that is more than half of what
 //! lives, one walk marks what lives, in the store and in each copy in step, and the rest counts as
 //! given back. Then the stores remove the files of which nothing lives and empty those of which
 //! little does, in small steps, so that writers go in between.
@@ -121,7 +121,7 @@ fn take<T>(
     match answer {
         Ok(value) => Ok(Some(value)),
         Err(e) if Arc::ptr_eq(place, core.store()) => {
-            // Where it takes no write any more, nobody knows what is durable. Anything else is
+            // If it takes no write any more, nobody knows what is durable. Anything else is
             // tried again.
             match core.store().put(&[]) {
                 Err(refused) if refused.kind() != ErrorKind::Full => core.judged(Err(e)),

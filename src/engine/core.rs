@@ -132,7 +132,7 @@ pub(super) struct Writer {
     /// The blobs of an erase that were not read back yet: before that its old root key is not
     /// retired.
     pub(super) unread: Vec<Blob>,
-    /// The root key of the next epoch, where it stands in the cell already.
+    /// The root key of the next epoch, if it stands in the cell already.
     pub(super) next: Option<RootKey>,
     /// Whether something was erased since this engine was opened: then more will be.
     pub(super) erases: bool,
@@ -141,7 +141,7 @@ pub(super) struct Writer {
 
 /// When an engine that only looks asked its cell last. The owner, in another process, destroys root
 /// keys without asking it: so it asks the cell whether its root key is still there, before each
-/// verb, before each piece of a record that it delivers, and, where it has a keeper, every second.
+/// verb, before each piece of a record that it delivers, and, if it has a keeper, every second.
 /// Once the key is gone it lets go of every key that it read under it.
 #[derive(Default)]
 pub(super) struct Watched {
@@ -156,7 +156,7 @@ impl std::fmt::Debug for Core {
 }
 
 impl Drop for Core {
-    /// No key stays that stood ready for an erase that did not come. Where this fails the next open
+    /// No key stays that stood ready for an erase that did not come. If this fails the next open
     /// does it.
     fn drop(&mut self) {
         if !self.process.is_this() {

@@ -9,7 +9,7 @@ use crate::sync::{Mutex, locked};
 /// Whether an engine gives space back automatically.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cleaner {
-    /// Where it has a thread for what is due, it has another for this. What fails is tried again.
+    /// An engine that has a thread for what is due has another for this. What fails is tried again.
     #[default]
     On,
     /// Only [`Engine::clean`](crate::Engine::clean) and

@@ -50,7 +50,7 @@ struct Prepared {
     commit: Option<Commit>,
     derived: u64,
     bodies: Vec<WrittenBody>,
-    /// The leaf of the commit, where it erases.
+    /// The leaf of the commit, if it erases.
     entered: Option<Entered>,
 }
 

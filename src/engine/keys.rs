@@ -110,7 +110,7 @@ impl Keys {
         Ok(())
     }
 
-    /// The length of chunk `chunk`, where that is the one in `plain`.
+    /// The length of chunk `chunk`, if that is the one in `plain`.
     pub(super) fn opened(&self, chunk: u64) -> Option<usize> {
         self.chunk.filter(|there| there.number == chunk).map(|there| there.length)
     }

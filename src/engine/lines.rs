@@ -232,7 +232,7 @@ fn parted(all: &[Candidate<'_>], best: usize, copies: &[SharedStore]) -> Result<
     Ok(parted)
 }
 
-/// The state to restore: the newest of the newest epoch. Where some of that epoch do not come
+/// The state to restore: the newest of the newest epoch. If some of that epoch do not come
 /// before it, the one of the place that owns the cell, or else of one that never did before one
 /// that did.
 pub(super) fn choose<'a>(

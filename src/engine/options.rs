@@ -25,7 +25,7 @@ pub type OpenCopy = Arc<dyn Fn(&str, bool) -> Result<Arc<dyn Store>> + Send + Sy
 /// As what an engine opens a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OpenAs {
-    /// As its owner, where this place of the store made the last claim; else to look.
+    /// As its owner, if this place of the store made the last claim; else to look.
     #[default]
     Owner,
     /// To look only: nothing is claimed, written or destroyed, here or in the root cell.

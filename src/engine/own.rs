@@ -31,7 +31,7 @@ pub(super) enum Role {
     },
 }
 
-/// What a look at a cell shows of its root keys: their names, and, where not all keyholders
+/// What a look at a cell shows of its root keys: their names, and, if not all keyholders
 /// answered, up to which epoch those that did have ended all.
 pub(super) struct Seen {
     keys: Vec<RootId>,

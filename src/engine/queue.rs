@@ -119,7 +119,7 @@ impl<R, O> Queue<R, O> {
         serving.outcomes = work(requests);
     }
 
-    /// Leaves a request; `then` is called with its outcome by whoever serves it. Where this says
+    /// Leaves a request; `then` is called with its outcome by whoever serves it. If this says
     /// `true` no server exists, and the caller must see to it that one [serves](Queue::serve), or
     /// [say](Queue::no_server) that none does.
     #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "serves the async facade"))]

@@ -179,7 +179,7 @@ impl Inside {
         }
     }
 
-    /// The keys, where it may be read now.
+    /// The keys, if it may be read now.
     pub(super) fn keys(&mut self, open: &Open) -> Result<&mut Keys> {
         self.check(open)?;
         self.keys.as_mut().ok_or_else(|| open.erased())

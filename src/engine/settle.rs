@@ -39,7 +39,7 @@ pub(super) fn settle(core: &Core, writer: &mut Writer) -> Result<Retirement> {
     finish(core, writer, None)
 }
 
-/// Asks the cell again, where it could not say yet that the old root key is gone.
+/// Asks the cell again, if it could not say yet that the old root key is gone.
 pub(super) fn chase(core: &Core) -> Result<()> {
     let awaited = locked(&core.awaiting).clone();
     let again = match awaited {

@@ -18,7 +18,7 @@ use crate::{Engine, Options};
 /// Where a store is and its cell, and what is said of them.
 pub(super) struct Site<'a> {
     at: Location,
-    /// The cell, where it is not in a directory.
+    /// The cell, if it is not in a directory.
     adapter: Option<Arc<dyn RootCell>>,
     settings: &'a Settings,
 }

@@ -23,7 +23,7 @@ const BACKLOG: usize = 16;
 /// The keyholders of one store.
 pub(super) struct Circle {
     pub(super) members: Vec<Arc<dyn Keyholder>>,
-    /// None where they are asked one after another, in this thread.
+    /// None if they are asked one after another, in this thread.
     workers: Vec<SyncSender<Job>>,
 }
 

@@ -236,7 +236,7 @@ impl QuorumCell {
         )
     }
 
-    /// Fails where more keyholders than may lie say that another engine owns the store.
+    /// Fails if more keyholders than may lie say that another engine owns the store.
     fn check_fenced<T>(&self, answers: &[Result<T>]) -> Result<()> {
         let errors = answers.iter().take(self.n()).filter_map(|answer| answer.as_ref().err());
         errors
@@ -265,7 +265,7 @@ impl QuorumCell {
         }
     }
 
-    /// Fails where what is kept here came back older than it was. A take-over goes on with it all
+    /// Fails if what is kept here came back older than it was. A take-over goes on with it all
     /// the same, and records up to which epoch it cannot know all that hold shares.
     fn check_kept(&self) -> Result<()> {
         let (newer, takes_over, highest) = {
@@ -407,7 +407,7 @@ impl RootCell for QuorumCell {
             }
             (known.store, known.running)
         };
-        // A keyholder that is back gets its share of the running key; where that is not possible,
+        // A keyholder that is back gets its share of the running key; if that is not possible,
         // one of the next.
         if let Some((store, running)) = store.zip(running) {
             let held = self.ask_for(store, running);

@@ -89,7 +89,7 @@ pub struct Config {
     pub statements: Vec<Said>,
     /// Root keys whose deposit failed: what some keyholder took of them is to be destroyed.
     pub failed: Vec<Failed>,
-    /// The highest epoch of which shares were dealt or kept; none where it was never recorded.
+    /// The highest epoch of which shares were dealt or kept; none if it was never recorded.
     pub highest: Option<u64>,
     /// The last epoch of which keyholders that are not named here may hold shares: what is kept
     /// here came back older than it was.
@@ -120,7 +120,7 @@ impl Config {
     /// that is recorded before the share goes out.
     pub(super) fn was_dealt(&self, member: &Member) -> Result<bool> {
         let key = BASE64.encode(&member.signer()?);
-        // Where nothing is known any of them may have one.
+        // If nothing is known any of them may have one.
         Ok(self.dealt.is_empty() || self.dealt.iter().any(|dealt| dealt.keyholders.contains(&key)))
     }
 }

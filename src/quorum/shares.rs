@@ -221,7 +221,7 @@ pub(super) fn completed(set: &[&Share], n: usize) -> Option<Vec<Share>> {
     shares.first().is_some_and(|share| share.root == first.root).then_some(shares)
 }
 
-/// The key of `threshold` of these, where some of them fit.
+/// The key of `threshold` of these, if some of them fit.
 #[cfg(feature = "testing")]
 pub(crate) fn recovered(shares: &[&Share], threshold: usize) -> Option<Key> {
     agreed(shares, threshold).map(|(key, _)| key)

@@ -168,7 +168,7 @@ impl<W: Write> Sealing<W> {
         Ok(())
     }
 
-    /// Writes the chunk in hand, where it is full.
+    /// Writes the chunk in hand, if it is full.
     pub(crate) fn push_out(&mut self) -> io::Result<()> {
         if self.held.room() == 0 { self.put_chunk() } else { Ok(()) }
     }

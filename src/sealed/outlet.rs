@@ -15,9 +15,9 @@ const WRITE_WAIT: Duration = Duration::from_millis(50);
 
 /// Something that may fall while what was read of it is on its way out.
 pub(crate) trait Falls: Send + Sync {
-    /// Has `outlet` told, under this number, when it falls; fails where it fell already.
+    /// Has `outlet` told, under this number, when it falls; fails if it fell already.
     fn watch(&self, outlet: &Arc<Outlet>, number: u64) -> Result<()>;
-    /// Fails where it fell.
+    /// Fails if it fell.
     fn check(&self) -> Result<()>;
 }
 

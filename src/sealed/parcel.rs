@@ -72,7 +72,7 @@ pub trait Unpack {
     /// Ends the unpacking.
     fn begin(&mut self, item: &Item) -> Result<Box<dyn Write + '_>>;
 
-    /// Ends an item; where it fell while it was being read, what was written of it must be dropped.
+    /// Ends an item; if it fell while it was being read, what was written of it must be dropped.
     ///
     /// # Errors
     /// Ends the unpacking.

@@ -96,7 +96,7 @@ pub struct Swept {
     pub looked: u64,
     /// Of those, blobs that were dead.
     pub blobs: u64,
-    /// What became of their bytes, where they were wiped.
+    /// What became of their bytes, if they were wiped.
     pub removed: Removed,
 }
 
@@ -332,7 +332,7 @@ pub trait Store: Send + Sync {
     }
 
     /// One step of giving back the space of what counts as given back, short enough that a writer
-    /// can wait for it: it moves about `most` bytes of live blobs, or none where that is 0.
+    /// can wait for it: it moves about `most` bytes of live blobs, or none if that is 0.
     ///
     /// # Errors
     /// As [`Store::put`].

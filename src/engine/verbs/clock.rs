@@ -19,7 +19,7 @@ pub struct Clock<'e> {
 }
 
 impl Clock<'_> {
-    /// Why the clock is not believed, where it is not: it is further from the time of the last
+    /// Why the clock is not believed, if it is not: it is further from the time of the last
     /// commit than [`Options::clock_jump`](crate::Options::clock_jump). Scheduled work waits
     /// then; puts, reads and erases do not.
     pub fn doubts(&self) -> Option<String> {

@@ -51,7 +51,7 @@ impl Copies<'_> {
         self.inner.state().head.copies.clone()
     }
 
-    /// The store of the copy at `place`, where this engine has it open: nobody else can open it
+    /// The store of the copy at `place`, if this engine has it open: nobody else can open it
     /// then. It is for [`Copies::check_restore`](crate::engine::Copies::check_restore); only the
     /// engine writes to it.
     pub fn attached(&self, place: &str) -> Option<SharedStore> {
@@ -184,7 +184,7 @@ impl Copies<'_> {
         publish(inner, &mut writer, Commit::of_head(head)).map(|_| ())
     }
 
-    /// The state of the copy at `place`, where it holds what this store lacks: removing the copy
+    /// The state of the copy at `place`, if it holds what this store lacks: removing the copy
     /// loses that.
     ///
     /// # Errors

@@ -160,7 +160,7 @@ impl Engine {
     /// Writes a record to `out` and returns its length.
     ///
     /// # Errors
-    /// As [`Engine::get`]. Where it fails in the middle, `out` holds a part of the record.
+    /// As [`Engine::get`]. If it fails in the middle, `out` holds a part of the record.
     pub fn get_to(&self, id: &RecordId, out: &mut impl Write) -> Result<u64> {
         self.get(id)?.write_to(out)
     }
@@ -206,7 +206,7 @@ impl Engine {
     }
 
     /// Lists interactions, each with its records, a page at a time: for a page that shows people
-    /// what is kept. As many as [`Query::limit`] says, each whole and in one page; fewer where they
+    /// what is kept. As many as [`Query::limit`] says, each whole and in one page; fewer if they
     /// have more than 10,000 records together.
     ///
     /// What is put or erased between two pages changes nothing else in those to come: an
@@ -377,7 +377,7 @@ impl Engine {
     /// [`Keeper::ByHand`]: crate::engine::Keeper::ByHand
     ///
     /// # Errors
-    /// As [`Engine::erase`], where nothing can be committed; `Fenced` if this engine only looks.
+    /// As [`Engine::erase`], if nothing can be committed; `Fenced` if this engine only looks.
     /// What a hold refuses, and what fails for one user, is recorded in that user's audit trail and
     /// in [`DueOutcome`], and tried again an hour later; everybody else's is done.
     pub fn run_due(&self, progress: Progress<'_>) -> Result<DueOutcome> {

@@ -145,7 +145,7 @@ pub struct Replaced {
     came: Vec<Left>,
 }
 
-/// Puts a keyholder in a place. The one that leaves is asked for its word, where it may hold a
+/// Puts a keyholder in a place. The one that leaves is asked for its word, if it may hold a
 /// share; one that comes back is a keyholder again.
 fn put_in(config: &mut Config, number: usize, new: Member) -> Result<Replaced> {
     let (id, x): (KeyholderId, u8) = (new.key.parse()?, number as u8);
@@ -164,7 +164,7 @@ fn put_in(config: &mut Config, number: usize, new: Member) -> Result<Replaced> {
 /// Puts another keyholder in the place of one, by its number from 1. It must answer, with its key,
 /// and take shares of this store from this engine; one that left the place before may come back.
 /// Open the cell again, which deals it its share of the running root key, and begin an epoch where
-/// the other may hold one; where that fails, [`put_back`] undoes it.
+/// the other may hold one; if that fails, [`put_back`] undoes it.
 ///
 /// # Errors
 /// `Invalid` if there is no such number, or the new one is there already; `Refused` if it

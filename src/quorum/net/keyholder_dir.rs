@@ -214,7 +214,7 @@ impl KeyholderDir {
         ))
     }
 
-    /// Whether an engine has this store here already; fails where it has not and may not.
+    /// Whether an engine has this store here already; fails if it has not and may not.
     pub(super) fn has(&self, store: StoreId, engine: &[u8; 32]) -> Result<bool> {
         self.check_owner(store, engine)?;
         let path = self.owner(store);

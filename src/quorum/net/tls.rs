@@ -240,7 +240,7 @@ pub(super) fn server(
     Ok(Arc::new(config))
 }
 
-/// The peer's pinned key, once the handshake is done; fails where another exchange was agreed on.
+/// The peer's pinned key, once the handshake is done; fails if another exchange was agreed on.
 pub(super) fn peer(
     certificates: Option<&[CertificateDer<'_>]>,
     group: Option<&dyn rustls::crypto::SupportedKxGroup>,

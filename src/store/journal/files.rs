@@ -113,7 +113,7 @@ impl Journal {
         self.numbers()?.into_iter().map(|file| self.bytes_of(file)).sum()
     }
 
-    /// Bytes of the frames in a file; none where it is not there any more.
+    /// Bytes of the frames in a file; none if it is not there any more.
     pub(super) fn bytes_of(&self, number: u32) -> Result<u64> {
         let end = self.end();
         if number >= end.file {

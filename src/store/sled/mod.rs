@@ -196,7 +196,7 @@ impl SledStore {
         Ok(())
     }
 
-    /// Fails where there is no room but the reserve: that is for erases, and for a discard.
+    /// Fails if there is no room but the reserve: that is for erases, and for a discard.
     fn check_free(&self) -> Result<()> {
         self.reserve.check_room()?;
         if self.reserve.has_room() {

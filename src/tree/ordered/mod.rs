@@ -95,7 +95,7 @@ impl<const K: usize> Ordered<K> {
         }
     }
 
-    /// The stored pointer, where nothing was changed.
+    /// The stored pointer, if nothing was changed.
     pub(crate) fn into_stored(self) -> Option<Ref> {
         match self.root {
             Some(Link::Stored(at)) => Some(at),

@@ -38,7 +38,7 @@ place afterwards, the command says where it is and exits with 12: the erase is d
 
 #[derive(Args)]
 pub(crate) struct EraseArgs {
-    /// The store; may be left out where KEYFALL_STORE names it.
+    /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
     /// Whose: the name that your application uses.
@@ -119,7 +119,7 @@ pub(crate) struct EraseArgs {
 
 #[derive(Args)]
 pub(crate) struct TendArgs {
-    /// The store; may be left out where KEYFALL_STORE names it.
+    /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
     /// The clock is right, however long ago the store was last written to: do what is due by it.

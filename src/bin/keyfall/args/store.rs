@@ -42,7 +42,7 @@ Examples:
 
 #[derive(Args)]
 pub(crate) struct InitArgs {
-    /// The store; may be left out where KEYFALL_STORE names it.
+    /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
     /// Let the cell lie on a file system that may keep destroyed keys; every promise says so from
@@ -72,14 +72,14 @@ pub(crate) struct InitArgs {
 
 #[derive(Args)]
 pub(crate) struct StatusArgs {
-    /// The store; may be left out where KEYFALL_STORE names it.
+    /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
 }
 
 #[derive(Args)]
 pub(crate) struct BackupArgs {
-    /// DEST is the directory of the backup; STORE may be left out where KEYFALL_STORE names it.
+    /// DEST is the directory of the backup; STORE may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE DEST", num_args = 1..=2, required = true)]
     pub(crate) places: Vec<PathBuf>,
 }
@@ -108,14 +108,14 @@ pub(crate) struct RestoreArgs {
 #[derive(Args)]
 pub(crate) struct AuditArgs {
     /// STORE is the store, each COPY a further place of its blobs; STORE alone may be left out
-    /// where KEYFALL_STORE names it.
+    /// if KEYFALL_STORE names it.
     #[arg(value_name = "STORE COPY")]
     pub(crate) places: Vec<PathBuf>,
 }
 
 #[derive(Args)]
 pub(crate) struct DiscardArgs {
-    /// The store; may be left out where KEYFALL_STORE names it.
+    /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
     /// Have this certificate say so; may be given many times.

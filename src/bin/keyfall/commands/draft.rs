@@ -78,7 +78,7 @@ impl KeptDraft {
         Ok(())
     }
 
-    /// Where it lies, if this process made it.
+    /// Where it is, if this process made it.
     pub(super) fn made(&self) -> Option<&Path> {
         self.made.load(Ordering::Relaxed).then_some(&*self.place)
     }

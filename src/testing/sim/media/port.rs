@@ -57,7 +57,7 @@ pub trait Media: Send + Sync {
         false
     }
 
-    /// From here on things go wrong by themselves, where they may.
+    /// From here on things go wrong by themselves, if they may.
     fn stir(&self) {}
 
     /// From here on nothing goes wrong by itself.
