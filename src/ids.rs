@@ -218,7 +218,7 @@ impl FromStr for InteractionId {
     }
 }
 
-/// Where a user stands in the user tree: the first 12 bytes of PRF(index key, user's name).
+/// The place of a user in the user tree: the first 12 bytes of PRF(index key, user's name).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct UserTag(pub(crate) [u8; 12]);
 

@@ -34,7 +34,7 @@ pub const PAGE_MAX_BYTES: usize = 16_384;
 pub const PAGE_CLASS_MIN_BYTES: usize = 512;
 /// Least stored bytes of a user page, and of a page of a class.
 pub const OWN_PAGE_MIN_BYTES: usize = 256;
-/// Most bytes of a payload that stands in its record's entry.
+/// Most bytes of a payload that is stored in its record's entry.
 pub const INLINE_MAX_BYTES: usize = 512;
 /// And at most this part of a page: an eighth.
 pub const INLINE_PART: usize = 8;
@@ -102,7 +102,7 @@ pub const SWEEP: usize = 4096;
 pub const INBOX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most records that an envelope names as its sources.
 pub const ENVELOPE_SOURCES_MAX: usize = 256;
-/// Most bytes that stand in the clear before something sealed.
+/// Most bytes that are in the clear before something sealed.
 pub const SEALED_ABOUT_MAX: usize = 1024;
 /// Most bytes of the name of a grantee or of a training set.
 pub const NAME_MAX_BYTES: usize = 32;

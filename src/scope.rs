@@ -164,9 +164,9 @@ impl Erase {
     }
 
     /// Leaves the records of `class` in spite of the scope, detached from what falls; class and
-    /// `reason` stand in the user's history and in the certificate. Each class has a reason of its
-    /// own. A user of whom a class is kept goes on living. What is there stays; what arrives late
-    /// in the scope is refused, of a kept class too.
+    /// `reason` are stored in the user's history and in the certificate. Each class has a reason of
+    /// its own. A user of whom a class is kept goes on living. What is there stays; what arrives
+    /// late in the scope is refused, of a kept class too.
     #[must_use]
     pub fn keep(mut self, class: Class, reason: impl Into<String>) -> Self {
         self.keep.push(class);
@@ -185,7 +185,7 @@ impl Erase {
 
     /// Has a certificate of it issued when it is complete ([`crate::Erasure::certificate`]), which
     /// names the person or office that asked for the erase and its legal ground. Either may be
-    /// empty, and then does not stand in it. The engine keeps none of what stands in it.
+    /// empty, and then is not in it. The engine keeps nothing of what is in it.
     ///
     /// ```
     /// # use std::sync::Arc;

@@ -196,7 +196,7 @@ fn of_part(
 /// Erases one record of a live user, in this life.
 fn of_record(edit: &mut Edit<'_>, erase: &Erase, id: &RecordId) -> Result<Fell> {
     let (view, pages, epoch) = (edit.view, edit.pages(), edit.moment.epoch);
-    // What fell with a source, and still stands in lists, was erased with that.
+    // What fell with a source, and is still in lists, was erased with that.
     let fell_before = |e: Error| e.kind() == ErrorKind::Erased;
     if view.is_falling() && look_up_whole(&view, id).is_err_and(fell_before) {
         return Ok(Fell::already());

@@ -12,7 +12,7 @@ use crate::log::{Checkpoint, Hash, LogProof, Signer, inclusion};
 use crate::tree::log::LogPage;
 use crate::tree::{Editor, Node, PageKind, Pages};
 
-/// Where an erase stands among those of its commit.
+/// The place of an erase among those of its commit.
 pub(crate) struct Seat {
     pub(crate) index: u64,
     pub(crate) path: Vec<Hash>,
@@ -34,7 +34,7 @@ pub(crate) struct Words<'a> {
     pub(crate) ends: Ends,
 }
 
-/// A leaf that a commit adds, and where its erases stand in it.
+/// A leaf that a commit adds, and where its erases are in it.
 pub(crate) struct Entered {
     pub(crate) leaf: Leaf,
     pub(crate) index: u64,
@@ -111,7 +111,7 @@ fn shuffled(env: &dyn Env, commitments: &[Hash]) -> Result<Slots> {
     env.fill(random.as_flattened_mut())?;
     let mut all: Vec<Hash> =
         commitments.iter().copied().chain(random.into_iter().map(Hash)).collect();
-    // Sorted, they stand where their hashes put them.
+    // Sorted, they are where their hashes put them.
     all.sort_unstable();
     let at: Vec<u64> =
         commitments.iter().map(|c| all.binary_search(c).unwrap_or_else(|i| i) as u64).collect();

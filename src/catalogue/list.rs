@@ -138,7 +138,7 @@ pub(super) fn collect(
 ) -> Result<(Vec<RecordInfo>, Room)> {
     let mut lister = Lister {
         view,
-        // While an erase is still being followed, what it made unreadable stands in the tree.
+        // While an erase is still being followed, what it made unreadable is still in the tree.
         fallen: view.is_falling().then(|| resolver(view)),
         room,
         records: Vec::new(),

@@ -44,7 +44,7 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// What stands in a cell that was never claimed.
+    /// What a cell holds that was never claimed.
     pub(super) const NONE: Claim =
         Claim { store: StoreId([0; 16]), owner: None, mark: 0, fence: Fence::NONE };
 

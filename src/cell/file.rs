@@ -34,7 +34,7 @@ pub struct FileCell {
     lookers: Mutex<Vec<Looker>>,
     verdict: Verdict,
     remnants: bool,
-    /// `None` if the cell is only looked at.
+    /// `None` if the cell is open read-only.
     lock: Option<DirLock>,
 }
 

@@ -112,7 +112,7 @@ fn by_magic(magic: u64) -> Verdict {
 }
 
 /// The options of the mount with this device number, as the kernel lists them in two places: a
-/// default from the superblock stands only in the second. `None` if one of them cannot be read.
+/// default from the superblock is only in the second. `None` if one of them cannot be read.
 fn ext4_options(device: u64, proc: &Path, sys: &Path) -> Option<Vec<String>> {
     let wanted = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
     let mounts = std::fs::read_to_string(proc.join("self/mountinfo")).ok()?;

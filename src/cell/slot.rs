@@ -23,7 +23,7 @@ const LIVE: u8 = 1;
 const DESTROYED: u8 = 2;
 /// Bytes of a note.
 pub(crate) const NOTE_BYTES: usize = 225;
-/// What stands beside a key.
+/// What is stored with a key.
 pub(crate) type SlotNote = [u8; NOTE_BYTES];
 const CHECKED: usize = SLOT_BYTES - 32;
 const _: () = assert!(81 + NOTE_BYTES <= CHECKED, "a note fits into a slot");

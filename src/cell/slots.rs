@@ -1,6 +1,6 @@
 //! Slots of one sector each, overwritten in place: the medium of the file cell (`key_slots.rs`),
 //! which has two, and of a keyholder (`share_slots.rs`), which has eight, for candidates of writers
-//! that race. Which engine may have them changed stands beside them (`claims.rs`).
+//! that race. Which engine may have them changed is stored beside them (`claims.rs`).
 //!
 //! Invariants: a slot that holds the key to keep is never written, so that a cell has a whole live
 //! key at any moment after the first deposit; a destroyed slot is full of fresh random bytes after

@@ -81,7 +81,7 @@ pub struct Body {
     /// Records derived from them that fell with the same commit and are out of every list, of
     /// anybody; other erases of the commit included.
     pub derived: u64,
-    /// Whether more derived records fell, whose entries (not their content) stand in lists until
+    /// Whether more derived records fell, whose entries (not their content) stay in lists until
     /// the bookkeeping is done.
     pub following: bool,
     /// What of the scope was kept.
@@ -268,7 +268,7 @@ impl Body {
     }
 }
 
-/// Where the erase stands among those of its commit.
+/// The place of the erase among those of its commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slot {

@@ -132,7 +132,7 @@ pub(super) struct Writer {
     /// The blobs of an erase that were not read back yet: before that its old root key is not
     /// retired.
     pub(super) unread: Vec<Blob>,
-    /// The root key of the next epoch, if it stands in the cell already.
+    /// The root key of the next epoch, if it is in the cell already.
     pub(super) next: Option<RootKey>,
     /// Whether something was erased since this engine was opened: then more will be.
     pub(super) erases: bool,
@@ -350,7 +350,7 @@ impl Core {
         let contents = self
             .cell
             .load()
-            .map_err(|e| e.context("whether the root key of what is looked at is still there"))?;
+            .map_err(|e| e.context("whether the root key of what is read is still there"))?;
         // Where keyholders did not answer, nothing is known.
         if contents.unheard.is_some() || contents.keys.iter().any(|key| key.id == root) {
             return Ok(());
@@ -418,7 +418,7 @@ impl Core {
         }
     }
 
-    /// Whether derived records that cannot be read any more still stand in lists.
+    /// Whether derived records that cannot be read any more are still in lists.
     pub(super) fn is_falling(&self) -> bool {
         self.state().head.roots.falling.is_some()
     }

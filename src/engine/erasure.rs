@@ -15,7 +15,7 @@ pub struct Erasure {
     /// Records derived from them, of any user, that fell with the erases of this commit and are out
     /// of every list.
     pub derived: u64,
-    /// Whether more records derived from them fell, which stand in lists until
+    /// Whether more records derived from them fell, which stay in lists until
     /// [`Engine::run_due`](crate::Engine::run_due) has taken them out.
     pub following: bool,
     /// Whether the scope had been erased before, and nothing was left to do.

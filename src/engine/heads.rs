@@ -44,7 +44,7 @@ pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHea
     let place = store.place();
     let unfinished = contents.is_unfinished();
     let Contents { store: belongs, keys, epoch: newest, unheard, .. } = contents;
-    // The next epoch's key may stand ready: a store without it lacks nothing.
+    // The next epoch's key may be in the cell already: a store without it lacks nothing.
     let oldest = keys.iter().map(|key| key.id.epoch).min().unwrap_or(newest);
     let Some(stored) = store.head()? else {
         let text = if unfinished {

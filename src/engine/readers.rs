@@ -126,7 +126,7 @@ pub(super) struct Open {
 pub(super) enum Closed {
     Erased,
     Revoked,
-    /// The root key under which a store is looked at is gone.
+    /// The root key under which a store is read is gone.
     LookOver,
 }
 
@@ -248,7 +248,7 @@ impl Drop for Open {
     }
 }
 
-/// The error for a store whose root key is gone while it is looked at.
+/// The error for a store whose root key is gone while it is read.
 pub(super) fn look_over(place: &str) -> Error {
     Error::new(
         ErrorKind::Mismatch,

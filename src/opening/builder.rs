@@ -35,7 +35,7 @@ const RETRY: Duration = Duration::from_millis(25);
 /// A directory that does not own its cell, as a backup, is opened to look at
 /// ([`Engine::read_only`]), and stays as it is until it takes over ([`Builder::take_over`]). Of two
 /// byte-for-byte copies of the owner's directory the one that is opened first is the owner from
-/// then on, and the other one is only looked at: open a copy that you made for a look with
+/// then on, and the other one is read-only: open a copy that you made for a look with
 /// [`Builder::read_only`].
 ///
 /// A cell is all that stands between you and losing everything, and must not be copied: keep the
@@ -363,8 +363,8 @@ impl Builder {
     }
 
     /// Builds the store at this place from copies in directories, backups and copies in step:
-    /// `progress` is told how many blobs are restored. The cell is only looked at. What is built
-    /// can be looked at until it takes over, by [`Builder::take_over`]; the store that it was
+    /// `progress` is told how many blobs are restored. The cell is only read. What is built
+    /// is read-only until it takes over, by [`Builder::take_over`]; the store that it was
     /// copied from is untouched until then. One that was cut short goes on.
     ///
     /// # Errors

@@ -26,8 +26,9 @@ pub fn default_cell(store: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The blobs of a store that is looked at. What was never opened as the owner of a cell, a backup,
-/// is not touched; nor is what cannot be. A long log that was is found out about through its index.
+/// The blobs of a store that is opened read-only. What was never opened as the owner of a cell, a
+/// backup, is not touched; nor is what cannot be. A long log that was is found out about through
+/// its index.
 ///
 /// # Errors
 /// As [`SledStore::look`] and [`SledStore::open`].

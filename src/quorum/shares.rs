@@ -59,7 +59,7 @@ impl Share {
         Some(Share { id: key.id, x: *x, value: key.key, commitment, root, path })
     }
 
-    /// What stands beside it in a slot.
+    /// What is stored with it in a slot.
     pub(super) fn note(&self) -> SlotNote {
         let mut note = [self.x; NOTE_BYTES];
         let hashes = [self.commitment, self.root].into_iter().chain(self.path);
@@ -235,7 +235,7 @@ pub(crate) fn combined(shares: &[&Share]) -> Option<Key> {
 
 /// The key that most of these shares, all of one id, give, and the shares that gave it: `threshold`
 /// of them. A share that its own path does not prove counts for nothing, nor does one of another
-/// deal: each is looked at once, however many are wrong.
+/// deal: each is checked once, however many are wrong.
 pub(super) fn agreed<'s>(shares: &[&'s Share], threshold: usize) -> Option<(Key, Vec<&'s Share>)> {
     let mut proven: Vec<&Share> =
         shares.iter().copied().filter(|share| share.is_proven()).collect();

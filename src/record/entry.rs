@@ -1,4 +1,4 @@
-//! A record's entry in its class's tree, and what of its payload stands in it.
+//! A record's entry in its class's tree, and what of its payload is stored in it.
 
 use super::payload::{segment_name, segments};
 use crate::codec::{Decoder, Encoder};
@@ -99,7 +99,7 @@ impl Entry {
         self.sources == 0 && !self.detached
     }
 
-    /// Names of the payload's segments, in order; none if it stands in the entry.
+    /// Names of the payload's segments, in order; none if it is stored in the entry.
     pub(crate) fn segment_names(&self, geometry: Geometry) -> impl Iterator<Item = BlobName> + '_ {
         let named = move |first| {
             (0..segments(self.length, geometry)).map(move |n| segment_name(&self.secret, first, n))

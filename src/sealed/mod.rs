@@ -190,7 +190,7 @@ impl<W: Write> Write for Sealing<W> {
     }
 }
 
-/// What stands in the clear before something sealed.
+/// What is in the clear before something sealed.
 pub(crate) struct Head {
     /// For whom and what.
     pub(crate) about: Vec<u8>,

@@ -92,7 +92,7 @@ pub enum Collect {
 /// One part of what a sweep collected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Blobs that it looked at.
+    /// Blobs that it read.
     pub looked: u64,
     /// Of those, blobs that were dead.
     pub blobs: u64,

@@ -1,4 +1,4 @@
-//! A user's facts in words: the history, and what stands among the links, with the names of what
+//! A user's facts in words: the history, and what is stored among the links, with the names of what
 //! lives.
 
 use super::history::{About, StoredFact};

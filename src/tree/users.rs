@@ -369,7 +369,7 @@ pub(crate) fn seal_users(
     }
 }
 
-/// What stands in the slot of `tag`, below the stored page `root`.
+/// What is in the slot of `tag`, below the stored page `root`.
 pub(crate) fn find(
     pages: &dyn Pages,
     root: &Ref,

@@ -33,7 +33,7 @@ pub struct CopyStatus {
     /// The state that can be restored from it with the cell as it is now; `None` if that is
     /// none.
     pub restores: Option<HeadId>,
-    /// Pages that it lacks of the store's state; `None` if it could not be looked at.
+    /// Pages that it lacks of the store's state; `None` if it could not be read.
     pub lacks_pages: Option<u64>,
     /// Why it could not be reached, or how what it holds is not an earlier state of this store.
     pub error: Option<String>,

@@ -276,7 +276,7 @@ impl Engine {
     }
 
     /// Makes a derived record stand on its own: from now on it stays when its sources are erased.
-    /// Its content is not encrypted again. The act and its reason stand in the user's audit trail.
+    /// Its content is not encrypted again. The act and its reason are in the user's history.
     ///
     /// # Errors
     /// `Invalid` without a reason, or for a record that depends on no other; `Erased`, `Absent`; as
@@ -286,7 +286,7 @@ impl Engine {
     }
 
     /// Opens what a request asks for: the records of a grant or of a training set, as a parcel
-    /// sealed to the fresh key in the request. Each opening stands in the report of the records'
+    /// sealed to the fresh key in the request. Each opening is in the report of the records'
     /// users, durably, before the first byte is written.
     ///
     /// # Errors

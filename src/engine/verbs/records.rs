@@ -55,7 +55,7 @@ pub(super) fn open(inner: &Arc<Core>, id: &RecordId, named: bool) -> Result<Read
     open_in(inner, &inner.state(), id, named, None)
 }
 
-/// Opens a record as it stands in one state; `via` says by which grants.
+/// Opens a record as one state has it; `via` says by which grants.
 pub(super) fn open_in(
     inner: &Arc<Core>,
     state: &State,

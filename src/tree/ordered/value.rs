@@ -1,4 +1,4 @@
-//! What stands at a key of an ordered tree: bytes, and in the tree of a class two texts before
+//! What is at a key of an ordered tree: bytes, and in the tree of a class two texts before
 //! them, which a page lists once however many of its values have them.
 
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::secret::Secret;
 use crate::tree::page::PageKind;
 
-/// A value as it stands in a leaf.
+/// A value as a leaf holds it.
 ///
 /// ```text
 /// value, alone = [text length 1 ‖ text ‖ text length 1 ‖ text] ‖ rest

@@ -154,7 +154,7 @@ pub(crate) enum Command {
     /// Show what a record was derived from, and what was derived from it.
     #[command(override_usage = "keyfall lineage [STORE] ID")]
     Lineage(LineageArgs),
-    /// Make a derived record stand on its own, so that it stays when its sources are erased.
+    /// Make a derived record independent, so that it stays when its sources are erased.
     #[command(
         after_help = record::DETACH_EXAMPLES,
         override_usage = "keyfall detach [STORE] ID --reason R"

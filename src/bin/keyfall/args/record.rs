@@ -166,7 +166,7 @@ pub(crate) struct ListArgs {
     /// Newest interaction first, of each user in turn: records are listed user by user.
     #[arg(long)]
     pub(crate) newest: bool,
-    /// Maximum records per page [default: all]; for the newest of one user, name it with --user.
+    /// Maximum number of records [default: all]; for the newest of one user, name it with --user.
     #[arg(long)]
     pub(crate) limit: Option<u64>,
 }

@@ -213,7 +213,7 @@ impl<'d> Table<'d> {
         Ok(Table { dir, place, locale, lines, columns, with_cr, number, blank })
     }
 
-    /// The next line that is not blank. Blank lines may stand at the end alone.
+    /// The next line that is not blank. Blank lines may be at the end alone.
     fn next_line(&mut self) -> Result<Option<Vec<u8>>, Error> {
         let mut line = Vec::new();
         let io = |e| Error::io(format!("reading {}", self.place.display()), e);
