@@ -13,7 +13,7 @@ pub trait Env: Send + Sync {
     /// Wall-clock time, which may be set back or forward.
     fn now(&self) -> Timestamp;
     /// Time since some moment that stays the same while the process runs: nobody sets this clock,
-    /// and it goes on while the machine sleeps, where the system has such a one.
+    /// and it goes on while the machine sleeps, if the system has such a one.
     fn monotonic(&self) -> Duration {
         since_boot()
     }

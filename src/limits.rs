@@ -88,7 +88,7 @@ pub const WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
 pub const PLANS_MAX: usize = 64;
 /// Most policies of the store, and of each user.
 pub const POLICIES_MAX: usize = 64;
-/// How much later an erase that was due is tried again, where a hold refused it.
+/// How much later an erase that was due is tried again, if a hold refused it.
 pub const RETRY: Duration = Duration::from_secs(3600);
 /// How often an engine that only looks asks its cell whether its root key is still there, where
 /// asking costs a round trip.

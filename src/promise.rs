@@ -168,7 +168,7 @@ pub struct Promise {
     pub statement: String,
     /// Whether its owner accepted a medium that is known to keep old bytes.
     pub remnants: bool,
-    /// The keyholders, where the key is shared among some.
+    /// The keyholders, if the key is shared among some.
     pub quorum: Option<Quorum>,
 }
 
@@ -271,7 +271,7 @@ pub enum Finality {
 }
 
 impl Finality {
-    /// Final where nothing is awaited.
+    /// Final if nothing is awaited.
     pub fn of(awaited: Vec<Awaited>) -> Self {
         if awaited.is_empty() { Finality::Final } else { Finality::Pending { awaited } }
     }

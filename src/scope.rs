@@ -208,7 +208,7 @@ impl Erase {
     }
 
     /// Hands out the draft of its certificate *before* anything is erased, for `keep` to keep:
-    /// where the certificate itself is lost later, as in a crash,
+    /// if the certificate itself is lost later, as in a crash,
     /// [`Certificates::get`](crate::engine::Certificates::get) makes it of the draft. Where `keep`
     /// fails, or panics, nothing is erased. It is called while other writers wait, maybe more than
     /// once: then the last draft counts; it must not call the engine. Without [`Erase::certified`]

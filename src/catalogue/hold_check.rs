@@ -87,7 +87,7 @@ fn refuse(is_held: bool, what: &str) -> Result<()> {
     Err(Error::new(
         ErrorKind::Held,
         format!(
-            "{what} is under a legal hold; nothing was erased; `Holds::list` shows the holds of a user (where this one has none, it is on a record of another user that was derived); only lifting it helps"
+            "{what} is under a legal hold; nothing was erased; `Holds::list` shows the holds of a user (if this one has none, it is on a record of another user that was derived); only lifting it helps"
         ),
     ))
 }

@@ -239,7 +239,7 @@ impl Claims {
         newest.map_or_else(|| self.read(Source::Cache), |(_, claim)| Ok(claim))
     }
 
-    /// Records a claim, durably; nothing is written where it is recorded already.
+    /// Records a claim, durably; nothing is written if it is recorded already.
     pub(super) fn record(&self, claim: Claim) -> Result<()> {
         let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
         let found = self.find(Source::Medium)?;
@@ -276,7 +276,7 @@ impl Claims {
 pub(super) fn fenced(what: &str, there: Option<&Owner>) -> Error {
     let text = match there {
         Some(there) => format!(
-            "{what} is claimed by another engine (claim {}); nothing was changed: this one must step down; where it is to have the store, open it with `Builder::take_over`",
+            "{what} is claimed by another engine (claim {}); nothing was changed: this one must step down; if it is to have the store, open it with `Builder::take_over`",
             there.claim
         ),
         None => format!(

@@ -113,7 +113,7 @@ impl FileCell {
     /// be set, which every later promise repeats.
     ///
     /// # Errors
-    /// `Refused` for a file system that keeps old bytes, or where a link has the name of a slot;
+    /// `Refused` for a file system that keeps old bytes, or if a link has the name of a slot;
     /// `Exists` if a cell with a key is there; `Locked`; `Io`.
     pub fn create(dir: &Path, accept_remnants: bool, env: SharedEnv) -> Result<Self> {
         let io = |e| Error::io(format!("making the cell {}", dir.display()), e);

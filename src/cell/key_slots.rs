@@ -42,7 +42,7 @@ struct Handle {
     kept: Option<RootId>,
     /// The key that the last write of all made ready.
     ready: Option<Ready>,
-    /// The next key, where the medium was seen to hold it since the last retirement, and what else
+    /// The next key, if the medium was seen to hold it since the last retirement, and what else
     /// this process knows: then the page cache, which all processes of this machine share, tells
     /// the rest.
     seen: Option<RootId>,
@@ -184,7 +184,7 @@ impl KeySlots {
         self.read(Source::Medium).map(|read| read.contents)
     }
 
-    /// As [`KeySlots::load`], where another process may be writing: what is torn, or changes, is
+    /// As [`KeySlots::load`], if another process may be writing: what is torn, or changes, is
     /// read again.
     pub(crate) fn look(&self) -> Result<Contents> {
         let seen = |contents: &Contents| {
@@ -322,7 +322,7 @@ fn marked(claim: &Claim, mark: u64) -> Option<SlotNote> {
     Some(note)
 }
 
-/// The mark in a note, where the owner of this claim wrote it.
+/// The mark in a note, if the owner of this claim wrote it.
 fn mark_in(note: &SlotNote, claim: &Claim) -> Option<u64> {
     let mark = u64::from_be_bytes(*note[8..].first_chunk()?);
     (Some(*note) == marked(claim, mark)).then_some(mark)

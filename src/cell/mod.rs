@@ -76,7 +76,7 @@ pub struct Owner {
 pub struct Contents {
     /// The store it belongs to; `None` in a cell that never held a key.
     pub store: Option<StoreId>,
-    /// Every root key that is not destroyed: one, or two in the middle of an erase, or where the
+    /// Every root key that is not destroyed: one, or two in the middle of an erase, or if the
     /// next epoch's is ready.
     pub keys: Vec<RootKey>,
     /// The highest epoch it ever held a key of.

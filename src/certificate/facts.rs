@@ -150,7 +150,7 @@ pub struct CellFacts {
     /// Keyholders, if there are some.
     pub keyholders: Option<Keyholders>,
     /// Root keys of earlier epochs that were not known to be destroyed either, and reach what was
-    /// erased too, where others were dealt their shares: of epochs with the same keyholders the
+    /// erased too, if others were dealt their shares: of epochs with the same keyholders the
     /// latest, for a statement about that one covers all before.
     pub earlier: Vec<Earlier>,
 }

@@ -55,7 +55,7 @@ pub(super) fn quoted(text: &str) -> String {
     escaped(serde_json::Value::from(text).to_string())
 }
 
-/// A name as it is where it is one, such as `audio`; in quotes otherwise, so that nothing in it
+/// A name as it is if it is one, such as `audio`; in quotes otherwise, so that nothing in it
 /// reads like another line or field.
 pub(super) fn named(text: &str) -> String {
     let plain =

@@ -203,7 +203,7 @@ impl Certificate {
     /// witnesses.
     ///
     /// # Errors
-    /// `Corrupt` if something does not hold, which an honest issuer never writes; `Absent` where
+    /// `Corrupt` if something does not hold, which an honest issuer never writes; `Absent` if
     /// it is of another log; `Refused` if cosignatures are missing; `Invalid` if it does not
     /// parse.
     pub fn verify(&self, trust: &Trust) -> Result<Verified> {

@@ -24,7 +24,7 @@ impl Trust {
         Trust { log, witnesses: Vec::new(), quorum: 0 }
     }
 
-    /// The log, and as many of the witnesses as `quorum` says; all of them where it says nothing. A
+    /// The log, and as many of the witnesses as `quorum` says; all of them if it says nothing. A
     /// key that is given twice is one witness.
     ///
     /// # Errors

@@ -57,7 +57,7 @@ pub(super) struct How<'a> {
     pub(super) pause: &'a dyn Fn(),
 }
 
-/// Gives space back, where enough is dead; nothing while a discard runs.
+/// Gives space back, if enough is dead; nothing while a discard runs.
 pub(super) fn clean(core: &Core, how: &How<'_>) -> Result<Cleaning> {
     let _wiped = WipeStack;
     core.check_owner()?;

@@ -185,7 +185,7 @@ fn prepare_erase(
 }
 
 /// Until when erases wait for others; `None` if one of them allows no window. No window is
-/// longer than it was asked for because the clock is ahead: where that cannot be told, it is final
+/// longer than it was asked for because the clock is ahead: if that cannot be told, it is final
 /// at once.
 fn pending_until(erases: &[&Erase], fell: &[Result<Fell>], clock: Reading) -> Option<Timestamp> {
     let done = erases.iter().zip(fell).filter(|(_, fell)| did(fell));

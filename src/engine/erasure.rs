@@ -29,7 +29,7 @@ pub struct Erasure {
     pub retirement: Option<Retirement>,
     /// When it was complete.
     pub completed: Timestamp,
-    /// The certificate, to be signed ([`Unsigned::sign`]), where the erase asked for one and
+    /// The certificate, to be signed ([`Unsigned::sign`]), if the erase asked for one and
     /// something was erased.
     pub certificate: Option<Box<Unsigned>>,
 }

@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 pub(super) struct KeeperThread {
     inner: Arc<Core>,
     thread: Option<JoinHandle<()>>,
-    /// The thread that gives space back, where the store can.
+    /// The thread that gives space back, if the store can.
     cleaner: Option<JoinHandle<()>>,
 }
 

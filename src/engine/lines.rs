@@ -135,7 +135,7 @@ pub(super) fn may_replace(
         return Err(Error::new(
             ErrorKind::Fenced,
             format!(
-                "{} does not own its root cell, and {place} holds {} already, perhaps its owner's: nothing was copied; name another directory, or, where this store is to be the owner, take it over (`Builder::take_over`)",
+                "{} does not own its root cell, and {place} holds {} already, perhaps its owner's: nothing was copied; name another directory, or, if this store is to be the owner, take it over (`Builder::take_over`)",
                 core.store().place(),
                 there.id
             ),
@@ -199,7 +199,7 @@ pub(super) struct Choice<'a> {
     pub(super) others: Vec<Parted>,
 }
 
-/// How much a place's word counts where lines parted: the owner's most, least that of one that
+/// How much a place's word counts when lines parted: the owner's most, least that of one that
 /// owned the store before.
 fn rank(store: &dyn Store, owner: Option<&Owner>) -> Result<u8> {
     Ok(match (store.claimed()?, owner) {

@@ -19,7 +19,7 @@ use crate::limits::CLOCK_JUMP;
 use crate::store::Store;
 use crate::tree::Geometry;
 
-/// Opens the store at a copy's place; where the flag is set it may make an empty one.
+/// Opens the store at a copy's place; if the flag is set it may make an empty one.
 pub type OpenCopy = Arc<dyn Fn(&str, bool) -> Result<Arc<dyn Store>> + Send + Sync>;
 
 /// As what an engine opens a store.
@@ -78,7 +78,7 @@ pub struct Options {
     /// As what the store is opened.
     pub open_as: OpenAs,
     /// Copies in step, by their places: what these hold and the store lacks is given up. A
-    /// take-over is refused where another one is ahead.
+    /// take-over is refused if another one is ahead.
     pub give_up: Vec<String>,
     /// A defect to plant, so that tests can see that they would find it.
     #[cfg(feature = "testing")]

@@ -279,7 +279,7 @@ pub(super) fn check_copies(options: &Options, here: &Head, head: &HeadPage) -> R
     Ok(())
 }
 
-/// What a place is known to lack, where the cell was told of a later commit than its head's.
+/// What a place is known to lack, if the cell was told of a later commit than its head's.
 pub(super) fn lacking(place: &str, commit: u64, mark: u64) -> Option<String> {
     (commit < mark).then(|| {
         format!(

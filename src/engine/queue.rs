@@ -49,7 +49,7 @@ impl<R, O> Default for Queue<R, O> {
     }
 }
 
-/// Hands the callers whose requests were taken their results, also where the work panics.
+/// Hands the callers whose requests were taken their results, also if the work panics.
 struct Serving<'q, R, O> {
     queue: &'q Queue<R, O>,
     waiters: Vec<Waiter<O>>,

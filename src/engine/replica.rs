@@ -66,7 +66,7 @@ pub(super) fn out_of_step(place: &str, e: &Error) -> Error {
         return Error::new(
             ErrorKind::Copy,
             format!(
-                "the copy {place} must be in step and is not: it is open already, in another process or as this very store; stop the process, or, where this store is that copy, give it up with `Copies::remove('{place}')`, and call again"
+                "the copy {place} must be in step and is not: it is open already, in another process or as this very store; stop the process, or, if this store is that copy, give it up with `Copies::remove('{place}')`, and call again"
             ),
         );
     }
@@ -188,7 +188,7 @@ fn is_same_head(to: &dyn Store, there: &Head, head: &Head) -> Result<bool> {
 /// Copies everything below `roots` that `to` lacks, from the first of `from`'s stores that gives it
 /// whole, then the head. A segment that no store gives whole is copied as it is: its record is as
 /// damaged in the copy as it was before, and no other record is. Adds what it copied to `done`,
-/// also where it was interrupted and the head is still to come.
+/// also if it was interrupted and the head is still to come.
 pub(super) fn copy_tree(
     leave: &Walking<'_>,
     from: &PageSource<'_>,

@@ -60,7 +60,7 @@ impl Checkpoint {
     /// Reads a note that `log` must have signed as its own checkpoint.
     ///
     /// # Errors
-    /// `Absent` if it did not sign, `Corrupt` if the signature does not hold, `Invalid` where
+    /// `Absent` if it did not sign, `Corrupt` if the signature does not hold, `Invalid` if
     /// the text is not a checkpoint of it.
     pub fn verified(note: &Note, log: &VerifierKey) -> Result<Self> {
         log.verify(note)?;

@@ -29,7 +29,7 @@ use crate::{Engine, Options};
 const RETRY: Duration = Duration::from_millis(25);
 
 /// Opens the store in a directory, with its root cell beside it: `assistant.db` and
-/// `assistant.db.cell`. Makes both where neither exists, and finishes a making that was cut short.
+/// `assistant.db.cell`. Makes both if neither exists, and finishes a making that was cut short.
 /// What cannot be said here [`Builder`] takes.
 ///
 /// A directory that does not own its cell, as a backup, is opened to look at
@@ -217,7 +217,7 @@ impl Builder {
     }
 
     /// Has [`Builder::open`], [`Builder::create`] and [`Builder::open_or_create`] wait so long,
-    /// where the store or its cell is in use, before they fail as `Locked`; by default they fail at
+    /// if the store or its cell is in use, before they fail as `Locked`; by default they fail at
     /// once. An engine that takes over from one that is being shut down waits a little.
     #[must_use]
     pub fn wait_for_lock(mut self, patience: Duration) -> Self {
@@ -343,7 +343,7 @@ impl Builder {
         })
     }
 
-    /// Opens a store with its cell; makes both where neither exists, and finishes a making that was
+    /// Opens a store with its cell; makes both if neither exists, and finishes a making that was
     /// cut short before it returned.
     ///
     /// # Errors

@@ -46,7 +46,7 @@ impl Held {
     }
 }
 
-/// Adds the remedy where a store is missing: a user with a cell there must not make another store
+/// Adds the remedy if a store is missing: a user with a cell there must not make another store
 /// and lose the cell.
 pub(super) fn without_store(e: Error, at: &Location, held: Held) -> Error {
     if e.kind() != ErrorKind::Absent {

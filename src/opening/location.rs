@@ -61,12 +61,12 @@ pub(super) fn is_long(store: &Path) -> bool {
 pub struct Location {
     store: PathBuf,
     cell: PathBuf,
-    /// The store that the cell belongs to, where a file beside the store says so.
+    /// The store that the cell belongs to, if a file beside the store says so.
     bound: Option<String>,
 }
 
 impl Location {
-    /// Finds the cell of the store at `store`: at `cell` where that is given, else where
+    /// Finds the cell of the store at `store`: at `cell` if that is given, else where
     /// [`default_cell`] is or leads.
     ///
     /// # Errors
@@ -112,8 +112,8 @@ impl Location {
         pointer::to_write(default_cell(&self.store), &self.cell)
     }
 
-    /// Writes the file beside the store that names the cell, where the cell does not lie there;
-    /// bound to `id`, where the store has one already.
+    /// Writes the file beside the store that names the cell, if the cell is not there;
+    /// bound to `id`, if the store has one already.
     ///
     /// # Errors
     /// As [`Location::pointer`]; `Io`, `Full`.

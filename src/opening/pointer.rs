@@ -23,7 +23,7 @@ const POINTER_MAX: u64 = 16 << 10;
 pub(super) struct Pointer {
     /// Where the cell is.
     pub(super) place: PathBuf,
-    /// The store that it belongs to, where the file says so.
+    /// The store that it belongs to, if the file says so.
     pub(super) bound: Option<String>,
 }
 

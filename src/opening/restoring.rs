@@ -47,7 +47,7 @@ pub fn copy_as_it_is(place: &Path) -> Result<SledStore> {
     })
 }
 
-/// Takes away what a failed making left in a directory, and the directory where that was not there
+/// Takes away what a failed making left in a directory, and the directory if that was not there
 /// before.
 pub fn take_away(dir: &Path, was_there: bool) {
     if !was_there {

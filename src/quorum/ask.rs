@@ -56,7 +56,7 @@ impl Circle {
         Circle { members, workers: Vec::new() }
     }
 
-    /// Has every member carry out `act`. A member is reported as silent where it has not answered
+    /// Has every member carry out `act`. A member is reported as silent if it has not answered
     /// once the answers so far are `enough`, or the first `n` have answered, and a little more time
     /// has passed.
     pub(super) fn ask<T: Send + 'static>(

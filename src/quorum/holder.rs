@@ -18,7 +18,7 @@ use crate::ids::StoreId;
 use crate::secret::WipeStack;
 use crate::sync::{Mutex, locked};
 
-/// Opens the slots of a store; where the flag is set it may make them.
+/// Opens the slots of a store; if the flag is set it may make them.
 pub(crate) type OpenSlots = Arc<dyn Fn(StoreId, bool) -> Result<Option<ShareSlots>> + Send + Sync>;
 
 /// A keyholder in this process.

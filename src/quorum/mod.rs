@@ -66,7 +66,7 @@ pub trait Keyholder: Send + Sync {
     /// Keeps a share, durably, beside those that are there.
     ///
     /// # Errors
-    /// `Refused` for an epoch that it has ended, or where it holds too many; `Fenced` for another
+    /// `Refused` for an epoch that it has ended, or if it holds too many; `Fenced` for another
     /// than the owner; `Io`, `Full`.
     fn deposit(&self, store: StoreId, owner: &Owner, share: &Share) -> Result<()>;
 

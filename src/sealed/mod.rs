@@ -262,7 +262,7 @@ pub(crate) fn opens(secret: &Key, envelope: &[u8]) -> bool {
     Head::read(Kind::Envelope, &mut rest).and_then(|head| head.open(secret, rest)).is_ok()
 }
 
-/// Reads what was sealed. Its end is its end only where no error came before.
+/// Reads what was sealed. Its end is its end only if no error came before.
 pub(crate) struct Opening<R> {
     reader: R,
     suite: chunked::Suite,

@@ -125,7 +125,7 @@ impl Outlet {
         std::mem::take(&mut self.inside().late)
     }
 
-    /// Takes in as many bytes as fit, zeros where the item fell, and returns how many.
+    /// Takes in as many bytes as fit, zeros if the item fell, and returns how many.
     pub(crate) fn push(&self, item: Option<(u64, Part)>, bytes: &[u8]) -> usize {
         let mut inside = self.inside();
         let Inside { plain, filled, spans, fallen, late, .. } = &mut *inside;

@@ -360,7 +360,7 @@ pub(crate) fn read_item(kind: u8, about: &[u8]) -> Result<Item> {
     Ok(item)
 }
 
-/// Opens a parcel. What was given out is whole only where this returns `Ok`.
+/// Opens a parcel. What was given out is whole only if this returns `Ok`.
 ///
 /// # Errors
 /// `Corrupt` if it was changed, cut short, or is for another key; what `into` says; `Io`.

@@ -308,7 +308,7 @@ pub trait Store: Send + Sync {
     /// `Io`.
     fn remove(&self, names: &[BlobName]) -> Result<Removed>;
 
-    /// Begins a mark-and-sweep, where the store has one: then one walk over what lives serves all
+    /// Begins a mark-and-sweep, if the store has one: then one walk over what lives serves all
     /// of it, in memory that grows by a bit for each blob. Else a discard lists names.
     ///
     /// # Errors

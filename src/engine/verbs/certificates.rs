@@ -38,7 +38,7 @@ impl Certificates<'_> {
     /// # Errors
     /// `Invalid` for a certificate of another store; `Corrupt` for one that does not hold, or that
     /// this store's log has not; `Fenced` for an engine that only looks, which cannot ask the cell;
-    /// as [`Engine::erase`](crate::Engine::erase), where an erase before is not complete.
+    /// as [`Engine::erase`](crate::Engine::erase), if an erase before is not complete.
     pub fn upgrade(
         &self,
         certificate: &Certificate,
@@ -65,7 +65,7 @@ impl Certificates<'_> {
         )
     }
 
-    /// The certificate of a draft ([`Erase::drafted`](crate::Erase::drafted)), where its erase was
+    /// The certificate of a draft ([`Erase::drafted`](crate::Erase::drafted)), if its erase was
     /// done: also after a crash, and as often as wanted.
     ///
     /// # Errors

@@ -70,7 +70,7 @@ impl Copies<'_> {
     /// it.
     ///
     /// # Errors
-    /// `Refused` if no copy is of the store's epoch: nothing could be restored; or where one
+    /// `Refused` if no copy is of the store's epoch: nothing could be restored; or if one
     /// holds another store; `Corrupt`, `Io`.
     pub fn check_restore(&self, copies: &[SharedStore], progress: Progress<'_>) -> Result<Checked> {
         let _wiped = WipeStack;

@@ -291,7 +291,7 @@ impl Engine {
     ///
     /// # Errors
     /// `Corrupt` for what is not a request; `Refused` if it is not signed by the grantee, is old or
-    /// was used, or where the grant was revoked; `Erased` if its user was erased; `Io`. Where it
+    /// was used, or if the grant was revoked; `Erased` if its user was erased; `Io`. If it
     /// fails in the middle, `out` holds no whole parcel.
     pub fn open_request(&self, request: &[u8], out: impl Write) -> Result<Opened> {
         requests::open_request(&self.inner, request, out)
@@ -354,7 +354,7 @@ impl Engine {
     /// cell, and a refusal is not recorded.
     ///
     /// # Errors
-    /// As [`Engine::erase`] where that is refused: `Held`, `Absent`, `Invalid`; `Io`.
+    /// As [`Engine::erase`] if that is refused: `Held`, `Absent`, `Invalid`; `Io`.
     pub fn would_erase(&self, erase: impl Into<Erase>) -> Result<Foreseen> {
         erasing::would_erase(&self.inner, erase.into())
     }
@@ -456,7 +456,7 @@ impl Engine {
         discard::discard(&self.inner, progress)
     }
 
-    /// Gives the space of what died back, where enough of it did, in the store and in each copy in
+    /// Gives the space of what died back, if enough of it did, in the store and in each copy in
     /// step: one walk marks what lives, once more than half as much is believed to have died; files
     /// of which nothing lives are removed, and files of which less than two thirds lives are
     /// emptied. Reads, puts and erases go on meanwhile. An open engine does this automatically,

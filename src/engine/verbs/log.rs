@@ -30,7 +30,7 @@ impl Log<'_> {
     /// destroyed.
     ///
     /// # Errors
-    /// As [`Engine::erase`](crate::Engine::erase), where an erase before is not complete; `Refused`
+    /// As [`Engine::erase`](crate::Engine::erase), if an erase before is not complete; `Refused`
     /// if the cell has not said that the old root keys are gone.
     pub fn checkpoint(&self) -> Result<Note> {
         let _wiped = WipeStack;

@@ -46,7 +46,7 @@ pub struct Report {
     pub plans: Vec<Plan>,
     /// Policies set for this user.
     pub policies: Vec<Policy>,
-    /// The store's policies, which hold where the user has none of its own.
+    /// The store's policies, which hold if the user has none of their own.
     pub store_policies: Vec<Policy>,
     /// When something of this is erased automatically, at the earliest: a planned erase, a limit
     /// that passes.
@@ -97,7 +97,7 @@ impl Report {
 pub enum Erased {
     /// Interactions that began in a span of time, both ends included.
     Span {
-        /// Of one class only; its name fell where it holds nothing any more.
+        /// Of one class only; its name fell if it holds nothing any more.
         class: Option<Option<Class>>,
         /// The first millisecond of the span.
         from: Timestamp,

@@ -92,7 +92,7 @@ impl Training<'_> {
         })
     }
 
-    /// Drops a set, even where it is being opened now; its records stay. What was opened stays in
+    /// Drops a set, even if it is being opened now; its records stay. What was opened stays in
     /// their users' reports.
     ///
     /// # Errors

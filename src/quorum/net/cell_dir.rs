@@ -163,7 +163,7 @@ fn put_in(config: &mut Config, number: usize, new: Member) -> Result<Replaced> {
 
 /// Puts another keyholder in the place of one, by its number from 1. It must answer, with its key,
 /// and take shares of this store from this engine; one that left the place before may come back.
-/// Open the cell again, which deals it its share of the running root key, and begin an epoch where
+/// Open the cell again, which deals it its share of the running root key, and begin an epoch if
 /// the other may hold one; if that fails, [`put_back`] undoes it.
 ///
 /// # Errors
@@ -177,7 +177,7 @@ pub fn replace_member(dir: &Path, number: usize, new: Member, env: &SharedEnv) -
     member(&mut config, number)?;
     if let Some(n) = config.keyholders.iter().position(|member| is(member, &id)) {
         return Err(Error::invalid(format!(
-            "this keyholder is one of the store's already, number {0}; where it has another \
+            "this keyholder is one of the store's already, number {0}; if it has another \
              address now, use `keyfall keyholder move [STORE] {0} HOST:PORT`",
             n + 1
         )));

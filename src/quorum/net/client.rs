@@ -30,7 +30,7 @@ struct Connection {
     requests: u64,
 }
 
-/// A keyholder elsewhere. Keeps one connection, and makes a new one where that broke.
+/// A keyholder elsewhere. Keeps one connection, and makes a new one if that broke.
 pub struct RemoteKeyholder {
     id: KeyholderId,
     address: String,

@@ -25,7 +25,7 @@ impl std::fmt::Debug for EngineKey {
 }
 
 impl EngineKey {
-    /// Reads the key in a cell's directory, or makes one where none is.
+    /// Reads the key in a cell's directory, or makes one if there is none.
     ///
     /// # Errors
     /// `Corrupt` if it is damaged; `Io`.

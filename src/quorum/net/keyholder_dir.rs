@@ -23,7 +23,7 @@ use crate::quorum::{Holder, Keyholder};
 use crate::sync::{Mutex, locked};
 
 const HOLDER_PRIVATE: &str = "keyfall-keyholder-private-1:";
-/// Stores that one engine may have a keyholder keep shares of, where `allow` named no number. A
+/// Stores that one engine may have a keyholder keep shares of, if `allow` named no number. A
 /// cell is of one store; an `init` that failed leaves another.
 const STORES: usize = 8;
 
@@ -114,7 +114,7 @@ impl KeyholderDir {
     }
 
     /// Lets an engine speak to it; with a store, gives that store to this engine, whichever had it
-    /// before, also where no share of it is here yet.
+    /// before, also if no share of it is here yet.
     ///
     /// # Errors
     /// `Invalid` if `store` is not the id of a store; `Absent` if no keyholder is there; `Io`.
@@ -141,7 +141,7 @@ impl KeyholderDir {
         Ok(())
     }
 
-    /// Sets of how many stores an engine may have it keep shares; 8 where nothing is set.
+    /// Sets of how many stores an engine may have it keep shares; 8 if nothing is set.
     ///
     /// # Errors
     /// `Absent` if no keyholder is there; `Io`.
@@ -190,7 +190,7 @@ impl KeyholderDir {
         let engine_id = EngineId(*engine);
         self.room(engine).map(drop).ok_or_else(|| {
             format!(
-                "an engine connected that this keyholder does not know; where it is yours, run \
+                "an engine connected that this keyholder does not know; if it is yours, run \
                  `keyfall keyholder allow {} {engine_id}`",
                 self.dir.display()
             )

@@ -56,7 +56,7 @@ fn certified(provider: &CryptoProvider, seed: &Key, public: [u8; 32]) -> Result<
     )))
 }
 
-/// Which side broke a handshake off, where the network did not.
+/// Which side broke a handshake off, if the network did not.
 pub(super) enum BrokenOff {
     /// This side, and why.
     Here(String),

@@ -72,7 +72,7 @@ fn guarded<T>(dir: &Path, f: impl FnOnce() -> sled::Result<T>) -> Result<T> {
 /// How long sled may take to start its first thread.
 const START: Duration = Duration::from_secs(3);
 
-/// Opens sled, which waits for ever where none of its threads could be started.
+/// Opens sled, which waits for ever if none of its threads could be started.
 fn patient(dir: &Path, config: sled::Config) -> Result<sled::Db> {
     let none = |e| {
         Error::io(
@@ -101,7 +101,7 @@ fn ended(dir: &Path) -> Error {
     )
 }
 
-/// Whether a thread of sled's runs in this process; true where the system does not say.
+/// Whether a thread of sled's runs in this process; true if the system does not say.
 fn has_sled_thread() -> bool {
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return true };
     let name = |thread: std::io::Result<std::fs::DirEntry>| {

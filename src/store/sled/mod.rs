@@ -112,7 +112,7 @@ impl SledStore {
     /// Opens the store in a directory.
     ///
     /// # Errors
-    /// `Absent` if there is none; `Locked`; `Refused` for an unknown format, and where one of
+    /// `Absent` if there is none; `Locked`; `Refused` for an unknown format, and if one of
     /// its files is a link or has another name; `Corrupt` if the journal is damaged before its
     /// end; `Io`.
     pub fn open(dir: &Path) -> Result<Self> {
@@ -215,7 +215,7 @@ impl SledStore {
         Ok(())
     }
 
-    /// Opens the store in a directory, or makes one where the directory is empty or not there.
+    /// Opens the store in a directory, or makes one if the directory is empty or not there.
     ///
     /// # Errors
     /// As [`SledStore::open`] and [`SledStore::create`].

@@ -75,7 +75,7 @@ pub(crate) struct Args {
     /// that this one lacks is lost. What is due is left for the next command.
     #[arg(long, global = true, help_heading = COMMON, display_order = LAST + 1)]
     pub(crate) take_over: bool,
-    /// Wait so long where another process has the store or its cell open, before giving up.
+    /// Wait this long if another process has the store or its cell open, before giving up.
     #[arg(
         long,
         global = true,
