@@ -27,7 +27,7 @@ pub(crate) enum HoldCommand {
         /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name that your application uses.
+        /// The user, by the name that your application uses.
         #[arg(long)]
         user: UserId,
         /// On this class only.
@@ -51,7 +51,7 @@ pub(crate) enum HoldCommand {
         /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name that your application uses.
+        /// The user, by the name that your application uses.
         #[arg(long)]
         user: UserId,
         /// The hold's number, as `hold add` and `hold list` print it.
@@ -70,7 +70,7 @@ pub(crate) enum HoldCommand {
         /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name that your application uses.
+        /// The user, by the name that your application uses.
         #[arg(long)]
         user: UserId,
     },
@@ -98,7 +98,7 @@ pub(crate) enum GrantCommand {
         /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name that your application uses.
+        /// The user, by the name that your application uses.
         #[arg(long)]
         user: UserId,
         /// Of this class only.
@@ -123,7 +123,7 @@ pub(crate) enum GrantCommand {
         /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name that your application uses.
+        /// The user, by the name that your application uses.
         #[arg(long)]
         user: UserId,
         /// The grant's number, as `grant list` prints it.
@@ -136,7 +136,7 @@ pub(crate) enum GrantCommand {
         /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name that your application uses.
+        /// The user, by the name that your application uses.
         #[arg(long)]
         user: UserId,
     },
@@ -260,7 +260,7 @@ pub(crate) enum PlanCommand {
         /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name that your application uses.
+        /// The user, by the name that your application uses.
         #[arg(long)]
         user: UserId,
     },
@@ -270,7 +270,7 @@ pub(crate) enum PlanCommand {
         /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name that your application uses.
+        /// The user, by the name that your application uses.
         #[arg(long)]
         user: UserId,
         /// The plan's number, as `erase --in` and `plan list` print it.
@@ -305,7 +305,7 @@ pub(crate) enum PolicyCommand {
         /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// For this user alone, in the place of the store's policy [default: the store's policy,
+        /// For this user alone, instead of the store's policy [default: the store's policy,
         /// for all users].
         #[arg(long)]
         user: Option<UserId>,
@@ -315,10 +315,10 @@ pub(crate) enum PolicyCommand {
         /// Only records put for this purpose.
         #[arg(long, conflicts_with = "max_records")]
         purpose: Option<String>,
-        /// Keep them so long after their interaction began: 90d, 12h, 15min, 2w.
+        /// Keep them this long after their interaction began: 90d, 12h, 15min, 2w.
         #[arg(long, value_name = "TIME", value_parser = span)]
         max_age: Option<Duration>,
-        /// Keep at most so many of each user; the oldest go first.
+        /// Keep at most this many of each user; the oldest go first.
         #[arg(long, value_name = "N")]
         max_records: Option<u64>,
         /// Keep them no longer than this: 2026-01-31, when that day begins in UTC, or
@@ -328,7 +328,7 @@ pub(crate) enum PolicyCommand {
         /// Open them only for readers who give their name and purpose.
         #[arg(long)]
         readers_named: bool,
-        /// Do not ask, though records fall at once.
+        /// Do not ask for confirmation, even if records are erased at once.
         #[arg(short, long)]
         yes: bool,
     },
@@ -349,7 +349,8 @@ pub(crate) enum PolicyCommand {
         /// The policy's purpose, if it has one.
         #[arg(long)]
         purpose: Option<String>,
-        /// Do not ask, though records fall at once by the policy that applies then.
+        /// Do not ask for confirmation, even if the policy that applies then erases records at
+        /// once.
         #[arg(short, long)]
         yes: bool,
     },

@@ -38,7 +38,7 @@ pub(crate) enum KeyholderCommand {
         #[arg(value_name = "CELL")]
         cell: PathBuf,
     },
-    /// Let an engine speak to a keyholder.
+    /// Let an engine use a keyholder.
     Allow {
         #[arg(value_name = "DIR")]
         dir: PathBuf,

@@ -41,7 +41,7 @@ pub(crate) enum CertificateCommand {
         /// DIR is where the certificates go; STORE may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE DIR", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
-        /// Whose: the name that your application uses.
+        /// The user, by the name that your application uses.
         #[arg(long)]
         user: UserId,
     },

@@ -55,7 +55,7 @@ pub(crate) struct UserArgs {
     /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
-    /// Whose: the name that your application uses.
+    /// The user, by the name that your application uses.
     #[arg(long)]
     pub(crate) user: UserId,
 }
@@ -82,7 +82,7 @@ pub(crate) struct ImportArgs {
 
 #[derive(Args)]
 pub(crate) struct RecordArgs {
-    /// Whose: the name that your application uses.
+    /// The user, by the name that your application uses.
     #[arg(long)]
     pub(crate) user: UserId,
     /// audio, transcript, action, or a class of your own.
@@ -148,7 +148,7 @@ pub(crate) struct ListArgs {
     /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
-    /// Whose: the name that your application uses.
+    /// The user, by the name that your application uses.
     #[arg(long)]
     pub(crate) user: Option<UserId>,
     /// audio, transcript, action, or a class of your own.
@@ -193,7 +193,7 @@ pub(crate) struct ReportArgs {
     /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
-    /// Whose: the name that your application uses.
+    /// The user, by the name that your application uses.
     #[arg(long)]
     pub(crate) user: UserId,
     /// A page to read, complete in itself.
@@ -213,7 +213,7 @@ pub(crate) struct ExportArgs {
     /// KEYFALL_STORE names it.
     #[arg(value_name = "STORE DIR", num_args = 1..=2, required = true)]
     pub(crate) places: Vec<PathBuf>,
-    /// Whose: the name that your application uses.
+    /// The user, by the name that your application uses.
     #[arg(long)]
     pub(crate) user: UserId,
     /// Seal it to this public key, into one file that `keyfall unseal` opens.

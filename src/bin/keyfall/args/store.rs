@@ -96,8 +96,8 @@ pub(crate) struct RestoreArgs {
     /// The store to build: a new or empty directory, or one in which a restore was cut short.
     #[arg(long, value_name = "STORE")]
     pub(crate) into: PathBuf,
-    /// Take the place of the store that the copies are of. That store can only be read until
-    /// it takes over in turn, and not at all after the next erase. What is due is left for the next
+    /// Take the place of the store that the copies are of. That store can only be read until it
+    /// takes over in turn, and not at all after the next erase. What is due is left for the next
     /// command.
     #[arg(long)]
     pub(crate) adopt: bool,
