@@ -61,7 +61,7 @@ pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHea
     let prefix = Prefix::decode(&stored.bytes)?;
     if prefix.id != stored.id {
         return Err(Error::corrupt(format!(
-            "the head of {place} is not the one it is filed as; restore the store from a copy"
+            "the head of {place} is not the one that it is stored as; restore the store from a copy"
         )));
     }
     if belongs.is_some_and(|id| id != prefix.store) {
@@ -94,7 +94,7 @@ pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHea
         )
     } else if at > newest {
         format!(
-            "the cell is at epoch {newest}, {place} at epoch {at}: this is an old copy of the cell, which does not open the store as it is now; use the cell as it is now, and destroy this copy, for it still opens what lived at its epoch, in a copy of the store from then"
+            "the cell is at epoch {newest}, {place} at epoch {at}: this is an old copy of the cell, which does not open the store as it is now; use the cell as it is now, and destroy this copy, for it still opens what was live at its epoch, in a copy of the store from then"
         )
     } else {
         format!(

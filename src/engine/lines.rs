@@ -168,7 +168,7 @@ pub(super) fn may_replace(
         Some(false) => Err(Error::new(
             ErrorKind::Refused,
             format!(
-                "{place} moved on by itself, to {}: it holds records or erases that {} never had, for another place of the store wrote to it after the two parted; nothing was copied; keep it, and name another directory",
+                "{place} has diverged, to {}: it holds records or erases that {} never had, for another place of the store wrote to it after the two parted; nothing was copied; keep it, and name another directory",
                 there.id,
                 core.store().place()
             ),

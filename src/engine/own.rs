@@ -105,7 +105,7 @@ fn why_not(
         _ => String::new(),
     };
     format!(
-        "{what}{first}; it can be read as it is; write to the store under its other path, or take this place over (`Builder::take_over`), which makes the other one read-only until it takes over in turn, and shuts it with the next erase"
+        "{what}{first}; it can be read as it is; write to the store under its other path, or take this place over (`Builder::take_over`), which makes the other one read-only until it takes over in turn; after the next erase that one no longer opens"
     )
 }
 
@@ -122,7 +122,7 @@ pub(super) fn role(
         OpenAs::TakeOver => return Ok(Role::Owner),
         OpenAs::Owner if may_own => return Ok(Role::Owner),
         OpenAs::ReadOnly if may_own => {
-            format!("{} was opened to look only; open it to write", store.place())
+            format!("{} was opened read-only; open it to write", store.place())
         }
         OpenAs::Owner | OpenAs::ReadOnly => why_not(store, cell, claimed.as_ref(), contents),
     };

@@ -253,7 +253,7 @@ pub(super) fn look_over(place: &str) -> Error {
     Error::new(
         ErrorKind::Mismatch,
         format!(
-            "the root key under which {place} was opened to look at it is destroyed: something was erased since; look at a copy that holds what lives now"
+            "the root key under which {place} was opened read-only is destroyed: something was erased since; open a copy that holds the current state"
         ),
     )
 }

@@ -92,7 +92,7 @@ fn why(e: &Error) -> String {
 /// it again.
 pub(super) fn not_taken(place: &str, e: &Error, erase: bool) -> Error {
     let what = if erase {
-        "the new epoch is published and reads go by it, but the old root key is not destroyed yet"
+        "the new epoch is published and reads use it, but the old root key is not destroyed yet"
     } else {
         "what was written is in the store and must not be put again; it counts once every copy in step has it"
     };
@@ -112,7 +112,7 @@ pub(super) fn foreign(place: &str, there: Option<HeadId>) -> Error {
     Error::new(
         ErrorKind::Refused,
         format!(
-            "{place} moved on by itself, to {}: another engine wrote to it; restore from it to go on from there",
+            "{place} has diverged, to {}: another engine wrote to it; restore from it to continue from there",
             shown(there)
         ),
     )

@@ -217,8 +217,8 @@ impl<'a> Site<'a> {
         Error::new(
             ErrorKind::Absent,
             format!(
-                "the store {} is there, and its root cell {} is missing or empty: put the cell \
-                 back, or name the place where it lies with `Builder::cell_at`; nothing in the \
+                "the store {} is there, but its root cell {} is missing or \
+                 empty: put the cell back, or name the place where it is with `Builder::cell_at`; nothing in the \
                  store can be read without it",
                 self.at.store().display(),
                 self.at.cell().display()

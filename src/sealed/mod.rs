@@ -205,7 +205,7 @@ impl Head {
             let mut bytes = vec![0; n];
             match fill(reader, &mut bytes).map_err(|e| reading("reading what is sealed", e))? {
                 got if got == n => Ok(bytes),
-                _ => Err(Error::corrupt("this is nothing sealed, or it was cut short")),
+                _ => Err(Error::corrupt("this is not sealed, or it was cut short")),
             }
         };
         let first = exactly(12)?;

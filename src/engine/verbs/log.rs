@@ -78,7 +78,7 @@ impl Log<'_> {
         with_log(self.inner, |page, pages| {
             let end = index.checked_add(1).and_then(|end| end.checked_shl(u32::from(level)));
             if level > 62 || end.is_none_or(|end| end > page.frontier.size()) {
-                return Err(Error::invalid("the log has not so many leaves"));
+                return Err(Error::invalid("the log does not have that many leaves"));
             }
             page.subtrees(pages).subtree(level, index)
         })

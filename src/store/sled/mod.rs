@@ -209,7 +209,7 @@ impl SledStore {
     fn check_writable(&self) -> Result<()> {
         self.check()?;
         if self.look {
-            let text = format!("{} was opened to look at; open it to write", self.dir.display());
+            let text = format!("{} was opened read-only; open it to write", self.dir.display());
             return Err(Error::new(ErrorKind::Refused, text));
         }
         Ok(())

@@ -78,7 +78,7 @@ pub(super) fn attempt(
         Err(e) => {
             let out_of_reach = !locked(&run.unreachable).is_empty()
                 && matches!(e.kind(), ErrorKind::Copy | ErrorKind::Io)
-                || e.kind() == ErrorKind::Refused && e.to_string().contains("moved on by itself")
+                || e.kind() == ErrorKind::Refused && e.to_string().contains("has diverged")
                 // Two keyholders are away: nothing was changed.
                 || run.media.has_keyholders() && e.kind() == ErrorKind::Io;
             let told =

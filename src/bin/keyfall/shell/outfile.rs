@@ -157,7 +157,7 @@ impl OutFile {
         if replace != Replace::Pointer {
             guarded::check_file(&place, &target)?;
         } else if target != place {
-            return Err(invalid(&place, "is a link, and no file that names a cell"));
+            return Err(invalid(&place, "is a link, not a file that names a cell"));
         }
         if was.is_some() {
             may_replace(&place, &target, replace)?;
