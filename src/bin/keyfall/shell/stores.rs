@@ -61,7 +61,7 @@ pub(crate) fn look(session: &Session, store: &Path) -> Result<Engine, Error> {
              writes",
             store.display()
         )),
-        Err(e) => session.warn(&e.context("whether something is due cannot be found out")),
+        Err(e) => session.warn(&e.context("cannot tell whether something is due")),
     }
     Ok(engine)
 }
@@ -119,7 +119,7 @@ fn leave_due(session: &Session, engine: &Engine, store: &Path) {
                 next.map_or("something", due::words)
             ));
         }
-        Err(e) => session.warn(&e.context("whether something is due cannot be found out")),
+        Err(e) => session.warn(&e.context("cannot tell whether something is due")),
     }
 }
 
