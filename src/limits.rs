@@ -90,7 +90,7 @@ pub const PLANS_MAX: usize = 64;
 pub const POLICIES_MAX: usize = 64;
 /// How much later an erase that was due is tried again, if a hold refused it.
 pub const RETRY: Duration = Duration::from_secs(3600);
-/// How often an engine that only looks asks its cell whether its root key is still there, where
+/// How often a read-only engine asks its cell whether its root key is still there, where
 /// asking costs a round trip.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Users that one commit of [`Engine::run_due`](crate::Engine::run_due) serves.

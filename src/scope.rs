@@ -37,7 +37,7 @@ pub enum When {
 /// The records that one erase names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// A user, or one class of it, or its interactions of some time.
+    /// A user, or one of their classes, or their interactions of some time.
     User {
         /// The user whose records are named.
         user: UserId,
@@ -51,7 +51,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// All records of a user, and the user itself.
+    /// All records of a user, and the user.
     pub fn user(user: UserId) -> Self {
         Scope::User { user, class: None, when: When::Ever }
     }
@@ -163,9 +163,9 @@ impl Erase {
         }
     }
 
-    /// Leaves the records of `class` in spite of the scope, detached from what falls; class and
-    /// `reason` are stored in the user's history and in the certificate. Each class has a reason of
-    /// its own. A user of whom a class is kept goes on living. What is there stays; what arrives
+    /// Keeps the records of `class` although they are in the scope, detached from what falls; class
+    /// and `reason` are stored in the user's history and in the certificate. Each class has a
+    /// reason of its own. A user of whom a class is kept remains. What is there stays; what arrives
     /// late in the scope is refused, of a kept class too.
     #[must_use]
     pub fn keep(mut self, class: Class, reason: impl Into<String>) -> Self {
@@ -209,7 +209,7 @@ impl Erase {
 
     /// Hands out the draft of its certificate *before* anything is erased, for `keep` to keep:
     /// if the certificate itself is lost later, as in a crash,
-    /// [`Certificates::get`](crate::engine::Certificates::get) makes it of the draft. Where `keep`
+    /// [`Certificates::get`](crate::engine::Certificates::get) makes it from the draft. If `keep`
     /// fails, or panics, nothing is erased. It is called while other writers wait, maybe more than
     /// once: then the last draft counts; it must not call the engine. Without [`Erase::certified`]
     /// there is no draft.

@@ -154,7 +154,7 @@ impl Durable {
 /// The port. A handle on a cell acts for the engine that claimed the cell through it.
 ///
 /// *Ownership.* A cell records the claim that it took last, durably. `deposit`, `retire` and
-/// `retire_for` are done where the recorded owner is the one that this handle acts for, or where
+/// `retire_for` are done if the recorded owner is the one that this handle acts for, or if
 /// nobody ever claimed; else they are `Fenced`, and change nothing. A handle that never claimed is
 /// fenced wherever somebody did. `load` is a look: anybody may, at any time; it takes no lock,
 /// claims nothing and writes nothing.
@@ -186,7 +186,7 @@ pub trait RootCell: Send + Sync {
         false
     }
 
-    /// How often an engine that only looks asks whether its root key is still there: what an erase
+    /// How often a read-only engine asks whether its root key is still there: what an erase
     /// takes can be read by such an engine for that much longer, and by no means for long where
     /// asking costs nothing.
     fn look_every(&self) -> Duration {
@@ -194,7 +194,7 @@ pub trait RootCell: Send + Sync {
     }
 
     /// The claims to come take the store over, on purpose: what an owner would be refused for,
-    /// since this machine came back older than it was, is recorded instead.
+    /// because this machine was rolled back, is recorded instead.
     fn take_over(&self) {}
 
     /// Makes `owner` the one engine for which this cell destroys keys, durably; `mark` is the
@@ -236,9 +236,9 @@ pub trait RootCell: Send + Sync {
     /// change.
     ///
     /// # Errors
-    /// `Refused` for another store's key, where two keys are there already, where the root key that
-    /// this handle kept last is not there any more, or the one to be deposited stood ready and is
-    /// not; `Fenced`; `Io`, `Full`.
+    /// `Refused` for another store's key, if two keys are there already, if the root key that
+    /// this handle kept last is not there any more, or the one to be deposited was ready and is
+    /// gone; `Fenced`; `Io`, `Full`.
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()>;
 
     /// Returns every key that the cell holds, and what is recorded beside them. A look: see above.
@@ -257,7 +257,8 @@ pub trait RootCell: Send + Sync {
 
     /// As [`RootCell::retire`], and `next`, the key of the epoch to come, is written where a
     /// destroyed one was, in the same durable write: the next erase has nothing to deposit. For a
-    /// cell that one process holds alone; `None` says that this is none, and that nothing was done.
+    /// cell that one process holds alone; `None` says that this is not such a cell, and that
+    /// nothing was done.
     ///
     /// # Errors
     /// As [`RootCell::retire`].
@@ -271,8 +272,8 @@ pub trait RootCell: Send + Sync {
         Ok(None)
     }
 
-    /// Told that [`RootCell::ready`] is about to be asked, so that the look at the medium goes on
-    /// beside other work.
+    /// Told that [`RootCell::ready`] is about to be asked, so that the medium is read during
+    /// other work.
     fn prepare(&self) {}
 
     /// Whether the medium holds both `keep` and `next`, which [`RootCell::retire_for`] wrote, and

@@ -18,7 +18,7 @@ use crate::store::HeadId;
 use crate::tree::head::{HeadPage, Prefix};
 use crate::tree::{Geometry, Ref};
 
-/// Names of blobs that are lacking are told up to this many.
+/// Names of missing blobs are reported up to this many.
 const SHOWN: usize = 100;
 
 /// What a restore drill found.

@@ -23,11 +23,11 @@ use crate::tree::head::CopyMode;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cleaning {
-    /// Whether what lives was marked, since enough had died.
+    /// Whether live blobs were marked, because enough had died.
     pub swept: bool,
     /// Blobs that were found to be dead.
     pub blobs: u64,
-    /// Bytes that the medium has back, in the store and its copies in step.
+    /// Bytes given back to the medium, in the store and its copies in step.
     pub freed: u64,
     /// Bytes of live blobs that were written once more for that.
     pub moved: u64,

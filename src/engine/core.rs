@@ -139,7 +139,7 @@ pub(super) struct Writer {
     pub(super) copies: Vec<Attached>,
 }
 
-/// When an engine that only looks asked its cell last. The owner, in another process, destroys root
+/// When a read-only engine asked its cell last. The owner, in another process, destroys root
 /// keys without asking it: so it asks the cell whether its root key is still there, before each
 /// verb, before each piece of a record that it delivers, and, if it has a keeper, every second.
 /// Once the key is gone it lets go of every key that it read under it.
@@ -295,7 +295,7 @@ impl Core {
         }
     }
 
-    /// Whether this engine only looks, and why.
+    /// Whether this engine is read-only, and why.
     pub(super) fn looks_only(&self) -> Option<&str> {
         match &self.role {
             Role::Owner => None,
@@ -328,7 +328,7 @@ impl Core {
         Ok(is_last(self.store().claimed()?.as_ref(), &owner))
     }
 
-    /// Of an engine that only looks: fails once its root key is gone from the cell.
+    /// Of a read-only engine: fails once its root key is gone from the cell.
     pub(super) fn check_watched(&self) -> Result<()> {
         if self.looks_only().is_none() {
             return Ok(());

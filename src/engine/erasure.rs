@@ -20,7 +20,7 @@ pub struct Erasure {
     pub following: bool,
     /// Whether the scope had been erased before, and nothing was left to do.
     pub already: bool,
-    /// How far it is, as it was seen when it returned: the scope cannot be read through the engine
+    /// How final it is, as seen when it returned: the scope cannot be read through the engine
     /// any more, but while this is pending anyone who holds the cell and old blobs can read it.
     /// For a scope that had been erased before, how far the store is.
     pub finality: Finality,

@@ -63,7 +63,7 @@ impl Drop for KeeperThread {
     }
 }
 
-/// The cleaner's thread. Where the system gives none space is not given back, and all else goes on.
+/// The cleaner's thread. If the system gives none, space is not given back, and all else goes on.
 fn start_cleaner(inner: &Arc<Core>) -> Option<JoinHandle<()>> {
     if inner.looks_only().is_some() || !matches!(inner.store().waste(), Ok(Some(_))) {
         return None;
@@ -106,7 +106,7 @@ fn keep(inner: &Core) {
     }
 }
 
-/// Has an engine that only looks ask its cell, until it ends.
+/// Has a read-only engine ask its cell, until it ends.
 fn watch(inner: &Core) {
     // A cell that does not answer is asked again.
     while !matches!(inner.check_watched(), Err(e) if e.kind() == ErrorKind::Mismatch)

@@ -145,7 +145,7 @@ impl Engine {
     /// # Errors
     /// `Absent` if the cell never held a key; `Mismatch` if store and cell are of different epochs,
     /// with both named, or the store lacks commits that the cell knows of; `Corrupt`; `Io`. A store
-    /// that does not own its cell is not an error here: it is opened to look at
+    /// that does not own its cell is not an error here: it is opened read-only
     /// ([`Engine::read_only`]). Nor is a store that is older than its cell knows, if it is opened
     /// read-only or taken over: it says so ([`Ownership::lacks`](crate::engine::Ownership::lacks)).
     /// A copy in step that cannot be reached is not an error here: reading works, and

@@ -30,7 +30,7 @@ pub(super) fn complete(core: &Core, writer: &mut Writer) -> Result<Retirement> {
 /// Idempotent: recovery is this, and an erase ends with it.
 ///
 /// # Errors
-/// `Fenced` for an engine that only looks.
+/// `Fenced` for a read-only engine.
 pub(super) fn settle(core: &Core, writer: &mut Writer) -> Result<Retirement> {
     core.check_owner()?;
     writer.settled = false;

@@ -236,7 +236,7 @@ impl Builder {
 
 /// How the engine runs: [`Options`], of which each has its method here.
 impl Builder {
-    /// All options at once, in place of what was said of them before.
+    /// All options at once, instead of those set before.
     #[must_use]
     pub fn options(self, options: Options) -> Self {
         self.set(|_| options)
@@ -277,7 +277,7 @@ impl Builder {
         self.set(|options| options.keeper(keeper))
     }
 
-    /// Chooses whether the space of what died is given back while the engine is open
+    /// Chooses whether space is given back automatically while the engine is open
     /// ([`Options::cleaner`]).
     #[must_use]
     pub fn cleaner(self, cleaner: Cleaner) -> Self {
@@ -331,8 +331,8 @@ impl Builder {
     ///
     /// # Errors
     /// `Absent` if one of the two is missing, with which one and what to do; else as
-    /// [`Engine::open`], which also says what is no error: a store that does not own its cell is
-    /// opened to look at.
+    /// [`Engine::open`], which also says what is not an error: a store that does not own its cell is
+    /// opened read-only.
     pub fn open(&self) -> Result<Engine> {
         self.patiently(|| match &self.store {
             #[cfg(feature = "sled")]
@@ -347,8 +347,8 @@ impl Builder {
     /// cut short before it returned.
     ///
     /// # Errors
-    /// As [`Builder::open`] and [`Builder::create`]; `Invalid` for an engine that is to look only
-    /// or to take over: what it is for must be there.
+    /// As [`Builder::open`] and [`Builder::create`]; `Invalid` for an engine that is read-only
+    /// or takes over: its store must exist.
     pub fn open_or_create(&self) -> Result<Engine> {
         if self.settings.options.open_as != OpenAs::Owner {
             return Err(Error::invalid(
@@ -365,7 +365,7 @@ impl Builder {
     /// Builds the store at this place from copies in directories, backups and copies in step:
     /// `progress` is told how many blobs are restored. The cell is only read. What is built
     /// is read-only until it takes over, by [`Builder::take_over`]; the store that it was
-    /// copied from is untouched until then. One that was cut short goes on.
+    /// copied from is untouched until then. A restore that was cut short is continued.
     ///
     /// # Errors
     /// `Exists` if a store is there; else as [`crate::engine::restore`].

@@ -147,7 +147,7 @@ impl Waste {
 /// One step of giving space back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cleaned {
-    /// Bytes that the medium has back.
+    /// Bytes given back to the medium.
     pub freed: u64,
     /// Bytes of live blobs that were written once more, so that their old places can go.
     pub moved: u64,
@@ -266,7 +266,7 @@ pub trait Store: Send + Sync {
     /// As [`Store::get`].
     fn contains(&self, name: &BlobName) -> Result<bool>;
 
-    /// Takes blobs in; they are durable with the next commit.
+    /// Stores blobs; they are durable with the next commit.
     ///
     /// # Errors
     /// `Full`, `Io`.
@@ -285,7 +285,7 @@ pub trait Store: Send + Sync {
     fn head(&self) -> Result<Option<Head>>;
 
     /// Puts `head`, and `blobs` with it, in the place of the head `over` (`None`: of none): all of
-    /// it or nothing, and durable together with every earlier `put` when this returns `Done`. Where
+    /// it or nothing, and durable together with every earlier `put` when this returns `Done`. If
     /// another head is there, nothing changes: this decides between two writers. The number of
     /// `head` is higher than `over`. Older heads need not be kept.
     ///
@@ -301,8 +301,8 @@ pub trait Store: Send + Sync {
     /// `Io`, `Corrupt`.
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)>;
 
-    /// Has nothing left of these blobs, and says how far that came about: bytes count as gone only
-    /// where they were overwritten, durably, or given back. Never needed for security.
+    /// Removes these blobs with all their bytes, and says how far that succeeded: bytes count as
+    /// gone only if they were overwritten, durably, or given back. Never needed for security.
     ///
     /// # Errors
     /// `Io`.
@@ -318,7 +318,7 @@ pub trait Store: Send + Sync {
         Ok(None)
     }
 
-    /// Hears that about so many bytes of blobs died.
+    /// Is told that about this many bytes of blobs died.
     fn suspect(&self, bytes: u64) {
         let _ = bytes;
     }

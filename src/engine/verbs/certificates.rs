@@ -37,7 +37,7 @@ impl Certificates<'_> {
     ///
     /// # Errors
     /// `Invalid` for a certificate of another store; `Corrupt` for one that does not hold, or that
-    /// this store's log has not; `Fenced` for an engine that only looks, which cannot ask the cell;
+    /// this store's log has not; `Fenced` for a read-only engine, which cannot ask the cell;
     /// as [`Engine::erase`](crate::Engine::erase), if an erase before is not complete.
     pub fn upgrade(
         &self,

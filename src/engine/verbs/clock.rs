@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::secret::WipeStack;
 use crate::sync::locked;
 
-/// What the engine makes of its clock ([`Engine::clock`](crate::Engine::clock)).
+/// Whether the engine believes its clock ([`Engine::clock`](crate::Engine::clock)).
 #[derive(Clone, Copy, Debug)]
 pub struct Clock<'e> {
     pub(super) inner: &'e Arc<Core>,

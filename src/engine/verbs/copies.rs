@@ -30,8 +30,8 @@ pub struct CopyStatus {
     pub entry: CopyEntry,
     /// The head it holds; `None` if it holds none or is out of reach.
     pub head: Option<HeadId>,
-    /// The state that can be restored from it with the cell as it is now; `None` if that is
-    /// none.
+    /// The state that can be restored from it with the cell as it is now; `None` if none
+    /// can.
     pub restores: Option<HeadId>,
     /// Pages that it lacks of the store's state; `None` if it could not be read.
     pub lacks_pages: Option<u64>,
@@ -65,7 +65,7 @@ impl Copies<'_> {
 
     /// Finds out what a restore from these copies would bring back: reads and opens everything
     /// below their newest head that the root key opens, without a second cell and while reads and
-    /// writes go on. An erase stops it, and it begins again from what the copies hold then. A copy
+    /// writes go on. An erase stops it, and it starts again from what the copies hold then. A copy
     /// in step is open here already: [`Copies::attached`](crate::engine::Copies::attached) gives
     /// it.
     ///

@@ -49,8 +49,8 @@ use crate::tree::plans::Plan;
 
 /// A store with its root cell, open. Cheap to clone; all clones are one engine.
 ///
-/// Calls block, and may come from any thread. What has several verbs of its own is reached through
-/// a handle: `engine.holds(&user).add(hold)`, `engine.copies().list()`.
+/// Calls block, and may come from any thread. Subjects with several verbs are reached through a
+/// handle: `engine.holds(&user).add(hold)`, `engine.copies().list()`.
 #[derive(Clone)]
 pub struct Engine {
     pub(in crate::engine) inner: Arc<Core>,
@@ -111,8 +111,8 @@ impl Engine {
         Batch::new(Arc::clone(&self.inner))
     }
 
-    /// Creates a user without records; the only way to create one again that was erased. Does
-    /// nothing for a user who is here.
+    /// Creates a user without records; the only way to create one again who was erased. Does
+    /// nothing if the user exists.
     ///
     /// # Errors
     /// As [`Engine::put`].
@@ -128,7 +128,7 @@ impl Engine {
         self.inner.new_interaction(&self.inner.state())
     }
 
-    /// Takes an envelope in, as a record. A second copy of an envelope is recognised and gives the
+    /// Accepts an envelope, as a record. A second copy of an envelope is recognised and gives the
     /// same record. Memory as [`Engine::put`].
     ///
     /// # Errors
@@ -249,7 +249,7 @@ impl Engine {
     }
 
     /// Users who are not erased, with the number of their records: at most `limit`, after the user
-    /// `after`. Where an erase is still being followed, this finishes it first
+    /// `after`. If an erase is still being followed, this finishes it first
     /// ([`Engine::run_due`]).
     ///
     /// # Errors
@@ -275,8 +275,9 @@ impl Engine {
         lineage::accesses(&self.inner, id)
     }
 
-    /// Makes a derived record stand on its own: from now on it stays when its sources are erased.
-    /// Its content is not encrypted again. The act and its reason are in the user's history.
+    /// Detaches a derived record from its sources: from now on it stays when its sources are
+    /// erased. Its content is not encrypted again. The act and its reason are in the user's
+    /// history.
     ///
     /// # Errors
     /// `Invalid` without a reason, or for a record that depends on no other; `Erased`, `Absent`; as
@@ -335,7 +336,7 @@ impl Engine {
         erasing::erase_all(&self.inner, &erases)
     }
 
-    /// Plans an erase for a time to come. Until then it can be cancelled ([`Plans::cancel`]) and
+    /// Plans an erase for a future time. Until then it can be cancelled ([`Plans::cancel`]) and
     /// its scope can be read; at that time the open engine does it, or the next one to open,
     /// without being asked again. The plan is in the tree, and so in every copy. The erase is final
     /// when it is done, whatever window it allows. A hold does not keep it from being planned, but
@@ -345,7 +346,7 @@ impl Engine {
     /// `Invalid` for a time that has passed, and for all that [`Engine::erase`] finds invalid;
     /// `Erased`, `Absent` for a user or record that is not here; `Limit` beyond 64 for one user;
     /// `Refused` while the clock is not believed ([`Clock::doubts`]); as [`Engine::erase`] and
-    /// [`Engine::put`], but for `Held`.
+    /// [`Engine::put`], except `Held`.
     pub fn erase_at(&self, erase: impl Into<Erase>, due: Timestamp) -> Result<Plan> {
         erasing::erase_at(&self.inner, erase.into(), due)
     }
@@ -371,14 +372,14 @@ impl Engine {
     /// Does what is due: erases that were planned for now, records that passed a limit, root keys
     /// that wait to be destroyed; and takes derived records that fell with an erase out of lists
     /// and counts. An open engine does this automatically, unless [`Keeper::ByHand`] is set; what
-    /// is due by a clock that is not believed waits ([`Clock::doubts`]). [`Engine::users`] and
+    /// is due by a doubted clock waits ([`Clock::doubts`]). [`Engine::users`] and
     /// [`Engine::report`] do it first. `progress` counts records.
     ///
     /// [`Keeper::ByHand`]: crate::engine::Keeper::ByHand
     ///
     /// # Errors
-    /// As [`Engine::erase`], if nothing can be committed; `Fenced` if this engine only looks.
-    /// What a hold refuses, and what fails for one user, is recorded in that user's audit trail and
+    /// As [`Engine::erase`], if nothing can be committed; `Fenced` for a read-only engine.
+    /// What a hold refuses, and what fails for one user, is recorded in that user's history and
     /// in [`DueOutcome`], and tried again an hour later; everybody else's is done.
     pub fn run_due(&self, progress: Progress<'_>) -> Result<DueOutcome> {
         erasing::run_due(&self.inner, progress)
@@ -402,8 +403,8 @@ impl Engine {
         self.inner.cell.describe()
     }
 
-    /// Why this engine only looks at its store: [`Options::open_as`] said so, or the store does not
-    /// own its root cell. `None` for the owner. Whatever would write is `Fenced` then.
+    /// Why this engine is read-only: [`Options::open_as`] said so, or the store does not
+    /// own its root cell. `None` for the owner. Every call that would write is `Fenced` then.
     ///
     /// [`Options::open_as`]: crate::Options::open_as
     pub fn read_only(&self) -> Option<&str> {
@@ -418,7 +419,7 @@ impl Engine {
         status::status(&self.inner)
     }
 
-    /// Everything kept about a user, but the records. Where an erase is still being followed, this
+    /// Everything kept about a user, except the records. If an erase is still being followed, this
     /// finishes it first ([`Engine::run_due`]).
     ///
     /// # Errors
@@ -448,7 +449,7 @@ impl Engine {
     }
 
     /// Removes each blob that the root does not reach, from the store and from every copy that is
-    /// at the store's state. Stopped at any moment it has done a part of its work and no harm.
+    /// at the store's state. It can be stopped at any moment without harm.
     ///
     /// # Errors
     /// `Io`; `Corrupt` if a live page cannot be read (nothing more is removed then).
@@ -460,16 +461,16 @@ impl Engine {
     /// step: one walk marks what lives, once more than half as much is believed to have died; files
     /// of which nothing lives are removed, and files of which less than two thirds lives are
     /// emptied. Reads, puts and erases go on meanwhile. An open engine does this automatically,
-    /// unless
-    /// [`Cleaner::Off`] or [`Keeper::ByHand`] is set. Old bytes may remain in the other files:
-    /// [`Engine::discard`] takes all.
+    /// unless [`Cleaner::Off`] or [`Keeper::ByHand`] is set. Old bytes may remain in the other
+    /// files:
+    /// [`Engine::discard`] removes all.
     ///
     /// [`Cleaner::Off`]: crate::engine::Cleaner::Off
     /// [`Keeper::ByHand`]: crate::engine::Keeper::ByHand
     ///
     /// # Errors
     /// `Full` if a live blob cannot be moved for lack of room, or a sweep has none; `Io`;
-    /// `Corrupt` if a live page cannot be read; `Fenced` if this engine only looks.
+    /// `Corrupt` if a live page cannot be read; `Fenced` for a read-only engine.
     pub fn clean(&self) -> Result<Cleaning> {
         clean(&self.inner, &How { sweep: false, stop: &|| false, pause: &yield_now })
     }
@@ -499,7 +500,7 @@ impl Engine {
         Plans { inner: &self.inner, user }
     }
 
-    /// The retention policies of the store, or those that a user has in their place.
+    /// The retention policies of the store, or those that a user has instead.
     pub fn policies<'e>(&'e self, user: Option<&'e UserId>) -> Policies<'e> {
         Policies { inner: &self.inner, user }
     }

@@ -25,7 +25,7 @@ use crate::secret::WipeStack;
 use crate::tree::history::StoredFact;
 use crate::tree::plans::Plan;
 
-/// What an erase would take, as things are ([`Engine::would_erase`](crate::Engine::would_erase)).
+/// What an erase would take now ([`Engine::would_erase`](crate::Engine::would_erase)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Foreseen {
@@ -38,7 +38,7 @@ pub struct Foreseen {
     pub following: bool,
     /// Whether the scope was erased before, and nothing is left to do.
     pub already: bool,
-    /// Whether the user that it names is here.
+    /// Whether the user whom it names exists.
     pub here: bool,
 }
 

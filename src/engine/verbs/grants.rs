@@ -61,7 +61,7 @@ impl Grants<'_> {
         })
     }
 
-    /// Takes a grant back: it opens nothing more, not even if it is being opened now. What was
+    /// Revokes a grant: it opens nothing more, not even if it is being opened now. What was
     /// opened before is out of reach.
     ///
     /// # Errors

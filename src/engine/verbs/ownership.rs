@@ -7,7 +7,7 @@ use crate::engine::run_due::owes;
 use crate::error::Result;
 use crate::secret::WipeStack;
 
-/// How this place of the store stands to the root cell
+/// Whether this place of the store owns the root cell
 /// ([`Engine::ownership`](crate::Engine::ownership)).
 #[derive(Clone, Copy, Debug)]
 pub struct Ownership<'e> {

@@ -40,7 +40,7 @@ pub struct Report {
     pub history: Vec<(Timestamp, Fact)>,
     /// The holds, with their numbers.
     pub holds: Vec<(u64, Hold)>,
-    /// How many records cannot be erased since a held one, of any user, was derived from them.
+    /// How many records cannot be erased because a held one, of any user, was derived from them.
     pub needed: u64,
     /// Erases to come, the next first.
     pub plans: Vec<Plan>,
@@ -77,7 +77,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Until when it may be shown to anybody: until something of the user's is erased.
+    /// Until when it may be shown to anyone: until something of the user's is erased.
     /// [`Live::is_live`] before it is written out, or [`crate::sealed::Guarded`] within a parcel.
     pub fn live(&self) -> &Live {
         &self.live
