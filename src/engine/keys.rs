@@ -79,7 +79,9 @@ impl Keys {
         let (segment, chunk, plain) = match body {
             Body::Segments(_) => (None, None, room()),
             Body::Plain(plain) => (None, Some(Chunk { number: 0, length: plain.len() }), plain),
-            Body::Sealed(object) => (Some(Segment { number: 0, blob: object.to_vec() }), None, room()),
+            Body::Sealed(object) => {
+                (Some(Segment { number: 0, blob: object.to_vec() }), None, room())
+            }
         };
         Keys { secret, first, padded, root, suite: None, context, geometry, segment, chunk, plain }
     }

@@ -462,8 +462,7 @@ impl Engine {
     /// of which nothing lives are removed, and files of which less than two thirds lives are
     /// emptied. Reads, puts and erases go on meanwhile. An open engine does this automatically,
     /// unless [`Cleaner::Off`] or [`Keeper::ByHand`] is set. Old bytes may remain in the other
-    /// files:
-    /// [`Engine::discard`] removes all.
+    /// files: [`Engine::discard`] removes all.
     ///
     /// [`Cleaner::Off`]: crate::engine::Cleaner::Off
     /// [`Keeper::ByHand`]: crate::engine::Keeper::ByHand

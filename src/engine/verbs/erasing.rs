@@ -74,9 +74,7 @@ pub(super) fn erase_at(inner: &Arc<Core>, erase: Erase, due: Timestamp) -> Resul
     }
     let now = inner.options.env.now();
     if due <= now {
-        return Err(Error::invalid(
-            "a planned erase needs a future time; omit it to erase now",
-        ));
+        return Err(Error::invalid("a planned erase needs a future time; omit it to erase now"));
     }
     let plan = Plan { id: inner.means().number()?, due, planned: now, erase, held: false };
     let held = change(inner, |edit| {
