@@ -38,7 +38,7 @@ pub(crate) trait Disk: Send + Sync {
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Fills `into`, which is aligned to a page, from the beginning of a file: from the medium and
-    /// not from the page cache, where the file system can.
+    /// not from the page cache, if the file system can.
     fn read_medium(&self, path: &Path, into: &mut [u8]) -> io::Result<()>;
     /// Why the old bytes of a file may stay when it is overwritten; `None` if nothing tells so,
     /// or it is not there.

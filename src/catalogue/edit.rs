@@ -106,7 +106,7 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// The same for the user of a record; `None` also where that lives another life now.
+    /// The same for the user of a record; `None` also if that lives another life now.
     pub(crate) fn page_for(
         &mut self,
         id: &RecordId,

@@ -29,7 +29,7 @@ fn absent(what: &str) -> Error {
     )
 }
 
-/// Drops a scope's pointers in the tree and leaves its fence. Where a mark refuses that, it is
+/// Drops a scope's pointers in the tree and leaves its fence. If a mark refuses that, it is
 /// looked whether the mark still counts.
 pub(crate) fn apply(edit: &mut Edit<'_>, erase: &Erase) -> Result<Fell> {
     match drop_scope(edit, erase) {
@@ -119,7 +119,7 @@ struct Whole {
 }
 
 impl Whole {
-    /// Where the page was not read, or could not be.
+    /// For a page that was not read, or could not be.
     fn uncounted(records: Option<u64>) -> Self {
         Whole { records, counts: Vec::new(), links: Vec::new(), docket: None, due: None }
     }

@@ -108,7 +108,7 @@ fn is_held(pages: &dyn Pages, page: &UserPage, id: &RecordId) -> Result<bool> {
     Ok(entry.is_some() && is_covered(pages, page, id)?)
 }
 
-/// Which marks count; where the held record's user cannot be asked, the mark does.
+/// Which marks count; if the held record's user cannot be asked, the mark does.
 fn counts(
     known: &mut HashMap<RecordId, bool>,
     held: &RecordId,

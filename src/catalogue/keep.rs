@@ -171,7 +171,7 @@ impl<'a> Fate<'a> {
         Ok(Some(falling))
     }
 
-    /// Whether it is so of a record or of any that it depends on: it is where `decided` says so,
+    /// Whether it is so of a record or of any that it depends on: it is if `decided` says so,
     /// and of what is gone.
     fn any_above(
         &mut self,

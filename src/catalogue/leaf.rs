@@ -120,7 +120,7 @@ fn shuffled(env: &dyn Env, commitments: &[Hash]) -> Result<Slots> {
     Ok(Slots { of: n as u64, root, seats })
 }
 
-/// The proof of a leaf, under a checkpoint of the log as it is; only where every commit is settled.
+/// The proof of a leaf, under a checkpoint of the log as it is; only if every commit is settled.
 /// `pending`: a root key that a leaf calls destroyed is not known to be.
 pub(crate) fn prove(
     page: &LogPage,

@@ -78,7 +78,7 @@ impl Payload {
         source.fetch(&first, |blob| chunked::Suite::from_header(&self.key, &blob, &self.context))
     }
 
-    /// Segment `number` as it is stored, from the first of the stores that gives it whole; where
+    /// Segment `number` as it is stored, from the first of the stores that has it intact; if
     /// none does, as the first has it.
     pub(crate) fn sealed(
         &self,

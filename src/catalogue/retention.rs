@@ -58,7 +58,7 @@ fn each_record(
 }
 
 /// Which of a class's interactions passed a limit that holds for all of its records: those that
-/// began before a time, or all. Where policies of the class ask what a record was put for, none
+/// began before a time, or all. If policies of the class ask what a record was put for, none
 /// does.
 pub(crate) fn passed(
     pages: &dyn Pages,

@@ -211,7 +211,7 @@ struct Limit<'d> {
 }
 
 impl Limit<'_> {
-    /// Erases its interactions that began before a time; where a hold covers some, the others one
+    /// Erases its interactions that began before a time; if a hold covers some, the others one
     /// by one.
     fn expire_part(&mut self, edit: &mut Edit<'_>, until: Option<Timestamp>) -> Served<()> {
         let (pages, moment) = (edit.pages(), edit.moment);
@@ -233,7 +233,7 @@ impl Limit<'_> {
         Ok(())
     }
 
-    /// Erases single records, where the limit depends on what each was put for.
+    /// Erases single records, if the limit depends on what each was put for.
     fn expire_by_purpose(&mut self, edit: &mut Edit<'_>, rules: &Rules) -> Served<()> {
         let (pages, epoch) = (edit.pages(), edit.moment.epoch);
         let Some((_, page)) = edit.page(self.user)? else {

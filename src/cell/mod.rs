@@ -187,7 +187,7 @@ pub trait RootCell: Send + Sync {
     }
 
     /// How often a read-only engine asks whether its root key is still there: what an erase
-    /// takes can be read by such an engine for that much longer, and by no means for long where
+    /// takes can be read by such an engine for that much longer, and by no means for long if
     /// asking costs nothing.
     fn look_every(&self) -> Duration {
         crate::limits::LOOK_EVERY

@@ -169,7 +169,7 @@ impl Slots {
         self.writes.load(Ordering::Acquire)
     }
 
-    /// Overwrites one slot, syncs it and reads it back from the medium where the file system can.
+    /// Overwrites one slot, syncs it and reads it back from the medium if the file system can.
     pub(super) fn write(&self, slot: usize, written: &Written<'_>) -> Result<()> {
         let mut bytes = Secret::zeroed(SLOT_BYTES);
         self.env.fill(&mut bytes)?;

@@ -72,7 +72,7 @@ pub struct Body {
     pub epoch: u64,
     /// The commit that dropped the pointers.
     pub commit: u64,
-    /// Where the erase may wait for others: until when the root key may be there.
+    /// If the erase may wait for others: until when the root key may be there.
     pub pending_until: Option<String>,
     /// Commitments to keys that the erase destroys, the root key first.
     pub destroyed: Vec<Destroyed>,

@@ -169,7 +169,7 @@ impl Verified {
 }
 
 /// Checks that the checkpoint of a certificate and one that the reader kept are of one history.
-/// Where their sizes differ, `fetch` reads the log's files.
+/// If their sizes differ, `fetch` reads the log's files.
 ///
 /// # Errors
 /// `Corrupt` if they are not: the log was rolled back, or shows others another history;

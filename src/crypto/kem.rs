@@ -89,7 +89,7 @@ pub(crate) fn encapsulate(env: &dyn Env, to: &[u8], info: &[u8]) -> Result<(Vec<
     Ok((sent.to_bytes().to_vec(), Key::copied_from(&key)))
 }
 
-/// The key that [`encapsulate`] gave. Where `sent` or `info` changed it is another one, which the
+/// The key that [`encapsulate`] gave. If `sent` or `info` changed it is another one, which the
 /// commitment of what was sealed shows.
 ///
 /// # Errors

@@ -95,7 +95,7 @@ pub(crate) fn hedge(parts: &[&[u8]]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Fresh values: PRF(32 bytes of the system's generator, label ‖ hedge). Where the generator
+/// Fresh values: PRF(32 bytes of the system's generator, label ‖ hedge). If the generator
 /// repeats itself (a restored virtual machine), two equal values mean equal plaintexts, so at most
 /// equality leaks.
 pub(crate) struct Fresh<'a> {

@@ -36,7 +36,7 @@ pub struct Restored {
 }
 
 /// Builds a store from copies and a cell: the newest head that the cell opens, and every blob below
-/// it from a copy that gives it whole. Where heads of one epoch do not come one after the other,
+/// it from a copy that has it intact. If heads of one epoch do not come one after the other,
 /// that of the place that owns the cell, or else of one that never owned it before one that did.
 ///
 /// ```

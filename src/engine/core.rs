@@ -314,7 +314,7 @@ impl Core {
         }
     }
 
-    /// The same, asked of the cell now: another place may have claimed it since. Where the cell
+    /// The same, asked of the cell now: another place may have claimed it since. If the cell
     /// cannot say, what it said at the opening counts.
     pub(super) fn owns_now(&self) -> Result<bool> {
         if !self.may_own() {
@@ -351,7 +351,7 @@ impl Core {
             .cell
             .load()
             .map_err(|e| e.context("whether the root key of what is read is still there"))?;
-        // Where keyholders did not answer, nothing is known.
+        // If keyholders did not answer, nothing is known.
         if contents.unheard.is_some() || contents.keys.iter().any(|key| key.id == root) {
             return Ok(());
         }

@@ -102,7 +102,7 @@ fn verify_place(state: &State, writer: &Writer, store: &dyn Store) -> Result<()>
     Ok(())
 }
 
-/// The last step: from here on the old root key is gone. `next` takes its place, where the cell has
+/// The last step: from here on the old root key is gone. `next` takes its place, if the cell has
 /// it so.
 fn finish(core: &Core, writer: &mut Writer, next: Option<RootKey>) -> Result<Retirement> {
     writer.next = None;

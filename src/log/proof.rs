@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 
 /// Where hashes of a tree come from.
 pub trait Subtrees {
-    /// The hash over the `2^level` leaves from `index * 2^level` on. Only asked for where all of
+    /// The hash over the `2^level` leaves from `index * 2^level` on. Only asked for if all of
     /// them are in the tree.
     ///
     /// # Errors

@@ -61,7 +61,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Engine> {
 ///
 /// A builder can be used again. After [`ErrorKind::Poisoned`] drop the engine with its readers and
 /// batches, or [`Engine::close`] it, and open once more with the same builder: opening finds out
-/// what became of the write whose outcome was unknown. Where threads share an engine, let one of
+/// what became of the write whose outcome was unknown. If threads share an engine, let one of
 /// them do that, under a lock of yours and after another look at [`Engine::is_poisoned`]: each call
 /// asks `engine()` of the service below for a clone. While another one still holds the poisoned
 /// engine, that is `Locked`, and goes well later.
@@ -163,7 +163,7 @@ impl Builder {
         Builder { store, cell, settings: Settings::new() }
     }
 
-    /// The cell is in this directory. Where a store is made in a directory, a file beside it is
+    /// The cell is in this directory. If a store is made in a directory, a file beside it is
     /// written that says so.
     #[must_use]
     pub fn cell_at(self, cell: impl Into<PathBuf>) -> Self {

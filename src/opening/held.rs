@@ -98,7 +98,7 @@ pub(super) fn check_whole(blobs: &SledStore, at: &Location, held: Held) -> Resul
     Err(Error::new(ErrorKind::Absent, text))
 }
 
-/// Refuses to make a store with a cell that holds a key, before anything is changed. Where a store
+/// Refuses to make a store with a cell that holds a key, before anything is changed. If a store
 /// is there already, that is found out when one is to be made.
 pub(super) fn check_unheld(at: &Location, held: Held) -> Result<()> {
     let (store, cell) = (at.store(), at.cell());

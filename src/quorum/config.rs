@@ -3,7 +3,7 @@
 //!
 //! Finality is a fact of each epoch. Its root key is gone when enough of the keyholders that were
 //! dealt a share of it, or of an attempt that would have followed it, have signed since; it leaves
-//! the [`Ledger`] by that rule alone. Where the keyholders stay the same one entry covers all
+//! the [`Ledger`] by that rule alone. If the keyholders stay the same one entry covers all
 //! epochs, for a signature for a later epoch covers those before.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -56,7 +56,7 @@ impl Holder {
             make_dir(&dir)?;
             let slots =
                 ShareSlots::new(Arc::new(OsDisk), &dir, Arc::clone(&slots_env)).accepting(remnants);
-            // After a crash in the middle again; never where one holds something, though others be
+            // After a crash in the middle again; never if one holds something, though others be
             // missing.
             if slots.unfinished() {
                 slots.make()?;

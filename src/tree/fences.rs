@@ -121,7 +121,7 @@ impl Fences {
     }
 
     /// Fences every interaction that began in `first..=last` ms, in one class or in all; nothing
-    /// where that is no span.
+    /// if that is not a span.
     pub(crate) fn add_range(
         &mut self,
         editor: &mut Editor<'_>,

@@ -83,7 +83,7 @@ impl Grants<'_> {
                 page.history.add(editor, tag, now, &StoredFact::Revoked { id: number })
             })
         });
-        // Also where a copy did not take the commit: readers see it.
+        // Also if a copy did not take the commit: readers see it.
         if !matches!(self.get(number), Ok(Some(_))) {
             let hit = |(n, _): &(u64, Option<Timestamp>)| *n == number;
             let user = inner.view(&inner.state(), &inner.pages()).tag(self.user);

@@ -112,7 +112,7 @@ impl Training<'_> {
             }
             edit.sets.remove(&mut edit.editor, &tag)
         });
-        // Also where a copy did not take the commit: readers see it.
+        // Also if a copy did not take the commit: readers see it.
         let there = sets_of(&self.inner.state().head).get(&self.inner.pages(), &tag);
         if !matches!(there, Ok(Some(_))) {
             self.inner.readers.close_granted(|via| {

@@ -239,7 +239,7 @@ fn known(config: &mut Config) -> impl Iterator<Item = &mut Member> {
     config.keyholders.iter_mut().chain(config.leaving.iter_mut().map(|left| &mut left.member))
 }
 
-/// Notes that a keyholder, by its number from 1, is at another address now. Where `check` is set it
+/// Notes that a keyholder, by its number from 1, is at another address now. If `check` is set it
 /// must answer there, with the key that it had.
 ///
 /// # Errors

@@ -256,7 +256,7 @@ pub(crate) fn well_formed(bytes: &[u8]) -> bool {
     let mask = Key::copied_from(&[7; 32]);
     let request = Request::decode(bytes, &mask, 3);
     if let Ok(request) = &request {
-        // More are given up than one message names only where nobody here wrote it.
+        // More are given up than one message names only if nobody here wrote it.
         let few = !matches!(request, Request::Retire(.., given_up) if given_up.len() > GIVEN_UP);
         assert!(
             !few || request.encode(&mask, 3)[..] == *bytes,

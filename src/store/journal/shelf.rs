@@ -206,7 +206,7 @@ impl Shelf {
             || self.tally().is_changed()
     }
 
-    /// Begins a checkpoint, on a thread of its own where the index learns so and has something to
+    /// Begins a checkpoint, on a thread of its own if the index learns so and has something to
     /// learn.
     fn begin_step(&self, tail: &mut Tail) -> Result<()> {
         if !self.sizes.beside || !self.is_behind(tail) {
@@ -264,7 +264,7 @@ impl Shelf {
         }
     }
 
-    /// Makes a checkpoint where one is due. It comes after an append, where nothing can be taken
+    /// Makes a checkpoint if one is due. It comes after an append, where nothing can be taken
     /// back: any error of it says that the outcome is unknown, also a full disk.
     pub(super) fn checkpoint_if_due(&self, tail: &mut Tail) -> Result<()> {
         let Sizes { checkpoint_bytes, recent_max, file_bytes, .. } = self.sizes;

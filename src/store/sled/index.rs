@@ -10,7 +10,7 @@
 //! 'n' ‖ name 16 -> file 4 ‖ offset 8 ‖ length 4 ‖ number in the file 4
 //!                  blobs whose names do not say it
 //! 'f' ‖ file 4  -> blobs written to it 4
-//!                  ‖ 1 where bytes of those given back may be there still, else 0
+//!                  ‖ 1 if bytes of those given back may still be there, else 0
 //!                  ‖ a bit for each that was given back, the lowest of a byte first
 //! "mark"        -> file 4 ‖ offset 8   the journal is indexed up to here
 //! "suspected"   -> bytes 8              about so much of the journal died and was not counted yet
@@ -299,7 +299,7 @@ impl Drop for SledIndex {
             std::mem::forget(self.db.take());
             return;
         }
-        // sled panics where its last write fails; the journal has all that it would have written.
+        // sled panics if its last write fails; the journal has all that it would have written.
         let (Some(db), dir) = (self.db.take(), self.dir.clone()) else { return };
         if self.stuck.load(Ordering::Acquire) {
             std::mem::forget(db);

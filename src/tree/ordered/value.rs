@@ -168,7 +168,7 @@ impl<'v> Length<'v> {
         self.total()
     }
 
-    /// A number takes one byte where there are few texts, and two at most.
+    /// A number takes one byte if there are few texts, and two at most.
     fn total(&self) -> usize {
         let list = if self.texts.is_empty() { 0 } else { 2 };
         let width = if self.texts.len() > 0x80 { 2 } else { 1 };

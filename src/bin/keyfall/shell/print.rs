@@ -62,7 +62,7 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
-/// A number and its noun, in the plural where the number asks for it.
+/// A number and its noun, in the plural if the number asks for it.
 pub(crate) fn counted(n: u64, what: &str) -> String {
     match what {
         _ if n == 1 => format!("1 {what}"),

@@ -104,7 +104,7 @@ impl Session {
         value
     }
 
-    /// Prints an answer on standard error, where standard output belongs to what was asked for.
+    /// Prints an answer on standard error: standard output belongs to the result.
     pub(crate) fn aside(&self, text: &str) {
         if self.json { tell_whole(text) } else { tell(text) }
     }
