@@ -94,7 +94,7 @@ pub(crate) enum CertificateCommand {
 
 const LOG_EXAMPLES: &str = "\
 Examples:
-  keyfall log key assistant.db   # publish it: with it, anybody can verify every certificate
+  keyfall log key assistant.db   # publish it: with it, anyone can verify every certificate
   keyfall log export assistant.db /srv/www/log   # after erases; any web server can serve it
   keyfall log verify /srv/www/log --key KEY --checkpoint kept-last-month";
 
