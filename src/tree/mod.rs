@@ -2,8 +2,8 @@
 //!
 //! Invariants. A `Ref` is stored in one place only, inside the page that points to it. A page is
 //! sealed once, under a key used for nothing else: a changed page is a new blob with a new name and
-//! a new key, and so is every page above it (the rekeyed path). No key is kept anywhere else: drop a
-//! pointer and everything below is unreadable.
+//! a new key, and so is every page above it (the rekeyed path). No key is kept anywhere else: drop
+//! a pointer and everything below is unreadable.
 
 pub(crate) mod agenda;
 mod entries;
