@@ -114,7 +114,7 @@ pub(super) fn to_write(file: PathBuf, place: &Path) -> Result<Option<PathBuf>> {
     Err(Error::new(
         ErrorKind::Exists,
         format!(
-            "{} is there already, and is not the cell {}; move it away, or name another place for \
+            "{} already exists, and is not the cell {}; move it away, or name another place for \
              the store",
             file.display(),
             place.display()

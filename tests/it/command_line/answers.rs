@@ -192,7 +192,7 @@ fn every_command_says_what_it_did() {
     let e = cli.fails(1, &["key", "skill"]);
     one_line(&e);
     assert!(
-        e.contains("skill is there already")
+        e.contains("skill already exists")
             && e.contains("never replaced")
             && !e.contains("os error"),
         "{e}"

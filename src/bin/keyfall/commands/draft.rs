@@ -120,7 +120,7 @@ impl KeptDraft {
                 word(&self.place)
             ),
             None => format!(
-                "{place} is there already; move it away, or name another place for the certificate"
+                "{place} already exists; move it away, or name another place for the certificate"
             ),
         };
         Error::new(ErrorKind::Refused, text)

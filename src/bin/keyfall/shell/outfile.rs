@@ -419,7 +419,7 @@ fn may_replace(place: &Path, target: &Path, replace: Replace) -> Result<(), Erro
     if replace == Replace::Nothing {
         return Err(Error::new(
             ErrorKind::Refused,
-            format!("{} is there already; move it away", place.display()),
+            format!("{} already exists; move it away", place.display()),
         ));
     }
     match irreplaceable(target).filter(|_| replace == Replace::Ordinary) {
