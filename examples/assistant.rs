@@ -205,7 +205,7 @@ fn main() -> std::result::Result<(), Box<dyn StdError>> {
     // 7. Recordings are kept for 30 days. What was derived from one falls with it.
     let old = backend.of_class(&ada, &turns[0], Class::transcript())?;
     engine.policies(None).set(&Policy::new(Class::audio()).max_age(30 * DAY))?;
-    engine.run_due(&mut |_| {})?; // an open engine does this by itself; here it is waited for
+    engine.run_due(&mut |_| {})?; // an open engine does this automatically; here it is waited for
     assert!(backend.is_erased(&old) && engine.get(&alarm).is_ok());
 
     // 8. A drill beside the running service.

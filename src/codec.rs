@@ -192,7 +192,7 @@ impl<'a> Decoder<'a> {
         std::str::from_utf8(self.bytes(n)?).map_err(|_| self.bad())
     }
 
-    /// Fails where anything follows.
+    /// Fails if anything follows.
     pub(crate) fn end(self) -> Result<()> {
         if self.rest.is_empty() { Ok(()) } else { Err(self.bad()) }
     }

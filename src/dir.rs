@@ -1,7 +1,7 @@
 //! Directories: one process at a time in each, names in them made durable, and their files opened.
 //!
 //! Invariant: a name inside a store, a cell or a keyholder's directory never leads out of it.
-//! Otherwise anybody who can write there, as in a backup on a shared disk, could cause a root key
+//! Otherwise anyone who can write there, as in a backup on a shared disk, could cause a root key
 //! to be overwritten, by a link or a second name with which a slot of a cell is reached as `lock`.
 //! The directory itself may be named through links: that is for its user to say.
 
@@ -60,7 +60,7 @@ impl DirLock {
         Ok(lock)
     }
 
-    /// Shares the lock with others that only look; `None` where no lock file exists, as on a
+    /// Shares the lock with others that only look; `None` if no lock file exists, as on a
     /// read-only medium.
     #[cfg_attr(
         not(feature = "sled"),
@@ -77,7 +77,7 @@ impl DirLock {
         Self::locked(file, taken, dir, what).map(Some)
     }
 
-    /// The lock on an open file; where it is taken, an error that names its holder.
+    /// The lock on an open file; if it is taken, an error that names its holder.
     fn locked(
         file: File,
         taken: std::result::Result<(), std::fs::TryLockError>,
@@ -273,7 +273,7 @@ pub(crate) fn check_tree(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes a directory that only its owner enters, and those above it, where they are missing.
+/// Makes a directory that only its owner enters, and those above it, if they are missing.
 pub(crate) fn make_dir(dir: &Path) -> Result<()> {
     DirBuilder::new()
         .mode(0o700)

@@ -2,10 +2,10 @@
 //! noise.
 //!
 //! Each user's records are kept under keys of their own, in a tree of encrypted pages. The one key
-//! at the top lies in a small *root cell*, the only place that must be able to forget. To erase,
-//! the engine drops a pointer, rekeys the path to the top and has the cell destroy the old root
-//! key: every older page, in every replica, backup, log and disk remnant, opens no more, and what
-//! lives stays restorable from the same copies.
+//! at the top is in a small *root cell*, the only place that must be able to forget. To erase, the
+//! engine drops a pointer, rekeys the path to the top and has the cell destroy the old root key:
+//! no older page opens any more, in any replica, backup, log or disk remnant, and what lives stays
+//! restorable from the same copies.
 //!
 //! **Losing the root cell loses all data, and no backup of the store helps. The cell is never
 //! copied or backed up.**
@@ -28,8 +28,8 @@
 //! ```
 //!
 //! An [`Engine`] is `Clone`, `Send` and `Sync`, its calls block (`AsyncEngine`, feature `tokio`, is
-//! for async programs), and one process at a time has a store open. The engine does by itself what
-//! falls due, from a thread of its own.
+//! for async programs), and one process at a time can have a store open. Scheduled work runs
+//! automatically, on a thread of the engine.
 //!
 //! # How do I ...
 //!
@@ -53,7 +53,7 @@
 //! | show a person everything that is kept about them | [`Engine::report`] |
 //! | keep copies | [`Engine::copies`], [`Engine::backup`] |
 //! | restore from copies, or try whether that works | [`Builder::restore`], [`engine::Copies::check_restore`] |
-//! | give space back, by itself or at once | [`engine::Cleaner`], [`Engine::clean`], [`Engine::discard`] |
+//! | give space back, automatically or at once | [`engine::Cleaner`], [`Engine::clean`], [`Engine::discard`] |
 //! | know what to do about an error | [`ErrorKind`], [`Error::may_have_happened`] |
 //! | go on after [`ErrorKind::Poisoned`], shut down | [`Engine::close`], [`Builder::open`] |
 //! | bring a store or a cell of my own | [`store::Store`], [`cell::RootCell`], [`Builder::over`] |
@@ -61,14 +61,28 @@
 //! # Features
 //!
 //! Features only add. `default` is `sled` (the store in a directory) and `cli` (the programs); a
-//! service takes `default-features = false, features = ["sled"]`. `engine` alone has the ports
-//! without the directory, `keyholders` shares the root key among servers, `tokio` has the engine
-//! for asynchronous programs, `testing` the conformance suites and the adversary. Without any
-//! feature the crate checks logs and certificates: no engine and no cipher is in it then.
+//! service takes `default-features = false, features = ["sled"]`.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `engine` | the engine and its two ports, without the store in a directory |
+//! | `sled` | the store in a directory |
+//! | `keyholders` | the root key shared among servers |
+//! | `tokio` | the engine for asynchronous programs |
+//! | `aws-lc` | AES-256-GCM by AWS-LC: the same bytes |
+//! | `cli` | the program `keyfall` |
+//! | `verify` | the program `keyfall-verify`, which has no engine in it |
+//! | `testing` | conformance suites, recording ports, the archive adversary, the simulator |
+//! | `shuttle` | the locks of a schedule explorer, for `cargo test --test explore` alone |
+//!
+//! Without any feature the crate checks logs and certificates: no engine and no cipher is in it
+//! then.
 //!
 //! # Map of the code
 //!
 //! From the ground up: a module imports only from those above it in this table, which a test reads.
+//! A re-export in a `mod.rs` does not count as an import. `docs/architecture.md#where-is-it` has
+//! the file in which a given thing happens: a commit, a hold's check, the end of a root key.
 //!
 //! | module | holds |
 //! |---|---|

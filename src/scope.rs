@@ -37,11 +37,11 @@ pub enum When {
 /// The records that one erase names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// A user, or one class of it, or its interactions of some time.
+    /// A user, or one of their classes, or their interactions of some time.
     User {
         /// The user whose records are named.
         user: UserId,
-        /// Only records of this class, where it is given.
+        /// Only records of this class, if it is given.
         class: Option<Class>,
         /// Only records of these interactions.
         when: When,
@@ -51,7 +51,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// All records of a user, and the user itself.
+    /// All records of a user, and the user.
     pub fn user(user: UserId) -> Self {
         Scope::User { user, class: None, when: When::Ever }
     }
@@ -163,10 +163,10 @@ impl Erase {
         }
     }
 
-    /// Leaves the records of `class` in spite of the scope, detached from what falls; class and
-    /// `reason` stand in the user's history and in the certificate. Each class has a reason of its
-    /// own. A user of whom a class is kept goes on living. What is there stays; what arrives late
-    /// in the scope is refused, of a kept class too.
+    /// Keeps the records of `class` although they are in the scope, detached from what falls; class
+    /// and `reason` are stored in the user's history and in the certificate. Each class has a
+    /// reason of its own. A user of whom a class is kept remains. What is there stays; what arrives
+    /// late in the scope is refused, of a kept class too.
     #[must_use]
     pub fn keep(mut self, class: Class, reason: impl Into<String>) -> Self {
         self.keep.push(class);
@@ -185,7 +185,7 @@ impl Erase {
 
     /// Has a certificate of it issued when it is complete ([`crate::Erasure::certificate`]), which
     /// names the person or office that asked for the erase and its legal ground. Either may be
-    /// empty, and then does not stand in it. The engine keeps none of what stands in it.
+    /// empty, and then is not in it. The engine keeps nothing of what is in it.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -208,8 +208,8 @@ impl Erase {
     }
 
     /// Hands out the draft of its certificate *before* anything is erased, for `keep` to keep:
-    /// where the certificate itself is lost later, as in a crash,
-    /// [`Certificates::get`](crate::engine::Certificates::get) makes it of the draft. Where `keep`
+    /// if the certificate itself is lost later, as in a crash,
+    /// [`Certificates::get`](crate::engine::Certificates::get) makes it from the draft. If `keep`
     /// fails, or panics, nothing is erased. It is called while other writers wait, maybe more than
     /// once: then the last draft counts; it must not call the engine. Without [`Erase::certified`]
     /// there is no draft.
@@ -372,7 +372,7 @@ impl From<Scope> for Erase {
 pub(crate) fn check_reason(reason: &str) -> Result<()> {
     if reason.trim().is_empty() || reason.len() > REASON_MAX_BYTES {
         return Err(Error::invalid(format!(
-            "a reason of 1 to {REASON_MAX_BYTES} bytes is needed: it stands in the user's history"
+            "a reason of 1 to {REASON_MAX_BYTES} bytes is needed: it is stored in the user's history"
         )));
     }
     Ok(())

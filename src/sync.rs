@@ -15,7 +15,7 @@ pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGua
 #[cfg(feature = "shuttle")]
 pub(crate) use shuttle::thread::yield_now;
 
-/// Takes a lock also where a holder panicked: what it guards is changed in one step, or checked
+/// Takes a lock also if a holder panicked: what it guards is changed in one step, or checked
 /// again.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)

@@ -117,7 +117,7 @@ fn run(world: World, seed: u64, steps: &[[u8; STEP_BYTES]]) -> Result<Tally, Str
     verdict_of(|| world.run(seed, steps, Planted::default()))
 }
 
-/// Runs steps; where they fail, leaves steps out for as long as they go on failing, and shows the
+/// Runs steps; if they fail, leaves steps out for as long as they go on failing, and shows the
 /// rest.
 fn replay(world: World, seed: u64, mut steps: Vec<[u8; STEP_BYTES]>) -> ExitCode {
     let verdict = match run(world, seed, &steps) {
@@ -202,7 +202,7 @@ fn crash_points(every: NonZeroU32) -> bool {
     let covered = Mutex::new(BTreeMap::new());
     let n = 2 * VERBS.len() as u64;
     let failed = all(n, "verbs", |started| {
-        // From the last verb on: those with the most crash points stand there, and take longest.
+        // From the last verb on: those with the most crash points are there, and take longest.
         let i = n - 1 - started;
         let (verb, on_disk) = (VERBS[i as usize / 2], i.is_multiple_of(2));
         let run = verdict_of(|| every_crash_point(verb, on_disk, every));

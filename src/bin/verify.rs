@@ -78,7 +78,7 @@ fn main() -> ExitCode {
 /// Verifies a certificate; returns what it says, in words.
 fn verify(args: &Args, file: &Path) -> Result<Vec<String>, Error> {
     let trust = Trust::with_witnesses(args.key.clone(), &args.witness, args.witnesses)?;
-    let no_text = "not an erasure certificate: it is no text";
+    let no_text = "not an erasure certificate: it is not text";
     let certificate =
         String::from_utf8(read(file)?).map_err(|_| Error::new(ErrorKind::Corrupt, no_text))?;
     let verified = certificate.parse::<Certificate>()?.verify(&trust)?;
@@ -116,6 +116,6 @@ fn read(file: &Path) -> Result<Vec<u8>, Error> {
 }
 
 fn read_text(file: &Path) -> Result<String, Error> {
-    let no_text = |_| Error::new(ErrorKind::Invalid, format!("{} is no text", file.display()));
+    let no_text = |_| Error::new(ErrorKind::Invalid, format!("{} is not text", file.display()));
     String::from_utf8(read(file)?).map_err(no_text)
 }

@@ -26,8 +26,8 @@ pub(crate) struct Admitted {
 /// Whether a put may begin.
 ///
 /// # Errors
-/// `Erased` where the user, the interaction or this class of it was erased; `Invalid` for an
-/// interaction from the future; `Refused` where a policy says that nothing of the class is kept.
+/// `Erased` if the user, the interaction or this class of it was erased; `Invalid` for an
+/// interaction from the future; `Refused` if a policy says that nothing of the class is kept.
 pub(crate) fn admit(view: &View<'_>, env: &dyn Env, clock: Reading, put: &Put) -> Result<Admitted> {
     let tag = view.tag(&put.user);
     let interaction = match put.interaction {
@@ -93,7 +93,7 @@ impl Admission<'_> {
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!(
-                    "by its policy nothing of class {} is kept any more; `Policies::list` shows it, of all users or of one",
+                    "the policy keeps nothing of class {} any more; `Policies::list` shows it, of all users or of one",
                     put.class
                 ),
             ));
@@ -101,8 +101,8 @@ impl Admission<'_> {
         Ok(interaction)
     }
 
-    /// The interaction, where it is not fenced. For a put that names none, where one that begins
-    /// now is: another one. An erase's clock was ahead then, and since then somebody said that the
+    /// The interaction, if it is not fenced. If a put names none, and the one that begins now is
+    /// fenced, it is another one: an erase's clock was ahead, and since then somebody said that the
     /// clock is right.
     fn unfenced(
         &self,

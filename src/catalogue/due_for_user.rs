@@ -26,9 +26,9 @@ use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
 use crate::tree::plans::Plan;
 use crate::tree::user::{UserPage, class_place};
 
-/// What one edit does of what is due.
+/// The due work done in one edit.
 pub(crate) struct Doing {
-    /// What is due by then is done.
+    /// Work due by this time is done.
     pub(crate) now: Timestamp,
     /// Policies of the whole store, read once for all users.
     policies: Vec<Policy>,
@@ -211,7 +211,7 @@ struct Limit<'d> {
 }
 
 impl Limit<'_> {
-    /// Erases its interactions that began before a time; where a hold covers some, the others one
+    /// Erases its interactions that began before a time; if a hold covers some, the others one
     /// by one.
     fn expire_part(&mut self, edit: &mut Edit<'_>, until: Option<Timestamp>) -> Served<()> {
         let (pages, moment) = (edit.pages(), edit.moment);
@@ -233,7 +233,7 @@ impl Limit<'_> {
         Ok(())
     }
 
-    /// Erases single records, where the limit depends on what each was put for.
+    /// Erases single records, if the limit depends on what each was put for.
     fn expire_by_purpose(&mut self, edit: &mut Edit<'_>, rules: &Rules) -> Served<()> {
         let (pages, epoch) = (edit.pages(), edit.moment.epoch);
         let Some((_, page)) = edit.page(self.user)? else {
@@ -247,7 +247,7 @@ impl Limit<'_> {
                 self.refused.limit(id.class, &mut self.doing.outcome);
                 continue;
             }
-            // Where it is not there, it fell with another one.
+            // If it is not there, it fell with another one.
             if let Some(fell) = erase_record(editor, page, &id, epoch)? {
                 self.doing.outcome.expired += self.doing.took(edit, fell)?;
             }

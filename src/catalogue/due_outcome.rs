@@ -45,7 +45,7 @@ pub struct DueOutcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Trouble {
-    /// The user concerned; `None` where the page with the name cannot be read.
+    /// The user concerned; `None` if the page with the name cannot be read.
     pub user: Option<UserId>,
     /// Which planned erase; `None` for all that is due for the user.
     pub plan: Option<u64>,

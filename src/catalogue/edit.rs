@@ -107,7 +107,7 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// The same for the user of a record; `None` also where that lives another life now.
+    /// The same for the user of a record; `None` also if that lives another life now.
     pub(crate) fn page_for(
         &mut self,
         id: &RecordId,
@@ -118,7 +118,7 @@ impl<'a> Edit<'a> {
     /// Changes the page of a user.
     ///
     /// # Errors
-    /// `Erased` where it does not live; what `act` fails with.
+    /// `Erased` if it does not live; what `act` fails with.
     pub(crate) fn user<T>(
         &mut self,
         user: UserTag,

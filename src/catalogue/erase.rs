@@ -29,7 +29,7 @@ fn absent(what: &str) -> Error {
     )
 }
 
-/// Drops a scope's pointers in the tree and leaves its fence. Where a mark refuses that, it is
+/// Drops a scope's pointers in the tree and leaves its fence. If a mark refuses that, it is
 /// looked whether the mark still counts.
 pub(crate) fn apply(edit: &mut Edit<'_>, erase: &Erase) -> Result<Fell> {
     match drop_scope(edit, erase) {
@@ -119,7 +119,7 @@ struct Whole {
 }
 
 impl Whole {
-    /// Where the page was not read, or could not be.
+    /// For a page that was not read, or could not be.
     fn uncounted(records: Option<u64>) -> Self {
         Whole { records, counts: Vec::new(), links: Vec::new(), docket: None, due: None }
     }
@@ -134,7 +134,7 @@ impl Whole {
 /// Reads the page of a user that is to be erased whole, and takes its links.
 ///
 /// # Errors
-/// `Held`; `Corrupt` where a page is damaged.
+/// `Held`; `Corrupt` if a page is damaged.
 fn look_at(
     editor: &mut Editor<'_>,
     link: &mut Link<UserPage>,
@@ -196,7 +196,7 @@ fn of_part(
 /// Erases one record of a live user, in this life.
 fn of_record(edit: &mut Edit<'_>, erase: &Erase, id: &RecordId) -> Result<Fell> {
     let (view, pages, epoch) = (edit.view, edit.pages(), edit.moment.epoch);
-    // What fell with a source, and still stands in lists, was erased with that.
+    // What fell with a source, and is still in lists, was erased with that.
     let fell_before = |e: Error| e.kind() == ErrorKind::Erased;
     if view.is_falling() && look_up_whole(&view, id).is_err_and(fell_before) {
         return Ok(Fell::already());

@@ -196,7 +196,7 @@ pub(crate) struct Resumed<'a> {
     pub(crate) derived: u64,
 }
 
-/// Follows some of the links that earlier commits left; `None` where no link is left that can be
+/// Follows some of the links that earlier commits left; `None` if no link is left that can be
 /// followed.
 pub(crate) fn follow_left<'a>(start: Start<'a>, stuck: &mut Stuck) -> Result<Option<Resumed<'a>>> {
     loop {

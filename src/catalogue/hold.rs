@@ -108,7 +108,7 @@ fn is_held(pages: &dyn Pages, page: &UserPage, id: &RecordId) -> Result<bool> {
     Ok(entry.is_some() && is_covered(pages, page, id)?)
 }
 
-/// Which marks count; where the held record's user cannot be asked, the mark does.
+/// Which marks count; if the held record's user cannot be asked, the mark does.
 fn counts(
     known: &mut HashMap<RecordId, bool>,
     held: &RecordId,
@@ -228,7 +228,7 @@ pub(crate) fn unmark(
     Ok(())
 }
 
-/// What a record depends on, near and far; nothing where it fell already.
+/// What a record depends on, near and far; nothing if it fell already.
 fn ancestors(resolver: &Resolver<'_>, id: &RecordId) -> Result<BTreeSet<RecordId>> {
     match resolver.ancestors(id) {
         Err(e) if e.kind() == ErrorKind::Erased => Ok(BTreeSet::new()),

@@ -13,7 +13,7 @@ use crate::tree::holds::Hold;
 use crate::tree::keys::record_key;
 use crate::tree::user::UserPage;
 
-/// Fails where something of a user is held, or a held record depends on it.
+/// Fails if something of a user is held, or a held record depends on it.
 ///
 /// # Errors
 /// `Held`.
@@ -22,7 +22,7 @@ pub(crate) fn check_user(page: &UserPage) -> Result<()> {
     refuse(is_held, "some of this user's records, or what was derived from them,")
 }
 
-/// Fails where some of a part is held, or a held record depends on it.
+/// Fails if some of a part is held, or a held record depends on it.
 ///
 /// # Errors
 /// `Held`, `Corrupt`.
@@ -31,7 +31,7 @@ pub(crate) fn check_part(pages: &dyn Pages, page: &UserPage, part: &Part) -> Res
     refuse(is_held, "some of this, or what was derived from it,")
 }
 
-/// Fails where a record is held, or a held one depends on it.
+/// Fails if a record is held, or a held one depends on it.
 ///
 /// # Errors
 /// `Held`, `Corrupt`.
@@ -87,7 +87,7 @@ fn refuse(is_held: bool, what: &str) -> Result<()> {
     Err(Error::new(
         ErrorKind::Held,
         format!(
-            "{what} is under a legal hold; nothing was erased; `Holds::list` shows the holds of a user (where this one has none, it is on a record of another user that was derived); only lifting it helps"
+            "{what} is under a legal hold; nothing was erased; `Holds::list` shows the holds of a user (if this one has none, it is on a record of another user that was derived); only lifting it helps"
         ),
     ))
 }

@@ -59,7 +59,7 @@ impl Interaction {
     }
 }
 
-/// Lists interactions of one user, or of all, user after user. A page ends before its limit where
+/// Lists interactions of one user, or of all, user after user. A page ends before its limit if
 /// the next interaction would have too many records for it.
 ///
 /// # Errors

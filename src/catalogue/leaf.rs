@@ -14,7 +14,7 @@ use crate::log::{Checkpoint, Hash, LogProof, Signer, inclusion};
 use crate::tree::log::LogPage;
 use crate::tree::{Editor, Node, PageKind, Pages};
 
-/// Where an erase stands among those of its commit.
+/// The place of an erase among those of its commit.
 pub(crate) struct Seat {
     pub(crate) index: u64,
     pub(crate) path: Vec<Hash>,
@@ -36,7 +36,7 @@ pub(crate) struct Words<'a> {
     pub(crate) ends: Ends,
 }
 
-/// A leaf that a commit adds, and where its erases stand in it.
+/// A leaf that a commit adds, and where its erases are in it.
 pub(crate) struct Entered {
     pub(crate) leaf: Leaf,
     pub(crate) index: u64,
@@ -113,7 +113,7 @@ fn shuffled(env: &dyn Env, commitments: &[Hash]) -> Result<Slots> {
     env.fill(random.as_flattened_mut())?;
     let mut all: Vec<Hash> =
         commitments.iter().copied().chain(random.into_iter().map(Hash)).collect();
-    // Sorted, they stand where their hashes put them.
+    // Sorted, they are where their hashes put them.
     all.sort_unstable();
     let at: Vec<u64> =
         commitments.iter().map(|c| all.binary_search(c).unwrap_or_else(|i| i) as u64).collect();
@@ -122,7 +122,7 @@ fn shuffled(env: &dyn Env, commitments: &[Hash]) -> Result<Slots> {
     Ok(Slots { of: n as u64, root, seats })
 }
 
-/// The proof of a leaf, under a checkpoint of the log as it is; only where every commit is settled.
+/// The proof of a leaf, under a checkpoint of the log as it is; only if every commit is settled.
 /// `pending`: a root key that a leaf calls destroyed is not known to be.
 pub(crate) fn prove(
     page: &LogPage,

@@ -62,7 +62,7 @@ fn born_again(
     Ok(page)
 }
 
-/// Has a user come to life, where nobody has the name; says whether that was so.
+/// Has a user come to life, if nobody has the name; says whether that was so.
 pub(crate) fn come_to_life(edit: &mut Edit<'_>, tag: UserTag, user: &UserId) -> Result<bool> {
     let env = edit.means.env;
     let (editor, root) = edit.parts()?;

@@ -143,7 +143,7 @@ pub(super) fn collect(
 ) -> Result<(Vec<RecordInfo>, Room)> {
     let mut lister = Lister {
         view,
-        // While an erase is still being followed, what it made unreadable stands in the tree.
+        // While an erase is still being followed, what it made unreadable is still in the tree.
         fallen: view.is_falling().then(|| resolver(view)),
         room,
         records: Vec::new(),
@@ -293,7 +293,7 @@ impl Lister<'_> {
     }
 }
 
-/// The first and the last key that a query asks for; `None` where no key is between them.
+/// The first and the last key that a query asks for; `None` if no key is between them.
 fn bounds(query: &Query) -> Option<(OrderedKey, OrderedKey)> {
     let (mut low, mut high) = (KEY_MIN, KEY_MAX);
     if let Some(id) = query.interaction {

@@ -1,4 +1,4 @@
-//! A record's payload: the key that opens it, and its segments, or where it stands in the entry.
+//! A record's payload: the key that opens it, and its segments, or its place in the entry.
 
 use super::resolve::Resolver;
 use super::walk::Walking;
@@ -17,14 +17,14 @@ use crate::tree::{ClassOf, Geometry};
 pub(crate) struct Payload {
     pub(crate) key: Key,
     pub(crate) context: Vec<u8>,
-    /// Name of the first segment, where there are any.
+    /// Name of the first segment, if there are any.
     first: Option<BlobName>,
     length: u64,
     geometry: Geometry,
 }
 
 impl Payload {
-    /// `None` where the record fell with one that it was derived from; an adversary passes over
+    /// `None` if the record fell with one that it was derived from; an adversary passes over
     /// what is damaged, too.
     pub(crate) fn of(
         resolver: &mut Resolver<'_>,
@@ -63,7 +63,7 @@ impl Payload {
         }))
     }
 
-    /// A payload that stands in its entry, opened; `None` where it is in segments.
+    /// A payload that is stored in its entry, opened; `None` if it is in segments.
     pub(crate) fn within(&self, entry: &Entry) -> Result<Option<Secret>> {
         Ok(match &entry.body {
             Body::Segments(_) => None,
@@ -72,13 +72,13 @@ impl Payload {
         })
     }
 
-    /// The cipher of a payload in segments: its header stands in the first, wherever that is.
+    /// The cipher of a payload in segments: its header is in the first, wherever that is.
     pub(crate) fn suite(&self, source: &PageSource<'_>) -> Result<chunked::Suite> {
         let first = self.first.ok_or_else(|| Error::corrupt("this payload has no segments"))?;
         source.fetch(&first, |blob| chunked::Suite::from_header(&self.key, &blob, &self.context))
     }
 
-    /// Segment `number` as it is stored, from the first of the stores that gives it whole; where
+    /// Segment `number` as it is stored, from the first of the stores that has it intact; if
     /// none does, as the first has it.
     pub(crate) fn sealed(
         &self,

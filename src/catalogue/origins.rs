@@ -25,7 +25,7 @@ pub(crate) struct Origins {
 /// batch.
 ///
 /// # Errors
-/// `Erased`, `Absent` for a source; `Invalid` for too many; `Limit` where it would lie too deep.
+/// `Erased`, `Absent` for a source; `Invalid` for too many; `Limit` if it would lie too deep.
 pub(crate) fn origins(
     view: &View<'_>,
     staged: &[Staged],

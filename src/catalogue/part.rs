@@ -60,7 +60,7 @@ impl Part {
         &self.kept
     }
 
-    /// The key of the part, where the part is one class, whole.
+    /// The key of the part, if the part is one class, whole.
     pub(crate) fn whole_class<'p>(&self, page: &'p UserPage) -> Option<(&'p Class, Key)> {
         let ever = |_: &ClassTag| matches!(self.when, When::Ever);
         let slot = self.span.class.filter(ever).and_then(|tag| page.class(tag))?;

@@ -49,5 +49,5 @@ pub(crate) fn reckon(edit: &mut Edit<'_>, user: UserTag) -> Result<()> {
 
 /// The error for one more than there may be.
 pub(crate) fn too_many(what: &str, most: usize) -> Error {
-    Error::new(ErrorKind::Limit, format!("there are {most} {what} already; take one back"))
+    Error::new(ErrorKind::Limit, format!("there are {most} {what} already; remove one"))
 }

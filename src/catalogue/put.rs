@@ -136,7 +136,7 @@ fn link(edit: &mut Edit<'_>, id: &RecordId, source: &RecordId, unseen: bool) -> 
     }
 }
 
-/// Marks what the record put last depends on, where it is held.
+/// Marks what the record put last depends on, if it is held.
 fn mark_if_held(edit: &mut Edit<'_>, staged: &[Staged], ids: &[RecordId]) -> Result<()> {
     let Some((id, before)) = ids.split_last() else {
         return Ok(());
@@ -182,7 +182,7 @@ fn note_limits(edit: &mut Edit<'_>, staged: &Staged, id: &RecordId) -> Result<()
     };
     let rules = Rules { own: page.policies.all(pages, Some(id.user))?, store };
     let policy = rules.of(&staged.class, &staged.entry.purpose);
-    // Where others of the class have another policy a look may come in vain.
+    // If others of the class have another policy a look may come in vain.
     let most = policy.and_then(|policy| policy.max_records);
     let over =
         most.is_some_and(|most| page.class(id.class).is_some_and(|slot| slot.records > most));

@@ -39,7 +39,7 @@ pub(crate) fn fence_record(
     Ok(Fell::nothing())
 }
 
-/// Drops one record of a live user and leaves its fence; `None` where it is not there. Whether it
+/// Drops one record of a live user and leaves its fence; `None` if it is not there. Whether it
 /// is held was asked before, or it fell before it was held.
 pub(crate) fn erase_record(
     editor: &mut Editor<'_>,

@@ -13,7 +13,7 @@ pub(crate) struct Staged {
     /// Where it may come in.
     pub(crate) to: Admitted,
     pub(crate) entry: Entry,
-    /// Its payload, where that goes into the store with the commit.
+    /// Its payload, if that goes into the store with the commit.
     pub(crate) waiting: Option<Vec<u8>>,
     pub(crate) sources: Vec<Source>,
     /// Its content root, for those of the batch that are derived from it.

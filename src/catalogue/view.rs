@@ -57,7 +57,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether derived records that cannot be read any more still stand in lists.
+    /// Whether derived records that cannot be read any more are still in lists.
     pub(crate) fn is_falling(&self) -> bool {
         self.head.roots.falling.is_some()
     }
@@ -100,7 +100,7 @@ pub(crate) struct Users<'a> {
 }
 
 impl Users<'_> {
-    /// What stands in the slot of a user.
+    /// What is in the slot of a user.
     pub(crate) fn find(&self, user: UserTag) -> Result<Found> {
         find(self.pages, self.root, self.geometry, user)
     }

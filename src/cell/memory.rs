@@ -49,7 +49,7 @@ impl MemoryCell {
         self.owner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The cell, where this handle acts for its owner, or nobody claimed it.
+    /// The cell, if this handle acts for its owner, or nobody claimed it.
     fn owned(&self) -> Result<MutexGuard<'_, Held>> {
         let held = self.held();
         if held.claim.owner != *self.owner() {

@@ -85,7 +85,7 @@ impl ShareSlots {
     }
 
     /// Records what a request says, before it is carried out: its owner, a mark, and a root key to
-    /// keep alone, where the fence lets it. Returns the fence that was there.
+    /// keep alone, if the fence lets it. Returns the fence that was there.
     pub(crate) fn admit(
         &self,
         store: StoreId,

@@ -48,7 +48,7 @@ pub struct Judged {
     pub reasons: Vec<String>,
     /// The leaf of the commit, as the log has it.
     pub leaf: Leaf,
-    /// The leaf that made it final, where it waited.
+    /// The leaf that made it final, if it waited.
     pub final_leaf: Option<Leaf>,
 }
 
@@ -172,7 +172,7 @@ pub struct Facts {
     pub body: Body,
     /// 32 random bytes, base64: opens the leaf's commitment. They are kept nowhere else.
     pub opening: String,
-    /// Where it stands in its commit.
+    /// Its place in its commit.
     pub slot: Slot,
     /// The log's leaf, line by line.
     pub leaf: Vec<String>,
@@ -187,7 +187,7 @@ impl Facts {
     /// it.
     ///
     /// # Errors
-    /// `Corrupt` where its parts contradict each other; `Invalid` where one does not parse.
+    /// `Corrupt` if its parts contradict each other; `Invalid` if one does not parse.
     pub fn judge(&self) -> Result<Judged> {
         let body = &self.body;
         if (body.method.as_str(), body.algorithms.as_str(), body.verification.as_str())
@@ -290,7 +290,7 @@ impl Facts {
         Ok(Some(later))
     }
 
-    /// Why the root key is not known to be destroyed; nothing where it is.
+    /// Why the root key is not known to be destroyed; nothing if it is.
     fn unfinished(&self, leaf: &Leaf, final_leaf: Option<&Leaf>) -> Result<Vec<String>> {
         let ended = final_leaf.unwrap_or(leaf);
         let quorum = self.body.cell.quorum()?;

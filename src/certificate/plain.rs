@@ -15,7 +15,7 @@ fn is_hidden(c: char) -> bool {
         || matches!(c, '\u{E0000}'..='\u{E007F}')
 }
 
-/// JSON with an escape for each hidden character. These stand in strings alone, but for the line
+/// JSON with an escape for each hidden character. These are in strings alone, but for the line
 /// feeds between fields, which stay.
 pub(super) fn escaped(json: String) -> String {
     let hidden = |c: char| c != '\n' && is_hidden(c);
@@ -55,7 +55,7 @@ pub(super) fn quoted(text: &str) -> String {
     escaped(serde_json::Value::from(text).to_string())
 }
 
-/// A name as it is where it is one, such as `audio`; in quotes otherwise, so that nothing in it
+/// A name as it is if it is one, such as `audio`; in quotes otherwise, so that nothing in it
 /// reads like another line or field.
 pub(super) fn named(text: &str) -> String {
     let plain =

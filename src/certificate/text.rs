@@ -165,7 +165,7 @@ impl Certificate {
     /// committed.
     ///
     /// # Errors
-    /// `Invalid` where they would be too long; `Corrupt` where they contradict each other.
+    /// `Invalid` if they would be too long; `Corrupt` if they contradict each other.
     pub fn check(facts: &Facts) -> Result<()> {
         let text = signed_text(facts, &facts.judge()?);
         let statements = facts.body.cell.holders().count() * STATEMENT_MAX_BYTES;
@@ -180,7 +180,7 @@ impl Certificate {
     /// Writes and signs a certificate; the proofs are taken as they are.
     ///
     /// # Errors
-    /// `Corrupt` where the facts contradict each other; `Invalid` where the signer is not the one
+    /// `Corrupt` if the facts contradict each other; `Invalid` if the signer is not the one
     /// that the leaf names.
     pub fn issue(
         facts: Facts,
@@ -203,8 +203,8 @@ impl Certificate {
     /// witnesses.
     ///
     /// # Errors
-    /// `Corrupt` where something does not hold, which an honest issuer never writes; `Absent` where
-    /// it is of another log; `Refused` where cosignatures are missing; `Invalid` where it does not
+    /// `Corrupt` if something does not hold, which an honest issuer never writes; `Absent` if
+    /// it is of another log; `Refused` if cosignatures are missing; `Invalid` if it does not
     /// parse.
     pub fn verify(&self, trust: &Trust) -> Result<Verified> {
         let judged = self.facts.judge()?;
@@ -233,7 +233,7 @@ impl Certificate {
     /// Checks its words, and the signature under them by the key that the leaf names.
     ///
     /// # Errors
-    /// `Corrupt` where one of the two does not hold; `Absent` where it is of another log than
+    /// `Corrupt` if one of the two does not hold; `Absent` if it is of another log than
     /// `origin`.
     pub(crate) fn check_signed(&self, judged: &Judged, origin: &str) -> Result<()> {
         // Head and facts must be what the facts give, to the byte: a better grade above the same

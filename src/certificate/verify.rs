@@ -24,11 +24,11 @@ impl Trust {
         Trust { log, witnesses: Vec::new(), quorum: 0 }
     }
 
-    /// The log, and as many of the witnesses as `quorum` says; all of them where it says nothing. A
+    /// The log, and as many of the witnesses as `quorum` says; all of them if it says nothing. A
     /// key that is given twice is one witness.
     ///
     /// # Errors
-    /// `Invalid` where more are demanded than there are, or the log's own key is to be its witness.
+    /// `Invalid` if more are demanded than there are, or the log's own key is to be its witness.
     pub fn with_witnesses(
         log: VerifierKey,
         witnesses: &[VerifierKey],
@@ -59,7 +59,7 @@ impl Trust {
     /// Which witnesses cosigned a checkpoint, and when.
     ///
     /// # Errors
-    /// `Refused` where they are too few; `Corrupt` where a cosignature does not hold.
+    /// `Refused` if they are too few; `Corrupt` if a cosignature does not hold.
     pub fn cosigned(&self, checkpoint: &Note) -> Result<Vec<Cosigned>> {
         let mut cosigned = Vec::new();
         for witness in self.different() {
@@ -169,11 +169,11 @@ impl Verified {
 }
 
 /// Checks that the checkpoint of a certificate and one that the reader kept are of one history.
-/// Where their sizes differ, `fetch` reads the log's files.
+/// If their sizes differ, `fetch` reads the log's files.
 ///
 /// # Errors
-/// `Corrupt` where they are not: the log was rolled back, or shows others another history;
-/// `Invalid` where files of the log are needed.
+/// `Corrupt` if they are not: the log was rolled back, or shows others another history;
+/// `Invalid` if files of the log are needed.
 pub fn same_history(
     checkpoint: &Checkpoint,
     kept: &Checkpoint,
@@ -190,7 +190,7 @@ pub fn same_history(
             // Hashes below the newer of the two are in the files of any later log, if it goes on
             // from both.
             let text = String::from_utf8(fetch("checkpoint")?)
-                .map_err(|_| Error::invalid("the checkpoint is no text"))?;
+                .map_err(|_| Error::invalid("the checkpoint is not text"))?;
             let now: Checkpoint = text.parse::<Note>()?.text().parse()?;
             if now.size < new.size {
                 return Err(Error::corrupt(format!(

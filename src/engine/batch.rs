@@ -81,7 +81,7 @@ impl Batch {
         }
     }
 
-    /// What is to be committed; `None` where that is nothing.
+    /// What is to be committed; `None` if that is nothing.
     pub(super) fn into_staging(mut self) -> Result<Option<Staging>> {
         if self.staging.staged.is_empty() {
             return Ok(None);

@@ -18,7 +18,7 @@ use crate::store::HeadId;
 use crate::tree::head::{HeadPage, Prefix};
 use crate::tree::{Geometry, Ref};
 
-/// Names of blobs that are lacking are told up to this many.
+/// Names of missing blobs are reported up to this many.
 const SHOWN: usize = 100;
 
 /// What a restore drill found.
@@ -67,7 +67,7 @@ impl Drill<'_> {
         (self.progress)(self.found.blobs);
     }
 
-    /// Whether a page is there; what lies below one that is not cannot be looked at.
+    /// Whether a page is there; what is below one that is not cannot be read.
     fn page(&mut self, at: &Ref, kind: u8) -> bool {
         let context = crate::crypto::page_context(self.source.realm, kind, at.name);
         let opened = self
@@ -78,7 +78,7 @@ impl Drill<'_> {
         opened
     }
 
-    /// A record that cannot be looked at, for a page of a source is lacking.
+    /// A record that cannot be checked, because a page of a source is missing.
     fn lacks(&mut self, entry: &crate::record::Entry) {
         match entry.body.first() {
             Some(first) => self.count(first, false),

@@ -1,7 +1,7 @@
 //! The cleaner: gives the space of dead blobs back while an engine is open. It is never needed for
 //! security, no erase waits for it longer than for any walk, and no commit fails because of it.
 //!
-//! Commits tell the stores about how much died with them. Where that is more than half of what
+//! Commits tell the stores about how much died with them. If that is more than half of what
 //! lives, one walk marks what lives, in the store and in each copy in step, and the rest counts as
 //! given back. Then the stores remove the files of which nothing lives and empty those of which
 //! little does, in small steps, so that writers go in between.
@@ -23,11 +23,11 @@ use crate::tree::head::CopyMode;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cleaning {
-    /// Whether what lives was marked, since enough had died.
+    /// Whether live blobs were marked, because enough had died.
     pub swept: bool,
     /// Blobs that were found to be dead.
     pub blobs: u64,
-    /// Bytes that the medium has back, in the store and its copies in step.
+    /// Bytes given back to the medium, in the store and its copies in step.
     pub freed: u64,
     /// Bytes of live blobs that were written once more for that.
     pub moved: u64,
@@ -57,7 +57,7 @@ pub(super) struct How<'a> {
     pub(super) pause: &'a dyn Fn(),
 }
 
-/// Gives space back, where enough is dead; nothing while a discard runs.
+/// Gives space back, if enough is dead; nothing while a discard runs.
 pub(super) fn clean(core: &Core, how: &How<'_>) -> Result<Cleaning> {
     let _wiped = WipeStack;
     core.check_owner()?;
@@ -121,7 +121,7 @@ fn take<T>(
     match answer {
         Ok(value) => Ok(Some(value)),
         Err(e) if Arc::ptr_eq(place, core.store()) => {
-            // Where it takes no write any more, nobody knows what is durable. Anything else is
+            // If it takes no write any more, nobody knows what is durable. Anything else is
             // tried again.
             match core.store().put(&[]) {
                 Err(refused) if refused.kind() != ErrorKind::Full => core.judged(Err(e)),

@@ -19,7 +19,7 @@ impl Engine {
     /// process. Dropping the last handle does the same, and does not say whether it was the last.
     ///
     /// # Errors
-    /// `Locked` where something else still holds the engine, with what that is. This handle is gone
+    /// `Locked` if something else still holds the engine, with what that is. This handle is gone
     /// all the same: the store is closed when the others are dropped.
     pub fn close(self) -> Result<()> {
         let Engine { inner, _keeper: keeper } = self;

@@ -79,7 +79,7 @@ fn publish_commit(core: &Core, writer: &mut Writer, commit: Commit) -> Result<Op
     let handed =
         hand_on(core, writer, &Handed { before, staged: &staged, blobs: &blobs, dead, erase });
     if erase {
-        // Also where a copy failed: whatever completes this erase reads them back first.
+        // Also if a copy failed: whatever completes this erase reads them back first.
         writer.unread.extend(blobs);
     }
     handed?;

@@ -36,7 +36,7 @@ pub struct Restored {
 }
 
 /// Builds a store from copies and a cell: the newest head that the cell opens, and every blob below
-/// it from a copy that gives it whole. Where heads of one epoch do not come one after the other,
+/// it from a copy that has it intact. If heads of one epoch do not come one after the other,
 /// that of the place that owns the cell, or else of one that never owned it before one that did.
 ///
 /// ```
@@ -59,8 +59,8 @@ pub struct Restored {
 /// ```
 ///
 /// # Errors
-/// `Mismatch` where every copy is of an older epoch than the cell, with the epochs named; `Corrupt`
-/// where a blob is in none of them; `Exists` where `into` holds a store; `Io`, `Full`.
+/// `Mismatch` if every copy is of an older epoch than the cell, with the epochs named; `Corrupt`
+/// if a blob is in none of them; `Exists` if `into` holds a store; `Io`, `Full`.
 pub fn restore(
     cell: &dyn RootCell,
     copies: &[Arc<dyn Store>],

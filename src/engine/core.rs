@@ -136,7 +136,7 @@ pub(super) struct Staging {
     pub(super) waiting_bytes: usize,
     /// Names of those that are there.
     pub(super) stored: Vec<BlobName>,
-    /// The fewest erases after which sources were looked at; `None` where none was.
+    /// The fewest erases after which sources were looked at; `None` if none was.
     pub(super) erases: Option<u64>,
 }
 
@@ -157,16 +157,16 @@ pub(super) struct Writer {
     /// The blobs of an erase that were not read back yet: before that its old root key is not
     /// retired.
     pub(super) unread: Vec<Blob>,
-    /// The root key of the next epoch, where it stands in the cell already.
+    /// The root key of the next epoch, if it is in the cell already.
     pub(super) next: Option<RootKey>,
     /// Whether something was erased since this engine was opened: then more will be.
     pub(super) erases: bool,
     pub(super) copies: Vec<Attached>,
 }
 
-/// When an engine that only looks asked its cell last. The owner, in another process, destroys root
+/// When a read-only engine asked its cell last. The owner, in another process, destroys root
 /// keys without asking it: so it asks the cell whether its root key is still there, before each
-/// verb, before each piece of a record that it delivers, and, where it has a keeper, every second.
+/// verb, before each piece of a record that it delivers, and, if it has a keeper, every second.
 /// Once the key is gone it lets go of every key that it read under it.
 #[derive(Default)]
 pub(super) struct Watched {
@@ -181,7 +181,7 @@ impl std::fmt::Debug for Core {
 }
 
 impl Drop for Core {
-    /// No key stays that stood ready for an erase that did not come. Where this fails the next open
+    /// No key stays that stood ready for an erase that did not come. If this fails the next open
     /// does it.
     fn drop(&mut self) {
         if !self.process.is_this() {
@@ -322,7 +322,7 @@ impl Core {
         }
     }
 
-    /// Whether this engine only looks, and why.
+    /// Whether this engine is read-only, and why.
     pub(super) fn looks_only(&self) -> Option<&str> {
         match &self.role {
             Role::Owner => None,
@@ -341,7 +341,7 @@ impl Core {
         }
     }
 
-    /// The same, asked of the cell now: another place may have claimed it since. Where the cell
+    /// The same, asked of the cell now: another place may have claimed it since. If the cell
     /// cannot say, what it said at the opening counts.
     pub(super) fn owns_now(&self) -> Result<bool> {
         if !self.may_own() {
@@ -355,7 +355,7 @@ impl Core {
         Ok(is_last(self.store().claimed()?.as_ref(), &owner))
     }
 
-    /// Of an engine that only looks: fails once its root key is gone from the cell.
+    /// Of a read-only engine: fails once its root key is gone from the cell.
     pub(super) fn check_watched(&self) -> Result<()> {
         if self.looks_only().is_none() {
             return Ok(());
@@ -377,8 +377,8 @@ impl Core {
         let contents = self
             .cell
             .load()
-            .map_err(|e| e.context("whether the root key of what is looked at is still there"))?;
-        // Where keyholders did not answer, nothing is known.
+            .map_err(|e| e.context("whether the root key of what is read is still there"))?;
+        // If keyholders did not answer, nothing is known.
         if contents.unheard.is_some() || contents.keys.iter().any(|key| key.id == root) {
             return Ok(());
         }
@@ -445,7 +445,7 @@ impl Core {
         }
     }
 
-    /// Whether derived records that cannot be read any more still stand in lists.
+    /// Whether derived records that cannot be read any more are still in lists.
     pub(super) fn is_falling(&self) -> bool {
         self.state().head.roots.falling.is_some()
     }

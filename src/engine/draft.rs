@@ -69,7 +69,7 @@ fn check_and_hand_out(keep: Option<&Drafted>, draft: &Draft) -> Result<()> {
     })
 }
 
-/// Hands a draft out. The callback is one erase's, and others may share the commit: where it panics
+/// Hands a draft out. The callback is one erase's, and others may share the commit: if it panics
 /// they are done all the same.
 fn hand_out(drafted: &Drafted, draft: &Draft) -> Result<()> {
     catch_unwind(AssertUnwindSafe(|| (drafted.0)(draft))).unwrap_or_else(|_| {

@@ -6,10 +6,10 @@ use crate::store::{Blob, Waste};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, locked};
 
-/// Whether an engine gives space back by itself.
+/// Whether an engine gives space back automatically.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cleaner {
-    /// Where it has a thread for what is due, it has another for this. What fails is tried again.
+    /// An engine that has a thread for what is due has another for this. What fails is tried again.
     #[default]
     On,
     /// Only [`Engine::clean`](crate::Engine::clean) and
@@ -19,7 +19,7 @@ pub enum Cleaner {
 
 /// So much that died wakes the cleaner.
 const WAKE: u64 = 8 << 20;
-/// What an erased record is believed to take where nothing else is known.
+/// What an erased record is believed to take if nothing else is known.
 const RECORD: u64 = 16 << 10;
 /// A page is no longer than this; a payload may be.
 const PAGE_MOST: u64 = 8 << 10;
@@ -72,7 +72,7 @@ impl Cleaners {
         erased.iter().map(of).fold(pages, u64::saturating_add)
     }
 
-    /// Counts what died, and wakes the cleaner where that is much.
+    /// Counts what died, and wakes the cleaner if that is much.
     pub(super) fn heard(&self, bytes: u64) {
         if self.since.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) >= WAKE {
             self.since.store(0, Ordering::Relaxed);

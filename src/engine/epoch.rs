@@ -43,7 +43,7 @@ pub(super) fn next_epoch(
     enter(core, state, writer, commit, now, &cell, &[]).map(drop)
 }
 
-/// Lets the next epoch begin with a commit, under the root key that stands ready, or a fresh one:
+/// Lets the next epoch begin with a commit, under the ready key, or a fresh one:
 /// what was pending becomes final with it. Ask [`is_unused`] before it is published.
 pub(super) fn begin_epoch(core: &Core, writer: &Writer, commit: &mut Commit) -> Result<()> {
     commit.change.head.pending = None;

@@ -45,11 +45,11 @@ pub(super) fn erase_all(
 /// Erases that were judged, and the commit that does them.
 struct Prepared {
     fell: Vec<Result<Fell>>,
-    /// `None` where nothing is to be done.
+    /// `None` if nothing is to be done.
     commit: Option<Commit>,
     derived: u64,
     bodies: Vec<WrittenBody>,
-    /// The leaf of the commit, where it erases.
+    /// The leaf of the commit, if it erases.
     entered: Option<Entered>,
 }
 
@@ -183,8 +183,8 @@ fn prepare_erase(
     Ok(Prepared { fell, commit: Some(commit), derived, bodies, entered })
 }
 
-/// Until when erases wait for others; `None` where one of them allows no window. No window is
-/// longer than it was asked for because the clock is ahead: where that cannot be told, it is final
+/// Until when erases wait for others; `None` if one of them allows no window. No window is
+/// longer than it was asked for because the clock is ahead: if that cannot be told, it is final
 /// at once.
 fn pending_until(erases: &[&Erase], fell: &[Result<Fell>], clock: Reading) -> Option<Timestamp> {
     let done = erases.iter().zip(fell).filter(|(_, fell)| did(fell));

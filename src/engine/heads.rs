@@ -24,7 +24,7 @@ pub(super) fn seal_head(
     Ok(HeadPage::seal(&plaintext, &prefix, &root.key, &salt))
 }
 
-/// Names the root key under which a store's newest head is sealed; `None` where there is no head.
+/// Names the root key under which a store's newest head is sealed; `None` if there is no head.
 ///
 /// # Errors
 /// `Corrupt`, `Io`.
@@ -45,7 +45,7 @@ pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHea
     let place = store.place();
     let unfinished = contents.is_unfinished();
     let Contents { store: belongs, keys, epoch: newest, unheard, .. } = contents;
-    // The next epoch's key may stand ready: a store without it lacks nothing.
+    // The next epoch's key may be in the cell already: a store without it lacks nothing.
     let oldest = keys.iter().map(|key| key.id.epoch).min().unwrap_or(newest);
     let Some(stored) = store.head()? else {
         let text = if unfinished {
@@ -54,7 +54,7 @@ pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHea
             )
         } else {
             format!(
-                "{place} holds no head, but the cell holds the root key of epoch {newest}; leave the cell as it is, and restore the store from a copy (an empty store is never taken for a new one; where a restore was cut short, give it once more)"
+                "{place} holds no head, but the cell holds the root key of epoch {newest}; leave the cell as it is, and restore the store from a copy (an empty store is never taken for a new one; if a restore was cut short, run it again)"
             )
         };
         return Err(Error::corrupt(text));
@@ -62,7 +62,7 @@ pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHea
     let prefix = Prefix::decode(&stored.bytes)?;
     if prefix.id != stored.id {
         return Err(Error::corrupt(format!(
-            "the head of {place} is not the one it is filed as; restore the store from a copy"
+            "the head of {place} is not the one that it is stored as; restore the store from a copy"
         )));
     }
     if belongs.is_some_and(|id| id != prefix.store) {
@@ -95,7 +95,7 @@ pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHea
         )
     } else if at > newest {
         format!(
-            "the cell is at epoch {newest}, {place} at epoch {at}: this is an old copy of the cell, which does not open the store as it is now; use the cell as it is now, and destroy this copy, for it still opens what lived at its epoch, in a copy of the store from then"
+            "the cell is at epoch {newest}, {place} at epoch {at}: this is an old copy of the cell, which does not open the store as it is now; use the cell as it is now, and destroy this copy, for it still opens what was live at its epoch, in a copy of the store from then"
         )
     } else {
         format!(

@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 pub(super) struct KeeperThread {
     inner: Arc<Core>,
     thread: Option<JoinHandle<()>>,
-    /// The thread that gives space back, where the store can.
+    /// The thread that gives space back, if the store can.
     cleaner: Option<JoinHandle<()>>,
 }
 
@@ -30,7 +30,7 @@ impl KeeperThread {
     /// Starts it.
     ///
     /// # Errors
-    /// `Io` where the system gives no thread: nobody would do what is due then.
+    /// `Io` if the system gives no thread: nobody would do what is due then.
     pub(super) fn start(inner: &Arc<Core>) -> Result<Arc<Self>> {
         let core = Arc::clone(inner);
         let thread =
@@ -63,7 +63,7 @@ impl Drop for KeeperThread {
     }
 }
 
-/// The cleaner's thread. Where the system gives none space is not given back, and all else goes on.
+/// The cleaner's thread. If the system gives none, space is not given back, and all else goes on.
 fn start_cleaner(inner: &Arc<Core>) -> Option<JoinHandle<()>> {
     if inner.looks_only().is_some() || !matches!(inner.store().waste(), Ok(Some(_))) {
         return None;
@@ -106,7 +106,7 @@ fn keep(inner: &Core) {
     }
 }
 
-/// Has an engine that only looks ask its cell, until it ends.
+/// Has a read-only engine ask its cell, until it ends.
 fn watch(inner: &Core) {
     // A cell that does not answer is asked again.
     while !matches!(inner.check_watched(), Err(e) if e.kind() == ErrorKind::Mismatch)

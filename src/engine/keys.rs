@@ -28,7 +28,7 @@ pub(super) struct RecordKeys {
 /// What opens a record, and what it has in hand of it.
 pub(super) struct Keys {
     pub(super) secret: Key,
-    /// Name of the first segment; `None` where the payload stood in the entry, and is in hand.
+    /// Name of the first segment; `None` if the payload was in the entry, and is in hand.
     pub(super) first: Option<BlobName>,
     /// Bytes of the payload as it is sealed.
     padded: u64,
@@ -112,7 +112,7 @@ impl Keys {
         Ok(())
     }
 
-    /// The length of chunk `chunk`, where that is the one in `plain`.
+    /// The length of chunk `chunk`, if that is the one in `plain`.
     pub(super) fn opened(&self, chunk: u64) -> Option<usize> {
         self.chunk.filter(|there| there.number == chunk).map(|there| there.length)
     }

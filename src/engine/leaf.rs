@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::ids::Timestamp;
 use crate::log::Hash;
 
-/// Adds a leaf for a commit that erases; where it begins an epoch, its root key is drawn. (`None`:
+/// Adds a leaf for a commit that erases; if it begins an epoch, its root key is drawn. (`None`:
 /// a planted defect.)
 pub(super) fn enter(
     core: &Core,

@@ -79,7 +79,7 @@ fn knows(line: &Line<'_>, of: &ClassOf, key: &OrderedKey, entry: &Entry) -> Resu
 }
 
 /// Whether `later`, whose blobs are in `held`, has every record of `earlier` or erased it, and
-/// every erase. `None` where an erase interrupted the look. What `held` has was written in its
+/// every erase. `None` if an erase interrupted the look. What `held` has was written in its
 /// line; so only pages are read that it never had, or discarded.
 pub(super) fn goes_on(
     pass: &Walking<'_>,
@@ -119,7 +119,7 @@ pub(super) fn goes_on(
 /// other head must be the very same.
 ///
 /// # Errors
-/// `Fenced` where this place does not own the cell; `Refused` where another place wrote to `to`
+/// `Fenced` if this place does not own the cell; `Refused` if another place wrote to `to`
 /// after the two parted.
 pub(super) fn may_replace(
     core: &Core,
@@ -135,7 +135,7 @@ pub(super) fn may_replace(
         return Err(Error::new(
             ErrorKind::Fenced,
             format!(
-                "{} does not own its root cell, and {place} holds {} already, perhaps its owner's: nothing was copied; name another directory, or, where this store is to be the owner, take it over (`Builder::take_over`)",
+                "{} does not own its root cell, and {place} holds {} already, perhaps its owner's: nothing was copied; name another directory, or, if this store is to be the owner, take it over (`Builder::take_over`)",
                 core.store().place(),
                 there.id
             ),
@@ -153,7 +153,7 @@ pub(super) fn may_replace(
     }
     let unread = |e: Error| {
         let what = format!(
-            "whether this store goes on from what {place} holds cannot be seen; name another directory"
+            "cannot tell whether this store continues what {place} holds; name another directory"
         );
         if e.kind() == ErrorKind::Corrupt { e.context(what) } else { e }
     };
@@ -168,7 +168,7 @@ pub(super) fn may_replace(
         Some(false) => Err(Error::new(
             ErrorKind::Refused,
             format!(
-                "{place} moved on by itself, to {}: it holds records or erases that {} never had, for another place of the store wrote to it after the two parted; nothing was copied; keep it, and name another directory",
+                "{place} has diverged, to {}: it holds records or erases that {} never had, for another place of the store wrote to it after the two parted; nothing was copied; keep it, and name another directory",
                 there.id,
                 core.store().place()
             ),
@@ -199,7 +199,7 @@ pub(super) struct Choice<'a> {
     pub(super) others: Vec<Parted>,
 }
 
-/// How much a place's word counts where lines parted: the owner's most, least that of one that
+/// How much a place's word counts when lines parted: the owner's most, least that of one that
 /// owned the store before.
 fn rank(store: &dyn Store, owner: Option<&Owner>) -> Result<u8> {
     Ok(match (store.claimed()?, owner) {
@@ -232,7 +232,7 @@ fn parted(all: &[Candidate<'_>], best: usize, copies: &[SharedStore]) -> Result<
     Ok(parted)
 }
 
-/// The state to restore: the newest of the newest epoch. Where some of that epoch do not come
+/// The state to restore: the newest of the newest epoch. If some of that epoch do not come
 /// before it, the one of the place that owns the cell, or else of one that never did before one
 /// that did.
 pub(super) fn choose<'a>(

@@ -14,7 +14,7 @@ use crate::pages::PageSource;
 use crate::sync::locked;
 use crate::tree::log::LogPage;
 
-/// The name of a store's log, where its owner gave none.
+/// The name of a store's log, if its owner gave none.
 pub(super) fn origin(given: Option<&str>, store: StoreId) -> Result<String> {
     let origin = given.map_or_else(|| format!("keyfall.invalid/{store}"), str::to_owned);
     if origin.len() > ORIGIN_MAX_BYTES {

@@ -34,7 +34,7 @@ impl<'s> Marking<'s> {
     }
 
     /// Marks everything that the tree reaches, until `stop` says so; gives the head of the state
-    /// that it saw to the end, or `None` where it was stopped.
+    /// that it saw to the end, or `None` if it was stopped.
     pub(super) fn mark(
         &mut self,
         core: &Core,

@@ -1,7 +1,7 @@
 //! The engine: joins the sealed tree to a store and a root cell.
 //!
 //! What may be is said in the catalogue, as rules over one state of the tree; here it is said in
-//! what order it becomes durable. The invariants and the lock order stand in `core`.
+//! what order it becomes durable. The invariants and the lock order are in `core`.
 
 mod anchor;
 mod batch;

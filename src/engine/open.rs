@@ -41,7 +41,7 @@ impl Engine {
     /// Makes a new store. Both `store` and `cell` must be empty.
     ///
     /// # Errors
-    /// `Exists` where one of them is not; `Invalid` for a bad geometry; `Io`, `Full`.
+    /// `Exists` if one of them is not; `Invalid` for a bad geometry; `Io`, `Full`.
     pub fn init(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
         let _wiped = WipeStack;
         options.geometry.check()?;
@@ -143,12 +143,12 @@ impl Engine {
     /// Opens a store with its cell, and finishes or undoes what a crash left half done.
     ///
     /// # Errors
-    /// `Absent` where the cell never held a key; `Mismatch` where store and cell are of different
-    /// epochs, with both named, or the store lacks commits that the cell knows of; `Corrupt`; `Io`.
-    /// A store that does not own its cell is no error here: it is opened to look at
-    /// ([`Engine::read_only`]). Nor is a store that is older than its cell knows, where it is
-    /// looked at or taken over: it says so ([`Ownership::lacks`](crate::engine::Ownership::lacks)).
-    /// A copy in step that cannot be reached is no error here: reading works, and
+    /// `Absent` if the cell never held a key; `Mismatch` if store and cell are of different epochs,
+    /// with both named, or the store lacks commits that the cell knows of; `Corrupt`; `Io`. A store
+    /// that does not own its cell is not an error here: it is opened read-only
+    /// ([`Engine::read_only`]). Nor is a store that is older than its cell knows, if it is opened
+    /// read-only or taken over: it says so ([`Ownership::lacks`](crate::engine::Ownership::lacks)).
+    /// A copy in step that cannot be reached is not an error here: reading works, and
     /// [`Engine::status`] says what waits for it.
     pub fn open(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
         let _wiped = WipeStack;

@@ -32,7 +32,7 @@ pub(super) enum Role {
     },
 }
 
-/// What a look at a cell shows of its root keys: their names, and, where not all keyholders
+/// What a look at a cell shows of its root keys: their names, and, if not all keyholders
 /// answered, up to which epoch those that did have ended all.
 pub(super) struct Seen {
     keys: Vec<RootId>,
@@ -106,7 +106,7 @@ fn why_not(
         _ => String::new(),
     };
     format!(
-        "{what}{first}; it can be looked at as it is; write to the store under its other path, or take this place over (`Builder::take_over`), which makes the other one read-only until it takes over in turn, and shuts it with the next erase"
+        "{what}{first}; it can be read as it is; write to the store under its other path, or take this place over (`Builder::take_over`), which makes the other one read-only until it takes over in turn; after the next erase that one no longer opens"
     )
 }
 
@@ -123,7 +123,7 @@ pub(super) fn role(
         OpenAs::TakeOver => return Ok(Role::Owner),
         OpenAs::Owner if may_own => return Ok(Role::Owner),
         OpenAs::ReadOnly if may_own => {
-            format!("{} was opened to look only; open it to write", store.place())
+            format!("{} was opened read-only; open it to write", store.place())
         }
         OpenAs::Owner | OpenAs::ReadOnly => why_not(store, cell, claimed.as_ref(), contents),
     };
@@ -230,7 +230,7 @@ pub(super) fn check_mark(
     Err(Error::new(
         ErrorKind::Mismatch,
         format!(
-            "{} is at commit {}, and commit {mark} was acknowledged: it came back older than it was; restore it from a copy that holds that commit, or take it over as it is, which gives up what it lacks",
+            "{} is at commit {}, and commit {mark} was acknowledged: it was rolled back; restore it from a copy that holds that commit, or take it over as it is, which gives up what it lacks",
             store.place(),
             head.id.commit
         ),
@@ -245,7 +245,7 @@ pub(super) fn is_ahead(there: &Head, here: &Head) -> bool {
 }
 
 /// # Errors
-/// `Refused` where the copy at `place` is ahead.
+/// `Refused` if the copy at `place` is ahead.
 pub(super) fn check_not_ahead(place: &str, there: &Head, here: &Head) -> Result<()> {
     if !is_ahead(there, here) {
         return Ok(());
@@ -280,7 +280,7 @@ pub(super) fn check_copies(options: &Options, here: &Head, head: &HeadPage) -> R
     Ok(())
 }
 
-/// What a place is known to lack, where the cell was told of a later commit than its head's.
+/// What a place is known to lack, if the cell was told of a later commit than its head's.
 pub(super) fn lacking(place: &str, commit: u64, mark: u64) -> Option<String> {
     (commit < mark).then(|| {
         format!(

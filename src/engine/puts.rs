@@ -13,7 +13,7 @@ use crate::ids::RecordId;
 /// Most records that batches of several callers put in one commit.
 const TOGETHER_MAX: usize = 16_384;
 
-/// Commits batches together; where one of them cannot be, each alone. Of one that fails nothing is
+/// Commits batches together; if one of them cannot be, each alone. Of one that fails nothing is
 /// kept.
 pub(super) fn put_all(
     core: &Core,

@@ -76,7 +76,7 @@ impl Reader {
     /// twentieth of a second at most, for it may never end.
     ///
     /// # Errors
-    /// As [`crate::Engine::get`]. Where it fails in the middle, `out` holds a part of the record.
+    /// As [`crate::Engine::get`]. If it fails in the middle, `out` holds a part of the record.
     pub fn write_to(&mut self, out: &mut impl Write) -> Result<u64> {
         if self.info.length.saturating_sub(self.position) < AHEAD_MIN {
             return self.write_on(&mut None, out);

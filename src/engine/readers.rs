@@ -27,7 +27,7 @@ pub(super) struct Readers {
 
 /// What a reader reads: it closes when that is erased.
 pub(super) struct Of {
-    /// The record that is read; `None` where it is not a single one.
+    /// The record that is read; `None` if it is not a single one.
     pub(super) id: Option<RecordId>,
     /// What that depends on.
     pub(super) needs: Needs,
@@ -126,7 +126,7 @@ pub(super) struct Open {
 pub(super) enum Closed {
     Erased,
     Revoked,
-    /// The root key under which a store is looked at is gone.
+    /// The root key under which a store is read is gone.
     LookOver,
 }
 
@@ -179,7 +179,7 @@ impl Inside {
         }
     }
 
-    /// The keys, where it may be read now.
+    /// The keys, if it may be read now.
     pub(super) fn keys(&mut self, open: &Open) -> Result<&mut Keys> {
         self.check(open)?;
         self.keys.as_mut().ok_or_else(|| open.erased())
@@ -248,12 +248,12 @@ impl Drop for Open {
     }
 }
 
-/// The error for a store whose root key is gone while it is looked at.
+/// The error for a store whose root key is gone while it is read.
 pub(super) fn look_over(place: &str) -> Error {
     Error::new(
         ErrorKind::Mismatch,
         format!(
-            "the root key under which {place} was opened to look at it is destroyed: something was erased since; look at a copy that holds what lives now"
+            "the root key under which {place} was opened read-only is destroyed: something was erased since; open a copy that holds the current state"
         ),
     )
 }

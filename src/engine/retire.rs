@@ -31,7 +31,7 @@ pub(super) fn complete(core: &Core, writer: &mut Writer) -> Result<Retirement> {
 /// Idempotent: recovery is this, and an erase ends with it.
 ///
 /// # Errors
-/// `Fenced` for an engine that only looks.
+/// `Fenced` for a read-only engine.
 pub(super) fn settle(core: &Core, writer: &mut Writer) -> Result<Retirement> {
     core.check_owner()?;
     writer.settled = false;
@@ -40,7 +40,7 @@ pub(super) fn settle(core: &Core, writer: &mut Writer) -> Result<Retirement> {
     retire_old_root(core, writer, None)
 }
 
-/// Asks the cell again, where it could not say yet that the old root key is gone.
+/// Asks the cell again, if it could not say yet that the old root key is gone.
 pub(super) fn chase(core: &Core) -> Result<()> {
     let awaited = locked(&core.awaiting).clone();
     let again = match awaited {
@@ -73,7 +73,7 @@ fn verify(core: &Core, writer: &Writer) -> Result<()> {
 fn verify_place(state: &State, writer: &Writer, store: &dyn Store) -> Result<()> {
     let odd = || {
         Error::corrupt(format!(
-            "{} does not give back what was just written; its disk is failing",
+            "{} does not return what was just written; its disk is failing",
             store.place()
         ))
     };
@@ -103,7 +103,7 @@ fn verify_place(state: &State, writer: &Writer, store: &dyn Store) -> Result<()>
     Ok(())
 }
 
-/// The last step: from here on the old root key is gone. `next` takes its place, where the cell has
+/// The last step: from here on the old root key is gone. `next` takes its place, if the cell has
 /// it so.
 fn retire_old_root(core: &Core, writer: &mut Writer, next: Option<RootKey>) -> Result<Retirement> {
     writer.next = None;

@@ -69,7 +69,7 @@ pub(super) fn run_due(
     Ok(outcome)
 }
 
-/// Does what is due before something is looked at, where this engine may.
+/// Does what is due before something is looked at, if this engine may.
 pub(super) fn run_due_first(core: &Core) -> Result<()> {
     match core.looks_only() {
         None => run_due(core, &mut |_| {}, &|| false).map(drop),
@@ -155,7 +155,7 @@ fn finalize(core: &Core, writer: &mut Writer, run: &mut Run) -> Result<bool> {
     Ok(retired.is_some_and(|retired| retired.is_final()))
 }
 
-/// Does some of what is due in one commit; `None` where nothing is.
+/// Does some of what is due in one commit; `None` if nothing is.
 fn do_due(core: &Core, writer: &mut Writer, run: &mut Run) -> Result<Option<DueOutcome>> {
     if core.state().head.roots.agenda.is_none() {
         return Ok(None);
@@ -168,7 +168,7 @@ fn do_due(core: &Core, writer: &mut Writer, run: &mut Run) -> Result<Option<DueO
         let start = core.start(&state, &pages);
         let start = Start { moment: Moment { clock, ..start.moment }, ..start };
         let due = due_now(&start.view, clock, run.sweep_stuck)?;
-        // Where nothing is due the time in the head may have to be written again.
+        // If nothing is due the time in the head may have to be written again.
         if due.is_empty() && !is_stale(&state, clock) {
             return Ok(None);
         }

@@ -88,13 +88,13 @@ fn origins_of(core: &Core, staging: &mut Staging, sources: Vec<Source>) -> Resul
 
 /// The beginning of a payload, as it was read.
 struct Begun {
-    /// Room for one segment, where the payload does not end in it.
+    /// Room for one segment, if the payload does not end in it.
     plain: Secret,
     /// Bytes of it that were read.
     filled: usize,
 }
 
-/// Reads the beginning of a payload: one segment, or all where it is shorter.
+/// Reads the beginning of a payload: one segment, or all if it is shorter.
 fn begin(payload: &mut impl Read, segment_bytes: usize) -> Result<Begun> {
     // Most records are short: a buffer costs its wiping.
     let mut plain = Secret::zeroed(CHUNK_BYTES);

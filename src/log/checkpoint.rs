@@ -60,8 +60,8 @@ impl Checkpoint {
     /// Reads a note that `log` must have signed as its own checkpoint.
     ///
     /// # Errors
-    /// `Absent` where it did not sign, `Corrupt` where the signature does not hold, `Invalid` where
-    /// the text is no checkpoint of it.
+    /// `Absent` if it did not sign, `Corrupt` if the signature does not hold, `Invalid` if
+    /// the text is not a checkpoint of it.
     pub fn verified(note: &Note, log: &VerifierKey) -> Result<Self> {
         log.verify(note)?;
         let checkpoint: Checkpoint = note.text().parse()?;
@@ -135,7 +135,7 @@ impl LogProof {
     /// Checks that `leaf` is in the log, as far as `log`'s signature goes. Gives the checkpoint.
     ///
     /// # Errors
-    /// As [`Checkpoint::verified`]; `Corrupt` where the path leads elsewhere.
+    /// As [`Checkpoint::verified`]; `Corrupt` if the path leads elsewhere.
     pub fn verify(&self, leaf: &[u8], log: &VerifierKey) -> Result<Checkpoint> {
         let checkpoint = Checkpoint::verified(&self.checkpoint, log)?;
         verify_inclusion(

@@ -54,7 +54,7 @@ impl Hash {
     /// Reads base64 (RFC 4648, 4).
     ///
     /// # Errors
-    /// `Invalid` where it is no hash, or not the one way to write it.
+    /// `Invalid` if it is not a hash, or not written in the one way.
     pub fn from_base64(text: &str) -> Result<Self> {
         let bytes = base64(text).and_then(|bytes| bytes.try_into().ok());
         bytes.map(Hash).ok_or_else(|| Error::invalid("not a hash: 32 bytes in base64 are one"))
@@ -113,7 +113,7 @@ impl Frontier {
     /// The edge of a tree of `size` leaves, one peak for each bit that is set in it.
     ///
     /// # Errors
-    /// `Corrupt` where the number of peaks does not fit.
+    /// `Corrupt` if the number of peaks does not fit.
     pub fn new(size: u64, peaks: Vec<Hash>) -> Result<Self> {
         if peaks.len() != size.count_ones() as usize {
             return Err(Error::corrupt(

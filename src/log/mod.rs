@@ -3,7 +3,7 @@
 //! holder of the certificate can open.
 //!
 //! A machine without I/O: hashes, proofs, notes and tiles. An operator who changes a published log
-//! can be convicted by anybody who kept a checkpoint. The holder of the log's private key can sign
+//! can be convicted by anyone who kept a checkpoint. The holder of the log's private key can sign
 //! anything, and must not be believed beyond what the certificate says.
 //!
 //! Sources: RFC 9162 (2.1), C2SP signed-note, tlog-checkpoint, tlog-tiles, tlog-proof,

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 
 /// Where hashes of a tree come from.
 pub trait Subtrees {
-    /// The hash over the `2^level` leaves from `index * 2^level` on. Only asked for where all of
+    /// The hash over the `2^level` leaves from `index * 2^level` on. Only asked for if all of
     /// them are in the tree.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ fn beyond(what: &str) -> Error {
 /// The proof that leaf `index` is among the first `size`, the hash next to the leaf first.
 ///
 /// # Errors
-/// `Invalid` where it is not; as `source`.
+/// `Invalid` if it is not; as `source`.
 pub fn inclusion(source: &dyn Subtrees, index: u64, size: u64) -> Result<Vec<Hash>> {
     if index >= size {
         return Err(beyond(&format!("leaf {index} is not among the first {size} of the log")));
@@ -74,7 +74,7 @@ pub fn inclusion(source: &dyn Subtrees, index: u64, size: u64) -> Result<Vec<Has
 /// The proof that the first `old` leaves of a tree of `new` are those of the tree of `old`.
 ///
 /// # Errors
-/// `Invalid` where `old` is larger; as `source`.
+/// `Invalid` if `old` is larger; as `source`.
 pub fn consistency(source: &dyn Subtrees, old: u64, new: u64) -> Result<Vec<Hash>> {
     if old > new {
         return Err(beyond(&format!("a log of {new} leaves is older than one of {old}")));
@@ -109,7 +109,7 @@ fn wrong(what: &str) -> Error {
 /// Checks an inclusion proof (RFC 9162, 2.1.3.2).
 ///
 /// # Errors
-/// `Corrupt` where it does not show that `leaf` is leaf `index` of the `size` under `root`.
+/// `Corrupt` if it does not show that `leaf` is leaf `index` of the `size` under `root`.
 pub fn verify_inclusion(
     leaf: Hash,
     index: u64,
@@ -153,7 +153,7 @@ pub struct Extent {
 /// Checks a consistency proof (RFC 9162, 2.1.4.2).
 ///
 /// # Errors
-/// `Corrupt` where it does not show that the tree of `new` goes on from the tree of `old`.
+/// `Corrupt` if it does not show that the tree of `new` goes on from the tree of `old`.
 pub fn verify_consistency(old: Extent, new: Extent, proof: &[Hash]) -> Result<()> {
     let refused = || {
         wrong(

@@ -36,7 +36,7 @@ pub fn bundle_path(n: u64, width: u64) -> String {
 /// Leaves one after another, each after its length in two bytes.
 ///
 /// # Errors
-/// `Invalid` where a leaf is longer than two bytes can say.
+/// `Invalid` if a leaf is longer than two bytes can say.
 pub fn bundle<'a>(leaves: impl Iterator<Item = &'a [u8]>) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     for leaf in leaves {
@@ -56,7 +56,7 @@ pub fn bundle<'a>(leaves: impl Iterator<Item = &'a [u8]>) -> Result<Vec<u8>> {
 /// Reads what [`bundle`] wrote.
 ///
 /// # Errors
-/// `Corrupt` where it is cut short.
+/// `Corrupt` if it is cut short.
 pub fn read_bundle(mut bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
     let torn = || Error::corrupt("a bundle of the log is cut short; fetch it again");
     let mut leaves = Vec::new();
@@ -104,7 +104,7 @@ impl<F: Fn(&str) -> Result<Vec<u8>>> Tiles<F> {
     /// The leaves of a bundle.
     ///
     /// # Errors
-    /// `Corrupt` where they are not as many as the log has; as `fetch`.
+    /// `Corrupt` if they are not as many as the log has; as `fetch`.
     pub fn leaves(&self, n: u64) -> Result<Vec<Vec<u8>>> {
         let width = self.size.saturating_sub(n * TILE_WIDTH).min(TILE_WIDTH);
         let path = bundle_path(n, width);
@@ -229,7 +229,7 @@ impl TileWriter {
 /// against it, and that it goes on from a checkpoint that was kept. Gives the checkpoint.
 ///
 /// # Errors
-/// `Corrupt` where something does not fit: a log that was rolled back, or shows others another
+/// `Corrupt` if something does not fit: a log that was rolled back, or shows others another
 /// history, is such a one; as `fetch`.
 pub fn check_files(
     fetch: ReadFile<'_>,
@@ -238,7 +238,7 @@ pub fn check_files(
     see: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
 ) -> Result<(Checkpoint, Note)> {
     let note = String::from_utf8(fetch("checkpoint")?)
-        .map_err(|_| Error::invalid("the checkpoint is no text"))?;
+        .map_err(|_| Error::invalid("the checkpoint is not text"))?;
     let note: Note = note.parse()?;
     let checkpoint = Checkpoint::verified(&note, key)?;
     let tiles = Tiles::new(checkpoint.size, fetch);

@@ -17,7 +17,7 @@ use crate::quorum::{Member, Rule};
 /// Opens the cell in a directory to look at it: a process that has it open goes on undisturbed.
 ///
 /// # Errors
-/// `Absent` where there is none; `Corrupt`, `Io`.
+/// `Absent` if there is none; `Corrupt`, `Io`.
 pub fn look_root(dir: &Path, env: &SharedEnv) -> Result<Arc<dyn RootCell>> {
     Ok(match shared_root(dir, env)? {
         Some(cell) => cell,

@@ -3,7 +3,7 @@
 //!
 //! Finality is a fact of each epoch. Its root key is gone when enough of the keyholders that were
 //! dealt a share of it, or of an attempt that would have followed it, have signed since; it leaves
-//! the [`Ledger`] by that rule alone. Where the keyholders stay the same one entry covers all
+//! the [`Ledger`] by that rule alone. If the keyholders stay the same one entry covers all
 //! epochs, for a signature for a later epoch covers those before.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,7 +89,7 @@ pub struct Config {
     pub statements: Vec<Said>,
     /// Root keys whose deposit failed: what some keyholder took of them is to be destroyed.
     pub failed: Vec<Failed>,
-    /// The highest epoch of which shares were dealt or kept; none where it was never recorded.
+    /// The highest epoch of which shares were dealt or kept; none if it was never recorded.
     pub highest: Option<u64>,
     /// The last epoch of which keyholders that are not named here may hold shares: what is kept
     /// here came back older than it was.
@@ -120,7 +120,7 @@ impl Config {
     /// that is recorded before the share goes out.
     pub(super) fn was_dealt(&self, member: &Member) -> Result<bool> {
         let key = BASE64.encode(&member.signer()?);
-        // Where nothing is known any of them may have one.
+        // If nothing is known any of them may have one.
         Ok(self.dealt.is_empty() || self.dealt.iter().any(|dealt| dealt.keyholders.contains(&key)))
     }
 }

@@ -19,7 +19,7 @@ use crate::promise::{RootId, Statement};
 use crate::secret::WipeStack;
 use crate::sync::{Mutex, locked};
 
-/// Opens the slots of a store; where the flag is set it may make them.
+/// Opens the slots of a store; if the flag is set it may make them.
 pub(crate) type OpenSlots = Arc<dyn Fn(StoreId, bool) -> Result<Option<ShareSlots>> + Send + Sync>;
 
 /// A keyholder in this process.
@@ -57,7 +57,7 @@ impl Holder {
             make_dir(&dir)?;
             let slots =
                 ShareSlots::new(Arc::new(OsDisk), &dir, Arc::clone(&slots_env)).accepting(remnants);
-            // After a crash in the middle again; never where one holds something, though others be
+            // After a crash in the middle again; never if one holds something, though others be
             // missing.
             if slots.unfinished() {
                 slots.make()?;

@@ -16,7 +16,7 @@ pub(super) struct RetireOrder {
 }
 
 impl RetireOrder {
-    /// Gives it to a keyholder. Its statement counts where it is its own, and about this order.
+    /// Gives it to a keyholder. Its statement counts if it is its own, and about this order.
     pub(super) fn give(&self, member: &dyn Keyholder) -> Result<Statement> {
         let statement =
             member.retire(self.store, &self.owner, &self.keep, &self.given_up, self.mark)?;

@@ -2,7 +2,7 @@
 //! 255); a fresh polynomial for each key.
 //!
 //! Every share comes with the root of a Merkle tree (RFC 9162, 2.1) over the commitments to all of
-//! them, and its path in it: a wrong one is found by itself, whatever the others are. A share that
+//! them, and its path in it: a wrong one is found alone, whatever the others are. A share that
 //! is missing follows from `threshold` others, with its path.
 
 use vsss_rs::{Gf256, IdentifierGf256};
@@ -60,7 +60,7 @@ impl Share {
         Some(Share { id: key.id, x: *x, value: key.key, commitment, root, path })
     }
 
-    /// What stands beside it in a slot.
+    /// What is stored with it in a slot.
     pub(super) fn note(&self) -> SlotNote {
         let mut note = [self.x; NOTE_BYTES];
         let hashes = [self.commitment, self.root].into_iter().chain(self.path);
@@ -203,13 +203,13 @@ fn at(x: u8, shares: &[&Share]) -> Option<Key> {
     value
 }
 
-/// The key that these shares give; `None` where it is not the one that they commit to.
+/// The key that these shares give; `None` if it is not the one that they commit to.
 pub(super) fn combine(shares: &[&Share], expected: &[u8; 32]) -> Option<Key> {
     at(0, shares)
         .filter(|key| subtle::ConstantTimeEq::ct_eq(&commitment(key)[..], &expected[..]).into())
 }
 
-/// All `n` shares of the key of which these are `threshold`, each with its path; `None` where they
+/// All `n` shares of the key of which these are `threshold`, each with its path; `None` if they
 /// are not what was dealt.
 pub(super) fn completed(set: &[&Share], n: usize) -> Option<Vec<Share>> {
     let first = *set.first()?;
@@ -222,7 +222,7 @@ pub(super) fn completed(set: &[&Share], n: usize) -> Option<Vec<Share>> {
     shares.first().is_some_and(|share| share.root == first.root).then_some(shares)
 }
 
-/// The key of `threshold` of these, where some of them fit.
+/// The key of `threshold` of these, if some of them fit.
 #[cfg(feature = "testing")]
 pub(crate) fn recovered(shares: &[&Share], threshold: usize) -> Option<Key> {
     agreed(shares, threshold).map(|(key, _)| key)
@@ -236,7 +236,7 @@ pub(crate) fn combined(shares: &[&Share]) -> Option<Key> {
 
 /// The key that most of these shares, all of one id, give, and the shares that gave it: `threshold`
 /// of them. A share that its own path does not prove counts for nothing, nor does one of another
-/// deal: each is looked at once, however many are wrong.
+/// deal: each is checked once, however many are wrong.
 pub(super) fn agreed<'s>(shares: &[&'s Share], threshold: usize) -> Option<(Key, Vec<&'s Share>)> {
     let mut proven: Vec<&Share> =
         shares.iter().copied().filter(|share| share.is_proven()).collect();

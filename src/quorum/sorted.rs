@@ -8,7 +8,7 @@ use crate::cell::RootKey;
 use crate::error::Result;
 use crate::promise::RootId;
 
-/// What keyholders handed in. Each share is looked at by itself: a wrong one spoils no other, and
+/// What keyholders handed in. Each share is checked alone: a wrong one spoils no other, and
 /// its keyholder is known.
 pub(super) struct Sorted<'h> {
     /// The keys that enough shares give, each with shares that do.

@@ -42,7 +42,7 @@ pub struct Alive {
 
 impl Alive {
     /// How the keyholder at `place`, member `n` of the circle, stands towards the root key `live`.
-    /// `known` says whether enough shares of that key are there: where they are not, a keyholder is
+    /// `known` says whether enough shares of that key are there: if they are not, a keyholder is
     /// taken at its word.
     pub(super) fn of(
         place: String,

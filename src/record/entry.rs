@@ -1,4 +1,4 @@
-//! A record's entry in its class's tree, and what of its payload stands in it.
+//! A record's entry in its class's tree, and what of its payload is stored in it.
 
 use super::layout::{segment_name, segments};
 use crate::codec::{Decoder, Encoder};
@@ -49,7 +49,7 @@ pub(crate) enum Body {
 }
 
 impl Body {
-    /// That of a short payload: sealed by `suite`, where it does not stand alone.
+    /// That of a short payload: sealed by `suite`, if it does not stand alone.
     pub(crate) fn short(payload: &[u8], suite: Option<&chunked::Suite>) -> Self {
         let Some(suite) = suite else { return Body::Plain(Secret::copied_from(payload)) };
         let mut sealed = suite.header().to_vec();
@@ -57,7 +57,7 @@ impl Body {
         Body::Sealed(Secret::copied_from(&sealed))
     }
 
-    /// The name of the first segment, where there are any.
+    /// The name of the first segment, if there are any.
     pub(crate) fn first(&self) -> Option<BlobName> {
         match self {
             Body::Segments(first) => Some(*first),
@@ -99,7 +99,7 @@ impl Entry {
         self.sources == 0 && !self.detached
     }
 
-    /// Names of the payload's segments, in order; none where it stands in the entry.
+    /// Names of the payload's segments, in order; none if it is stored in the entry.
     pub(crate) fn segment_names(&self, geometry: Geometry) -> impl Iterator<Item = BlobName> + '_ {
         let named = move |first| {
             (0..segments(self.length, geometry)).map(move |n| segment_name(&self.secret, first, n))

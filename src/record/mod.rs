@@ -11,7 +11,7 @@
 //!           geometry says, the header before the first
 //! ```
 //! What is sealed in segments is padded with zeros: a store sees one of few lengths, and the entry
-//! alone has the true one. A short payload stands in the entry, and no store sees it: the page
+//! alone has the true one. A short payload is stored in the entry, and no store sees it: the page
 //! around it seals it, and hides its length. One that is derived is sealed under its content key
 //! there too, so that it falls with its sources before any page is written again.
 
@@ -157,7 +157,7 @@ impl Put {
         self
     }
 
-    /// Says when it was made; the default is now. This is for people: limits of age, erases of a
+    /// Says when it was made; the default is now. This is for people: age limits, erases of a
     /// span of time, [`Query::from`](crate::Query) and the order of a listing go by when the
     /// interaction began. What was recorded earlier is put into an interaction of its time
     /// ([`InteractionId::from_parts`]).

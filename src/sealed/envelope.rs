@@ -140,7 +140,7 @@ pub fn seal(
             Source::Record(id) => e.bytes(&id.to_bytes()),
             Source::Added(_) => {
                 return Err(Error::invalid(
-                    "an envelope is no batch: name its sources by their ids",
+                    "an envelope is not a batch: name its sources by their ids",
                 ));
             }
         };

@@ -72,7 +72,7 @@ pub trait Unpack {
     /// Ends the unpacking.
     fn begin(&mut self, item: &Item) -> Result<Box<dyn Write + '_>>;
 
-    /// Ends an item; where it fell while it was being read, what was written of it must be dropped.
+    /// Ends an item; if it fell while it was being read, what was written of it must be dropped.
     ///
     /// # Errors
     /// Ends the unpacking.
@@ -205,11 +205,11 @@ impl<W: Write> Packing<W> {
         })
     }
 
-    /// Adds a record with its content, and returns its length; `None` where it was erased while it
+    /// Adds a record with its content, and returns its length; `None` if it was erased while it
     /// was being read.
     ///
     /// # Errors
-    /// What reading and writing say; `Erased` where a record fell when a piece of it was written in
+    /// What reading and writing say; `Erased` if a record fell when a piece of it was written in
     /// part: the parcel is not whole then.
     pub fn record(&mut self, info: &RecordInfo, content: impl Content) -> Result<Option<u64>> {
         let mut e = Encoder::new(ABOUT_MAX);
@@ -360,10 +360,10 @@ pub(crate) fn read_item(kind: u8, about: &[u8]) -> Result<Item> {
     Ok(item)
 }
 
-/// Opens a parcel. What was given out is whole only where this returns `Ok`.
+/// Opens a parcel. What was given out is whole only if this returns `Ok`.
 ///
 /// # Errors
-/// `Corrupt` where it was changed, cut short, or is for another key; what `into` says; `Io`.
+/// `Corrupt` if it was changed, cut short, or is for another key; what `into` says; `Io`.
 pub fn unpack(secret: &Key, mut parcel: impl Read, into: &mut dyn Unpack) -> Result<()> {
     let _wiped = WipeStack;
     let head = Head::read(Kind::Parcel, &mut parcel)?;

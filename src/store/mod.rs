@@ -92,11 +92,11 @@ pub enum Collect {
 /// One part of what a sweep collected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Blobs that it looked at.
+    /// Blobs that it read.
     pub looked: u64,
     /// Of those, blobs that were dead.
     pub blobs: u64,
-    /// What became of their bytes, where they were wiped.
+    /// What became of their bytes, if they were wiped.
     pub removed: Removed,
 }
 
@@ -147,7 +147,7 @@ impl Waste {
 /// One step of giving space back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cleaned {
-    /// Bytes that the medium has back.
+    /// Bytes given back to the medium.
     pub freed: u64,
     /// Bytes of live blobs that were written once more, so that their old places can go.
     pub moved: u64,
@@ -230,7 +230,7 @@ pub trait Store: Send + Sync {
     /// and destroys no key before.
     ///
     /// # Errors
-    /// `Fenced` where a later claim is there; `Full`, `Io`.
+    /// `Fenced` if a later claim is there; `Full`, `Io`.
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         let _ = claimed;
         self.head()
@@ -258,7 +258,7 @@ pub trait Store: Send + Sync {
     /// As [`Store::get`].
     fn contains(&self, name: &BlobName) -> Result<bool>;
 
-    /// Takes blobs in; they are durable with the next commit.
+    /// Stores blobs; they are durable with the next commit.
     ///
     /// # Errors
     /// `Full`, `Io`.
@@ -277,7 +277,7 @@ pub trait Store: Send + Sync {
     fn head(&self) -> Result<Option<Head>>;
 
     /// Puts `head`, and `blobs` with it, in the place of the head `over` (`None`: of none): all of
-    /// it or nothing, and durable together with every earlier `put` when this returns `Done`. Where
+    /// it or nothing, and durable together with every earlier `put` when this returns `Done`. If
     /// another head is there, nothing changes: this decides between two writers. The number of
     /// `head` is higher than `over`. Older heads need not be kept.
     ///
@@ -293,14 +293,14 @@ pub trait Store: Send + Sync {
     /// `Io`, `Corrupt`.
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)>;
 
-    /// Has nothing left of these blobs, and says how far that came about: bytes count as gone only
-    /// where they were overwritten, durably, or given back. Never needed for security.
+    /// Removes these blobs with all their bytes, and says how far that succeeded: bytes count as
+    /// gone only if they were overwritten, durably, or given back. Never needed for security.
     ///
     /// # Errors
     /// `Io`.
     fn remove(&self, names: &[BlobName]) -> Result<Removed>;
 
-    /// Begins a mark-and-sweep, where the store has one: then one walk over what lives serves all
+    /// Begins a mark-and-sweep, if the store has one: then one walk over what lives serves all
     /// of it, in memory that grows by a bit for each blob. Else a discard lists names.
     ///
     /// # Errors
@@ -310,12 +310,12 @@ pub trait Store: Send + Sync {
         Ok(None)
     }
 
-    /// Hears that about so many bytes of blobs died.
+    /// Is told that about this many bytes of blobs died.
     fn suspect(&self, bytes: u64) {
         let _ = bytes;
     }
 
-    /// How much of it is not needed; `None` where it cannot give space back by itself.
+    /// How much of it is not needed; `None` if it cannot give space back automatically.
     ///
     /// # Errors
     /// `Io`.
@@ -324,7 +324,7 @@ pub trait Store: Send + Sync {
     }
 
     /// One step of giving back the space of what counts as given back, short enough that a writer
-    /// can wait for it: it moves about `most` bytes of live blobs, or none where that is 0.
+    /// can wait for it: it moves about `most` bytes of live blobs, or none if that is 0.
     ///
     /// # Errors
     /// As [`Store::put`].

@@ -30,7 +30,7 @@ pub struct Exposed {
     pub id: RecordId,
     /// The user that the record belongs to.
     pub user: UserId,
-    /// Its content; `None` where no place has one of its segments.
+    /// Its content; `None` if no place has one of its segments.
     pub content: Option<Vec<u8>>,
 }
 
@@ -54,7 +54,7 @@ pub fn payload_names(engine: &Engine) -> Result<Vec<BlobName>> {
 /// For a scan of memory: none of it must be there once it is erased.
 ///
 /// # Errors
-/// `Invalid` where the user does not live; `Corrupt`, `Io`.
+/// `Invalid` if the user does not live; `Corrupt`, `Io`.
 pub fn secrets(
     engine: &Engine,
     user: &UserId,
@@ -158,7 +158,7 @@ impl Named {
 /// adversary, for one head. The content roots that it finds add up from head to head.
 ///
 /// # Errors
-/// `Corrupt` where the key does not open the head.
+/// `Corrupt` if the key does not open the head.
 pub(super) fn records_reachable(
     places: &[SharedStore],
     head: &Head,

@@ -59,7 +59,7 @@ pub fn share_in(bytes: &[u8]) -> Option<crate::quorum::Share> {
     crate::quorum::Share::noted(key, &note)
 }
 
-/// The key that all these shares give together, where it is the one to which the first share
+/// The key that all these shares give together, if it is the one to which the first share
 /// commits.
 pub fn key_of(shares: &[&crate::quorum::Share]) -> Option<crate::crypto::Key> {
     crate::quorum::combined(shares)

@@ -85,7 +85,7 @@ pub struct Day {
 }
 
 impl Day {
-    /// From its first moment to the first one of the next day: 23 or 25 hours where the clocks are
+    /// From its first moment to the first one of the next day: 23 or 25 hours if the clocks are
     /// put forward or back.
     pub fn span(&self) -> Span {
         self.span

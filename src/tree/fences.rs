@@ -121,7 +121,7 @@ impl Fences {
     }
 
     /// Fences every interaction that began in `first..=last` ms, in one class or in all; nothing
-    /// where that is no span.
+    /// if that is not a span.
     pub(crate) fn add_range(
         &mut self,
         editor: &mut Editor<'_>,
@@ -130,7 +130,7 @@ impl Fences {
         span: RangeInclusive<u64>,
         epoch: u64,
     ) -> Result<()> {
-        // What was in doubt is not, where it lies inside.
+        // What was in doubt is not, if it lies inside.
         let (doubted, last) = (Line { kind: DOUBTED, class }, *span.end());
         let (low, high) = (doubted.key(*span.start()), doubted.key(last));
         self.add_span(editor, owner, Line { kind: RANGE, class }, span, epoch)?;

@@ -1,9 +1,9 @@
 //! The sealed tree, a machine without I/O: pages in, new pages out.
 //!
-//! Invariants. A `Ref` stands in one place only, inside the page that points to it. A page is
+//! Invariants. A `Ref` is stored in one place only, inside the page that points to it. A page is
 //! sealed once, under a key used for nothing else: a changed page is a new blob with a new name and
-//! a new key, and so is every page above it (the rekeyed path). Nothing is kept outside: where a
-//! pointer falls, all below it is noise.
+//! a new key, and so is every page above it (the rekeyed path). No key is kept anywhere else: drop
+//! a pointer and everything below is unreadable.
 
 pub(crate) mod agenda;
 mod entries;
@@ -47,7 +47,7 @@ pub(crate) fn edges(spot: &Spot, page: &Page) -> Result<Vec<Edge>> {
         (PageKind::Users | PageKind::User | PageKind::Unborn, _) => users::edges(page),
         (PageKind::Class, _) => {
             let of = spot.class.as_ref().ok_or_else(|| {
-                Error::corrupt("records stand outside every class; restore the store from a copy")
+                Error::corrupt("a class page has no class; restore the store from a copy")
             })?;
             ordered::edges(spot, page, |key, value| {
                 let (of, entry) = (Arc::clone(of), Secret::copied_from(value));

@@ -124,7 +124,7 @@ impl PageKind {
 /// Opened bytes of a page, shared with the cache; zeroized when the last owner lets go.
 pub(crate) type Page = Arc<Secret>;
 
-/// Pads a page's plaintext to its size class. Stored sizes are those of Padmé where a store is made
+/// Pads a page's plaintext to its size class. Stored sizes are those of Padmé if a store is made
 /// of such pages: of the user tree and the public log, and from 256 bytes on of users and classes.
 /// Of all others, which a user has few of or none, they are powers of two from 512 bytes on.
 pub(crate) fn pad(kind: PageKind, e: &mut Encoder, max_plain: usize) {

@@ -1,4 +1,4 @@
-//! Where a page stands in the store, and what it points to: for walks over every page.
+//! Where a page is in the store, and what it points to: for walks over every page.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ pub(crate) struct Spot {
 }
 
 impl Spot {
-    /// Where the root page of the user tree stands.
+    /// Where the root page of the user tree is.
     pub(crate) const ROOT: Spot = Spot { kind: PageKind::Users, owner: None, class: None };
 }
 

@@ -13,7 +13,7 @@
 //!             due: its entry in the agenda
 //! ```
 //! A class without records is not listed: its name falls with its last record. The tree of a class
-//! that is one short leaf stands in the page, in place of a ref, as long as the page stays
+//! that is one short leaf is stored in the page, in place of a ref, as long as the page stays
 //! short with it: most users have few records.
 
 use std::sync::Arc;
@@ -244,7 +244,7 @@ impl UserPage {
     }
 }
 
-/// Writes the classes, and seals the trees that do not stand in the page.
+/// Writes the classes, and seals the trees that are not stored in the page.
 fn write_classes(
     mut classes: Vec<ClassSlot>,
     e: &mut Encoder,

@@ -9,7 +9,7 @@
 //! A slot says how many records its user has, and by its state whether an erase must look at
 //! anything below it; so most users are erased without reading their page. A slot of an erased user
 //! is a fence: its tag, which is keyed, and the epoch of the erase; the name is gone. So is that of
-//! a name that was erased before any user had it. Where only a part of such a name was erased, the
+//! a name that was erased before any user had it. If only a part of such a name was erased, the
 //! slot points to the fences of its life to come.
 
 use std::ops::ControlFlow;
@@ -369,7 +369,7 @@ pub(crate) fn seal_users(
     }
 }
 
-/// What stands in the slot of `tag`, below the stored page `root`.
+/// What is in the slot of `tag`, below the stored page `root`.
 pub(crate) fn find(
     pages: &dyn Pages,
     root: &Ref,

@@ -302,7 +302,7 @@ fn odd_corpora_are_refused_with_what_is_wrong() {
         (
             "escape",
             Some("client_id\tpath\tsentence\nu\t../../../etc/passwd\ts\n"),
-            "no file in clips",
+            "not a file in clips",
         ),
     ] {
         let dir = cli.path(name);

@@ -410,7 +410,7 @@ fn a_store_below_the_commit_that_its_cell_remembers_is_refused() {
     let back = Arc::new(Back(store, before));
     let e = Engine::open(back.clone(), cell.clone(), world.options.clone()).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Mismatch);
-    assert!(e.to_string().contains("came back older"), "{e}");
+    assert!(e.to_string().contains("was rolled back"), "{e}");
     let look = world.options.clone().open_as(OpenAs::ReadOnly);
     assert!(users(&Engine::open(back.clone(), cell.clone(), look).unwrap()).is_empty());
     let over = world.options.clone().open_as(OpenAs::TakeOver);

@@ -66,7 +66,7 @@ fn a_check_reads_the_copy_in_step_and_leaves_it_as_it_was() {
     let before = files(&cli.path("replica"));
     for copies in [&["replica"][..], &["bk", "replica"], &["./replica/"]] {
         let told = cli.ok(&[&["check", "store"][..], copies].concat());
-        assert!(told.contains("would be whole"), "{told}");
+        assert!(told.contains("would be complete"), "{told}");
     }
     assert!(cli.ok(&["status", "store"]).contains("0 pages"));
     for place in ["replica", "./bk/../replica"] {

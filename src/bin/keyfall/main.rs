@@ -104,7 +104,7 @@ fn tell(session: &Session, failure: Failure, acts: bool) -> u8 {
     }
 }
 
-/// The exit code of an error, as `--help` lists them. 12 is no kind of error.
+/// The exit code of an error, as `--help` lists them. 12 is not a kind of error.
 fn exit_code(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::Invalid => 2,

@@ -60,7 +60,7 @@ pub struct Audit {
     /// Id of the state that was audited.
     pub head: Option<HeadId>,
     /// Root keys in the cell: one, unless an erase is not complete. The next epoch's is not counted
-    /// where it stands ready: it has sealed nothing.
+    /// if it is ready: it has sealed nothing.
     pub root_keys: u64,
     /// Until when erases are pending: superseded pages may lead to what they named.
     pub pending: Option<Timestamp>,
@@ -254,7 +254,7 @@ fn learn(
                     Openable { opener: Opener::Page { key: at.key(), kind }, live, epoch },
                 );
             }
-            // What stands in an entry is opened with its page.
+            // What is stored in an entry is opened with its page.
             Step::Record { entry, .. } if entry.body.first().is_none() => {}
             Step::Record { of, key, entry } => {
                 let Some(payload) =

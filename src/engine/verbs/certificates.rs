@@ -37,8 +37,8 @@ impl Certificates<'_> {
     ///
     /// # Errors
     /// `Invalid` for a certificate of another store; `Corrupt` for one that does not hold, or that
-    /// this store's log has not; `Fenced` for an engine that only looks, which cannot ask the cell;
-    /// as [`Engine::erase`](crate::Engine::erase), where an erase before is not complete.
+    /// this store's log has not; `Fenced` for a read-only engine, which cannot ask the cell;
+    /// as [`Engine::erase`](crate::Engine::erase), if an erase before is not complete.
     pub fn upgrade(
         &self,
         certificate: &Certificate,
@@ -65,11 +65,11 @@ impl Certificates<'_> {
         )
     }
 
-    /// The certificate of a draft ([`Erase::drafted`](crate::Erase::drafted)), where its erase was
+    /// The certificate of a draft ([`Erase::drafted`](crate::Erase::drafted)), if its erase was
     /// done: also after a crash, and as often as wanted.
     ///
     /// # Errors
-    /// `Absent` where this store's log has no such erase; `Invalid` for a draft of another store;
+    /// `Absent` if this store's log has no such erase; `Invalid` for a draft of another store;
     /// as [`Certificates::upgrade`](crate::engine::Certificates::upgrade).
     pub fn get(&self, draft: &Draft) -> Result<Certificate> {
         let missing = || {

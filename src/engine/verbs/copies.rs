@@ -27,14 +27,14 @@ use crate::tree::head::{CopyEntry, CopyMode};
 pub struct CopyStatus {
     /// The copy's id, mode and place.
     pub entry: CopyEntry,
-    /// The head it holds; `None` where it holds none or is out of reach.
+    /// The head it holds; `None` if it holds none or is out of reach.
     pub head: Option<HeadId>,
-    /// The state that can be restored from it with the cell as it is now; `None` where that is
-    /// none.
+    /// The state that can be restored from it with the cell as it is now; `None` if none
+    /// can.
     pub restores: Option<HeadId>,
-    /// Pages that it lacks of the store's state; `None` where it could not be looked at.
+    /// Pages that it lacks of the store's state; `None` if it could not be read.
     pub lacks_pages: Option<u64>,
-    /// Why it could not be reached, or how what it holds is no earlier state of this store.
+    /// Why it could not be reached, or how what it holds is not an earlier state of this store.
     pub error: Option<String>,
 }
 
@@ -50,7 +50,7 @@ impl Copies<'_> {
         self.inner.state().head.copies.clone()
     }
 
-    /// The store of the copy at `place`, where this engine has it open: nobody else can open it
+    /// The store of the copy at `place`, if this engine has it open: nobody else can open it
     /// then. It is for [`Copies::check_restore`](crate::engine::Copies::check_restore); only the
     /// engine writes to it.
     pub fn attached(&self, place: &str) -> Option<SharedStore> {
@@ -64,12 +64,12 @@ impl Copies<'_> {
 
     /// Finds out what a restore from these copies would bring back: reads and opens everything
     /// below their newest head that the root key opens, without a second cell and while reads and
-    /// writes go on. An erase stops it, and it begins again from what the copies hold then. A copy
+    /// writes go on. An erase stops it, and it starts again from what the copies hold then. A copy
     /// in step is open here already: [`Copies::attached`](crate::engine::Copies::attached) gives
     /// it.
     ///
     /// # Errors
-    /// `Refused` where no copy is of the store's epoch: nothing could be restored; or where one
+    /// `Refused` if no copy is of the store's epoch: nothing could be restored; or if one
     /// holds another store; `Corrupt`, `Io`.
     pub fn check_restore(&self, copies: &[SharedStore], progress: Progress<'_>) -> Result<Checked> {
         let _wiped = WipeStack;
@@ -90,7 +90,7 @@ impl Copies<'_> {
     /// before that is acknowledged.
     ///
     /// # Errors
-    /// `Exists` for a place that is a copy already; `Refused` where it holds another store;
+    /// `Exists` for a place that is a copy already; `Refused` if it holds another store;
     /// `Invalid`; `Io`, `Full`.
     pub fn add(&self, place: &str, mode: CopyMode, progress: Progress<'_>) -> Result<CopyEntry> {
         let _wiped = WipeStack;
@@ -134,7 +134,7 @@ impl Copies<'_> {
     /// Brings the copies of mode [`CopyMode::Behind`] up to date; `place` picks one.
     ///
     /// # Errors
-    /// `Absent` where `place` is no copy; `Copy`, `Io`, `Full`.
+    /// `Absent` if `place` is not a copy; `Copy`, `Io`, `Full`.
     pub fn sync(
         &self,
         place: Option<&str>,
@@ -165,7 +165,7 @@ impl Copies<'_> {
     /// too; what lives can no longer be restored from it after the next erase.
     ///
     /// # Errors
-    /// `Absent` where `place` is no copy; `Io`, `Full`.
+    /// `Absent` if `place` is not a copy; `Io`, `Full`.
     pub fn remove(&self, place: &str) -> Result<()> {
         let _wiped = WipeStack;
         let inner = self.inner;
@@ -183,11 +183,11 @@ impl Copies<'_> {
         publish(inner, &mut writer, Commit::of_head(head)).map(|_| ())
     }
 
-    /// The state of the copy at `place`, where it holds what this store lacks: removing the copy
+    /// The state of the copy at `place`, if it holds what this store lacks: removing the copy
     /// loses that.
     ///
     /// # Errors
-    /// `Absent` where `place` is no copy; `Copy`; `Io`, `Corrupt`.
+    /// `Absent` if `place` is not a copy; `Copy`; `Io`, `Corrupt`.
     pub fn ahead(&self, place: &str) -> Result<Option<HeadId>> {
         for entry in self.chosen(Some(place))? {
             let there = self.reach(&entry)?.head()?;
@@ -219,7 +219,7 @@ impl Copies<'_> {
             Some(attached) => attached.reach(&self.inner.options),
             None => Err(Error::new(
                 ErrorKind::Absent,
-                format!("{} is no copy of this store any more", entry.place),
+                format!("{} is not a copy of this store any more", entry.place),
             )),
         }
     }
@@ -236,7 +236,7 @@ impl Copies<'_> {
         match place {
             Some(place) if chosen.is_empty() => Err(Error::new(
                 ErrorKind::Absent,
-                format!("{place} is no copy of this store; `Copies::status` lists them"),
+                format!("{place} is not a copy of this store; `Copies::status` lists them"),
             )),
             _ => Ok(chosen),
         }

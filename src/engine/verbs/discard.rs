@@ -28,7 +28,7 @@ const WINDOW: usize = 1 << 20;
 /// Names asked of a store, and taken out of it, at once.
 const PAGE: usize = 4096;
 
-/// What a discard gave back.
+/// What a discard did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Discarded {
@@ -40,7 +40,7 @@ pub struct Discarded {
     pub bytes_before: u64,
     /// Bytes on the medium after.
     pub bytes_after: u64,
-    /// Copies passed over, since they are out of reach or not at the store's state.
+    /// Copies that were skipped because they are out of reach or not at the store's state.
     pub copies_skipped: u64,
     /// Bytes of those blobs that were overwritten or given back, in the store and its copies.
     pub bytes_gone: u64,

@@ -25,11 +25,11 @@ use crate::secret::WipeStack;
 use crate::tree::history::StoredFact;
 use crate::tree::plans::Plan;
 
-/// What an erase would take, as things are ([`Engine::would_erase`](crate::Engine::would_erase)).
+/// What an erase would take now ([`Engine::would_erase`](crate::Engine::would_erase)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Foreseen {
-    /// Records of the scope that would fall, by class; `None` where damaged pages keep them from
+    /// Records of the scope that would fall, by class; `None` if damaged pages keep them from
     /// being counted.
     pub records: Option<Vec<(Class, u64)>>,
     /// Records derived from them, of any user, that would fall with it.
@@ -38,7 +38,7 @@ pub struct Foreseen {
     pub following: bool,
     /// Whether the scope was erased before, and nothing is left to do.
     pub already: bool,
-    /// Whether the user that it names is here.
+    /// Whether the user whom it names exists.
     pub here: bool,
 }
 
@@ -74,9 +74,7 @@ pub(super) fn erase_at(inner: &Arc<Core>, erase: Erase, due: Timestamp) -> Resul
     }
     let now = inner.options.env.now();
     if due <= now {
-        return Err(Error::invalid(
-            "a planned erase is for a time to come; leave the time out to erase now",
-        ));
+        return Err(Error::invalid("a planned erase needs a future time; omit it to erase now"));
     }
     let plan = Plan { id: inner.means().number()?, due, planned: now, erase, held: false };
     let held = commit_edit(inner, |edit| {

@@ -22,7 +22,7 @@ pub struct Grants<'e> {
 
 impl Grants<'_> {
     /// Lets a third party open the user's records, and returns the ticket that it asks with. The
-    /// ticket is no secret: requests are signed.
+    /// ticket is not a secret: requests are signed.
     ///
     /// # Errors
     /// `Invalid` without a name or a purpose; `Limit` beyond 64 for one user; `Erased`, `Absent`
@@ -61,11 +61,11 @@ impl Grants<'_> {
         })
     }
 
-    /// Takes a grant back: it opens nothing more, not even where it is being opened now. What was
+    /// Revokes a grant: it opens nothing more, not even if it is being opened now. What was
     /// opened before is out of reach.
     ///
     /// # Errors
-    /// `Absent` where the user has no such grant; as [`Grants::add`](crate::engine::Grants::add).
+    /// `Absent` if the user has no such grant; as [`Grants::add`](crate::engine::Grants::add).
     pub fn revoke(&self, number: u64) -> Result<()> {
         let _wiped = WipeStack;
         let inner = self.inner;
@@ -83,7 +83,7 @@ impl Grants<'_> {
                 page.history.add(editor, tag, now, &StoredFact::Revoked { id: number })
             })
         });
-        // Also where a copy did not take the commit: readers see it.
+        // Also if a copy did not take the commit: readers see it.
         if !matches!(self.get(number), Ok(Some(_))) {
             let hit = |(n, _): &(u64, Option<Timestamp>)| *n == number;
             let user = inner.view(&inner.state(), &inner.pages()).tag(self.user);

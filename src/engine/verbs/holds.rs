@@ -21,8 +21,8 @@ pub struct Holds<'e> {
 
 impl Holds<'_> {
     /// Adds a hold and returns its number. Until it is lifted, every erase that would touch what it
-    /// covers, or what a covered record was derived from, is refused whole, as `Held`. Cost: one
-    /// look at each covered record.
+    /// covers, or what a covered record was derived from, is refused whole, as `Held`. Cost: each
+    /// covered record is read once.
     ///
     /// # Errors
     /// `Invalid` without a reason or an authority; `Erased`, `Absent` for the user; `Limit` for
@@ -41,7 +41,7 @@ impl Holds<'_> {
     /// Lifts the hold with this number.
     ///
     /// # Errors
-    /// `Absent` where the user has no such hold; `Invalid` without a reason or an authority; as
+    /// `Absent` if the user has no such hold; `Invalid` without a reason or an authority; as
     /// [`Holds::add`](crate::engine::Holds::add).
     pub fn lift(&self, id: u64, reason: &str, authority: &str) -> Result<()> {
         check_reason(reason)?;

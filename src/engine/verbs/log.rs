@@ -30,8 +30,8 @@ impl Log<'_> {
     /// destroyed.
     ///
     /// # Errors
-    /// As [`Engine::erase`](crate::Engine::erase), where an erase before is not complete; `Refused`
-    /// where the cell has not said that the old root keys are gone.
+    /// As [`Engine::erase`](crate::Engine::erase), if an erase before is not complete; `Refused`
+    /// if the cell has not said that the old root keys are gone.
     pub fn checkpoint(&self) -> Result<Note> {
         let _wiped = WipeStack;
         with_final_log(self.inner, |page, _| {
@@ -58,7 +58,7 @@ impl Log<'_> {
     /// from them.
     ///
     /// # Errors
-    /// `Invalid` where it has fewer; as [`Log::checkpoint`](crate::engine::Log::checkpoint).
+    /// `Invalid` if it has fewer; as [`Log::checkpoint`](crate::engine::Log::checkpoint).
     pub fn consistency(&self, old: u64) -> Result<(Hash, Vec<Hash>)> {
         let _wiped = WipeStack;
         with_log(self.inner, |page, pages| {
@@ -71,14 +71,14 @@ impl Log<'_> {
     /// The hash over `2^level` leaves of the log, from `index * 2^level` on.
     ///
     /// # Errors
-    /// `Invalid` where the log has not all of them; as
+    /// `Invalid` if the log has not all of them; as
     /// [`Log::checkpoint`](crate::engine::Log::checkpoint).
     pub fn subtree(&self, level: u8, index: u64) -> Result<Hash> {
         let _wiped = WipeStack;
         with_log(self.inner, |page, pages| {
             let end = index.checked_add(1).and_then(|end| end.checked_shl(u32::from(level)));
             if level > 62 || end.is_none_or(|end| end > page.frontier.size()) {
-                return Err(Error::invalid("the log has not so many leaves"));
+                return Err(Error::invalid("the log does not have that many leaves"));
             }
             page.subtrees(pages).subtree(level, index)
         })

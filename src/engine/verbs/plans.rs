@@ -22,7 +22,7 @@ impl Plans<'_> {
     /// Cancels the planned erase with this number.
     ///
     /// # Errors
-    /// `Absent` where the user has no such plan, also where it was done meanwhile; as
+    /// `Absent` if the user has no such plan, also if it was done meanwhile; as
     /// [`Engine::put`](crate::Engine::put).
     pub fn cancel(&self, id: u64) -> Result<()> {
         commit_edit(self.inner, |edit| {

@@ -54,7 +54,7 @@ pub(super) fn open(inner: &Arc<Core>, id: &RecordId, named: bool) -> Result<Read
     open_in(inner, &inner.state(), id, named, None)
 }
 
-/// Opens a record as it stands in one state; `via` says by which grants.
+/// Opens a record as one state has it; `via` says by which grants.
 pub(super) fn open_in(
     inner: &Arc<Core>,
     state: &State,
@@ -71,7 +71,7 @@ pub(super) fn open_in(
         return Err(Error::new(
             ErrorKind::Refused,
             format!(
-                "by its policy who reads class {class} is written down; say who, and what for, with `Engine::get_as`"
+                "the policy requires readers of class {class} to be recorded; say who reads, and what for, with `Engine::get_as`"
             ),
         ));
     }

@@ -35,26 +35,25 @@ pub struct Status {
     /// How far the erases up to now are.
     pub finality: Finality,
     /// Of that, what the engine itself is busy with: a copy in step that is away, keyholders that
-    /// have not answered; or, of one that only looks, what it saw. `None` where it has done its
+    /// have not answered; or, of a read-only one, what it saw. `None` if it has done its
     /// part.
     pub unsettled: Option<String>,
-    /// Of that, the end of the window in which erases wait for others; `None` where none waits in
+    /// Of that, the end of the window in which erases wait for others; `None` if none waits in
     /// one.
     pub pending: Option<Timestamp>,
-    /// Why the clock is not believed, where it is not; what is due by itself waits then.
+    /// Why the clock is not believed, if it is not; scheduled work waits then.
     pub clock: Option<String>,
-    /// When there is something to do by itself.
+    /// When scheduled work is due.
     pub next_due: Option<Timestamp>,
-    /// What is due then; `None` where nothing is.
+    /// What is due then; `None` if nothing is.
     pub next_due_is: Option<Due>,
     /// State of each copy, in step or behind.
     pub copies: Vec<CopyStatus>,
-    /// Why this engine only looks at the store; `None` for the owner.
+    /// Why this engine is read-only; `None` for the owner.
     pub read_only: Option<String>,
     /// What this place is known to lack ([`Ownership::lacks`](crate::engine::Ownership::lacks)).
     pub lacks: Option<String>,
-    /// Why the space of what died was not given back when that was tried last; `None` where it was,
-    /// or was not tried.
+    /// Why the last attempt to give space back failed; `None` if it did not, or there was none.
     pub cleaner: Option<String>,
     /// Memory for keys in this process, and how much of it could not be locked or left out of core
     /// dumps.

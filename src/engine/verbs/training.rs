@@ -25,7 +25,7 @@ impl Training<'_> {
     /// Makes an empty set for a grantee, and returns the ticket that it asks with.
     ///
     /// # Errors
-    /// `Exists` where a set has this name; `Invalid` without a name or a purpose; as
+    /// `Exists` if a set has this name; `Invalid` without a name or a purpose; as
     /// [`Engine::put`](crate::Engine::put).
     pub fn make(&self, name: &str, to: &PublicKey, purpose: &str) -> Result<Ticket> {
         check_name(name)?;
@@ -58,7 +58,7 @@ impl Training<'_> {
     /// it is erased, or when its user's grant to the set's grantee ends.
     ///
     /// # Errors
-    /// `Absent` for a set or record that is not here; `Erased`; `Refused` where a user gave the
+    /// `Absent` for a set or record that is not here; `Erased`; `Refused` if a user gave the
     /// grantee no grant on the record for the set's purpose; as
     /// [`Engine::put`](crate::Engine::put).
     pub fn add(&self, name: &str, ids: &[RecordId]) -> Result<u64> {
@@ -92,7 +92,7 @@ impl Training<'_> {
         })
     }
 
-    /// Drops a set, even where it is being opened now; its records stay. What was opened stays in
+    /// Drops a set, even if it is being opened now; its records stay. What was opened stays in
     /// their users' reports.
     ///
     /// # Errors
@@ -112,7 +112,7 @@ impl Training<'_> {
             }
             edit.sets.remove(&mut edit.editor, &tag)
         });
-        // Also where a copy did not take the commit: readers see it.
+        // Also if a copy did not take the commit: readers see it.
         let there = sets_of(&self.inner.state().head).get(&self.inner.pages(), &tag);
         if !matches!(there, Ok(Some(_))) {
             self.inner.readers.close_granted(|via| {

@@ -37,7 +37,7 @@ const IDLE: Duration = Duration::from_secs(600);
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long an answer may take to be read.
 const WRITE: Duration = Duration::from_secs(5);
-/// How long the server waits where the system has no more sockets or threads.
+/// How long the server waits if the system has no more sockets or threads.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How often one kind of trouble is reported.
 const SAY: Duration = Duration::from_secs(60);
@@ -80,7 +80,7 @@ struct Stranger {
 }
 
 impl Places {
-    /// Lets one in, and hangs up on another where there are too many: on one of the same address,
+    /// Lets one in, and hangs up on another if there are too many: on one of the same address,
     /// or of the address that has most.
     fn enter(&mut self, address: IpAddr, socket: TcpStream) -> u64 {
         let of = |address: &IpAddr| {
@@ -180,7 +180,7 @@ impl Server {
     /// Listens at `HOST:PORT` for a keyholder's directory.
     ///
     /// # Errors
-    /// `Io` where nothing can listen there.
+    /// `Io` if nothing can listen there.
     pub fn bind(dir: KeyholderDir, listen: &str, env: SharedEnv) -> Result<Self> {
         let listener = TcpListener::bind(listen)
             .map_err(|e| Error::io(format!("listening on {listen}"), e))?;
@@ -231,7 +231,7 @@ impl Server {
         });
     }
 
-    /// Reports trouble, or counts it where the like was reported a short while ago.
+    /// Reports trouble, or counts it if the like was reported a short while ago.
     fn say(&self, log: Log<'_>, kind: &'static str, what: &str) {
         let mut said = locked(&self.said);
         let now = Instant::now();
@@ -290,7 +290,7 @@ impl Server {
             tls::BrokenOff::There => Error::new(
                 ErrorKind::Io,
                 format!(
-                    "the other side broke the handshake off; an engine does where another key is \
+                    "the other side broke the handshake off; an engine does if another key is \
                      pinned than that of this keyholder, {}",
                     self.dir.id()
                 ),

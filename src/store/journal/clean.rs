@@ -20,9 +20,9 @@ use crate::sync::locked;
 
 /// Blobs of a file that are looked at in one step, about.
 const LOOK: usize = 512;
-/// A file is emptied where less than this of it lives: two thirds of its blobs.
+/// A file is emptied if less than this of it lives: two thirds of its blobs.
 const SPARSE: (u64, u64) = (2, 3);
-/// The last file is ended where so much of a file's size was given back in it.
+/// The last file is ended if so much of a file's size was given back in it.
 const ROLL_PART: u64 = 8;
 
 /// How much of the journal is not needed, as far as is known.

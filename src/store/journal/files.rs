@@ -74,7 +74,7 @@ impl Journal {
     pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path, sizes: Sizes) -> Result<Self> {
         let number = files(&*disk, dir)?.last().copied().unwrap_or(1);
         let file = open_file(&*disk, dir, number, How::Create)?;
-        // Also where the file is there already: it may owe its name to a process that died before
+        // Also if the file is there already: it may owe its name to a process that died before
         // this sync.
         sync_dir(&*disk, dir)?;
         let offset = file.len().map_err(|e| Error::io(path(dir, number).display(), e))?;
@@ -113,7 +113,7 @@ impl Journal {
         self.numbers()?.into_iter().map(|file| self.bytes_of(file)).sum()
     }
 
-    /// Bytes of the frames in a file; none where it is not there any more.
+    /// Bytes of the frames in a file; none if it is not there any more.
     pub(super) fn bytes_of(&self, number: u32) -> Result<u64> {
         let end = self.end();
         if number >= end.file {
@@ -468,7 +468,7 @@ impl Journal {
     }
 
     /// Has nothing left of these blobs on the medium, and touches nothing beside them: whole blocks
-    /// are given back, where neighbours make some up, and the rest is overwritten with zeros.
+    /// are given back, if neighbours make some up, and the rest is overwritten with zeros.
     pub(super) fn wipe(&self, blobs: Vec<Location>) -> Result<()> {
         for (number, spans) in runs(blobs) {
             let place = path(&self.dir, number);

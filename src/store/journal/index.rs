@@ -33,7 +33,7 @@ pub(crate) struct Summary {
     pub(crate) files: BTreeMap<u32, Blobs>,
     /// Up to where the journal was synced, if that is known to be further than the index knows it.
     pub(crate) synced: Position,
-    /// About how many bytes of the journal died that nothing has counted yet, where it knows.
+    /// About how many bytes of the journal died that nothing has counted yet, if it knows.
     pub(crate) suspected: Option<u64>,
 }
 

@@ -29,7 +29,7 @@ struct ReadOnlyFile {
 fn refused() -> io::Error {
     io::Error::new(
         io::ErrorKind::ReadOnlyFilesystem,
-        "the store was opened to look at, and not to be changed",
+        "the store was opened read-only; nothing was changed",
     )
 }
 

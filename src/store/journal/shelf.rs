@@ -76,7 +76,7 @@ impl Shelf {
     /// The key is that of its names, always the same.
     ///
     /// # Errors
-    /// `Corrupt` where the journal is damaged before its end; `Io`, `Full`.
+    /// `Corrupt` if the journal is damaged before its end; `Io`, `Full`.
     pub(super) fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -203,7 +203,7 @@ impl Shelf {
             || self.tally().is_changed()
     }
 
-    /// Begins a checkpoint, on a thread of its own where the index learns so and has something to
+    /// Begins a checkpoint, on a thread of its own if the index learns so and has something to
     /// learn.
     fn begin_step(&self, tail: &mut Tail) -> Result<()> {
         if !self.sizes.beside || !self.is_behind(tail) {
@@ -261,7 +261,7 @@ impl Shelf {
         }
     }
 
-    /// Makes a checkpoint where one is due. It comes after an append, where nothing can be taken
+    /// Makes a checkpoint if one is due. It comes after an append, where nothing can be taken
     /// back: any error of it says that the outcome is unknown, also a full disk.
     pub(super) fn checkpoint_if_due(&self, tail: &mut Tail) -> Result<()> {
         let Sizes { checkpoint_bytes, recent_max, file_bytes, .. } = self.sizes;
@@ -320,7 +320,7 @@ impl Shelf {
         if recent.is_some() { Ok(recent) } else { self.index.get(name) }
     }
 
-    /// Where a reader of a name finds its blob; `None` where its label is not there.
+    /// Where a reader of a name finds its blob; `None` if its label is not there.
     pub(super) fn locate(&self, name: &BlobName) -> Result<Option<Location>> {
         if let Some((at, _)) = self.placed(name, false)? {
             return Ok(Some(at));

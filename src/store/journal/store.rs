@@ -29,7 +29,7 @@ impl JournalStore {
     /// The key is that of its names, always the same.
     ///
     /// # Errors
-    /// `Corrupt` where the journal is damaged before its end; `Io`, `Full`.
+    /// `Corrupt` if the journal is damaged before its end; `Io`, `Full`.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,

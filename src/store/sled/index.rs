@@ -10,7 +10,7 @@
 //! 'n' ‖ name 16 -> file 4 ‖ offset 8 ‖ length 4 ‖ number in the file 4
 //!                  blobs whose names do not say it
 //! 'f' ‖ file 4  -> blobs written to it 4
-//!                  ‖ 1 where bytes of those given back may be there still, else 0
+//!                  ‖ 1 if bytes of those given back may still be there, else 0
 //!                  ‖ a bit for each that was given back, the lowest of a byte first
 //! "mark"        -> file 4 ‖ offset 8   the journal is indexed up to here
 //! "suspected"   -> bytes 8              about so much of the journal died and was not counted yet
@@ -72,7 +72,7 @@ fn guarded<T>(dir: &Path, f: impl FnOnce() -> sled::Result<T>) -> Result<T> {
 /// How long sled may take to start its first thread.
 const START: Duration = Duration::from_secs(3);
 
-/// Opens sled, which waits for ever where none of its threads could be started.
+/// Opens sled, which waits for ever if none of its threads could be started.
 fn patient(dir: &Path, config: sled::Config) -> Result<sled::Db> {
     let none = |e| {
         Error::io(
@@ -101,7 +101,7 @@ fn ended(dir: &Path) -> Error {
     )
 }
 
-/// Whether a thread of sled's runs in this process; true where the system does not say.
+/// Whether a thread of sled's runs in this process; true if the system does not say.
 fn has_sled_thread() -> bool {
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return true };
     let name = |thread: std::io::Result<std::fs::DirEntry>| {
@@ -114,7 +114,7 @@ fn has_sled_thread() -> bool {
 /// wait for itself, for ever.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs sled's code on a thread of its own, and waits for it no longer than that. `None` where it
+/// Runs sled's code on a thread of its own, and waits for it no longer than that. `None` if it
 /// does not end: the thread is left alone.
 fn patiently<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (tell, told) = std::sync::mpsc::sync_channel(1);
@@ -299,7 +299,7 @@ impl Drop for SledIndex {
             std::mem::forget(self.db.take());
             return;
         }
-        // sled panics where its last write fails; the journal has all that it would have written.
+        // sled panics if its last write fails; the journal has all that it would have written.
         let (Some(db), dir) = (self.db.take(), self.dir.clone()) else { return };
         if self.stuck.load(Ordering::Acquire) {
             std::mem::forget(db);

@@ -82,7 +82,7 @@ impl SledStore {
     /// interrupted `create` left.
     ///
     /// # Errors
-    /// `Exists` where the directory holds anything else; `Refused` where a link has the name of one
+    /// `Exists` if the directory holds anything else; `Refused` if a link has the name of one
     /// of its files; `Locked`; `Io`, `Full`.
     pub fn create(dir: &Path) -> Result<Self> {
         let io = |e| Error::io(format!("making the store {}", dir.display()), e);
@@ -112,8 +112,8 @@ impl SledStore {
     /// Opens the store in a directory.
     ///
     /// # Errors
-    /// `Absent` where there is none; `Locked`; `Refused` for an unknown format, and where one of
-    /// its files is a link or has another name; `Corrupt` where the journal is damaged before its
+    /// `Absent` if there is none; `Locked`; `Refused` for an unknown format, and if one of
+    /// its files is a link or has another name; `Corrupt` if the journal is damaged before its
     /// end; `Io`.
     pub fn open(dir: &Path) -> Result<Self> {
         let naming_key = naming_key(dir)?;
@@ -126,7 +126,7 @@ impl SledStore {
     /// the index alone. What writes is `Refused`.
     ///
     /// # Errors
-    /// As [`SledStore::open`]; `Locked` where an engine has it open to write.
+    /// As [`SledStore::open`]; `Locked` if an engine has it open to write.
     pub fn look(dir: &Path) -> Result<Self> {
         let naming_key = naming_key(dir)?;
         check_subdir(&dir.join(JOURNAL))?;
@@ -196,7 +196,7 @@ impl SledStore {
         Ok(())
     }
 
-    /// Fails where there is no room but the reserve: that is for erases, and for a discard.
+    /// Fails if there is no room but the reserve: that is for erases, and for a discard.
     fn check_free(&self) -> Result<()> {
         self.reserve.check_room()?;
         if self.reserve.has_room() {
@@ -209,13 +209,13 @@ impl SledStore {
     fn check_writable(&self) -> Result<()> {
         self.check()?;
         if self.look {
-            let text = format!("{} was opened to look at; open it to write", self.dir.display());
+            let text = format!("{} was opened read-only; open it to write", self.dir.display());
             return Err(Error::new(ErrorKind::Refused, text));
         }
         Ok(())
     }
 
-    /// Opens the store in a directory, or makes one where the directory is empty or not there.
+    /// Opens the store in a directory, or makes one if the directory is empty or not there.
     ///
     /// # Errors
     /// As [`SledStore::open`] and [`SledStore::create`].

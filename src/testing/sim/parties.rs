@@ -149,7 +149,7 @@ pub(super) fn grant(run: &mut Run, granted: &Granted, trouble: Trouble) {
     }
 }
 
-/// Grants; `None` where that failed.
+/// Grants; `None` if that failed.
 fn give(run: &mut Run, user: u8, grant: &Grant) -> Option<Ticket> {
     let ticket = RefCell::new(None);
     let act = |run: &Run| {

@@ -130,7 +130,7 @@ impl<const K: usize> OrderedNode<K> {
         }
     }
 
-    /// Whether a page of this form stands in trees of a kind.
+    /// Whether trees of a kind have pages of this form.
     pub(super) fn suits(&self, kind: PageKind) -> bool {
         match self {
             OrderedNode::Interior(_) => true,

@@ -34,7 +34,7 @@ fn an_old_copy_of_the_cell_opens_what_lived_at_its_epoch_and_not_the_store_as_it
     let e = cli.fails(6, &["list", "store", "--cell", "old.cell"]);
     assert!(e.contains("old copy of the cell, which does not open the store as it is now"), "{e}");
     assert!(
-        e.contains("it still opens what lived at its epoch") && !e.contains("opens nothing"),
+        e.contains("it still opens what was live at its epoch") && !e.contains("opens nothing"),
         "{e}"
     );
     cli.ok(&["restore", "--cell", "old.cell", "--into", "then", "bk"]);

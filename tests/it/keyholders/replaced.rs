@@ -276,7 +276,7 @@ fn a_keyholder_that_has_another_address_is_moved_by_one_command() {
     fails(&["keyholder", "move", &store, "2", "127.0.0.1:1"], "cannot be reached");
     fails(&["keyholder", "move", &store, "9", &there], "no keyholder 9");
     fails(&["keyholder", "move", &store, "2", "somewhere"], "HOST:PORT");
-    fails(&["keyholder", "move", &store, "two", &there], "no number, and no keyholder's key");
+    fails(&["keyholder", "move", &store, "two", &there], "neither a number nor a keyholder's key");
     ok(&["keyholder", "move", &store, "2", &there]);
     assert_eq!(place.standing(), vec![Standing::Whole; 3]);
     assert_eq!(read_record(&place.open().unwrap(), &id).unwrap(), b"ada");

@@ -76,8 +76,8 @@ pub(crate) struct BenchArgs {
     /// Actions put in one commit.
     #[arg(long, value_name = "N,...", default_value = "1000")]
     pub(crate) put_batch: Counts,
-    /// Actions whose space is measured where they were put in batches of 1,000; where they were put
-    /// one at a time, a tenth of it.
+    /// Actions whose space is measured when put in batches of 1,000; when put one at a time, a
+    /// tenth of it.
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = at_least_one())]
     pub(crate) actions: u64,
     /// Users in the store, with one record each, when it is discarded.

@@ -38,10 +38,10 @@ place afterwards, the command says where it is and exits with 12: the erase is d
 
 #[derive(Args)]
 pub(crate) struct EraseArgs {
-    /// The store; may be left out where KEYFALL_STORE names it.
+    /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
-    /// Whose: the name that your application uses.
+    /// The user, by the name that your application uses.
     #[arg(long, required_unless_present = "record")]
     pub(crate) user: Option<UserId>,
     /// A record, by the id that `put` printed.
@@ -77,10 +77,10 @@ pub(crate) struct EraseArgs {
     /// Why they stay; the user's history shows it.
     #[arg(long, requires = "keep")]
     pub(crate) reason: Option<String>,
-    /// Do it in this time from now, unless it is cancelled: 30d, 12h, 2w.
+    /// Do it after this much time, unless it is cancelled: 30d, 12h, 2w.
     #[arg(long = "in", value_name = "TIME", value_parser = span, conflicts_with = "final_within")]
     pub(crate) delay: Option<Duration>,
-    /// Let the old root key live so long at most, so that many erases share one. Until then the
+    /// Keep the old root key for this long at most, so that many erases share one. Until then the
     /// erase is pending.
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub(crate) final_within: Option<Duration>,
@@ -102,7 +102,7 @@ pub(crate) struct EraseArgs {
         default_value = ""
     )]
     pub(crate) ground: String,
-    /// Write a certificate of it to this file. The store keeps none of a user that is erased whole:
+    /// Write a certificate of it to this file. The store keeps none of a user who is erased whole:
     /// keep it.
     #[arg(short, long, value_name = "CERT", conflicts_with = "delay", alias = "certificate")]
     pub(crate) output: Option<PathBuf>,
@@ -119,7 +119,7 @@ pub(crate) struct EraseArgs {
 
 #[derive(Args)]
 pub(crate) struct TendArgs {
-    /// The store; may be left out where KEYFALL_STORE names it.
+    /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
     /// The clock is right, however long ago the store was last written to: do what is due by it.

@@ -24,10 +24,10 @@ pub(crate) enum HoldCommand {
             --reason R --authority A"
     )]
     Add {
-        /// The store; may be left out where KEYFALL_STORE names it.
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name that your application uses.
+        /// The user, by the name that your application uses.
         #[arg(long)]
         user: UserId,
         /// On this class only.
@@ -48,10 +48,10 @@ pub(crate) enum HoldCommand {
         override_usage = "keyfall hold lift [STORE] --user U --id N --reason R --authority A"
     )]
     Lift {
-        /// The store; may be left out where KEYFALL_STORE names it.
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name that your application uses.
+        /// The user, by the name that your application uses.
         #[arg(long)]
         user: UserId,
         /// The hold's number, as `hold add` and `hold list` print it.
@@ -67,10 +67,10 @@ pub(crate) enum HoldCommand {
     /// List the holds on a user's records.
     #[command(override_usage = "keyfall hold list [STORE] --user U")]
     List {
-        /// The store; may be left out where KEYFALL_STORE names it.
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name that your application uses.
+        /// The user, by the name that your application uses.
         #[arg(long)]
         user: UserId,
     },
@@ -95,10 +95,10 @@ pub(crate) enum GrantCommand {
             --purpose P [--until T]"
     )]
     Add {
-        /// The store; may be left out where KEYFALL_STORE names it.
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name that your application uses.
+        /// The user, by the name that your application uses.
         #[arg(long)]
         user: UserId,
         /// Of this class only.
@@ -120,10 +120,10 @@ pub(crate) enum GrantCommand {
     /// Revoke a grant: it opens nothing more.
     #[command(override_usage = "keyfall grant revoke [STORE] --user U --id N")]
     Revoke {
-        /// The store; may be left out where KEYFALL_STORE names it.
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name that your application uses.
+        /// The user, by the name that your application uses.
         #[arg(long)]
         user: UserId,
         /// The grant's number, as `grant list` prints it.
@@ -133,17 +133,17 @@ pub(crate) enum GrantCommand {
     /// List the grants on a user's records.
     #[command(override_usage = "keyfall grant list [STORE] --user U")]
     List {
-        /// The store; may be left out where KEYFALL_STORE names it.
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name that your application uses.
+        /// The user, by the name that your application uses.
         #[arg(long)]
         user: UserId,
     },
     /// Open what a request asks for, sealed to the request's fresh key; the user's report shows it.
     #[command(override_usage = "keyfall grant open [STORE] REQUEST -o SEALED [--force]")]
     Open {
-        /// REQUEST is what `ask` wrote; STORE may be left out where KEYFALL_STORE names it.
+        /// REQUEST is what `ask` wrote; STORE may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE REQUEST", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
         /// Where to write the sealed answer.
@@ -175,7 +175,7 @@ pub(crate) enum TrainingCommand {
         override_usage = "keyfall training make [STORE] --name N --to FILE.pub --purpose P"
     )]
     Make {
-        /// The store; may be left out where KEYFALL_STORE names it.
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
         /// The name of the new set, unique in the store.
@@ -192,7 +192,7 @@ pub(crate) enum TrainingCommand {
     #[command(override_usage = "keyfall training add [STORE] --name N \
         (--record ID... | --user U [--class C])")]
     Add {
-        /// The store; may be left out where KEYFALL_STORE names it.
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
         /// The name of the set to add to.
@@ -216,14 +216,14 @@ pub(crate) enum TrainingCommand {
     /// List the training sets.
     #[command(override_usage = "keyfall training list [STORE]")]
     List {
-        /// The store; may be left out where KEYFALL_STORE names it.
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
     },
     /// Open the records that are left in a set, and say how many fell out since the last time.
     #[command(override_usage = "keyfall training open [STORE] REQUEST -o SEALED [--force]")]
     Open {
-        /// REQUEST is what `ask` wrote; STORE may be left out where KEYFALL_STORE names it.
+        /// REQUEST is what `ask` wrote; STORE may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE REQUEST", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
         /// Where to write the sealed answer.
@@ -236,7 +236,7 @@ pub(crate) enum TrainingCommand {
     /// Drop a set; its records stay.
     #[command(override_usage = "keyfall training drop [STORE] --name N")]
     Drop {
-        /// The store; may be left out where KEYFALL_STORE names it.
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
         /// The name of the set to drop.
@@ -257,20 +257,20 @@ pub(crate) enum PlanCommand {
     /// List the planned erases of a user, the next first.
     #[command(override_usage = "keyfall plan list [STORE] --user U")]
     List {
-        /// The store; may be left out where KEYFALL_STORE names it.
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name that your application uses.
+        /// The user, by the name that your application uses.
         #[arg(long)]
         user: UserId,
     },
     /// Cancel a planned erase.
     #[command(override_usage = "keyfall plan cancel [STORE] --user U --id N")]
     Cancel {
-        /// The store; may be left out where KEYFALL_STORE names it.
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// Whose: the name that your application uses.
+        /// The user, by the name that your application uses.
         #[arg(long)]
         user: UserId,
         /// The plan's number, as `erase --in` and `plan list` print it.
@@ -302,10 +302,10 @@ pub(crate) enum PolicyCommand {
             [--max-age TIME] [--max-records N] [--until T] [--readers-named] [--yes]"
     )]
     Set {
-        /// The store; may be left out where KEYFALL_STORE names it.
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
-        /// For this user alone, in the place of the store's policy [default: the store's policy,
+        /// For this user alone, instead of the store's policy [default: the store's policy,
         /// for all users].
         #[arg(long)]
         user: Option<UserId>,
@@ -315,10 +315,10 @@ pub(crate) enum PolicyCommand {
         /// Only records put for this purpose.
         #[arg(long, conflicts_with = "max_records")]
         purpose: Option<String>,
-        /// Keep them so long after their interaction began: 90d, 12h, 15min, 2w.
+        /// Keep them this long after their interaction began: 90d, 12h, 15min, 2w.
         #[arg(long, value_name = "TIME", value_parser = span)]
         max_age: Option<Duration>,
-        /// Keep at most so many of each user; the oldest go first.
+        /// Keep at most this many of each user; the oldest go first.
         #[arg(long, value_name = "N")]
         max_records: Option<u64>,
         /// Keep them no longer than this: 2026-01-31, when that day begins in UTC, or
@@ -328,7 +328,7 @@ pub(crate) enum PolicyCommand {
         /// Open them only for readers who give their name and purpose.
         #[arg(long)]
         readers_named: bool,
-        /// Do not ask, though records fall at once.
+        /// Do not ask for confirmation, even if records are erased at once.
         #[arg(short, long)]
         yes: bool,
     },
@@ -337,7 +337,7 @@ pub(crate) enum PolicyCommand {
         override_usage = "keyfall policy unset [STORE] [--user U] --class C [--purpose P] [--yes]"
     )]
     Unset {
-        /// The store; may be left out where KEYFALL_STORE names it.
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
         /// The policy's user [default: the store's policy, for all users].
@@ -349,14 +349,15 @@ pub(crate) enum PolicyCommand {
         /// The policy's purpose, if it has one.
         #[arg(long)]
         purpose: Option<String>,
-        /// Do not ask, though records fall at once by the policy that applies then.
+        /// Do not ask for confirmation, even if the policy that applies then erases records at
+        /// once.
         #[arg(short, long)]
         yes: bool,
     },
     /// List the store's policies, or those of one user.
     #[command(override_usage = "keyfall policy list [STORE] [--user U]")]
     List {
-        /// The store; may be left out where KEYFALL_STORE names it.
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
         /// Of which user [default: the store's].
@@ -382,7 +383,7 @@ pub(crate) enum CopyCommand {
         override_usage = "keyfall copy add [STORE] PLACE [--behind]"
     )]
     Add {
-        /// PLACE is the directory of the copy; STORE may be left out where KEYFALL_STORE names it.
+        /// PLACE is the directory of the copy; STORE may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE PLACE", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
         /// Bring it up to date only when `copy sync` is called.
@@ -392,21 +393,21 @@ pub(crate) enum CopyCommand {
     /// Bring the copies that were added with --behind up to date.
     #[command(override_usage = "keyfall copy sync [STORE]")]
     Sync {
-        /// The store; may be left out where KEYFALL_STORE names it.
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
     },
     /// Show what each copy holds and lacks.
     #[command(override_usage = "keyfall copy status [STORE]")]
     Status {
-        /// The store; may be left out where KEYFALL_STORE names it.
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
     },
     /// Forget a copy; its bytes stay where they are.
     #[command(override_usage = "keyfall copy remove [STORE] PLACE")]
     Remove {
-        /// PLACE is the directory of the copy; STORE may be left out where KEYFALL_STORE names it.
+        /// PLACE is the directory of the copy; STORE may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE PLACE", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
     },

@@ -51,7 +51,7 @@ use: another process has the store or the cell open: try again, or let the comma
 11 another engine owns the store, 12 done (do not repeat it), but an output of it could not be
 written.";
 
-/// Options that every command takes stand after its own, under this heading.
+/// Options that every command takes come after its own, under this heading.
 const COMMON: &str = "Common options";
 const LAST: usize = 1000;
 
@@ -71,11 +71,11 @@ pub(crate) struct Args {
     pub(crate) cell: Option<PathBuf>,
     /// Make this place of the store the owner of the root cell, whichever place was that before;
     /// goes with a command that writes, as `tend` does. Any other place of the same store can only
-    /// be looked at until it takes over in turn, and not at all after the next erase; what it has
-    /// that this one lacks is lost. What is due is left for the next command.
+    /// be read until it takes over in turn, and not at all after the next erase; what it has that
+    /// this one lacks is lost. What is due is left for the next command.
     #[arg(long, global = true, help_heading = COMMON, display_order = LAST + 1)]
     pub(crate) take_over: bool,
-    /// Wait so long where another process has the store or its cell open, before giving up.
+    /// Wait this long if another process has the store or its cell open, before giving up.
     #[arg(
         long,
         global = true,
@@ -85,7 +85,7 @@ pub(crate) struct Args {
         display_order = LAST + 2
     )]
     pub(crate) wait: u64,
-    /// Print JSON, also errors.
+    /// Print JSON, for errors too.
     #[arg(long, global = true, help_heading = COMMON, display_order = LAST + 3)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -101,7 +101,7 @@ pub(crate) enum Command {
             KEY@HOST:PORT... --threshold T [--margin M]] [--log-origin NAME]"
     )]
     Init(InitArgs),
-    /// Create a user; the only way to re-create one that was erased.
+    /// Create a user; the only way to create one again who was erased.
     #[command(override_usage = "keyfall create [STORE] --user U")]
     Create(UserArgs),
     /// Import recordings and transcripts in the layout of Mozilla Common Voice, and what an
@@ -154,7 +154,7 @@ pub(crate) enum Command {
     /// Show what a record was derived from, and what was derived from it.
     #[command(override_usage = "keyfall lineage [STORE] ID")]
     Lineage(LineageArgs),
-    /// Make a derived record stand on its own, so that it stays when its sources are erased.
+    /// Make a derived record independent, so that it stays when its sources are erased.
     #[command(
         after_help = record::DETACH_EXAMPLES,
         override_usage = "keyfall detach [STORE] ID --reason R"
@@ -190,7 +190,8 @@ pub(crate) enum Command {
         override_usage = "keyfall list [STORE] [OPTIONS]"
     )]
     List(ListArgs),
-    /// Erase, in every copy: a user, a class of it, an interaction, a time range, or one record.
+    /// Erase, in every copy: a user, one of their classes, an interaction, a time range, or one
+    /// record.
     #[command(after_help = erase::ERASE_EXAMPLES, override_usage = erase::ERASE_USAGE)]
     Erase(EraseArgs),
     /// Erasure certificates: show, verify, upgrade.
@@ -218,8 +219,7 @@ pub(crate) enum Command {
     /// Copies: replicas in step or behind.
     #[command(subcommand)]
     Copy(CopyCommand),
-    /// Bring a directory of its own to the store's state, copying only what it lacks. It holds no
-    /// key.
+    /// Back up into a directory of its own, copying only what it lacks. A backup holds no key.
     #[command(
         after_help = store::BACKUP_EXAMPLES,
         override_usage = "keyfall backup [STORE] DEST"
@@ -232,7 +232,7 @@ pub(crate) enum Command {
         override_usage = "keyfall check STORE COPY..."
     )]
     Check(CheckArgs),
-    /// Build a store from copies and the cell. It can be looked at; it can be written to once it
+    /// Build a store from copies and the cell. It can be read, and written to once it
     /// has taken over.
     #[command(
         after_help = store::RESTORE_EXAMPLES,
@@ -257,8 +257,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// See it work: some users, a replica, a backup, an erase, a thief, a restore.
     Demo(DemoArgs),
-    /// Measure how long an erase takes on your own disk, beside the floor of that disk: the latency
-    /// that users will see. With --parts also puts, space and discard.
+    /// Measure how long an erase takes on your own disk, next to the floor of that disk: the
+    /// latency that users will see. With --parts also puts, space and discard.
     #[command(after_help = bench::EXAMPLES)]
     Bench(BenchArgs),
 }

@@ -52,17 +52,17 @@ Examples:
 
 #[derive(Args)]
 pub(crate) struct UserArgs {
-    /// The store; may be left out where KEYFALL_STORE names it.
+    /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
-    /// Whose: the name that your application uses.
+    /// The user, by the name that your application uses.
     #[arg(long)]
     pub(crate) user: UserId,
 }
 
 #[derive(Args)]
 pub(crate) struct ImportArgs {
-    /// CORPUS is the folder to import; STORE may be left out where KEYFALL_STORE names it.
+    /// CORPUS is the folder to import; STORE may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE CORPUS", num_args = 1..=2, required = true)]
     pub(crate) places: Vec<PathBuf>,
     /// JSON lines with client_id, clip, kind, party and text.
@@ -82,7 +82,7 @@ pub(crate) struct ImportArgs {
 
 #[derive(Args)]
 pub(crate) struct RecordArgs {
-    /// Whose: the name that your application uses.
+    /// The user, by the name that your application uses.
     #[arg(long)]
     pub(crate) user: UserId,
     /// audio, transcript, action, or a class of your own.
@@ -116,7 +116,7 @@ impl RecordArgs {
 
 #[derive(Args)]
 pub(crate) struct PutArgs {
-    /// FILE is what is put, - for standard input; STORE may be left out where KEYFALL_STORE names
+    /// FILE is what is put, - for standard input; STORE may be left out if KEYFALL_STORE names
     /// it.
     #[arg(value_name = "STORE FILE", num_args = 1..=2, required = true)]
     pub(crate) places: Vec<PathBuf>,
@@ -126,7 +126,7 @@ pub(crate) struct PutArgs {
 
 #[derive(Args)]
 pub(crate) struct GetArgs {
-    /// ID is what `put` and `list` print; STORE may be left out where KEYFALL_STORE names it.
+    /// ID is what `put` and `list` print; STORE may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE ID", num_args = 1..=2, required = true)]
     pub(crate) places: Vec<PathBuf>,
     /// Record who opens it, for the user's report.
@@ -145,10 +145,10 @@ pub(crate) struct GetArgs {
 
 #[derive(Args)]
 pub(crate) struct ListArgs {
-    /// The store; may be left out where KEYFALL_STORE names it.
+    /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
-    /// Whose: the name that your application uses.
+    /// The user, by the name that your application uses.
     #[arg(long)]
     pub(crate) user: Option<UserId>,
     /// audio, transcript, action, or a class of your own.
@@ -166,21 +166,21 @@ pub(crate) struct ListArgs {
     /// Newest interaction first, of each user in turn: records are listed user by user.
     #[arg(long)]
     pub(crate) newest: bool,
-    /// At most so many [default: all]; for the newest of one user, name it with --user.
+    /// Maximum number of records [default: all]; for the newest of one user, name it with --user.
     #[arg(long)]
     pub(crate) limit: Option<u64>,
 }
 
 #[derive(Args)]
 pub(crate) struct LineageArgs {
-    /// ID is what `put` and `list` print; STORE may be left out where KEYFALL_STORE names it.
+    /// ID is what `put` and `list` print; STORE may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE ID", num_args = 1..=2, required = true)]
     pub(crate) places: Vec<PathBuf>,
 }
 
 #[derive(Args)]
 pub(crate) struct DetachArgs {
-    /// ID is what `put` and `list` print; STORE may be left out where KEYFALL_STORE names it.
+    /// ID is what `put` and `list` print; STORE may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE ID", num_args = 1..=2, required = true)]
     pub(crate) places: Vec<PathBuf>,
     /// Why it stays; the user's history shows it.
@@ -190,10 +190,10 @@ pub(crate) struct DetachArgs {
 
 #[derive(Args)]
 pub(crate) struct ReportArgs {
-    /// The store; may be left out where KEYFALL_STORE names it.
+    /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
-    /// Whose: the name that your application uses.
+    /// The user, by the name that your application uses.
     #[arg(long)]
     pub(crate) user: UserId,
     /// A page to read, complete in itself.
@@ -209,11 +209,11 @@ pub(crate) struct ReportArgs {
 
 #[derive(Args)]
 pub(crate) struct ExportArgs {
-    /// DIR is an empty directory, or with --to the file SEALED; STORE may be left out where
+    /// DIR is an empty directory, or with --to the file SEALED; STORE may be left out if
     /// KEYFALL_STORE names it.
     #[arg(value_name = "STORE DIR", num_args = 1..=2, required = true)]
     pub(crate) places: Vec<PathBuf>,
-    /// Whose: the name that your application uses.
+    /// The user, by the name that your application uses.
     #[arg(long)]
     pub(crate) user: UserId,
     /// Seal it to this public key, into one file that `keyfall unseal` opens.

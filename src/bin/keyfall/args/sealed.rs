@@ -33,7 +33,7 @@ pub(crate) struct SealArgs {
 
 #[derive(Args)]
 pub(crate) struct AcceptArgs {
-    /// ENVELOPE is what `seal` wrote, one or several; STORE may be left out where KEYFALL_STORE
+    /// ENVELOPE is what `seal` wrote, one or several; STORE may be left out if KEYFALL_STORE
     /// names it.
     #[arg(value_name = "STORE ENVELOPE", num_args = 1.., required = true)]
     pub(crate) places: Vec<PathBuf>,

@@ -42,7 +42,7 @@ Examples:
 
 #[derive(Args)]
 pub(crate) struct InitArgs {
-    /// The store; may be left out where KEYFALL_STORE names it.
+    /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
     /// Let the cell lie on a file system that may keep destroyed keys; every promise says so from
@@ -72,14 +72,14 @@ pub(crate) struct InitArgs {
 
 #[derive(Args)]
 pub(crate) struct StatusArgs {
-    /// The store; may be left out where KEYFALL_STORE names it.
+    /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
 }
 
 #[derive(Args)]
 pub(crate) struct BackupArgs {
-    /// DEST is the directory of the backup; STORE may be left out where KEYFALL_STORE names it.
+    /// DEST is the directory of the backup; STORE may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE DEST", num_args = 1..=2, required = true)]
     pub(crate) places: Vec<PathBuf>,
 }
@@ -96,8 +96,8 @@ pub(crate) struct RestoreArgs {
     /// The store to build: a new or empty directory, or one in which a restore was cut short.
     #[arg(long, value_name = "STORE")]
     pub(crate) into: PathBuf,
-    /// Take the place of the store that the copies are of. That store can only be looked at until
-    /// it takes over in turn, and not at all after the next erase. What is due is left for the next
+    /// Take the place of the store that the copies are of. That store can only be read until it
+    /// takes over in turn, and not at all after the next erase. What is due is left for the next
     /// command.
     #[arg(long)]
     pub(crate) adopt: bool,
@@ -108,14 +108,14 @@ pub(crate) struct RestoreArgs {
 #[derive(Args)]
 pub(crate) struct AuditArgs {
     /// STORE is the store, each COPY a further place of its blobs; STORE alone may be left out
-    /// where KEYFALL_STORE names it.
+    /// if KEYFALL_STORE names it.
     #[arg(value_name = "STORE COPY")]
     pub(crate) places: Vec<PathBuf>,
 }
 
 #[derive(Args)]
 pub(crate) struct DiscardArgs {
-    /// The store; may be left out where KEYFALL_STORE names it.
+    /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
     /// Have this certificate say so; may be given many times.

@@ -1,4 +1,4 @@
-//! A store and a cell that count what goes through them, so that a figure says what it paid for.
+//! A store and a cell that count what goes through them, so that each figure shows its cost.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! The latency of erases in stores that are filled.
+//! Latency of erases in filled stores.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -97,8 +97,8 @@ fn erase(bench: &mut Bench, point: Point, rounds: Rounds) -> Result<Row, Error> 
     })
 }
 
-/// Has `callers` threads erase users one after another for so long, and as many put actions for
-/// other users.
+/// Has `callers` threads erase users one after another for the given time, and as many put actions
+/// for other users.
 fn mixed(bench: &mut Bench, callers: u64, users: u64, time: Duration) -> Result<Row, Error> {
     let before = bench.counters.read();
     let load = Load::new(&bench.engine);
@@ -111,7 +111,7 @@ fn mixed(bench: &mut Bench, callers: u64, users: u64, time: Duration) -> Result<
     }
     let rate = Some(took.0.len() as f64 / seconds);
     let puts = Some(load.puts.into_inner() as f64 / seconds);
-    let point = Point { series: "callers, with puts beside", x: callers };
+    let point = Point { series: "callers, with concurrent puts", x: callers };
     Ok(Row { verb: Verb::Erase, point, took, per: 1, floor, count: Some(count), puts, rate })
 }
 
@@ -129,8 +129,13 @@ struct Load<'e> {
 
 impl<'e> Load<'e> {
     fn new(engine: &'e Engine) -> Self {
-        let (next, puts, stop) = Default::default();
-        Load { engine, began: Instant::now(), next, puts, stop }
+        Load {
+            engine,
+            began: Instant::now(),
+            next: AtomicU64::new(0),
+            puts: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+        }
     }
 
     /// Runs until there are no more users or the time is over; returns how long each erase took.

@@ -10,7 +10,7 @@ const RESET: u64 = 1 << 20;
 pub(super) struct Memory {
     /// When the work began.
     pub(super) before: Option<u64>,
-    /// The most while it was done; unknown where the process had more before and may not reset the
+    /// The most while it was done; unknown if the process had more before and may not reset the
     /// peak.
     pub(super) peak: Option<u64>,
 }

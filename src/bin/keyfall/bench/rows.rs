@@ -57,7 +57,7 @@ pub(super) struct Row {
     /// How many erases or puts one sample stands for.
     pub(super) per: u64,
     pub(super) floor: Samples,
-    /// What each cost, where nothing else was done meanwhile.
+    /// What each cost, if nothing else was done meanwhile.
     pub(super) count: Option<Count>,
     /// Puts a second beside erases that are measured, at the same time.
     pub(super) puts: Option<f64>,

@@ -36,7 +36,7 @@ pub(super) struct Filled {
 impl Filled {
     /// Discards, and measures it.
     pub(super) fn discarded(&self, bench: &Bench) -> Result<Space, Error> {
-        let bar = progress("blobs looked at", None);
+        let bar = progress("blobs read", None);
         let watch = Watch::begin();
         let began = Instant::now();
         let done = bench.engine.discard(&mut |n| bar.set_position(n))?;

@@ -56,7 +56,7 @@ pub(super) fn run(session: &Session, command: CertificateCommand) -> Done {
 
 /// Reads and parses a certificate; errors name the file.
 pub(super) fn read(file: &Path) -> Result<Certificate, Error> {
-    let no_text = "not an erasure certificate: it is no text";
+    let no_text = "not an erasure certificate: it is not text";
     let text = String::from_utf8(read_limited(file)?);
     let text = text.map_err(|_| Error::new(ErrorKind::Corrupt, no_text));
     text.and_then(|text| text.parse()).map_err(|e: Error| e.context(file.display()))

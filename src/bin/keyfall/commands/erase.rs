@@ -224,8 +224,8 @@ fn certify(
                 format!("; `keyfall certificate upgrade STORE {}` makes it again", word(draft))
             });
             Err(e.context(format!(
-                "erased, and not to be repeated; only its certificate{grade} could not be put where \
-                 it was to go{again}"
+                "erased, and not to be repeated; only its certificate{grade} could not be \
+                 written to its place{again}"
             )))
         }
     }

@@ -39,7 +39,7 @@ pub(super) fn run(session: &Session, command: LogCommand) -> Done {
         LogCommand::Prove { places } => {
             let (store, [index]) = store_and(places, ["INDEX"])?;
             let index = index.to_string_lossy().parse();
-            let no_number = "INDEX is a number: the first leaf is 0";
+            let no_number = "INDEX must be a number, from 0";
             let index = index.map_err(|_| Error::new(ErrorKind::Invalid, no_number))?;
             let proof = open(session, &store)?.log().proof(index)?;
             tell_text(session, "proof", &proof.to_string())
@@ -76,7 +76,10 @@ fn verify(session: &Session, dir: &Path, trust: &TrustArgs) -> Done {
     let (checkpoint, note) = check_files(&files, &trust.key, kept(trust)?.as_ref(), &mut see)?;
     bar.finish_and_clear();
     if odd > 0 {
-        let text = format!("{} of the log: no erase", counted(odd, "leaf"));
+        let (leaves, does) = (counted(odd, "leaf"), if odd == 1 { "does" } else { "do" });
+        let text = format!(
+            "{leaves} of the log {does} not record an erase: the log is damaged; export it again"
+        );
         return Err(Error::new(ErrorKind::Corrupt, text).into());
     }
     let cosigned = witnessed.cosigned(&note)?;
@@ -129,8 +132,8 @@ fn export(session: &Session, engine: &Engine, dir: &Path) -> Done {
             if !goes_on {
                 let text = format!(
                     "{} was published with {} leaves of another history: the store was rolled \
-                     back, or the directory is another log's; publishing this would convict the \
-                     log",
+                     back, or the directory is another log's; publishing this would prove the log \
+                     inconsistent",
                     dir.display(),
                     old.size
                 );
@@ -190,7 +193,7 @@ fn cosign(session: &Session, dir: &Path, url: &str, key: &VerifierKey) -> Done {
     let checkpoint: Checkpoint = note.text().parse()?;
     let witness = Witness::new(url);
     let mut old = 0;
-    // It may have seen another size than 0, and says so; one round more is enough then.
+    // It may have seen a larger log and say so; one more round suffices.
     for _ in 0..2 {
         match witness.add(dir, old, &checkpoint, &note)? {
             Answer::Cosigned(lines) => {
@@ -202,7 +205,7 @@ fn cosign(session: &Session, dir: &Path, url: &str, key: &VerifierKey) -> Done {
             Answer::HasSeen(size) if size > checkpoint.size => {
                 let text = format!(
                     "the witness {url} has seen {size} leaves of this log, {} has {}: the log was \
-                     rolled back",
+                     rolled back, or this is an older export; export the log again",
                     dir.display(),
                     checkpoint.size
                 );

@@ -113,7 +113,7 @@ fn tell(session: &Session, args: &RestoreArgs, done: &Restored) -> Done {
     line(format_args!("restored {} from {}: {blobs} ({length})", done.head, done.from))?;
     if args.adopt {
         return line(
-            "It owns the root cell now. Every other copy of the store can only be looked at until \
+            "It owns the root cell now. Every other copy of the store can only be read until \
              it takes over in turn, and not at all after the next erase.",
         );
     }

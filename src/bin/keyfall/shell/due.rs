@@ -12,7 +12,7 @@ pub(crate) fn words(due: Due) -> &'static str {
         Due::Limit => "a limit that passes",
         Due::InboxKey => "an old inbox key is destroyed",
         Due::Pending => "what is pending becomes final",
-        Due::Following => "what an erase or a policy left to be looked at",
+        Due::Following => "work that an erase or a policy left",
         _ => "something of a user whose pages cannot be read",
     }
 }

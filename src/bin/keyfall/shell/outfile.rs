@@ -157,7 +157,7 @@ impl OutFile {
         if replace != Replace::Pointer {
             guarded::check_file(&place, &target)?;
         } else if target != place {
-            return Err(invalid(&place, "is a link, and no file that names a cell"));
+            return Err(invalid(&place, "is a link, not a file that names a cell"));
         }
         if was.is_some() {
             may_replace(&place, &target, replace)?;
@@ -248,7 +248,7 @@ impl OutFile {
             None if self.private => 0o600,
             None => new_mode(),
         };
-        // Anybody who can write to the pointer chooses the key.
+        // Anyone who can write to the pointer chooses the key.
         let mode = if replace == Replace::Pointer { mode & 0o644 } else { mode };
         let done = file
             .stream_position()
@@ -358,7 +358,7 @@ fn landing(place: &Path) -> Result<Landing, Error> {
         };
         let kind = meta.file_type();
         if is_descriptor(&path) && !kind.is_dir() && !is_own_descriptor(&path) {
-            return Err(invalid(place, "is no open descriptor of this process, nor a file"));
+            return Err(invalid(place, "is neither an open descriptor of this process nor a file"));
         }
         if is_descriptor(&path) && !kind.is_dir()
             || kind.is_fifo()
@@ -375,7 +375,7 @@ fn landing(place: &Path) -> Result<Landing, Error> {
         } else {
             return Err(invalid(
                 place,
-                if kind.is_dir() { "is a directory" } else { "is no file" },
+                if kind.is_dir() { "is a directory" } else { "is not a file" },
             ));
         }
     }
@@ -419,7 +419,7 @@ fn may_replace(place: &Path, target: &Path, replace: Replace) -> Result<(), Erro
     if replace == Replace::Nothing {
         return Err(Error::new(
             ErrorKind::Refused,
-            format!("{} is there already; move it away", place.display()),
+            format!("{} already exists; move it away", place.display()),
         ));
     }
     match irreplaceable(target).filter(|_| replace == Replace::Ordinary) {

@@ -2,7 +2,7 @@
 //! given.
 //!
 //! The library speaks of itself: it names a function between backticks, and what that is given in
-//! parentheses after it. Here it becomes the command that does the same. Where a command is named,
+//! parentheses after it. Here it becomes the command that does the same. If a command is named,
 //! this program's own messages write STORE for the store, HERE for its place alone, and CELL after
 //! `--cell`.
 

@@ -19,7 +19,7 @@ use crate::shell::remedy::{self, About};
 pub(crate) struct Session {
     /// Whether answers, notes and errors are JSON.
     pub(crate) json: bool,
-    /// The root cell, where one was named.
+    /// The root cell, if one was named.
     pub(crate) cell: Option<PathBuf>,
     /// Whether a store is opened to take it over from another place of it.
     pub(crate) take_over: bool,
@@ -104,7 +104,7 @@ impl Session {
         value
     }
 
-    /// Prints an answer on standard error, where standard output belongs to what was asked for.
+    /// Prints an answer on standard error: standard output belongs to the result.
     pub(crate) fn aside(&self, text: &str) {
         if self.json { tell_whole(text) } else { tell(text) }
     }

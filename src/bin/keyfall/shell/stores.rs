@@ -61,7 +61,7 @@ pub(crate) fn look(session: &Session, store: &Path) -> Result<Engine, Error> {
              writes",
             store.display()
         )),
-        Err(e) => session.warn(&e.context("whether something is due cannot be found out")),
+        Err(e) => session.warn(&e.context("cannot tell whether something is due")),
     }
     Ok(engine)
 }
@@ -119,7 +119,7 @@ fn leave_due(session: &Session, engine: &Engine, store: &Path) {
                 next.map_or("something", due::words)
             ));
         }
-        Err(e) => session.warn(&e.context("whether something is due cannot be found out")),
+        Err(e) => session.warn(&e.context("cannot tell whether something is due")),
     }
 }
 
@@ -142,7 +142,7 @@ fn opened(session: &Session, store: &Path, builder: Builder) -> Result<Engine, E
     warn_of_lacking(session, engine.ownership().lacks());
     if session.take_over {
         session.note(&format!(
-            "{} owns its root cell now; any other place of it can only be looked at until it takes \
+            "{} owns its root cell now; any other place of it can only be read until it takes \
              over in turn, and not at all after the next erase, which destroys the key that opens \
              it",
             store.display()

@@ -15,7 +15,7 @@ pub(crate) fn promise_json(promise: &Promise) -> Value {
     })
 }
 
-/// That older root keys may still exist, where they may: those of erases, or of an epoch that began
+/// That older root keys may still exist, if they may: those of erases, or of an epoch that began
 /// without one.
 pub(crate) fn pending(finality: &Finality) -> Option<String> {
     (!finality.is_final()).then(|| format!("the destruction of older root keys is {finality}"))

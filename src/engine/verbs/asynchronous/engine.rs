@@ -131,7 +131,7 @@ impl AsyncEngine {
     /// Runs calls of the engine on a blocking thread: whatever has no method here.
     ///
     /// # Errors
-    /// What `call` gives; `Io` where the runtime shuts down.
+    /// What `call` gives; `Io` if the runtime shuts down.
     pub async fn run<T: Send + 'static>(
         &self,
         call: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
@@ -149,7 +149,7 @@ impl AsyncEngine {
     /// [`Engine::put`] takes.
     ///
     /// # Errors
-    /// As [`Engine::put`]; `Io` where reading the payload fails: nothing is kept of it then.
+    /// As [`Engine::put`]; `Io` if reading the payload fails: nothing is kept of it then.
     pub async fn put(&self, put: Put, payload: impl AsyncRead) -> Result<RecordId> {
         let mut payload = pin!(payload);
         let begun = begin(payload.as_mut()).await?;

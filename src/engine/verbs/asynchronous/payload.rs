@@ -105,7 +105,7 @@ pub(super) async fn feed<T>(
                 Turn::Ended(ended) => return Some(ended),
                 Turn::Read(Ok(0)) => {
                     piece.truncate(filled);
-                    // Where a send fails, the other side has ended and says why.
+                    // If a send fails, the other side has ended and says why.
                     let _ = to.send(Piece::Bytes(piece)).await;
                     let _ = to.send(Piece::End).await;
                     return None;

@@ -1,6 +1,6 @@
 //! Five keyholders that are away, answer late or twice, or come back from a backup of themselves;
 //! one of them keeps whatever it was told to destroy. Never more of them fail at a time than the
-//! quorum tolerates: 3 of 5, one liar. Where they change, one is replaced and may come back later,
+//! quorum tolerates: 3 of 5, one liar. If they change, one is replaced and may come back later,
 //! or loses all that it holds.
 
 use std::collections::BTreeMap;
@@ -78,7 +78,7 @@ pub(crate) struct Keyholders {
     disks: Vec<SimDisk>,
     shared: Mutex<Shared>,
     env: SharedEnv,
-    /// The configuration on the engine's machine, where they change.
+    /// The configuration on the engine's machine, if they change.
     config: Option<Arc<Mutex<Config>>>,
 }
 

@@ -257,10 +257,10 @@ struct Fire {
 }
 
 impl Fire {
-    /// Restores the store from the replica alone, for the old backup does not open by itself.
+    /// Restores the store from the replica alone, for the old backup does not open on its own.
     fn survive(stage: &Stage, records: &[Record], backup: Arc<dyn Store>) -> Result<Fire, Failure> {
         let refused = open_alone(stage, &backup)?;
-        stage.tell(format_args!("The old backup by itself: {refused}\n"))?;
+        stage.tell(format_args!("The old backup on its own: {refused}\n"))?;
 
         stage.tell("The store burns down. Everybody else comes back, from the replica alone:")?;
         std::fs::remove_dir_all(stage.at("store"))
@@ -289,13 +289,13 @@ impl Fire {
     }
 }
 
-/// Why the old backup does not open by itself.
+/// Why the old backup does not open on its own.
 fn open_alone(stage: &Stage, backup: &Arc<dyn Store>) -> Result<String, Error> {
     let cell = Arc::new(stage.cell()?);
     match Engine::open(Arc::clone(backup), cell, Options::default()) {
         Err(e) if e.kind() == ErrorKind::Mismatch => Ok(e.to_string()),
         _ => {
-            let text = "the old backup opened by itself: the promise is broken";
+            let text = "the old backup opened on its own: the promise is broken";
             Err(Error::new(ErrorKind::Corrupt, text))
         }
     }
