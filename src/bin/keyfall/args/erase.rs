@@ -106,7 +106,7 @@ pub(crate) struct EraseArgs {
     /// keep it.
     #[arg(short, long, value_name = "CERT", conflicts_with = "delay", alias = "certificate")]
     pub(crate) output: Option<PathBuf>,
-    /// Replace a certificate or a secret key at CERT.
+    /// Replace a certificate at CERT.
     #[arg(long, requires = "output")]
     pub(crate) force: bool,
     /// Erase without asking for confirmation.

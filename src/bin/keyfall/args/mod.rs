@@ -42,9 +42,9 @@ STORE may be left out if KEYFALL_STORE names it. The root cell of STORE is STORE
 unless --cell or KEYFALL_CELL names another place, or STORE.cell is a file that holds that place, as
 `init --cell` writes it. Losing the cell loses all data.
 
-A file named by -o is written whole or not at all; an existing certificate or secret key is replaced
-with --force only, and what lies in a store, a root cell or a keyholder's directory never. -o - is
-standard output.
+A file named by -o is written whole or not at all. It replaces an ordinary file; a certificate with
+--force only; a secret key, and what lies in a store, a root cell or a keyholder's directory, never.
+-o - is standard output.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused, 7 held, 8 in
 use: another process has the store or the cell open: try again, or let the command wait with --wait,

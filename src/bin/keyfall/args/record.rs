@@ -138,7 +138,7 @@ pub(crate) struct GetArgs {
     /// Write to this file instead of standard output.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Replace a certificate or a secret key at FILE.
+    /// Replace a certificate at FILE.
     #[arg(long, requires = "output")]
     pub(crate) force: bool,
 }
@@ -202,7 +202,7 @@ pub(crate) struct ReportArgs {
     /// Write to this file instead of standard output.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Replace a certificate or a secret key at FILE.
+    /// Replace a certificate at FILE.
     #[arg(long, requires = "output")]
     pub(crate) force: bool,
 }
@@ -219,7 +219,7 @@ pub(crate) struct ExportArgs {
     /// Seal it to this public key, into one file that `keyfall unseal` opens.
     #[arg(long, value_name = "FILE.pub")]
     pub(crate) to: Option<PathBuf>,
-    /// Replace a certificate or a secret key at SEALED.
+    /// Replace a certificate at SEALED.
     #[arg(long, requires = "to")]
     pub(crate) force: bool,
 }
