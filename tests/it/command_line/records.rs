@@ -284,6 +284,8 @@ fn the_demo_keeps_its_word() {
         "{told}"
     );
     assert!(told.lines().count() <= 40, "a screenful");
+    let grade = told.lines().find(|line| line.contains("LIMITED: ")).unwrap_or_default();
+    assert!(grade.contains("had been opened 3 times"), "{told}");
     assert_eq!(json(&cli.ok(&["demo", "--json"]))["kept"], true);
 }
 
