@@ -33,6 +33,8 @@ struct Turn {
 }
 
 impl Turn {
+    /// A turn of some days ago. Its bytes are fixed so that the example does the same in every run;
+    /// a program begins an interaction with [`Engine::new_interaction`].
     fn new(days_ago: u32, number: u8, said: &str) -> Self {
         let began = before_now(days_ago * DAY);
         Turn { interaction: InteractionId::from_parts(began, [number; 10]), said: said.to_owned() }

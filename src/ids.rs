@@ -158,6 +158,7 @@ impl FromStr for Class {
 
 /// One exchange with an assistant: a UUID of version 7 (RFC 9562, 5.7), whose first 48 bits are the
 /// milliseconds at which it began, so that ids are ordered by time.
+/// [`Engine::new_interaction`](crate::Engine::new_interaction) begins one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InteractionId(pub(crate) [u8; 16]);
 

@@ -39,6 +39,8 @@
 //! | keep the cell elsewhere | [`Builder::cell_at`] |
 //! | look only, or take another place over | [`Builder::read_only`], [`Builder::take_over`] |
 //! | wait for the process that has it open | [`Builder::wait_for_lock`] |
+//! | create a user, also one that was erased | [`Engine::create_user`] |
+//! | begin an interaction, for the records of one exchange | [`Engine::new_interaction`], [`Put::interaction`] |
 //! | put a record, or several at once | [`Engine::put`], [`Engine::batch`] |
 //! | derive a transcript that falls with its recording | [`Put::derived_from`], [`Source`] |
 //! | call it from an async program | `AsyncEngine` (feature `tokio`) |
@@ -48,6 +50,7 @@
 //! | erase a user, a class, an interaction, a span of time | [`Engine::erase`], [`Scope`] |
 //! | let some of it stay, plan it | [`Erase::keep`], [`Engine::erase_at`] |
 //! | have a certificate made | [`Erase::certified`], [`Erasure::certificate`], [`engine::Unsigned::sign`] |
+//! | have it made even after a crash between erase and certificate | [`Erase::drafted`], [`Engine::certificates`] |
 //! | check one | [`certificate::Certificate::verify`], [`certificate::Trust`], [`Engine::log`] |
 //! | keep records for so long and no longer | [`Policy`], [`Engine::policies`] |
 //! | show a person everything that is kept about them | [`Engine::report`] |

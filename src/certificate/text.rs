@@ -1,5 +1,6 @@
 //! The certificate as a file: words that the facts give, the facts, the signature, the proof.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -161,6 +162,22 @@ fn signed_text(facts: &Facts, judged: &Judged) -> String {
 }
 
 impl Certificate {
+    /// What was erased, in one line: what, of which user, and how many records. Reading it is not
+    /// verifying it.
+    pub fn erased(&self) -> String {
+        let Body { user, scope, records, .. } = &self.facts.body;
+        let of = user.as_ref().map_or(String::new(), |user| format!(" of user {}", quoted(user)));
+        let total = |records: &BTreeMap<String, u64>| {
+            records.values().fold(0, |sum: u64, n| sum.saturating_add(*n))
+        };
+        let records = match records.as_ref().map(total) {
+            None => "an unknown number of records".to_owned(),
+            Some(1) => "1 record".to_owned(),
+            Some(n) => format!("{n} records"),
+        };
+        format!("Erased: {}{of}; {records}", quoted(scope))
+    }
+
     /// Whether facts can be signed, whatever the cell says: to be asked before the erase is
     /// committed.
     ///

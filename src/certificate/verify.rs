@@ -136,9 +136,12 @@ impl Verified {
                 self.judged.grade, self.judged.level
             ),
             format!(
-                "Shown: its words are what its facts give; the log {} binds them, among {} leaves \
+                "Shown: its words are what its facts give; the log {} binds them, among {} {} \
                  under the root {}",
-                self.checkpoint.origin, self.checkpoint.size, self.checkpoint.root
+                self.checkpoint.origin,
+                self.checkpoint.size,
+                if self.checkpoint.size == 1 { "leaf" } else { "leaves" },
+                self.checkpoint.root
             ),
         ];
         words.extend(self.judged.reasons.iter().map(|reason| format!("Limit: {reason}")));

@@ -31,6 +31,17 @@ const ASKED_JUST_NOW: Duration = Duration::from_millis(100);
 /// one chunk, three segments more while [`Reader::write_to`] writes a long one.
 ///
 /// When the record is erased, every later call fails as erased, also between two chunks.
+///
+/// From [`std::io::Read`] that is an `io::Error` of the kind `NotFound`, as for a record that was
+/// never here; the [`crate::Error`] in it tells them apart:
+///
+/// ```
+/// fn is_erased(e: &std::io::Error) -> bool {
+///     let own = e.get_ref().and_then(|e| e.downcast_ref::<keyfall::Error>());
+///     own.is_some_and(|e| e.kind() == keyfall::ErrorKind::Erased)
+/// }
+/// # assert!(is_erased(&keyfall::Error::new(keyfall::ErrorKind::Erased, "it was erased").into()));
+/// ```
 pub struct Reader {
     inner: Arc<Core>,
     open: Arc<Open>,

@@ -401,12 +401,21 @@ impl Builder {
                 Err(e) if is_locked(&e) => {
                     let left = self.settings.patience.saturating_sub(began.elapsed());
                     if left.is_zero() {
-                        return Err(e);
+                        return Err(self.impatient(e));
                     }
                     std::thread::sleep(left.min(RETRY));
                 }
                 opened => return opened,
             }
+        }
+    }
+
+    /// What is in use, with what waits for it, where that was not asked for.
+    fn impatient(&self, e: Error) -> Error {
+        if self.settings.patience.is_zero() {
+            Error::new(e.kind(), format!("{e}; `Builder::wait_for_lock` gives it time"))
+        } else {
+            e
         }
     }
 

@@ -151,6 +151,8 @@ impl Put {
 
     /// Says what it was derived from, once for each source: a record, by its id, or one of the same
     /// batch ([`Source::Added`]). It cannot be read any more from the moment one of them is erased.
+    /// It is not put into their interaction: `put.interaction(source.interaction())`, of a
+    /// [`RecordId`], does that.
     #[must_use]
     pub fn derived_from(mut self, source: impl Into<Source>) -> Self {
         self.sources.push(source.into());

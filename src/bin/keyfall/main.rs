@@ -11,7 +11,6 @@ mod shell;
 mod show;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind as Usage;
@@ -33,8 +32,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(e) => return usage(&e),
     };
-    let session =
-        Session::new(args.json, args.cell, args.take_over).waiting(Duration::from_secs(args.wait));
+    let session = Session::new(args.json, args.cell, args.take_over).waiting(args.wait);
     let acts = args.command.acts();
     match commands::run(&session, args.command) {
         Ok(()) => ExitCode::SUCCESS,

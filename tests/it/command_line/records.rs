@@ -284,5 +284,42 @@ fn the_demo_keeps_its_word() {
         "{told}"
     );
     assert!(told.lines().count() <= 40, "a screenful");
+    let grade = told.lines().find(|line| line.contains("LIMITED: ")).unwrap_or_default();
+    assert!(grade.contains("had been opened 3 times"), "{told}");
     assert_eq!(json(&cli.ok(&["demo", "--json"]))["kept"], true);
+}
+
+/// Its rows were on one line each, without a space after the colons, unlike what all others print.
+#[test]
+fn a_list_is_the_json_that_the_other_commands_print() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"one");
+    cli.put("ada", "audio", b"two");
+    let told = cli.ok(&["list", "store", "--json"]);
+    assert_eq!(format!("{:#}", json(&told)), told);
+}
+
+#[test]
+fn what_is_left_out_is_told_as_it_is_typed() {
+    let cli = Cli::new();
+    let e = cli.fails(2, &["get", "store"]);
+    assert!(e.contains("ID is missing; give it after the store: `keyfall get store ID`"), "{e}");
+    let e = cli.fails(2, &["put", "store", "--user", "ada", "--class", "audio"]);
+    assert!(e.contains("`keyfall put store FILE --user ada --class audio`"), "{e}");
+}
+
+/// The variable may have been set long ago, for another store.
+#[test]
+fn an_error_about_a_cell_that_was_named_says_what_named_it() {
+    let cli = Cli::new();
+    cli.ok(&["init", "other", "--accept-remnants"]);
+    for cell in ["nowhere", "other.cell"] {
+        let named = format!("now `--cell` or KEYFALL_CELL names {cell}");
+        let out = cli.command(&["list", "store"]).env("KEYFALL_CELL", cell).output().unwrap();
+        let e = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(!out.status.success() && e.contains(&named), "{e}");
+        let out = cli.run(&["create", "store", "--user", "ada", "--cell", cell]);
+        let e = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(!out.status.success() && e.contains(&named), "{e}");
+    }
 }

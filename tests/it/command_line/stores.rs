@@ -179,18 +179,26 @@ fn a_store_in_use_has_an_exit_code_of_its_own() {
     {
         let e = cli.fails(8, args);
         one_line(&e);
-        assert!(e.contains("in use"), "{e}");
+        assert!(e.contains("in use") && e.contains("`--wait 10s` gives it time"), "{e}");
     }
     assert_eq!(json(&cli.fails(8, &["list", "store", "--json"]))["error"]["kind"], "locked");
     // A command that is given time waits, and goes on as soon as the store is free.
     let began = std::time::Instant::now();
-    cli.fails(8, &["list", "store", "--wait", "1"]);
+    let e = cli.fails(8, &["list", "store", "--wait", "1"]);
     assert!(began.elapsed() >= std::time::Duration::from_secs(1));
+    assert!(!e.contains("--wait"), "it was given time: {e}");
+    let began = std::time::Instant::now();
+    cli.fails(8, &["list", "store", "--wait", "300ms"]);
+    assert!(began.elapsed() >= std::time::Duration::from_millis(300));
+    for (length, told) in [("soon", "write 10s, or 10"), ("1m", "m may mean min")] {
+        let e = cli.fails(2, &["list", "store", "--wait", length]);
+        assert!(e.contains(told), "{e}");
+    }
     let soon = std::thread::spawn(move || {
         std::thread::sleep(std::time::Duration::from_millis(300));
         drop(holder);
     });
-    cli.ok(&["list", "store", "--wait", "600"]);
+    cli.ok(&["list", "store", "--wait", "10min"]);
     soon.join().unwrap();
     let system = std::sync::Arc::new(keyfall::env::System);
     let holder = keyfall::cell::FileCell::open(&cli.path("store.cell"), system).unwrap();

@@ -54,7 +54,7 @@ pub(crate) struct EraseArgs {
     /// audio, transcript, action, or a class of your own.
     #[arg(long, requires = "user")]
     pub(crate) class: Option<Class>,
-    /// A UUID of version 7, as `put` and `list` show it.
+    /// A UUID of version 7, as `put` and `list` print it with --json.
     #[arg(long, requires = "user", conflicts_with_all = ["after", "before"])]
     pub(crate) interaction: Option<InteractionId>,
     /// Only interactions that began then or later: 2026-01-31, a day in UTC, or
@@ -106,7 +106,7 @@ pub(crate) struct EraseArgs {
     /// keep it.
     #[arg(short, long, value_name = "CERT", conflicts_with = "delay", alias = "certificate")]
     pub(crate) output: Option<PathBuf>,
-    /// Replace a certificate or a secret key at CERT.
+    /// Replace a certificate at CERT.
     #[arg(long, requires = "output")]
     pub(crate) force: bool,
     /// Erase without asking for confirmation.

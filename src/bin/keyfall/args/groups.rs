@@ -149,7 +149,7 @@ pub(crate) enum GrantCommand {
         /// Where to write the sealed answer.
         #[arg(short, long, value_name = "SEALED")]
         output: PathBuf,
-        /// Replace a certificate or a secret key at SEALED.
+        /// Replace a certificate at SEALED.
         #[arg(long)]
         force: bool,
     },
@@ -229,7 +229,7 @@ pub(crate) enum TrainingCommand {
         /// Where to write the sealed answer.
         #[arg(short, long, value_name = "SEALED")]
         output: PathBuf,
-        /// Replace a certificate or a secret key at SEALED.
+        /// Replace a certificate at SEALED.
         #[arg(long)]
         force: bool,
     },

@@ -11,6 +11,7 @@ mod store;
 mod values;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -29,6 +30,7 @@ pub(crate) use sealed::{AcceptArgs, AskArgs, KeyArgs, SealArgs, UnsealArgs};
 pub(crate) use store::{
     AuditArgs, BackupArgs, CheckArgs, DemoArgs, DiscardArgs, InitArgs, RestoreArgs, StatusArgs,
 };
+use values::patience;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -42,12 +44,12 @@ STORE may be left out if KEYFALL_STORE names it. The root cell of STORE is STORE
 unless --cell or KEYFALL_CELL names another place, or STORE.cell is a file that holds that place, as
 `init --cell` writes it. Losing the cell loses all data.
 
-A file named by -o is written whole or not at all; an existing certificate or secret key is replaced
-with --force only, and what lies in a store, a root cell or a keyholder's directory never. -o - is
-standard output.
+A file named by -o is written whole or not at all. It replaces an ordinary file; a certificate with
+--force only; a secret key, and what lies in a store, a root cell or a keyholder's directory, never.
+-o - is standard output.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused, 7 held, 8 in
-use: another process has the store or the cell open: try again, or let the command wait with --wait,
+use: another process has the store or the cell open: try again, or let the command wait: --wait 10s,
 11 another engine owns the store, 12 done (do not repeat it), but an output of it could not be
 written.";
 
@@ -75,17 +77,19 @@ pub(crate) struct Args {
     /// this one lacks is lost. What is due is left for the next command.
     #[arg(long, global = true, help_heading = COMMON, display_order = LAST + 1)]
     pub(crate) take_over: bool,
-    /// Wait this long if another process has the store or its cell open, before giving up.
+    /// Wait this long if another process has the store or its cell open, before giving up: 10s,
+    /// 5min; a bare number is seconds.
     #[arg(
         long,
         global = true,
-        value_name = "SECONDS",
-        default_value_t = 0,
+        value_name = "TIME",
+        value_parser = patience,
+        default_value = "0",
         help_heading = COMMON,
         display_order = LAST + 2
     )]
-    pub(crate) wait: u64,
-    /// Print JSON, for errors too.
+    pub(crate) wait: Duration,
+    /// Print JSON; errors too, on standard error.
     #[arg(long, global = true, help_heading = COMMON, display_order = LAST + 3)]
     pub(crate) json: bool,
     #[command(subcommand)]

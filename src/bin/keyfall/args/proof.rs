@@ -86,7 +86,7 @@ pub(crate) enum CertificateCommand {
         /// Write it to this file instead.
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
-        /// Replace a certificate or a secret key at FILE.
+        /// Replace a certificate at FILE.
         #[arg(long)]
         force: bool,
     },

@@ -98,7 +98,7 @@ pub(crate) struct RecordArgs {
     #[arg(long, hide_default_value = true, default_value = "")]
     pub(crate) purpose: String,
     /// A record that it was derived from, of any user; may be given many times. It falls with any
-    /// of them.
+    /// of them, and is not put into their interaction: --interaction does that.
     #[arg(long, value_name = "ID")]
     pub(crate) from: Vec<RecordId>,
 }
@@ -138,7 +138,7 @@ pub(crate) struct GetArgs {
     /// Write to this file instead of standard output.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Replace a certificate or a secret key at FILE.
+    /// Replace a certificate at FILE.
     #[arg(long, requires = "output")]
     pub(crate) force: bool,
 }
@@ -154,7 +154,7 @@ pub(crate) struct ListArgs {
     /// audio, transcript, action, or a class of your own.
     #[arg(long)]
     pub(crate) class: Option<Class>,
-    /// A UUID of version 7, as `put` and `list` show it.
+    /// A UUID of version 7, as `put` and `list` print it with --json.
     #[arg(long)]
     pub(crate) interaction: Option<InteractionId>,
     /// Only interactions that began then or later; a date is a day in UTC, and begins at 00:00Z.
@@ -202,7 +202,7 @@ pub(crate) struct ReportArgs {
     /// Write to this file instead of standard output.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Replace a certificate or a secret key at FILE.
+    /// Replace a certificate at FILE.
     #[arg(long, requires = "output")]
     pub(crate) force: bool,
 }
@@ -219,7 +219,7 @@ pub(crate) struct ExportArgs {
     /// Seal it to this public key, into one file that `keyfall unseal` opens.
     #[arg(long, value_name = "FILE.pub")]
     pub(crate) to: Option<PathBuf>,
-    /// Replace a certificate or a secret key at SEALED.
+    /// Replace a certificate at SEALED.
     #[arg(long, requires = "to")]
     pub(crate) force: bool,
 }

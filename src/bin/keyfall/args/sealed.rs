@@ -26,7 +26,7 @@ pub(crate) struct SealArgs {
     /// Where to write the envelope.
     #[arg(short, long, value_name = "ENVELOPE")]
     pub(crate) output: PathBuf,
-    /// Replace a certificate or a secret key at ENVELOPE.
+    /// Replace a certificate at ENVELOPE.
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -59,7 +59,7 @@ pub(crate) struct AskArgs {
     /// The secret of this one request; `unseal` removes it.
     #[arg(long, value_name = "SECRET")]
     pub(crate) secret: PathBuf,
-    /// Replace a certificate or a secret key at REQUEST.
+    /// Replace a certificate at REQUEST.
     #[arg(long)]
     pub(crate) force: bool,
 }

@@ -35,6 +35,14 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// Reads how long to wait; a bare number is seconds.
+pub(super) fn patience(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    span(text).map_err(|e| format!("{e}; to wait for ten seconds, write 10s, or 10"))
+}
+
 /// Reads the number of a hold, a plan or a grant.
 pub(super) fn number(text: &str) -> Result<u64, String> {
     u64::from_str_radix(text, 16).map_err(|_| {

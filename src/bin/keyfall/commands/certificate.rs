@@ -157,6 +157,8 @@ impl Check<'_> {
                 cosigned.map(|one| json!({"witness": one.witness, "at": one.at.to_string()}));
             return session.value(&json!({
                 "certificate": file.display().to_string(),
+                "user": certificate.facts.body.user, "scope": certificate.facts.body.scope,
+                "records": certificate.facts.body.records,
                 "grade": verified.judged.grade.to_string(),
                 "level": verified.judged.level.name(), "limits": verified.judged.reasons,
                 "log": verified.checkpoint.origin, "size": verified.checkpoint.size,
@@ -164,6 +166,7 @@ impl Check<'_> {
             }));
         }
         line(format_args!("{}:", file.display()))?;
+        line(format_args!("  {}", certificate.erased()))?;
         verified.words().into_iter().try_for_each(|word| line(format_args!("  {word}")))
     }
 }

@@ -118,6 +118,10 @@ fn erase_now(
         delivery = Some(prepared);
     }
     let engine = open(session, store)?;
+    let was_here = match erase.scope() {
+        Scope::User { user, .. } => Some(lives(&engine, user)),
+        Scope::Record(_) => None,
+    };
     if let Some(delivery) = &delivery {
         delivery.draft.check_left(&engine)?;
         copy = copy.of_living(&engine);
@@ -137,7 +141,7 @@ fn erase_now(
         Some(Err(e)) => (None, Some(e)),
     };
     let derived = done.derived + follow(session, &engine);
-    let outcome = Outcome { what: &what, derived, certified, draft: draft.as_ref() };
+    let outcome = Outcome { what: &what, was_here, derived, certified, draft: draft.as_ref() };
     let told = outcome.tell(session, &engine, &done, aside);
     late.map_or(told, |e| Err(Failure::Late(e)))
 }
@@ -260,6 +264,8 @@ struct Certified {
 /// What became of an erase, besides what the engine says.
 struct Outcome<'o> {
     what: &'o str,
+    /// Whether the user was here, where the erase names one.
+    was_here: Option<bool>,
     derived: u64,
     certified: Option<Certified>,
     draft: Option<&'o KeptDraft>,
@@ -291,7 +297,7 @@ impl Outcome<'_> {
         let place = self.certified.as_ref().map(|certified| &certified.place);
         json!({
             "erased": self.what, "records": done.records, "derived": self.derived,
-            "already": done.already, "epoch": begun(engine, done),
+            "already": done.already, "user_was_here": self.was_here, "epoch": begun(engine, done),
             "completed": time(done.completed),
             "root_key": root_key(&done.finality), "until": done.finality.until().map(time),
             "awaited": awaited(session, &done.finality), "cell": promise_json(&engine.promise()),
@@ -319,6 +325,9 @@ impl Outcome<'_> {
     fn words(&self, session: &Session, engine: &Engine, done: &Erasure) -> Vec<String> {
         let records = match done.records {
             None => "an unknown number of records (damaged pages)".to_owned(),
+            Some(0) if self.was_here == Some(false) => {
+                "nobody of this name was here; what arrives late is refused".to_owned()
+            }
             Some(0) => "nothing of it was here; what arrives late is refused".to_owned(),
             Some(n) => counted(n, "record"),
         };

@@ -18,6 +18,7 @@ const TYPED: &[(&str, &str)] = &[
     ("Builder::give_up", "keyfall copy remove STORE {} --take-over"),
     ("Builder::restore", "keyfall restore --cell CELL --into HERE COPY..."),
     ("Builder::take_over", "--take-over"),
+    ("Builder::wait_for_lock", "--wait 10s"),
     ("Certificates::get", "keyfall certificate upgrade STORE FILE"),
     ("Clock::trust", "keyfall tend STORE --clock-is-right"),
     ("Copies::remove", "keyfall copy remove STORE {}"),

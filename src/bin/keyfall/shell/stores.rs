@@ -52,7 +52,8 @@ pub(crate) fn look(session: &Session, store: &Path) -> Result<Engine, Error> {
         store.display()
     );
     no_take_over(session, &instead)?;
-    let engine = builder(session, store).read_only().open()?;
+    let engine = builder(session, store).read_only().open();
+    let engine = engine.map_err(|e| of_named_cell(session, e))?;
     warn_of_lacking(session, engine.ownership().lacks());
     match engine.ownership().owes() {
         Ok(false) => {}
@@ -137,7 +138,8 @@ pub(crate) fn open_as_it_is(session: &Session, store: &Path) -> Result<Engine, E
 }
 
 fn opened(session: &Session, store: &Path, builder: Builder) -> Result<Engine, Error> {
-    let engine = if session.take_over { builder.take_over() } else { builder }.open()?;
+    let engine = if session.take_over { builder.take_over() } else { builder }.open();
+    let engine = engine.map_err(|e| of_named_cell(session, e))?;
     warn_if_exposed(session, &session.cell_of(store)?);
     warn_of_lacking(session, engine.ownership().lacks());
     if session.take_over {
@@ -149,6 +151,18 @@ fn opened(session: &Session, store: &Path, builder: Builder) -> Result<Engine, E
         ));
     }
     Ok(engine)
+}
+
+/// An error whose remedy is to name another cell says what named this one: it may be a variable
+/// that was set long ago.
+fn of_named_cell(session: &Session, e: Error) -> Error {
+    match &session.cell {
+        Some(cell) if e.to_string().contains("`Builder::cell_at`") => {
+            let text = format!("{e}; now `--cell` or KEYFALL_CELL names {}", cell.display());
+            Error::new(e.kind(), text)
+        }
+        _ => e,
+    }
 }
 
 /// Says once that others than its owner may read a cell's keys, or put others in their place.

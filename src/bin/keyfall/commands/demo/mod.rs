@@ -185,9 +185,13 @@ impl Demo {
         let trust = Trust::in_log(engine.log().key()?);
         let verified = certificate.parse::<Certificate>()?.verify(&trust)?;
         let grade = verified.judged.grade.to_string();
+        let reasons = match verified.judged.reasons.join("; ") {
+            reasons if reasons.is_empty() => reasons,
+            reasons => format!(": {reasons}"),
+        };
         stage.tell(format_args!(
             "A certificate, {} bytes of text, checked with the public log's key and nothing else: \
-             {grade}.\n",
+             {grade}{reasons}.\n",
             certificate.len()
         ))?;
         Ok(Erased { erasure, grade })
