@@ -348,10 +348,20 @@ fn a_policy_that_is_set_says_whose_it_is_and_what_it_replaces() {
     );
     let told = json(&set(&["--user", "ada", "--max-records", "7", "--json"]));
     assert_eq!((&told["user"], &told["replaced"]["max_records"]), (&"ada".into(), &9.into()));
-    assert_eq!(told["instead_of_store"]["max_age_seconds"], 30 * 24 * 60 * 60);
+    assert_eq!(told["instead_of_store"][0]["max_age_seconds"], 30 * 24 * 60 * 60);
     let told = json(&set(&["--purpose", "advice", "--max-age", "1d", "--json"]));
     assert!(told["user"].is_null() && told["replaced"].is_null(), "{told}");
-    assert!(told["instead_of_store"].is_null(), "{told}");
+    assert_eq!(told["instead_of_store"], json("[]"), "{told}");
+    // Any policy of the user's for a class comes before all of the store's for it.
+    set(&["--purpose", "treatment", "--max-age", "3650d", "--readers-named"]);
+    let told = set(&["--user", "ada", "--max-records", "7"]);
+    assert!(told.contains("at most 30d\n") && told.contains("\"treatment\""), "{told}");
+    assert!(told.ends_with("for these records readers need not be named any more"), "{told}");
+    let told = json(&set(&["--user", "ben", "--purpose", "advice", "--max-age", "2d", "--json"]));
+    let instead = told["instead_of_store"].as_array().unwrap();
+    assert_eq!((instead.len(), &instead[0]["purpose"]), (1, &"advice".into()), "{told}");
+    let told = json(&set(&["--user", "ben", "--purpose", "news", "--max-age", "2d", "--json"]));
+    assert_eq!(told["instead_of_store"][0]["max_age_seconds"], 30 * 24 * 60 * 60, "{told}");
     let unset = ["policy", "unset", "store", "--user", "ada", "--class", "audio"];
     let told = cli.ok(&unset);
     assert_eq!(told, "removed the policy of user ada: class audio: at most 7 records");

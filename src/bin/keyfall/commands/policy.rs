@@ -37,10 +37,10 @@ pub(super) fn run(session: &Session, command: PolicyCommand) -> Done {
             };
             let user = user.as_ref();
             ask_if_any_fall(&engine, &Change { user, class: &policy.class, apply: &set }, yes)?;
-            let before = |user| found(&engine, user, &policy.class, policy.purpose.as_deref());
-            let (replaced, outranked) = match user {
-                Some(_) => (before(user)?, before(None)?),
-                None => (before(None)?, None),
+            let replaced = found(&engine, user, &policy.class, policy.purpose.as_deref())?;
+            let outranked = match user {
+                Some(_) => outranked(&engine, user, &policy)?,
+                None => Vec::new(),
             };
             engine.policies(user).set(&policy)?;
             tell_set(session, &engine, &Set { user, policy: &policy, replaced, outranked })
@@ -92,6 +92,32 @@ fn found(
     Ok(all.into_iter().find(|p| p.class == *class && p.purpose.as_deref() == purpose))
 }
 
+/// The store's policies that no longer apply to a user, or to the records of one purpose, once the
+/// user has this one: any of the user's own for the class comes before all of the store's.
+fn outranked(
+    engine: &Engine,
+    user: Option<&UserId>,
+    policy: &Policy,
+) -> Result<Vec<Policy>, Error> {
+    let class = policy.class.clone();
+    let store = engine.policies(None).list()?;
+    let mut own = engine.policies(user).list()?;
+    own.retain(|p| p.class != policy.class || p.purpose != policy.purpose);
+    let before = Rules { own: own.clone(), store: store.clone(), class };
+    own.push(policy.clone());
+    let after = Rules { own, store: store.clone(), class: policy.class.clone() };
+    // The purposes that some policy tells apart, and all others.
+    let mut purposes: Vec<String> = store.iter().filter_map(|p| p.purpose.clone()).collect();
+    purposes.extend(policy.purpose.clone());
+    purposes.push(String::new());
+    let lost = |purpose: &String| {
+        let applied = before.policy(purpose)?;
+        (after.policy(purpose) != Some(applied)).then_some(applied)
+    };
+    let lost: Vec<&Policy> = purposes.iter().filter_map(lost).collect();
+    Ok(store.iter().filter(|p| lost.contains(p)).cloned().collect())
+}
+
 /// Whose policy it is, in words.
 fn whose(user: Option<&UserId>) -> String {
     user.map_or("the store, for all users".to_owned(), |user| format!("user {user}"))
@@ -103,8 +129,8 @@ struct Set<'p> {
     policy: &'p Policy,
     /// The one whose place it took, of the same user, class and purpose.
     replaced: Option<Policy>,
-    /// The store's, which no longer applies to its user.
-    outranked: Option<Policy>,
+    /// The store's that no longer apply to its user, or to that user's records of its purpose.
+    outranked: Vec<Policy>,
 }
 
 /// Does what is due by a policy that was just set, and says what it replaced and what fell.
@@ -118,7 +144,7 @@ fn tell_set(session: &Session, engine: &Engine, set: &Set<'_>) -> Done {
         let mut told = policy_json(policy);
         told["user"] = json!(user.map(UserId::as_str));
         told["replaced"] = json!(replaced.as_ref().map(policy_json));
-        told["instead_of_store"] = json!(outranked.as_ref().map(policy_json));
+        told["instead_of_store"] = outranked.iter().map(policy_json).collect();
         told["expired"] = json!(done.expired);
         return session.value(&told);
     }
@@ -126,11 +152,14 @@ fn tell_set(session: &Session, engine: &Engine, set: &Set<'_>) -> Done {
     if let Some(replaced) = replaced {
         line(format_args!("it replaces: {}", policy_words(replaced)))?;
     }
-    if let Some(outranked) = outranked {
+    for outranked in outranked {
         line(format_args!(
             "for this user it takes the place of the store's: {}",
             policy_words(outranked)
         ))?;
+        if outranked.readers_named && !policy.readers_named {
+            line("for these records readers need not be named any more")?;
+        }
     }
     if done.expired == 0 {
         return Ok(());
