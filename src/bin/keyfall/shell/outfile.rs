@@ -413,7 +413,7 @@ fn irreplaceable(file: &Path) -> Option<Precious> {
         (b"keyfall store, format ", "the marker of a store"),
     ];
     if let Some((_, what)) = magics.iter().find(|(magic, _)| bytes.starts_with(magic)) {
-        return Some(Precious::Key(*what));
+        return Some(Precious::Key(what));
     }
     let mut lines = bytes.split(|byte| *byte == b'\n');
     let place = lines.next().is_some_and(|line| line.starts_with(b"/"));
