@@ -337,8 +337,8 @@ impl Builder {
     ///
     /// # Errors
     /// `Absent` if one of the two is missing, with which one and what to do; else as
-    /// [`Engine::open`], which also says what is not an error: a store that does not own its cell is
-    /// opened read-only.
+    /// [`Engine::open`], which also says what is not an error: a store that does not own its cell
+    /// is opened read-only.
     pub fn open(&self) -> Result<Engine> {
         self.patiently(|| match &self.store {
             #[cfg(feature = "sled")]

@@ -217,9 +217,9 @@ impl<'a> Site<'a> {
         Error::new(
             ErrorKind::Absent,
             format!(
-                "the store {} is there, but its root cell {} is missing or \
-                 empty: put the cell back, or name the place where it is with `Builder::cell_at`; nothing in the \
-                 store can be read without it",
+                "the store {} is there, but its root cell {} is missing or empty: put the cell back, or \
+                 name the place where it is with `Builder::cell_at`; nothing in the store can be \
+                 read without it",
                 self.at.store().display(),
                 self.at.cell().display()
             ),

@@ -436,7 +436,7 @@ fn an_action_for_one_user_on_the_clip_of_another_is_refused() {
         ),
         (
             "{\"clip\": \"corpus/clips/1.wav\", \"client_id\": 7}\n",
-            ["line 1", "client_id", "no text"],
+            ["line 1", "client_id", "not text"],
         ),
     ] {
         std::fs::write(&actions, text).unwrap();

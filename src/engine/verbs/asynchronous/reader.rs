@@ -16,8 +16,8 @@ use crate::record::RecordInfo;
 ///
 /// It holds no plaintext of its own: each chunk is opened on a blocking thread, where an erase
 /// reaches it, and goes from there to the caller in one step. When the record is erased, every
-/// later read fails as erased: as an `io::Error` of the kind `NotFound`, like a record that was never
-/// here. The [`Error`] in it tells them apart, as [`Reader`] shows.
+/// later read fails as erased: as an `io::Error` of the kind `NotFound`, like a record that was
+/// never here. The [`Error`] in it tells them apart, as [`Reader`] shows.
 pub struct AsyncReader {
     info: RecordInfo,
     state: State,
