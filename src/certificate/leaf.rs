@@ -79,7 +79,7 @@ impl FromStr for Leaf {
     fn from_str(text: &str) -> Result<Self> {
         let bad =
             || Error::invalid(format!("not a leaf of an erasure log: one begins with {FIRST}"));
-        let mut lines = text.lines();
+        let mut lines = text.split_terminator('\n');
         if lines.next() != Some(FIRST) {
             return Err(bad());
         }

@@ -54,7 +54,7 @@ impl Checkpoint {
 
     /// Whether a checkpoint has that line.
     pub fn is_pending(note: &Note) -> bool {
-        note.text().lines().skip(3).any(|line| line == PENDING)
+        note.text().split_terminator('\n').skip(3).any(|line| line == PENDING)
     }
 
     /// Reads a note that `log` must have signed as its own checkpoint.
@@ -96,7 +96,7 @@ impl FromStr for Checkpoint {
                 its root, are one",
             )
         };
-        let mut lines = text.lines();
+        let mut lines = text.split_terminator('\n');
         let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next())
         else {
             return Err(bad());
@@ -162,7 +162,7 @@ impl FromStr for LogProof {
     fn from_str(text: &str) -> Result<Self> {
         let bad = || Error::invalid(format!("not a proof: one begins with {HEADER}"));
         let (head, checkpoint) = text.split_once("\n\n").ok_or_else(bad)?;
-        let mut lines = head.lines();
+        let mut lines = head.split('\n');
         if lines.next() != Some(HEADER) {
             return Err(bad());
         }

@@ -321,7 +321,7 @@ impl FromStr for Note {
         let at = whole.rfind("\n\n").ok_or_else(bad)?;
         let (text, lines) = (&whole[..=at], &whole[at + 2..]);
         let mut note = Note::new(text.to_owned()).map_err(|_| bad())?;
-        for line in lines.lines() {
+        for line in lines.split_terminator('\n') {
             let (name, signature) =
                 line.strip_prefix(MARK).and_then(|l| l.split_once(' ')).ok_or_else(bad)?;
             check_name(name).map_err(|_| bad())?;

@@ -417,8 +417,11 @@ fn a_cold_read_fetches_the_pages_of_one_path_and_its_segments() {
     let engine = world.open();
     let before = world.reads.load(Ordering::Relaxed);
     assert_eq!(read_record(&engine, &id).unwrap(), long);
-    // Three pages of the user tree, the user's, two of the class's tree, three segments of 256 KiB.
-    assert_eq!(world.reads.load(Ordering::Relaxed) - before, 3 + 1 + 2 + 3);
+    // Three pages of the user tree, the user's, two of the class's tree, three segments of 256 KiB;
+    // three of the class's tree if many interactions began in one millisecond, for these do not
+    // come in order, and leaves are cut in half then.
+    let read = world.reads.load(Ordering::Relaxed) - before;
+    assert!((3 + 1 + 2 + 3..=3 + 1 + 3 + 3).contains(&read), "{read} blobs were read");
     let warm = world.reads.load(Ordering::Relaxed);
     engine.info(&id).unwrap();
     assert_eq!(world.reads.load(Ordering::Relaxed), warm, "pages that were read stay in the cache");
