@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::frame::{Location, Position};
 use super::index::Update;
-use super::shelf::{Shelf, Tail, check_whole};
+use super::store::{JournalStore, Tail, check_whole};
 use crate::error::{ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::store::Removed;
@@ -17,47 +17,47 @@ pub(super) type Places = Vec<(BlobName, Location)>;
 const LIST: usize = 4096;
 
 /// Has nothing left of the blobs with these names, wherever they lie.
-pub(super) fn remove(shelf: &Shelf, names: &[BlobName]) -> Result<Removed> {
-    let mut tail = ready(shelf)?;
-    let unclean = shelf.tally().unclean();
-    let removed = forget(shelf, names)?;
-    give_back(shelf, &mut tail, &unclean, removed)
+pub(super) fn remove(store: &JournalStore, names: &[BlobName]) -> Result<Removed> {
+    let mut tail = ready(store)?;
+    let unclean = store.tally().unclean();
+    let removed = forget(store, names)?;
+    give_back(store, &mut tail, &unclean, removed)
 }
 
 /// Has nothing left of blobs at these places; where else one with such a name lies it stays.
-pub(super) fn remove_at(shelf: &Shelf, blobs: &Places) -> Result<Removed> {
-    let mut tail = ready(shelf)?;
-    let unclean = shelf.tally().unclean();
-    let indexed = indexed_at(shelf, blobs)?;
-    let removed = kill(shelf, blobs);
-    shelf.tell(Update { remove: indexed, ..Update::default() })?;
-    give_back(shelf, &mut tail, &unclean, removed)
+pub(super) fn remove_at(store: &JournalStore, blobs: &Places) -> Result<Removed> {
+    let mut tail = ready(store)?;
+    let unclean = store.tally().unclean();
+    let indexed = indexed_at(store, blobs)?;
+    let removed = kill(store, blobs);
+    store.tell(Update { remove: indexed, ..Update::default() })?;
+    give_back(store, &mut tail, &unclean, removed)
 }
 
 /// Counts blobs at these places as given back; the index learns which of each file's with its next
 /// step. It has learnt of all of them before.
-pub(super) fn count_at(shelf: &Shelf, blobs: &Places) -> Result<u64> {
-    check_whole(&shelf.tail(), &shelf.dir)?;
-    let remove = indexed_at(shelf, blobs)?;
+pub(super) fn count_at(store: &JournalStore, blobs: &Places) -> Result<u64> {
+    check_whole(&store.tail(), &store.dir)?;
+    let remove = indexed_at(store, blobs)?;
     if !remove.is_empty() {
-        shelf.index.apply(&Update { remove, ..Update::default() })?;
+        store.index.apply(&Update { remove, ..Update::default() })?;
     }
-    Ok(kill(shelf, blobs).len() as u64)
+    Ok(kill(store, blobs).len() as u64)
 }
 
 /// The names that the index has at these very places.
-fn indexed_at(shelf: &Shelf, blobs: &Places) -> Result<Vec<BlobName>> {
+fn indexed_at(store: &JournalStore, blobs: &Places) -> Result<Vec<BlobName>> {
     let mut names = Vec::new();
     for (name, at) in blobs {
-        if shelf.index.get(name)? == Some(*at) {
+        if store.index.get(name)? == Some(*at) {
             names.push(*name);
         }
     }
     Ok(names)
 }
 
-fn kill(shelf: &Shelf, blobs: &Places) -> Vec<Location> {
-    let mut tally = shelf.tally_mut();
+fn kill(store: &JournalStore, blobs: &Places) -> Vec<Location> {
+    let mut tally = store.tally_mut();
     let mut killed = Vec::new();
     for (_, at) in blobs {
         if !tally.is_dead(*at) {
@@ -69,28 +69,28 @@ fn kill(shelf: &Shelf, blobs: &Places) -> Vec<Location> {
 }
 
 /// The tail, once the index is at the end of the journal.
-fn ready(shelf: &Shelf) -> Result<impl std::ops::DerefMut<Target = Tail> + '_> {
-    let mut tail = shelf.tail();
-    check_whole(&tail, &shelf.dir)?;
+fn ready(store: &JournalStore) -> Result<impl std::ops::DerefMut<Target = Tail> + '_> {
+    let mut tail = store.tail();
+    check_whole(&tail, &store.dir)?;
     // An index that fails here may come back older, and names bytes that are gone: nothing reaches
     // them.
-    shelf.checkpoint(&mut tail)?;
+    store.checkpoint(&mut tail)?;
     Ok(tail)
 }
 
 /// Has the index forget names, and says where their bytes are.
-fn forget(shelf: &Shelf, names: &[BlobName]) -> Result<Vec<Location>> {
+fn forget(store: &JournalStore, names: &[BlobName]) -> Result<Vec<Location>> {
     let (mut update, mut removed) = (Update::default(), Vec::new());
     for name in names {
-        let indexed = shelf.index.get(name)?;
+        let indexed = store.index.get(name)?;
         update.remove.extend(indexed.map(|_| *name));
         // An index may point beside: bytes are overwritten only where the blob's own name stands.
         let indexed = match indexed {
-            Some(at) if shelf.is_there(name, at)? => Some(at),
+            Some(at) if store.is_there(name, at)? => Some(at),
             _ => None,
         };
-        let placed = shelf.journal.look(name, shelf.naming.hint(name), false)?.map(|(at, _)| at);
-        let mut tally = shelf.tally_mut();
+        let placed = store.journal.look(name, store.naming.hint(name), false)?.map(|(at, _)| at);
+        let mut tally = store.tally_mut();
         for at in indexed.into_iter().chain(placed) {
             if !tally.is_dead(at) {
                 tally.kill(at);
@@ -98,7 +98,7 @@ fn forget(shelf: &Shelf, names: &[BlobName]) -> Result<Vec<Location>> {
             }
         }
     }
-    shelf.tell(update)?;
+    store.tell(update)?;
     Ok(removed)
 }
 
@@ -112,13 +112,13 @@ struct Dead {
 
 /// Blobs of a file that were given back. Those without a label have lost their bytes, or most of
 /// them, before.
-fn dead_in(shelf: &Shelf, file: u32) -> Result<Dead> {
+fn dead_in(store: &JournalStore, file: u32) -> Result<Dead> {
     let (mut dead, mut from) = (Dead::default(), Some(Position { file, offset: 0 }));
     while let Some(at) = from.filter(|at| at.file == file) {
-        let (blobs, next) = shelf.journal.list(at, LIST)?;
+        let (blobs, next) = store.journal.list(at, LIST)?;
         for (name, at) in blobs {
-            if at.file == file && shelf.tally().is_dead(at) {
-                dead.bytes += if shelf.is_there(&name, at)? { u64::from(at.len) } else { 0 };
+            if at.file == file && store.tally().is_dead(at) {
+                dead.bytes += if store.is_there(&name, at)? { u64::from(at.len) } else { 0 };
                 dead.at.push(at);
             }
         }
@@ -130,77 +130,77 @@ fn dead_in(shelf: &Shelf, file: u32) -> Result<Dead> {
 /// Gives back the space of blobs that count as given back: files without live blobs as they are, of
 /// the others these bytes, and those of the `unclean` ones that an earlier call did not get to.
 fn give_back(
-    shelf: &Shelf,
+    store: &JournalStore,
     tail: &mut Tail,
     unclean: &[u32],
     removed: Vec<Location>,
 ) -> Result<Removed> {
     // Only what the index durably forgot loses its bytes.
-    shelf.index.sync()?;
+    store.index.sync()?;
     let mut of: BTreeMap<u32, Vec<Location>> = BTreeMap::new();
     for at in removed {
         of.entry(at.file).or_default().push(at);
     }
     unclean.iter().for_each(|file| _ = of.entry(*file).or_default());
-    let empty = removable(shelf, tail);
+    let empty = removable(store, tail);
     let mut done = Removed::default();
     for (file, at) in of {
         let dead = if unclean.contains(&file) {
             // What a crash kept from being overwritten, what was only counted, and blobs that were
             // put twice.
-            dead_in(shelf, file)?
+            dead_in(store, file)?
         } else {
             Dead { bytes: at.iter().map(|at| u64::from(at.len)).sum(), at }
         };
-        let left = if empty.contains(&file) { 0 } else { wipe(shelf, tail, file, dead.at)? };
+        let left = if empty.contains(&file) { 0 } else { wipe(store, tail, file, dead.at)? };
         done.left += left;
         done.gone += dead.bytes.saturating_sub(left);
     }
-    remove_files(shelf, &empty)?;
+    remove_files(store, &empty)?;
     tail.gone.extend(empty);
     let gone = std::mem::take(&mut tail.gone);
-    shelf.tell(Update { gone, ..Update::default() })?;
+    store.tell(Update { gone, ..Update::default() })?;
     Ok(done)
 }
 
 /// Files without live blobs that are not needed: neither the last one nor the head's.
-pub(super) fn removable(shelf: &Shelf, tail: &Tail) -> BTreeSet<u32> {
-    let (last, head) = (shelf.journal.end().file, tail.head.map(|(_, at)| at.file));
-    let files = shelf.tally().empty().into_iter();
+pub(super) fn removable(store: &JournalStore, tail: &Tail) -> BTreeSet<u32> {
+    let (last, head) = (store.journal.end().file, tail.head.map(|(_, at)| at.file));
+    let files = store.tally().empty().into_iter();
     files.filter(|file| *file != last && Some(*file) != head).collect()
 }
 
 /// Removes files without live blobs.
-pub(super) fn remove_files(shelf: &Shelf, files: &BTreeSet<u32>) -> Result<()> {
+pub(super) fn remove_files(store: &JournalStore, files: &BTreeSet<u32>) -> Result<()> {
     if files.is_empty() {
         return Ok(());
     }
     for file in files {
-        shelf.journal.remove_file(*file)?;
+        store.journal.remove_file(*file)?;
     }
     // A file that a crash brings back must still be known to hold nothing.
-    shelf.journal.sync_names()?;
-    let mut tally = shelf.tally_mut();
+    store.journal.sync_names()?;
+    let mut tally = store.tally_mut();
     files.iter().for_each(|file| tally.forget(*file));
     Ok(())
 }
 
 /// Overwrites what was given back of a file, and says how many bytes it could not.
-fn wipe(shelf: &Shelf, tail: &mut Tail, file: u32, mut blobs: Vec<Location>) -> Result<u64> {
+fn wipe(store: &JournalStore, tail: &mut Tail, file: u32, mut blobs: Vec<Location>) -> Result<u64> {
     let mut left = Vec::new();
-    if blobs.iter().any(|at| !shelf.journal.is_vouched(*at)) {
-        match shelf.append(tail, &[], None) {
-            Ok(_) => _ = shelf.sync(tail)?,
+    if blobs.iter().any(|at| !store.journal.is_vouched(*at)) {
+        match store.append(tail, &[], None) {
+            Ok(_) => _ = store.sync(tail)?,
             // Without room for the frame that vouches for them they stay until there is.
             Err(e) if e.kind() == ErrorKind::Full => {
-                (blobs, left) = blobs.into_iter().partition(|at| shelf.journal.is_vouched(*at));
+                (blobs, left) = blobs.into_iter().partition(|at| store.journal.is_vouched(*at));
             }
             Err(e) => return Err(e),
         }
     }
-    shelf.journal.wipe(blobs)?;
+    store.journal.wipe(blobs)?;
     if left.is_empty() {
-        shelf.tally_mut().cleaned(file);
+        store.tally_mut().cleaned(file);
     }
     Ok(left.iter().map(|at| u64::from(at.len)).sum())
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod claims;
 mod clean;
+mod doors;
 mod files;
 mod frame;
 mod give;
@@ -10,7 +11,6 @@ mod index;
 mod learn;
 pub(crate) mod look;
 mod naming;
-mod shelf;
 mod sizes;
 mod store;
 mod sweep;

@@ -1,28 +1,75 @@
-//! The store over a journal: its doors.
+//! What a store over a journal is made of: blobs in files that only grow, found by what their names
+//! say, or else through an index.
+//!
+//! Invariants. A blob at the place that its name says needs no entry in the index. The index learns
+//! of the others in steps, and only of those whose journal was synced (`fdatasync`). What was
+//! acknowledged and the index lacks is kept in memory, and found by replaying the journal from the
+//! index's mark. So the index is never trusted with the only copy of anything: one that lost its
+//! newest entries is brought up, one that cannot be opened is rebuilt.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::ops::DerefMut;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
-use super::claims;
-use super::clean::{clean, waste};
-use super::frame::Position;
-use super::give::remove;
-use super::index::Index;
-use super::naming::NAMING_KEY_BYTES;
-use super::shelf::{Shelf, unknown_outcome};
+use super::files::Journal;
+use super::frame::{LABEL, Location, Position};
+use super::index::{Index, Summary, Update};
+use super::learn::{Recent, Running, Step};
+use super::naming::{NAMING_KEY_BYTES, Naming};
 use super::sizes::Sizes;
-use super::sweep::JournalSweep;
+use super::tally::Tally;
 use crate::disk::Disk;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
-use crate::store::{
-    Ahead, Blob, Claimed, Cleaned, Collect, Cursor, Head, HeadId, Published, Removed, Store, Sweep,
-    Usage, Waste,
-};
-use crate::sync::atomic::Ordering;
+use crate::process::Process;
+use crate::store::{Blob, Head, HeadId};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
+
+/// How long a step of the index is waited for before the next look at it.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// The open journal with its index.
-pub(crate) struct JournalStore(Shelf);
+pub(crate) struct JournalStore {
+    pub(super) dir: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) journal: Journal,
+    pub(super) naming: Naming,
+    pub(super) index: Arc<dyn Index>,
+    pub(super) sizes: Sizes,
+    /// Readers take these locks and no other, so that none waits for a sync.
+    recent: Arc<RwLock<Recent>>,
+    tally: Arc<RwLock<Tally>>,
+    tail: Mutex<Tail>,
+    /// Which file is being emptied. Taken before the tail.
+    pub(super) moving: Mutex<Moving>,
+    /// About how many bytes of the journal died that no sweep has counted.
+    pub(super) suspected: AtomicU64,
+    process: Process,
+}
+
+/// What the one writer changes.
+pub(super) struct Tail {
+    pub(super) head: Option<(HeadId, Location)>,
+    checkpoint: Position,
+    /// What the index is being told.
+    step: Option<Running>,
+    /// Files that were removed and that the index was not told of.
+    pub(super) gone: Vec<u32>,
+    /// A write failed with an unknown outcome.
+    pub(super) broken: bool,
+}
+
+/// The file that is being emptied.
+#[derive(Default)]
+pub(super) struct Moving {
+    /// The file, and from where on its blobs still lie in it.
+    pub(super) from: Option<Position>,
+    /// Files that cannot be emptied: something in them cannot be read.
+    pub(super) stuck: BTreeSet<u32>,
+}
 
 impl JournalStore {
     /// Opens the journal in `dir`, which is there and may be empty, and brings `index` up to it.
@@ -37,282 +84,316 @@ impl JournalStore {
         naming_key: &[u8; NAMING_KEY_BYTES],
         sizes: Sizes,
     ) -> Result<Self> {
-        Shelf::open(disk, dir, index, naming_key, sizes).map(JournalStore)
-    }
-}
-
-impl Store for JournalStore {
-    fn place(&self) -> String {
-        self.0.dir.display().to_string()
-    }
-
-    fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
-        self.0.naming.name(self.0.journal.next(ahead), len, drawn)
-    }
-
-    fn claimed(&self) -> Result<Option<Claimed>> {
-        claims::last(&*self.0.disk, &self.0.dir)
-    }
-
-    fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
-        claims::make(&*self.0.disk, &self.0.dir, claimed)?;
-        self.head()
-    }
-
-    fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
-        if let Some((_, bytes)) = self.0.placed(name, true)? {
-            return Ok(Some(bytes));
-        }
-        let mut next = self.0.elsewhere(name)?;
-        while let Some(at) = next {
-            match self.0.journal.read(at) {
-                // It was moved meanwhile; or an index that came back older than it was names bytes
-                // that were discarded, with their file.
-                Err(_) if self.0.journal.is_gone(at.file)? => {
-                    next = self.0.elsewhere(name)?.filter(|now| *now != at);
+        let Summary { mark, head, files, synced, suspected } = index.summary()?;
+        let store = JournalStore {
+            dir: dir.to_owned(),
+            journal: Journal::open(Arc::clone(&disk), dir, sizes)?,
+            disk,
+            naming: Naming::new(naming_key),
+            index,
+            sizes,
+            recent: Arc::default(),
+            tally: Arc::new(RwLock::new(Tally::new(files))),
+            // Until it knows what the journal has, nothing of it may reach the index.
+            tail: Mutex::new(Tail {
+                head,
+                checkpoint: mark.max(Position::FIRST),
+                step: None,
+                gone: Vec::new(),
+                broken: true,
+            }),
+            moving: Mutex::default(),
+            // Of what an index does not tell nothing is known to live.
+            suspected: AtomicU64::new(suspected.unwrap_or(u64::MAX)),
+            process: Process::this(),
+        };
+        {
+            let mut tail = store.tail();
+            // An index that lost its newest updates may still list files that were removed.
+            let there: BTreeSet<u32> = store.journal.numbers()?.into_iter().collect();
+            let listed = store.tally().numbers();
+            tail.gone = listed.into_iter().filter(|file| !there.contains(file)).collect();
+            tail.gone.iter().for_each(|file| store.tally_mut().forget(*file));
+            for frame in store.journal.replay(mark, synced.max(mark))? {
+                store.note(&frame.blobs);
+                if !frame.whole {
+                    store.note_holes(&frame.blobs)?;
                 }
-                read => return read.map(Some),
+                if let Some(head) = frame.head
+                    // The same head may stand twice: its file is removed where it stood first.
+                    && tail.head.is_none_or(|(there, _)| there <= head.0)
+                {
+                    tail.head = Some(head);
+                }
+            }
+            store.journal.set_number(|file| store.tally().count(file));
+            if suspected.is_none() && store.journal.end() == Position::FIRST {
+                store.suspected.store(0, Ordering::Relaxed);
+            }
+            tail.broken = false;
+            // What was replayed may never have been synced.
+            store.begin_step(&mut tail)?;
+        }
+        Ok(store)
+    }
+
+    pub(super) fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn recent(&self) -> RwLockReadGuard<'_, Recent> {
+        self.recent.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn tally(&self) -> RwLockReadGuard<'_, Tally> {
+        self.tally.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn tally_mut(&self) -> impl DerefMut<Target = Tally> + '_ {
+        self.tally.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes blobs in that the journal has.
+    fn note(&self, blobs: &[(BlobName, Location)]) {
+        let mut tally = self.tally_mut();
+        tally.wrote(blobs.iter().map(|(_, at)| at));
+        let says = |name: &BlobName, at: &Location| {
+            self.naming.hint(name).at
+                == Position { file: at.file, offset: at.offset - LABEL as u64 }
+        };
+        let mut elsewhere = blobs.iter().filter(|(name, at)| !says(name, at)).peekable();
+        if elsewhere.peek().is_none() {
+            return;
+        }
+        let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
+        for (name, at) in elsewhere {
+            // Written twice: the later one is found, and nobody finds the other.
+            if let Some(there) = recent.add(*name, *at) {
+                tally.kill(there);
             }
         }
-        Ok(None)
     }
 
-    fn contains(&self, name: &BlobName) -> Result<bool> {
-        Ok(self.0.placed(name, false)?.is_some() || self.0.elsewhere(name)?.is_some())
-    }
-
-    fn put(&self, blobs: &[Blob]) -> Result<()> {
-        let mut tail = self.0.tail();
-        self.0.append(&mut tail, blobs, None)?;
-        self.0.checkpoint_if_due(&mut tail)
-    }
-
-    fn head(&self) -> Result<Option<Head>> {
-        // Held while it is read: its file may be emptied and removed.
-        let tail = self.0.tail();
-        let Some((id, at)) = tail.head else {
-            return Ok(None);
-        };
-        Ok(Some(Head { id, bytes: self.0.journal.read(at)? }))
-    }
-
-    fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
-        let mut tail = self.0.tail();
-        let there = tail.head.map(|(id, _)| id);
-        if there != over || over >= Some(head.id) {
-            return Ok(Published::Conflict(there));
+    /// Finds out which of a frame's blobs were given back: nothing is left of their labels.
+    fn note_holes(&self, blobs: &[(BlobName, Location)]) -> Result<()> {
+        for (name, at) in blobs {
+            if !self.journal.is_labelled(name, *at)? {
+                self.tally_mut().kill(*at);
+                self.recent.write().unwrap_or_else(PoisonError::into_inner).forget(name, *at);
+            }
         }
-        let at = self.0.append(&mut tail, blobs, Some(head))?;
-        tail.head = at.map(|at| (head.id, at));
-        unknown_outcome(&mut tail, |_| self.0.journal.sync())?;
-        self.0.checkpoint_if_due(&mut tail)?;
-        Ok(Published::Done)
+        Ok(())
     }
 
-    /// In the order of the journal.
-    fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
-        let at = Position { file: (from.0 >> 64) as u32, offset: from.0 as u64 };
-        let (blobs, next) = self.0.journal.list(at, limit)?;
-        let tally = self.0.tally();
-        let names =
-            blobs.into_iter().filter(|(_, at)| !tally.is_dead(*at)).map(|(name, _)| name).collect();
-        Ok((names, next.map(|at| Cursor(u128::from(at.file) << 64 | u128::from(at.offset)))))
+    /// Syncs the journal, tells the index of what is new in it, and makes the index durable.
+    pub(super) fn checkpoint(&self, tail: &mut Tail) -> Result<()> {
+        Self::await_step(tail)?;
+        if self.is_behind(tail) {
+            tail.checkpoint = self.step(tail)?.run()?;
+        } else {
+            self.sync(tail)?;
+        }
+        self.index.sync()
     }
 
-    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
-        remove(&self.0, names)
+    /// Whether there is what the index was never told.
+    fn is_behind(&self, tail: &Tail) -> bool {
+        tail.checkpoint != self.journal.end()
+            || self.recent().waiting() > 0
+            || self.tally().is_changed()
     }
 
-    fn sweep(&self, how: Collect) -> Result<Option<Box<dyn Sweep + '_>>> {
-        Ok(Some(Box::new(JournalSweep::begin(&self.0, how)?)))
+    /// Begins a checkpoint, on a thread of its own if the index learns so and has something to
+    /// learn.
+    fn begin_step(&self, tail: &mut Tail) -> Result<()> {
+        if !self.sizes.beside || !self.is_behind(tail) {
+            return self.checkpoint(tail);
+        }
+        Self::await_step(tail)?;
+        tail.step = Some(self.step(tail)?.spawn());
+        Ok(())
     }
 
-    fn suspect(&self, bytes: u64) {
-        let more = |there: u64| Some(there.saturating_add(bytes));
-        let _ = self.0.suspected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+    pub(super) fn sync(&self, tail: &mut Tail) -> Result<Position> {
+        // After a sync that failed the next one may succeed without having written anything.
+        self.journal.sync().inspect_err(|_| tail.broken = true)
     }
 
-    fn waste(&self) -> Result<Option<Waste>> {
-        waste(&self.0).map(Some)
+    /// Syncs the journal, and makes the next step of what the index lacks.
+    fn step(&self, tail: &mut Tail) -> Result<Step> {
+        let mark = self.sync(tail)?;
+        let names = self.recent.write().unwrap_or_else(PoisonError::into_inner).take();
+        let changed = self.tally().changed();
+        let gone = std::mem::take(&mut tail.gone);
+        Ok(Step {
+            index: Arc::clone(&self.index),
+            recent: Arc::clone(&self.recent),
+            tally: Arc::clone(&self.tally),
+            names,
+            mark,
+            head: tail.head,
+            changed,
+            gone,
+            suspected: self.suspected.load(Ordering::Relaxed),
+        })
     }
 
-    fn clean(&self, most: u64) -> Result<Cleaned> {
-        clean(&self.0, most)
+    /// Waits for the step that is running, if any.
+    fn await_step(tail: &mut Tail) -> Result<()> {
+        if let Some(step) = tail.step.take() {
+            tail.checkpoint = step.wait().inspect_err(|_| tail.broken = true)?;
+        }
+        Ok(())
     }
 
-    /// Its bytes are those of the journal's files.
-    fn usage(&self) -> Result<Usage> {
-        Ok(Usage { blobs: self.0.tally().live(), bytes: self.0.journal.bytes()? })
+    /// Tells the index of a change, and of what files hold since.
+    pub(super) fn tell(&self, update: Update) -> Result<()> {
+        let update = Update { files: self.tally().changed(), ..update };
+        self.index.apply(&update)?;
+        self.tally_mut().told(&update.files);
+        Ok(())
+    }
+
+    pub(super) fn is_there(&self, name: &BlobName, at: Location) -> Result<bool> {
+        match self.journal.is_labelled(name, at) {
+            Err(e) if e.kind() == ErrorKind::Corrupt => Ok(false),
+            there => there,
+        }
+    }
+
+    /// Makes a checkpoint if one is due. It comes after an append, where nothing can be taken
+    /// back: any error of it says that the outcome is unknown, also a full disk.
+    pub(super) fn checkpoint_if_due(&self, tail: &mut Tail) -> Result<()> {
+        let Sizes { checkpoint_bytes, recent_max, file_bytes, .. } = self.sizes;
+        if tail.step.as_ref().is_some_and(Running::is_finished) {
+            unknown_outcome(tail, Self::await_step)?;
+        }
+        let steps = 1 + u64::from(tail.step.is_some());
+        let since = self.journal.end().since(tail.checkpoint, file_bytes);
+        if since < steps * checkpoint_bytes && self.recent().waiting() < recent_max {
+            return Ok(());
+        }
+        unknown_outcome(tail, |tail| self.begin_step(tail))
+    }
+
+    pub(super) fn append(
+        &self,
+        tail: &mut Tail,
+        blobs: &[Blob],
+        head: Option<&Head>,
+    ) -> Result<Option<Location>> {
+        check_whole(tail, &self.dir)?;
+        let (blobs, head) = self
+            .journal
+            .append(blobs, head)
+            .inspect_err(|e| tail.broken = e.kind() != ErrorKind::Full)?;
+        self.note(&blobs);
+        Ok(head)
+    }
+
+    /// Ends the last file before it is full. `Full` changes nothing.
+    pub(super) fn roll(&self, tail: &mut Tail) -> Result<()> {
+        check_whole(tail, &self.dir)?;
+        self.journal.roll().inspect_err(|e| tail.broken = e.kind() != ErrorKind::Full)
+    }
+
+    /// Where a blob lies that has the place of its name, with its bytes where they are `wanted`.
+    pub(super) fn placed(
+        &self,
+        name: &BlobName,
+        wanted: bool,
+    ) -> Result<Option<(Location, Vec<u8>)>> {
+        let hint = self.naming.hint(name);
+        match self.journal.look(name, hint, wanted) {
+            // It was emptied meanwhile, and removed.
+            Err(e) if e.kind() == ErrorKind::Corrupt && self.journal.is_gone(hint.at.file)? => {
+                Ok(None)
+            }
+            found => Ok(found?.filter(|(at, _)| !self.tally().is_dead(*at))),
+        }
+    }
+
+    /// Where a blob lies that has another.
+    pub(super) fn elsewhere(&self, name: &BlobName) -> Result<Option<Location>> {
+        let recent = self.recent().get(name);
+        // A name leaves `recent` only when the index has it.
+        if recent.is_some() { Ok(recent) } else { self.index.get(name) }
+    }
+
+    /// Where a reader of a name finds its blob; `None` if its label is not there.
+    pub(super) fn locate(&self, name: &BlobName) -> Result<Option<Location>> {
+        if let Some((at, _)) = self.placed(name, false)? {
+            return Ok(Some(at));
+        }
+        match self.elsewhere(name)? {
+            Some(at) if self.is_there(name, at)? => Ok(Some(at)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Has the index learn of all that the journal has, and lets writers go on meanwhile; says up
+    /// to where it knows the journal then.
+    pub(super) fn learn(&self) -> Result<Position> {
+        let mut begun = false;
+        loop {
+            {
+                let mut tail = self.tail();
+                check_whole(&tail, &self.dir)?;
+                if tail.step.as_ref().is_none_or(Running::is_finished) {
+                    unknown_outcome(&mut tail, Self::await_step)?;
+                    if begun {
+                        return Ok(tail.checkpoint);
+                    }
+                    unknown_outcome(&mut tail, |tail| self.begin_step(tail))?;
+                    begun = true;
+                    continue;
+                }
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::look::MemoryIndex;
-    use super::*;
-    use crate::disk::OsDisk;
-
-    const SIZES: Sizes = Sizes {
-        file_bytes: 16 << 10,
-        ahead_bytes: 1 << 10,
-        checkpoint_bytes: 8 << 10,
-        recent_max: 16,
-        beside: false,
-    };
-
-    fn open(dir: &Path, index: &Arc<MemoryIndex>) -> JournalStore {
-        let index = Arc::clone(index) as Arc<dyn Index>;
-        JournalStore::open(Arc::new(OsDisk), dir, index, &[3; 16], SIZES).unwrap()
-    }
-
-    fn new_index() -> Arc<MemoryIndex> {
-        Arc::new(MemoryIndex::over(Position::default()))
-    }
-
-    fn content(n: u64) -> Vec<u8> {
-        n.to_be_bytes().repeat(30)
-    }
-
-    /// Puts so many blobs, each with a commit: every third one elsewhere than its name says.
-    fn fill(store: &JournalStore, count: u64) -> Vec<(u64, BlobName)> {
-        let mut over = None;
-        let mut put = |n: u64| {
-            let mut drawn = [n as u8; 16];
-            drawn[8..].copy_from_slice(&n.to_be_bytes());
-            let name = store.name(BlobName(drawn), Ahead::default(), content(n).len());
-            if n.is_multiple_of(3) {
-                store.put(&[]).unwrap();
+impl Drop for JournalStore {
+    fn drop(&mut self) {
+        if !self.process.is_this() {
+            // The journal goes on in another process. The thread of a step is not here.
+            if let Ok(mut tail) = self.tail.try_lock() {
+                std::mem::forget(tail.step.take());
             }
-            let head = Head { id: HeadId { epoch: 1, commit: n + 1 }, bytes: content(n) };
-            assert_eq!(store.commit(&[(name, content(n))], over, &head).unwrap(), Published::Done);
-            over = Some(head.id);
-            (n, name)
-        };
-        (0..count).map(&mut put).collect()
+            return;
+        }
+        let mut tail = self.tail();
+        let _ = Self::await_step(&mut tail);
+        if !tail.broken {
+            let _ = self.journal.trim();
+            // Whatever fails here is replayed by the next open.
+            let _ = self.checkpoint(&mut tail);
+        }
     }
+}
 
-    fn lives(n: u64) -> bool {
-        n.is_multiple_of(7)
+pub(super) fn check_whole(tail: &Tail, dir: &Path) -> Result<()> {
+    if tail.broken {
+        return Err(Error::new(
+            ErrorKind::Poisoned,
+            format!("an earlier write to {} failed; open it again", dir.display()),
+        ));
     }
+    Ok(())
+}
 
-    /// Counts all but every seventh blob as given back.
-    fn sweep(store: &JournalStore, blobs: &[(u64, BlobName)]) -> u64 {
-        let mut sweep = store.sweep(Collect::Count).unwrap().unwrap();
-        for (_, name) in blobs.iter().filter(|(n, _)| lives(*n)) {
-            sweep.mark(name).unwrap();
-            assert!(sweep.is_marked(name).unwrap());
+/// Runs what cannot be taken back: whatever fails in it, nobody knows what is durable.
+pub(super) fn unknown_outcome<T>(
+    tail: &mut Tail,
+    f: impl FnOnce(&mut Tail) -> Result<T>,
+) -> Result<T> {
+    f(tail).map_err(|e| {
+        tail.broken = true;
+        if e.kind() == ErrorKind::Full {
+            Error::new(ErrorKind::Io, e.to_string()).with_source(e)
+        } else {
+            e
         }
-        let mut dead = 0;
-        while let Some(some) = sweep.collect(5, &|_| false).unwrap() {
-            dead += some.blobs;
-        }
-        dead
-    }
-
-    fn check(store: &JournalStore, blobs: &[(u64, BlobName)], when: &str) {
-        for (n, name) in blobs.iter().filter(|(n, _)| lives(*n)) {
-            assert_eq!(store.get(name).unwrap(), Some(content(*n)), "{when}: blob {n}");
-            assert!(store.contains(name).unwrap(), "{when}: blob {n}");
-        }
-        let (last, _) = blobs[blobs.len() - 1];
-        assert_eq!(store.head().unwrap().unwrap().bytes, content(last), "{when}: the head");
-    }
-
-    /// What a crash leaves now: the files as they are, without the closing of the store.
-    fn crashed(dir: &Path) -> tempfile::TempDir {
-        let copy = tempfile::tempdir().unwrap();
-        for entry in std::fs::read_dir(dir).unwrap() {
-            let entry = entry.unwrap();
-            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
-        }
-        copy
-    }
-
-    #[test]
-    fn sparse_files_are_emptied_and_no_crash_on_the_way_loses_a_blob() {
-        let dir = tempfile::tempdir().unwrap();
-        let index = new_index();
-        let store = open(dir.path(), &index);
-        let blobs = fill(&store, 300);
-        let before = store.usage().unwrap();
-        assert_eq!(sweep(&store, &blobs), 300 - 43);
-        check(&store, &blobs, "swept");
-        assert!(store.get(&blobs[1].1).unwrap().is_none(), "what is dead is gone");
-        let waste = store.waste().unwrap().unwrap();
-        assert!(waste.given_back > waste.bytes / 2 && waste.suspected == 0, "{waste:?}");
-        let mut steps = 0;
-        loop {
-            let step = store.clean(500).unwrap();
-            assert_eq!(step.stuck, None);
-            steps += 1;
-            let crash = crashed(dir.path());
-            let again = open(crash.path(), &new_index());
-            check(&again, &blobs, "after a crash");
-            drop(again);
-            if !step.more {
-                break;
-            }
-        }
-        assert!(steps > 10, "small steps: {steps}");
-        check(&store, &blobs, "cleaned");
-        let after = store.usage().unwrap();
-        assert!(after.bytes < before.bytes / 2, "{before:?} {after:?}");
-        assert_eq!(after.blobs, 43);
-        drop(store);
-        for (index, when) in [(index, "opened again"), (new_index(), "with an index built again")] {
-            let store = open(dir.path(), &index);
-            check(&store, &blobs, when);
-            let (names, _) = store.names(Cursor::default(), 10_000).unwrap();
-            let once = |name: &BlobName| names.iter().filter(|n| *n == name).count() == 1;
-            assert!(blobs.iter().filter(|(n, _)| lives(*n)).all(|(_, name)| once(name)), "{when}");
-            // And once more, from what was moved.
-            store.suspect(1 << 20);
-            let live: Vec<_> = blobs.iter().filter(|(n, _)| lives(*n)).copied().collect();
-            sweep(&store, &live);
-            while store.clean(500).unwrap().more {}
-            check(&store, &blobs, when);
-        }
-    }
-
-    #[test]
-    fn of_a_blob_that_lies_twice_the_one_that_is_read_stays() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = open(dir.path(), &new_index());
-        let blobs = fill(&store, 40);
-        let live: Vec<_> = blobs.iter().filter(|(n, _)| lives(*n)).collect();
-        for (n, name) in &live {
-            store.put(&[(*name, content(*n))]).unwrap();
-        }
-        sweep(&store, &blobs);
-        check(&store, &blobs, "swept");
-        assert_eq!(store.usage().unwrap().blobs, live.len() as u64, "each once");
-        while store.clean(500).unwrap().more {}
-        check(&store, &blobs, "cleaned");
-        drop(store);
-        let again = open(dir.path(), &new_index());
-        check(&again, &blobs, "with an index built again");
-    }
-
-    #[test]
-    fn a_damaged_blob_keeps_its_file_and_nothing_else() {
-        use std::os::unix::fs::FileExt;
-        let dir = tempfile::tempdir().unwrap();
-        let store = open(dir.path(), &new_index());
-        let blobs = fill(&store, 300);
-        sweep(&store, &blobs);
-        // The label of the first blob, which lives.
-        let first = dir.path().join("00000001.log");
-        let file = std::fs::File::options().write(true).open(&first).unwrap();
-        file.write_all_at(&[9; 4], 64 + 2).unwrap();
-        let mut stuck = None;
-        loop {
-            let step = store.clean(500).unwrap();
-            stuck = step.stuck.or(stuck);
-            if !step.more {
-                break;
-            }
-        }
-        assert!(stuck.is_some_and(|why| why.contains("damaged")) && first.exists());
-        check(&store, &blobs[1..], "cleaned but for one file");
-    }
+    })
 }

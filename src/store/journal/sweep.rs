@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::frame::{Location, Position};
 use super::give::{Places, count_at, remove_at};
-use super::shelf::Shelf;
+use super::store::JournalStore;
 use crate::error::{Error, Result};
 use crate::ids::BlobName;
 use crate::store::{Collect, Sweep, Swept};
@@ -21,7 +21,7 @@ const LOST_MAX: usize = 1 << 16;
 
 /// A sweep of what a journal held when it began.
 pub(super) struct JournalSweep<'s> {
-    shelf: &'s Shelf,
+    store: &'s JournalStore,
     how: Collect,
     /// Blobs from here on are newer.
     until: Position,
@@ -36,12 +36,12 @@ pub(super) struct JournalSweep<'s> {
 
 impl<'s> JournalSweep<'s> {
     /// Begins one: what the index has yet to learn of is learnt first.
-    pub(super) fn begin(shelf: &'s Shelf, how: Collect) -> Result<Self> {
-        let suspected = shelf.suspected.load(Ordering::Relaxed);
-        let until = shelf.learn()?;
+    pub(super) fn begin(store: &'s JournalStore, how: Collect) -> Result<Self> {
+        let suspected = store.suspected.load(Ordering::Relaxed);
+        let until = store.learn()?;
         let at = Some(Position::default());
         Ok(JournalSweep {
-            shelf,
+            store,
             how,
             until,
             marks: BTreeMap::new(),
@@ -65,7 +65,7 @@ impl<'s> JournalSweep<'s> {
         let told = self.suspected;
         self.at = None;
         let less = |now: u64| Some(if told == u64::MAX { 0 } else { now.saturating_sub(told) });
-        let _ = self.shelf.suspected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        let _ = self.store.suspected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         self.suspected = 0;
     }
 }
@@ -77,17 +77,17 @@ fn place_of(at: Location) -> (usize, u64) {
 
 impl Sweep for JournalSweep<'_> {
     fn is_marked(&self, name: &BlobName) -> Result<bool> {
-        Ok(self.shelf.locate(name)?.is_some_and(|at| self.is_at(at)))
+        Ok(self.store.locate(name)?.is_some_and(|at| self.is_at(at)))
     }
 
     fn mark(&mut self, name: &BlobName) -> Result<()> {
-        let Some(at) = self.shelf.locate(name)? else {
+        let Some(at) = self.store.locate(name)? else {
             self.lost.insert(*name);
             if self.lost.len() > LOST_MAX {
                 return Err(Error::corrupt(format!(
                     "{} lacks more than {LOST_MAX} live blobs; restore the store from its copies \
                      with `restore`",
-                    self.shelf.dir.display()
+                    self.store.dir.display()
                 )));
             }
             return Ok(());
@@ -106,10 +106,10 @@ impl Sweep for JournalSweep<'_> {
             self.end();
             return Ok(None);
         };
-        let (blobs, next) = self.shelf.journal.list(from, most)?;
+        let (blobs, next) = self.store.journal.list(from, most)?;
         let looked = blobs.len() as u64;
         let dead: Places = {
-            let tally = self.shelf.tally();
+            let tally = self.store.tally();
             let is_dead = |name: &BlobName, at: Location| {
                 self.is_older(at)
                     && !self.is_at(at)
@@ -121,9 +121,9 @@ impl Sweep for JournalSweep<'_> {
         let dead: Places = dead.into_iter().filter(|(name, _)| !kept(name)).collect();
         let mut swept = Swept { looked, blobs: dead.len() as u64, ..Swept::default() };
         match self.how {
-            Collect::Wipe if !dead.is_empty() => swept.removed = remove_at(self.shelf, &dead)?,
+            Collect::Wipe if !dead.is_empty() => swept.removed = remove_at(self.store, &dead)?,
             Collect::Wipe => {}
-            Collect::Count => swept.blobs = count_at(self.shelf, &dead)?,
+            Collect::Count => swept.blobs = count_at(self.store, &dead)?,
         }
         // Only now: what failed is collected again.
         self.at = next;
