@@ -12,9 +12,12 @@ use std::time::{Duration, Instant};
 
 use keyfall::cell::MemoryCell;
 use keyfall::store::MemoryStore;
-use keyfall::{AsyncEngine, Class, Engine, ErrorKind, Options, Put, Query, Scope, UserId};
+use keyfall::{
+    AsyncEngine, Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, UserId,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt, ReadBuf};
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
 
 fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
@@ -437,23 +440,28 @@ fn an_erase_is_done_at_once_or_never() {
     }
 }
 
+/// Puts whose payloads never come to their end, once they have begun.
+async fn stalled(engine: &AsyncEngine, puts: usize) -> Vec<JoinHandle<keyfall::Result<RecordId>>> {
+    let slow = (0..puts).map(|_| {
+        let engine = engine.clone();
+        tokio::spawn(
+            async move { engine.put(audio("ben"), Payload::new(20_000, Then::Stall)).await },
+        )
+    });
+    let slow = slow.collect();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    slow
+}
+
 #[test]
 fn uploads_that_wait_keep_no_erase_from_being_done() {
     runtime(8).block_on(async {
         let engine = engine().at_once(8);
         engine.put(audio("ada"), &b"words"[..]).await.unwrap();
-        let slow: Vec<_> = (0..8)
-            .map(|_| {
-                let engine = engine.clone();
-                tokio::spawn(async move {
-                    engine.put(audio("ben"), Payload::new(20_000, Then::Stall)).await
-                })
-            })
-            .collect();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let slow = stalled(&engine, 8).await;
         let erase = engine.erase(Scope::user(user("ada")));
         tokio::time::timeout(Duration::from_secs(20), erase).await.unwrap().unwrap();
-        slow.iter().for_each(tokio::task::JoinHandle::abort);
+        slow.iter().for_each(JoinHandle::abort);
     });
 }
 
@@ -462,18 +470,10 @@ fn slow_uploads_keep_nobody_from_reading() {
     runtime(80).block_on(async {
         let engine = engine().at_once(4);
         let id = engine.put(audio("ada"), &b"words"[..]).await.unwrap();
-        let slow: Vec<_> = (0..20)
-            .map(|_| {
-                let engine = engine.clone();
-                tokio::spawn(async move {
-                    engine.put(audio("ben"), Payload::new(20_000, Then::Stall)).await
-                })
-            })
-            .collect();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let slow = stalled(&engine, 20).await;
         let read = tokio::time::timeout(Duration::from_secs(20), engine.get(&id)).await;
         read.unwrap().unwrap();
-        slow.iter().for_each(tokio::task::JoinHandle::abort);
+        slow.iter().for_each(JoinHandle::abort);
     });
 }
 

@@ -26,6 +26,14 @@ pub(super) enum Outcome<O> {
 /// Takes an outcome.
 pub(super) type Then<O> = Box<dyn FnOnce(Outcome<O>) + Send>;
 
+/// Callers that left, and what became of their requests.
+type Answers<O> = Vec<(Then<O>, Outcome<O>)>;
+
+/// Tells the callers.
+fn tell<O>(answers: Answers<O>) {
+    answers.into_iter().for_each(|(then, outcome)| then(outcome));
+}
+
 /// How a caller gets its outcome.
 enum Waiter<O> {
     /// It waits, and looks for its number among the outcomes.
@@ -60,7 +68,7 @@ impl<R, O> Default for Queue<R, O> {
 
 /// What a turn of a server came to.
 pub(super) struct Turn<O> {
-    answers: Vec<(Then<O>, Outcome<O>)>,
+    answers: Answers<O>,
     /// None waited any more: the server that made this turn ends.
     pub(super) ended: bool,
 }
@@ -68,7 +76,7 @@ pub(super) struct Turn<O> {
 impl<O> Turn<O> {
     /// Tells the callers.
     pub(super) fn answer(self) {
-        self.answers.into_iter().for_each(|(then, outcome)| then(outcome));
+        tell(self.answers);
     }
 }
 
@@ -80,7 +88,7 @@ struct Serving<'q, R, O> {
 
 impl<R, O> Serving<'_, R, O> {
     /// Hands those that wait their outcomes; gives back whom else to tell.
-    fn end(&mut self, outcomes: Vec<O>) -> Vec<(Then<O>, Outcome<O>)> {
+    fn end(&mut self, outcomes: Vec<O>) -> Answers<O> {
         let mut inside = self.queue.inside();
         inside.busy = false;
         let mut outcomes = outcomes.into_iter();
@@ -105,7 +113,7 @@ impl<R, O> Serving<'_, R, O> {
 impl<R, O> Drop for Serving<'_, R, O> {
     fn drop(&mut self) {
         if !self.waiters.is_empty() {
-            self.end(Vec::new()).into_iter().for_each(|(then, outcome)| then(outcome));
+            tell(self.end(Vec::new()));
         }
     }
 }
@@ -131,8 +139,7 @@ impl<R, O> Queue<R, O> {
             inside = self.served.wait(inside).unwrap_or_else(PoisonError::into_inner);
         }
         if !inside.outcomes.contains_key(&mine) {
-            let answers = self.serve_waiting(inside, work);
-            answers.into_iter().for_each(|(then, outcome)| then(outcome));
+            tell(self.serve_waiting(inside, work));
             inside = self.inside();
         }
         match inside.outcomes.remove(&mine).flatten() {
@@ -146,7 +153,7 @@ impl<R, O> Queue<R, O> {
         &self,
         mut inside: MutexGuard<'_, Queued<R, O>>,
         work: impl FnOnce(Vec<R>) -> Vec<O>,
-    ) -> Vec<(Then<O>, Outcome<O>)> {
+    ) -> Answers<O> {
         inside.busy = true;
         let (waiters, requests) = std::mem::take(&mut inside.waiting).into_iter().unzip();
         drop(inside);
@@ -158,8 +165,8 @@ impl<R, O> Queue<R, O> {
 
 /// For callers that do not block.
 impl<R, O> Queue<R, O> {
-    /// Leaves a request; `then` is called with its outcome by whoever serves it. Where this says
-    /// `true` no server exists: the caller starts one, or has the queue [abandoned](Self::abandon).
+    /// Leaves a request; whoever serves it calls `then` with its outcome. If this returns `true`,
+    /// no server exists: the caller starts one, or [abandons](Self::abandon) the queue.
     pub(super) fn leave(&self, request: R, then: Then<O>) -> bool {
         let mut inside = self.inside();
         inside.waiting.push((Waiter::Left(then), request));

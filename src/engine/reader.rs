@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 #[cfg(feature = "tokio")]
@@ -172,7 +173,7 @@ impl Reader {
     }
 
     /// Reads from the chunk that is open already, without blocking; `None` if the position lies in
-    /// another, or if the engine only looks and has not just asked its cell: it asks before each
+    /// another, or if the engine is read-only and has not just asked its cell: it asks before each
     /// piece.
     #[cfg(feature = "tokio")]
     pub(super) fn read_opened(&mut self, out: &mut [u8]) -> Option<Result<usize>> {
@@ -193,12 +194,18 @@ impl Reader {
             return Some(Ok(0));
         }
         let filled = keys.opened(self.position / CHUNK_BYTES as u64)?;
+        let piece = self.piece(filled, out.len());
+        out[..piece.len()].copy_from_slice(&keys.plain[piece.clone()]);
+        self.position += piece.len() as u64;
+        Some(Ok(piece.len()))
+    }
+
+    /// What comes next of the opened chunk at the position, of which so much was filled: as much as
+    /// there is room for.
+    fn piece(&self, filled: usize, room: usize) -> Range<usize> {
         let start = (self.position % CHUNK_BYTES as u64) as usize;
         let left = usize::try_from(self.info.length - self.position).unwrap_or(usize::MAX);
-        let n = out.len().min(filled.saturating_sub(start)).min(left);
-        out[..n].copy_from_slice(&keys.plain[start..start + n]);
-        self.position += n as u64;
-        Some(Ok(n))
+        start..start + room.min(filled.saturating_sub(start)).min(left)
     }
 
     fn read_on(&mut self, out: &mut [u8], ahead: &mut Option<ReadAhead>) -> Result<usize> {
@@ -218,15 +225,13 @@ impl Reader {
                 Err(_) if done > 0 => break,
                 opened => opened?,
             };
-            let start = (self.position % CHUNK_BYTES as u64) as usize;
-            let left = usize::try_from(self.info.length - self.position).unwrap_or(usize::MAX);
-            let n = (room - done).min(filled.saturating_sub(start)).min(left);
-            if n == 0 {
+            let piece = self.piece(filled, room - done);
+            if piece.is_empty() {
                 break;
             }
-            out[done..done + n].copy_from_slice(&keys.plain[start..start + n]);
-            self.position += n as u64;
-            done += n;
+            out[done..done + piece.len()].copy_from_slice(&keys.plain[piece.clone()]);
+            self.position += piece.len() as u64;
+            done += piece.len();
         }
         Ok(done)
     }

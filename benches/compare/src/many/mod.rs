@@ -329,7 +329,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Bytes on the disk that came since the beginning, for each byte of a record that is there.
+    /// Growth on disk since the start, per byte of live record payload.
     fn to_plain(&self) -> f64 {
         let there = self.users.iter().filter(|user| **user >= self.erased).count();
         space(self.dir).saturating_sub(self.empty) as f64 / (there * RECORD) as f64
