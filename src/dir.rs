@@ -132,7 +132,8 @@ fn noted(file: &File) -> Noted {
 fn holder(file: &File, which: FileId) -> String {
     match noted(file) {
         Noted::Process(id) if id == std::process::id() && held().contains(&which) => {
-            "by this process (an Engine, Reader or Batch is still held); drop that first".to_owned()
+            "by this process (an Engine, Reader, Opening or Batch is still held); drop that first"
+                .to_owned()
         }
         Noted::Process(id) => format!("by process {id}; wait for it or stop it"),
         Noted::Nothing | Noted::Other => "by another process; wait for it or stop it".to_owned(),

@@ -45,6 +45,7 @@
 //! | derive a transcript that falls with its recording | [`Put::derived_from`], [`Source`] |
 //! | call it from an async program | `AsyncEngine` (feature `tokio`) |
 //! | read a record, seek in it | [`Engine::get`], [`Reader`] |
+//! | open it once, on record, for a player that seeks | [`Engine::open_as`], [`Opening`] |
 //! | list what a user has | [`Engine::list`], [`Query`] |
 //! | show what was said and done, day by day, in pages | [`Engine::interactions`], [`engine::Interactions::by_day`], [`time::Zone`] |
 //! | erase a user, a class, an interaction, a span of time | [`Engine::erase`], [`Scope`] |
@@ -174,9 +175,9 @@ pub mod time;
 mod tree;
 
 #[cfg(feature = "tokio")]
-pub use engine::paved::{AsyncEngine, AsyncReader};
+pub use engine::paved::{AsyncEngine, AsyncOpening, AsyncReader};
 #[cfg(feature = "engine")]
-pub use engine::paved::{Batch, Engine, Erasure, Options, Query, Reader};
+pub use engine::paved::{Batch, Engine, Erasure, Opening, Options, Query, Reader};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "engine")]
 pub use ids::{Class, InteractionId, RecordId, UserId};

@@ -139,6 +139,10 @@ pub const CLOCK_TRUST: Duration = Duration::from_secs(60);
 /// How old the time in the head may become while something is to be due: so it is known how long
 /// nothing was done.
 pub const CLOCK_NOTED: Duration = Duration::from_secs(24 * 3600);
+/// How long an opening lasts, unless it is told otherwise.
+pub const OPENING_LASTS: Duration = Duration::from_secs(10 * 60);
+/// How long an opening may last.
+pub const OPENING_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Most records in one page of a listing.
 pub const LIST_MAX: usize = 10_000;
 /// Bytes of a root cell slot: one sector, which a disk writes whole or not at all.

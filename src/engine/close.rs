@@ -46,14 +46,16 @@ fn still_held(inner: &Arc<Core>, engines: Option<(usize, usize)>) -> Error {
             let engines = told.0;
             let kept = if engines > 0 { told.1 } else { 0 };
             let rest = others.saturating_sub(engines + kept);
-            let parts = [(engines, "Engine"), (rest, "Reader or Batch")];
+            let parts = [(engines, "Engine"), (rest, "Reader, Opening or Batch")];
             let parts = parts.into_iter().filter(|part| part.0 > 0).map(|part| match part {
-                (n, "Reader or Batch") if n > 1 => format!("{n} Readers or Batches"),
+                (n, "Reader, Opening or Batch") if n > 1 => {
+                    format!("{n} Readers, Openings or Batches")
+                }
                 (n, what) => counted(n, what),
             });
             parts.collect::<Vec<_>>().join(" and ")
         }
-        None => format!("{} (an Engine, Reader or Batch)", counted(others, "handle")),
+        None => format!("{} (an Engine, Reader, Opening or Batch)", counted(others, "handle")),
     };
     let by = if by.is_empty() { "a handle that is being dropped".to_owned() } else { by };
     let text = format!("{} is still open, held by {by}; drop what holds it", inner.store().place());

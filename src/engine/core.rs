@@ -17,9 +17,9 @@
 //! 4. `state`: what readers see. It is held whole only to be swapped, and `walks` is not held then.
 //! 5. `readers`, and in it the locks of one open reader.
 //!
-//! `queue`, `in_flight`, `awaiting`, `clock`, `bell`, `cleaners`, `watched` and the cache's own are
-//! leaves: no other lock is taken while one of them is held. Letting go of a store that only looks
-//! tries `state` and `writer` and never waits for them.
+//! `queue`, an opening's time, `in_flight`, `awaiting`, `clock`, `bell`, `cleaners`, `watched` and
+//! the cache's own are leaves: no other lock is taken while one of them is held. Letting go of a
+//! store that only looks tries `state` and `writer` and never waits for them.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;

@@ -54,6 +54,7 @@ mod retire;
 mod run_due;
 mod show;
 mod stage;
+mod term;
 mod turn;
 #[cfg(feature = "testing")]
 mod twin;
@@ -115,7 +116,8 @@ pub(crate) mod paved {
     pub use super::options::Options;
     pub use super::reader::Reader;
     #[cfg(feature = "tokio")]
-    pub use super::verbs::asynchronous::{AsyncEngine, AsyncReader};
+    pub use super::verbs::asynchronous::{AsyncEngine, AsyncOpening, AsyncReader};
     pub use super::verbs::engine::Engine;
+    pub use super::verbs::openings::Opening;
     pub use crate::catalogue::list::Query;
 }

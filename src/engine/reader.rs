@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::keys::{AHEAD, AHEAD_MIN, Keys, ReadAhead, RecordKeys};
-use super::readers::{Of, Open, Via};
+use super::readers::{By, Of, Open};
 use crate::catalogue::resolve::Needs;
 use crate::error::{Error, Result};
 use crate::ids::BlobName;
@@ -67,12 +67,12 @@ impl Reader {
         geometry: Geometry,
         opened: RecordKeys,
         needs: Needs,
-        via: Option<Via>,
+        by: By,
     ) -> Self {
         let keys = Keys::new(opened, geometry, info.length);
         let of = Of { id: Some(info.id), needs, about: None };
         let env = Arc::clone(&inner.options.env);
-        let open = inner.readers.register(of, env, Some(keys), via);
+        let open = inner.readers.register(of, env, Some(keys), by);
         Reader {
             inner: Arc::clone(inner),
             open,

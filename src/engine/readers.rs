@@ -5,12 +5,13 @@ use std::sync::{Arc, Weak};
 
 use super::anchor::Floor;
 use super::keys::Keys;
+use super::term::Term;
 use crate::catalogue::change::Cuts;
 use crate::catalogue::grant::revoked;
 use crate::catalogue::resolve::Needs;
 use crate::catalogue::span::Span;
 use crate::catalogue::view::record_erased;
-use crate::env::SharedEnv;
+use crate::env::{Env, SharedEnv};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, Timestamp, UserTag};
 use crate::process::Process;
@@ -63,23 +64,27 @@ impl Readers {
     pub(super) fn close_granted(&self, hit: impl Fn(&mut Via)) {
         let outlets = self.close_where(|open| {
             let mut inside = locked(&open.inside);
-            let via = inside.via.as_mut()?;
+            let By::Grants(via) = &mut inside.by else { return None };
             hit(via);
             via.grants.is_empty().then(|| inside.close(Closed::Revoked))
         });
         wait_for_writes(&outlets);
     }
 
+    /// Closes the readers of an opening that is over.
+    pub(super) fn close_opening(&self, term: &Arc<Term>) {
+        let outlets = self.close_where(|open| {
+            let mut inside = locked(&open.inside);
+            let is_it = matches!(&inside.by, By::Opening(there) if Arc::ptr_eq(there, term));
+            is_it.then(|| inside.close(Closed::Over))
+        });
+        wait_for_writes(&outlets);
+    }
+
     /// Notes a reader, so that an erase finds it.
-    pub(super) fn register(
-        &self,
-        of: Of,
-        env: SharedEnv,
-        keys: Option<Keys>,
-        via: Option<Via>,
-    ) -> Arc<Open> {
+    pub(super) fn register(&self, of: Of, env: SharedEnv, keys: Option<Keys>, by: By) -> Arc<Open> {
         let Of { id, needs, about } = of;
-        let inside = Inside { closed: None, keys, via, outlets: Vec::new() };
+        let inside = Inside { closed: None, keys, by, outlets: Vec::new() };
         let (needs, inside) = (Mutex::new(needs), Mutex::new(inside));
         let open = Arc::new(Open { id, needs, about, env, inside });
         let mut readers = locked(&self.open);
@@ -92,7 +97,7 @@ impl Readers {
     /// asked for in the state that it is told from.
     pub(super) fn live(&self, user: UserTag, env: SharedEnv) -> Live {
         let of = Of { id: None, needs: Needs::new(), about: Some(user) };
-        Live::new(self.register(of, env, None, None))
+        Live::new(self.register(of, env, None, By::Owner))
     }
 
     fn close_where(&self, close: impl Fn(&Open) -> Option<Vec<Arc<Outlet>>>) -> Vec<Arc<Outlet>> {
@@ -126,6 +131,8 @@ pub(super) struct Open {
 pub(super) enum Closed {
     Erased,
     Revoked,
+    /// The opening that it belongs to expired, or was closed.
+    Over,
     /// The root key under which a store is read is gone.
     LookOver,
 }
@@ -135,10 +142,42 @@ pub(super) struct Inside {
     closed: Option<Closed>,
     /// Gone once it is closed.
     keys: Option<Keys>,
-    /// By which grants it was opened; `None`: by the owner of the store.
-    via: Option<Via>,
+    by: By,
     /// Where what was read is held, and under which number.
     pub(super) outlets: Vec<(Arc<Outlet>, u64)>,
+}
+
+/// What a reader was opened by.
+pub(super) enum By {
+    /// The owner of the store: it goes on until the record falls.
+    Owner,
+    /// A third party.
+    Grants(Via),
+    /// One of the readers of an opening.
+    Opening(Arc<Term>),
+}
+
+impl By {
+    /// Why a reader is over by this alone, if it is.
+    fn over(&self, env: &dyn Env) -> Option<Closed> {
+        match self {
+            By::Owner => None,
+            By::Grants(via) => {
+                let now = via.floor.now(env);
+                let holds = via.grants.iter().any(|(_, until)| until.is_none_or(|at| now < at));
+                (!holds).then_some(Closed::Revoked)
+            }
+            By::Opening(term) => term.left(env).is_err().then_some(Closed::Over),
+        }
+    }
+
+    /// The error of a reader that is over.
+    fn ended(&self, env: &dyn Env) -> Error {
+        match self {
+            By::Opening(term) => term.left(env).err().unwrap_or_else(revoked),
+            By::Owner | By::Grants(_) => revoked(),
+        }
+    }
 }
 
 /// What lets a third party's reader go on: as long as one of these grants holds.
@@ -164,16 +203,12 @@ impl Inside {
 
     /// Whether it may be read now.
     fn check(&mut self, open: &Open) -> Result<()> {
-        let over = self.via.as_ref().is_some_and(|via| {
-            let now = via.floor.now(&*open.env);
-            !via.grants.iter().any(|(_, until)| until.is_none_or(|until| now < until))
-        });
-        if over {
-            self.close(Closed::Revoked);
+        if let Some(why) = self.by.over(&*open.env) {
+            self.close(why);
         }
         match self.closed {
             None => Ok(()),
-            Some(Closed::Revoked) => Err(revoked()),
+            Some(Closed::Revoked | Closed::Over) => Err(self.by.ended(&*open.env)),
             Some(Closed::Erased) => Err(open.erased()),
             Some(Closed::LookOver) => Err(look_over("this store")),
         }

@@ -369,7 +369,7 @@ fn closing_says_what_still_holds_the_engine() {
         let (clone, reader, batch) = (engine.clone(), engine.get(&id).unwrap(), engine.batch());
         let e = message(engine.close(), ErrorKind::Locked);
         let held = if keeper == Keeper::Thread {
-            "1 Engine and 2 Readers or Batches"
+            "1 Engine and 2 Readers, Openings or Batches"
         } else {
             "3 handles"
         };

@@ -15,6 +15,7 @@ use super::holds::Holds;
 use super::inbox::{Accepted, Inbox};
 use super::lineage::Lineage;
 use super::log::Log;
+use super::openings::Opening;
 use super::ownership::Ownership;
 use super::plans::Plans;
 use super::policies::Policies;
@@ -22,7 +23,7 @@ use super::report::Report;
 use super::requests::Opened;
 use super::status::Status;
 use super::training::Training;
-use super::{audit, discard, erasing, inbox, lineage, records, report, requests, status};
+use super::{audit, discard, erasing, inbox, lineage, openings, records, report, requests, status};
 use crate::catalogue::due_outcome::DueOutcome;
 use crate::catalogue::interactions::Interactions;
 use crate::catalogue::list::{Listing, Query};
@@ -155,6 +156,32 @@ impl Engine {
     /// `Invalid` for an empty or too long name or purpose; as [`Engine::get`] and [`Engine::put`].
     pub fn get_as(&self, id: &RecordId, principal: &str, purpose: &str) -> Result<Reader> {
         lineage::get_as(&self.inner, id, principal, purpose)
+    }
+
+    /// Opens a record as [`Engine::get_as`] does, for any number of readers: for a player that
+    /// seeks, whose every request is a read of its own.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use keyfall::{Class, Engine, Options, Put, UserId};
+    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+    /// # let engine = Engine::init(store, cell, Options::default())?;
+    /// # let put = Put::new(UserId::new("ada")?, Class::audio());
+    /// # let id = engine.put(put, &b"RIFF...."[..])?;
+    /// let opening = engine.open_as(&id, "support", "a complaint")?;
+    /// for _request in 0..3 {
+    ///     opening.reader()?.write_to(&mut std::io::sink())?;
+    /// }
+    /// opening.close();
+    /// assert_eq!(engine.accesses(&id)?.len(), 1);
+    /// # Ok::<(), keyfall::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Engine::get_as`].
+    pub fn open_as(&self, id: &RecordId, principal: &str, purpose: &str) -> Result<Opening> {
+        openings::open_as(&self.inner, id, principal, purpose)
     }
 
     /// Writes a record to `out` and returns its length.

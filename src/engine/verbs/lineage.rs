@@ -45,6 +45,17 @@ pub(super) fn get_as(
     principal: &str,
     purpose: &str,
 ) -> Result<Reader> {
+    note_access(inner, id, principal, purpose)?;
+    records::open(inner, id, true)
+}
+
+/// Records, durably, who opens a record and what for.
+pub(super) fn note_access(
+    inner: &Core,
+    id: &RecordId,
+    principal: &str,
+    purpose: &str,
+) -> Result<()> {
     record::check_purpose(purpose)?;
     if principal.trim().is_empty()
         || principal.len() > PRINCIPAL_MAX_BYTES
@@ -65,8 +76,7 @@ pub(super) fn get_as(
             }
             None => Err(fell(id)),
         }
-    })?;
-    records::open(inner, id, true)
+    })
 }
 
 pub(super) fn accesses(inner: &Core, id: &RecordId) -> Result<Vec<Access>> {

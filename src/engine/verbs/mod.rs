@@ -20,6 +20,7 @@ pub(crate) mod holds;
 pub(crate) mod inbox;
 pub(crate) mod lineage;
 pub(crate) mod log;
+pub(crate) mod openings;
 pub(crate) mod ownership;
 pub(crate) mod plans;
 pub(crate) mod policies;

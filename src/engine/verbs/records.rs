@@ -16,7 +16,7 @@ use crate::engine::commit::{Commit, publish};
 use crate::engine::core::{Core, State};
 use crate::engine::keys::RecordKeys;
 use crate::engine::reader::Reader;
-use crate::engine::readers::Via;
+use crate::engine::readers::By;
 use crate::engine::ready::ready;
 use crate::engine::run_due::run_due_first;
 use crate::error::{Error, ErrorKind, Result};
@@ -51,16 +51,16 @@ pub(super) fn create_user(inner: &Core, user: &UserId) -> Result<()> {
 pub(super) fn open(inner: &Arc<Core>, id: &RecordId, named: bool) -> Result<Reader> {
     let _wiped = WipeStack;
     inner.check_usable()?;
-    open_in(inner, &inner.state(), id, named, None)
+    open_in(inner, &inner.state(), id, named, By::Owner)
 }
 
-/// Opens a record as one state has it; `via` says by which grants.
+/// Opens a record as one state has it, by what `by` says.
 pub(super) fn open_in(
     inner: &Arc<Core>,
     state: &State,
     id: &RecordId,
     named: bool,
-    via: Option<Via>,
+    by: By,
 ) -> Result<Reader> {
     let pages = inner.pages();
     let view = inner.view(state, &pages);
@@ -86,7 +86,7 @@ pub(super) fn open_in(
         (root, resolver.seen())
     };
     let opened = RecordKeys { secret, body, root, context };
-    Ok(Reader::new(inner, info, state.head.geometry, opened, needs, via))
+    Ok(Reader::new(inner, info, state.head.geometry, opened, needs, by))
 }
 
 pub(super) fn info(inner: &Core, id: &RecordId) -> Result<RecordInfo> {

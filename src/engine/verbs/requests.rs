@@ -12,7 +12,7 @@ use crate::catalogue::set::{Members, granted, members, no_such_set};
 use crate::catalogue::view::sets_of;
 use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::{Core, State};
-use crate::engine::readers::Via;
+use crate::engine::readers::{By, Via};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, UserTag};
 use crate::sealed::{Asked, Finished, Packing, Request};
@@ -126,7 +126,7 @@ pub(super) fn deliver(
         // revocation when that is let go.
         let reader = {
             let state = inner.state();
-            granted(&state, id)?.map(|via| open_in(inner, &state, id, true, Some(via)))
+            granted(&state, id)?.map(|via| open_in(inner, &state, id, true, By::Grants(via)))
         };
         let reader = match reader {
             Some(Ok(reader)) => reader,

@@ -8,6 +8,7 @@ mod fences;
 mod interactions;
 mod lists;
 mod opening;
+mod openings;
 mod readers;
 mod records;
 mod space;

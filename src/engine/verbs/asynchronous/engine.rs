@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::io::AsyncRead;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
-use super::blocking::{joined, over};
+use super::blocking::{call as call_on, joined, permit};
+use super::opening::AsyncOpening;
 use super::payload::{begin, feed, pieces};
 use super::reader::AsyncReader;
 use crate::catalogue::interactions::Interactions;
@@ -136,13 +137,8 @@ impl AsyncEngine {
         &self,
         call: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let permit = permit(&self.calls).await?;
         let engine = self.engine.clone();
-        let called = spawn_blocking(move || {
-            let _permit = permit;
-            call(&engine)
-        });
-        joined(called).await?
+        call_on(&self.calls, move || call(&engine)).await
     }
 
     /// Puts one record, durably, and returns its id. Memory: 2 MiB at most beside what
@@ -219,6 +215,21 @@ impl AsyncEngine {
         opened.map(AsyncReader::new)
     }
 
+    /// Opens a record for any number of readers, having recorded who reads it and what for.
+    ///
+    /// # Errors
+    /// As [`Engine::open_as`].
+    pub async fn open_as(
+        &self,
+        id: &RecordId,
+        principal: impl Into<String>,
+        purpose: impl Into<String>,
+    ) -> Result<AsyncOpening> {
+        let (id, principal, purpose) = (*id, principal.into(), purpose.into());
+        let opened = self.run(move |engine| engine.open_as(&id, &principal, &purpose)).await?;
+        Ok(AsyncOpening::new(opened, &self.calls))
+    }
+
     /// A record's metadata.
     ///
     /// # Errors
@@ -271,8 +282,4 @@ impl AsyncEngine {
 
 fn semaphore(permits: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS)))
-}
-
-async fn permit(of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
-    Arc::clone(of).acquire_owned().await.map_err(|_| over())
 }

@@ -6,8 +6,10 @@
 
 mod blocking;
 mod engine;
+mod opening;
 mod payload;
 mod reader;
 
 pub use engine::AsyncEngine;
+pub use opening::AsyncOpening;
 pub use reader::AsyncReader;

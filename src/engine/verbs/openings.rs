@@ -1,0 +1,94 @@
+//! Openings: a record that somebody opens once, on record, and reads any number of times.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::lineage::note_access;
+use super::records::open_in;
+use crate::engine::core::Core;
+use crate::engine::reader::Reader;
+use crate::engine::readers::By;
+use crate::engine::term::Term;
+use crate::error::Result;
+use crate::ids::RecordId;
+use crate::secret::WipeStack;
+
+/// A record that was opened by name ([`Engine::open_as`](crate::Engine::open_as)): one line in the
+/// report, however many readers and seeks follow.
+///
+/// It ends when it is closed, when it expires, ten minutes after it began unless
+/// [`Opening::lasting`] says otherwise, or when the record falls. From then on each read of its
+/// readers fails, also of those that are in the middle: with `Erased` if the record fell, with
+/// `Refused` otherwise. A clock that is set back does not lengthen it. It is kept in memory alone,
+/// and ends with the engine; the line stays.
+///
+/// Cheap to clone; all clones are one opening. Dropping the last of them closes nothing: readers
+/// go on until it expires.
+#[derive(Clone)]
+pub struct Opening {
+    inner: Arc<Core>,
+    id: RecordId,
+    term: Arc<Term>,
+}
+
+impl std::fmt::Debug for Opening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Opening({})", self.id)
+    }
+}
+
+impl Opening {
+    /// The record.
+    pub fn id(&self) -> &RecordId {
+        &self.id
+    }
+
+    /// Opens a reader of the record. Nothing is recorded for it.
+    ///
+    /// # Errors
+    /// `Refused` if the opening expired or was closed; as [`Engine::get`](crate::Engine::get).
+    pub fn reader(&self) -> Result<Reader> {
+        let _wiped = WipeStack;
+        let inner = &self.inner;
+        inner.check_usable()?;
+        let state = inner.state();
+        let reader = open_in(inner, &state, &self.id, true, By::Opening(Arc::clone(&self.term)))?;
+        self.left()?;
+        Ok(reader)
+    }
+
+    /// Has it last for so long from when it began: a day at most. It does not bring back one that
+    /// is over.
+    #[must_use]
+    pub fn lasting(self, time: Duration) -> Self {
+        self.term.set(time, &*self.inner.options.env);
+        self
+    }
+
+    /// How long it still lasts, unless the record falls before.
+    ///
+    /// # Errors
+    /// `Refused` if it expired or was closed.
+    pub fn left(&self) -> Result<Duration> {
+        self.term.left(&*self.inner.options.env)
+    }
+
+    /// Closes it: no reader of it delivers a byte once this has returned. As an erase does, it
+    /// waits a twentieth of a second at most for a writer that is being written to.
+    pub fn close(&self) {
+        self.term.close();
+        self.inner.readers.close_opening(&self.term);
+    }
+}
+
+pub(super) fn open_as(
+    inner: &Arc<Core>,
+    id: &RecordId,
+    principal: &str,
+    purpose: &str,
+) -> Result<Opening> {
+    note_access(inner, id, principal, purpose)?;
+    let clock = inner.reading(&inner.state());
+    let term = Arc::new(Term::begin(*id, clock, &*inner.options.env));
+    Ok(Opening { inner: Arc::clone(inner), id: *id, term })
+}
