@@ -125,6 +125,33 @@ fn seeks_go_where_they_say() {
 }
 
 #[test]
+fn an_opening_has_any_number_of_readers_until_it_is_closed() {
+    runtime(4).block_on(async {
+        let engine = engine();
+        let content: Vec<u8> = (0..100_000u32).map(|n| n as u8 ^ (n >> 8) as u8).collect();
+        let id = engine.put(audio("ada"), &content[..]).await.unwrap();
+        let opening = engine.open_as(&id, "page", "to hear it").await.unwrap();
+        for at in [99_990u64, 0, 16_384] {
+            let mut reader = opening.reader().await.unwrap();
+            reader.seek(io::SeekFrom::Start(at)).await.unwrap();
+            let mut rest = Vec::new();
+            reader.read_to_end(&mut rest).await.unwrap();
+            assert!(rest == content[at as usize..]);
+        }
+        assert_eq!(engine.run(move |engine| engine.accesses(&id)).await.unwrap().len(), 1);
+        let mut reader = opening.reader().await.unwrap();
+        assert!(reader.read(&mut [0; 10]).await.unwrap() > 0);
+        opening.close().await.unwrap();
+        assert!(reader.read(&mut [0; 10]).await.is_err());
+        assert_eq!(opening.reader().await.unwrap_err().kind(), ErrorKind::Refused);
+        assert!(opening.left().is_err());
+        let again = engine.open_as(&id, "page", "to hear it").await.unwrap();
+        engine.erase(Scope::user(user("ada"))).await.unwrap();
+        assert_eq!(again.reader().await.unwrap_err().kind(), ErrorKind::Erased);
+    });
+}
+
+#[test]
 fn callers_that_wait_share_commits_and_cost_no_thread() {
     // Two blocking threads: one that serves, one that seals.
     runtime(2).block_on(async {

@@ -4,12 +4,12 @@ use super::checks::{check_copies, compare};
 use super::op::Trouble;
 use super::opening::{open, restart};
 use super::run::Run;
-use crate::Query;
 use crate::env::Env;
 use crate::error::{ErrorKind, Result};
 use crate::ids::RecordId;
 use crate::store::HeadId;
 use crate::testing::lock::locked;
+use crate::{Opening, Query};
 
 /// The one verb that may commit more than once.
 pub(super) const TENDS: &str = "what is due done";
@@ -32,6 +32,8 @@ pub(super) enum Done {
     Erased(Vec<Told>),
     /// The number of a hold.
     Number(u64),
+    /// An opening of a record.
+    Opened(Opening),
     Nothing,
 }
 

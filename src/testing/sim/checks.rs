@@ -72,6 +72,14 @@ pub(super) fn check_readers(run: &mut Run) {
         let read = std::io::Read::read(reader, &mut byte);
         assert!(live.contains_key(id) || read.is_err(), "FOUND: a reader delivers what was erased");
     }
+    for opening in &run.openings {
+        let gone = !live.contains_key(opening.id());
+        let e = opening.reader().err().map(|e| e.kind());
+        assert!(
+            !gone || e == Some(ErrorKind::Erased),
+            "FOUND: an opening of what was erased: {e:?}"
+        );
+    }
 }
 
 /// What counts is on every copy in step that can be reached.

@@ -110,6 +110,7 @@ pub(super) fn open(run: &mut Run, trouble: Option<(u64, Fault)>) {
 
 pub(super) fn close(run: &mut Run) {
     run.readers.clear();
+    run.openings.clear();
     if let Some(others) = &mut run.others {
         others.batch = None;
     }

@@ -1,7 +1,9 @@
 //! The promises beyond putting and erasing, in a run: detaching, holds, openings by name, plans,
 //! limits, windows.
+#![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
-use crate::Policy;
+use crate::{Opening, Policy};
+use std::io::{Seek, SeekFrom};
 use std::time::Duration;
 
 use super::attempt::{Done, TENDS, attempt};
@@ -72,9 +74,34 @@ pub(super) fn legal_hold(
 pub(super) fn open_as(run: &mut Run, n: u8, trouble: Trouble) {
     let live: Vec<RecordId> = run.model.live().into_keys().collect();
     if let Some(id) = live.get(usize::from(n) % live.len().max(1)).copied() {
-        let act = |run: &Run| run.engine().get_as(&id, "a judge", "to see").map(|_| Done::Nothing);
-        attempt(run, "records opened by name", trouble, &act, |run, _, _| run.model.open_once(&id));
+        let act = |run: &Run| run.engine().open_as(&id, "a judge", "to see").map(Done::Opened);
+        attempt(run, "records opened by name", trouble, &act, |run, done, _| {
+            run.model.open_once(&id);
+            if let Some(Done::Opened(opening)) = done {
+                go_on_reading(run, opening);
+            }
+        });
     }
+}
+
+/// Reads twice by one opening, and once more after each erase.
+fn go_on_reading(run: &mut Run, opening: Opening) {
+    for _ in 0..2 {
+        let mut content = Vec::new();
+        let read = opening.reader().and_then(|mut reader| {
+            reader.write_to(&mut content)?;
+            reader.seek(SeekFrom::Start(0))?;
+            Ok(reader)
+        });
+        match read {
+            Ok(reader) => run.readers.push((*opening.id(), reader)),
+            Err(e) => panic!("LOST: an opening reads nothing: {e}"),
+        }
+        let live = run.model.live();
+        let expected = live.get(opening.id()).map(|(_, record)| &record.content);
+        assert!(expected == Some(&content), "LOST: an opening reads other bytes");
+    }
+    run.openings.push(opening);
 }
 
 pub(super) fn lift(run: &mut Run, n: u8, trouble: Trouble) {

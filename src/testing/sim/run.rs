@@ -1,7 +1,7 @@
 //! A run in progress: its media, its engine, its model, and what happened.
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
-use crate::{Engine, Options, Query, Reader, RecordInfo};
+use crate::{Engine, Opening, Options, Query, Reader, RecordInfo};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
@@ -59,6 +59,7 @@ pub(super) struct Run {
     pub(super) copies: BTreeMap<u8, Saved>,
     pub(super) cell: Option<(Saved, u64)>,
     pub(super) readers: Vec<(RecordId, Reader)>,
+    pub(super) openings: Vec<Opening>,
     /// Envelopes that were accepted, and the records that they became.
     pub(super) envelopes: Vec<(Vec<u8>, RecordId)>,
     /// Certificates of acknowledged erases.
@@ -120,6 +121,7 @@ impl Run {
             copies: BTreeMap::new(),
             cell: None,
             readers: Vec::new(),
+            openings: Vec::new(),
             envelopes: Vec::new(),
             certificates: Vec::new(),
             rng: Rng::new(seed),
