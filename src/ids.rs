@@ -141,7 +141,38 @@ impl Class {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// A class as a user page has it: one of records, or one of unfinished uploads.
+    pub(crate) fn stored(name: &str) -> Result<Self> {
+        match name.strip_prefix(UPLOADS) {
+            Some(name) => Class::new(name).map(|class| class.of_uploads()),
+            None => Class::new(name),
+        }
+    }
+
+    /// The class of the unfinished uploads of this one: no application can name it.
+    pub(crate) fn of_uploads(&self) -> Self {
+        Class(format!("{UPLOADS}{}", self.0))
+    }
+
+    /// Of a class of unfinished uploads, what they are to become.
+    pub(crate) fn to_become(&self) -> Option<Self> {
+        self.0.strip_prefix(UPLOADS).map(|name| Class(name.to_owned()))
+    }
+
+    /// Whether it is a class of unfinished uploads.
+    pub(crate) fn is_of_uploads(&self) -> bool {
+        self.0.starts_with(UPLOADS)
+    }
+
+    /// Whether what is said of a class holds here: for it, and for its unfinished uploads.
+    pub(crate) fn is_under(&self, class: &Class) -> bool {
+        self.0.strip_prefix(UPLOADS).unwrap_or(&self.0) == class.0
+    }
 }
+
+/// What the names of classes of unfinished uploads begin with.
+const UPLOADS: &str = "+";
 
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -297,5 +328,75 @@ impl FromStr for RecordId {
             || Error::invalid(format!("not a record id: {s:?}; take one from `Engine::list`"));
         let bytes = data_encoding::BASE32_DNSSEC.decode(s.as_bytes()).map_err(|_| bad())?;
         RecordId::from_bytes(bytes.as_slice().try_into().map_err(|_| bad())?).map_err(|_| bad())
+    }
+}
+
+/// Name of an unfinished upload: 77 characters. It is a pseudonym, as a [`RecordId`] is: treat it
+/// as personal data, and as what lets others go on with the upload.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UploadId {
+    /// Of the record to come, as the class is.
+    pub(crate) interaction: InteractionId,
+    pub(crate) user: UserTag,
+    pub(crate) incarnation: u16,
+    pub(crate) class: ClassTag,
+    pub(crate) number: u16,
+    /// Which of the uploads that had this number, one after another.
+    pub(crate) token: [u8; 10],
+}
+
+impl UploadId {
+    /// The interaction of the record to come.
+    pub fn interaction(&self) -> InteractionId {
+        self.interaction
+    }
+
+    /// interaction 16 ‖ user tag 12 ‖ incarnation 2 ‖ class tag 6 ‖ number 2 ‖ token 10 (SPEC.md
+    /// 5.6).
+    pub fn to_bytes(&self) -> [u8; 48] {
+        let mut out = [0; 48];
+        out[..16].copy_from_slice(&self.interaction.0);
+        out[16..28].copy_from_slice(&self.user.0);
+        out[28..30].copy_from_slice(&self.incarnation.to_be_bytes());
+        out[30..36].copy_from_slice(&self.class.0);
+        out[36..38].copy_from_slice(&self.number.to_be_bytes());
+        out[38..].copy_from_slice(&self.token);
+        out
+    }
+
+    /// Reads what [`UploadId::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// `Invalid` if the interaction id in it is not one.
+    pub fn from_bytes(b: &[u8; 48]) -> Result<Self> {
+        let [record @ .., _, _, _, _, _, _, _, _] = b;
+        let RecordId { interaction, user, incarnation, class, .. } = RecordId::from_bytes(record)?;
+        let mut token = [0; 10];
+        token.copy_from_slice(&b[38..]);
+        let number = u16::from_be_bytes([b[36], b[37]]);
+        Ok(UploadId { interaction, user, incarnation, class, number, token })
+    }
+}
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::BASE32_DNSSEC.encode(&self.to_bytes()))
+    }
+}
+
+impl fmt::Debug for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl FromStr for UploadId {
+    type Err = Error;
+    fn from_str(s: &str) -> Result<Self> {
+        let bad = || {
+            Error::invalid(format!("not an upload's id: {s:?}; take one from `Engine::uploads`"))
+        };
+        let bytes = data_encoding::BASE32_DNSSEC.decode(s.as_bytes()).map_err(|_| bad())?;
+        UploadId::from_bytes(bytes.as_slice().try_into().map_err(|_| bad())?).map_err(|_| bad())
     }
 }

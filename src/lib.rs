@@ -42,6 +42,7 @@
 //! | create a user, also one that was erased | [`Engine::create_user`] |
 //! | begin an interaction, for the records of one exchange | [`Engine::new_interaction`], [`Put::interaction`] |
 //! | put a record, or several at once | [`Engine::put`], [`Engine::batch`] |
+//! | take a payload in parts, over restarts | [`Engine::uploads`] |
 //! | derive a transcript that falls with its recording | [`Put::derived_from`], [`Source`] |
 //! | call it from an async program | `AsyncEngine` (feature `tokio`) |
 //! | read a record, seek in it | [`Engine::get`], [`Reader`] |
@@ -180,7 +181,7 @@ pub use engine::paved::{AsyncEngine, AsyncOpening, AsyncReader};
 pub use engine::paved::{Batch, Engine, Erasure, Opening, Options, Query, Reader};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "engine")]
-pub use ids::{Class, InteractionId, RecordId, UserId};
+pub use ids::{Class, InteractionId, RecordId, UploadId, UserId};
 #[cfg(feature = "engine")]
 pub use opening::builder::Builder;
 #[cfg(feature = "sled")]

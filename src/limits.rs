@@ -65,7 +65,7 @@ pub const HEAD_MAX_BYTES: usize = 12_288;
 pub const USER_MAX_BYTES: usize = 512;
 /// Most bytes of a class name.
 pub const CLASS_MAX_BYTES: usize = 32;
-/// Most classes that one user may hold records in at a time.
+/// Most classes that one user may hold records in at a time, those of unfinished uploads among them.
 pub const CLASSES_MAX: usize = 48;
 /// Most bytes of a media type.
 pub const MEDIA_TYPE_MAX_BYTES: usize = 127;
@@ -139,6 +139,8 @@ pub const CLOCK_TRUST: Duration = Duration::from_secs(60);
 /// How old the time in the head may become while something is to be due: so it is known how long
 /// nothing was done.
 pub const CLOCK_NOTED: Duration = Duration::from_secs(24 * 3600);
+/// How long an upload may be unfinished, unless it is told otherwise.
+pub const UPLOAD_LASTS: Duration = Duration::from_secs(24 * 3600);
 /// How long an opening lasts, unless it is told otherwise.
 pub const OPENING_LASTS: Duration = Duration::from_secs(10 * 60);
 /// How long an opening may last.
@@ -191,7 +193,7 @@ const _: () = assert!(
     "two policies fit in the smallest page"
 );
 const _: () = assert!(
-    USER_MAX_BYTES + CLASSES_MAX * (CLASS_MAX_BYTES + 80) + 640
+    USER_MAX_BYTES + CLASSES_MAX * (CLASS_MAX_BYTES + 1 + 80) + 640
         < USER_PAGE_MAX_BYTES - SEAL_OVERHEAD,
     "a user page holds all classes"
 );

@@ -14,6 +14,7 @@ use super::inbox;
 use super::part::Part;
 use super::record::erase_record;
 use super::retention::{counts, next_due, outnumbered, passed};
+use super::uploads;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, ClassTag, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::RETRY;
@@ -78,6 +79,7 @@ pub(crate) fn serve(
         return Ok(());
     }
     expire(edit, user, doing, &mut refused)?;
+    end_uploads(edit, user, doing, &mut refused)?;
     let Some((editor, page)) = edit.page(user)? else {
         return Ok(());
     };
@@ -197,6 +199,33 @@ fn expire(
         }
         if rules.by_purpose(&class) {
             limit.expire_by_purpose(edit, &rules)?;
+        }
+    }
+    Ok(())
+}
+
+/// Erases the uploads that expired, or whose record would have passed a limit.
+fn end_uploads(
+    edit: &mut Edit<'_>,
+    user: UserTag,
+    doing: &mut Doing,
+    refused: &mut Refusals,
+) -> Served<()> {
+    let (pages, epoch) = (edit.pages(), edit.moment.epoch);
+    let Some((_, page)) = edit.page(user)? else {
+        return Ok(());
+    };
+    let rules = doing.rules(pages, user, page)?;
+    for record in uploads::over(pages, user, page, &rules, doing.now)?.1 {
+        let Some((editor, page)) = edit.page(user)? else {
+            return Ok(());
+        };
+        if record_is_held(pages, page, &record)? {
+            let class = page.class(record.class).map_or(record.class, |slot| page.fenced_as(slot));
+            refused.limit(class, &mut doing.outcome);
+        } else if let Some(fell) = erase_record(editor, page, &record, epoch)? {
+            doing.took(edit, fell)?;
+            doing.outcome.uploads += 1;
         }
     }
     Ok(())

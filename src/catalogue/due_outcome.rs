@@ -22,6 +22,8 @@ pub struct DueOutcome {
     pub planned: u64,
     /// Records erased since they passed a limit.
     pub expired: u64,
+    /// Unfinished uploads that fell since they expired, or a limit passed.
+    pub uploads: u64,
     /// Erases that were due, and refused since a hold covers some of their scope.
     pub refused: u64,
     /// Planned erases that were due and failed; each is tried again an hour later.
@@ -84,6 +86,7 @@ impl std::ops::AddAssign for DueOutcome {
         self.derived += more.derived;
         self.planned += more.planned;
         self.expired += more.expired;
+        self.uploads += more.uploads;
         self.refused += more.refused;
         self.failed += more.failed;
         self.damaged += more.damaged;

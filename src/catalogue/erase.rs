@@ -144,8 +144,7 @@ fn look_at(
 ) -> Result<Whole> {
     let page = link.load_mut(editor, PageKind::User, Some(user))?;
     check_user(page)?;
-    let counts: Vec<_> =
-        page.classes.iter().map(|slot| (slot.class.clone(), slot.records)).collect();
+    let counts: Vec<_> = page.counts().map(|(class, n)| (class.clone(), n)).collect();
     let docket = certified.then(|| Docket::of(editor, user, page)).transpose()?;
     let count = page.lineage.tree.count(editor, Lineage::place(user))?;
     let links =

@@ -15,7 +15,7 @@ use crate::tree::grants::Pace;
 use crate::tree::keys::split_record_key;
 use crate::tree::lineage::Access;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
-use crate::tree::user::{UserPage, class_place};
+use crate::tree::user::{ClassSlot, UserPage, class_place};
 
 /// A third party as a grant or a training set knows it: its key, and what it asked before.
 pub(crate) struct Grantee<'a> {
@@ -87,7 +87,9 @@ pub(crate) fn readable(
     class: Option<&Class>,
 ) -> Result<Vec<RecordId>> {
     let mut ids = Vec::new();
-    for slot in page.classes.iter().filter(|slot| class.is_none_or(|class| *class == slot.class)) {
+    let granted = |slot: &&ClassSlot| class.is_none_or(|class| *class == slot.class);
+    let records = page.classes.iter().filter(|slot| !slot.class.is_of_uploads());
+    for slot in records.filter(granted) {
         let all = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
         slot.tree.scan(view.pages, class_place(user), all, &mut |key, _| {
             let (interaction, ordinal) = split_record_key(key)?;

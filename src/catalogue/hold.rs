@@ -17,7 +17,7 @@ use crate::tree::history::StoredFact;
 use crate::tree::holds::Hold;
 use crate::tree::keys::{record_key, split_record_key, whose};
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
-use crate::tree::user::{UserPage, class_place};
+use crate::tree::user::{ClassSlot, UserPage, class_place};
 
 /// Adds a hold on a user's records, under a number.
 pub(crate) fn add(
@@ -178,9 +178,9 @@ fn derived(
         Some(id) => (record_key(id, 0), record_key(id, u32::MAX)),
         None => (KEY_MIN, KEY_MAX),
     };
-    let wanted = hold.class.as_ref().map(|class| page.class_tag(class));
+    let wanted = |slot: &&ClassSlot| hold.class.as_ref().is_none_or(|c| slot.class.is_under(c));
     let mut ids = Vec::new();
-    for slot in page.classes.iter().filter(|slot| wanted.is_none_or(|w| w == slot.tag)) {
+    for slot in page.classes.iter().filter(wanted) {
         let range = Range { low: &low, high: &high, descending: false };
         slot.tree.scan(pages, class_place(user), range, &mut |key, value| {
             if Entry::decode(value)?.sources > 0 {

@@ -7,7 +7,7 @@
 use super::part::Part;
 use super::span::Span;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::RecordId;
+use crate::ids::{Class, RecordId};
 use crate::tree::Pages;
 use crate::tree::holds::Hold;
 use crate::tree::keys::record_key;
@@ -73,9 +73,10 @@ pub(crate) fn is_covered(pages: &dyn Pages, page: &UserPage, id: &RecordId) -> R
     Ok(any && page.holds.all(pages, id.user)?.iter().any(|(_, hold)| covers(hold, page, id)))
 }
 
-/// Whether one hold covers a record.
+/// Whether one hold covers a record; an unfinished upload, if it covers what that is to become.
 pub(crate) fn covers(hold: &Hold, page: &UserPage, id: &RecordId) -> bool {
-    hold.class.as_ref().is_none_or(|class| page.class_tag(class) == id.class)
+    let is = |class: &Class| page.class_tag(class) == id.class;
+    hold.class.as_ref().is_none_or(|class| is(class) || is(&class.of_uploads()))
         && hold.interaction.is_none_or(|interaction| interaction == id.interaction)
 }
 

@@ -238,8 +238,11 @@ impl Lister<'_> {
         };
         let wanted = query.class.as_ref().map(|class| page.class_tag(class));
         let mut found = Vec::new();
-        for slot in
-            page.classes.iter().filter(|slot| wanted.is_none_or(|wanted| wanted == slot.tag))
+        for slot in page
+            .classes
+            .iter()
+            .filter(|slot| wanted.is_none_or(|wanted| wanted == slot.tag))
+            .filter(|slot| !slot.class.is_of_uploads())
         {
             let Some((low, high)) = after(query, slot, user, low, high) else {
                 continue;

@@ -45,5 +45,6 @@ pub(crate) mod sealer;
 pub(crate) mod set;
 pub(crate) mod span;
 pub(crate) mod staged;
+pub(crate) mod uploads;
 pub(crate) mod view;
 pub(crate) mod walk;

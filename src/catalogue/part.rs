@@ -23,6 +23,8 @@ use crate::tree::{Editor, Link, Pages};
 pub(crate) struct Part {
     /// Of one class, or of all that are not kept.
     span: Span,
+    /// If it is of one class, that of its unfinished uploads.
+    uploads: Option<ClassTag>,
     incarnation: u16,
     kept: Vec<ClassTag>,
     when: When,
@@ -43,7 +45,8 @@ impl Part {
         let (low, high) = bounds(when)?;
         let kept = keep.iter().map(|class| page.class_tag(class)).collect();
         let span = Span { user, class: class.map(|class| page.class_tag(class)), low, high };
-        Ok(Part { span, incarnation: page.incarnation, kept, when })
+        let uploads = class.map(|class| page.class_tag(&class.of_uploads()));
+        Ok(Part { span, uploads, incarnation: page.incarnation, kept, when })
     }
 
     pub(crate) fn user(&self) -> UserTag {
@@ -85,8 +88,11 @@ impl Part {
         self.spans(id) && self.kept.contains(&id.class)
     }
 
+    /// Unfinished uploads of a class are taken with it, and of a class that is kept, too: what is
+    /// fenced cannot be finished.
     pub(crate) fn takes_class(&self, class: &ClassTag) -> bool {
-        self.span.class.is_none_or(|c| c == *class) && !self.kept.contains(class)
+        let is = |c: ClassTag| c == *class || self.uploads == Some(*class);
+        self.span.class.is_none_or(is) && !self.kept.contains(class)
     }
 
     /// Whether nothing is left of what another erase names, a record or an interaction.
@@ -198,7 +204,9 @@ impl Part {
         page.plans.forget(editor, user, &page.user, &|erase| self.takes_all_of(erase, &tag_of))?;
         self.fence(editor, page, moment, ahead)?;
         let spans = if self.kept.is_empty() {
-            vec![self.span]
+            let uploads = self.uploads.filter(|class| classes.contains(class));
+            let of_uploads = uploads.map(|class| Span { class: Some(class), ..self.span });
+            [self.span].into_iter().chain(of_uploads).collect()
         } else {
             classes.iter().map(|class| Span { class: Some(*class), ..self.span }).collect()
         };
@@ -255,10 +263,11 @@ impl Part {
         let range = Range { low: &low, ..self.span.range() };
         let mut ahead = Vec::new();
         for slot in page.classes.iter().filter(|slot| self.takes_class(&slot.tag)) {
+            let class = page.fenced_as(slot);
             slot.tree.scan(pages, class_place(self.span.user), range, &mut |key, _| {
                 let id = split_record_key(key)?.0;
-                if ahead.last() != Some(&(slot.tag, id)) {
-                    ahead.push((slot.tag, id));
+                if ahead.last() != Some(&(class, id)) {
+                    ahead.push((class, id));
                 }
                 Ok(ControlFlow::Continue(()))
             })?;

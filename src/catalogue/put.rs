@@ -14,17 +14,18 @@ use super::inbox::note_accepted;
 use super::life::come_to_life;
 use super::record::is_there;
 use super::resolve::resolver;
-use super::staged::Staged;
+use super::staged::{Joins, Staged};
+use super::uploads;
 use super::view::record_erased;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{BlobName, InteractionId, RecordId, Timestamp};
+use crate::ids::{BlobName, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
 use crate::policy::Rules;
 use crate::record::Source;
 use crate::tree::Pages;
 use crate::tree::fences::Target;
 use crate::tree::keys::{record_key, split_record_key};
 use crate::tree::ordered::{Ordered, Place, Range};
-use crate::tree::user::class_place;
+use crate::tree::user::{UserPage, class_place};
 
 /// Records that became part of the tree.
 pub(crate) struct Inserted {
@@ -67,6 +68,9 @@ pub(crate) fn insert_all(
             };
             link(edit, &id, &source, unseen)?;
         }
+        if let Joins::Finished { upload, length } = &record.joins {
+            uploads::end(edit, upload, *length)?;
+        }
         inserted.ids.push(id);
         if !record.sources.is_empty() {
             mark_if_held(edit, staged, &inserted.ids)?;
@@ -83,13 +87,15 @@ pub(crate) fn insert_all(
 
 fn insert(edit: &mut Edit<'_>, staged: &Staged, first: Option<BlobName>) -> Result<RecordId> {
     let Admitted { user, incarnation, interaction } = staged.to;
-    let now = edit.moment.clock.now;
+    let (now, env) = (edit.moment.clock.now, edit.means.env);
     let page = edit.page(user)?.filter(|(_, page)| page.incarnation == incarnation);
     let Some((editor, page)) = page else {
         return Err(user_erased());
     };
     let class = page.class_tag(&staged.class);
-    let target = Target { class, interaction, ordinal: None };
+    // Fences name what an upload is to become.
+    let fenced = staged.class.to_become().map_or(class, |class| page.class_tag(&class));
+    let target = Target { class: fenced, interaction, ordinal: None };
     if page.fences.refuse(editor.pages, user, &page.fence_key, target, now)? {
         return Err(interaction_erased());
     }
@@ -97,27 +103,45 @@ fn insert(edit: &mut Edit<'_>, staged: &Staged, first: Option<BlobName>) -> Resu
         return Err(former_life());
     }
     if page.fences.tree.root.is_some() {
-        page.fences.clear_doubt(editor, user, class, interaction, now)?;
+        page.fences.clear_doubt(editor, user, fenced, interaction, now)?;
     }
-    let place = class_place(user);
-    let mut ordinal = match page.class(class) {
-        Some(slot) => next_ordinal(editor.pages, place, &slot.tree, interaction)?,
-        None => 0,
+    let ordinal = match &staged.joins {
+        Joins::Record | Joins::Finished { .. } => {
+            free_ordinal(editor.pages, page, class, target, user, now)?
+        }
+        Joins::Upload => uploads::begin(env, editor.pages, page, class, target, user)?,
+        Joins::Part { of, at } => uploads::next_part(editor.pages, page, of, *at)?,
     };
-    // An erased record's ordinal is never given again: its id must go on to say erased.
-    let of = |ordinal| Target { ordinal: Some(ordinal), ..target };
-    while page.fences.refuse(editor.pages, user, &page.fence_key, of(ordinal), now)? {
-        ordinal = ordinal.checked_add(1).ok_or_else(full)?;
-    }
     let slot = page.class_mut(&staged.class)?;
     slot.tree.insert(
         editor,
-        place,
+        class_place(user),
         record_key(interaction, ordinal),
         staged.entry.encode_with(first),
     )?;
     slot.records += 1;
     Ok(RecordId { interaction, user, incarnation, class, ordinal })
+}
+
+/// The next ordinal of a class and an interaction.
+fn free_ordinal(
+    pages: &dyn Pages,
+    page: &UserPage,
+    class: ClassTag,
+    target: Target,
+    user: UserTag,
+    now: Timestamp,
+) -> Result<u32> {
+    let mut ordinal = match page.class(class) {
+        Some(slot) => next_ordinal(pages, class_place(user), &slot.tree, target.interaction)?,
+        None => 0,
+    };
+    // An erased record's ordinal is never given again: its id must go on to say erased.
+    let of = |ordinal| Target { ordinal: Some(ordinal), ..target };
+    while page.fences.refuse(pages, user, &page.fence_key, of(ordinal), now)? {
+        ordinal = ordinal.checked_add(1).ok_or_else(full)?;
+    }
+    Ok(ordinal)
 }
 
 /// Links a record to one that it was derived from, on both sides.
@@ -181,6 +205,10 @@ fn note_limits(edit: &mut Edit<'_>, staged: &Staged, id: &RecordId) -> Result<()
         return Ok(());
     };
     let rules = Rules { own: page.policies.all(pages, Some(id.user))?, store };
+    if let (Joins::Upload, Some(class)) = (staged.joins, staged.class.to_become()) {
+        let ends = uploads::ends(&rules, &class, id.interaction, &staged.entry);
+        return edit.due_by(id.user, ends.max(Timestamp(1)));
+    }
     let policy = rules.of(&staged.class, &staged.entry.purpose);
     // If others of the class have another policy a look may come in vain.
     let most = policy.and_then(|policy| policy.max_records);

@@ -3,8 +3,10 @@
 
 use super::fell::{Fell, Links};
 use super::span::Span;
+use super::uploads;
 use crate::error::Result;
 use crate::ids::{Class, ClassTag, RecordId};
+use crate::record::upload::whole;
 use crate::scope::{Erase, Scope};
 use crate::tree::fences::{Point, Target};
 use crate::tree::inbox::Inbox;
@@ -39,7 +41,8 @@ pub(crate) fn fence_record(
     Ok(Fell::nothing())
 }
 
-/// Drops one record of a live user and leaves its fence; `None` if it is not there. Whether it
+/// Drops one record of a live user and leaves its fence; of an upload all, whichever part is named.
+/// `None` if it is not there. Whether it
 /// is held was asked before, or it fell before it was held.
 pub(crate) fn erase_record(
     editor: &mut Editor<'_>,
@@ -50,19 +53,30 @@ pub(crate) fn erase_record(
     if !is_there(editor.pages, page, id)? {
         return Ok(None);
     }
-    let (user, incarnation, span) = (id.user, page.incarnation, Span::one(id));
+    let (user, incarnation) = (id.user, page.incarnation);
+    let upload = page.class(id.class).filter(|slot| slot.class.is_of_uploads());
+    let (span, point) = match upload {
+        None => (Span::one(id), Point::Record(id.class, id.interaction, id.ordinal)),
+        Some(slot) => {
+            let (low, high) = uploads::keys(id);
+            let (class, first) = (page.fenced_as(slot), whole(id.ordinal).0);
+            (Span { low, high, ..Span::one(id) }, Point::Record(class, id.interaction, first))
+        }
+    };
+    if upload.is_none() {
+        // A copy of it may lie in an envelope.
+        page.inbox = Inbox::default();
+        let is_it = |erase: &Erase| matches!(erase.scope(), Scope::Record(there) if there == id);
+        page.plans.forget(editor, user, &page.user, &is_it)?;
+    }
     let counts = remove(editor, page, &span, &[id.class])?;
-    page.inbox = Inbox::default();
-    let is_it = |erase: &Erase| matches!(erase.scope(), Scope::Record(there) if there == id);
-    page.plans.forget(editor, user, &page.user, &is_it)?;
-    let point = Point::Record(id.class, id.interaction, id.ordinal);
     page.fences.add_point(editor, user, &page.fence_key, point, epoch)?;
     let (tree, count) = page.lineage.take(editor, user, id.class, &span.low, &span.high)?;
     let links = vec![Links { owner: user, incarnation, tree, count }];
     Ok(Some(Fell { spans: vec![span], links, ..Fell::of(counts) }))
 }
 
-/// Drops the records of some classes in a span; a class that is left empty goes with its name.
+/// Drops the records of some classes in a span, and counts them, but for unfinished uploads; a class that is left empty goes with its name.
 pub(crate) fn remove(
     editor: &mut Editor<'_>,
     page: &mut UserPage,
@@ -83,5 +97,6 @@ pub(crate) fn remove(
         }
     }
     page.classes.retain(|slot| slot.tree.root.is_some());
+    counts.retain(|(class, _)| !class.is_of_uploads());
     Ok(counts)
 }

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::inbox;
+use super::uploads;
 use crate::error::Result;
 use crate::ids::{Class, InteractionId, Timestamp, UserTag};
 use crate::policy::{Policy, Rules, millis};
@@ -28,6 +29,7 @@ pub(crate) fn next_due(
         .into_iter()
         .chain(oldest_key)
         .min();
+    next = next.into_iter().chain(uploads::over(pages, user, page, rules, Timestamp(0))?.0).min();
     for slot in page.classes.iter().filter(|_| !rules.is_empty()) {
         let mut at_most = |due: Option<Timestamp>| next = next.into_iter().chain(due).min();
         if excess(pages, user, slot, rules)? > 0 {

@@ -123,11 +123,11 @@ impl Users<'_> {
         }
     }
 
-    /// A record's entry, and the page of its user.
+    /// The page of a record's user, in the life that the record is of.
     ///
     /// # Errors
     /// `Erased`, `Absent`, `Corrupt`.
-    pub(crate) fn look_up(&self, id: &RecordId) -> Result<(UserPage, Entry)> {
+    pub(crate) fn page_of(&self, id: &RecordId) -> Result<UserPage> {
         let (incarnation, at) = match self.find(id.user)? {
             Found::Live { incarnation, page, .. } => (incarnation, page),
             Found::Erased { incarnation, .. } if id.incarnation <= incarnation => {
@@ -136,11 +136,18 @@ impl Users<'_> {
             _ => return Err(absent(id)),
         };
         match id.incarnation.cmp(&incarnation) {
-            Ordering::Less => return Err(record_erased(id)),
-            Ordering::Greater => return Err(absent(id)),
-            Ordering::Equal => {}
+            Ordering::Less => Err(record_erased(id)),
+            Ordering::Greater => Err(absent(id)),
+            Ordering::Equal => self.page(id.user, &at),
         }
-        let page = self.page(id.user, &at)?;
+    }
+
+    /// A record's entry, and the page of its user.
+    ///
+    /// # Errors
+    /// `Erased`, `Absent`, `Corrupt`.
+    pub(crate) fn look_up(&self, id: &RecordId) -> Result<(UserPage, Entry)> {
+        let page = self.page_of(id)?;
         let key = record_key(id.interaction, id.ordinal);
         let value = match page.class(id.class) {
             Some(slot) => slot.tree.get(self.pages, class_place(id.user), &key)?,

@@ -10,6 +10,7 @@
 //! | content root | `CONTENT_KEY` | the record's sealing key |
 //! | content root | `LINEAGE` | the record's lineage secret |
 //! | content root without the sources it was detached from | `DETACHED` | what wraps its content root |
+//! | record secret of an upload | `UPLOAD` | token in the upload's id |
 //! | record secret, segment number | `SEGMENT_NAME` | names of the record's blobs |
 //! | index key, user's name | `USER_TAG` | place in the user tree |
 //! | fence key, class name | `CLASS_TAG` | class tag |
@@ -51,6 +52,7 @@ const LINEAGE: &[u8] = b"keyfall/lineage/v1";
 const DETACHED: &[u8] = b"keyfall/detached/v1";
 const CONTENT_KEY: &[u8] = b"keyfall/content-key/v1";
 const SEGMENT_NAME: &[u8] = b"keyfall/segment-name/v1";
+const UPLOAD: &[u8] = b"keyfall/upload/v1";
 const USER_TAG: &[u8] = b"keyfall/user-tag/v1";
 const CLASS_TAG: &[u8] = b"keyfall/class-tag/v1";
 #[cfg(feature = "keyholders")]
@@ -192,6 +194,12 @@ pub(crate) fn content_key(root: &Key) -> Key {
 /// `SEGMENT_NAME` ‖ u64(n), 32). It can be computed while the record lives, and by nobody after.
 pub(crate) fn segment_name(secret: &Key, n: u64) -> BlobName {
     BlobName(truncated(&expand(secret, &[SEGMENT_NAME, &n.to_be_bytes()])))
+}
+
+/// Token in an upload's id: the first 10 bytes of HKDF-Expand-SHA-256(its record secret, `UPLOAD`,
+/// 32).
+pub(crate) fn upload_token(secret: &Key) -> [u8; 10] {
+    truncated(&expand(secret, &[UPLOAD]))
 }
 
 /// Place of a user in the user tree.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::core::{Core, Staging, mixed_up};
 use super::group;
 use super::stage::stage;
+use crate::catalogue::staged::Joins;
 use crate::error::Result;
 use crate::ids::RecordId;
 use crate::record::Put;
@@ -25,6 +26,19 @@ pub(super) fn put_one(
     if let Some(staged) = batch.staging.staged.last_mut() {
         staged.envelope = envelope;
     }
+    batch.commit()?.pop().ok_or_else(mixed_up)
+}
+
+/// Puts one record that belongs to an upload, or that an upload becomes.
+pub(super) fn put_joining(
+    core: &Arc<Core>,
+    put: Put,
+    joins: Joins,
+    payload: impl Read,
+) -> Result<RecordId> {
+    let _wiped = WipeStack;
+    let mut batch = Batch::new(Arc::clone(core));
+    stage(core, &mut batch.staging, put, joins, payload)?;
     batch.commit()?.pop().ok_or_else(mixed_up)
 }
 
@@ -53,7 +67,7 @@ impl Batch {
     /// As [`crate::Engine::put`]; the batch can go on without this record.
     pub fn add(&mut self, put: Put, payload: impl Read) -> Result<usize> {
         let _wiped = WipeStack;
-        stage(&self.inner, &mut self.staging, put, payload)?;
+        stage(&self.inner, &mut self.staging, put, Joins::Record, payload)?;
         Ok(self.staging.staged.len() - 1)
     }
 

@@ -92,6 +92,7 @@ pub use verbs::report::{Erased, Report};
 pub use verbs::requests::Opened;
 pub use verbs::status::Status;
 pub use verbs::training::Training;
+pub use verbs::uploads::{UploadState, Uploads};
 
 #[cfg(feature = "testing")]
 pub(crate) use crate::catalogue::defect::Defect;
@@ -100,6 +101,7 @@ pub use crate::catalogue::fell::Follow;
 pub use crate::catalogue::interactions::{Interaction, Interactions};
 pub use crate::catalogue::list::Listing;
 pub use crate::catalogue::next::Due;
+pub use crate::catalogue::uploads::WrongOffset;
 pub use crate::record::layout::padded;
 pub use crate::tree::Geometry;
 pub use crate::tree::facts::Fact;

@@ -15,7 +15,7 @@ use crate::env::{SharedEnv, System};
 #[cfg(not(feature = "sled"))]
 use crate::error::Error;
 use crate::error::Result;
-use crate::limits::CLOCK_JUMP;
+use crate::limits::{CLOCK_JUMP, UPLOAD_LASTS};
 use crate::store::Store;
 use crate::tree::Geometry;
 
@@ -68,6 +68,8 @@ pub struct Options {
     /// counts itself, before nothing is done by it alone
     /// ([`Clock::doubts`](crate::engine::Clock::doubts)).
     pub clock_jump: Duration,
+    /// How long an upload may be unfinished before it falls.
+    pub upload_lasts: Duration,
     /// Believe the clock at opening, however long ago the last commit was.
     pub clock_is_right: bool,
     /// Name of a new store's log: a URL without its scheme. The default is made from the store's
@@ -97,6 +99,7 @@ impl Options {
             keeper: Keeper::default(),
             cleaner: Cleaner::default(),
             clock_jump: CLOCK_JUMP,
+            upload_lasts: UPLOAD_LASTS,
             clock_is_right: false,
             log_origin: None,
             open_copy: Arc::new(open_directory),
@@ -147,6 +150,12 @@ impl Options {
     #[must_use]
     pub fn clock_jump(self, clock_jump: Duration) -> Self {
         Options { clock_jump, ..self }
+    }
+
+    /// Lets an upload that begins be unfinished for so long.
+    #[must_use]
+    pub fn upload_lasts(self, upload_lasts: Duration) -> Self {
+        Options { upload_lasts, ..self }
     }
 
     /// Believes the clock at opening, however long ago the last commit was.

@@ -8,7 +8,7 @@ use super::core::{Core, Staging};
 use super::declared::Declared;
 use crate::catalogue::admit::{Admitted, admit};
 use crate::catalogue::origins::{Origins, origins};
-use crate::catalogue::staged::Staged;
+use crate::catalogue::staged::{Joins, Staged};
 use crate::crypto::chunked::Suite;
 use crate::crypto::{self, Fresh, hedge};
 use crate::error::{Error, Result};
@@ -28,6 +28,7 @@ pub(super) fn stage(
     core: &Core,
     staging: &mut Staging,
     put: Put,
+    joins: Joins,
     payload: impl Read,
 ) -> Result<()> {
     core.check_owner()?;
@@ -38,7 +39,8 @@ pub(super) fn stage(
     let to = admitted(core, &put)?;
     let env = &*core.options.env;
     let lag = Entry::lag(to.interaction, put.created.unwrap_or_else(|| env.now()));
-    let context = payload_context(core.realm, to.user, to.incarnation, &put.class, to.interaction);
+    let class = joins.class(put.class);
+    let context = payload_context(core.realm, to.user, to.incarnation, &class, to.interaction);
     let segment_bytes = core.state().head.geometry.segment_bytes;
     let begun = begin(&mut payload, segment_bytes)?;
     // After the first bytes: a caller may take its time with them, and an erase reaches no
@@ -67,8 +69,8 @@ pub(super) fn stage(
     let stored = staging.stored.len();
     let waiting = stream(core, staging, &suite, &mut entry, begun, &mut payload)
         .inspect_err(|_| core.in_flight.release(staging.stored.drain(stored..), false))?;
-    let (user, class) = (put.user, put.class);
-    staging.staged.push(Staged { user, class, to, entry, waiting, sources, root, envelope: None });
+    let (user, envelope) = (put.user, None);
+    staging.staged.push(Staged { user, class, to, entry, joins, waiting, sources, root, envelope });
     Ok(())
 }
 

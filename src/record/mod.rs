@@ -17,6 +17,7 @@
 
 mod entry;
 pub(crate) mod layout;
+pub(crate) mod upload;
 
 pub(crate) use entry::{Body, Entry};
 

@@ -12,7 +12,8 @@
 //!             trees: bits 1, 2, 4, 8, 16, 32, 64, 128, 256
 //!             due: its entry in the agenda
 //! ```
-//! A class without records is not listed: its name falls with its last record. The tree of a class
+//! A class without records is not listed: its name falls with its last record. Unfinished uploads
+//! are in classes of their own, `+` before the name (SPEC.md 5.6). The tree of a class
 //! that is one short leaf is stored in the page, in place of a ref, as long as the page stays
 //! short with it: most users have few records.
 
@@ -197,8 +198,19 @@ impl UserPage {
         self.classes.binary_search_by_key(&tag, |c| c.tag).ok().map(|at| &self.classes[at])
     }
 
+    /// The number of records in each class, unfinished uploads not among them.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (&Class, u64)> {
+        self.classes.iter().filter(|c| !c.class.is_of_uploads()).map(|c| (&c.class, c.records))
+    }
+
     pub(crate) fn records(&self) -> u64 {
-        self.classes.iter().map(|c| c.records).sum()
+        self.counts().map(|(_, records)| records).sum()
+    }
+
+    /// The class under which fences name what is in a slot: unfinished uploads are fenced with the
+    /// class of what they are to become.
+    pub(crate) fn fenced_as(&self, slot: &ClassSlot) -> ClassTag {
+        slot.class.to_become().map_or(slot.tag, |class| self.class_tag(&class))
     }
 
     /// Seals the page and its trees.
@@ -348,7 +360,7 @@ fn bad() -> Error {
 
 fn read_class(d: &mut Decoder<'_>) -> Result<ClassSlot> {
     let tag = ClassTag(d.array()?);
-    let class = Class::new(as_text(d.short()?)?).map_err(|_| bad())?;
+    let class = Class::stored(as_text(d.short()?)?).map_err(|_| bad())?;
     let (records, tree) = match d.varint()? {
         0 => {
             let tree: Ordered = Ordered::read_within(d, PageKind::Class)?;

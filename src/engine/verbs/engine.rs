@@ -23,6 +23,7 @@ use super::report::Report;
 use super::requests::Opened;
 use super::status::Status;
 use super::training::Training;
+use super::uploads::Uploads;
 use super::{audit, discard, erasing, inbox, lineage, openings, records, report, requests, status};
 use crate::catalogue::due_outcome::DueOutcome;
 use crate::catalogue::interactions::Interactions;
@@ -544,6 +545,11 @@ impl Engine {
     /// A user's inbox; [`Engine::accept`] takes in what was sealed to it.
     pub fn inbox<'e>(&'e self, user: &'e UserId) -> Inbox<'e> {
         Inbox { inner: &self.inner, user }
+    }
+
+    /// Payloads that come in parts.
+    pub fn uploads(&self) -> Uploads<'_> {
+        Uploads { inner: &self.inner }
     }
 
     /// The copies of the store.

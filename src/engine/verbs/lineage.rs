@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::ids::RecordId;
 use crate::limits::PRINCIPAL_MAX_BYTES;
 use crate::record;
+use crate::record::upload::is_of_upload;
 use crate::scope::check_reason;
 use crate::tree::lineage::Access;
 
@@ -34,7 +35,8 @@ pub(super) fn lineage(inner: &Core, id: &RecordId) -> Result<Lineage> {
             0 => Vec::new(),
             _ => page.lineage.sources(view.pages, id)?,
         };
-        let derived = page.lineage.derived(view.pages, id)?;
+        let mut derived = page.lineage.derived(view.pages, id)?;
+        derived.retain(|id| !is_of_upload(id.ordinal));
         Ok(Lineage { sources, derived, detached: entry.detached })
     })
 }

@@ -29,3 +29,4 @@ pub(crate) mod report;
 pub(crate) mod requests;
 pub(crate) mod status;
 pub(crate) mod training;
+pub(crate) mod uploads;

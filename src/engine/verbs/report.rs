@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::copies::{Copies, CopyStatus};
+use super::uploads::{Listed, UploadState};
 use crate::catalogue::hold::needed;
 use crate::catalogue::plan::plans_of;
 use crate::catalogue::view::{policies_of, sets_of};
@@ -57,6 +58,8 @@ pub struct Report {
     /// Of that, the end of the window in which erases wait for others; `None` if none waits in
     /// one.
     pub pending: Option<Timestamp>,
+    /// Uploads that are not finished yet.
+    pub uploads: Vec<UploadState>,
     /// The grants under which third parties may open records, with their numbers.
     pub grants: Vec<(u64, Grant)>,
     /// The training sets that records are in, with their number.
@@ -142,11 +145,12 @@ pub(super) fn report(inner: &Arc<Core>, user: &UserId) -> Result<Report> {
             sets.push((about.name, members));
         }
     }
-    Ok(Report {
+    let listed = Listed::of(inner, &state, user)?;
+    let mut report = Report {
         user: user.clone(),
         created: page.created,
         life: page.incarnation,
-        classes: page.classes.iter().map(|slot| (slot.class.clone(), slot.records)).collect(),
+        classes: page.counts().map(|(class, records)| (class.clone(), records)).collect(),
         history: facts(&page, &pages, tag)?,
         holds: page.holds.all(&pages, tag)?,
         needed: needed(&view, tag, &page)?,
@@ -156,6 +160,7 @@ pub(super) fn report(inner: &Arc<Core>, user: &UserId) -> Result<Report> {
         next_due: page.due,
         finality: inner.finality_of(&state),
         pending: state.head.pending,
+        uploads: Vec::new(),
         grants: page.grants.all(&pages, tag)?,
         sets,
         inbox_keys: page.inbox.keys(&pages, tag)?.into_iter().map(|key| key.made).collect(),
@@ -165,7 +170,10 @@ pub(super) fn report(inner: &Arc<Core>, user: &UserId) -> Result<Report> {
         copies,
         cell: inner.cell.describe(),
         live: inner.readers.live(tag, Arc::clone(&inner.options.env)),
-    })
+    };
+    drop(state);
+    report.uploads = listed.states()?;
+    Ok(report)
 }
 
 pub(super) fn history(inner: &Core, user: &UserId) -> Result<Vec<(Timestamp, Fact)>> {

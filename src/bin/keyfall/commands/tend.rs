@@ -65,6 +65,9 @@ fn tell(session: &Session, done: &DueOutcome) -> Done {
     for trouble in &done.troubles {
         line(session.fill(&trouble.to_string()))?;
     }
+    if done.uploads > 0 {
+        line(format_args!("{} erased that expired", counted(done.uploads, "unfinished upload")))?;
+    }
     if done.inbox_keys > 0 {
         line(format_args!("{} destroyed", counted(done.inbox_keys, "old inbox key")))?;
     }

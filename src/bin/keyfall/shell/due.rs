@@ -25,6 +25,7 @@ pub(crate) fn done_words(done: &DueOutcome) -> Vec<String> {
         (done.derived, "derived record", "fell"),
         (done.refused, "planned erase", "refused, for what it names is held"),
         (done.failed, "planned erase", "failed, to be tried again in an hour"),
+        (done.uploads, "unfinished upload", "erased that expired"),
         (done.inbox_keys, "old inbox key", "destroyed"),
         (
             done.damaged,
@@ -46,7 +47,7 @@ pub(crate) fn done_json(done: &DueOutcome, fill: &dyn Fn(&str) -> String) -> Val
     let troubles: Vec<String> = troubles.collect();
     json!({
         "planned": done.planned, "expired": done.expired, "derived": done.derived,
-        "refused": done.refused, "inbox_keys": done.inbox_keys, "damaged": done.damaged,
+        "refused": done.refused, "uploads": done.uploads, "inbox_keys": done.inbox_keys, "damaged": done.damaged,
         "finalized": done.finalized, "failed": done.failed, "troubles": troubles,
     })
 }

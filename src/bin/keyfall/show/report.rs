@@ -1,6 +1,6 @@
 //! The report of everything kept about a user: as JSON, as text and as a page.
 
-use keyfall::engine::{Access, Erased, Lineage, Plan, Report};
+use keyfall::engine::{Access, Erased, Lineage, Plan, Report, UploadState};
 use keyfall::{Engine, Error, Query, RecordId, RecordInfo, UserId};
 use maud::{DOCTYPE, Markup, html};
 use serde_json::{Map, Value, json};
@@ -69,6 +69,7 @@ impl About {
             "next_due": report.next_due.map(time), "pending_until": report.pending.map(time),
             "awaited": awaited(session, &report.finality),
             "grants": report.grants.iter().map(|(id, g)| grant_json(*id, g)).collect::<Vec<_>>(),
+            "uploads": report.uploads.iter().map(upload_json).collect::<Vec<_>>(),
             "training_sets": sets.collect::<Vec<_>>(),
             "inbox_keys_made": report.inbox_keys.iter().map(|at| time(*at)).collect::<Vec<_>>(),
             "envelopes_accepted": report.accepted,
@@ -125,6 +126,9 @@ impl About {
         });
         let mut said: Vec<String> = held.collect();
         said.extend(needed(report.needed));
+        said.extend(
+            report.uploads.iter().map(|it| format!("unfinished upload: {}", upload_words(it))),
+        );
         said.extend(shared(report).into_iter().map(|grant| format!("granted: {grant}")));
         said.extend(limits(report));
         said.extend(report.history.iter().map(|(at, fact)| {
@@ -186,6 +190,10 @@ impl About {
                         }
                     }
                 }
+            }
+            @if !self.report.uploads.is_empty() {
+                h2 { "Uploads that are not finished" }
+                ul { @for upload in &self.report.uploads { li { (upload_words(upload)) } } }
             }
             h2 { "Who opened what" }
             p { "As far as the application said who opened it." }
@@ -256,6 +264,26 @@ const PAGE_STYLE: &str = "\
 body{font:16px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em}\
 table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.3em .8em .3em 0;\
 border-bottom:1px solid #ccc;vertical-align:top}td{overflow-wrap:anywhere}code{font-size:.8em}";
+
+fn upload_words(upload: &UploadState) -> String {
+    let of = upload.length.map(|length| format!(" of {length}")).unwrap_or_default();
+    let (class, kind, expires) = (&upload.class, &upload.media_type, time(upload.expires));
+    let why =
+        if upload.purpose.is_empty() { String::new() } else { format!(", {}", upload.purpose) };
+    format!(
+        "{class} ({kind}), {}{of} bytes{why}; it falls at {expires} unless it is finished",
+        upload.offset
+    )
+}
+
+fn upload_json(upload: &UploadState) -> Value {
+    json!({
+        "id": upload.id.to_string(), "class": upload.class.as_str(),
+        "interaction": upload.interaction.to_string(), "media_type": upload.media_type,
+        "purpose": upload.purpose, "offset": upload.offset, "length": upload.length,
+        "expires": time(upload.expires),
+    })
+}
 
 /// Prints a line that may hold what others wrote.
 fn say(out: &mut dyn FnMut(String) -> Done, text: String) -> Done {
