@@ -176,7 +176,7 @@ pub mod time;
 mod tree;
 
 #[cfg(feature = "tokio")]
-pub use engine::paved::{AsyncEngine, AsyncOpening, AsyncReader};
+pub use engine::paved::{AsyncEngine, AsyncOpening, AsyncReader, AsyncUploads};
 #[cfg(feature = "engine")]
 pub use engine::paved::{Batch, Engine, Erasure, Opening, Options, Query, Reader};
 pub use error::{Error, ErrorKind, Result};

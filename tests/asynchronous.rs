@@ -173,6 +173,35 @@ fn an_opening_has_any_number_of_readers_until_it_is_closed() {
 }
 
 #[test]
+fn an_upload_keeps_what_came_before_the_line_was_dead() {
+    runtime(4).block_on(async {
+        let engine = engine();
+        let uploads = engine.uploads();
+        let upload = uploads.begin(audio("ada")).await.unwrap();
+        for (length, then) in [(100_000, Then::Fail), (10, Then::Fail), (300_000, Then::End)] {
+            let before = uploads.state(&upload).await.unwrap().offset;
+            let fails = matches!(then, Then::Fail);
+            let appended = uploads.append(&upload, before, Payload::new(length, then)).await;
+            assert_eq!(appended.is_err(), fails);
+            let after = uploads.state(&upload).await.unwrap().offset;
+            assert_eq!(after, before + length as u64);
+            assert!(appended.is_err_and(|e| e.kind() == ErrorKind::Io) || !fails);
+        }
+        assert_eq!(uploads.list(&user("ada")).await.unwrap().len(), 1);
+        let id = uploads.finish(&upload).await.unwrap();
+        let mut read = Vec::new();
+        engine.get(&id).await.unwrap().read_to_end(&mut read).await.unwrap();
+        assert_eq!(read, vec![7; 400_010]);
+        let other = uploads.begin(audio("ada")).await.unwrap();
+        // A future that is dropped keeps no thread, and the upload goes on.
+        let stalled = uploads.append(&other, 0, Payload::new(50_000, Then::Stall));
+        assert!(tokio::time::timeout(Duration::from_millis(50), stalled).await.is_err());
+        uploads.abort(&other).await.unwrap();
+        assert_eq!(uploads.state(&other).await.unwrap_err().kind(), ErrorKind::Erased);
+    });
+}
+
+#[test]
 fn callers_that_wait_share_commits_and_cost_no_thread() {
     // Two blocking threads: one that serves, one that seals.
     runtime(2).block_on(async {

@@ -119,7 +119,7 @@ pub(crate) mod paved {
     pub use super::options::Options;
     pub use super::reader::Reader;
     #[cfg(feature = "tokio")]
-    pub use super::verbs::asynchronous::{AsyncEngine, AsyncOpening, AsyncReader};
+    pub use super::verbs::asynchronous::{AsyncEngine, AsyncOpening, AsyncReader, AsyncUploads};
     pub use super::verbs::engine::Engine;
     pub use super::verbs::openings::Opening;
     pub use crate::catalogue::list::Query;

@@ -12,3 +12,4 @@ mod openings;
 mod readers;
 mod records;
 mod space;
+mod uploads;

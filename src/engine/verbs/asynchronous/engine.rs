@@ -12,6 +12,7 @@ use super::blocking::{call as call_on, joined, permit};
 use super::opening::AsyncOpening;
 use super::payload::{begin, feed, pieces};
 use super::reader::AsyncReader;
+use super::uploads::AsyncUploads;
 use crate::catalogue::interactions::Interactions;
 use crate::catalogue::list::{Listing, Query};
 use crate::engine::batch::Batch;
@@ -228,6 +229,11 @@ impl AsyncEngine {
         let (id, principal, purpose) = (*id, principal.into(), purpose.into());
         let opened = self.run(move |engine| engine.open_as(&id, &principal, &purpose)).await?;
         Ok(AsyncOpening::new(opened, &self.calls))
+    }
+
+    /// Payloads that come in parts.
+    pub fn uploads(&self) -> AsyncUploads<'_> {
+        AsyncUploads { engine: &self.engine, calls: &self.calls, streams: &self.streams }
     }
 
     /// A record's metadata.

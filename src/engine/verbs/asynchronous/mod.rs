@@ -9,7 +9,9 @@ mod engine;
 mod opening;
 mod payload;
 mod reader;
+mod uploads;
 
 pub use engine::AsyncEngine;
 pub use opening::AsyncOpening;
 pub use reader::AsyncReader;
+pub use uploads::AsyncUploads;
