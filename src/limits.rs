@@ -65,7 +65,8 @@ pub const HEAD_MAX_BYTES: usize = 12_288;
 pub const USER_MAX_BYTES: usize = 512;
 /// Most bytes of a class name.
 pub const CLASS_MAX_BYTES: usize = 32;
-/// Most classes that one user may hold records in at a time, those of unfinished uploads among them.
+/// Most classes that one user may hold records in at a time; unfinished uploads of a class count as
+/// another.
 pub const CLASSES_MAX: usize = 48;
 /// Most bytes of a media type.
 pub const MEDIA_TYPE_MAX_BYTES: usize = 127;

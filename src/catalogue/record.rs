@@ -76,7 +76,8 @@ pub(crate) fn erase_record(
     Ok(Some(Fell { spans: vec![span], links, ..Fell::of(counts) }))
 }
 
-/// Drops the records of some classes in a span, and counts them, but for unfinished uploads; a class that is left empty goes with its name.
+/// Drops the records of some classes in a span, and counts them, but for unfinished uploads; a
+/// class that is left empty goes with its name.
 pub(crate) fn remove(
     editor: &mut Editor<'_>,
     page: &mut UserPage,

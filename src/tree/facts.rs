@@ -134,11 +134,9 @@ struct Words<'p> {
 impl Words<'_> {
     fn fact(&self, fact: StoredFact) -> Fact {
         match fact {
-            StoredFact::Kept { class, records, reason } => Fact::Kept {
-                class: self.page.class(class).map(|slot| slot.class.clone()),
-                records,
-                reason,
-            },
+            StoredFact::Kept { class, records, reason } => {
+                Fact::Kept { class: self.page.class_name(class), records, reason }
+            }
             StoredFact::Held { id, class, interaction, reason, authority } => {
                 // A hold in force says itself what it covers.
                 let scope = match self.holds.iter().find(|(there, _)| *there == id) {
@@ -180,8 +178,8 @@ impl Words<'_> {
     fn scope(&self, class: Option<ClassTag>) -> String {
         match class {
             None => "everything".to_owned(),
-            Some(tag) => match self.page.class(tag) {
-                Some(slot) => format!("class {}", slot.class),
+            Some(tag) => match self.page.class_name(tag) {
+                Some(class) => format!("class {class}"),
                 None => "a class that holds nothing now".to_owned(),
             },
         }

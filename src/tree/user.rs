@@ -203,6 +203,13 @@ impl UserPage {
         self.classes.iter().filter(|c| !c.class.is_of_uploads()).map(|c| (&c.class, c.records))
     }
 
+    /// What the class with this tag is called, as long as it holds records or unfinished uploads.
+    pub(super) fn class_name(&self, tag: ClassTag) -> Option<Class> {
+        let is_it = |slot: &&ClassSlot| slot.tag == tag || self.fenced_as(slot) == tag;
+        let slot = self.classes.iter().find(is_it)?;
+        Some(slot.class.to_become().unwrap_or_else(|| slot.class.clone()))
+    }
+
     pub(crate) fn records(&self) -> u64 {
         self.counts().map(|(_, records)| records).sum()
     }

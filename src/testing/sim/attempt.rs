@@ -9,7 +9,7 @@ use crate::error::{ErrorKind, Result};
 use crate::ids::RecordId;
 use crate::store::HeadId;
 use crate::testing::lock::locked;
-use crate::{Opening, Query};
+use crate::{Opening, Query, UploadId};
 
 /// The one verb that may commit more than once.
 pub(super) const TENDS: &str = "what is due done";
@@ -32,6 +32,8 @@ pub(super) enum Done {
     Erased(Vec<Told>),
     /// The number of a hold.
     Number(u64),
+    /// An upload that was begun.
+    Upload(UploadId),
     /// An opening of a record.
     Opened(Opening),
     Nothing,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::names::user_id;
 use super::run::Run;
+use super::uploads::check_uploads;
 use crate::engine::CopyMode;
 use crate::error::ErrorKind;
 use crate::testing::lock::locked;
@@ -27,6 +28,7 @@ pub(super) fn compare(run: &Run) {
         }
     }
     check_copies(run);
+    check_uploads(run);
     let listed = run.listed();
     assert_eq!(listed.len(), live.len(), "the list holds something else");
     assert!(listed.iter().all(|r| live.contains_key(&r.id)), "the list holds something else");

@@ -20,7 +20,7 @@ use crate::testing::lock::locked;
 use crate::testing::seeded::Seeded;
 
 /// The verbs, by the names under which they are reported.
-pub const VERBS: [&str; 32] = [
+pub const VERBS: [&str; 36] = [
     "init",
     "open",
     "put",
@@ -45,6 +45,10 @@ pub const VERBS: [&str; 32] = [
     "make it final",
     "accept an envelope",
     "open a grant",
+    "begin an upload",
+    "append to an upload",
+    "finish an upload",
+    "abort an upload",
     "copy add, in step",
     "copy add, behind",
     "copy sync",
@@ -71,6 +75,11 @@ pub struct Covered {
 
 fn put(user: u8, class: Class, len: usize) -> Op {
     Op::Put { user, items: vec![Item::plain(class, None, len)] }
+}
+
+/// An upload that falls with the oldest record.
+fn upload() -> Op {
+    Op::Upload { user: 1, item: Item { sources: vec![0], ..Item::plain(Class::audio(), None, 0) } }
 }
 
 /// What happens before the verb: three users, fences, copies in step and behind, a backup,
@@ -111,6 +120,9 @@ fn prologue(verb: &str) -> Vec<Op> {
             Op::Limit { user: None, class: Class::transcript(), age: Some(1) },
             Op::Wait(100),
         ]),
+        "append to an upload" | "finish an upload" | "abort an upload" => {
+            ops.extend([upload(), Op::Append(0, 300), Op::Append(0, 20_000)]);
+        }
         "make it final" => ops.extend([Op::EraseWithin(Scoped::User(1), 1), Op::Wait(100)]),
         _ => {}
     }
@@ -150,6 +162,10 @@ fn op(verb: &str) -> Op {
             Op::Envelope(0, Item { sources: vec![0], ..Item::plain(Class::transcript(), None, 90) })
         }
         "open a grant" => Op::Grant(Granted { user: 0, class: None, set: false, revoked: false }),
+        "begin an upload" => upload(),
+        "append to an upload" => Op::Append(0, 17_000),
+        "finish an upload" => Op::Finish(0),
+        "abort an upload" => Op::Abort(0),
         "plan an erase" => Op::Plan(Scoped::User(0), 9),
         "cancel a planned erase" => Op::Cancel(0),
         "set a limit for all" => Op::Limit { user: None, class: Class::audio(), age: Some(1) },

@@ -11,10 +11,12 @@ use super::opening::{open, restart};
 use super::promises::tend;
 use super::run::Run;
 use super::tally::Tally;
+use super::uploads::check_exposed;
 use crate::certificate::{Ends, Grade, Leaf, Trust};
 use crate::engine::Audit;
 use crate::ids::RecordId;
 use crate::log::{Checkpoint, Frontier, Hash};
+use crate::record::upload::is_of_upload;
 use crate::testing::conformance::listed;
 use crate::testing::lock::locked;
 
@@ -145,7 +147,8 @@ fn adversary(run: &mut Run) {
     let abandoned = |id: &RecordId| {
         run.abandoned_epoch == run.engine().head().epoch && run.abandoned.contains(id)
     };
-    for (id, record) in &exposed {
+    check_exposed(run, &exposed);
+    for (id, record) in exposed.iter().filter(|(id, _)| !is_of_upload(id.ordinal)) {
         if abandoned(id) {
             continue;
         }

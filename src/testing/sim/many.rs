@@ -175,7 +175,8 @@ fn wrong_clock(run: &mut Run, wrong: &WrongClock) {
     let now = run.env.now().0 + 1000;
     let late =
         run.model.users.values().any(|user| user.plans.iter().any(|(_, due, _)| *due <= now));
-    if late || !run.model.expired(now).is_empty() {
+    let ending = run.model.uploads().into_iter().any(|(user, it)| run.model.ends(user, it) <= now);
+    if late || ending || !run.model.expired(now).is_empty() {
         // Keyholders are away, or it is due in a moment: it is done by a call that the model does
         // not follow.
         return;

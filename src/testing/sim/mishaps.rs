@@ -6,7 +6,7 @@ use crate::{Engine, Put, Scope};
 use std::sync::Arc;
 
 use super::checks::compare;
-use super::model::Record;
+use super::model::{Record, stand_in};
 use super::names::{BACKUP, CELL, SCRATCH, STORE, copy_place, user_id};
 use super::op::{Kept, Trouble, class, user};
 use super::opening::{close, open, restart};
@@ -201,9 +201,11 @@ fn restore_machine(run: &mut Run, machine: Machine) {
         // generator repeats on another timeline.
         run.tally.count("timelines abandoned");
         run.abandoned.extend(run.model.live().into_keys());
+        run.abandoned.extend(run.model.uploads().iter().map(|(_, it)| it.record.id));
         if pending {
             // What was erased and not final is undone with the rest of the timeline.
             run.abandoned.extend(&run.model.erased);
+            run.abandoned.extend(run.model.fallen.iter().map(stand_in));
         }
         run.abandoned_epoch = head.epoch;
         run.media.lose(BACKUP);

@@ -52,6 +52,7 @@ mod records;
 mod rng;
 mod run;
 mod tally;
+mod uploads;
 mod world;
 
 pub use exhaustive::{Covered, VERBS, every_crash_point};

@@ -4,7 +4,8 @@ use crate::When;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::op::Chosen;
-use crate::ids::{Class, InteractionId, RecordId, Timestamp};
+use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UploadId};
+use crate::record::upload;
 
 /// A record as it was put.
 #[derive(Clone, Debug)]
@@ -16,6 +17,26 @@ pub(super) struct Record {
     pub(super) sources: Vec<RecordId>,
     /// How often somebody opened it by name.
     pub(super) opened: usize,
+}
+
+/// An unfinished upload: what it is to become so far, under an id that no record has.
+#[derive(Clone, Debug)]
+pub(super) struct Upload {
+    pub(super) id: UploadId,
+    pub(super) record: Record,
+    /// In milliseconds since 1970.
+    pub(super) expires: u64,
+}
+
+/// An id for an upload, or a part of one, among those of records.
+pub(super) fn stand_in(upload: &UploadId) -> RecordId {
+    let UploadId { interaction, user, incarnation, number, .. } = *upload;
+    let (class, ordinal) = (ClassTag([0; 6]), upload::ordinal(number));
+    RecordId { interaction, user, incarnation, class, ordinal }
+}
+
+fn is_upload(record: &Record) -> bool {
+    upload::is_of_upload(record.id.ordinal)
 }
 
 /// What an erase leaves so that late arrivals are refused.
@@ -40,6 +61,7 @@ pub(super) struct User {
     /// When it was created again: interactions that began before are not this user's.
     since: Option<u64>,
     pub(super) records: Vec<Record>,
+    pub(super) uploads: Vec<Upload>,
     fences: Vec<Fence>,
     pub(super) holds: Vec<Hold>,
     /// The number of each plan, when it is due, and what it names.
@@ -64,6 +86,8 @@ pub(super) enum Named {
 pub(super) struct Model {
     pub(super) users: BTreeMap<u8, User>,
     pub(super) erased: Vec<RecordId>,
+    /// Uploads that fell: erased, aborted, expired.
+    pub(super) fallen: Vec<UploadId>,
     pub(super) interactions: Vec<InteractionId>,
     /// Places of copies, and whether they are in step.
     pub(super) copies: BTreeMap<u8, bool>,
@@ -74,6 +98,37 @@ pub(super) struct Model {
 impl Model {
     pub(super) fn live(&self) -> BTreeMap<RecordId, (u8, &Record)> {
         self.users.iter().flat_map(|(n, u)| u.records.iter().map(|r| (r.id, (*n, r)))).collect()
+    }
+
+    /// The same, and the unfinished uploads.
+    fn all(&self) -> BTreeMap<RecordId, (u8, &Record)> {
+        let mut all = self.live();
+        all.extend(self.uploads().into_iter().map(|(n, it)| (it.record.id, (n, &it.record))));
+        all
+    }
+
+    /// The unfinished uploads, with their users.
+    pub(super) fn uploads(&self) -> Vec<(u8, &Upload)> {
+        self.users.iter().flat_map(|(n, u)| u.uploads.iter().map(|it| (*n, it))).collect()
+    }
+
+    /// When an upload ends by itself.
+    pub(super) fn ends(&self, user: u8, upload: &Upload) -> u64 {
+        let class = upload.record.class.as_str();
+        let own = self.users.get(&user).and_then(|user| user.limits.get(class));
+        let limit = own.or_else(|| self.limits.get(class));
+        let began = upload.id.interaction().began().0;
+        limit.map_or(upload.expires, |age| upload.expires.min(began + age))
+    }
+
+    pub(super) fn drop_upload(&mut self, id: &UploadId) {
+        self.users.values_mut().for_each(|user| user.uploads.retain(|it| it.id != *id));
+        self.fallen.push(*id);
+    }
+
+    /// Whether one of its user's holds covers something.
+    pub(super) fn is_held(&self, user: u8, record: &Record) -> bool {
+        self.users.get(&user).is_some_and(|user| user.holds.iter().any(|h| covers(h, record)))
     }
 
     pub(super) fn is_live(&self, user: u8) -> bool {
@@ -142,7 +197,7 @@ impl Model {
     /// Drops what `named` takes and what was derived from it; returns how many it takes.
     fn drop_named(&mut self, named: &Named) -> u64 {
         let taken: BTreeSet<RecordId> = self
-            .live()
+            .all()
             .iter()
             .filter(|(_, (user, r))| takes(named, *user, r))
             .map(|(id, _)| *id)
@@ -150,7 +205,7 @@ impl Model {
         let mut fallen = taken.clone();
         loop {
             let more: Vec<RecordId> = self
-                .live()
+                .all()
                 .iter()
                 .filter(|(id, (user, r))| {
                     !fallen.contains(id)
@@ -168,9 +223,13 @@ impl Model {
             user.records.retain(|r| !fallen.contains(&r.id));
             // Only what is kept still has a source that fell.
             user.records.iter_mut().for_each(|r| r.sources.retain(|s| !fallen.contains(s)));
+            let of_user = user.uploads.iter().filter(|it| fallen.contains(&it.record.id));
+            self.fallen.extend(of_user.map(|it| it.id));
+            user.uploads.retain(|it| !fallen.contains(&it.record.id));
         }
-        self.erased.extend(&fallen);
-        taken.len() as u64
+        let is_record = |id: &&RecordId| !upload::is_of_upload(id.ordinal);
+        self.erased.extend(fallen.iter().filter(is_record));
+        taken.iter().filter(is_record).count() as u64
     }
 
     /// Makes a record independent of its sources.
@@ -190,12 +249,8 @@ impl Model {
     /// Whether an erase must be refused: a hold covers part of its scope, or a held record depends
     /// on part of it.
     pub(super) fn held(&self, named: &Named) -> bool {
-        let live = self.live();
+        let live = self.all();
         let mut protected: BTreeSet<RecordId> = BTreeSet::new();
-        let covers = |(_, class, interaction): &Hold, r: &Record| {
-            class.as_ref().is_none_or(|c| *c == r.class)
-                && interaction.is_none_or(|i| i == r.id.interaction())
-        };
         let held = live
             .values()
             .filter(|(n, r)| self.users[n].holds.iter().any(|h| covers(h, r)))
@@ -347,7 +402,13 @@ impl Model {
     }
 }
 
-/// Whether an erase takes a live record.
+fn covers(hold: &Hold, record: &Record) -> bool {
+    let (_, class, interaction) = hold;
+    class.as_ref().is_none_or(|c| *c == record.class)
+        && interaction.is_none_or(|i| i == record.id.interaction())
+}
+
+/// Whether an erase takes a live record, or an upload: of what is kept, that falls, too.
 fn takes(named: &Named, owner: u8, record: &Record) -> bool {
     match named {
         Named::User(user) => *user == owner,
@@ -355,7 +416,7 @@ fn takes(named: &Named, owner: u8, record: &Record) -> bool {
         Named::Part { user, class, when, keep } => {
             *user == owner
                 && class.as_ref().is_none_or(|c| *c == record.class)
-                && keep.as_ref().is_none_or(|k| *k != record.class)
+                && keep.as_ref().is_none_or(|k| *k != record.class || is_upload(record))
                 && spans(*when, record)
         }
     }
@@ -365,7 +426,7 @@ fn takes(named: &Named, owner: u8, record: &Record) -> bool {
 fn keeps(named: &Named, owner: u8, record: &Record) -> bool {
     match named {
         Named::Part { user, when, keep: Some(keep), .. } => {
-            *user == owner && *keep == record.class && spans(*when, record)
+            *user == owner && *keep == record.class && spans(*when, record) && !is_upload(record)
         }
         _ => false,
     }

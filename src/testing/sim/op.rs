@@ -25,6 +25,15 @@ pub(super) enum Op {
         class: Option<Class>,
         interaction: Option<u8>,
     },
+    /// An upload is begun of what would be put.
+    Upload {
+        user: u8,
+        item: Item,
+    },
+    /// So many bytes are appended to an upload.
+    Append(u8, usize),
+    Finish(u8),
+    Abort(u8),
     /// Somebody opens a record by name.
     OpenAs(u8),
     /// One of a user's holds is lifted.
@@ -218,7 +227,8 @@ pub(super) fn decode(b: &[u8; STEP_BYTES]) -> (Op, Trouble) {
         42 | 43 => Op::Discard,
         44 => Op::Restore,
         45..=47 => Op::Reopen,
-        48 | 49 => Op::Hold(b[1]),
+        48 | 49 if b[7] % 8 < 3 => Op::Hold(b[1]),
+        48 | 49 => upload(b),
         50 | 51 => Op::Partition(b[1] % 2),
         52 => Op::Keep(Kept::Machine),
         53 => Op::Return(Kept::Machine),
@@ -272,6 +282,19 @@ fn rare_op(number: u8, b: &[u8; STEP_BYTES]) -> Op {
             interaction: some(b[3]),
         }]),
         _ => Op::Wait(u16::from_be_bytes([b[1], b[2]])),
+    }
+}
+
+fn upload(b: &[u8; STEP_BYTES]) -> Op {
+    match b[6] % 8 {
+        0..=2 => {
+            let mut item = Item::plain(class(b[2]), some(b[3]), 0);
+            item.sources = b[13..].iter().take(usize::from(b[7] % 2)).copied().collect();
+            Op::Upload { user: user(b[1]), item }
+        }
+        3..=5 => Op::Append(b[1], 1 + length(b) % [90, 300, 20_000][usize::from(b[2] % 3)]),
+        6 if b[2].is_multiple_of(2) => Op::Abort(b[1]),
+        _ => Op::Finish(b[1]),
     }
 }
 

@@ -12,6 +12,7 @@ use super::parties::{envelope, envelope_again, grant};
 use super::promises::{cancel, create, detach, legal_hold, lift, limit, open_as, plan, tend};
 use super::records::{choose, erase, hold_open, put};
 use super::run::Run;
+use super::uploads;
 
 /// Plays an operation, with its trouble.
 pub(super) fn apply(run: &mut Run, op: Op, trouble: Trouble) {
@@ -27,6 +28,13 @@ pub(super) fn apply(run: &mut Run, op: Op, trouble: Trouble) {
         Op::LegalHold { user, class, interaction } => {
             legal_hold(run, user, class, interaction, trouble)
         }
+        Op::Upload { user, item } => {
+            let item = choose(run, item);
+            uploads::begin(run, user, &item, trouble);
+        }
+        Op::Append(n, len) => uploads::append(run, n, len, trouble),
+        Op::Finish(n) => uploads::finish(run, n, trouble),
+        Op::Abort(n) => uploads::abort(run, n, trouble),
         Op::OpenAs(n) => open_as(run, n, trouble),
         Op::Lift(n) => lift(run, n, trouble),
         Op::Erase(scopes) => {

@@ -13,6 +13,7 @@ use super::names::user_id;
 use super::op::{Scoped, Trouble};
 use super::records::asked;
 use super::run::Run;
+use super::uploads::follow_ends;
 use crate::engine::Hold;
 use crate::env::Env;
 use crate::error::ErrorKind;
@@ -256,5 +257,6 @@ pub(super) fn tend(run: &mut Run, trouble: Trouble) {
                 }
             }
         }
+        follow_ends(run, done.is_some() && trouble.during.is_none(), now);
     });
 }

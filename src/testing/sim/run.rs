@@ -4,6 +4,7 @@
 use crate::{Engine, Opening, Options, Query, Reader, RecordInfo};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::media::disk::Saved;
 use super::media::faulty::{FaultyCell, Hoard, Late};
@@ -60,6 +61,8 @@ pub(super) struct Run {
     pub(super) cell: Option<(Saved, u64)>,
     pub(super) readers: Vec<(RecordId, Reader)>,
     pub(super) openings: Vec<Opening>,
+    /// Uploads that became records, and the epoch in which they did.
+    pub(super) finished: Vec<(RecordId, u64)>,
     /// Envelopes that were accepted, and the records that they became.
     pub(super) envelopes: Vec<(Vec<u8>, RecordId)>,
     /// Certificates of acknowledged erases.
@@ -98,6 +101,7 @@ impl Run {
                 Follow { users: 9, ..Follow::default() }
             })
             .cache_bytes(1 << 18)
+            .upload_lasts(Duration::from_secs(600))
             .open_copy(Arc::new(open_copy))
             .open_as(OpenAs::Owner)
             .defect(defect);
@@ -122,6 +126,7 @@ impl Run {
             cell: None,
             readers: Vec::new(),
             openings: Vec::new(),
+            finished: Vec::new(),
             envelopes: Vec::new(),
             certificates: Vec::new(),
             rng: Rng::new(seed),

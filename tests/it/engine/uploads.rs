@@ -240,7 +240,10 @@ fn it_expires_with_the_work_that_is_due() {
     assert_eq!(world.tend().uploads, 0);
     append(&world, &upload, 4, b"more").unwrap();
     world.closed_for(3_600_000);
-    assert_erased(&world, &upload, "the time counts, done or not");
+    // The time counts, done or not.
+    assert_eq!(error_kind(state(&world, &upload)), ErrorKind::Erased);
+    assert_eq!(error_kind(append(&world, &upload, 8, b"more")), ErrorKind::Erased);
+    assert_eq!(error_kind(world.engine().uploads().finish(&upload)), ErrorKind::Erased);
     assert_eq!(world.engine().uploads().list(&user("ada")).unwrap().len(), 1);
     assert_eq!((world.tend().uploads, world.tend().uploads), (1, 0));
     assert_erased(&world, &upload, "expired");

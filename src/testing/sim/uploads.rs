@@ -1,0 +1,206 @@
+//! Uploads in a run: begun, appended to, finished, aborted; and how the model follows.
+#![expect(clippy::panic, reason = "a judge's verdict is a panic")]
+
+use std::collections::BTreeMap;
+use std::slice::from_ref;
+
+use super::attempt::{Done, Told, attempt};
+use super::checks::{check_cell, check_readers};
+use super::model::{Record, Upload, stand_in};
+use super::names::user_id;
+use super::op::{Chosen, Trouble};
+use super::records::find;
+use super::run::Run;
+use crate::Put;
+use crate::env::Env;
+use crate::error::ErrorKind;
+use crate::ids::{ClassTag, RecordId, UploadId};
+use crate::limits::RETRY;
+use crate::policy::millis;
+use crate::record::upload::{is_of_upload, split, whole};
+use crate::testing::adversary::Exposed;
+
+pub(super) fn begin(run: &mut Run, user: u8, item: &Chosen, trouble: Trouble) {
+    let refused = run.model.refuses(user, from_ref(item));
+    let act = |run: &Run| {
+        let mut put = Put::new(user_id(user), item.class.clone());
+        if let Some(interaction) = item.interaction {
+            put = put.interaction(interaction);
+        }
+        put = item.sources.iter().fold(put, |put, source| put.derived_from(*source));
+        let id = run.engine().uploads().begin(put)?;
+        assert!(!refused, "FOUND: an upload was begun of what is fenced, or from what was erased");
+        Ok(Done::Upload(id))
+    };
+    attempt(run, "uploads begun", trouble, &act, |run, done, _| {
+        let known = run.model.uploads();
+        let listed = run.engine().uploads().list(&user_id(user)).unwrap_or_default();
+        let is_it = |id: &UploadId| match &done {
+            Some(Done::Upload(begun)) => begun == id,
+            // Not acknowledged, and it happened: the one that the model does not know.
+            _ => !known.iter().any(|(_, there)| there.id == *id),
+        };
+        let Some(state) = listed.into_iter().find(|state| is_it(&state.id)) else {
+            panic!("LOST: an upload that was begun");
+        };
+        let record = Record {
+            id: stand_in(&state.id),
+            class: item.class.clone(),
+            content: Vec::new(),
+            sources: item.sources.clone(),
+            opened: 0,
+        };
+        let upload = Upload { id: state.id, record, expires: state.expires.0 };
+        run.model.interactions.push(state.interaction);
+        let there = run.model.users.entry(user).or_default();
+        there.unborn = false;
+        there.uploads.push(upload);
+    });
+}
+
+/// The upload that a number picks.
+fn picked(run: &Run, n: u8) -> Option<(u8, Upload)> {
+    let all = run.model.uploads();
+    all.get(usize::from(n) % all.len().max(1)).map(|(user, upload)| (*user, (*upload).clone()))
+}
+
+pub(super) fn append(run: &mut Run, n: u8, len: usize, trouble: Trouble) {
+    let Some((user, upload)) = picked(run, n) else { return };
+    let content = run.content(len);
+    let at = upload.record.content.len() as u64;
+    let act = |run: &Run| {
+        let there = run.engine().uploads().append(&upload.id, at, &content[..])?;
+        assert_eq!(there, at + content.len() as u64, "an append says what is there");
+        Ok(Done::Nothing)
+    };
+    attempt(run, "uploads gone on with", trouble, &act, |run, _, _| {
+        let there = run.model.users.entry(user).or_default();
+        let it = there.uploads.iter_mut().filter(|it| it.id == upload.id);
+        it.for_each(|it| it.record.content.extend_from_slice(&content));
+    });
+}
+
+pub(super) fn finish(run: &mut Run, n: u8, trouble: Trouble) {
+    let Some((user, upload)) = picked(run, n) else { return };
+    let act = |run: &Run| run.engine().uploads().finish(&upload.id).map(|id| Done::Ids(vec![id]));
+    attempt(run, "uploads finished", trouble, &act, |run, done, _| {
+        let Record { class, content, sources, id, .. } = upload.record.clone();
+        let ids = match done {
+            Some(Done::Ids(ids)) => ids,
+            _ => {
+                let (interaction, from_last) = (Some(upload.id.interaction()), false);
+                let (class, content) = (class.clone(), content.clone());
+                let put = Chosen { class, interaction, sources: Vec::new(), from_last, content };
+                find(run, user, from_ref(&put))
+            }
+        };
+        // Until the epoch ends, old pages lead to its parts.
+        run.finished.push((id, run.engine().head().epoch));
+        let there = run.model.users.entry(user).or_default();
+        there.uploads.retain(|it| it.id != upload.id);
+        for id in ids {
+            let (class, content, sources) = (class.clone(), content.clone(), sources.clone());
+            run.model.put(user, Record { id, class, content, sources, opened: 0 });
+        }
+    });
+}
+
+pub(super) fn abort(run: &mut Run, n: u8, trouble: Trouble) {
+    let Some((user, upload)) = picked(run, n) else { return };
+    let held = run.model.is_held(user, &upload.record);
+    let act = |run: &Run| match run.engine().uploads().abort(&upload.id) {
+        Ok(()) => Ok(Done::Erased(vec![Told::Fell(0, false)])),
+        Err(e) if e.kind() == ErrorKind::Held => Ok(Done::Erased(vec![Told::Held])),
+        Err(e) => Err(e),
+    };
+    attempt(run, "uploads aborted", trouble, &act, |run, done, _| {
+        let Some(Done::Erased(told)) = done else {
+            // A refusal is recorded, too.
+            if !held {
+                run.model.drop_upload(&upload.id);
+            }
+            return;
+        };
+        assert_eq!(matches!(told[..], [Told::Held]), held, "FOUND or LOST: a hold on an upload");
+        if !held {
+            run.model.drop_upload(&upload.id);
+            check_cell(run);
+            check_readers(run);
+        }
+    });
+}
+
+/// After what was due was done: uploads that ended are gone, and no other.
+pub(super) fn follow_ends(run: &mut Run, whole: bool, now: u64) {
+    let until = run.env.now().0;
+    let all: Vec<(u8, Upload)> =
+        run.model.uploads().into_iter().map(|(user, it)| (user, it.clone())).collect();
+    for (user, upload) in all {
+        let ends = run.model.ends(user, &upload);
+        if listed(run, user).iter().any(|(id, _)| *id == upload.id) {
+            // What a hold or a fault kept is tried again an hour later.
+            let kept = run.model.is_held(user, &upload.record)
+                || run.tally.events.contains_key("holds lifted")
+                || run.failed_at.is_some_and(|at| ends <= at && now < at + millis(RETRY));
+            assert!(ends > now || kept || !whole, "FOUND: an upload that has ended is there");
+        } else {
+            let early = ends > until && run.others.is_none();
+            assert!(!early, "LOST: an upload ended before its time");
+            run.model.drop_upload(&upload.id);
+            run.tally.count("uploads expired");
+        }
+    }
+}
+
+/// The uploads of a user, and how far they are, as the engine says.
+fn listed(run: &Run, user: u8) -> Vec<(UploadId, u64)> {
+    match run.engine().uploads().list(&user_id(user)) {
+        Ok(all) => all.into_iter().map(|state| (state.id, state.offset)).collect(),
+        Err(e) if matches!(e.kind(), ErrorKind::Erased | ErrorKind::Absent) => Vec::new(),
+        Err(e) => panic!("LOST: no upload can be listed: {e}"),
+    }
+}
+
+/// The first judge, of uploads.
+pub(super) fn check_uploads(run: &Run) {
+    for (n, user) in &run.model.users {
+        let mut there = listed(run, *n);
+        let known = user.uploads.iter().map(|it| (it.id, it.record.content.len() as u64));
+        let mut known: Vec<_> = known.collect();
+        known.sort_unstable();
+        there.sort_unstable();
+        assert_eq!(there, known, "LOST or FOUND: the uploads of user {n}");
+    }
+    for id in &run.model.fallen {
+        let e = run.engine().uploads().state(id).err().map(|e| e.kind());
+        assert_eq!(e, Some(ErrorKind::Erased), "FOUND: an upload that fell");
+    }
+}
+
+/// The second judge, of uploads: what the adversary opens is of those that live, whole, or of those
+/// that became records in this epoch.
+pub(super) fn check_exposed(run: &Run, exposed: &BTreeMap<RecordId, Exposed>) {
+    let epoch = run.engine().head().epoch;
+    let fell = |upload: &RecordId| run.model.fallen.iter().any(|id| stand_in(id) == *upload);
+    // What was undone, or abandoned, is on the tape, and opens until the epoch ends.
+    let loose = run.undone_epoch == epoch || run.abandoned_epoch == epoch;
+    let mut found: BTreeMap<RecordId, Vec<u8>> = BTreeMap::new();
+    for (id, part) in exposed.iter().filter(|(id, _)| is_of_upload(id.ordinal)) {
+        let upload = RecordId { class: ClassTag([0; 6]), ordinal: whole(id.ordinal).0, ..*id };
+        let there = found.entry(upload).or_default();
+        if split(id.ordinal).1 > 0 {
+            there.extend(part.content.iter().flatten());
+        }
+    }
+    for (_, upload) in run.model.uploads() {
+        let content = found.remove(&upload.record.id);
+        let whole = content.as_ref() == Some(&upload.record.content);
+        assert!(whole || loose && content.is_some(), "the adversary opens other parts");
+    }
+    for upload in found.keys() {
+        let may = run.finished.contains(&(*upload, epoch))
+            || run.abandoned_epoch == epoch && run.abandoned.contains(upload)
+            || run.undone_epoch == epoch && !fell(upload);
+        assert!(may, "FOUND: the adversary opens an upload that does not live");
+    }
+}
