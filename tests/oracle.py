@@ -2,13 +2,14 @@
 """A second reader of keyfall stores, written from SPEC.md alone. Needs Python 3.10 and the package `cryptography`.
 
     oracle.py list STORE CELL     one JSON line for every record that opens, with the SHA-256 of its content
+    oracle.py uploads STORE CELL  one JSON line for every unfinished upload, with the SHA-256 of what is there of it
     oracle.py head STORE CELL     what the head says of the store, as one JSON line
     oracle.py vectors DIR         writes the test vectors: stores made here, good and damaged, each saying what is expected
     oracle.py seeds DIR           writes one well-formed input for each decoder that the fuzzer knows
 
 A vector is a JSON file: `files` holds a store (store/...) and a cell (cell/...) as base64, `expected` what a reader must find:
 `records` (id, user, class, purpose, SHA-256 of the content), `erased` ids, or `error`, the kind of the error with which opening
-fails, or `unreadable`, ids of records whose reading fails as corrupt.
+fails, or `unreadable`, ids of records whose reading fails as corrupt; `uploads` that are unfinished.
 """
 import base64
 import hashlib
@@ -100,6 +101,10 @@ def detached_key(without):
 
 def link_key(class_tag, key, what, other=None):
     return class_tag + key + bytes([what]) + (other[16:20] + hashlib.sha256(struct.pack(">Q", 40) + other).digest() if other else bytes(36))
+
+
+def upload_token(secret):
+    return expand(hashes.SHA256(), secret, b"keyfall/upload/v1", 32)[:10]
 
 
 def segment_name(secret, n):
@@ -427,6 +432,41 @@ class Tree:
 
     def records(self):
         """Every record, with its content: None where it does not open. A record that fell with a source is left out."""
+        for record in self.everything():
+            if not record["class"].startswith("+"):
+                yield {name: value for name, value in record.items() if name not in ("raw", "target", "secret")}
+
+    def uploads(self):
+        """Every unfinished upload, with what is there of it."""
+        found = {}
+        for record in self.everything():
+            if not record["class"].startswith("+"):
+                continue
+            id, ordinal = record["raw"], int.from_bytes(record["raw"][36:], "big")
+            if not ordinal >> 31:
+                raise Corrupt("an upload with the ordinal of a record")
+            found.setdefault(id[:36] + struct.pack(">H", ordinal >> 16 & 0x7FFF), {})[ordinal & 0xFFFF] = record
+        for key, parts in found.items():
+            head = parts.pop(0, None)
+            if head is None or sorted(parts) != list(range(1, len(parts) + 1)):
+                raise Corrupt("a part of an upload is missing")
+            d = Decoder(head["content"])
+            if d.int(1) != 1:
+                raise Corrupt("an upload's version")
+            d.int(8)
+            length = d.int(8) if d.int(1) else None
+            d.end(False)
+            content = b""
+            for n in sorted(parts):
+                if parts[n]["created"] != int.from_bytes(key[:6], "big") + len(content) or not parts[n]["content"]:
+                    raise Corrupt("a part begins elsewhere")
+                content += parts[n]["content"]
+            id = key[:30] + head["target"] + key[36:] + upload_token(head["secret"])
+            yield {"id": show(id), "user": head["user"], "class": head["class"][1:], "offset": len(content), "length": length,
+                   "expires": head["created"], "media_type": head["media_type"], "purpose": head["purpose"], "content": content}
+
+    def everything(self):
+        """Every record, uploads and their parts among them."""
         entries, links = {}, {}
         for tag, incarnation, live in self.slots():
             if live is None:
@@ -458,10 +498,11 @@ class Tree:
                 for key, value in below:
                     n += 1
                     id = key[:16] + tag + struct.pack(">H", incarnation) + class_tag + key[16:]
-                    entries[id] = self.entry(key, *value) | {"user": name, "class": class_name, "key": (class_tag, key)}
+                    target = prf(fence_key, b"keyfall/class-tag/v1", class_name.removeprefix("+").encode())[:6]
+                    entries[id] = self.entry(key, *value) | {"user": name, "class": class_name, "key": (class_tag, key), "target": target}
                 if n != count and (count or not n):
                     raise Corrupt("a class holds another number of records")
-                total += n
+                total += 0 if class_name.startswith("+") else n
             if within and d.at > 1024 - 72:
                 raise Corrupt("records in a long user page")
             if alone != (None if due or there & (2 | 8 | 16) else total):
@@ -486,8 +527,8 @@ class Tree:
                 content = self.content(entry, root, context)
             except Corrupt:
                 content = None
-            told = ("user", "class", "length", "created", "media_type", "purpose")
-            yield {name: entry[name] for name in told} | {"id": show(id), "content": content}
+            told = ("user", "class", "length", "created", "media_type", "purpose", "target", "secret")
+            yield {name: entry[name] for name in told} | {"id": show(id), "raw": id, "content": content}
 
     def leaves(self):
         """The log's leaves, checked against its right edge."""
@@ -617,7 +658,7 @@ class Maker:
         self.root_key, self.epoch, self.synced = self.random(32), 1, (1, 0)
         # A store without a realm is one of its own.
         self.realm, self.segment, self.lending = self.store, segment, 0
-        self.expected = {"records": [], "erased": [], "unreadable": []}
+        self.expected, self.uploads = {"records": [], "erased": [], "unreadable": []}, []
 
     def random(self, n):
         out = b""
@@ -654,12 +695,12 @@ class Maker:
         return self.page(kind, leaf)
 
     def user(self, name, records, incarnation=1, fences=(), derived={}, detached={}, facts=(), holds=(), marks={},
-             opened={}, due=0, plans={}, policies=(), members={}, inbox={}, grants={}, apart=()):
+             opened={}, due=0, plans={}, policies=(), members={}, inbox={}, grants={}, apart=(), created={}):
         """records: (class, interaction, ordinal, content, purpose); gives the tree's slot.
 
         derived: number of a record -> ids of its sources; detached: number -> ids of the sources that it was cut from;
         facts: bytes, or what makes them of a function from a class's name to its tag; holds: what stands in them; marks: number -> numbers of the held records that depend on it;
-        opened: number -> (who, what for) in the order of time.
+        opened: number -> (who, what for) in the order of time; created: number -> when it was made.
         """
         tag = prf(self.index_key, b"keyfall/user-tag/v1", name.encode())[:12]
         fence_key = self.random(32)
@@ -699,9 +740,13 @@ class Maker:
                 body = seal(content_key(root), self.random(24), context, content)
             else:
                 body = content
-            lag = 1767225600000 - int.from_bytes(interaction[:6], "big")
+            lag = created.get(n, 1767225600000) - int.from_bytes(interaction[:6], "big")
             rest = entry(secret, len(resolve), depth, lag, body, bool(cut), segments)
             classes.setdefault(class_name, {})[key] = (b"audio/x-wav", purpose.encode(), rest)
+            if class_name.startswith("+"):
+                target = prf(fence_key, b"keyfall/class-tag/v1", class_name[1:].encode())[:6]
+                self.uploads.append((id[:30] + target + struct.pack(">H", ordinal >> 16 & 0x7FFF) + upload_token(secret), ordinal & 0xFFFF))
+                continue
             self.expected["records"].append({"id": show(id), "user": name, "class": class_name, "purpose": purpose,
                                              "sha256": hashlib.sha256(content).hexdigest()})
         tagged = sorted((prf(fence_key, b"keyfall/class-tag/v1", c.encode())[:6], c) for c in classes)
@@ -930,6 +975,23 @@ def vectors():
     m.publish([m.user("ada", records, derived={1: [0]}, holds=[hold], marks={0: [1]}, facts=[fact])])
     m.expected["held"] = [r["id"] for r in m.expected["records"][:2]]
     yield "held", m.vector("a class under a legal hold, and the record that it was derived from")
+    m = Maker("uploads")
+    until, header = began + 9000 * 86400000, lambda n: 1 << 31 | n << 16
+    said = m.random(700)
+    records = [("audio", first, 0, b"the call", ""), ("+audio", first, header(5), b"\1" + struct.pack(">Q", began + 7) + b"\0", "to hear"),
+               ("+audio", first, header(5) + 1, said, "to hear"), ("+audio", first, header(5) + 2, b"the end", "to hear"),
+               ("+action", second, header(9), b"\1" + struct.pack(">QBQ", began, 1, 99), ""), ("+action", second, header(9) + 1, b"it rings", ""),
+               ("+audio", second, header(0), b"\1" + struct.pack(">Q", began) + b"\0", "")]
+    at = lambda interaction, offset: int.from_bytes(interaction[:6], "big") + offset
+    slot_ = m.user("ada", records, derived={4: [0], 5: [4]}, due=until,
+                   created={1: until, 2: at(first, 0), 3: at(first, 700), 4: until + 1, 5: at(second, 0), 6: until + 2})
+    m.publish([slot_], agenda={struct.pack(">Q", until) + slot_[:12]: b""})
+    upload = lambda id, class_name, offset, length, expires, purpose: {
+        "id": show(id), "user": "ada", "class": class_name, "offset": offset, "length": length, "expires": expires, "purpose": purpose}
+    begun = [id for id, part in m.uploads if part == 0]
+    m.expected["uploads"] = [upload(begun[0], "audio", 707, None, until, "to hear"), upload(begun[1], "action", 8, 99, until + 1, ""),
+                             upload(begun[2], "audio", 0, None, until + 2, "")]
+    yield "uploads", m.vector("uploads that are not finished, one of them derived, one without a part")
     m = Maker("planned")
     day = 86400000
     whole = b"\2" + text("") + b"\0\0"
@@ -1142,6 +1204,10 @@ def main():
             content = record.pop("content")
             record["sha256"] = content if content is None else hashlib.sha256(content).hexdigest()
             print(json.dumps(record, sort_keys=True))
+    elif len(sys.argv) == 4 and sys.argv[1] == "uploads":
+        for upload in Tree(Store(sys.argv[2]), cell(sys.argv[3])).uploads():
+            upload["sha256"] = hashlib.sha256(upload.pop("content")).hexdigest()
+            print(json.dumps(upload, sort_keys=True))
     elif len(sys.argv) == 4 and sys.argv[1] == "head":
         tree = Tree(Store(sys.argv[2]), cell(sys.argv[3]))
         print(json.dumps({"store": tree.id.hex(), "realm": tree.realm.hex(), "segment": tree.segment}))

@@ -4,7 +4,7 @@
 //! ```text
 //! ordinal = 1 (1 bit) ‖ number (15 bits) ‖ part (16 bits); part 0 is the upload itself
 //! upload  = media type and purpose of the record to come; made when the upload expires
-//! payload = 1 ‖ created 8 ‖ [length]     of the record to come; an optional number as in 1.2
+//! payload = 1 ‖ created 8 ‖ (0 | 1 ‖ length 8)     of the record to come
 //! part    = made as many milliseconds after its interaction began as bytes are before it
 //! ```
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use data_encoding::{BASE64, HEXLOWER};
 use keyfall::cell::FileCell;
-use keyfall::engine::CopyMode;
+use keyfall::engine::{CopyMode, UploadState};
 use keyfall::env::System;
 use keyfall::store::SledStore;
 use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Result, Scope};
@@ -34,6 +34,14 @@ fn unpack(vector: &Value) -> tempfile::TempDir {
         std::fs::write(to, miniz_oxide::inflate::decompress_to_vec_zlib(&packed).unwrap()).unwrap();
     }
     dir
+}
+
+/// An upload, as the second reader tells of it.
+fn upload(it: &UploadState) -> Value {
+    serde_json::json!({
+        "id": it.id.to_string(), "user": it.user.as_str(), "class": it.class.as_str(),
+        "offset": it.offset, "length": it.length, "expires": it.expires.0, "purpose": it.purpose,
+    })
 }
 
 fn check(name: &str, vector: &Value) {
@@ -104,6 +112,22 @@ fn check(name: &str, vector: &Value) {
         let sets: Vec<_> =
             report.sets.iter().map(|(name, n)| serde_json::json!([name, n])).collect();
         assert_eq!(sets, *expected["sets"].as_array().unwrap());
+    }
+    if let Some(uploads) = expected["uploads"].as_array() {
+        let mut found: Vec<Value> =
+            engine.uploads().list(&user("ada")).unwrap().iter().map(upload).collect();
+        found.sort_by_key(|it| it["expires"].as_u64());
+        assert_eq!(found, *uploads, "{name}");
+        for id in uploads.iter().map(|it| it["id"].as_str().unwrap().parse().unwrap()) {
+            let state = engine.uploads().state(&id).unwrap();
+            if state.length.is_none() {
+                let id = engine.uploads().finish(&id).unwrap();
+                assert_eq!(engine.info(&id).unwrap().length, state.offset, "{name}");
+            } else {
+                engine.uploads().abort(&id).unwrap();
+            }
+        }
+        return;
     }
     for record in unreadable {
         assert_eq!(
@@ -182,6 +206,24 @@ fn the_second_reader_reads_what_the_first_wrote() {
         .add(dir.path().join("copy").to_str().unwrap(), CopyMode::InStep, &mut |_| {})
         .unwrap();
 
+    let mut uploads = Vec::new();
+    for (n, derived) in [(3u64, false), (0, true), (2, true)] {
+        let mut put = Put::new(user("ada"), Class::audio()).length(99_999);
+        if derived {
+            put = put.derived_from(ids[9]);
+        }
+        let id = engine.uploads().begin(put.purpose(format!("half {n}"))).unwrap();
+        for part in 0..n {
+            engine.uploads().append(&id, part * 20_000, &bytes(part, 20_000)[..]).unwrap();
+        }
+        let mut told = upload(&engine.uploads().state(&id).unwrap());
+        let there: Vec<u8> = (0..n).flat_map(|part| bytes(part, 20_000)).collect();
+        told["sha256"] = hash(&there).into();
+        told["media_type"] = "application/octet-stream".into();
+        uploads.push(told);
+    }
+    uploads.sort_by_key(|it| it["id"].to_string());
+
     let mut expected = BTreeMap::new();
     for info in engine.list(&Query::default()).unwrap().records {
         let content = read_record(&engine, &info.id).unwrap();
@@ -203,6 +245,11 @@ fn the_second_reader_reads_what_the_first_wrote() {
             .collect();
         assert_eq!(found.len(), expected.len());
         assert_eq!(found, expected);
+        let Some(listed) = oracle(&[Path::new("uploads"), &store, &cell]) else { return };
+        let mut found: Vec<Value> =
+            listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        found.sort_by_key(|it| it["id"].to_string());
+        assert_eq!(found, uploads);
     }
 }
 

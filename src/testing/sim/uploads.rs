@@ -56,6 +56,10 @@ pub(super) fn begin(run: &mut Run, user: u8, item: &Chosen, trouble: Trouble) {
         there.unborn = false;
         there.uploads.push(upload);
     });
+    let newest = run.model.users.get(&user).and_then(|there| there.uploads.last());
+    if let Some(upload) = newest.filter(|it| it.record.content.is_empty()).cloned() {
+        go_on(run, user, &upload, item.content.clone(), Trouble::default());
+    }
 }
 
 /// The upload that a number picks.
@@ -67,6 +71,10 @@ fn picked(run: &Run, n: u8) -> Option<(u8, Upload)> {
 pub(super) fn append(run: &mut Run, n: u8, len: usize, trouble: Trouble) {
     let Some((user, upload)) = picked(run, n) else { return };
     let content = run.content(len);
+    go_on(run, user, &upload, content, trouble);
+}
+
+fn go_on(run: &mut Run, user: u8, upload: &Upload, content: Vec<u8>, trouble: Trouble) {
     let at = upload.record.content.len() as u64;
     let act = |run: &Run| {
         let there = run.engine().uploads().append(&upload.id, at, &content[..])?;

@@ -396,23 +396,23 @@ fn what_may_not_be_put_is_not_begun_nor_gone_on_with() {
     // In the middle of an append and of a finish.
     let upload = engine.uploads().begin(put).unwrap();
     append(&world, &upload, 0, &bytes(1, 300_000)).unwrap();
-    let erasing = Erases(&world, upload, 3);
+    let erasing = Erases(&world, 3);
     assert_eq!(error_kind(engine.uploads().append(&upload, 300_000, erasing)), ErrorKind::Erased);
     assert_eq!(exposed(&world), 0);
 }
 
 /// A reader in the middle of which the class is erased.
-struct Erases<'w>(&'w World, UploadId, u8);
+struct Erases<'w>(&'w World, u8);
 
 impl Read for Erases<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        self.2 -= 1;
-        if self.2 == 1 {
+        self.1 -= 1;
+        if self.1 == 1 {
             let scope = Scope::class(user("ada"), Class::audio());
             self.0.engine().erase(scope).map_err(io::Error::from)?;
         }
         out[0] = 7;
-        Ok(usize::from(self.2 > 0))
+        Ok(usize::from(self.1 > 0))
     }
 }
 
