@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use keyfall::engine::{CopyMode, Erased, Hold, UploadState, WrongOffset};
 use keyfall::env::Env;
-use keyfall::store::Store;
+use keyfall::store::{MemoryStore, Store};
 use keyfall::{
     Class, ErrorKind, InteractionId, Policy, Put, Query, RecordId, Scope, Timestamp, UploadId, When,
 };
@@ -414,6 +414,20 @@ impl Read for Erases<'_> {
         out[0] = 7;
         Ok(usize::from(self.1 > 0))
     }
+}
+
+/// What was finished leaves no trace: a backup from before was taken for one that another place of
+/// the store had written to.
+#[test]
+fn a_backup_from_before_it_was_finished_can_be_brought_up() {
+    let world = World::new(29, SMALL_PAGES);
+    let (engine, backup) = (world.engine(), MemoryStore::new());
+    let upload = begin(&world, "ada");
+    append(&world, &upload, 0, b"short").unwrap();
+    engine.backup(&backup, &mut |_| {}).unwrap();
+    engine.uploads().finish(&upload).unwrap();
+    engine.discard(&mut |_| {}).unwrap();
+    engine.backup(&backup, &mut |_| {}).unwrap();
 }
 
 #[test]
