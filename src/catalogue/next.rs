@@ -1,6 +1,7 @@
 //! What falls due next, for the status of a store.
 
 use super::inbox;
+use super::uploads;
 use super::view::{View, agenda_of};
 use crate::error::Result;
 use crate::ids::Timestamp;
@@ -16,6 +17,8 @@ pub enum Due {
     Limit,
     /// An old inbox key is destroyed.
     InboxKey,
+    /// An unfinished upload expires.
+    Upload,
     /// Erases that wait in a window become final.
     Pending,
     /// Work that an erase or a change of policies left.
@@ -59,6 +62,9 @@ fn due_in_agenda(view: &View<'_>, at: Timestamp) -> Result<Due> {
     if page.plans.all(pages, user, &page.user)?.iter().any(|plan| plan.due <= at) {
         return Ok(Due::Planned);
     }
-    let old = page.inbox.keys(pages, user)?.iter().any(|key| inbox::end(key.made) <= at);
-    Ok(if old { Due::InboxKey } else { Due::Limit })
+    if page.inbox.keys(pages, user)?.iter().any(|key| inbox::end(key.made) <= at) {
+        return Ok(Due::InboxKey);
+    }
+    let (_, over) = uploads::over(pages, user, &page, &view.rules(user, &page)?, at)?;
+    Ok(if over.is_empty() { Due::Limit } else { Due::Upload })
 }

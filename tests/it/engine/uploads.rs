@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyfall::engine::{CopyMode, Erased, Hold, UploadState, WrongOffset};
+use keyfall::engine::{CopyMode, Due, Erased, Hold, UploadState, WrongOffset};
 use keyfall::env::Env;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::{
@@ -236,6 +236,7 @@ fn it_expires_with_the_work_that_is_due() {
     append(&world, &upload, 0, b"half").unwrap();
     let expires = state(&world, &upload).unwrap().expires;
     assert_eq!(world.engine().report(&user("ada")).unwrap().next_due, Some(expires));
+    assert_eq!(world.engine().status().unwrap().next_due_is, Some(Due::Upload));
     world.pass(23 * 3_600_000);
     assert_eq!(world.tend().uploads, 0);
     append(&world, &upload, 4, b"more").unwrap();

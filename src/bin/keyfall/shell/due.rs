@@ -10,6 +10,7 @@ pub(crate) fn words(due: Due) -> &'static str {
     match due {
         Due::Planned => "a planned erase",
         Due::Limit => "a limit that passes",
+        Due::Upload => "an unfinished upload that expires",
         Due::InboxKey => "an old inbox key is destroyed",
         Due::Pending => "what is pending becomes final",
         Due::Following => "work that an erase or a policy left",
