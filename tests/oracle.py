@@ -611,7 +611,7 @@ class Tree:
 
 
 def show(id):
-    return base64.b32hexencode(id).decode().lower()
+    return base64.b32hexencode(id).decode().lower().rstrip("=")
 
 
 def record_context(realm, tag, incarnation, interaction, class_name):

@@ -170,6 +170,18 @@ fn fill(engine: &Engine, ids: &mut Vec<(usize, RecordId)>) {
         assert_eq!(engine.open_request(&request, Nowhere(0)).unwrap().records, RECORDS + 1);
         engine.inbox(&name(person)).key().unwrap();
     }
+    // What came in parts: one upload is a record then, the other is not finished.
+    for (person, finishes) in (0..USERS).flat_map(|person| [(person, true), (person, false)]) {
+        let (seed, uploads) = (seed(person, RECORDS + 1), engine.uploads());
+        let put = Put::new(name(person), Class::audio()).purpose(text(seed));
+        let upload = uploads.begin(put).unwrap();
+        for at in [0, 40_000] {
+            uploads.append(&upload, at as u64, Made { seed, at, len: at + 40_000 }).unwrap();
+        }
+        if finishes {
+            ids.push((person, uploads.finish(&upload).unwrap()));
+        }
+    }
 }
 
 /// Reads everything, also on threads that then wait where they are, with what is on their stacks.

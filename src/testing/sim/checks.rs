@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use super::judged_uploads::check_uploads;
 use super::names::user_id;
 use super::run::Run;
-use super::uploads::check_uploads;
 use crate::engine::CopyMode;
 use crate::error::ErrorKind;
 use crate::testing::lock::locked;

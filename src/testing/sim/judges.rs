@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::checks::{check_cell, compare};
+use super::judged_uploads::check_exposed;
 use super::names::{STORE, user_id};
 use super::op::Trouble;
 use super::opening::{open, restart};
 use super::promises::tend;
 use super::run::Run;
 use super::tally::Tally;
-use super::uploads::check_exposed;
 use crate::certificate::{Ends, Grade, Leaf, Trust};
 use crate::engine::Audit;
 use crate::ids::RecordId;

@@ -34,6 +34,7 @@ mod choose;
 mod copies;
 mod event;
 mod exhaustive;
+mod judged_uploads;
 mod judges;
 mod many;
 mod media;

@@ -287,13 +287,13 @@ fn rare_op(number: u8, b: &[u8; STEP_BYTES]) -> Op {
 
 fn upload(b: &[u8; STEP_BYTES]) -> Op {
     match b[6] % 8 {
-        0..=3 => {
+        0..=2 => {
             let mut item = Item::plain(class(b[2]), some(b[3]), length(b) % 300);
             item.sources = b[13..].iter().take(usize::from(b[7] % 2)).copied().collect();
             Op::Upload { user: user(b[1]), item }
         }
-        4 | 5 => Op::Append(b[1], 1 + length(b) % [90, 300, 20_000][usize::from(b[2] % 3)]),
-        6 if b[2].is_multiple_of(2) => Op::Abort(b[1]),
+        3 | 4 => Op::Append(b[1], 1 + length(b) % [90, 300, 20_000][usize::from(b[2] % 3)]),
+        5 => Op::Abort(b[1]),
         _ => Op::Finish(b[1]),
     }
 }
