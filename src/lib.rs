@@ -42,6 +42,7 @@
 //! | derive a transcript that falls with its recording | [`Put::derived_from`], [`Source`] |
 //! | read a record, seek in it | [`Engine::get`], [`Reader`] |
 //! | list what a user has | [`Engine::list`], [`Query`] |
+//! | give a record a name, and find it by that | [`Put::name`], [`Engine::find`], [`PutMode`] |
 //! | erase a user, a class, an interaction, a span of time | [`Engine::erase`], [`Scope`] |
 //! | let some of it stay, plan it | [`Erase::keep`], [`Engine::erase_at`] |
 //! | have a certificate made | [`Erase::certified`], [`Erasure::certificate`], [`engine::Unsigned::sign`] |
@@ -165,7 +166,7 @@ pub use opening::builder::open;
 #[cfg(feature = "engine")]
 pub use policy::Policy;
 #[cfg(feature = "engine")]
-pub use record::{Put, RecordInfo, Source};
+pub use record::{Put, PutMode, RecordInfo, Source};
 #[cfg(feature = "engine")]
 pub use scope::{Erase, Scope, When};
 pub use time::point::Timestamp;

@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! entry   = media type len 1 ‖ media type ‖ purpose len 1 ‖ purpose
-//!           ‖ flags 1 ‖ record secret 32 ‖ [sources 2 ‖ depth 2] ‖ [lag v] ‖ body
-//! flags   = the sum of 1 detached, 2 sources and depth follow, 4 the lag follows, 8 segments
+//!           ‖ flags 1 ‖ record secret 32 ‖ [sources 2 ‖ depth 2] ‖ [lag v] ‖ [digest 32] ‖ body
+//! flags   = the sum of 1 detached, 2 sources and depth follow, 4 the lag follows, 8 segments,
+//!           16 it has a name, 32 it has metadata (tree/labels.rs has both), 64 the digest follows
+//! digest  = SHA-256 of the payload; of a record that does not stand alone, XOR what its content
+//!           root gives
 //! body    = length v ‖ first segment's name 16          where the payload is in segments
 //!         | payload                                     of a record that stands alone
 //!         | payload, sealed under the content key       of any other
@@ -13,7 +16,10 @@
 //! What is sealed in segments is padded with zeros: a store sees one of few lengths, and the entry
 //! alone has the true one. A short payload stands in the entry, and no store sees it: the page
 //! around it seals it, and hides its length. One that is derived is sealed under its content key
-//! there too, so that it falls with its sources before any page is written again.
+//! there too, so that it falls with its sources before any page is written again. So does its
+//! digest, from which a short content could be guessed.
+
+use std::collections::BTreeMap;
 
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key, RECORD_CONTEXT, chunked};
@@ -25,13 +31,17 @@ use crate::limits::{
 };
 use crate::secret::Secret;
 use crate::tree::Geometry;
+use crate::tree::labels::Label;
 
 const ENTRY_MAX: usize = ENTRY_MAX_BYTES + INLINE_MAX_BYTES;
 const DETACHED: u8 = 1;
 const DERIVED: u8 = 2;
 const LAG: u8 = 4;
 const SEGMENTS: u8 = 8;
-const FLAGS: u8 = DETACHED | DERIVED | LAG | SEGMENTS;
+const NAMED: u8 = 16;
+const DESCRIBED: u8 = 32;
+const DIGEST: u8 = 64;
+const FLAGS: u8 = DETACHED | DERIVED | LAG | SEGMENTS | NAMED | DESCRIBED | DIGEST;
 
 /// What the engine tells of a record without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +67,14 @@ pub struct RecordInfo {
     pub sources: u16,
     /// Whether it was detached from a record that it had been derived from.
     pub detached: bool,
+    /// The name that the application gave it.
+    pub name: Option<String>,
+    /// What the application said of it, by keys.
+    pub meta: BTreeMap<String, String>,
+    /// SHA-256 of its plaintext. `None` in a listing where the record is derived, or was:
+    /// [`Engine::info`](crate::Engine::info) has that, too; and where a put of another program left
+    /// it out.
+    pub digest: Option<[u8; 32]>,
 }
 
 /// A record's entry in its class's tree.
@@ -75,6 +93,13 @@ pub(crate) struct Entry {
     pub(crate) lag: i64,
     pub(crate) media_type: String,
     pub(crate) purpose: zeroize::Zeroizing<String>,
+    /// Whether its label has a name.
+    pub(crate) named: bool,
+    /// Whether its label has metadata.
+    pub(crate) described: bool,
+    /// Of a payload in segments, as it is stored: of a record that does not stand alone it opens
+    /// with the content root.
+    pub(crate) digest: Option<[u8; 32]>,
 }
 
 /// Where a payload is.
@@ -139,6 +164,38 @@ impl Entry {
         self.sources == 0 && !self.detached
     }
 
+    /// Whether it has a label.
+    pub(crate) fn is_labelled(&self) -> bool {
+        self.named || self.described
+    }
+
+    /// Sets the digest of a payload in segments; the content root is the record's.
+    pub(crate) fn set_digest(&mut self, digest: &[u8; 32], root: &Key) {
+        if self.body.first().is_some() {
+            self.digest = Some(self.masked(digest, root));
+        }
+    }
+
+    /// SHA-256 of the payload, where it is known. `context` is that of the payload's seal.
+    ///
+    /// # Errors
+    /// `Corrupt` where a payload in the entry does not open.
+    pub(crate) fn digest(&self, root: &Key, context: &[u8]) -> Result<Option<[u8; 32]>> {
+        Ok(match &self.body {
+            Body::Segments(_) => self.digest.map(|digest| self.masked(&digest, root)),
+            Body::Plain(bytes) => Some(crypto::sha256(bytes)),
+            Body::Sealed(bytes) => {
+                let key = crypto::content_key(root);
+                Some(crypto::sha256(&chunked::open(&key, context, bytes)?))
+            }
+        })
+    }
+
+    /// A digest as it is stored, and back.
+    fn masked(&self, digest: &[u8; 32], root: &Key) -> [u8; 32] {
+        if self.stands_alone() { *digest } else { crypto::mask_digest(root, digest) }
+    }
+
     /// Names of the payload's segments, in order; none where it stands in the entry.
     pub(crate) fn segment_names(&self, geometry: Geometry) -> impl Iterator<Item = BlobName> + '_ {
         let named = move |first| {
@@ -166,7 +223,10 @@ impl Entry {
         e.u8(flag(DETACHED, self.detached)
             | flag(DERIVED, derived)
             | flag(LAG, self.lag != 0)
-            | flag(SEGMENTS, self.body.first().is_some()));
+            | flag(SEGMENTS, self.body.first().is_some())
+            | flag(NAMED, self.named)
+            | flag(DESCRIBED, self.described)
+            | flag(DIGEST, self.digest.is_some()));
         e.bytes(self.secret.bytes());
         if derived {
             e.u16(self.sources).u16(self.depth);
@@ -174,6 +234,9 @@ impl Entry {
         if self.lag != 0 {
             // The sign last, so that a short time before is as short as one after.
             e.varint((self.lag << 1 ^ self.lag >> 63) as u64);
+        }
+        if let Some(digest) = &self.digest {
+            e.bytes(digest);
         }
         match &self.body {
             Body::Segments(drawn) => e.varint(self.length).bytes(&first.unwrap_or(*drawn).0),
@@ -206,6 +269,10 @@ impl Entry {
                 return Err(d.bad());
             }
         }
+        let digest = (flags & DIGEST != 0).then(|| d.array()).transpose()?;
+        if digest.is_some() && flags & SEGMENTS == 0 {
+            return Err(d.bad());
+        }
         let (body, length) = if flags & SEGMENTS != 0 {
             let length = d.varint()?;
             (Body::Segments(BlobName(d.array()?)), length)
@@ -216,7 +283,20 @@ impl Entry {
             return Err(d.bad());
         }
         d.end()?;
-        Ok(Entry { secret, body, detached, sources, depth, length, lag, media_type, purpose })
+        Ok(Entry {
+            secret,
+            body,
+            detached,
+            sources,
+            depth,
+            length,
+            lag,
+            media_type,
+            purpose,
+            named: flags & NAMED != 0,
+            described: flags & DESCRIBED != 0,
+            digest,
+        })
     }
 }
 
@@ -319,6 +399,25 @@ pub struct Put {
     pub(crate) purpose: String,
     pub(crate) created: Option<Timestamp>,
     pub(crate) sources: Vec<Source>,
+    pub(crate) label: Label,
+    pub(crate) mode: PutMode,
+}
+
+/// What becomes of a put with a name that another record of the user has. In each mode a put of
+/// what stands there already is the same put: it changes nothing, and gives the id of what stands
+/// there. What stands there is the same where content, class, media type, purpose, metadata and
+/// sources are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PutMode {
+    /// The other record is erased, in the same commit: the put is final as that erase is.
+    #[default]
+    Replace,
+    /// The put fails as `Exists`.
+    IfAbsent,
+    /// Replaces this record alone: the put fails as `Exists` where another one has the name, and as
+    /// `Absent` where none has.
+    IfIs(RecordId),
 }
 
 /// What a record is derived from.
@@ -341,7 +440,44 @@ impl Put {
             purpose: String::new(),
             created: None,
             sources: Vec::new(),
+            label: Label::default(),
+            mode: PutMode::Replace,
         }
+    }
+
+    /// Gives it a name, by which [`Engine::find`](crate::Engine::find) has it: any UTF-8 of 1 to
+    /// 1,024 bytes, and at most a quarter of a page of the store; of two names only equal bytes are
+    /// the same. Within a user a name is one record's: see [`PutMode`]. It falls with its record.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.label.set_name(name.into());
+        self
+    }
+
+    /// Says something of it: a key and a value, at most 64 of them with 2,048 bytes in all.
+    #[must_use]
+    pub fn meta(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.label.set_meta(key.into(), value.into());
+        self
+    }
+
+    /// What becomes of it where another record has its name.
+    #[must_use]
+    pub fn mode(mut self, mode: PutMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Puts it only where no other record has its name ([`PutMode::IfAbsent`]).
+    #[must_use]
+    pub fn if_absent(self) -> Self {
+        self.mode(PutMode::IfAbsent)
+    }
+
+    /// Puts it only in the place of this record ([`PutMode::IfIs`]).
+    #[must_use]
+    pub fn if_is(self, id: RecordId) -> Self {
+        self.mode(PutMode::IfIs(id))
     }
 
     /// Puts it into this interaction.

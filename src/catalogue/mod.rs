@@ -7,6 +7,7 @@
 //! it imports the catalogue, never the other way.
 
 pub(crate) mod admit;
+pub(crate) mod by_name;
 pub(crate) mod change;
 pub(crate) mod defect;
 pub(crate) mod detach;
@@ -19,23 +20,27 @@ pub(crate) mod follow;
 pub(crate) mod grant;
 pub(crate) mod hold;
 pub(crate) mod inbox;
+pub(crate) mod info;
 pub(crate) mod judge;
 pub(crate) mod keep;
 pub(crate) mod leaf;
 pub(crate) mod life;
 pub(crate) mod list;
 pub(crate) mod moment;
+pub(crate) mod name;
 pub(crate) mod next;
 pub(crate) mod part;
 pub(crate) mod passing;
 pub(crate) mod payload;
 pub(crate) mod plan;
 pub(crate) mod put;
+pub(crate) mod query;
 pub(crate) mod record;
 pub(crate) mod resolve;
 pub(crate) mod serve;
 pub(crate) mod set;
 pub(crate) mod span;
+pub(crate) mod staged;
 pub(crate) mod tended;
 pub(crate) mod view;
 pub(crate) mod walk;

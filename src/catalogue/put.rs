@@ -9,43 +9,21 @@ use super::edit::Edit;
 use super::hold;
 use super::inbox::note_accepted;
 use super::life::come_to_life;
+use super::name::take_name;
 use super::record::is_there;
 use super::resolve::resolver;
+use super::staged::{Inserted, Staged};
 use super::view::{View, record_erased};
 use crate::crypto::{self, Key};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{BlobName, Class, InteractionId, RecordId, Timestamp, UserId};
+use crate::ids::{BlobName, InteractionId, RecordId, Timestamp};
 use crate::limits::{DEPTH_MAX, SOURCES_MAX};
 use crate::policy::Rules;
-use crate::record::{Entry, Source};
+use crate::record::Source;
 use crate::tree::Pages;
-use crate::tree::inbox::EnvelopeName;
 use crate::tree::keys::{record_key, split_record_key};
 use crate::tree::ordered::{Ordered, Place, Range};
 use crate::tree::user::class_place;
-
-/// A record that is on its way into the tree.
-pub(crate) struct Staged {
-    pub(crate) user: UserId,
-    pub(crate) class: Class,
-    /// Where it may come in.
-    pub(crate) to: Admitted,
-    pub(crate) entry: Entry,
-    /// Its payload, where that goes into the store with the commit.
-    pub(crate) held: Option<Vec<u8>>,
-    pub(crate) sources: Vec<Source>,
-    /// Its content root, for those of the batch that are derived from it.
-    pub(crate) root: Key,
-    /// The envelope that it came in.
-    pub(crate) envelope: Option<EnvelopeName>,
-}
-
-/// Records that became part of the tree.
-pub(crate) struct Inserted {
-    pub(crate) ids: Vec<RecordId>,
-    /// Users that came to life with them.
-    pub(crate) created: u64,
-}
 
 /// What a record is derived from: their lineage secrets, and how deep what is derived from them
 /// lies.
@@ -67,6 +45,13 @@ pub(crate) fn origins(
     staged: &[Staged],
     mut sources: Vec<Source>,
 ) -> Result<Origins> {
+    for source in &mut sources {
+        if let Source::Added(n) = source
+            && let Some(there) = staged.get(*n).and_then(|staged| staged.there)
+        {
+            *source = Source::Record(there);
+        }
+    }
     let mut seen = HashSet::new();
     sources.retain(|source| seen.insert(*source));
     if sources.len() > SOURCES_MAX {
@@ -118,13 +103,15 @@ pub(crate) fn insert_all(
             }
         }
     }
-    let mut firsts = Vec::with_capacity(staged.len());
-    for Staged { entry, held, .. } in staged {
-        let held = entry.body.first().zip(held.as_ref());
-        firsts.push(held.map(|(drawn, sealed)| edit.take(drawn, sealed.clone())));
-    }
-    let mut inserted = Inserted { ids: Vec::with_capacity(staged.len()), created: 0 };
-    for (record, first) in staged.iter().zip(firsts) {
+    let mut inserted = Inserted::default();
+    for (n, record) in staged.iter().enumerate() {
+        if let Some(id) = take_name(edit, staged, n, &mut inserted)? {
+            inserted.same.push(n);
+            inserted.ids.push(id);
+            continue;
+        }
+        let held = record.entry.body.first().zip(record.held.as_ref());
+        let first = held.map(|(drawn, sealed)| edit.take(drawn, sealed.clone()));
         inserted.created += u64::from(come_to_life(edit, record.to.user, &record.user)?);
         let id = insert(edit, record, first)?;
         for source in &record.sources {
@@ -139,7 +126,10 @@ pub(crate) fn insert_all(
             mark_if_held(edit, staged, &inserted.ids)?;
         }
     }
-    for (staged, id) in staged.iter().zip(&inserted.ids) {
+    for (n, (staged, id)) in staged.iter().zip(&inserted.ids).enumerate() {
+        if inserted.same.contains(&n) {
+            continue;
+        }
         note_limits(edit, staged, id)?;
         if let Some(envelope) = staged.envelope {
             note_accepted(edit, envelope, id)?;
@@ -176,13 +166,12 @@ fn insert(edit: &mut Edit<'_>, staged: &Staged, first: Option<BlobName>) -> Resu
         ordinal = ordinal.checked_add(1).ok_or_else(full)?;
     }
     let slot = page.class_mut(&staged.class)?;
-    slot.tree.insert(
-        editor,
-        place,
-        record_key(interaction, ordinal),
-        staged.entry.encode_with(first),
-    )?;
+    let key = record_key(interaction, ordinal);
+    slot.tree.insert(editor, place, key, staged.entry.encode_with(first))?;
     slot.records += 1;
+    if !staged.label.is_empty() {
+        slot.labels.add(editor, user, &key, &staged.label)?;
+    }
     Ok(RecordId { interaction, user, incarnation, class, ordinal })
 }
 

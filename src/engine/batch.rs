@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use super::core::{Core, Staging};
 use super::group;
-use super::puts::{begin, stream};
+use super::puts::{Streamed, begin, stream};
 use crate::catalogue::admit::{Admitted, admit};
-use crate::catalogue::put::{self, Origins, Staged};
+use crate::catalogue::name::{is_named_alike, standing_already};
+use crate::catalogue::put::{self, Origins};
+use crate::catalogue::staged::Staged;
 use crate::crypto::{self, Fresh, chunked, hedge};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::RecordId;
-use crate::record::{self, Body, Entry, Put, Source};
+use crate::record::{self, Body, Entry, Put, PutMode, Source};
 use crate::secret::WipeStack;
 use crate::tree::inbox::EnvelopeName;
 
@@ -46,6 +48,7 @@ impl Batch {
         inner.check_usable()?;
         record::check_media_type(&put.media_type)?;
         record::check_purpose(&put.purpose)?;
+        self.check_label(&put)?;
         let to = self.admit(&put)?;
         let env = &*inner.options.env;
         let lag = Entry::lag(to.interaction, put.created.unwrap_or_else(|| env.now()));
@@ -80,14 +83,60 @@ impl Batch {
             lag,
             media_type: put.media_type,
             purpose: put.purpose.into(),
+            named: put.label.name().is_some(),
+            described: put.label.has_meta(),
+            digest: None,
         };
         let stored = self.staging.stored.len();
-        let held = stream(&inner, &mut self.staging, &suite, &mut entry, begun, &mut payload)
-            .inspect_err(|_| inner.names.release(self.staging.stored.drain(stored..), false))?;
-        let (user, class) = (put.user, put.class);
-        let staged = Staged { user, class, to, entry, held, sources, root, envelope: None };
+        let streamed =
+            stream(&inner, &mut self.staging, &suite, &mut entry, begun, &mut payload)
+                .inspect_err(|_| inner.names.release(self.staging.stored.drain(stored..), false))?;
+        let Streamed { held, digest } = streamed;
+        entry.set_digest(&digest, &root);
+        let Put { user, class, label, mode, .. } = put;
+        let (envelope, there) = (None, None);
+        self.stage(Staged {
+            user,
+            class,
+            to,
+            entry,
+            held,
+            sources,
+            root,
+            envelope,
+            label,
+            mode,
+            digest,
+            there,
+        })
+    }
+
+    /// Adds a record to the batch, unless its name is that of another one in it.
+    fn stage(&mut self, mut staged: Staged) -> Result<usize> {
+        if let Some(name) = staged.label.name() {
+            if is_named_alike(&self.staging.staged, staged.to.user, name) {
+                return Err(Error::invalid(
+                    "two records of one batch have one name; put them one after the other",
+                ));
+            }
+            let inner = &self.inner;
+            let state = inner.state();
+            let pages = inner.pages();
+            staged.there = standing_already(&inner.view(&state, &pages), &staged)?;
+        }
         self.staging.staged.push(staged);
         Ok(self.staging.staged.len() - 1)
+    }
+
+    /// Whether the store takes the label of a put.
+    fn check_label(&self, put: &Put) -> Result<()> {
+        put.label.check(self.inner.state().head.geometry)?;
+        if put.label.name().is_none() && put.mode != PutMode::Replace {
+            return Err(Error::invalid(
+                "only a put with a name asks what has that name; give it one with `Put::name`",
+            ));
+        }
+        Ok(())
     }
 
     /// Whether a put may begin, and where it goes.

@@ -39,7 +39,7 @@ use crate::catalogue::change::Means;
 use crate::catalogue::defect::Defect;
 use crate::catalogue::edit::Start;
 use crate::catalogue::moment::{Moment, Reading};
-use crate::catalogue::put::Staged;
+use crate::catalogue::staged::Staged;
 use crate::catalogue::view::View;
 use crate::catalogue::walk::Walking;
 use crate::cell::{Awaited, Durable, Finality, RootCell, RootId, RootKey};

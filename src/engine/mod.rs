@@ -71,8 +71,8 @@ pub use verbs::training::Training;
 #[cfg(feature = "testing")]
 pub(crate) use crate::catalogue::defect::Defect;
 pub use crate::catalogue::fell::Follow;
-pub use crate::catalogue::list::Listing;
 pub use crate::catalogue::next::Due;
+pub use crate::catalogue::query::Listing;
 pub use crate::catalogue::tended::{Tended, Trouble};
 pub use crate::record::padded;
 pub use crate::scope::Request;
@@ -92,5 +92,5 @@ pub(crate) mod paved {
     pub use super::options::Options;
     pub use super::reader::Reader;
     pub use super::verbs::engine::Engine;
-    pub use crate::catalogue::list::Query;
+    pub use crate::catalogue::query::Query;
 }

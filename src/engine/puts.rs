@@ -1,16 +1,22 @@
 //! Puts: payloads stream into the store, then one commit makes them part of the tree. Batches that
 //! wait at once share one.
 
+use std::collections::{BTreeSet, HashSet};
 use std::io::Read;
 
 use super::change::Commit;
 use super::commit::{publish, ready};
-use super::core::{Core, Staging, Writer};
-use crate::catalogue::edit::Edit;
+use super::core::{Core, Staging, State, Writer};
+use super::epoch::next_epoch;
+use crate::catalogue::edit::{Edit, Start};
+use crate::catalogue::follow::{Blocked, follow};
+use crate::catalogue::name::{note_held, share_a_name};
 use crate::catalogue::put::insert_all;
+use crate::catalogue::staged::Inserted;
 use crate::crypto::chunked::Suite;
-use crate::error::{Error, Result};
-use crate::ids::RecordId;
+use crate::crypto::{self, Hashing};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{BlobName, RecordId, UserTag};
 use crate::limits::{CHUNK_BYTES, HEADER_BYTES, RECORD_MAX_BYTES, TAG_BYTES};
 use crate::record::{self, Body, Entry};
 use crate::sealed;
@@ -47,46 +53,136 @@ fn put_together(
         return Vec::new();
     }
     let records: usize = batches.iter().map(|batch| batch.staged.len()).sum();
+    if batches.len() > 1 && share_a_name(batches.iter().map(|batch| &batch.staged[..])) {
+        return one_by_one(core, writer, batches);
+    }
     if batches.len() > 1 && records > TOGETHER_MAX {
         let (some, others) = batches.split_at(batches.len() / 2);
         let mut outcomes = put_together(core, writer, some);
         outcomes.extend(put_together(core, writer, others));
         return outcomes;
     }
-    let built = ready(core, writer).and_then(|()| put_commit(core, batches));
-    let (commit, ids) = match built {
+    let built = ready(core, writer).and_then(|()| put_commit(core, writer, batches));
+    let Built { commit, ids, unused } = match built {
         Ok(built) => built,
-        Err(_) if batches.len() > 1 => {
-            return batches
-                .iter()
-                .flat_map(|batch| put_together(core, writer, &[*batch]))
-                .collect();
+        Err(_) if batches.len() > 1 => return one_by_one(core, writer, batches),
+        Err(e) => {
+            if e.kind() == ErrorKind::Held {
+                // What it says to the caller is what it was refused for.
+                let _ = write_refusal(core, writer, batches);
+            }
+            return vec![Err(e)];
         }
-        Err(e) => return vec![Err(e)],
     };
-    match publish(core, writer, commit) {
-        Ok(_) => ids.into_iter().map(Ok).collect(),
+    let published = match commit {
+        Some(commit) => publish(core, writer, commit).map(drop),
+        None => Ok(()),
+    };
+    match published {
+        Ok(()) => {
+            core.names.release(unused.into_iter(), false);
+            ids.into_iter().map(Ok).collect()
+        }
         Err(e) if batches.len() == 1 => vec![Err(e)],
         Err(e) => batches.iter().map(|_| Err(e.copy())).collect(),
     }
 }
 
-/// Seals a commit of batches, with the ids of the records of each.
-fn put_commit(core: &Core, batches: &[&Staging]) -> Result<(Commit, Vec<Vec<RecordId>>)> {
+fn one_by_one(
+    core: &Core,
+    writer: &mut Writer,
+    batches: &[&Staging],
+) -> Vec<Result<Vec<RecordId>>> {
+    batches.iter().flat_map(|batch| put_together(core, writer, &[*batch])).collect()
+}
+
+/// A commit of batches.
+struct Built {
+    /// `None` where everything stands there already.
+    commit: Option<Commit>,
+    /// Of the records of each batch.
+    ids: Vec<Vec<RecordId>>,
+    /// Segments in the store of what stood there already.
+    unused: HashSet<BlobName>,
+}
+
+/// Batches in the tree, not sealed yet.
+struct Joined<'a> {
+    edit: Edit<'a>,
+    /// What became of each batch.
+    all: Vec<Inserted>,
+}
+
+/// Seals a commit of batches. Where a name was taken from another record, that one is erased with
+/// it, and an epoch begins.
+fn put_commit(core: &Core, writer: &Writer, batches: &[&Staging]) -> Result<Built> {
     let state = core.state();
     let pages = core.pages();
-    let mut edit = Edit::new(core.start(&state, &pages));
-    let (mut all, mut users) = (Vec::with_capacity(batches.len()), 0);
-    for batch in batches {
-        let look_again = batch.erases.is_some_and(|erases| erases < state.erases);
-        let inserted = insert_all(&mut edit, &batch.staged, look_again)?;
-        all.push(inserted.ids);
-        users += inserted.created;
+    let Joined { edit, all } = join(core.start(&state, &pages), &state, batches)?;
+    let mut unused = HashSet::new();
+    for (batch, inserted) in batches.iter().zip(&all) {
+        let same = inserted.same.iter().map(|n| &batch.staged[*n].entry);
+        unused.extend(same.flat_map(|entry| entry.segment_names(state.head.geometry)));
     }
+    let is_new = batches.iter().zip(&all).any(|(b, i)| i.same.len() < b.staged.len());
+    let (users, replaced) =
+        all.iter().fold((0, 0), |(users, n), i| (users + i.created, n + i.replaced));
+    let ids = all.into_iter().map(|inserted| inserted.ids).collect();
+    if !is_new {
+        return Ok(Built { commit: None, ids, unused });
+    }
+    let clock = edit.moment.clock;
     let mut commit = Commit::from(edit.seal(core.next_head(&state))?);
     commit.change.head.users += users;
-    commit.staged = batches.iter().flat_map(|batch| batch.stored.iter().copied()).collect();
-    Ok((commit, all))
+    let stored = batches.iter().flat_map(|batch| batch.stored.iter().copied());
+    commit.staged = stored.filter(|name| !unused.contains(name)).collect();
+    if replaced > 0 {
+        let head = &mut commit.change.head;
+        head.floor = head.floor.max(clock.sure());
+        next_epoch(core, &state, writer, &mut commit)?;
+    }
+    Ok(Built { commit: Some(commit), ids, unused })
+}
+
+/// Makes batches part of the tree, and follows the links of what they replace. A user whose pages
+/// cannot be read is passed over, as by an erase.
+fn join<'a>(start: Start<'a>, state: &State, batches: &[&Staging]) -> Result<Joined<'a>> {
+    let mut passed_over: BTreeSet<UserTag> = BTreeSet::new();
+    loop {
+        let mut edit = Edit::new(start);
+        edit.passed_over.clone_from(&passed_over);
+        let (mut all, mut links) = (Vec::with_capacity(batches.len()), Vec::new());
+        for batch in batches {
+            let look_again = batch.erases.is_some_and(|erases| erases < state.erases);
+            let mut inserted = insert_all(&mut edit, &batch.staged, look_again)?;
+            links.append(&mut inserted.links);
+            all.push(inserted);
+        }
+        let most = edit.means.follow;
+        match follow(&mut edit, links, most) {
+            Ok(_) => return Ok(Joined { edit, all }),
+            Err(Blocked { user, .. }) if passed_over.insert(user) => {}
+            Err(Blocked { error, .. }) => return Err(error),
+        }
+    }
+}
+
+/// Writes into the history of a user that a hold refused to have a record replaced.
+fn write_refusal(core: &Core, writer: &mut Writer, batches: &[&Staging]) -> Result<()> {
+    let change = {
+        let state = core.state();
+        let pages = core.pages();
+        let mut edit = Edit::new(core.start(&state, &pages));
+        let mut noted = false;
+        for batch in batches {
+            noted |= note_held(&mut edit, &batch.staged)?;
+        }
+        if !noted {
+            return Ok(());
+        }
+        edit.seal(core.next_head(&state))?
+    };
+    publish(core, writer, change).map(drop)
 }
 
 /// The beginning of a payload, as it was read.
@@ -116,8 +212,15 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
     sealed::fill(reader, buffer).map_err(|e| sealed::reading("reading what is to be put", e))
 }
 
-/// Takes a payload's segments in, after its beginning; a short one into the entry. Gives the only
-/// segment back where it is to be held.
+/// A payload that was taken in.
+pub(super) struct Streamed {
+    /// Its only segment, where that is to be held.
+    pub(super) held: Option<Vec<u8>>,
+    /// SHA-256 of it.
+    pub(super) digest: [u8; 32],
+}
+
+/// Takes a payload's segments in, after its beginning; a short one into the entry.
 pub(super) fn stream(
     core: &Core,
     staging: &mut Staging,
@@ -125,15 +228,16 @@ pub(super) fn stream(
     entry: &mut Entry,
     begun: Begun,
     payload: &mut impl Read,
-) -> Result<Option<Vec<u8>>> {
+) -> Result<Streamed> {
     let geometry = core.state().head.geometry;
     let Begun { mut plain, filled } = begun;
-    let Body::Segments(mut first) = entry.body else { return Ok(None) };
-    if filled <= geometry.inline_max() {
+    let mut digest = Hashing::default();
+    let is_short = filled <= geometry.inline_max();
+    let Some(mut first) = entry.body.first().filter(|_| !is_short) else {
         entry.length = filled as u64;
         entry.body = Body::short(&plain[..filled], (!entry.stands_alone()).then_some(suite));
-        return Ok(None);
-    }
+        return Ok(Streamed { held: None, digest: crypto::sha256(&plain[..filled]) });
+    };
     let segment_bytes = geometry.segment_bytes;
     let (mut n, mut chunk, mut segment) = (filled, 0u64, 0u64);
     // Zeros that are still to come, once the payload has ended.
@@ -141,6 +245,7 @@ pub(super) fn stream(
     loop {
         if padding.is_none() {
             entry.length += n as u64;
+            digest.update(&plain[..n]);
             if entry.length > RECORD_MAX_BYTES {
                 return Err(Error::invalid(format!(
                     "a record has at most {RECORD_MAX_BYTES} bytes; cut it into several"
@@ -170,7 +275,7 @@ pub(super) fn stream(
         }
         if last && segment == 0 && staging.held_bytes + sealed.len() <= HELD_MAX {
             staging.held_bytes += sealed.len();
-            return Ok(Some(sealed));
+            return Ok(Streamed { held: Some(sealed), digest: digest.finish() });
         }
         if segment == 0 {
             first = core.store().name(first, Ahead::default(), sealed.len());
@@ -181,7 +286,7 @@ pub(super) fn stream(
         staging.stored.push(name);
         core.judged(core.store().put(&[(name, sealed)]))?;
         if last {
-            return Ok(None);
+            return Ok(Streamed { held: None, digest: digest.finish() });
         }
         segment += 1;
         n = if padding.is_none() { fill(payload, &mut plain)? } else { 0 };

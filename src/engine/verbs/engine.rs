@@ -23,7 +23,7 @@ use super::requests::Opened;
 use super::status::Status;
 use super::training::Training;
 use super::{audit, discard, erasing, inbox, lineage, records, report, requests, status};
-use crate::catalogue::list::{Listing, Query};
+use crate::catalogue::query::{Listing, Query};
 use crate::catalogue::tended::Tended;
 use crate::cell::{Promise, Retirement};
 use crate::engine::batch::Batch;
@@ -80,7 +80,9 @@ impl Engine {
     /// # Errors
     /// `Erased` where the user, the interaction, this class of it, or a source of the record was
     /// erased, also while the payload streamed in; `Invalid`, `Limit`, `Refused` for a bad request;
-    /// `Full`, `Io`; `Copy` where a copy in step did not take it.
+    /// `Full`, `Io`; `Copy` where a copy in step did not take it. With a name ([`Put::name`])
+    /// `Exists`, `Absent` as its mode says, and `Held` where a hold keeps the record that it would
+    /// replace.
     pub fn put(&self, put: Put, payload: impl Read) -> Result<RecordId> {
         records::put(&self.inner, put, payload)
     }
@@ -168,6 +170,35 @@ impl Engine {
     /// As [`Engine::get`].
     pub fn info(&self, id: &RecordId) -> Result<RecordInfo> {
         records::info(&self.inner, id)
+    }
+
+    /// The record of a user that has this name ([`Put::name`]).
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, UserId};
+    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+    /// # let engine = Engine::init(store, cell, Options::default())?;
+    /// let ada = UserId::new("ada")?;
+    /// let wake = || Put::new(ada.clone(), Class::audio()).name("2026/11/26/wake.wav");
+    /// let id = engine.put(wake(), &b"RIFF...."[..])?;
+    /// assert_eq!(engine.put(wake(), &b"RIFF...."[..])?, id); // the same put
+    /// assert_eq!(engine.find(&ada, "2026/11/26/wake.wav")?.id, id);
+    ///
+    /// // Other content takes the name, and the record that had it is erased.
+    /// engine.put(wake(), &b"RIFF,,,,"[..])?;
+    /// assert_eq!(engine.get(&id).unwrap_err().kind(), ErrorKind::Erased);
+    /// let day = engine.list(&Query::default().user(ada).name_prefix("2026/11/26/"))?;
+    /// assert_eq!(day.records.len(), 1);
+    /// # Ok::<(), keyfall::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Absent` where no record has the name, also where the one that had it was erased: a name
+    /// leaves nothing behind. `Erased` for a user that was erased; as [`Engine::get`].
+    pub fn find(&self, user: &UserId, name: &str) -> Result<RecordInfo> {
+        records::find(&self.inner, user, name)
     }
 
     /// Lists records, a page at a time.
