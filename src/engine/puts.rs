@@ -230,8 +230,7 @@ pub(super) fn stream(
     payload: &mut impl Read,
 ) -> Result<Streamed> {
     let geometry = core.state().head.geometry;
-    let Begun { mut plain, filled } = begun;
-    let mut digest = Hashing::default();
+    let (Begun { mut plain, filled }, mut digest) = (begun, Hashing::default());
     let is_short = filled <= geometry.inline_max();
     let Some(mut first) = entry.body.first().filter(|_| !is_short) else {
         entry.length = filled as u64;

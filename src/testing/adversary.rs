@@ -170,6 +170,27 @@ pub(super) fn records_reachable(
     expose(&source, &page, known)
 }
 
+/// Whether some page below a head has these bytes in it, once it is opened.
+pub(super) fn is_in_a_page(
+    places: &[SharedStore],
+    head: &Head,
+    key: &Key,
+    needle: &[u8],
+) -> Result<bool> {
+    let page = HeadPage::open(&head.bytes, key)?;
+    let source = PageSource::over(page.realm, places);
+    let mut found = false;
+    walk(&Walking::lenient(), &source, &page.roots, &mut |step| {
+        if let Step::Enter { kind, at } = step
+            && let Ok(page) = source.load(kind, None, at)
+        {
+            found |= page.windows(needle.len()).any(|bytes| bytes == needle);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(found)
+}
+
 /// Every private key of an inbox below a head.
 pub(super) fn inbox_keys_reachable(
     places: &[SharedStore],

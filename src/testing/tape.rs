@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use super::adversary::{Exposed, inbox_keys_reachable, note_keys, records_reachable};
+use super::adversary::{Exposed, inbox_keys_reachable, is_in_a_page, note_keys, records_reachable};
 use crate::catalogue::resolve::ContentRoots;
 use crate::cell::{
     Awaited, Contents, Dealt, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey,
@@ -70,6 +70,18 @@ impl Tape {
                 return Ok(exposed);
             }
         }
+    }
+
+    /// Whether somebody with this tape and these root keys can open a page that has these bytes in
+    /// it.
+    pub fn is_readable(self: &Arc<Self>, keys: &[RootKey], needle: &[u8]) -> bool {
+        let heads = locked(&self.heads).clone();
+        let places: [Arc<dyn Store>; 1] = [Arc::clone(self) as Arc<dyn Store>];
+        heads.iter().any(|head| {
+            // A key of another epoch opens nothing here.
+            let opens = |root: &RootKey| is_in_a_page(&places, head, &root.key, needle);
+            keys.iter().any(|root| opens(root).unwrap_or(false))
+        })
     }
 
     /// Every key that `roots` lead to, over all heads ever written, and the blobs that it opens. A

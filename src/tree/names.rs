@@ -233,7 +233,7 @@ impl Beside for Link<NamesNode> {
 
 /// A page of names.
 #[derive(Debug)]
-pub(crate) enum NamesNode {
+enum NamesNode {
     Interior(Vec<Row<Link<NamesNode>>>),
     Leaf(Vec<Row<OrderedKey>>),
 }

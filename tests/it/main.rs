@@ -43,6 +43,7 @@ mod linear;
 mod links;
 mod log;
 mod memory;
+mod names;
 mod opening;
 mod outputs;
 mod ownership;

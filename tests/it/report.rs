@@ -49,6 +49,8 @@ fn shown(engine: &Engine, name: &str, page: &str) -> bool {
         "Inbox" => report.inbox_keys.len() == 1 && report.accepted == 0,
         "Grants" => report.grants.len() == 1,
         "Policies" => !report.policies.is_empty(),
+        "Names" => records.iter().any(|r| r.name.is_some()),
+        "Labels" => records.iter().any(|r| !r.meta.is_empty()),
         _ => false,
     }
 }
@@ -60,7 +62,9 @@ fn a_report_lists_all_of_it() {
     engine.copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
     let audio = put(engine, "ada", Class::audio(), &[]);
     let text = put(engine, "ada", Class::transcript(), &[audio]);
-    let action = put(engine, "ada", Class::action(), &[text]);
+    let action = Put::new(user("ada"), Class::action()).name("lists/milk").meta("skill", "lists");
+    let action = action.derived_from(Source::Record(text));
+    let action = engine.put(action, &b"content"[..]).unwrap();
     let of_ben = put(engine, "ben", Class::new("profile").unwrap(), &[action]);
     let gone = put(engine, "ada", Class::audio(), &[]);
     engine.detach(&text, "it is a list").unwrap();
@@ -101,8 +105,8 @@ fn a_report_lists_all_of_it() {
         }
     }
     let all = [
-        "Class", "Fences", "Grants", "History", "Holds", "Inbox", "Lineage", "Marks", "Plans",
-        "Policies", "User",
+        "Class", "Fences", "Grants", "History", "Holds", "Inbox", "Labels", "Lineage", "Marks",
+        "Names", "Plans", "Policies", "User",
     ];
     assert_eq!(pages, all.map(str::to_owned).into(), "the test has made one of each");
     for page in &pages {
