@@ -22,8 +22,8 @@ pub(crate) use groups::{
 pub(crate) use keyholder::KeyholderCommand;
 pub(crate) use proof::{CertificateCommand, LogCommand, TrustArgs};
 pub(crate) use record::{
-    DetachArgs, ExportArgs, GetArgs, ImportArgs, LineageArgs, ListArgs, PutArgs, ReportArgs,
-    UserArgs,
+    DetachArgs, ExportArgs, GetArgs, ImportArgs, InfoArgs, LineageArgs, ListArgs, PutArgs,
+    ReportArgs, UserArgs, WhichArgs,
 };
 pub(crate) use sealed::{AcceptArgs, AskArgs, KeyArgs, SealArgs, UnsealArgs};
 pub(crate) use store::{
@@ -85,8 +85,8 @@ pub(crate) enum Command {
     ///
     /// CORPUS is a locale's folder (with validated.tsv and clips/), or the folder above several.
     /// Each row becomes an interaction of the row's client_id. All of it is checked before anything
-    /// goes in; rows of users that were erased are passed over and counted. Importing twice puts
-    /// everything in twice.
+    /// goes in; rows of users that were erased are passed over and counted. Importing again
+    /// puts in what is not there yet, and replaces what differs.
     #[command(
         after_help = record::IMPORT_EXAMPLES,
         override_usage = "keyfall import [STORE] CORPUS [--actions FILE] [--ids] [--skip-missing] \
@@ -95,7 +95,8 @@ pub(crate) enum Command {
     Import(ImportArgs),
     /// Put a record and print its id.
     #[command(
-        override_usage = "keyfall put [STORE] --user U --class C [--from ID]... [OPTIONS] FILE|-"
+        override_usage = "keyfall put [STORE] --user U --class C [--from ID]... [--name NAME] \
+            [OPTIONS] FILE|-"
     )]
     Put(PutArgs),
     /// Print the public key of a user's inbox, for producers to seal records to.
@@ -136,9 +137,15 @@ pub(crate) enum Command {
     History(UserArgs),
     /// Write a record to standard output or to a file.
     #[command(
-        override_usage = "keyfall get [STORE] ID [--as WHO --purpose WHY] [-o FILE [--force]]"
+        override_usage = "keyfall get [STORE] ID [--as WHO --purpose WHY] [-o FILE [--force]]\n       \
+        keyfall get [STORE] --user U --name NAME [OPTIONS]"
     )]
     Get(GetArgs),
+    /// Show what is known of a record: name, metadata, digest and the rest.
+    #[command(
+        override_usage = "keyfall info [STORE] ID\n       keyfall info [STORE] --user U --name NAME"
+    )]
+    Info(InfoArgs),
     /// Show everything kept about a user: records and where they come from, holds, what was done
     /// and why, what was erased, copies.
     #[command(

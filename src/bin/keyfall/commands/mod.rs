@@ -17,6 +17,7 @@ mod grant;
 mod hold;
 mod import;
 mod inbox;
+mod info;
 mod init;
 mod keyholder;
 mod lineage;
@@ -45,6 +46,7 @@ pub(crate) fn run(session: &Session, command: Command) -> Done {
         Command::Import(args) => import::run(session, args),
         Command::Put(args) => put::run(session, args),
         Command::Get(args) => get::run(session, args),
+        Command::Info(args) => info::run(session, args),
         Command::List(args) => list::run(session, args),
         Command::Inbox(args) => inbox::key(session, args),
         Command::Seal(args) => inbox::seal(session, args),

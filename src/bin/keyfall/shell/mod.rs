@@ -2,7 +2,7 @@
 //! files, stores to be opened.
 //!
 //! A file imports only from those named before it: failure, paths, media, print, read, guarded,
-//! outfile, cells, remedy, due, session, stores, make, outside, ask, places.
+//! outfile, cells, remedy, due, session, stores, make, outside, ask, places, which.
 
 pub(crate) mod ask;
 pub(crate) mod cells;
@@ -20,3 +20,4 @@ pub(crate) mod read;
 pub(crate) mod remedy;
 pub(crate) mod session;
 pub(crate) mod stores;
+pub(crate) mod which;
