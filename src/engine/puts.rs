@@ -67,11 +67,11 @@ fn put_together(
         Ok(built) => built,
         Err(_) if batches.len() > 1 => return one_by_one(core, writer, batches),
         Err(e) => {
-            if e.kind() == ErrorKind::Held {
-                // What it says to the caller is what it was refused for.
-                let _ = write_refusal(core, writer, batches);
-            }
-            return vec![Err(e)];
+            let written = match e.kind() {
+                ErrorKind::Held => write_refusal(core, writer, batches),
+                _ => Ok(()),
+            };
+            return vec![written.and(Err(e))];
         }
     };
     let published = match commit {

@@ -16,6 +16,30 @@ pub(super) struct Record {
     pub(super) sources: Vec<RecordId>,
     /// How often somebody opened it by name.
     pub(super) opened: usize,
+    /// The application's name for it, by its number.
+    pub(super) name: Option<u8>,
+    /// It was cut from a source.
+    detached: bool,
+}
+
+impl Record {
+    pub(super) fn new(
+        id: RecordId,
+        class: Class,
+        content: Vec<u8>,
+        sources: Vec<RecordId>,
+    ) -> Self {
+        Record { id, class, content, sources, opened: 0, name: None, detached: false }
+    }
+
+    /// Whether a put of an item under this record's name is the same put.
+    pub(super) fn is_put_by(&self, item: &Chosen) -> bool {
+        let set = |sources: &[RecordId]| sources.iter().copied().collect::<BTreeSet<_>>();
+        self.class == item.class
+            && self.content == item.content
+            && !self.detached
+            && set(&self.sources) == set(&item.sources)
+    }
 }
 
 /// What an erase leaves so that late arrivals are refused.
@@ -167,7 +191,10 @@ impl Model {
         for user in self.users.values_mut() {
             user.records.retain(|r| !fallen.contains(&r.id));
             // Only what is kept still has a source that fell.
-            user.records.iter_mut().for_each(|r| r.sources.retain(|s| !fallen.contains(s)));
+            for record in &mut user.records {
+                record.detached |= record.sources.iter().any(|s| fallen.contains(s));
+                record.sources.retain(|s| !fallen.contains(s));
+            }
         }
         self.erased.extend(&fallen);
         taken.len() as u64
@@ -176,8 +203,35 @@ impl Model {
     /// Makes a record independent of its sources.
     pub(super) fn detach(&mut self, id: &RecordId) {
         for user in self.users.values_mut() {
-            user.records.iter_mut().filter(|r| r.id == *id).for_each(|r| r.sources.clear());
+            for record in user.records.iter_mut().filter(|r| r.id == *id) {
+                record.sources.clear();
+                record.detached = true;
+            }
         }
+    }
+
+    /// The record of a user that has a name.
+    pub(super) fn named(&self, user: u8, name: u8) -> Option<&Record> {
+        self.users.get(&user)?.records.iter().find(|r| r.name == Some(name))
+    }
+
+    /// Gives a record its name.
+    pub(super) fn name(&mut self, id: &RecordId, name: u8) {
+        for user in self.users.values_mut() {
+            user.records.iter_mut().filter(|r| r.id == *id).for_each(|r| r.name = Some(name));
+        }
+    }
+
+    /// Whether one of these is a record, or depends on it.
+    pub(super) fn depend_on(&self, sources: &[RecordId], id: &RecordId) -> bool {
+        let (live, mut next) = (self.live(), sources.to_vec());
+        while let Some(at) = next.pop() {
+            if at == *id {
+                return true;
+            }
+            next.extend(live.get(&at).into_iter().flat_map(|(_, r)| r.sources.iter().copied()));
+        }
+        false
     }
 
     /// Counts one more opening of a record.

@@ -72,7 +72,7 @@ pub(super) fn follow_put(run: &mut Run, user: u8, items: Vec<Chosen>, done: Opti
         sources.extend(last.filter(|_| from_last));
         last = Some(id);
         run.tally.add("records derived", u64::from(!sources.is_empty()));
-        run.model.put(user, Record { id, class, content, sources, opened: 0 });
+        run.model.put(user, Record::new(id, class, content, sources));
     }
 }
 
