@@ -110,7 +110,7 @@ impl Label {
         Ok(())
     }
 
-    fn encode(&self) -> Secret {
+    pub(crate) fn encode(&self) -> Secret {
         let mut e = Encoder::new(LABEL_MAX);
         let texts = self.meta.iter().flat_map(|(key, value)| [&**key, &**value]);
         for text in std::iter::once(self.name().unwrap_or_default()).chain(texts) {
@@ -119,7 +119,7 @@ impl Label {
         e.finish()
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         let mut d = Decoder::new(bytes, "label");
         let name = Some(text(&mut d, RECORD_NAME_MAX_BYTES)?).filter(|name| !name.is_empty());
         let mut label = Label { name, meta: Vec::new() };

@@ -274,19 +274,46 @@ impl UserPage {
     }
 }
 
-/// Room for leaves in a user page.
-struct Room(usize);
+/// Room for leaves in a user page, each in the place of a pointer.
+struct Room {
+    /// Bytes of the page so far: what is still to be written counts in its shorter form.
+    len: usize,
+    /// Whether it takes leaves at all.
+    is_short: bool,
+}
 
 impl Room {
-    /// Whether a leaf of so many bytes comes in, in place of another form of its tree.
-    fn takes(&mut self, leaf: usize, instead: usize) -> bool {
-        let longer = self.0 + leaf - instead;
-        let takes = longer <= SHORT;
+    /// In a page whose other parts have so many bytes, for trees by the lengths of their pointers
+    /// and leaves.
+    fn new(others: usize, trees: impl Iterator<Item = (usize, Option<usize>)>) -> Self {
+        let shorter = |(at, leaf): (usize, Option<usize>)| leaf.map_or(at, |leaf| leaf.min(at));
+        let len = others + trees.map(shorter).sum::<usize>();
+        Room { len, is_short: len <= SHORT }
+    }
+
+    /// Whether a leaf comes in, in the place of a pointer of `at` bytes.
+    fn takes(&mut self, leaf: usize, at: usize) -> bool {
+        let longer = self.len + leaf.saturating_sub(at);
+        let takes = self.is_short && longer <= SHORT;
         if takes {
-            self.0 = longer;
+            self.len = longer;
         }
         takes
     }
+}
+
+/// Bytes of the number of a class's records and the pointer to them.
+fn records_len(slot: &ClassSlot) -> usize {
+    varint_len(slot.records) + REF_BYTES
+}
+
+/// The trees of a class that are there: bytes of the pointer, and of the leaf where there is one.
+fn trees_of(slot: &ClassSlot) -> impl Iterator<Item = (usize, Option<usize>)> {
+    let Labels { tree, names } = &slot.labels;
+    let records = (records_len(slot), slot.tree.leaf().map(|leaf| 1 + leaf.len()));
+    let names = (!names.is_empty()).then(|| (REF_BYTES, names.leaf().map(|leaf| leaf.len())));
+    let labels = tree.root.is_some().then(|| (REF_BYTES, tree.leaf().map(|leaf| leaf.len())));
+    std::iter::once(records).chain(names).chain(labels)
 }
 
 /// Writes the classes, and seals the trees that do not stand in the page.
@@ -299,14 +326,9 @@ fn write_classes(
 ) -> Result<()> {
     classes.retain(|slot| slot.tree.root.is_some());
     let labelled = classes.iter().any(|slot| !slot.labels.is_empty());
-    let records_len = |slot: &ClassSlot| varint_len(slot.records) + REF_BYTES;
-    let with_refs = |slot: &ClassSlot| {
-        let of = [!slot.labels.is_empty(), slot.labels.has_names()];
-        let labels =
-            usize::from(labelled) + of.map(|is| usize::from(is) * REF_BYTES).iter().sum::<usize>();
-        7 + slot.class.as_str().len() + records_len(slot) + labels
-    };
-    let mut room = Room(e.len() + 1 + classes.iter().map(with_refs).sum::<usize>());
+    let named = |slot: &ClassSlot| 7 + slot.class.as_str().len() + usize::from(labelled);
+    let others = e.len() + 1 + classes.iter().map(named).sum::<usize>();
+    let mut room = Room::new(others, classes.iter().flat_map(trees_of));
     e.u8(classes.len() as u8);
     for slot in classes {
         e.bytes(&slot.tag.0).short(slot.class.as_str().as_bytes());
