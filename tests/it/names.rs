@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
-use keyfall::cell::RootCell;
+use keyfall::cell::{MemoryCell, RootCell};
 use keyfall::engine::{Fact, Geometry, Hold};
-
 use keyfall::store::MemoryStore;
 use keyfall::{
-    Batch, Class, Engine, Erase, ErrorKind, InteractionId, Policy, Put, PutMode, Query, RecordId,
-    Scope, Source, Timestamp,
+    Batch, Class, Engine, Erase, ErrorKind, InteractionId, Options, Policy, Put, PutMode, Query,
+    RecordId, Scope, Source, Timestamp,
 };
 
 use crate::support::{DAY, SMALL_PAGES, World, bytes, error_kind, facts, read_record, user};
@@ -531,4 +531,46 @@ fn names_come_back_from_a_backup_and_what_was_kept_keeps_its_name() {
     assert!(list(engine, "", 9).iter().eq(&names));
     let kept = engine.list(&Query::default().user(user("ada"))).unwrap().records;
     assert!(kept.iter().all(|record| record.name.is_some() && record.meta.len() == 1));
+}
+
+/// The middle of so many measurements of an act, in nanoseconds.
+fn median(times: usize, mut act: impl FnMut(usize)) -> u64 {
+    let mut all: Vec<u64> = (0..times)
+        .map(|n| {
+            let begun = Instant::now();
+            act(n);
+            begun.elapsed().as_nanos() as u64
+        })
+        .collect();
+    all.sort_unstable();
+    all[times / 2]
+}
+
+/// Of 100,000 names: a look-up reads a few pages, and a listing those of its part.
+#[test]
+fn a_name_among_very_many_is_found_about_as_fast_as_an_id() {
+    let store = Arc::new(MemoryStore::new());
+    let engine = Engine::init(store, Arc::new(MemoryCell::new()), Options::default()).unwrap();
+    let name = |n: u64| format!("2026/{:02}/{:02}/{n:06}.wav", n % 12, n % 28);
+    let mut ids = Vec::new();
+    for batch_of in 0..10 {
+        let mut batch = engine.batch();
+        for n in 0..10_000 {
+            let n = batch_of * 10_000 + n;
+            batch.add(named(&name(n)), &n.to_be_bytes()[..]).unwrap();
+        }
+        ids.extend(batch.commit().unwrap());
+    }
+    let at = |n: usize| n * 7919 % ids.len();
+    let ada = user("ada");
+    let by_id = median(2001, |n| drop(read_record(&engine, &ids[at(n)]).unwrap()));
+    let by_name = median(2001, |n| {
+        assert_eq!(engine.find(&ada, &name(at(n) as u64)).unwrap().id, ids[at(n)]);
+    });
+    let page = median(21, |n| {
+        let query = Query::default().user(ada.clone()).name_prefix(format!("2026/{:02}/", n % 12));
+        assert_eq!(engine.list(&query.limit(1000)).unwrap().records.len(), 1000);
+    });
+    let told = format!("by id {by_id} ns, by name {by_name} ns, a page of 1,000 {page} ns");
+    assert!(by_name * 2 <= by_id * 3 && page <= 5_000_000, "{told}");
 }
