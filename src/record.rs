@@ -21,6 +21,8 @@
 
 use std::collections::BTreeMap;
 
+use zeroize::Zeroize;
+
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key, RECORD_CONTEXT, chunked};
 use crate::error::{Error, Result};
@@ -75,6 +77,18 @@ pub struct RecordInfo {
     /// [`Engine::info`](crate::Engine::info) has that, too; and where a put of another program left
     /// it out.
     pub digest: Option<[u8; 32]>,
+}
+
+impl RecordInfo {
+    /// Wipes the texts that are the application's own.
+    pub(crate) fn wipe(&mut self) {
+        self.purpose.zeroize();
+        self.name.zeroize();
+        for (mut key, mut value) in std::mem::take(&mut self.meta) {
+            key.zeroize();
+            value.zeroize();
+        }
+    }
 }
 
 /// A record's entry in its class's tree.

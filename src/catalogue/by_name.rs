@@ -2,6 +2,8 @@
 
 use std::ops::ControlFlow;
 
+use zeroize::Zeroizing;
+
 use super::info::{label_of, listed};
 use super::query::{Listing, Query, bounds};
 use super::resolve::{Resolver, resolver};
@@ -48,7 +50,7 @@ struct ByName<'a> {
 
 /// A name, and the record that has it.
 struct Named<'a> {
-    name: String,
+    name: Zeroizing<String>,
     slot: &'a ClassSlot,
     key: OrderedKey,
 }
@@ -56,9 +58,9 @@ struct Named<'a> {
 impl<'a> ByName<'a> {
     fn page_of(&mut self, limit: usize) -> Result<Listing> {
         let mut listing = Listing::default();
-        let mut after = self.query.after_name.clone();
+        let mut after = self.query.after_name.clone().map(Zeroizing::new);
         loop {
-            let named = self.next(after.as_deref(), limit + 1)?;
+            let named = self.next(after.as_ref().map(|name| &***name), limit + 1)?;
             let is_end = named.len() <= limit;
             for Named { name, slot, key } in named {
                 if let Some(info) = self.info(slot, &key)? {
@@ -92,7 +94,7 @@ impl<'a> ByName<'a> {
                     return Ok(ControlFlow::Break(()));
                 }
                 if after != Some(name) && (low..=high).contains(key) {
-                    all.push(Named { name: name.to_owned(), slot, key: *key });
+                    all.push(Named { name: name.to_owned().into(), slot, key: *key });
                     n += 1;
                 }
                 Ok(ControlFlow::Continue(()))

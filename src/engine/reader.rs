@@ -39,6 +39,12 @@ impl std::fmt::Debug for Reader {
     }
 }
 
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.info.wipe();
+    }
+}
+
 impl Reader {
     /// A record, opened by what a look-up gave; it closes with any that it `needs`.
     pub(super) fn new(

@@ -16,7 +16,9 @@ use keyfall::env::System;
 use keyfall::sealed::{self, Identity};
 use keyfall::store::SledStore;
 use keyfall::testing::secrets;
-use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, Source, UserId};
+use keyfall::{
+    Class, Engine, ErrorKind, Options, Put, Query, RecordId, RecordInfo, Scope, Source, UserId,
+};
 use zeroize::Zeroize;
 
 use crate::support::{self, bytes, error_kind};
@@ -148,6 +150,13 @@ fn fill(engine: &Engine, ids: &mut Vec<(usize, RecordId)>) {
             let class =
                 [Class::audio(), Class::transcript(), Class::action()][n as usize % 3].clone();
             let mut put = Put::new(name(person), class).purpose(text(seed(person, n)));
+            // Some have a name, some metadata, some both.
+            if n % 2 == 0 {
+                put = put.name(text(seed(person, n) + 500));
+            }
+            if n % 3 < 2 {
+                put = put.meta("said", text(seed(person, n) + 700));
+            }
             // The transcript from the recording, the action from the transcript.
             if let Some((_, last)) = ids.last().filter(|_| n % 3 > 0) {
                 put = put.derived_from(Source::Record(*last));
@@ -189,10 +198,20 @@ fn read_all(engine: &Engine, ids: &[(usize, RecordId)]) {
     }
     done.wait();
     for (_, id) in ids {
-        // The caller wipes what the engine gives out.
-        engine.info(id).unwrap().purpose.zeroize();
+        wipe(engine.info(id).unwrap());
     }
-    engine.list(&Query::default()).unwrap().records.iter_mut().for_each(|r| r.purpose.zeroize());
+    engine.list(&Query::default()).unwrap().records.into_iter().for_each(wipe);
+    for person in 0..USERS {
+        let query = Query::default().user(name(person)).name_prefix("");
+        engine.list(&query).unwrap().records.into_iter().for_each(wipe);
+    }
+}
+
+/// The caller wipes what the engine gives out.
+fn wipe(mut info: RecordInfo) {
+    info.purpose.zeroize();
+    info.name.zeroize();
+    info.meta.values_mut().for_each(Zeroize::zeroize);
 }
 
 struct Process {
