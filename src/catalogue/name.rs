@@ -234,6 +234,10 @@ pub(crate) fn note_held(edit: &mut Edit<'_>, staged: &[Staged]) -> Result<bool> 
     let mut noted = false;
     for record in staged {
         let Some(name) = record.label.name() else { continue };
+        if standing_already(&edit.view, record)?.is_some() {
+            // It would take nothing.
+            continue;
+        }
         let held = match edit.page(record.to.user)? {
             Some((_, page)) => match named(pages, record.to.user, page, name)? {
                 Some((id, _)) if protected(pages, page, &id)? => Some(id),

@@ -76,7 +76,11 @@ fn once(run: &mut Run, user: u8, name: u8, item: &Chosen, mode: PutMode, trouble
         match run.engine().put(put, &item.content[..]) {
             Ok(id) => Ok(Done::Ids(vec![id])),
             Err(e) if Fate::Refused(e.kind()) == fate => Ok(Done::Nothing),
-            Err(e) => Err(e),
+            Err(e) => {
+                let told = [ErrorKind::Exists, ErrorKind::Held, ErrorKind::Absent];
+                assert!(!told.contains(&e.kind()), "a put that is {fate:?} fails: {e}");
+                Err(e)
+            }
         }
     };
     attempt(run, "puts under a name", trouble, &act, |run, done, now| {

@@ -99,9 +99,10 @@ impl About {
     }
 
     fn records_table(&self) -> String {
+        let labelled = self.is_labelled();
         let rows = self.rows.iter().map(|row| {
             let info = &row.info;
-            vec![
+            let mut cells = vec![
                 info.id.to_string(),
                 info.class.to_string(),
                 info.media_type.clone(),
@@ -110,10 +111,27 @@ impl About {
                 self.report.until(info).map(time).unwrap_or_default(),
                 info.purpose.clone(),
                 origin(row),
-            ]
+            ];
+            cells.extend(labelled.then(|| label(row)));
+            cells
         });
-        let headings = ["ID", "CLASS", "TYPE", "LENGTH", "CREATED", "UNTIL", "WHY", "ORIGIN"];
-        table(&headings, rows)
+        let headings = [
+            "ID",
+            "CLASS",
+            "TYPE",
+            "LENGTH",
+            "CREATED",
+            "UNTIL",
+            "WHY",
+            "ORIGIN",
+            "NAME, METADATA",
+        ];
+        table(&headings[..if labelled { 9 } else { 8 }], rows)
+    }
+
+    /// Whether some record has a name or metadata.
+    fn is_labelled(&self) -> bool {
+        self.rows.iter().any(|row| row.info.name.is_some() || !row.info.meta.is_empty())
     }
 
     /// What the text says between the records and the copies, a line each.
@@ -174,14 +192,14 @@ impl About {
                 table {
                     tr {
                         th { "Class" } th { "Kind" } th { "Bytes" } th { "Made" } th { "Until" }
-                        th { "Why" } th { "Origin" } th { "Id" }
+                        th { "Why" } th { "Origin" } th { "Name, metadata" } th { "Id" }
                     }
                     @for row in &self.rows {
                         tr {
                             td { (row.info.class) } td { (row.info.media_type) }
                             td { (row.info.length) } td { (time(row.info.created)) }
                             td { (self.report.until(&row.info).map(time).unwrap_or_default()) }
-                            td { (row.info.purpose) } td { (origin(row)) }
+                            td { (row.info.purpose) } td { (origin(row)) } td { (label(row)) }
                             td { code { (row.info.id) } }
                         }
                     }
@@ -250,6 +268,12 @@ impl About {
             p { "Keys: " (self.report.cell) "." }
         }
     }
+}
+
+/// The name of a record, and what was said of it.
+fn label(row: &Row) -> String {
+    let meta = row.info.meta.iter().map(|(key, value)| format!("{key}={value}"));
+    row.info.name.iter().cloned().chain(meta).collect::<Vec<_>>().join("; ")
 }
 
 const PAGE_STYLE: &str = "\
