@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use zeroize::Zeroizing;
 
-use super::info::{label_of, listed};
+use super::info::{label_named, listed};
 use super::query::{Listing, Query, bounds};
 use super::resolve::{Resolver, resolver};
 use super::view::View;
@@ -63,7 +63,7 @@ impl<'a> ByName<'a> {
             let named = self.next(after.as_ref().map(|name| &***name), limit + 1)?;
             let is_end = named.len() <= limit;
             for Named { name, slot, key } in named {
-                if let Some(info) = self.info(slot, &key)? {
+                if let Some(info) = self.info(slot, &key, &name)? {
                     if listing.records.len() == limit {
                         listing.next_name =
                             listing.records.last().and_then(|last| last.name.clone());
@@ -107,7 +107,12 @@ impl<'a> ByName<'a> {
 
     /// What a list shows of a record; `None` where it fell with a source and still stands in the
     /// tree.
-    fn info(&mut self, slot: &ClassSlot, key: &OrderedKey) -> Result<Option<RecordInfo>> {
+    fn info(
+        &mut self,
+        slot: &ClassSlot,
+        key: &OrderedKey,
+        name: &str,
+    ) -> Result<Option<RecordInfo>> {
         let (interaction, ordinal) = split_record_key(key)?;
         let (user, incarnation, class) = (self.user, self.page.incarnation, slot.tag);
         let id = RecordId { interaction, user, incarnation, class, ordinal };
@@ -123,7 +128,7 @@ impl<'a> ByName<'a> {
                 resolved => resolved.map(|_| ())?,
             }
         }
-        let label = label_of(self.view.pages, user, slot, &id, &entry)?;
+        let label = label_named(self.view.pages, slot, &id, &entry, name)?;
         listed(&id, &self.page.user, &slot.class, &entry, label.as_ref()).map(Some)
     }
 }

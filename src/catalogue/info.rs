@@ -37,7 +37,7 @@ pub(crate) fn listed(
     })
 }
 
-/// All that is told of a record that was looked up.
+/// All that is told of a record that was looked up, by its name or by its id.
 ///
 /// # Errors
 /// `Erased` where one that it depends on was erased; `Corrupt`, `Io`.
@@ -46,9 +46,13 @@ pub(crate) fn whole(
     id: &RecordId,
     page: &UserPage,
     entry: &Entry,
+    name: Option<&str>,
 ) -> Result<RecordInfo> {
     let slot = page.class(id.class).ok_or_else(|| absent(id))?;
-    let label = label_of(view.pages, id.user, slot, id, entry)?;
+    let label = match name {
+        Some(name) => label_named(view.pages, slot, id, entry, name)?,
+        None => label_of(view.pages, id.user, slot, id, entry)?,
+    };
     let info = listed(id, &page.user, &slot.class, entry, label.as_ref())?;
     if entry.stands_alone() {
         return Ok(info);
@@ -74,6 +78,23 @@ pub(crate) fn label_of(
     let label = slot.labels.get(pages, user, &record_key(id.interaction, id.ordinal))?;
     label_fits(id, entry, label.as_ref())?;
     Ok(label)
+}
+
+/// The label of a record that was found by its name: it is read where there is more in it.
+pub(crate) fn label_named(
+    pages: &dyn Pages,
+    slot: &ClassSlot,
+    id: &RecordId,
+    entry: &Entry,
+    name: &str,
+) -> Result<Option<Label>> {
+    if entry.described {
+        return label_of(pages, id.user, slot, id, entry);
+    }
+    let mut label = Label::default();
+    label.set_name(name.to_owned());
+    label_fits(id, entry, Some(&label))?;
+    Ok(Some(label))
 }
 
 /// Whether a label is the one that an entry tells of.

@@ -30,7 +30,7 @@ pub(crate) fn find(view: &View<'_>, user: &UserId, name: &str) -> Result<RecordI
     let Some((id, entry)) = named(view.pages, tag, &page, name)? else {
         return Err(nobody());
     };
-    match whole(view, &id, &page, &entry) {
+    match whole(view, &id, &page, &entry, Some(name)) {
         // It fell with a source, and still stands in the tree.
         Err(e) if e.kind() == ErrorKind::Erased => Err(nobody()),
         found => found,

@@ -546,12 +546,13 @@ fn median(times: usize, mut act: impl FnMut(usize)) -> u64 {
     all[times / 2]
 }
 
-/// Of 100,000 names: a look-up reads a few pages, and a listing those of its part.
+/// Of 100,000 names that are put as they ascend: a look-up reads a few pages, and a listing those
+/// of its part. The bounds are three times those that hold on a machine that does nothing else.
 #[test]
 fn a_name_among_very_many_is_found_about_as_fast_as_an_id() {
     let store = Arc::new(MemoryStore::new());
     let engine = Engine::init(store, Arc::new(MemoryCell::new()), Options::default()).unwrap();
-    let name = |n: u64| format!("2026/{:02}/{:02}/{n:06}.wav", n % 12, n % 28);
+    let name = |n: u64| format!("2026/{:02}/{:02}/{n:06}.wav", n / 10_000, n / 400 % 25);
     let mut ids = Vec::new();
     for batch_of in 0..10 {
         let mut batch = engine.batch();
@@ -568,7 +569,7 @@ fn a_name_among_very_many_is_found_about_as_fast_as_an_id() {
         assert_eq!(engine.find(&ada, &name(at(n) as u64)).unwrap().id, ids[at(n)]);
     });
     let page = median(21, |n| {
-        let query = Query::default().user(ada.clone()).name_prefix(format!("2026/{:02}/", n % 12));
+        let query = Query::default().user(ada.clone()).name_prefix(format!("2026/{:02}/", n % 10));
         assert_eq!(engine.list(&query.limit(1000)).unwrap().records.len(), 1000);
     });
     let told = format!("by id {by_id} ns, by name {by_name} ns, a page of 1,000 {page} ns");

@@ -62,7 +62,8 @@ fn a_report_lists_all_of_it() {
     engine.copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
     let audio = put(engine, "ada", Class::audio(), &[]);
     let text = put(engine, "ada", Class::transcript(), &[audio]);
-    let action = Put::new(user("ada"), Class::action()).name("lists/milk").meta("skill", "lists");
+    let action = Put::new(user("ada"), Class::action()).name("lists/milk ".repeat(20));
+    let action = action.meta("skill", "lists ".repeat(40));
     let action = action.derived_from(Source::Record(text));
     let action = engine.put(action, &b"content"[..]).unwrap();
     let of_ben = put(engine, "ben", Class::new("profile").unwrap(), &[action]);

@@ -98,7 +98,7 @@ pub(super) fn open_in(
 pub(super) fn info(inner: &Core, id: &RecordId) -> Result<RecordInfo> {
     inner.look(|view| {
         let (page, entry) = view.users().look_up(id)?;
-        whole(view, id, &page, &entry)
+        whole(view, id, &page, &entry, None)
     })
 }
 
