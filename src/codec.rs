@@ -192,7 +192,7 @@ impl<'a> Decoder<'a> {
         std::str::from_utf8(self.bytes(n)?).map_err(|_| self.bad())
     }
 
-    /// Fails where anything follows.
+    /// Fails if anything follows.
     pub(crate) fn end(self) -> Result<()> {
         if self.rest.is_empty() { Ok(()) } else { Err(self.bad()) }
     }
@@ -250,9 +250,8 @@ impl Encoder {
     }
 
     pub(crate) fn count(&mut self, n: usize) -> &mut Self {
-        self.u16(
-            u16::try_from(n).unwrap_or_else(|_| unreachable!("counts are bounded by limits.rs")),
-        )
+        assert!(n <= usize::from(u16::MAX), "a count outgrew its limit: a missing check");
+        self.u16(n as u16)
     }
 
     /// See [`Decoder::varint`].

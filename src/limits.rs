@@ -34,7 +34,7 @@ pub const PAGE_MAX_BYTES: usize = 16_384;
 pub const PAGE_CLASS_MIN_BYTES: usize = 512;
 /// Least stored bytes of a user page, and of a page of a class.
 pub const OWN_PAGE_MIN_BYTES: usize = 256;
-/// Most bytes of a payload that stands in its record's entry.
+/// Most bytes of a payload that is stored in its record's entry.
 pub const INLINE_MAX_BYTES: usize = 512;
 /// And at most this part of a page: an eighth.
 pub const INLINE_PART: usize = 8;
@@ -98,9 +98,9 @@ pub const WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
 pub const PLANS_MAX: usize = 64;
 /// Most policies of the store, and of each user.
 pub const POLICIES_MAX: usize = 64;
-/// How much later an erase that was due is tried again, where a hold refused it.
+/// How much later an erase that was due is tried again, if a hold refused it.
 pub const RETRY: Duration = Duration::from_secs(3600);
-/// How often an engine that only looks asks its cell whether its root key is still there, where
+/// How often a read-only engine asks its cell whether its root key is still there, where
 /// asking costs a round trip.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Users that one commit of [`Engine::run_due`](crate::Engine::run_due) serves.
@@ -112,7 +112,7 @@ pub const SWEEP: usize = 4096;
 pub const INBOX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most records that an envelope names as its sources.
 pub const ENVELOPE_SOURCES_MAX: usize = 256;
-/// Most bytes that stand in the clear before something sealed.
+/// Most bytes that are in the clear before something sealed.
 pub const SEALED_ABOUT_MAX: usize = 1024;
 /// Most bytes of the name of a grantee or of a training set.
 pub const NAME_MAX_BYTES: usize = 32;

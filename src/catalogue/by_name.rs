@@ -15,11 +15,11 @@ use crate::tree::keys::split_record_key;
 use crate::tree::ordered::OrderedKey;
 use crate::tree::user::{ClassSlot, UserPage, class_place};
 
-/// Lists one user's records by name, at most `limit`.
+/// Lists one user's records by name.
 ///
 /// # Errors
 /// `Invalid` for all users, or for another order than that of names; as [`super::list::list`].
-pub(crate) fn list(view: &View<'_>, query: &Query, limit: usize) -> Result<Listing> {
+pub(crate) fn list(view: &View<'_>, query: &Query) -> Result<Listing> {
     let Some(user) = &query.user else {
         return Err(Error::invalid("names are a user's own; say whose with `Query::user`"));
     };
@@ -34,7 +34,7 @@ pub(crate) fn list(view: &View<'_>, query: &Query, limit: usize) -> Result<Listi
         return Ok(Listing::default());
     };
     let fallen = view.is_falling().then(|| resolver(view));
-    ByName { view, user: tag, page: &page, query, range, fallen }.page_of(limit)
+    ByName { view, user: tag, page: &page, query, range, fallen }.page_of(query.most())
 }
 
 /// A listing by name in the making.

@@ -11,7 +11,6 @@ use super::resolve::{Resolver, resolver};
 use super::view::View;
 use crate::error::{ErrorKind, Result};
 use crate::ids::{ClassTag, InteractionId, RecordId, UserTag};
-use crate::limits::LIST_MAX;
 use crate::record::{Entry, RecordInfo};
 use crate::tree::keys::{record_key, split_record_key};
 use crate::tree::labels::Label;
@@ -25,15 +24,36 @@ use crate::tree::users::Found;
 /// `Erased` or `Absent` for a user that was erased or never was here; `Invalid` for a listing by
 /// name of more than one user, or in another order; `Corrupt`, `Io`.
 pub(crate) fn list(view: &View<'_>, query: &Query) -> Result<Listing> {
-    let limit = if query.limit == 0 { LIST_MAX } else { query.limit.min(LIST_MAX) };
     if query.is_by_name() {
-        return by_name::list(view, query, limit);
+        return by_name::list(view, query);
     }
+    let limit = query.most();
+    let (records, _) = collect(view, query, Room { records: limit + 1, interactions: usize::MAX })?;
+    let mut listing = Listing { records, ..Listing::default() };
+    if listing.records.len() > limit {
+        cut(&mut listing.records, limit);
+        listing.next = listing.records.last().map(|record| record.id);
+    }
+    Ok(listing)
+}
+
+/// Leaves so many records, and wipes the others.
+pub(super) fn cut(records: &mut Vec<RecordInfo>, len: usize) {
+    records.drain(len.min(records.len())..).for_each(|mut record| record.wipe());
+}
+
+/// Records that a page has room for, and the room that they leave. Of the last interaction that
+/// there was room for not all records need be among them.
+pub(super) fn collect(
+    view: &View<'_>,
+    query: &Query,
+    room: Room,
+) -> Result<(Vec<RecordInfo>, Room)> {
     let mut lister = Lister {
         view,
-        // While an erase is still being followed, what it made unreadable stands in the tree.
+        // While an erase is still being followed, what it made unreadable is still in the tree.
         fallen: view.is_falling().then(|| resolver(view)),
-        limit: limit + 1,
+        room,
         records: Vec::new(),
     };
     match &query.user {
@@ -43,20 +63,21 @@ pub(crate) fn list(view: &View<'_>, query: &Query) -> Result<Listing> {
         }
         None => lister.list_all(query)?,
     }
-    let mut listing = Listing { records: lister.records, ..Listing::default() };
-    if listing.records.len() > limit {
-        listing.records.truncate(limit);
-        listing.next = listing.records.last().map(|record| record.id);
-    }
-    Ok(listing)
+    Ok((lister.records, lister.room))
+}
+
+/// How much a page may still hold.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    pub(super) records: usize,
+    pub(super) interactions: usize,
 }
 
 /// A listing in the making.
 struct Lister<'a> {
     view: &'a View<'a>,
     fallen: Option<Resolver<'a>>,
-    /// The most records that one page may hold.
-    limit: usize,
+    room: Room,
     records: Vec<RecordInfo>,
 }
 
@@ -64,6 +85,22 @@ struct Lister<'a> {
 struct Row {
     at: (InteractionId, ClassTag, u32),
     info: RecordInfo,
+}
+
+impl Row {
+    fn is_of_one(&self, other: &Row) -> bool {
+        self.at.0 == other.at.0
+    }
+}
+
+impl Room {
+    /// Leaves of rows in order what there is room for.
+    fn cut(self, rows: &mut Vec<Row>) {
+        let fit = &rows[..rows.len().min(self.records)];
+        let of_some: usize =
+            fit.chunk_by(Row::is_of_one).take(self.interactions).map(<[Row]>::len).sum();
+        rows.drain(of_some..).for_each(|mut row| row.info.wipe());
+    }
 }
 
 impl Lister<'_> {
@@ -76,7 +113,7 @@ impl Lister<'_> {
         }
         let whole = Query { after: None, ..query.clone() };
         users.visit(query.after.map(|after| after.user), &mut |user, found| {
-            if self.records.len() >= self.limit {
+            if self.room.records == 0 || self.room.interactions == 0 {
                 return Ok(ControlFlow::Break(()));
             }
             if let Found::Live { page, .. } = found {
@@ -92,7 +129,6 @@ impl Lister<'_> {
             return Ok(());
         };
         let wanted = query.class.as_ref().map(|class| page.class_tag(class));
-        let room = self.limit.saturating_sub(self.records.len());
         let mut found = Vec::new();
         for slot in
             page.classes.iter().filter(|slot| wanted.is_none_or(|wanted| wanted == slot.tag))
@@ -102,16 +138,20 @@ impl Lister<'_> {
             };
             let range = Range { low: &low, high: &high, descending: query.newest_first };
             self.list_class(user, page, slot, range, &mut found)?;
+            found.sort_by(|a, b| {
+                let order = a.at.cmp(&b.at);
+                if query.newest_first { order.reverse() } else { order }
+            });
+            self.room.cut(&mut found);
         }
-        found.sort_by(|a, b| {
-            let order = a.at.cmp(&b.at);
-            if query.newest_first { order.reverse() } else { order }
-        });
-        self.records.extend(found.into_iter().take(room).map(|row| row.info));
+        self.room.records -= found.len();
+        self.room.interactions -= found.chunk_by(Row::is_of_one).count();
+        self.records.extend(found.into_iter().map(|row| row.info));
         Ok(())
     }
 
-    /// Finds records of one class, as many as there is room for.
+    /// Finds records of one class, as many as there is room for: of each interaction but the last
+    /// all.
     fn list_class(
         &mut self,
         user: UserTag,
@@ -120,9 +160,9 @@ impl Lister<'_> {
         range: Range<'_>,
         found: &mut Vec<Row>,
     ) -> Result<()> {
-        let room = self.limit.saturating_sub(self.records.len());
+        let (mut left, mut last) = (self.room, None);
         let (incarnation, class) = (page.incarnation, slot.tag);
-        let (mut entries, mut n) = (Vec::new(), 0);
+        let mut entries = Vec::new();
         let fallen = &mut self.fallen;
         slot.tree.scan(self.view.pages, class_place(user), range, &mut |key, value| {
             let (interaction, ordinal) = split_record_key(key)?;
@@ -137,8 +177,10 @@ impl Lister<'_> {
                 }
             }
             entries.push((*key, id, entry));
-            n += 1;
-            Ok(if n >= room { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            left.records -= 1;
+            left.interactions -= usize::from(last.replace(interaction) != Some(interaction));
+            let full = left.records == 0 || left.interactions == 0;
+            Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
         let mut labels = self.labels(user, slot, &entries)?;
         for (key, id, entry) in entries {

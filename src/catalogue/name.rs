@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::edit::Edit;
 use super::erase::apply;
 use super::fell::Fell;
-use super::hold::protected;
+use super::hold_check::record_is_held;
 use super::info::{label_of, whole};
 use super::judge::note_refusal;
 use super::record::erase_record;
@@ -14,7 +14,8 @@ use super::staged::{Inserted, Staged};
 use super::view::View;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, UserId, UserTag};
-use crate::record::{Entry, PutMode, RecordInfo, Source, payload_context};
+use crate::record::layout::payload_context;
+use crate::record::{Entry, PutMode, RecordInfo, Source};
 use crate::scope::{Erase, Scope};
 use crate::tree::Pages;
 use crate::tree::keys::split_record_key;
@@ -240,7 +241,7 @@ pub(crate) fn note_held(edit: &mut Edit<'_>, staged: &[Staged]) -> Result<bool> 
         }
         let held = match edit.page(record.to.user)? {
             Some((_, page)) => match named(pages, record.to.user, page, name)? {
-                Some((id, _)) if protected(pages, page, &id)? => Some(id),
+                Some((id, _)) if record_is_held(pages, page, &id)? => Some(id),
                 _ => None,
             },
             None => None,

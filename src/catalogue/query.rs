@@ -1,7 +1,9 @@
 //! What to list, and what a listing gives.
 
 use crate::ids::{Class, InteractionId, RecordId, Timestamp, UserId};
+use crate::limits::LIST_MAX;
 use crate::record::RecordInfo;
+use crate::time::Span;
 use crate::tree::keys::record_key;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey};
 
@@ -22,7 +24,10 @@ pub struct Query {
     pub until: Option<Timestamp>,
     /// Newest interaction first; the default is oldest first.
     pub newest_first: bool,
-    /// The most records of one page; 0 stands for the highest limit, 10,000.
+    /// The most records of one page, or interactions of one ([`Engine::interactions`]); 0 stands
+    /// for the highest limit, 10,000.
+    ///
+    /// [`Engine::interactions`]: crate::Engine::interactions
     pub limit: usize,
     /// After this record, which the page before gave as `next`.
     pub after: Option<RecordId>,
@@ -65,19 +70,27 @@ impl Query {
         Query { until: time.into(), ..self }
     }
 
+    /// Restricts the listing to interactions that began within a span, such as a day
+    /// ([`crate::time::parse`]).
+    #[must_use]
+    pub fn within(self, span: Span) -> Self {
+        self.from(span.from).until(span.before)
+    }
+
     /// Sets whether the newest interaction comes first.
     #[must_use]
     pub fn newest_first(self, newest_first: bool) -> Self {
         Query { newest_first, ..self }
     }
 
-    /// The most records of one page; 0 stands for 10,000.
+    /// The most records, or interactions, of one page; 0 stands for 10,000.
     #[must_use]
     pub fn limit(self, limit: usize) -> Self {
         Query { limit, ..self }
     }
 
-    /// Begins the page after this record: [`Listing::next`] of the page before.
+    /// Begins the page after this record, or its interaction: what the page before gave as `next`.
+    /// It says a place in the order, so the record itself may be erased meanwhile.
     #[must_use]
     pub fn after(self, id: impl Into<Option<RecordId>>) -> Self {
         Query { after: id.into(), ..self }
@@ -95,6 +108,11 @@ impl Query {
     #[must_use]
     pub fn after_name(self, name: impl Into<Option<String>>) -> Self {
         Query { after_name: name.into(), ..self }
+    }
+
+    /// The limit of a page, where 0 stands for the highest.
+    pub(super) fn most(&self) -> usize {
+        if self.limit == 0 { LIST_MAX } else { self.limit.min(LIST_MAX) }
     }
 
     /// Whether the listing is one by name.
@@ -116,7 +134,7 @@ pub struct Listing {
     pub next_name: Option<String>,
 }
 
-/// The first and the last key that a query asks for; `None` where no key is between them.
+/// The first and the last key that a query asks for; `None` if no key is between them.
 pub(crate) fn bounds(query: &Query) -> Option<(OrderedKey, OrderedKey)> {
     let (mut low, mut high) = (KEY_MIN, KEY_MAX);
     if let Some(id) = query.interaction {

@@ -1,4 +1,4 @@
-//! Records on their way into the tree, and what became of a batch of them.
+//! Records between their payloads and their commit, and what became of a batch of them.
 
 use super::admit::Admitted;
 use super::fell::Links;
@@ -15,8 +15,8 @@ pub(crate) struct Staged {
     /// Where it may come in.
     pub(crate) to: Admitted,
     pub(crate) entry: Entry,
-    /// Its payload, where that goes into the store with the commit.
-    pub(crate) held: Option<Vec<u8>>,
+    /// Its payload, if that goes into the store with the commit.
+    pub(crate) waiting: Option<Vec<u8>>,
     pub(crate) sources: Vec<Source>,
     /// Its content root, for those of the batch that are derived from it.
     pub(crate) root: Key,
@@ -24,11 +24,11 @@ pub(crate) struct Staged {
     pub(crate) envelope: Option<EnvelopeName>,
     /// What the application calls it, and says of it.
     pub(crate) label: Label,
-    /// What becomes of it where another record has its name.
+    /// What becomes of it if another record has its name.
     pub(crate) mode: PutMode,
     /// SHA-256 of its payload.
     pub(crate) digest: [u8; 32],
-    /// The record that stood there already when it was staged: those of the batch that are derived
+    /// The record that was there already when it was staged: those of the batch that are derived
     /// from it are derived from that one.
     pub(crate) there: Option<RecordId>,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Inserted {
     pub(crate) ids: Vec<RecordId>,
     /// Users that came to life with them.
     pub(crate) created: u64,
-    /// Which of the batch stood there already, by their numbers.
+    /// Which of the batch were there already, by their numbers.
     pub(crate) same: Vec<usize>,
     /// How many records were erased for those that took their names.
     pub(crate) replaced: u64,

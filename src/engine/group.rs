@@ -1,50 +1,33 @@
-//! Group commit: what callers ask for at the same time is done by one of them, one commit for the
-//! puts and one for the erases.
+//! Group commit: a caller's request joins the queue, and one of those who wait does all of them in
+//! one turn of the writer (`turn`).
 
-use super::core::{Answer, Asked, Core, Staging};
-use super::erases::{erase_all, look_ahead};
+use super::core::{Asked, Core, Staging};
 use super::erasure::Erasure;
-use super::puts::put_all;
+use super::turn::serve;
 use crate::error::Result;
 use crate::ids::RecordId;
 use crate::scope::Erase;
-use crate::secret::WipeStack;
 
 /// Has a batch committed, with all that wait at the same time.
 pub(super) fn put(core: &Core, staging: Staging) -> Result<Vec<RecordId>> {
-    match submit(core, Asked::Put(staging)) {
-        Answer::Put(put) => put,
-        Answer::Erased(_) => unreachable!("a put was asked for"),
-    }
+    core.queue.submit(Asked::Put(staging), |requests| serve(core, requests)).put()
 }
 
 /// Has an erase done, with all that wait at the same time.
 pub(super) fn erase(core: &Core, erase: Erase) -> Result<Erasure> {
     look_ahead(core, &erase);
-    match submit(core, Asked::Erase(erase)) {
-        Answer::Erased(erased) => erased,
-        Answer::Put(_) => unreachable!("an erase was asked for"),
-    }
+    core.queue.submit(Asked::Erase(erase), |requests| serve(core, requests)).erased()
 }
 
-fn submit(core: &Core, request: Asked) -> Answer {
-    core.queue.submit(request, |requests| {
-        // Before the callers that wait get their results: this stack served them.
-        let _wiped = WipeStack;
-        let mut writer = core.writer();
-        let (mut batches, mut erases) = (Vec::new(), Vec::new());
-        for request in &requests {
-            match request {
-                Asked::Put(batch) => batches.push(batch),
-                Asked::Erase(erase) => erases.push(erase),
-            }
-        }
-        let mut puts = put_all(core, &mut writer, &batches).into_iter();
-        let mut erased = erase_all(core, &mut writer, &erases).into_iter();
-        let answer = |request: &Asked| match request {
-            Asked::Put(_) => puts.next().map(Answer::Put),
-            Asked::Erase(_) => erased.next().map(Answer::Erased),
-        };
-        requests.iter().map_while(answer).collect()
-    })
+/// Warms the cache with the path to the erased user while another caller holds the writer, so that
+/// the writer does not block on reads.
+fn look_ahead(core: &Core, erase: &Erase) {
+    if !core.queue.is_busy() {
+        return;
+    }
+    let state = core.state();
+    let pages = core.pages();
+    let view = core.view(&state, &pages);
+    // What fails here fails again, and is told then.
+    let _ = view.users().find(erase.user(|user| view.tag(user)));
 }

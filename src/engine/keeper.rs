@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::cleaner;
 use super::core::Core;
-use super::tend::{left, tend};
+use super::dying::Cleaner;
+use super::run_due::{left, run_due};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::LOOK_EVERY;
 use crate::sync::atomic::Ordering;
@@ -17,38 +19,58 @@ const NAP: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// The thread; it ends with the last handle of its engine.
-pub(super) struct Kept {
+pub(super) struct KeeperThread {
     inner: Arc<Core>,
     thread: Option<JoinHandle<()>>,
+    /// The thread that gives space back, if the store can.
+    cleaner: Option<JoinHandle<()>>,
 }
 
-impl Kept {
+impl KeeperThread {
     /// Starts it.
     ///
     /// # Errors
-    /// `Io` where the system gives no thread: nobody would do what is due then.
+    /// `Io` if the system gives no thread: nobody would do what is due then.
     pub(super) fn start(inner: &Arc<Core>) -> Result<Arc<Self>> {
-        let kept = Arc::clone(inner);
+        let core = Arc::clone(inner);
         let thread =
-            std::thread::Builder::new().name("keyfall-keeper".into()).spawn(move || keep(&kept));
+            std::thread::Builder::new().name("keyfall-keeper".into()).spawn(move || keep(&core));
         let none = "no thread can be started for what is due; raise the limit of processes and threads, or call `Engine::run_due` yourself";
         let thread = Some(thread.map_err(|e| Error::io(none, e))?);
-        Ok(Arc::new(Kept { inner: Arc::clone(inner), thread }))
+        let cleaner =
+            if inner.options.cleaner == Cleaner::On { start_cleaner(inner) } else { None };
+        Ok(Arc::new(KeeperThread { inner: Arc::clone(inner), thread, cleaner }))
+    }
+
+    /// How many of the engine's own handles it and its threads hold.
+    pub(super) fn holds(&self) -> usize {
+        2 + usize::from(self.cleaner.is_some())
     }
 }
 
-impl Drop for Kept {
+impl Drop for KeeperThread {
     fn drop(&mut self) {
         if !self.inner.process.is_this() {
             // The thread is not in a fork.
-            std::mem::forget(self.thread.take());
+            std::mem::forget((self.thread.take(), self.cleaner.take()));
             return;
         }
         self.inner.bell.end();
-        if let Some(thread) = self.thread.take() {
+        self.inner.cleaners.bell.end();
+        for thread in self.thread.take().into_iter().chain(self.cleaner.take()) {
             let _ = thread.join();
         }
     }
+}
+
+/// The cleaner's thread. If the system gives none, space is not given back, and all else goes on.
+fn start_cleaner(inner: &Arc<Core>) -> Option<JoinHandle<()>> {
+    if inner.looks_only().is_some() || !matches!(inner.store().waste(), Ok(Some(_))) {
+        return None;
+    }
+    let kept = Arc::clone(inner);
+    let thread = std::thread::Builder::new().name("keyfall-cleaner".into());
+    thread.spawn(move || cleaner::keep(&kept)).ok()
 }
 
 fn keep(inner: &Core) {
@@ -60,17 +82,19 @@ fn keep(inner: &Core) {
         let wiped = crate::secret::WipeStack;
         let nap = match left(inner) {
             Ok(None) => None,
-            Ok(Some(Duration::ZERO)) => match tend(inner, &mut |_| {}, &|| inner.bell.is_ended()) {
-                Ok(tended) if tended.stuck => Some(PAUSE),
-                Ok(_) => Some(Duration::ZERO),
-                Err(_) => Some(PAUSE),
-            },
+            Ok(Some(Duration::ZERO)) => {
+                match run_due(inner, &mut |_| {}, &|| inner.bell.is_ended()) {
+                    Ok(outcome) if outcome.stuck => Some(PAUSE),
+                    Ok(_) => Some(Duration::ZERO),
+                    Err(_) => Some(PAUSE),
+                }
+            }
             Ok(Some(left)) => Some(NAP.min(left)),
             Err(_) => Some(PAUSE),
         };
         // Keyholders that were away are asked until they have answered.
         let nap = if locked(&inner.awaiting).is_some() {
-            let _ = tend(inner, &mut |_| {}, &|| inner.bell.is_ended());
+            let _ = run_due(inner, &mut |_| {}, &|| inner.bell.is_ended());
             Some(nap.map_or(NAP, |nap| nap.min(NAP)))
         } else {
             nap
@@ -82,7 +106,7 @@ fn keep(inner: &Core) {
     }
 }
 
-/// Has an engine that only looks ask its cell, until it ends.
+/// Has a read-only engine ask its cell, until it ends.
 fn watch(inner: &Core) {
     // A cell that does not answer is asked again.
     while !matches!(inner.check_watched(), Err(e) if e.kind() == ErrorKind::Mismatch)

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use crate::Engine;
-use crate::catalogue::payload::Payload;
+use crate::catalogue::open_payload::Payload;
 use crate::catalogue::resolve::{ContentRoots, Resolver};
 use crate::catalogue::view::Users;
 use crate::catalogue::walk::{Step, Walking, walk, walk_at};
@@ -31,7 +31,7 @@ pub struct Exposed {
     pub id: RecordId,
     /// The user that the record belongs to.
     pub user: UserId,
-    /// Its content; `None` where a segment is nowhere to be had.
+    /// Its content; `None` if no place has one of its segments.
     pub content: Option<Vec<u8>>,
 }
 
@@ -55,7 +55,7 @@ pub fn payload_names(engine: &Engine) -> Result<Vec<BlobName>> {
 /// For a scan of memory: none of it must be there once it is erased.
 ///
 /// # Errors
-/// `Invalid` where the user does not live; `Corrupt`, `Io`.
+/// `Invalid` if the user does not live; `Corrupt`, `Io`.
 pub fn secrets(
     engine: &Engine,
     user: &UserId,
@@ -80,8 +80,8 @@ pub fn secrets(
     }
     let spot = Spot { kind: PageKind::User, owner: Some(tag), class: None };
     let mut resolver = Resolver::new(source.realm, Users { pages: &source, root, geometry });
-    let leave = Walking::unhindered();
-    walk_at(&leave, &source, &spot, &page, &mut |step| {
+    let pass = Walking::unhindered();
+    walk_at(&pass, &source, &spot, &page, &mut |step| {
         match step {
             Step::Enter { kind, at } => {
                 let context = crypto::page_context(source.realm, kind.byte(), at.name);
@@ -102,7 +102,7 @@ pub fn secrets(
                 if only.is_some_and(|only| *only != id) {
                     return Ok(ControlFlow::Continue(()));
                 }
-                let Some(payload) = Payload::of(&mut resolver, &leave, of, key, entry)? else {
+                let Some(payload) = Payload::of(&mut resolver, &pass, of, key, entry)? else {
                     return Ok(ControlFlow::Continue(()));
                 };
                 if let Ok((content_root, _)) = resolver.resolve(&id) {
@@ -173,7 +173,7 @@ impl Named {
 /// adversary, for one head. The content roots that it finds add up from head to head.
 ///
 /// # Errors
-/// `Corrupt` where the key does not open the head.
+/// `Corrupt` if the key does not open the head.
 pub(super) fn records_reachable(
     places: &[SharedStore],
     head: &Head,
@@ -267,12 +267,12 @@ fn expose(
     known: &mut ContentRoots,
 ) -> Result<Vec<Exposed>> {
     let mut exposed = Vec::new();
-    let leave = Walking::lenient();
+    let pass = Walking::lenient();
     let users = Users { pages: source, root: &head.roots.users, geometry: head.geometry };
     let mut resolver = Resolver::new(source.realm, users).knowing(std::mem::take(known));
-    walk(&leave, source, &head.roots, &mut |step| {
+    walk(&pass, source, &head.roots, &mut |step| {
         if let Step::Record { of, key, entry } = step {
-            let Some(payload) = Payload::of(&mut resolver, &leave, of, key, entry)? else {
+            let Some(payload) = Payload::of(&mut resolver, &pass, of, key, entry)? else {
                 return Ok(ControlFlow::Continue(()));
             };
             exposed.push(Exposed {

@@ -354,7 +354,9 @@ fn log_text(bytes: &[u8]) -> bool {
 
 fn leaves(bytes: &[u8]) -> bool {
     text(bytes).is_some()
-        && read_bundle(bytes).is_ok_and(|leaves| bundle(leaves.iter().map(Vec::as_slice)) == bytes)
+        && read_bundle(bytes).is_ok_and(|leaves| {
+            bundle(leaves.iter().map(Vec::as_slice)).is_ok_and(|again| again == bytes)
+        })
 }
 
 fn certificate(bytes: &[u8]) -> bool {

@@ -62,7 +62,7 @@ impl Geometry {
         self.segment_bytes / CHUNK_BYTES
     }
 
-    /// Most bytes of a payload that stands in its record's entry: an eighth of a page.
+    /// Most bytes of a payload that is stored in its record's entry: an eighth of a page.
     pub(crate) fn inline_max(self) -> usize {
         INLINE_MAX_BYTES.min(self.page_bytes / INLINE_PART)
     }

@@ -31,10 +31,8 @@ impl Ref {
 
     /// The key of the page that it points to.
     pub(crate) fn key(&self) -> Key {
-        self.key
-            .first_chunk()
-            .map(Key::copied_from)
-            .unwrap_or_else(|| unreachable!("it has 32 bytes"))
+        let (keys, _) = self.key.as_chunks();
+        Key::copied_from(&keys[0])
     }
 
     /// This pointer without the page in which it was read.
@@ -132,7 +130,7 @@ impl PageKind {
 /// Opened bytes of a page, shared with the cache; zeroized when the last owner lets go.
 pub(crate) type Page = Arc<Secret>;
 
-/// Pads a page's plaintext to its size class. Stored sizes are those of Padmé where a store is made
+/// Pads a page's plaintext to its size class. Stored sizes are those of Padmé if a store is made
 /// of such pages: of the user tree and the public log, and from 256 bytes on of users, classes,
 /// labels and names.
 /// Of all others, which a user has few of or none, they are powers of two from 512 bytes on.

@@ -16,7 +16,7 @@
 //!             due: its entry in the agenda
 //! ```
 //! A class without records is not listed: its name falls with its last record. A tree of a class
-//! that is one short leaf stands in the page, in place of a ref, as long as the page stays
+//! that is one short leaf is stored in the page, in place of a ref, as long as the page stays
 //! short with it: most users have few records.
 
 use std::sync::Arc;
@@ -57,18 +57,8 @@ const LABELS_WITHIN: u8 = 8;
 const LABELS_WITHIN_PAGE: u8 = LABELS | LABELS_WITHIN;
 /// Most plaintext bytes of a user page in which records stand.
 const SHORT: usize = USER_PAGE_SHORT_BYTES - SEAL_OVERHEAD;
-/// The ordered trees below a user page, in the order of their bits: the one place that knows it.
-const TREES: [PageKind; 9] = [
-    PageKind::Fences,
-    PageKind::Lineage,
-    PageKind::History,
-    PageKind::Holds,
-    PageKind::Marks,
-    PageKind::Plans,
-    PageKind::Policies,
-    PageKind::Inbox,
-    PageKind::Grants,
-];
+/// How many ordered trees may lie below a user page, besides those of its classes.
+const TREES: usize = 9;
 
 /// A user page, decoded.
 #[derive(Debug)]
@@ -121,56 +111,62 @@ pub(crate) fn class_place(owner: UserTag) -> Place {
 
 /// Where the trees below a user page are stored.
 #[derive(Default)]
-struct TreeRefs([Option<Ref>; TREES.len()]);
+struct TreeRefs {
+    fences: Option<Ref>,
+    lineage: Option<Ref>,
+    history: Option<Ref>,
+    holds: Option<Ref>,
+    marks: Option<Ref>,
+    plans: Option<Ref>,
+    policies: Option<Ref>,
+    inbox: Option<Ref>,
+    grants: Option<Ref>,
+}
 
 impl TreeRefs {
-    fn at(&mut self, kind: PageKind) -> &mut Option<Ref> {
-        match TREES.iter().position(|tree| *tree == kind) {
-            Some(n) => &mut self.0[n],
-            None => unreachable!("it is one of a user's trees"),
-        }
+    /// Each of them, in the order of their bits: the one place that knows it.
+    fn each(&mut self) -> [(PageKind, &mut Option<Ref>); TREES] {
+        [
+            (PageKind::Fences, &mut self.fences),
+            (PageKind::Lineage, &mut self.lineage),
+            (PageKind::History, &mut self.history),
+            (PageKind::Holds, &mut self.holds),
+            (PageKind::Marks, &mut self.marks),
+            (PageKind::Plans, &mut self.plans),
+            (PageKind::Policies, &mut self.policies),
+            (PageKind::Inbox, &mut self.inbox),
+            (PageKind::Grants, &mut self.grants),
+        ]
     }
 
-    fn has(&self, kind: PageKind) -> bool {
-        TREES.iter().zip(&self.0).any(|(tree, at)| *tree == kind && at.is_some())
+    fn is_empty(&mut self) -> bool {
+        self.each().iter().all(|(_, at)| at.is_none())
     }
 
-    /// The tree of a kind, as it is stored.
-    fn take<const K: usize>(&mut self, kind: PageKind) -> Ordered<K> {
-        Ordered::stored(self.at(kind).take())
-    }
-
-    /// Seals a tree, and notes where it is now.
-    fn seal<const K: usize>(
-        &mut self,
-        tree: Ordered<K>,
-        place: Place,
-        geometry: Geometry,
-        sink: &mut dyn Sink,
-    ) -> Result<()> {
-        *self.at(place.kind) = tree.seal(place, geometry, sink)?;
-        Ok(())
-    }
-
-    fn bits(&self) -> u16 {
-        self.0.iter().enumerate().filter(|(_, at)| at.is_some()).map(|(n, _)| 1 << n).sum()
-    }
-
-    fn encode(&self, e: &mut Encoder) {
-        self.0.iter().flatten().for_each(|at| at.encode(e));
+    fn encode(mut self, e: &mut Encoder) {
+        let trees = self.each();
+        e.u16(trees.iter().enumerate().map(|(n, (_, at))| u16::from(at.is_some()) << n).sum());
+        trees.into_iter().filter_map(|(_, at)| at.as_ref()).for_each(|at| at.encode(e));
     }
 
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         let bits = d.u16()?;
-        if bits >= 1 << TREES.len() {
+        if bits >= 1 << TREES {
             return Err(d.bad());
         }
         let mut refs = TreeRefs::default();
-        for (n, at) in refs.0.iter_mut().enumerate() {
+        for (n, (_, at)) in refs.each().into_iter().enumerate() {
             *at = (bits & 1 << n != 0).then(|| Ref::decode(d)).transpose()?;
         }
         Ok(refs)
     }
+}
+
+/// A user page that was sealed.
+pub(crate) struct SealedUser {
+    pub(crate) at: Ref,
+    /// What its slot says of it (see [`super::users::Slot::alone`]).
+    pub(crate) alone: Option<u32>,
 }
 
 impl UserPage {
@@ -228,35 +224,34 @@ impl UserPage {
         self.classes.iter().map(|c| c.records).sum()
     }
 
-    /// Seals the page and its trees. Returns where it is now, and what its slot says of it (see
-    /// [`super::users::Slot::alone`]).
+    /// Seals the page and its trees.
     pub(crate) fn seal(
         self,
         owner: UserTag,
         geometry: Geometry,
         sink: &mut dyn Sink,
-    ) -> Result<(Ref, Option<u32>)> {
+    ) -> Result<SealedUser> {
         let records = u32::try_from(self.records()).ok().filter(|_| self.due.is_none());
         let capacity = USER_PAGE_MAX_BYTES - SEAL_OVERHEAD;
-        let mut trees = TreeRefs::default();
-        trees.seal(self.fences.tree, Fences::place(owner), geometry, sink)?;
-        trees.seal(self.lineage.tree, Lineage::place(owner), geometry, sink)?;
-        trees.seal(self.history.tree, History::place(owner), geometry, sink)?;
-        trees.seal(self.holds.tree, Holds::place(owner), geometry, sink)?;
-        trees.seal(self.holds.marks, Holds::marks_place(owner), geometry, sink)?;
-        trees.seal(self.plans.tree, Plans::place(owner), geometry, sink)?;
-        trees.seal(self.policies.tree, Policies::place(Some(owner)), geometry, sink)?;
-        trees.seal(self.inbox.tree, Inbox::place(owner), geometry, sink)?;
-        trees.seal(self.grants.tree, Grants::place(owner), geometry, sink)?;
-        let followed =
-            [PageKind::Lineage, PageKind::Holds, PageKind::Marks].map(|kind| trees.has(kind));
-        let alone = records.filter(|_| followed == [false; 3]);
+        let mut trees = TreeRefs {
+            fences: self.fences.tree.seal(Fences::place(owner), geometry, sink)?,
+            lineage: self.lineage.tree.seal(Lineage::place(owner), geometry, sink)?,
+            history: self.history.tree.seal(History::place(owner), geometry, sink)?,
+            holds: self.holds.tree.seal(Holds::place(owner), geometry, sink)?,
+            marks: self.holds.marks.seal(Holds::marks_place(owner), geometry, sink)?,
+            plans: self.plans.tree.seal(Plans::place(owner), geometry, sink)?,
+            policies: self.policies.tree.seal(Policies::place(Some(owner)), geometry, sink)?,
+            inbox: self.inbox.tree.seal(Inbox::place(owner), geometry, sink)?,
+            grants: self.grants.tree.seal(Grants::place(owner), geometry, sink)?,
+        };
+        let followed = trees.lineage.is_some() || trees.holds.is_some() || trees.marks.is_some();
+        let alone = records.filter(|_| !followed);
         let mut e = Encoder::new(capacity);
         let due = self.due.map_or(0, |due| due.0);
         let flag = |flag, is: bool| if is { flag } else { 0 };
         e.u8(VERSION).u8(flag(DUE, due > 0)
             | flag(OPENINGS, self.openings > 0)
-            | flag(HAS_TREES, trees.bits() > 0)
+            | flag(HAS_TREES, !trees.is_empty())
             | flag(HAS_LABELS, self.classes.iter().any(|slot| !slot.labels.is_empty())));
         e.varint(self.incarnation.into()).varint(self.created.0);
         for number in [due, self.openings].into_iter().filter(|number| *number > 0) {
@@ -264,13 +259,12 @@ impl UserPage {
         }
         let name = self.user.as_str().as_bytes();
         e.varint(name.len() as u64).bytes(name).bytes(self.fence_key.bytes());
-        if trees.bits() > 0 {
-            e.u16(trees.bits());
+        if !trees.is_empty() {
             trees.encode(&mut e);
         }
         write_classes(self.classes, &mut e, owner, geometry, sink)?;
         pad(PageKind::User, &mut e, capacity);
-        Ok((sink.seal(PageKind::User, Some(owner), e.finish())?, alone))
+        Ok(SealedUser { at: sink.seal(PageKind::User, Some(owner), e.finish())?, alone })
     }
 }
 
@@ -385,16 +379,16 @@ fn write_labels(
 
 impl Node for UserPage {
     fn decode(page: &Page) -> Result<Self> {
-        let (mut page, mut trees) = read(page)?;
-        page.fences.tree = trees.take(PageKind::Fences);
-        page.lineage.tree = trees.take(PageKind::Lineage);
-        page.history.tree = trees.take(PageKind::History);
-        page.holds.tree = trees.take(PageKind::Holds);
-        page.holds.marks = trees.take(PageKind::Marks);
-        page.plans.tree = trees.take(PageKind::Plans);
-        page.policies.tree = trees.take(PageKind::Policies);
-        page.inbox.tree = trees.take(PageKind::Inbox);
-        page.grants.tree = trees.take(PageKind::Grants);
+        let (mut page, trees) = read(page)?;
+        page.fences.tree = Ordered::stored(trees.fences);
+        page.lineage.tree = Ordered::stored(trees.lineage);
+        page.history.tree = Ordered::stored(trees.history);
+        page.holds.tree = Ordered::stored(trees.holds);
+        page.holds.marks = Ordered::stored(trees.marks);
+        page.plans.tree = Ordered::stored(trees.plans);
+        page.policies.tree = Ordered::stored(trees.policies);
+        page.inbox.tree = Ordered::stored(trees.inbox);
+        page.grants.tree = Ordered::stored(trees.grants);
         Ok(page)
     }
 }
@@ -421,11 +415,11 @@ fn read(encoded: &Page) -> Result<(UserPage, TreeRefs)> {
     let name = d.bytes(len.ok_or_else(|| d.bad())?)?;
     let user = UserId::new(as_text(name)?).map_err(|_| bad())?;
     let fence_key = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
-    let trees = match flags & HAS_TREES {
+    let mut trees = match flags & HAS_TREES {
         0 => TreeRefs::default(),
         _ => TreeRefs::decode(&mut d)?,
     };
-    if trees.bits() == 0 && flags & HAS_TREES != 0 {
+    if trees.is_empty() && flags & HAS_TREES != 0 {
         return Err(d.bad());
     }
     let labelled = flags & HAS_LABELS != 0;
@@ -491,7 +485,7 @@ fn read_labels(d: &mut Decoder<'_>) -> Result<Labels> {
 
 /// What a stored user page points to.
 pub(super) fn edges(owner: UserTag, page: &Page) -> Result<Vec<Edge>> {
-    let (page, trees) = read(page)?;
+    let (page, mut trees) = read(page)?;
     let mut edges = Vec::new();
     for slot in page.classes {
         let class = Arc::new(ClassOf {
@@ -520,10 +514,9 @@ pub(super) fn edges(owner: UserTag, page: &Page) -> Result<Vec<Edge>> {
         let stored = trees.into_iter().filter_map(|(spot, at)| Some((spot, at?)));
         edges.extend(stored.map(|(spot, at)| Edge::Page { spot, at }));
     }
-    for (kind, at) in TREES.into_iter().zip(trees.0) {
-        edges.extend(
-            at.map(|at| Edge::Page { spot: Spot { kind, owner: Some(owner), class: None }, at }),
-        );
+    for (kind, at) in trees.each() {
+        let spot = Spot { kind, owner: Some(owner), class: None };
+        edges.extend(at.take().map(|at| Edge::Page { spot, at }));
     }
     Ok(edges)
 }

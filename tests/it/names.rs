@@ -115,7 +115,7 @@ fn a_replaced_record_is_erased_for_good_when_the_put_returns() {
         let engine = world.engine();
         let first = put(engine, NAME, &bytes(1, len));
         let text = Put::new(user("ben"), Class::transcript());
-        let text = engine.put(text.derived_from(Source::Record(first)), &b"wake me"[..]).unwrap();
+        let text = engine.put(text.derived_from(first), &b"wake me"[..]).unwrap();
         let epoch = engine.status().unwrap().head.epoch;
         let second = put(engine, NAME, &bytes(2, len));
         let status = engine.status().unwrap();
@@ -182,17 +182,17 @@ fn what_is_derived_from_a_record_does_not_take_its_name() {
     let world = World::new(5, SMALL_PAGES);
     let engine = world.engine();
     let first = put(engine, NAME, b"1");
-    let near = named(NAME).derived_from(Source::Record(first));
+    let near = named(NAME).derived_from(first);
     assert_eq!(error_kind(engine.put(near, &b"2"[..])), ErrorKind::Refused);
-    let text = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(first));
+    let text = Put::new(user("ben"), Class::transcript()).derived_from(first);
     let text = engine.put(text, &b"text"[..]).unwrap();
-    let far = named(NAME).derived_from(Source::Record(text));
+    let far = named(NAME).derived_from(text);
     assert_eq!(error_kind(engine.put(far, &b"2"[..])), ErrorKind::Refused);
     assert_eq!(found(engine, NAME), Some(first));
     // Under another name it comes in, and falls with its source.
-    let other = named("other").derived_from(Source::Record(text));
+    let other = named("other").derived_from(text);
     let other = engine.put(other, &b"2"[..]).unwrap();
-    let again = named("other").derived_from(Source::Record(text));
+    let again = named("other").derived_from(text);
     assert_eq!(engine.put(again, &b"2"[..]).unwrap(), other);
     put(engine, NAME, b"3");
     assert_eq!(found(engine, "other"), None);
@@ -284,7 +284,7 @@ fn a_name_falls_with_its_record_and_leaves_nothing() {
             for n in 0..others {
                 put(engine, &format!("2026/11/{:02}/{n}", n % 30), &[n as u8]);
             }
-            let wake = named(NAME).derived_from(Source::Record(source)).meta("said", "wécker um 6");
+            let wake = named(NAME).derived_from(source).meta("said", "wécker um 6");
             let began = InteractionId::from_parts(Timestamp(world.env_now() + 5), [3; 10]);
             let id = engine.put(wake.interaction(began), &b"content"[..]).unwrap();
             assert_eq!(found(engine, NAME), Some(id));
@@ -319,7 +319,7 @@ fn a_name_whose_record_fell_with_a_source_is_free_before_it_is_followed() {
     let source = world.put("ben", Class::action(), b"source");
     // More than an erase follows.
     for n in 0..300 {
-        let put = named(&format!("d/{n:03}")).derived_from(Source::Record(source));
+        let put = named(&format!("d/{n:03}")).derived_from(source);
         engine.put(put, &b"derived"[..]).unwrap();
     }
     let erasure = engine.erase(Scope::record(source)).unwrap();
@@ -483,7 +483,7 @@ fn a_digest_is_that_of_the_plaintext() {
         let listed = engine.list(&Query::default().user(user("ada"))).unwrap().records;
         assert_eq!(listed.iter().find(|r| r.id == id).unwrap().digest, Some(expected));
         assert_eq!(engine.info(&id).unwrap().digest, Some(expected));
-        let text = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(id));
+        let text = Put::new(user("ben"), Class::transcript()).derived_from(id);
         let text = engine.put(text, &content[..]).unwrap();
         for detached in [false, true] {
             if detached {
@@ -495,7 +495,7 @@ fn a_digest_is_that_of_the_plaintext() {
             assert_eq!(listed.iter().find(|r| r.id == text).unwrap().digest, None);
         }
         // Its digest falls with what it was derived from.
-        let short = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(id));
+        let short = Put::new(user("ben"), Class::transcript()).derived_from(id);
         let short = engine.put(short, &content[..]).unwrap();
         engine.erase(Scope::record(id)).unwrap();
         assert_eq!(error_kind(engine.info(&short)), ErrorKind::Erased);

@@ -89,6 +89,7 @@ fn a_record_is_cut_into_segments_of_the_size_that_its_store_was_made_with() {
             segments.len(),
             lengths
                 .iter()
+                .filter(|len| **len > 512)
                 .map(|len| keyfall::engine::padded(*len as u64) as usize / segment_bytes + 1)
                 .sum::<usize>()
         );
@@ -325,7 +326,7 @@ fn an_erase_rewrites_the_path_and_no_more() {
     let ladder = Ladder::new();
     let ids = ladder.put(0..LEAF * FAN * 3);
     let before = ladder.blobs();
-    ladder.engine.erase(Scope::Record(ids[150])).unwrap();
+    ladder.engine.erase(Scope::Record(ids[500])).unwrap();
     // The user tree, the user, three pages of the class, the fences, the log.
     assert_eq!(ladder.blobs() - before, 7);
     let before = ladder.blobs();

@@ -10,7 +10,7 @@ use super::op::{Chosen, Mode, Named, Trouble};
 use super::run::Run;
 use crate::error::ErrorKind;
 use crate::ids::RecordId;
-use crate::{Put, PutMode, Source};
+use crate::{Put, PutMode};
 
 /// What a put under a name comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ fn once(run: &mut Run, user: u8, name: u8, item: &Chosen, mode: PutMode, trouble
     let fate = fate(&run.model, user, name, item, mode);
     let act = |run: &Run| {
         let put = Put::new(user_id(user), item.class.clone()).name(record_name(name)).mode(mode);
-        let put = item.sources.iter().fold(put, |put, id| put.derived_from(Source::Record(*id)));
+        let put = item.sources.iter().fold(put, |put, id| put.derived_from(*id));
         match run.engine().put(put, &item.content[..]) {
             Ok(id) => Ok(Done::Ids(vec![id])),
             Err(e) if Fate::Refused(e.kind()) == fate => Ok(Done::Nothing),

@@ -74,7 +74,7 @@ impl<const K: usize> Ordered<K> {
         Ordered { root: root.map(Link::Stored) }
     }
 
-    /// A tree of one leaf, which stands within another page.
+    /// A tree of one leaf, which is stored within another page.
     pub(crate) fn read_within(d: &mut Decoder<'_>, kind: PageKind) -> Result<Self> {
         match OrderedNode::read(d)? {
             node @ OrderedNode::Leaf(_) if node.count() > 0 && node.suits(kind) => {
@@ -95,7 +95,7 @@ impl<const K: usize> Ordered<K> {
         }
     }
 
-    /// The stored pointer, where nothing was changed.
+    /// The stored pointer, if nothing was changed.
     pub(crate) fn into_stored(self) -> Option<Ref> {
         match self.root {
             Some(Link::Stored(at)) => Some(at),

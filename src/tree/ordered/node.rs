@@ -130,7 +130,7 @@ impl<const K: usize> OrderedNode<K> {
         }
     }
 
-    /// Whether a page of this form stands in trees of a kind.
+    /// Whether trees of a kind have pages of this form.
     pub(super) fn suits(&self, kind: PageKind) -> bool {
         match self {
             OrderedNode::Interior(_) => true,
@@ -216,11 +216,11 @@ impl<const K: usize> OrderedNode<K> {
         match self {
             OrderedNode::Leaf(entries) => {
                 let mut taken = entries.split_off(low);
-                let mut behind = taken.split_off(high);
-                if let Some(at_high) = behind.remove(high) {
+                let mut after = taken.split_off(high);
+                if let Some(at_high) = after.remove(high) {
                     taken.insert(*high, at_high);
                 }
-                entries.append(&mut behind);
+                entries.append(&mut after);
                 Ok(OrderedNode::Leaf(taken))
             }
             OrderedNode::Interior(children) => {
@@ -270,24 +270,21 @@ impl<const K: usize> OrderedNode<K> {
                 continue;
             }
             let left = i.saturating_sub(1);
-            let len = load_mut(&mut children[left].link, editor, place)?.len()
-                + load_mut(&mut children[left + 1].link, editor, place)?.len();
-            if len > capacity * 3 / 4 {
+            let (to, from) = children.split_at_mut(left + 1);
+            let (to, from) = (&mut to[left], &mut from[0]);
+            let node = load_mut(&mut to.link, editor, place)?;
+            let right = load_mut(&mut from.link, editor, place)?;
+            if node.len() + right.len() > capacity * 3 / 4 {
                 i += 1;
                 continue;
             }
-            let Link::Loaded(right) = children.remove(left + 1).link else {
-                unreachable!("it was just loaded")
-            };
-            let Link::Loaded(node) = &mut children[left].link else {
-                unreachable!("it was just loaded")
-            };
-            match (&mut **node, *right) {
-                (OrderedNode::Leaf(a), OrderedNode::Leaf(mut b)) => a.append(&mut b),
-                (OrderedNode::Interior(a), OrderedNode::Interior(mut b)) => a.append(&mut b),
+            match (&mut *node, right) {
+                (OrderedNode::Leaf(a), OrderedNode::Leaf(b)) => a.append(b),
+                (OrderedNode::Interior(a), OrderedNode::Interior(b)) => a.append(b),
                 _ => return Err(Decoder::new(&[], "page of an ordered tree").bad()),
             }
-            children[left].count = node.count();
+            to.count = node.count();
+            children.remove(left + 1);
             i = left;
         }
         Ok(())

@@ -109,7 +109,7 @@ struct StoredLeaf<'p> {
     left: u16,
 }
 
-/// A value where it stands in a leaf.
+/// A value where it is in a leaf.
 struct StoredValue<'p> {
     texts: Option<[&'p [u8]; 2]>,
     rest: &'p [u8],

@@ -1,5 +1,5 @@
-//! What stands at a key of an ordered tree: bytes, and in the tree of a class two texts before them,
-//! which a page lists once however many of its values have them.
+//! What is at a key of an ordered tree: bytes, and in the tree of a class two texts before
+//! them, which a page lists once however many of its values have them.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::secret::Secret;
 use crate::tree::page::PageKind;
 
-/// A value as it stands in a leaf.
+/// A value as a leaf holds it.
 ///
 /// ```text
 /// value, alone = [text length 1 ‖ text ‖ text length 1 ‖ text] ‖ rest
@@ -168,7 +168,7 @@ impl<'v> Length<'v> {
         self.total()
     }
 
-    /// A number takes one byte where there are few texts, and two at most.
+    /// A number takes one byte if there are few texts, and two at most.
     fn total(&self) -> usize {
         let list = if self.texts.is_empty() { 0 } else { 2 };
         let width = if self.texts.len() > 0x80 { 2 } else { 1 };

@@ -2,6 +2,7 @@
 
 mod answers;
 mod erasing;
+mod help;
 mod named;
 mod records;
 mod stores;

@@ -1,25 +1,25 @@
-//! Names of blobs that no published head reaches yet, kept from a discard. They are not made here:
-//! `crypto::Fresh` draws a name, and `Store::name` may say in it where the blob will lie.
+//! Names of blobs that are being written: no published head reaches them yet, and a discard must
+//! not take them. They are not made here; `catalogue::blob_names` says how a blob gets its name.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::ids::BlobName;
 use crate::sync::{Mutex, locked};
 
 /// Blobs on their way into the tree.
 #[derive(Default)]
-pub(super) struct Names {
-    inside: Mutex<Inside>,
+pub(super) struct InFlight {
+    inside: Mutex<Tracked>,
 }
 
 #[derive(Default)]
-struct Inside {
+struct Tracked {
     in_flight: HashMap<BlobName, ()>,
     /// While a discard runs: everything published since it looked.
     since: Option<HashMap<BlobName, ()>>,
 }
 
-impl Names {
+impl InFlight {
     /// Keeps names from a discard until a head reaches them.
     pub(super) fn keep(&self, names: impl Iterator<Item = BlobName>) {
         locked(&self.inside).in_flight.extend(names.map(|name| (name, ())));
@@ -34,6 +34,11 @@ impl Names {
                 since.insert(name, ());
             }
         }
+    }
+
+    /// Those that no head reaches yet.
+    pub(super) fn names(&self) -> HashSet<BlobName> {
+        locked(&self.inside).in_flight.keys().copied().collect()
     }
 
     /// A discard begins to look: what is published from now on is kept from it.

@@ -1,4 +1,4 @@
-//! Bringing a copy or a backup up to date, while writers go on. (Locks are in `crate::sync`.)
+//! Bringing a copy or a backup up to date, while writers go on.
 
 use super::core::Core;
 use super::lines::may_replace;
@@ -9,23 +9,27 @@ use crate::secret::WipeStack;
 use crate::store::Store;
 
 /// Brings a store to a recent head; begins again after an erase, keeping what it has.
-pub(super) fn sync(core: &Core, to: &dyn Store, progress: &mut dyn FnMut(u64)) -> Result<Backup> {
+pub(super) fn catch_up(
+    core: &Core,
+    to: &dyn Store,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Backup> {
     let _wiped = WipeStack;
     let mut total = Backup::default();
     loop {
         core.check_usable()?;
-        let (leave, root) = core.walk_with_root();
+        let (pass, root) = core.walk_with_root();
         let (roots, geometry, head) = {
             let state = core.state();
             (state.head.roots.duplicate(), state.head.geometry, state.stored.clone())
         };
         let from = core.uncached_pages();
         let what = Copied { roots: &roots, geometry, head: &head };
-        let copied = match may_replace(core, &leave, to, what, &root) {
-            Ok(Walked::Whole) => copy_tree(&leave, &from, what, to, &mut total, progress),
+        let copied = match may_replace(core, &pass, to, what, &root) {
+            Ok(Walked::Whole) => copy_tree(&pass, &from, what, to, &mut total, progress),
             not_yet => not_yet,
         };
-        drop((root, roots, leave));
+        drop((root, roots, pass));
         let moved_on = core.state().stored.id != head.id;
         match copied {
             Ok(Walked::Whole) => return Ok(total),

@@ -1,73 +1,78 @@
-//! Tending: what is due is done, commit by commit, and what erases left to be followed is followed.
+//! Running what is due: it is done, commit by commit, and what erases left to follow is followed.
 
 use std::time::Duration;
 
-use super::change::Commit;
-use super::commit::{chase, publish, ready_to_erase};
+use super::commit::{Commit, publish};
 use super::core::{Core, State, Writer};
-use super::epoch::next_epoch;
-use super::erases::rekey;
+use super::epoch::{next_epoch, rekey};
 use super::own::Role;
 use super::progress::Progress;
+use super::ready::ready_to_erase;
+use super::retire::chase;
 use crate::catalogue::defect::Defect;
 use crate::catalogue::due::{attempts, due_now};
+use crate::catalogue::due_for_user::Doing;
+use crate::catalogue::due_outcome::DueOutcome;
 use crate::catalogue::edit::Start;
-use crate::catalogue::follow::{Stuck, follow_left};
+use crate::catalogue::follow::{Resumed, Stuck, follow_left};
 use crate::catalogue::moment::{Moment, Reading, later};
-use crate::catalogue::serve::Doing;
-use crate::catalogue::tended::Tended;
+use crate::catalogue::seal_pages::seal;
 use crate::catalogue::view::agenda_of;
-use crate::cell::Awaited;
 use crate::error::Result;
 use crate::limits::CLOCK_NOTED;
+use crate::promise::Awaited;
 use crate::sync::locked;
 
-/// One call of [`tend`].
+/// One call of [`run_due`].
 #[derive(Default)]
-struct Tending {
+struct Run {
     /// One look at the clock: what falls due meanwhile waits for the next call.
     clock: Option<Reading>,
     /// Whether a page of the user tree keeps a sweep from going on.
     sweep_stuck: bool,
     /// What cannot be followed.
     stuck: Stuck,
-    tended: Tended,
+    outcome: DueOutcome,
 }
 
 /// Does what is due, until `stop` says so.
-pub(super) fn tend(core: &Core, progress: Progress<'_>, stop: &dyn Fn() -> bool) -> Result<Tended> {
-    let mut tending = Tending::default();
+pub(super) fn run_due(
+    core: &Core,
+    progress: Progress<'_>,
+    stop: &dyn Fn() -> bool,
+) -> Result<DueOutcome> {
+    let mut run = Run::default();
     core.check_owner()?;
     chase(core)?;
     if core.cell.wants_epoch() {
         rekey(core)?;
     }
-    tending.tended.finalized = finalize(core, &mut core.writer(), &mut tending)?;
+    run.outcome.finalized = finalize(core, &mut core.writer(), &mut run)?;
     // First follow what fell: a record that would block a planned erase may be gone by now.
     if !core.planted(Defect::PlanDropped) {
-        follow_all(core, &mut tending, progress, stop)?;
+        follow_all(core, &mut run, progress, stop)?;
     }
     while !stop() {
         let mut writer = core.writer();
-        match do_due(core, &mut writer, &mut tending)? {
-            Some(more) => tending.tended += more,
+        match do_due(core, &mut writer, &mut run)? {
+            Some(more) => run.outcome += more,
             None => break,
         }
         drop(writer);
-        progress(tending.tended.derived + tending.tended.expired);
+        progress(run.outcome.derived + run.outcome.expired);
     }
-    follow_all(core, &mut tending, progress, stop)?;
-    let Tending { stuck, sweep_stuck, mut tended, .. } = tending;
-    tended.damaged += stuck.users();
-    tended.stuck = sweep_stuck || !stuck.is_empty();
-    tended.waiting = is_waiting(core)?;
-    Ok(tended)
+    follow_all(core, &mut run, progress, stop)?;
+    let Run { stuck, sweep_stuck, mut outcome, .. } = run;
+    outcome.damaged += stuck.users();
+    outcome.stuck = sweep_stuck || !stuck.is_empty();
+    outcome.waiting = is_waiting(core)?;
+    Ok(outcome)
 }
 
-/// Does what is due before something is looked at, where this engine may.
-pub(super) fn tend_first(core: &Core) -> Result<()> {
+/// Does what is due before something is looked at, if this engine may.
+pub(super) fn run_due_first(core: &Core) -> Result<()> {
     match core.looks_only() {
-        None => tend(core, &mut |_| {}, &|| false).map(drop),
+        None => run_due(core, &mut |_| {}, &|| false).map(drop),
         Some(_) => Ok(()),
     }
 }
@@ -125,18 +130,18 @@ fn is_stale(state: &State, clock: Reading) -> bool {
 }
 
 /// The one look at the clock of a call.
-fn clock_of(core: &Core, tending: &mut Tending) -> Reading {
-    *tending.clock.get_or_insert_with(|| core.reading(&core.state()))
+fn clock_of(core: &Core, run: &mut Run) -> Reading {
+    *run.clock.get_or_insert_with(|| core.reading(&core.state()))
 }
 
 /// Lets what is pending become final at its time: an epoch of its own, which waits for nothing else
 /// that is due.
-fn finalize(core: &Core, writer: &mut Writer, tending: &mut Tending) -> Result<bool> {
+fn finalize(core: &Core, writer: &mut Writer, run: &mut Run) -> Result<bool> {
     if core.state().head.pending.is_none() {
         return Ok(false);
     }
     ready_to_erase(core, writer)?;
-    let clock = clock_of(core, tending);
+    let clock = clock_of(core, run);
     let commit = {
         let state = core.state();
         if state.head.pending.is_none_or(|at| at > clock.latest()) {
@@ -150,53 +155,53 @@ fn finalize(core: &Core, writer: &mut Writer, tending: &mut Tending) -> Result<b
     Ok(retired.is_some_and(|retired| retired.is_final()))
 }
 
-/// Does some of what is due in one commit; `None` where nothing is.
-fn do_due(core: &Core, writer: &mut Writer, tending: &mut Tending) -> Result<Option<Tended>> {
+/// Does some of what is due in one commit; `None` if nothing is.
+fn do_due(core: &Core, writer: &mut Writer, run: &mut Run) -> Result<Option<DueOutcome>> {
     if core.state().head.roots.agenda.is_none() {
         return Ok(None);
     }
     ready_to_erase(core, writer)?;
-    let clock = clock_of(core, tending);
-    let (commit, mut tended) = {
+    let clock = clock_of(core, run);
+    let (commit, mut outcome) = {
         let state = core.state();
         let pages = core.pages();
         let start = core.start(&state, &pages);
         let start = Start { moment: Moment { clock, ..start.moment }, ..start };
-        let due = due_now(&start.view, clock, tending.sweep_stuck)?;
-        // Where nothing is due the time in the head may have to be written again.
+        let due = due_now(&start.view, clock, run.sweep_stuck)?;
+        // If nothing is due the time in the head may have to be written again.
         if due.is_empty() && !is_stale(&state, clock) {
             return Ok(None);
         }
-        let (edit, doing) = attempts(start, &due, &mut tending.sweep_stuck)?;
-        let Doing { users_gone, erased, mut tended, .. } = doing;
-        let mut commit = Commit::from(edit.seal(core.next_head(&state))?);
+        let (edit, doing) = attempts(start, &due, &mut run.sweep_stuck)?;
+        let Doing { users_gone, erased, mut outcome, .. } = doing;
+        let mut commit = Commit::from(seal(edit, core.next_head(&state))?);
         let head = &mut commit.change.head;
         head.users -= users_gone;
         if erased {
             head.floor = head.floor.max(clock.sure());
-            tended.finalized = head.pending.is_some();
+            outcome.finalized = head.pending.is_some();
             next_epoch(core, &state, writer, &mut commit)?;
         }
-        (commit, tended)
+        (commit, outcome)
     };
     let retired = publish(core, writer, commit)?;
-    tended.finalized &= retired.is_some_and(|retired| retired.is_final());
-    Ok(Some(tended))
+    outcome.finalized &= retired.is_some_and(|retired| retired.is_final());
+    Ok(Some(outcome))
 }
 
 /// Follows what erases left, but for what cannot be followed now.
 fn follow_all(
     core: &Core,
-    tending: &mut Tending,
+    run: &mut Run,
     progress: &mut dyn FnMut(u64),
     stop: &dyn Fn() -> bool,
 ) -> Result<()> {
     while core.is_falling() && !stop() {
-        match follow_some(core, &mut core.writer(), &mut tending.stuck)? {
-            Some(derived) => tending.tended.derived += derived,
+        match follow_some(core, &mut core.writer(), &mut run.stuck)? {
+            Some(derived) => run.outcome.derived += derived,
             None => break,
         }
-        progress(tending.tended.derived + tending.tended.expired);
+        progress(run.outcome.derived + run.outcome.expired);
     }
     Ok(())
 }
@@ -208,10 +213,11 @@ fn follow_some(core: &Core, writer: &mut Writer, stuck: &mut Stuck) -> Result<Op
     let (derived, commit) = {
         let state = core.state();
         let pages = core.pages();
-        let Some((edit, derived)) = follow_left(core.start(&state, &pages), stuck)? else {
+        let Some(Resumed { edit, derived }) = follow_left(core.start(&state, &pages), stuck)?
+        else {
             return Ok(None);
         };
-        let mut commit = Commit::from(edit.seal(core.next_head(&state))?);
+        let mut commit = Commit::from(seal(edit, core.next_head(&state))?);
         next_epoch(core, &state, writer, &mut commit)?;
         (derived, commit)
     };

@@ -58,7 +58,7 @@ fn each_record(
 }
 
 /// Which of a class's interactions passed a limit that holds for all of its records: those that
-/// began before a time, or all. Where policies of the class ask what a record was put for, none
+/// began before a time, or all. If policies of the class ask what a record was put for, none
 /// does.
 pub(crate) fn passed(
     pages: &dyn Pages,
@@ -108,7 +108,7 @@ fn excess(pages: &dyn Pages, user: UserTag, slot: &ClassSlot, rules: &Rules) -> 
 }
 
 /// The time before which interactions are beyond the number of their class, each with all of its
-/// records for which that holds; 0 where none is.
+/// records for which that holds; 0 if none is.
 pub(crate) fn outnumbered(
     pages: &dyn Pages,
     user: UserTag,

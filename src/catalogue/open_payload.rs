@@ -1,13 +1,14 @@
-//! A record's payload: the key that opens it, and its segments, or where it stands in the entry.
+//! A record's payload: the key that opens it, and its segments, or its place in the entry.
 
 use super::resolve::Resolver;
 use super::walk::Walking;
 use crate::crypto::{self, Key, chunked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
-use crate::limits::{CHUNK_BYTES, HEADER_BYTES, TAG_BYTES};
+use crate::limits::{CHUNK_BYTES, TAG_BYTES};
 use crate::pages::PageSource;
-use crate::record::{self, Body, Entry};
+use crate::record::layout::{padded, payload_context};
+use crate::record::{Body, Entry};
 use crate::secret::Secret;
 use crate::tree::ordered::OrderedKey;
 use crate::tree::{ClassOf, Geometry};
@@ -16,7 +17,7 @@ use crate::tree::{ClassOf, Geometry};
 pub(crate) struct Payload {
     pub(crate) key: Key,
     pub(crate) context: Vec<u8>,
-    /// Name of the first segment, where there are any.
+    /// Name of the first segment, if there are any.
     first: Option<BlobName>,
     length: u64,
     geometry: Geometry,
@@ -25,11 +26,11 @@ pub(crate) struct Payload {
 }
 
 impl Payload {
-    /// `None` where the record fell with one that it was derived from; an adversary passes over
+    /// `None` if the record fell with one that it was derived from; an adversary passes over
     /// what is damaged, too.
     pub(crate) fn of(
         resolver: &mut Resolver<'_>,
-        leave: &Walking<'_>,
+        pass: &Walking<'_>,
         of: &ClassOf,
         key: &OrderedKey,
         entry: &Entry,
@@ -40,7 +41,7 @@ impl Payload {
         } else {
             match resolver.resolve(&id) {
                 Ok((root, _)) => root.duplicate(),
-                Err(e) if leave.is_lenient() || e.kind() == ErrorKind::Erased => {
+                Err(e) if pass.is_lenient() || e.kind() == ErrorKind::Erased => {
                     match resolver.elsewhere(&id) {
                         Some((root, _)) => root,
                         None => return Ok(None),
@@ -49,13 +50,8 @@ impl Payload {
                 Err(e) => return Err(e),
             }
         };
-        let context = record::payload_context(
-            resolver.realm(),
-            of.owner,
-            of.incarnation,
-            &of.class,
-            id.interaction,
-        );
+        let context =
+            payload_context(resolver.realm(), of.owner, of.incarnation, &of.class, id.interaction);
         let is_apart = entry.body.first().is_some();
         let digest = if is_apart { entry.digest(&root, &context)? } else { None };
         Ok(Some(Payload {
@@ -63,12 +59,12 @@ impl Payload {
             context,
             digest,
             first: entry.body.first(),
-            length: record::padded(entry.length),
+            length: padded(entry.length),
             geometry: resolver.geometry(),
         }))
     }
 
-    /// A payload that stands in its entry, opened; `None` where it is in segments.
+    /// A payload that is stored in its entry, opened; `None` if it is in segments.
     pub(crate) fn within(&self, entry: &Entry) -> Result<Option<Secret>> {
         Ok(match &entry.body {
             Body::Segments(_) => None,
@@ -82,13 +78,13 @@ impl Payload {
         self.digest.is_none_or(|wanted| wanted == digest)
     }
 
-    /// The cipher of a payload in segments: its header stands in the first, wherever that is.
+    /// The cipher of a payload in segments: its header is in the first, wherever that is.
     pub(crate) fn suite(&self, source: &PageSource<'_>) -> Result<chunked::Suite> {
         let first = self.first.ok_or_else(|| Error::corrupt("this payload has no segments"))?;
         source.fetch(&first, |blob| chunked::Suite::from_header(&self.key, &blob, &self.context))
     }
 
-    /// Segment `number` as it is stored, from the first of the stores that gives it whole; where
+    /// Segment `number` as it is stored, from the first of the stores that has it intact; if
     /// none does, as the first has it.
     pub(crate) fn sealed(
         &self,
@@ -107,7 +103,10 @@ impl Payload {
         let mut plain = Secret::with_capacity(full);
         let mut chunk = Secret::zeroed(CHUNK_BYTES);
         let start = number * self.geometry.segment_chunks() as u64;
-        let sealed = if number == 0 { blob.get(HEADER_BYTES..).unwrap_or_default() } else { blob };
+        let header = if number == 0 { &suite.header()[..] } else { &[] };
+        let sealed = blob
+            .strip_prefix(header)
+            .ok_or_else(|| Error::corrupt("the header of a payload is another"))?;
         if sealed.len() > self.geometry.segment_chunks() * (CHUNK_BYTES + TAG_BYTES) {
             return Err(Error::corrupt("a segment is longer than any of its store"));
         }

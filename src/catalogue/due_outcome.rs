@@ -15,7 +15,7 @@ use crate::tree::user::UserPage;
 /// Counts of what one call of [`Engine::run_due`](crate::Engine::run_due) did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Tended {
+pub struct DueOutcome {
     /// Derived records taken out of lists and counts.
     pub derived: u64,
     /// Planned erases that were carried out.
@@ -45,7 +45,7 @@ pub struct Tended {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Trouble {
-    /// The user concerned; `None` where the page with the name cannot be read.
+    /// The user concerned; `None` if the page with the name cannot be read.
     pub user: Option<UserId>,
     /// Which planned erase; `None` for all that is due for the user.
     pub plan: Option<u64>,
@@ -71,7 +71,7 @@ impl std::fmt::Display for Trouble {
 /// The most failures that one call reports.
 const TROUBLES_MAX: usize = 64;
 
-impl Tended {
+impl DueOutcome {
     pub(crate) fn note(&mut self, trouble: Trouble) {
         if self.troubles.len() < TROUBLES_MAX {
             self.troubles.push(trouble);
@@ -79,7 +79,7 @@ impl Tended {
     }
 }
 
-impl std::ops::AddAssign for Tended {
+impl std::ops::AddAssign for DueOutcome {
     fn add_assign(&mut self, more: Self) {
         self.derived += more.derived;
         self.planned += more.planned;
@@ -156,21 +156,21 @@ impl Refusals {
         edit: &mut Edit<'_>,
         user: UserTag,
         erase: &Erase,
-        tended: &mut Tended,
+        outcome: &mut DueOutcome,
     ) -> Result<()> {
         if let Some((_, page)) = edit.page(user)? {
-            self.push(About::of(&page.fence_key, erase), tended);
+            self.push(About::of(&page.fence_key, erase), outcome);
         }
         Ok(())
     }
 
     /// Something of a class that passed a limit.
-    pub(crate) fn limit(&mut self, class: ClassTag, tended: &mut Tended) {
-        self.push(About::limit(class), tended);
+    pub(crate) fn limit(&mut self, class: ClassTag, outcome: &mut DueOutcome) {
+        self.push(About::limit(class), outcome);
     }
 
-    fn push(&mut self, about: About, tended: &mut Tended) {
-        tended.refused += 1;
+    fn push(&mut self, about: About, outcome: &mut DueOutcome) {
+        outcome.refused += 1;
         if !self.0.contains(&about) {
             self.0.push(about);
         }

@@ -3,16 +3,17 @@
 use std::ops::ControlFlow;
 
 use super::defect::Defect;
+use super::due_outcome::{DueOutcome, Failing, Refusals, Setback, Trouble};
 use super::edit::Edit;
 use super::erase::apply;
 use super::fell::Fell;
 use super::follow::follow;
-use super::hold::{drop_idle_marks, protected};
+use super::hold::drop_idle_marks;
+use super::hold_check::{part_is_held, record_is_held};
 use super::inbox;
 use super::part::Part;
-use super::passing::{counts, next_due, outnumbered, passed};
 use super::record::erase_record;
-use super::tended::{Failing, Refusals, Setback, Tended, Trouble};
+use super::retention::{counts, next_due, outnumbered, passed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, ClassTag, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::RETRY;
@@ -25,22 +26,22 @@ use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
 use crate::tree::plans::Plan;
 use crate::tree::user::{UserPage, class_place};
 
-/// What one edit does of what is due.
+/// The due work done in one edit.
 pub(crate) struct Doing {
-    /// What is due by then is done.
+    /// Work due by this time is done.
     pub(crate) now: Timestamp,
     /// Policies of the whole store, read once for all users.
     policies: Vec<Policy>,
     pub(crate) users_gone: u64,
     pub(crate) erased: bool,
-    pub(crate) tended: Tended,
+    pub(crate) outcome: DueOutcome,
 }
 
 type Served<T> = std::result::Result<T, Setback>;
 
 impl Doing {
     pub(crate) fn new(now: Timestamp, policies: Vec<Policy>) -> Self {
-        Doing { now, policies, users_gone: 0, erased: false, tended: Tended::default() }
+        Doing { now, policies, users_gone: 0, erased: false, outcome: DueOutcome::default() }
     }
 
     /// When what cannot be done now is tried again.
@@ -59,7 +60,7 @@ impl Doing {
         self.users_gone += u64::from(fell.user_gone);
         edit.note_fallen(&mut fell.spans);
         let (links, most) = (std::mem::take(&mut fell.links), edit.means.follow);
-        self.tended.derived += follow(edit, links, most).map_err(Setback::Follow)?.derived;
+        self.outcome.derived += follow(edit, links, most).map_err(Setback::Follow)?.derived;
         Ok(fell.records.unwrap_or(0))
     }
 }
@@ -84,7 +85,7 @@ pub(crate) fn serve(
     for key in page.inbox.keys(pages, user)?.iter().filter(|key| old(key.made)) {
         page.inbox.remove(editor, user, key.number)?;
         doing.erased = true;
-        doing.tended.inbox_keys += 1;
+        doing.outcome.inbox_keys += 1;
     }
     refused.write_down(editor, user, page, doing.now)?;
     let next = next_due(pages, user, page, &doing.rules(pages, user, page)?)?;
@@ -121,10 +122,10 @@ fn do_plans(
             _ if dropped => {}
             Ok(fell) => {
                 doing.took(edit, fell)?;
-                doing.tended.planned += 1;
+                doing.outcome.planned += 1;
             }
             Err(e) if e.kind() == ErrorKind::Held => {
-                refused.add(edit, user, &plan.erase, &mut doing.tended)?;
+                refused.add(edit, user, &plan.erase, &mut doing.outcome)?;
                 continue;
             }
             // It is done later, or cancelled: a plan goes only when it is done.
@@ -147,9 +148,9 @@ fn note_failure(
     e: &Error,
     doing: &mut Doing,
 ) -> Result<()> {
-    doing.tended.failed += 1;
+    doing.outcome.failed += 1;
     let (user_name, id) = (Some(name.clone()), Some(plan.id));
-    doing.tended.note(Trouble { user: user_name, plan: id, kind: e.kind(), why: e.to_string() });
+    doing.outcome.note(Trouble { user: user_name, plan: id, kind: e.kind(), why: e.to_string() });
     match edit.page(user)? {
         Some((editor, page)) => {
             let word = format!("{:?}", e.kind()).to_lowercase();
@@ -210,7 +211,7 @@ struct Limit<'d> {
 }
 
 impl Limit<'_> {
-    /// Erases its interactions that began before a time; where a hold covers some, the others one
+    /// Erases its interactions that began before a time; if a hold covers some, the others one
     /// by one.
     fn expire_part(&mut self, edit: &mut Edit<'_>, until: Option<Timestamp>) -> Served<()> {
         let (pages, moment) = (edit.pages(), edit.moment);
@@ -220,11 +221,11 @@ impl Limit<'_> {
                 return Ok(());
             };
             let part = Part::of(page, self.user, Some(self.class), &[], when)?;
-            if !part.is_held(pages, page)? {
+            if !part_is_held(pages, page, &part)? {
                 let fell = part.erase(editor, page, &moment)?;
-                self.doing.tended.expired += self.doing.took(edit, fell)?;
+                self.doing.outcome.expired += self.doing.took(edit, fell)?;
             } else if let When::Interaction(_) = when {
-                self.refused.limit(page.class_tag(self.class), &mut self.doing.tended);
+                self.refused.limit(page.class_tag(self.class), &mut self.doing.outcome);
             } else {
                 whens.extend(part.interactions(pages, page)?.into_iter().map(When::Interaction));
             }
@@ -232,7 +233,7 @@ impl Limit<'_> {
         Ok(())
     }
 
-    /// Erases single records, where the limit depends on what each was put for.
+    /// Erases single records, if the limit depends on what each was put for.
     fn expire_by_purpose(&mut self, edit: &mut Edit<'_>, rules: &Rules) -> Served<()> {
         let (pages, epoch) = (edit.pages(), edit.moment.epoch);
         let Some((_, page)) = edit.page(self.user)? else {
@@ -242,13 +243,13 @@ impl Limit<'_> {
             let Some((editor, page)) = edit.page(self.user)? else {
                 return Ok(());
             };
-            if protected(pages, page, &id)? {
-                self.refused.limit(id.class, &mut self.doing.tended);
+            if record_is_held(pages, page, &id)? {
+                self.refused.limit(id.class, &mut self.doing.outcome);
                 continue;
             }
-            // Where it is not there, it fell with another one.
+            // If it is not there, it fell with another one.
             if let Some(fell) = erase_record(editor, page, &id, epoch)? {
-                self.doing.tended.expired += self.doing.took(edit, fell)?;
+                self.doing.outcome.expired += self.doing.took(edit, fell)?;
             }
         }
         Ok(())
