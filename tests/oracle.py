@@ -506,7 +506,7 @@ class Tree:
             yield {name: entry[name] for name in told} | {"id": show(id), "content": content}
 
     def labels(self, d):
-        """The labels of a class by the keys of its records, and whether a leaf of them stands in the user page."""
+        """The labels of a class by the keys of its records, and whether a leaf of them is stored in the user page."""
         form = d.int(1)
         if form not in (0, 4, 5, 7, 12, 13, 15):
             raise Corrupt("labels of another form")
@@ -682,7 +682,7 @@ def entry(secret, sources, depth, lag, body, detached=False, segments=False, nam
 
 
 def label_pieces(key, name, meta):
-    """A label as it stands in the tree of labels."""
+    """A label as it is in the tree of labels."""
     texts = [name.encode()] + [t.encode() for pair in sorted(meta.items(), key=lambda pair: pair[0].encode()) for t in pair]
     whole = b"".join(varint(len(t)) + t for t in texts)
     return {key + bytes([n // 1536]): whole[n:n + 1536] for n in range(0, len(whole), 1536)}
@@ -828,7 +828,7 @@ class Maker:
         leaves = {c: {NAMES: leaf_of_names(names[c]) if names.get(c) else b"",
                       LABELS: leaf_of({k: v for key, own in labelled.get(c, {}).items() for k, v in label_pieces(key, *own).items()})
                       if c in labelled else b""} for _, c in tagged}
-        # What is shorter as a leaf counts as one, where the page is short.
+        # What is shorter as a leaf counts as one, if the page is short.
         refs = lambda c: bool(labelled) + sum(min(48, len(leaf) if c not in apart else 48) for leaf in leaves[c].values())
         length = len(page) + sum(7 + len(c) + len(pointer(classes[c])) + refs(c) for _, c in tagged)
         is_short = length <= 1024 - 72

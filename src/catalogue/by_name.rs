@@ -1,17 +1,19 @@
 //! Listing records by name, a page at a time.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use zeroize::Zeroizing;
 
-use super::info::{label_named, listed};
-use super::query::{Listing, Query, bounds};
+use super::info::{label_fits, listed, nameless};
+use super::query::{Listing, Query, bounds, cut};
 use super::resolve::{Resolver, resolver};
 use super::view::View;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, UserTag};
 use crate::record::{Entry, RecordInfo};
 use crate::tree::keys::split_record_key;
+use crate::tree::labels::Label;
 use crate::tree::ordered::OrderedKey;
 use crate::tree::user::{ClassSlot, UserPage, class_place};
 
@@ -62,20 +64,17 @@ impl<'a> ByName<'a> {
         loop {
             let named = self.next(after.as_ref().map(|name| &***name), limit + 1)?;
             let is_end = named.len() <= limit;
-            for Named { name, slot, key } in named {
-                if let Some(info) = self.info(slot, &key, &name)? {
-                    if listing.records.len() == limit {
-                        listing.next_name =
-                            listing.records.last().and_then(|last| last.name.clone());
-                        return Ok(listing);
-                    }
-                    listing.records.push(info);
-                }
-                after = Some(name);
+            listing.records.extend(self.infos(&named)?);
+            if listing.records.len() > limit {
+                cut(&mut listing.records, limit);
+                listing.next_name = listing.records.last().and_then(|last| last.name.clone());
+                return Ok(listing);
             }
             if is_end {
                 return Ok(listing);
             }
+            // Some fell with a source.
+            after = named.into_iter().next_back().map(|named| named.name);
         }
     }
 
@@ -105,30 +104,74 @@ impl<'a> ByName<'a> {
         Ok(all)
     }
 
-    /// What a list shows of a record; `None` where it fell with a source and still stands in the
-    /// tree.
+    /// What a list shows of the records that have these names, in their order, without those that
+    /// fell with a source and are still in the tree.
+    fn infos(&mut self, named: &[Named<'a>]) -> Result<Vec<RecordInfo>> {
+        let mut infos = Vec::with_capacity(named.len());
+        for slot in &self.page.classes {
+            let of_class = named.iter().enumerate().filter(|(_, named)| named.slot.tag == slot.tag);
+            // Names in the order of their records, which is that of the pages with the entries.
+            let names: BTreeMap<OrderedKey, (usize, &str)> =
+                of_class.map(|(n, named)| (named.key, (n, named.name.as_str()))).collect();
+            for (key, entry, label) in self.entries(slot, &names)? {
+                let (n, name) = names[&key];
+                if let Some(info) = self.info(slot, &key, name, &entry, label)? {
+                    infos.push((n, info));
+                }
+            }
+        }
+        infos.sort_unstable_by_key(|(n, _)| *n);
+        Ok(infos.into_iter().map(|(_, info)| info).collect())
+    }
+
+    /// The entries of records of one class, with their labels if these have more than a name.
+    fn entries(
+        &self,
+        slot: &ClassSlot,
+        names: &BTreeMap<OrderedKey, (usize, &str)>,
+    ) -> Result<Vec<(OrderedKey, Entry, Option<Label>)>> {
+        let (pages, place) = (self.view.pages, class_place(self.user));
+        let keys: Vec<_> = names.keys().map(|key| (*key, *key)).collect();
+        let mut entries = Vec::with_capacity(keys.len());
+        slot.tree.scan_ranges(pages, place, &keys, &mut |key, entry| {
+            entries.push((*key, Entry::decode(entry)?, None));
+            Ok(())
+        })?;
+        if entries.len() < keys.len() {
+            return Err(nameless());
+        }
+        let described: Vec<OrderedKey> =
+            entries.iter().filter(|(_, entry, _)| entry.described).map(|(key, ..)| *key).collect();
+        let mut of = entries.iter_mut();
+        slot.labels.of_records(pages, self.user, &described, &mut |key, label| {
+            if let Some((_, _, place)) = of.find(|(of, ..)| of == key) {
+                *place = Some(label);
+            }
+            Ok(())
+        })?;
+        Ok(entries)
+    }
+
+    /// What a list shows of a record; `None` if it fell with a source.
     fn info(
         &mut self,
         slot: &ClassSlot,
         key: &OrderedKey,
         name: &str,
+        entry: &Entry,
+        label: Option<Label>,
     ) -> Result<Option<RecordInfo>> {
         let (interaction, ordinal) = split_record_key(key)?;
         let (user, incarnation, class) = (self.user, self.page.incarnation, slot.tag);
         let id = RecordId { interaction, user, incarnation, class, ordinal };
-        let Some(entry) = slot.tree.get(self.view.pages, class_place(user), key)? else {
-            return Err(Error::corrupt(
-                "a name is that of no record; restore the store from a copy",
-            ));
-        };
-        let entry = Entry::decode(&entry)?;
         if let Some(resolver) = self.fallen.as_mut().filter(|_| entry.sources > 0) {
             match resolver.resolve(&id) {
                 Err(e) if e.kind() == ErrorKind::Erased => return Ok(None),
                 resolved => resolved.map(|_| ())?,
             }
         }
-        let label = label_named(self.view.pages, slot, &id, &entry, name)?;
-        listed(&id, &self.page.user, &slot.class, &entry, label.as_ref()).map(Some)
+        let label = label.unwrap_or_else(|| Label::named(name));
+        label_fits(&id, entry, Some(&label))?;
+        listed(&id, &self.page.user, &slot.class, entry, Some(&label)).map(Some)
     }
 }

@@ -41,7 +41,7 @@ pub(crate) fn listed(
 /// All that is told of a record that was looked up, by its name or by its id.
 ///
 /// # Errors
-/// `Erased` where one that it depends on was erased; `Corrupt`, `Io`.
+/// `Erased` if one that it depends on was erased; `Corrupt`, `Io`.
 pub(crate) fn whole(
     view: &View<'_>,
     id: &RecordId,
@@ -65,7 +65,7 @@ pub(crate) fn whole(
     Ok(RecordInfo { digest: entry.digest(root, &context)?, ..info })
 }
 
-/// A record's label, where it has one.
+/// A record's label, if it has one.
 pub(crate) fn label_of(
     pages: &dyn Pages,
     user: UserTag,
@@ -81,7 +81,7 @@ pub(crate) fn label_of(
     Ok(label)
 }
 
-/// The label of a record that was found by its name: it is read where there is more in it.
+/// The label of a record that was found by its name: it is read if there is more in it.
 pub(crate) fn label_named(
     pages: &dyn Pages,
     slot: &ClassSlot,
@@ -92,10 +92,14 @@ pub(crate) fn label_named(
     if entry.described {
         return label_of(pages, id.user, slot, id, entry);
     }
-    let mut label = Label::default();
-    label.set_name(name.to_owned());
+    let label = Label::named(name);
     label_fits(id, entry, Some(&label))?;
     Ok(Some(label))
+}
+
+/// The error for a name whose record is not in its class's tree.
+pub(crate) fn nameless() -> Error {
+    Error::corrupt("a name is that of no record; restore the store from a copy")
 }
 
 /// Whether a label is the one that an entry tells of.

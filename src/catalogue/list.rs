@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use super::by_name;
 use super::info::{label_fits, listed};
-use super::query::{Listing, Query, bounds};
+use super::query::{Listing, Query, bounds, cut};
 use super::resolve::{Resolver, resolver};
 use super::view::View;
 use crate::error::{ErrorKind, Result};
@@ -35,11 +35,6 @@ pub(crate) fn list(view: &View<'_>, query: &Query) -> Result<Listing> {
         listing.next = listing.records.last().map(|record| record.id);
     }
     Ok(listing)
-}
-
-/// Leaves so many records, and wipes the others.
-pub(super) fn cut(records: &mut Vec<RecordInfo>, len: usize) {
-    records.drain(len.min(records.len())..).for_each(|mut record| record.wipe());
 }
 
 /// Records that a page has room for, and the room that they leave. Of the last interaction that
@@ -192,22 +187,21 @@ impl Lister<'_> {
         Ok(())
     }
 
-    /// The labels of entries, where they have one: they lie in one range.
+    /// The labels of entries, if they have one.
     fn labels(
         &self,
         user: UserTag,
         slot: &ClassSlot,
         entries: &[(OrderedKey, RecordId, Entry)],
     ) -> Result<HashMap<OrderedKey, Label>> {
+        let with = entries.iter().filter(|(_, _, entry)| entry.is_labelled());
+        let mut records: Vec<OrderedKey> = with.map(|(key, ..)| *key).collect();
+        records.sort_unstable();
         let mut labels = HashMap::new();
-        let with = || entries.iter().filter(|(_, _, entry)| entry.is_labelled());
-        let (low, high) = (with().map(|(key, ..)| key).min(), with().map(|(key, ..)| key).max());
-        if let (Some(low), Some(high)) = (low, high) {
-            slot.labels.scan(self.view.pages, user, low, high, &mut |key, label| {
-                labels.insert(*key, label);
-                Ok(())
-            })?;
-        }
+        slot.labels.of_records(self.view.pages, user, &records, &mut |key, label| {
+            labels.insert(*key, label);
+            Ok(())
+        })?;
         Ok(labels)
     }
 }

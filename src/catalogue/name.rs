@@ -6,7 +6,7 @@ use super::edit::Edit;
 use super::erase::apply;
 use super::fell::Fell;
 use super::hold_check::record_is_held;
-use super::info::{label_of, whole};
+use super::info::{label_of, nameless, whole};
 use super::judge::note_refusal;
 use super::record::erase_record;
 use super::resolve::resolver;
@@ -24,7 +24,7 @@ use crate::tree::user::{UserPage, class_place};
 /// The record of a user that has a name.
 ///
 /// # Errors
-/// `Absent` where none has it, also where the one that had it was erased: a name leaves nothing
+/// `Absent` if none has it, also if the one that had it was erased: a name leaves nothing
 /// behind. `Erased` for a user that was erased; `Corrupt`, `Io`.
 pub(crate) fn find(view: &View<'_>, user: &UserId, name: &str) -> Result<RecordInfo> {
     let (tag, page) = view.user(user)?;
@@ -32,10 +32,18 @@ pub(crate) fn find(view: &View<'_>, user: &UserId, name: &str) -> Result<RecordI
         return Err(nobody());
     };
     match whole(view, &id, &page, &entry, Some(name)) {
-        // It fell with a source, and still stands in the tree.
+        // It fell with a source, and is still in the tree.
         Err(e) if e.kind() == ErrorKind::Erased => Err(nobody()),
         found => found,
     }
+}
+
+fn changed() -> Error {
+    Error::new(
+        ErrorKind::Changed,
+        "the record that this put would replace does not have the name any more; look at what has \
+         it now with `Engine::find`, and decide again",
+    )
 }
 
 fn nobody() -> Error {
@@ -56,9 +64,7 @@ fn named(
         let Some(key) = slot.labels.find(pages, user, name)? else { continue };
         let (interaction, ordinal) = split_record_key(&key)?;
         let (incarnation, class) = (page.incarnation, slot.tag);
-        let entry = slot.tree.get(pages, class_place(user), &key)?.ok_or_else(|| {
-            Error::corrupt("a name is that of no record; restore the store from a copy")
-        })?;
+        let entry = slot.tree.get(pages, class_place(user), &key)?.ok_or_else(nameless)?;
         let id = RecordId { interaction, user, incarnation, class, ordinal };
         return Ok(Some((id, Entry::decode(&entry)?)));
     }
@@ -71,12 +77,12 @@ enum Standing {
     Same(RecordId),
     /// Another record.
     Other(RecordId),
-    /// One that fell with a source, and still stands in the tree.
+    /// One that fell with a source, and is still in the tree.
     Fallen(RecordId),
     Nothing,
 }
 
-/// The record that a put with a name would put, where it stands there already; looked up before
+/// The record that a put with a name would put, if it is there already; looked up before
 /// the put is committed.
 pub(crate) fn standing_already(view: &View<'_>, staged: &Staged) -> Result<Option<RecordId>> {
     let mut sources = BTreeSet::new();
@@ -147,11 +153,11 @@ fn is_same(
     Ok(entry.digest(root, &context)? == Some(staged.digest))
 }
 
-/// Makes way for a record that has a name: gives the id where the put is that of what stands there,
+/// Makes way for a record that has a name: gives the id if the put is that of what is there,
 /// and erases another record that has the name.
 ///
 /// # Errors
-/// `Exists` or `Absent` as the put's mode says; `Held`; `Refused` where the record would fall with
+/// `Exists` or `Changed` as the put's mode says; `Held`; `Refused` if the record would fall with
 /// the one that it replaces.
 pub(crate) fn take_name(
     edit: &mut Edit<'_>,
@@ -179,12 +185,13 @@ pub(crate) fn take_name(
     let is_source = staged[n + 1..].iter().any(|next| next.sources.contains(&Source::Added(n)));
     let (id, has_fallen) = match (standing, record.mode) {
         (Standing::Same(id), _) if !is_source => return Ok(Some(id)),
-        (Standing::Nothing | Standing::Fallen(_), PutMode::IfIs(_)) => return Err(nobody()),
+        (Standing::Nothing | Standing::Fallen(_), PutMode::IfIs(_)) => return Err(changed()),
         (Standing::Nothing, _) => return Ok(None),
         (Standing::Fallen(id), _) => (id, true),
         (Standing::Same(id) | Standing::Other(id), PutMode::Replace) => (id, false),
         (Standing::Same(id) | Standing::Other(id), PutMode::IfIs(is)) if id == is => (id, false),
-        (Standing::Same(_) | Standing::Other(_), _) => {
+        (Standing::Same(_) | Standing::Other(_), PutMode::IfIs(_)) => return Err(changed()),
+        (Standing::Same(_) | Standing::Other(_), PutMode::IfAbsent) => {
             return Err(Error::new(
                 ErrorKind::Exists,
                 "another record of this user has this name; look at it with `Engine::find`, and \

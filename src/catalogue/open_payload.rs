@@ -21,7 +21,7 @@ pub(crate) struct Payload {
     first: Option<BlobName>,
     length: u64,
     geometry: Geometry,
-    /// SHA-256 of a payload in segments, where its entry has it.
+    /// SHA-256 of a payload in segments, if its entry has it.
     digest: Option<[u8; 32]>,
 }
 

@@ -134,6 +134,11 @@ pub struct Listing {
     pub next_name: Option<String>,
 }
 
+/// Leaves so many records, and wipes the others.
+pub(super) fn cut(records: &mut Vec<RecordInfo>, len: usize) {
+    records.drain(len.min(records.len())..).for_each(|mut record| record.wipe());
+}
+
 /// The first and the last key that a query asks for; `None` if no key is between them.
 pub(crate) fn bounds(query: &Query) -> Option<(OrderedKey, OrderedKey)> {
     let (mut low, mut high) = (KEY_MIN, KEY_MAX);

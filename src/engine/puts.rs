@@ -89,11 +89,11 @@ fn one_by_one(
 
 /// A commit of batches.
 struct Built {
-    /// `None` where everything stands there already.
+    /// `None` if everything is there already.
     commit: Option<Commit>,
     /// Of the records of each batch.
     ids: Vec<Vec<RecordId>>,
-    /// Segments in the store of what stood there already.
+    /// Segments in the store of what was there already.
     unused: HashSet<BlobName>,
 }
 

@@ -145,8 +145,7 @@ pub enum PutMode {
     Replace,
     /// The put fails as `Exists`.
     IfAbsent,
-    /// Replaces this record alone: the put fails as `Exists` if another one has the name, and as
-    /// `Absent` if none has.
+    /// Replaces this record alone: the put fails as `Changed` if another one has the name, or none.
     IfIs(RecordId),
 }
 

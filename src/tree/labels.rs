@@ -54,6 +54,11 @@ impl Drop for Label {
 }
 
 impl Label {
+    /// A label that is a name alone.
+    pub(crate) fn named(name: &str) -> Self {
+        Label { name: Some(name.to_owned()), meta: Vec::new() }
+    }
+
     pub(crate) fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
@@ -214,6 +219,23 @@ impl Labels {
         self.tree.remove_range(editor, Self::place(owner), &low, &high).map(drop)
     }
 
+    /// Shows the labels of records, whose keys ascend, in the order of these.
+    pub(crate) fn of_records(
+        &self,
+        pages: &dyn Pages,
+        owner: UserTag,
+        records: &[OrderedKey],
+        see: &mut dyn FnMut(&OrderedKey, Label) -> Result<()>,
+    ) -> Result<()> {
+        let pieces = |key| (piece_key(key, 0), piece_key(key, u8::MAX));
+        let ranges: Vec<_> = records.iter().map(pieces).collect();
+        let mut labels = Pieces::new(see);
+        self.tree.scan_ranges(pages, Self::place(owner), &ranges, &mut |key, piece| {
+            labels.add(key, piece)
+        })?;
+        labels.end()
+    }
+
     /// The label of a record that has one.
     pub(crate) fn get(
         &self,
@@ -222,7 +244,7 @@ impl Labels {
         key: &OrderedKey,
     ) -> Result<Option<Label>> {
         let mut found = None;
-        self.scan(pages, owner, key, key, &mut |_, label| {
+        self.of_records(pages, owner, &[*key], &mut |_, label| {
             found = Some(label);
             Ok(())
         })?;
@@ -230,7 +252,7 @@ impl Labels {
     }
 
     /// Shows the labels of the records in `low..=high`, in the order of these.
-    pub(crate) fn scan(
+    fn scan(
         &self,
         pages: &dyn Pages,
         owner: UserTag,
@@ -240,30 +262,11 @@ impl Labels {
     ) -> Result<()> {
         let (first, last) = (piece_key(low, 0), piece_key(high, u8::MAX));
         let range = Range { low: &first, high: &last, descending: false };
-        // The label that is being read, and of whose record.
-        let mut reading: Option<(OrderedKey, Secret)> = None;
-        let mut pieces = 0;
+        let mut labels = Pieces::new(see);
         self.tree.scan(pages, Self::place(owner), range, &mut |key, piece| {
-            let (record, number) = split(key);
-            if number == 0 {
-                if let Some((record, whole)) = reading.take() {
-                    see(&record, Label::decode(&whole)?)?;
-                }
-                (reading, pieces) = (Some((record, Secret::with_capacity(piece.len()))), 0);
-            }
-            match &mut reading {
-                Some((of, whole)) if *of == record && pieces == number => {
-                    whole.extend_from_slice(piece);
-                    pieces = number.wrapping_add(1);
-                    Ok(ControlFlow::Continue(()))
-                }
-                _ => Err(Decoder::new(&[], "label").bad()),
-            }
+            labels.add(key, piece).map(ControlFlow::Continue)
         })?;
-        match reading {
-            Some((record, whole)) => see(&record, Label::decode(&whole)?),
-            None => Ok(()),
-        }
+        labels.end()
     }
 
     /// The key of the record that has a name.
@@ -285,6 +288,46 @@ impl Labels {
         name: &mut EachName<'_>,
     ) -> Result<()> {
         self.names.scan(pages, owner, from, name)
+    }
+}
+
+/// Labels that are put together from their pieces, as these are read.
+struct Pieces<'s> {
+    see: &'s mut dyn FnMut(&OrderedKey, Label) -> Result<()>,
+    /// The label that is being read, and of whose record.
+    reading: Option<(OrderedKey, Secret)>,
+    /// How many pieces of it were read.
+    count: u8,
+}
+
+impl<'s> Pieces<'s> {
+    fn new(see: &'s mut dyn FnMut(&OrderedKey, Label) -> Result<()>) -> Self {
+        Pieces { see, reading: None, count: 0 }
+    }
+
+    fn add(&mut self, key: &OrderedKey<LABEL_BYTES>, piece: &[u8]) -> Result<()> {
+        let (record, number) = split(key);
+        if number == 0 {
+            self.end()?;
+            self.reading = Some((record, Secret::with_capacity(piece.len())));
+            self.count = 0;
+        }
+        match &mut self.reading {
+            Some((of, whole)) if *of == record && self.count == number => {
+                whole.extend_from_slice(piece);
+                self.count = number.wrapping_add(1);
+                Ok(())
+            }
+            _ => Err(Decoder::new(&[], "label").bad()),
+        }
+    }
+
+    /// Shows the label that was read last.
+    fn end(&mut self) -> Result<()> {
+        match self.reading.take() {
+            Some((record, whole)) => (self.see)(&record, Label::decode(&whole)?),
+            None => Ok(()),
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! leaf     = 2 ‖ count 2 ‖ (name text ‖ record's key 20)*
 //! ```
 //! Names ascend as bytes. `first name` is the smallest name below, and no other: a name that fell
-//! stands in no page that is reached.
+//! is in no page that is reached.
 
 use std::ops::{ControlFlow, Deref};
 
@@ -54,7 +54,7 @@ impl Names {
         Names { root: Some(Link::Stored(root)) }
     }
 
-    /// A tree of one leaf, which stands within another page.
+    /// A tree of one leaf, which is stored within another page.
     pub(crate) fn read_within(d: &mut Decoder<'_>) -> Result<Self> {
         match NamesNode::read(d)? {
             node @ NamesNode::Leaf(_) => Ok(Names { root: Some(Link::Loaded(Box::new(node))) }),
@@ -77,7 +77,7 @@ impl Names {
         }
     }
 
-    /// The stored pointer, where nothing was changed.
+    /// The stored pointer, if nothing was changed.
     pub(crate) fn into_stored(self) -> Option<Ref> {
         match self.root {
             Some(Link::Stored(at)) => Some(at),
@@ -211,14 +211,14 @@ impl Deref for Name {
     }
 }
 
-/// A name with what stands beside it: a record's key in a leaf, a pointer above.
+/// A name with what is beside it: a record's key in a leaf, a pointer above.
 #[derive(Debug)]
 struct Row<T> {
     name: Name,
     value: T,
 }
 
-/// How many bytes stand beside a name.
+/// How many bytes are beside a name.
 trait Beside {
     const LEN: usize;
 }
@@ -314,7 +314,7 @@ impl NamesNode {
         }
     }
 
-    /// Takes a name out, where this record has it. The pages above it then begin with another name,
+    /// Takes a name out, if this record has it. The pages above it then begin with another name,
     /// which may be longer: a page that outgrew its size gives back its right parts.
     fn remove(
         &mut self,
@@ -478,21 +478,24 @@ fn scan(
     from: &[u8],
     name: &mut EachName<'_>,
 ) -> Result<ControlFlow<()>> {
-    let read;
-    let node = match link {
-        Link::Loaded(node) => node,
-        Link::Stored(at) => {
-            read = NamesNode::decode(&pages.load(PageKind::Names, Some(owner), at)?)?;
-            &read
-        }
-    };
+    match link {
+        Link::Loaded(node) => scan_node(pages, owner, node, from, name),
+        Link::Stored(at) => scan_stored(pages, owner, at, from, name),
+    }
+}
+
+fn scan_node(
+    pages: &dyn Pages,
+    owner: UserTag,
+    node: &NamesNode,
+    from: &[u8],
+    name: &mut EachName<'_>,
+) -> Result<ControlFlow<()>> {
     match node {
         NamesNode::Leaf(rows) => {
             let first = rows.partition_point(|row| *row.name < *from);
             for row in &rows[first..] {
-                let text = std::str::from_utf8(&row.name);
-                let text = text.map_err(|_| Decoder::new(&[], "page of names").bad())?;
-                if name(text, &row.value)?.is_break() {
+                if name(text(&row.name)?, &row.value)?.is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
             }
@@ -506,6 +509,70 @@ fn scan(
         }
     }
     Ok(ControlFlow::Continue(()))
+}
+
+/// Scans a stored page where it is: nothing is copied of what is passed over.
+fn scan_stored(
+    pages: &dyn Pages,
+    owner: UserTag,
+    at: &Ref,
+    from: &[u8],
+    name: &mut EachName<'_>,
+) -> Result<ControlFlow<()>> {
+    let page = pages.load(PageKind::Names, Some(owner), at)?;
+    let mut rows = StoredRows::read(&page)?;
+    if rows.kind == LEAF {
+        while let Some((there, key)) = rows.next(OrderedKey::LEN)? {
+            let key = key.first_chunk().ok_or_else(|| rows.d.bad())?;
+            if there >= from && name(text(there)?, key)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        return Ok(ControlFlow::Continue(()));
+    }
+    let mut children = Vec::new();
+    while let Some(child) = rows.next(REF_BYTES)? {
+        children.push(child);
+    }
+    let first = children.partition_point(|(first, _)| *first <= from).saturating_sub(1);
+    for (_, child) in &children[first..] {
+        let child = Ref::decode(&mut Decoder::new(child, "page of names"))?;
+        if scan_stored(pages, owner, &child, from, name)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// A stored page, read from its first row to its last.
+struct StoredRows<'p> {
+    d: Decoder<'p>,
+    kind: u8,
+    left: u16,
+}
+
+impl<'p> StoredRows<'p> {
+    fn read(page: &'p [u8]) -> Result<Self> {
+        let mut d = Decoder::new(page, "page of names");
+        let (kind, left) = (d.u8()?, d.u16()?);
+        if matches!(kind, INTERIOR | LEAF) {
+            Ok(StoredRows { d, kind, left })
+        } else {
+            Err(d.bad())
+        }
+    }
+
+    /// The next name, and so many bytes that are beside it.
+    fn next(&mut self, beside: usize) -> Result<Option<(&'p [u8], &'p [u8])>> {
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        self.left = left;
+        let len = usize::from(self.d.u16()?);
+        Ok(Some((self.d.bytes(len)?, self.d.bytes(beside)?)))
+    }
+}
+
+fn text(name: &[u8]) -> Result<&str> {
+    std::str::from_utf8(name).map_err(|_| Decoder::new(&[], "page of names").bad())
 }
 
 fn seal_link(

@@ -93,7 +93,7 @@ pub(crate) struct ClassSlot {
 }
 
 impl ClassSlot {
-    /// Whether some tree of it stands in the user page.
+    /// Whether some tree of it is stored in the user page.
     fn has_leaf_within(&self) -> bool {
         let Labels { tree, names } = &self.labels;
         self.tree.leaf().is_some() || names.leaf().is_some() || tree.leaf().is_some()
@@ -301,7 +301,7 @@ fn records_len(slot: &ClassSlot) -> usize {
     varint_len(slot.records) + REF_BYTES
 }
 
-/// The trees of a class that are there: bytes of the pointer, and of the leaf where there is one.
+/// The trees that a class has: bytes of the pointer, and of the leaf if there is one.
 fn trees_of(slot: &ClassSlot) -> impl Iterator<Item = (usize, Option<usize>)> {
     let Labels { tree, names } = &slot.labels;
     let records = (records_len(slot), slot.tree.leaf().map(|leaf| 1 + leaf.len()));
@@ -310,7 +310,7 @@ fn trees_of(slot: &ClassSlot) -> impl Iterator<Item = (usize, Option<usize>)> {
     std::iter::once(records).chain(names).chain(labels)
 }
 
-/// Writes the classes, and seals the trees that do not stand in the page.
+/// Writes the classes, and seals the trees that are not stored in the page.
 fn write_classes(
     mut classes: Vec<ClassSlot>,
     e: &mut Encoder,
@@ -474,7 +474,7 @@ fn read_labels(d: &mut Decoder<'_>) -> Result<Labels> {
         _ => Names::read_within(d)?,
     };
     let tree = match form & !(NAMES | NAMES_WITHIN) {
-        // A name stands in a label.
+        // A name is in a label.
         0 if form == 0 => Ordered::default(),
         LABELS => Ordered::stored(Some(Ref::decode(d)?)),
         LABELS_WITHIN_PAGE => Ordered::read_within(d, PageKind::Labels)?,

@@ -141,9 +141,9 @@ fn a_put_asks_what_has_its_name() {
     let put = |put: Put, content: &[u8]| engine.put(put, content);
     let first = put(named("a").if_absent(), b"1").unwrap();
     assert_eq!(error_kind(put(named("a").if_absent(), b"2")), ErrorKind::Exists);
-    assert_eq!(error_kind(put(named("b").if_is(first), b"2")), ErrorKind::Absent);
+    assert_eq!(error_kind(put(named("b").if_is(first), b"2")), ErrorKind::Changed);
     let second = put(named("a").if_is(first), b"2").unwrap();
-    assert_eq!(error_kind(put(named("a").if_is(first), b"3")), ErrorKind::Exists);
+    assert_eq!(error_kind(put(named("a").if_is(first), b"3")), ErrorKind::Changed);
     // Tried again after it was done, it is done.
     assert_eq!(put(named("a").if_is(first), b"2").unwrap(), second);
     assert_eq!(found(engine, "a"), Some(second));
@@ -220,7 +220,7 @@ fn a_batch_that_is_tried_again_gives_the_same_records() {
         let before = commit(&world);
         assert_eq!(once(&audio, &text), ids);
         assert_eq!(commit(&world), before);
-        // A new text of the recording that stands there.
+        // A new text of the recording that is there.
         let better = once(&audio, &bytes(3, len));
         assert_eq!(better[0], ids[0]);
         assert_ne!(better[1], ids[1]);
@@ -280,7 +280,7 @@ fn a_name_falls_with_its_record_and_leaves_nothing() {
             let world = World::new(7 + way, SMALL_PAGES);
             let engine = world.engine();
             let source = world.put("ben", Class::action(), b"source");
-            // Names around it, so that it stands above other pages too.
+            // Names around it, so that it is above other pages too.
             for n in 0..others {
                 put(engine, &format!("2026/11/{:02}/{n}", n % 30), &[n as u8]);
             }
@@ -327,7 +327,7 @@ fn a_name_whose_record_fell_with_a_source_is_free_before_it_is_followed() {
     assert_eq!(found(engine, "d/007"), None);
     assert!(list(engine, "d/", 50).is_empty());
     let again = engine.put(named("d/007").if_absent(), &b"mine"[..]).unwrap();
-    assert_eq!(error_kind(engine.put(named("d/008").if_is(again), &b""[..])), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.put(named("d/008").if_is(again), &b""[..])), ErrorKind::Changed);
     world.tend();
     assert_eq!(found(engine, "d/007"), Some(again));
     assert_eq!(list(engine, "", 50), ["d/007"]);

@@ -17,7 +17,7 @@ use keyfall::sealed::{self, Identity};
 use keyfall::store::SledStore;
 use keyfall::testing::secrets;
 use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, RecordInfo, Scope, UserId};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::support::{self, bytes, error_kind};
 
@@ -199,9 +199,15 @@ fn read_all(engine: &Engine, ids: &[(usize, RecordId)]) {
         wipe(engine.info(id).unwrap());
     }
     engine.list(&Query::default()).unwrap().records.into_iter().for_each(wipe);
-    for person in 0..USERS {
+    let mut people: Vec<usize> = ids.iter().map(|(person, _)| *person).collect();
+    people.dedup();
+    for person in people {
         let query = Query::default().user(name(person)).name_prefix("");
-        engine.list(&query).unwrap().records.into_iter().for_each(wipe);
+        for info in engine.list(&query).unwrap().records {
+            let record_name = info.name.clone().map(Zeroizing::new).unwrap();
+            wipe(engine.find(&name(person), &record_name).unwrap());
+            wipe(info);
+        }
     }
 }
 

@@ -84,8 +84,8 @@ impl Engine {
     /// `Erased` if the user, the interaction, this class of it, or a source of the record was
     /// erased, also while the payload streamed in; `Invalid`, `Limit`, `Refused` for a bad request;
     /// `Full`, `Io`; `Copy` if a copy in step did not take it. With a name ([`Put::name`])
-    /// `Exists`, `Absent` as its mode says, and `Held` if a hold keeps the record that it would
-    /// replace.
+    /// `Exists` or `Changed` as its mode says ([`PutMode`](crate::PutMode)), and `Held` if a hold
+    /// keeps the record that it would replace.
     pub fn put(&self, put: Put, payload: impl Read) -> Result<RecordId> {
         records::put(&self.inner, put, payload)
     }
@@ -198,7 +198,7 @@ impl Engine {
     /// ```
     ///
     /// # Errors
-    /// `Absent` where no record has the name, also where the one that had it was erased: a name
+    /// `Absent` if no record has the name, also if the one that had it was erased: a name
     /// leaves nothing behind. `Erased` for a user that was erased; as [`Engine::get`].
     pub fn find(&self, user: &UserId, name: &str) -> Result<RecordInfo> {
         records::find(&self.inner, user, name)

@@ -15,7 +15,7 @@ use crate::{Put, PutMode};
 /// What a put under a name comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// It stands there already.
+    /// It is there already.
     Same(RecordId),
     /// It is put; maybe in the place of another one.
     Put(Option<RecordId>),
@@ -29,21 +29,21 @@ fn fate(model: &Model, user: u8, name: u8, item: &Chosen, mode: PutMode) -> Fate
     }
     let Some(there) = model.named(user, name) else {
         return match mode {
-            PutMode::IfIs(_) => Fate::Refused(ErrorKind::Absent),
+            PutMode::IfIs(_) => Fate::Refused(ErrorKind::Changed),
             _ => Fate::Put(None),
         };
     };
     match mode {
         _ if there.is_put_by(item) => Fate::Same(there.id),
         PutMode::IfAbsent => Fate::Refused(ErrorKind::Exists),
-        PutMode::IfIs(id) if id != there.id => Fate::Refused(ErrorKind::Exists),
+        PutMode::IfIs(id) if id != there.id => Fate::Refused(ErrorKind::Changed),
         _ if model.depend_on(&item.sources, &there.id) => Fate::Refused(ErrorKind::Refused),
         _ if model.held(&Erased::Record(there.id)) => Fate::Refused(ErrorKind::Held),
         _ => Fate::Put(Some(there.id)),
     }
 }
 
-/// Puts under a name; where trouble met the put, it is tried again until it is done, and there is
+/// Puts under a name; if trouble met the put, it is tried again until it is done, and there is
 /// one record.
 pub(super) fn put_named(run: &mut Run, named: &Named, trouble: Trouble) {
     let Named { user, name, .. } = *named;
@@ -77,7 +77,7 @@ fn once(run: &mut Run, user: u8, name: u8, item: &Chosen, mode: PutMode, trouble
             Ok(id) => Ok(Done::Ids(vec![id])),
             Err(e) if Fate::Refused(e.kind()) == fate => Ok(Done::Nothing),
             Err(e) => {
-                let told = [ErrorKind::Exists, ErrorKind::Held, ErrorKind::Absent];
+                let told = [ErrorKind::Exists, ErrorKind::Changed, ErrorKind::Held];
                 assert!(!told.contains(&e.kind()), "a put that is {fate:?} fails: {e}");
                 Err(e)
             }

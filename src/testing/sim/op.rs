@@ -94,7 +94,7 @@ pub(super) struct Named {
     pub(super) mode: Mode,
 }
 
-/// What becomes of it where another record has the name.
+/// What becomes of it if another record has the name.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Mode {
     Replace,

@@ -9,7 +9,7 @@ use super::values::{key_value, time};
 
 pub(super) const IMPORT_EXAMPLES: &str = "\
 Each record has the clip's path as its name, en/clips/one.mp3, and .txt at its end for the
-transcript: what stands there already under its name, and is the same, is not put again.
+transcript: what is there already under its name, and is the same, is not put again.
 
 Examples:
   keyfall import assistant.db cv-corpus/en
@@ -125,11 +125,11 @@ pub(crate) struct PutArgs {
     pub(crate) places: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) record: RecordArgs,
-    /// A name of your application's, unique among the user's records. What stands there under it is
-    /// the same put where all of it is the same; otherwise it is erased.
+    /// A name of your application's, unique among the user's records. What is there under it is
+    /// the same put if all of it is the same; otherwise it is erased.
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// Put it only where no other record has the name.
+    /// Put it only if no other record has the name.
     #[arg(long, requires = "name")]
     pub(crate) if_absent: bool,
     /// Put it only in the place of this record.
