@@ -34,7 +34,8 @@ pub struct Checked {
     pub from: String,
     /// Blobs that were read from the copies and opened.
     pub blobs: u64,
-    /// Blobs that no copy has, or that do not open.
+    /// Blobs that no copy has, or that do not open, and records whose segments open and are not
+    /// what was put, by their digests.
     pub lacking: u64,
     /// The first of them by name.
     pub missing: Vec<BlobName>,

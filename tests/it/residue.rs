@@ -373,6 +373,8 @@ fn an_erase_leaves_nothing_in_memory() {
         "User page key",
         "Lineage page key",
         "name",
+        "name of a record",
+        "metadata",
         "purpose",
         "inbox key",
     ] {
