@@ -53,6 +53,7 @@
 //! | give space back | [`Engine::discard`] |
 //! | know what to do about an error | [`ErrorKind`], [`Error::may_have_happened`] |
 //! | go on after [`ErrorKind::Poisoned`], shut down | [`Engine::close`], [`Builder::open`] |
+//! | be told of commits, erases, what was due, failures | [`Builder::observer`], [`observer`] |
 //! | bring a store or a cell of my own | [`store::Store`], [`cell::RootCell`], [`Builder::over`] |
 //!
 //! # Features
@@ -60,7 +61,8 @@
 //! Features only add. `default` is `sled` (the store in a directory) and `cli` (the programs); a
 //! service takes `default-features = false, features = ["sled"]`. `engine` alone has the ports
 //! without the directory, `keyholders` shares the root key among servers, `testing` has the
-//! conformance suites and the adversary. Without any feature the crate checks logs and
+//! conformance suites and the adversary; `tracing` and `metrics` give what an engine tells its
+//! observer on to the facades of these names. Without any feature the crate checks logs and
 //! certificates: no engine and no cipher is in it then.
 //!
 //! # Map of the code
@@ -86,6 +88,7 @@
 //! | `dir` | directories: one process at a time in each, and no link that leads out |
 //! | `disk` | files as a medium: how they are written, synced and overwritten |
 //! | [`store`] | the port that may keep every byte for ever, and its adapters: ciphertext only |
+//! | [`observer`] | what an engine tells of its work: numbers and kinds, and nobody's data |
 //! | [`crypto`] | the key schedule and the one sealing format |
 //! | [`cell`] | the port that must forget, and its adapters |
 //! | [`tree`] | the sealed tree, without I/O: users, classes, records, fences, links, holds |
@@ -124,6 +127,8 @@ mod error;
 mod ids;
 pub mod limits;
 pub mod log;
+#[cfg(feature = "engine")]
+pub mod observer;
 #[cfg(feature = "engine")]
 pub mod opening;
 #[cfg(feature = "engine")]

@@ -83,7 +83,8 @@ impl Batch {
         };
         let stored = self.staging.stored.len();
         let held = stream(&inner, &mut self.staging, &suite, &mut entry, begun, &mut payload)
-            .inspect_err(|_| inner.names.release(self.staging.stored.drain(stored..), false))?;
+            .inspect_err(|_| inner.names.release(self.staging.stored.drain(stored..), false))
+            .inspect_err(|_| inner.observing.deliver())?;
         let (user, class) = (put.user, put.class);
         let staged = Staged { user, class, to, entry, held, sources, root, envelope: None };
         self.staging.staged.push(staged);

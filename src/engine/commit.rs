@@ -5,11 +5,13 @@
 
 use std::collections::VecDeque;
 use std::sync::PoisonError;
+use std::time::Duration;
 
-use super::change::Commit;
+use super::change::{About, Commit};
 use super::core::{Core, State, Writer};
 use super::epoch::next_root;
 use super::heads::seal_head;
+use super::readers::ClosedReaders;
 use super::replica::{self, Attached, Backup, Copied, copy_tree};
 use crate::catalogue::change::{Change, Cuts};
 use crate::catalogue::defect::Defect;
@@ -20,11 +22,11 @@ use crate::cell::{Awaited, Durable, Retirement, RootKey};
 use crate::crypto::{self, chunked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, UserTag};
+use crate::observer::{ClosedBy, Event};
 use crate::pages::{Made, PageSource, missing};
 use crate::sealed::outlet::settle as settle_outlets;
 use crate::secret::WipeStack;
 use crate::store::{Blob, Head, HeadId, Published, Store};
-use crate::sync::atomic::Ordering;
 use crate::sync::locked;
 use crate::tree::PageKind;
 use crate::tree::head::{CopyMode, HeadPage};
@@ -100,14 +102,22 @@ pub(super) fn settle(core: &Core, writer: &mut Writer) -> Result<Retirement> {
     core.check_owner()?;
     writer.settled = false;
     for copy in in_step(writer) {
-        let store = copy.reach(&core.options)?;
-        if let Err(e) = catch_up_in_step(core, &*store) {
+        let caught_up = copy.open(&core.options).and_then(|store| catch_up_in_step(core, &*store));
+        if let Err(e) = caught_up {
+            core.observing.copy_missed(copy.entry.id, number(core, copy), &e, false);
             copy.let_go();
             return Err(replica::out_of_step(&copy.entry.place, &e));
         }
+        core.observing.copy_in_step(copy.entry.id, number(core, copy));
     }
     verify(core, writer)?;
     finish(core, writer, None)
+}
+
+/// A copy's number in the list of them.
+fn number(core: &Core, copy: &Attached) -> u64 {
+    let id = copy.entry.id;
+    core.state().head.copies.iter().take_while(|entry| entry.id != id).count() as u64
 }
 
 /// Brings a copy to the current head, under the writer's lock.
@@ -161,7 +171,9 @@ fn finish(core: &Core, writer: &mut Writer, next: Option<RootKey>) -> Result<Ret
         None => core.cell.retire(keep, durable())?,
     };
     writer.settled = true;
-    *locked(&core.awaiting) = retired.awaited();
+    let awaited = retired.awaited();
+    core.observing.retirement(writer.root.id.epoch, awaited.as_ref());
+    *locked(&core.awaiting) = awaited;
     Ok(retired)
 }
 
@@ -218,12 +230,46 @@ pub(super) fn publish(
     writer: &mut Writer,
     commit: impl Into<Commit>,
 ) -> Result<Option<Retirement>> {
-    publish_commit(core, writer, commit.into())
+    let commit = commit.into();
+    let began = core.observing.begin();
+    let (about, written) = (commit.about(), began.map_or(0, |_| commit.written()));
+    let published = publish_commit(core, writer, commit);
+    note_commit(core, writer, Tried { about, written, began }, &published);
+    published
+}
+
+/// A commit that was tried, as an observer is told of it.
+struct Tried {
+    about: About,
+    written: u64,
+    began: Option<Duration>,
+}
+
+fn note_commit<T>(core: &Core, writer: &Writer, tried: Tried, published: &Result<T>) {
+    let Tried { about: About { kind, requests, records, bytes }, written, began } = tried;
+    let took = core.observing.since(began);
+    if let Err(e) = published {
+        let (error, perhaps) = (e.kind(), e.may_have_happened());
+        core.observing.note(|| Event::CommitFailed { kind, error, perhaps, took });
+        let awaited = locked(&core.awaiting).clone();
+        if matches!(awaited, Some(Awaited::Engine(_))) {
+            core.observing.retirement(writer.root.id.epoch, awaited.as_ref());
+        }
+        return;
+    }
+    core.observing.note(|| {
+        let (head, users) = {
+            let state = core.state();
+            (state.stored.id, state.head.users)
+        };
+        let (requests, records, waited) = (requests as u64, records as u64, writer.waited);
+        Event::Commit { kind, head, requests, records, bytes, written, users, took, waited }
+    });
 }
 
 fn publish_commit(core: &Core, writer: &mut Writer, commit: Commit) -> Result<Option<Retirement>> {
     core.check_owner()?;
-    let Commit { change, staged, root, attached } = commit;
+    let Commit { change, staged, root, attached, .. } = commit;
     let before = core.state().stored.id;
     // What an earlier commit left open stays open until it is settled.
     let was_settled = writer.settled;
@@ -284,7 +330,7 @@ fn write(core: &Core, blobs: &[Blob], before: HeadId, stored: &Head) -> Result<(
     match core.judged(core.store().commit(blobs, Some(before), stored)) {
         Ok(Published::Done) => Ok(()),
         Ok(Published::Conflict(there)) => {
-            core.poisoned.store(true, Ordering::Release);
+            core.poison(ErrorKind::Fenced);
             Err(Error::new(
                 ErrorKind::Fenced,
                 format!(
@@ -327,7 +373,7 @@ fn install(
     if !erased.is_empty() {
         core.walks.stop();
     }
-    let mut outlets = Vec::new();
+    let mut closed = ClosedReaders::default();
     {
         let mut state = core.state.write().unwrap_or_else(PoisonError::into_inner);
         *state = next;
@@ -335,11 +381,12 @@ fn install(
         if !core.planted(Defect::ForgetCache) {
             let owners: Vec<UserTag> = erased.iter().map(|span| span.user).collect();
             core.cache.forget(replaced, &owners);
-            outlets = core.readers.close(erased);
+            closed = core.readers.close(erased);
         }
         core.cache.add(made);
     }
-    settle_outlets(&outlets);
+    settle_outlets(&closed.outlets);
+    core.observing.readers_closed(closed.readers, ClosedBy::Erase);
     if !erased.is_empty() {
         core.walks.wait();
     }
@@ -371,6 +418,7 @@ fn hand_on(core: &Core, writer: &mut Writer, what: &Handed<'_>) -> Result<()> {
         let opened = copy.open(&core.options);
         let taken = opened.and_then(|store| forward(core, &*store, what));
         taken.map_err(|e| {
+            core.observing.copy_missed(copy.entry.id, number(core, copy), &e, what.erase);
             copy.let_go();
             replica::not_taken(&copy.entry.place, &e, what.erase).perhaps()
         })

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::certify::{Asker, claim, draft, issue};
-use super::change::Commit;
+use super::change::{About, Commit};
 use super::claims::{Claim, Common};
 use super::commit::{publish, ready_to_erase, settle};
 use super::core::{Core, State, Writer};
@@ -20,6 +20,7 @@ use crate::cell::Retirement;
 use crate::certificate::Destroyed;
 use crate::error::{Error, Result};
 use crate::ids::Timestamp;
+use crate::observer::CommitKind;
 use crate::policy::millis;
 use crate::scope::Erase;
 use crate::tree::head::HeadPage;
@@ -196,6 +197,7 @@ fn prepare_erase(
     let clock = start.moment.clock;
     let Judged { edit, mut fell, gone, derived, .. } = judged;
     let mut commit = seal(core, state, edit)?;
+    commit.about = About::of(CommitKind::Erase, fell.iter().filter(|fell| did(fell)).count());
     let head = &mut commit.change.head;
     head.users -= gone;
     head.floor = head.floor.max(clock.sure());

@@ -1,7 +1,9 @@
 //! Group commit: what callers ask for at the same time is done by one of them, one commit for the
 //! puts and one for the erases.
 
-use super::core::{Answer, Asked, Core, Staging};
+use std::time::Duration;
+
+use super::core::{Answer, Asked, Core, Queued, Staging};
 use super::erases::{erase_all, look_ahead};
 use super::erasure::Erasure;
 use super::puts::put_all;
@@ -28,23 +30,42 @@ pub(super) fn erase(core: &Core, erase: Erase) -> Result<Erasure> {
 }
 
 fn submit(core: &Core, request: Asked) -> Answer {
-    core.queue.submit(request, |requests| {
-        // Before the callers that wait get their results: this stack served them.
-        let _wiped = WipeStack;
-        let mut writer = core.writer();
-        let (mut batches, mut erases) = (Vec::new(), Vec::new());
-        for request in &requests {
-            match request {
-                Asked::Put(batch) => batches.push(batch),
-                Asked::Erase(erase) => erases.push(erase),
+    let request = Queued { asked: request, since: core.observing.begin() };
+    let answer = core.queue.submit(request, |requests| serve(core, &requests));
+    // Not before: while one caller serves, the others wait.
+    core.observing.deliver();
+    answer
+}
+
+fn serve(core: &Core, requests: &[Queued]) -> Vec<Answer> {
+    // Before the callers that wait get their results: this stack served them.
+    let _wiped = WipeStack;
+    let mut writer = core.writer_untold();
+    writer.waited = waited(core, requests);
+    let (mut batches, mut erases, mut since) = (Vec::new(), Vec::new(), Vec::new());
+    for request in requests {
+        match &request.asked {
+            Asked::Put(batch) => batches.push(batch),
+            Asked::Erase(erase) => {
+                erases.push(erase);
+                since.push(request.since);
             }
         }
-        let mut puts = put_all(core, &mut writer, &batches).into_iter();
-        let mut erased = erase_all(core, &mut writer, &erases).into_iter();
-        let answer = |request: &Asked| match request {
-            Asked::Put(_) => puts.next().map(Answer::Put),
-            Asked::Erase(_) => erased.next().map(Answer::Erased),
-        };
-        requests.iter().map_while(answer).collect()
-    })
+    }
+    let mut puts = put_all(core, &mut writer, &batches).into_iter();
+    let erased = erase_all(core, &mut writer, &erases);
+    writer.waited = None;
+    core.observing.erases(erases.into_iter().zip(since), &erased);
+    let mut erased = erased.into_iter();
+    let answer = |request: &Queued| match request.asked {
+        Asked::Put(_) => puts.next().map(Answer::Put),
+        Asked::Erase(_) => erased.next().map(Answer::Erased),
+    };
+    requests.iter().map_while(answer).collect()
+}
+
+/// How long the request that waited longest has waited, where somebody observes.
+fn waited(core: &Core, requests: &[Queued]) -> Option<Duration> {
+    let first = requests.iter().filter_map(|request| request.since).min()?;
+    Some(core.observing.since(Some(first)))
 }

@@ -5,9 +5,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::core::Core;
+use super::observing::failed;
 use super::tend::{left, tend};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::LOOK_EVERY;
+use crate::observer::Event;
 use crate::sync::atomic::Ordering;
 use crate::sync::locked;
 
@@ -55,37 +57,75 @@ fn keep(inner: &Core) {
     if inner.looks_only().is_some() {
         return watch(inner);
     }
+    let mut stopped = Stopped { inner, at_its_end: false };
     loop {
         // Before it sleeps: an erase meanwhile leaves nothing on this stack either.
         let wiped = crate::secret::WipeStack;
-        let nap = match left(inner) {
-            Ok(None) => None,
-            Ok(Some(Duration::ZERO)) => match tend(inner, &mut |_| {}, &|| inner.bell.is_ended()) {
-                Ok(tended) if tended.stuck => Some(PAUSE),
-                Ok(_) => Some(Duration::ZERO),
-                Err(_) => Some(PAUSE),
-            },
-            Ok(Some(left)) => Some(NAP.min(left)),
-            Err(_) => Some(PAUSE),
-        };
+        let turned = turn(inner);
+        let nap = *turned.as_ref().unwrap_or(&Some(PAUSE));
         // Keyholders that were away are asked until they have answered.
-        let nap = if locked(&inner.awaiting).is_some() {
-            let _ = tend(inner, &mut |_| {}, &|| inner.bell.is_ended());
-            Some(nap.map_or(NAP, |nap| nap.min(NAP)))
+        let (nap, asked) = if locked(&inner.awaiting).is_some() {
+            let asked = tend(inner, &mut |_| {}, &|| inner.bell.is_ended());
+            (Some(nap.map_or(NAP, |nap| nap.min(NAP))), failed(&asked))
         } else {
-            nap
+            (nap, None)
         };
+        if let (Some(error), Some(again)) = (failed(&turned).or(asked), nap) {
+            inner.observing.note(|| Event::KeeperFailed { error, again });
+        }
         drop(wiped);
-        if inner.poisoned.load(Ordering::Acquire) || !inner.bell.wait(nap) {
+        inner.observing.deliver();
+        if inner.poisoned.load(Ordering::Acquire) {
             return;
+        }
+        if !inner.bell.wait(nap) {
+            stopped.at_its_end = true;
+            return;
+        }
+    }
+}
+
+/// Does what is due, if anything is; says how long nothing is, `None` where no time is known.
+fn turn(inner: &Core) -> Result<Option<Duration>> {
+    Ok(match left(inner)? {
+        None => None,
+        Some(Duration::ZERO) => {
+            let tended = tend(inner, &mut |_| {}, &|| inner.bell.is_ended())?;
+            Some(if tended.stuck { PAUSE } else { Duration::ZERO })
+        }
+        Some(left) => Some(NAP.min(left)),
+    })
+}
+
+/// Tells that the thread ends before its engine, also where it panics.
+struct Stopped<'c> {
+    inner: &'c Core,
+    at_its_end: bool,
+}
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        if !self.at_its_end {
+            let panicked = std::thread::panicking();
+            self.inner.observing.tell(|| Event::KeeperStopped { panicked });
         }
     }
 }
 
 /// Has an engine that only looks ask its cell, until it ends.
 fn watch(inner: &Core) {
-    // A cell that does not answer is asked again.
-    while !matches!(inner.check_watched(), Err(e) if e.kind() == ErrorKind::Mismatch)
-        && inner.bell.wait(Some(LOOK_EVERY))
-    {}
+    let mut fails = false;
+    loop {
+        let failed = failed(&inner.check_watched());
+        let over = failed == Some(ErrorKind::Mismatch);
+        if let Some(error) = failed.filter(|_| !fails && !over) {
+            inner.observing.note(|| Event::KeeperFailed { error, again: LOOK_EVERY });
+        }
+        fails = failed.is_some();
+        inner.observing.deliver();
+        // A cell that does not answer is asked again.
+        if over || !inner.bell.wait(Some(LOOK_EVERY)) {
+            return;
+        }
+    }
 }

@@ -25,6 +25,7 @@ mod keys;
 mod lines;
 mod log;
 mod names;
+mod observing;
 mod open;
 mod options;
 mod own;

@@ -11,6 +11,7 @@ use super::heads::{OpenHead, draw_root, open_head, seal_head};
 use super::keeper::Kept;
 use super::log;
 use super::names::Names;
+use super::observing::Observing;
 use super::options::{OpenAs, Options};
 use super::own::{self, Last, Role, Seen};
 use super::paved::Engine;
@@ -201,6 +202,7 @@ impl Engine {
         let id = Prefix::decode(&found.stored.bytes)?.store;
         let mut inner = assembled(id, ports, found, role);
         inner.mark = mark;
+        inner.note_opened();
         if inner.looks_only().is_none() {
             let mut writer = inner.writer();
             match settle(&inner, &mut writer) {
@@ -209,6 +211,7 @@ impl Engine {
                 Ok(_) => {}
             }
         }
+        inner.observing.deliver();
         let inner = Arc::new(inner);
         let keeper = match inner.options.keeper {
             Keeper::Thread if cfg!(not(feature = "shuttle")) => Some(Kept::start(&inner)?),
@@ -231,6 +234,7 @@ pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) 
     let OpenHead { stored, page: head, root } = found;
     let clock = Mutex::new(Anchor::new(&head, &options));
     let writes = role == Role::Owner;
+    let observing = Observing::new(&options);
     let copies =
         head.copies.iter().map(|entry| Attached::new(entry.clone(), &options, writes)).collect();
     Core {
@@ -250,6 +254,7 @@ pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) 
             next: None,
             erases: false,
             copies,
+            waited: None,
         }),
         queue: Queue::default(),
         readers: Readers::default(),
@@ -261,6 +266,7 @@ pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) 
         clock,
         bell: Bell::default(),
         watched: Watched::default(),
+        observing,
         process: crate::process::Process::this(),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use super::change::Commit;
+use super::change::{About, Commit};
 use super::commit::{publish, ready};
 use super::core::{Core, Staging, Writer};
 use crate::catalogue::edit::Edit;
@@ -12,6 +12,7 @@ use crate::crypto::chunked::Suite;
 use crate::error::{Error, Result};
 use crate::ids::RecordId;
 use crate::limits::{CHUNK_BYTES, HEADER_BYTES, RECORD_MAX_BYTES, TAG_BYTES};
+use crate::observer::CommitKind;
 use crate::record::{self, Entry};
 use crate::sealed;
 use crate::secret::Secret;
@@ -86,7 +87,15 @@ fn put_commit(core: &Core, batches: &[&Staging]) -> Result<(Commit, Vec<Vec<Reco
     let mut commit = Commit::from(edit.seal(core.next_head(&state))?);
     commit.change.head.users += users;
     commit.staged = batches.iter().flat_map(|batch| batch.stored.iter().copied()).collect();
+    commit.about = about(batches);
     Ok((commit, all))
+}
+
+fn about(batches: &[&Staging]) -> About {
+    let records = batches.iter().map(|batch| batch.staged.len()).sum();
+    let staged = batches.iter().flat_map(|batch| &batch.staged);
+    let bytes = staged.map(|staged| staged.entry.length).sum();
+    About { records, bytes, ..About::of(CommitKind::Put, batches.len()) }
 }
 
 /// The beginning of a payload, as it was read.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::change::Commit;
+use super::change::{About, Commit};
 use super::commit::{chase, publish, ready_to_erase};
 use super::core::{Core, State, Writer};
 use super::epoch::next_epoch;
 use super::erases::rekey;
+use super::observing::failed;
 use super::own::Role;
 use super::progress::Progress;
 use crate::catalogue::defect::Defect;
@@ -18,8 +19,9 @@ use crate::catalogue::serve::Doing;
 use crate::catalogue::tended::Tended;
 use crate::catalogue::view::agenda_of;
 use crate::cell::Awaited;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::limits::CLOCK_NOTED;
+use crate::observer::{CommitKind, Event};
 use crate::sync::locked;
 
 /// One call of [`tend`].
@@ -36,32 +38,93 @@ struct Tending {
 
 /// Does what is due, until `stop` says so.
 pub(super) fn tend(core: &Core, progress: Progress<'_>, stop: &dyn Fn() -> bool) -> Result<Tended> {
+    let (began, late) = (core.observing.begin(), overdue(core));
     let mut tending = Tending::default();
+    let done = do_all(core, &mut tending, progress, stop);
+    let Tending { stuck, sweep_stuck, mut tended, .. } = tending;
+    tended.damaged += stuck.users();
+    tended.stuck = sweep_stuck || !stuck.is_empty();
+    let waiting = done.and_then(|()| is_waiting(core));
+    tended.waiting = *waiting.as_ref().unwrap_or(&false);
+    note_due(core, &tended, Noted { began, late, error: failed(&waiting) });
+    core.observing.deliver();
+    waiting.map(|_| tended)
+}
+
+/// What is observed of a call that is over.
+struct Noted {
+    began: Option<Duration>,
+    late: Duration,
+    error: Option<ErrorKind>,
+}
+
+/// Notes what was done; nothing where nothing was due.
+fn note_due(core: &Core, tended: &Tended, noted: Noted) {
+    let Noted { began, late, error } = noted;
+    if began.is_none() || late.is_zero() && error.is_none() && *tended == Tended::default() {
+        return;
+    }
+    for trouble in &tended.troubles {
+        let (error, planned) = (trouble.kind, trouble.plan.is_some());
+        core.observing.note(|| Event::Trouble { error, planned });
+    }
+    core.observing.note(|| Event::Due {
+        late,
+        overdue: overdue(core),
+        planned: tended.planned,
+        expired: tended.expired,
+        derived: tended.derived,
+        inbox_keys: tended.inbox_keys,
+        finalized: tended.finalized,
+        refused: tended.refused,
+        failed: tended.failed,
+        damaged: tended.damaged,
+        waiting: tended.waiting,
+        error,
+        took: core.observing.since(began),
+    });
+}
+
+/// How long the oldest of what is due has been due, for an observer: zero where nothing is, where
+/// that cannot be told, and where there is none.
+fn overdue(core: &Core) -> Duration {
+    if core.observing.begin().is_none() {
+        return Duration::ZERO;
+    }
+    let state = core.state();
+    let clock = core.reading(&state);
+    let pending = state.head.pending.map(|at| clock.latest().0.saturating_sub(at.0));
+    let next = agenda_of(&state.head).next(&core.pages()).ok().flatten();
+    let next = next.map(|at| clock.due().0.saturating_sub(at.0));
+    Duration::from_millis(pending.into_iter().chain(next).max().unwrap_or(0))
+}
+
+fn do_all(
+    core: &Core,
+    tending: &mut Tending,
+    progress: Progress<'_>,
+    stop: &dyn Fn() -> bool,
+) -> Result<()> {
     core.check_owner()?;
     chase(core)?;
     if core.cell.wants_epoch() {
         rekey(core)?;
     }
-    tending.tended.finalized = finalize(core, &mut core.writer(), &mut tending)?;
+    tending.tended.finalized = finalize(core, &mut core.writer(), tending)?;
     // First follow what fell: a record that would block a planned erase may be gone by now.
     if !core.planted(Defect::PlanDropped) {
-        follow_all(core, &mut tending, progress, stop)?;
+        follow_all(core, tending, progress, stop)?;
     }
     while !stop() {
         let mut writer = core.writer();
-        match do_due(core, &mut writer, &mut tending)? {
+        match do_due(core, &mut writer, tending)? {
             Some(more) => tending.tended += more,
             None => break,
         }
         drop(writer);
         progress(tending.tended.derived + tending.tended.expired);
     }
-    follow_all(core, &mut tending, progress, stop)?;
-    let Tending { stuck, sweep_stuck, mut tended, .. } = tending;
-    tended.damaged += stuck.users();
-    tended.stuck = sweep_stuck || !stuck.is_empty();
-    tended.waiting = is_waiting(core)?;
-    Ok(tended)
+    follow_all(core, tending, progress, stop)
 }
 
 /// Does what is due before something is looked at, where this engine may.
@@ -170,6 +233,7 @@ fn do_due(core: &Core, writer: &mut Writer, tending: &mut Tending) -> Result<Opt
         let (edit, doing) = attempts(start, &due, &mut tending.sweep_stuck)?;
         let Doing { users_gone, erased, mut tended, .. } = doing;
         let mut commit = Commit::from(edit.seal(core.next_head(&state))?);
+        commit.about = About::of(CommitKind::Due, 1);
         let head = &mut commit.change.head;
         head.users -= users_gone;
         if erased {
@@ -212,6 +276,7 @@ fn follow_some(core: &Core, writer: &mut Writer, stuck: &mut Stuck) -> Result<Op
             return Ok(None);
         };
         let mut commit = Commit::from(edit.seal(core.next_head(&state))?);
+        commit.about = About::of(CommitKind::Due, 1);
         next_epoch(core, &state, writer, &mut commit)?;
         (derived, commit)
     };
