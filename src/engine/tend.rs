@@ -95,7 +95,8 @@ fn overdue(core: &Core) -> Duration {
     let clock = core.reading(&state);
     let pending = state.head.pending.map(|at| clock.latest().0.saturating_sub(at.0));
     let next = agenda_of(&state.head).next(&core.pages()).ok().flatten();
-    let next = next.map(|at| clock.due().0.saturating_sub(at.0));
+    // Earlier ones stand for what is to be done at once.
+    let next = next.filter(|at| at.0 > 1).map(|at| clock.due().0.saturating_sub(at.0));
     Duration::from_millis(pending.into_iter().chain(next).max().unwrap_or(0))
 }
 
