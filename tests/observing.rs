@@ -117,6 +117,14 @@ impl Seen {
     }
 }
 
+fn wait_for(seen: &Seen, what: impl Fn(&Event) -> bool) {
+    let began = Instant::now();
+    while !seen.has(&what) {
+        assert!(began.elapsed() < Duration::from_secs(60), "a minute long: {:?}", seen.take());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn options(observer: Arc<dyn Observer>) -> Options {
     Options::new()
         .env(Arc::new(Seeded::new(1)))
@@ -240,14 +248,10 @@ fn a_failing_store_poisons_and_the_keeper_says_that_it_failed_and_stopped() {
     let options = options(seen.clone()).env(Arc::new(System)).keeper(Keeper::Thread);
     let engine = Engine::init(store.clone(), Arc::new(MemoryCell::new()), options).unwrap();
     let id = put(&engine, "ada");
-    let soon = Timestamp(System.now().0 + 200);
+    let soon = Timestamp(System.now().0 + 1500);
     engine.erase_at(Scope::record(id), soon).unwrap();
     store.set_failing(true);
-    let began = Instant::now();
-    while !seen.has(|e| matches!(e, Event::KeeperStopped { panicked: false, .. })) {
-        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", seen.take());
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for(&seen, |e| matches!(e, Event::KeeperStopped { panicked: false, .. }));
     let events = seen.take();
     let at = |what: &dyn Fn(&Event) -> bool| events.iter().position(what).unwrap();
     let poisoned = at(&|e| matches!(e, Event::Poisoned { error: ErrorKind::Io, .. }));
@@ -257,9 +261,8 @@ fn a_failing_store_poisons_and_the_keeper_says_that_it_failed_and_stopped() {
     let due = at(&|e| matches!(e, Event::Due { error: Some(ErrorKind::Io), .. }));
     let keeper = at(&|e| matches!(e, Event::KeeperFailed { error: ErrorKind::Io, .. }));
     assert!(poisoned < commit && commit < due && due < keeper, "{events:#?}");
-    assert_eq!(engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..]).unwrap_err().kind(), {
-        ErrorKind::Poisoned
-    });
+    let put = engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..]);
+    assert_eq!(put.unwrap_err().kind(), ErrorKind::Poisoned);
 }
 
 #[test]
@@ -285,13 +288,12 @@ fn a_copy_in_step_that_goes_away_and_comes_back_is_told_once_each() {
         seen.take()
     );
     seen.take();
-    engine.run_due(&mut |_| {}).unwrap_err();
     engine.put(Put::new(user("ben"), Class::audio()), &b"x"[..]).unwrap_err();
     assert!(!seen.has(|e| matches!(e, Event::CopyMissed { .. })), "it was told");
-    assert!(seen.has(|e| matches!(e, Event::Due { error: Some(ErrorKind::Copy), .. })));
     seen.take();
     copy.set_failing(false);
-    engine.run_due(&mut |_| {}).unwrap();
+    // It looks whether all is settled.
+    engine.status().unwrap();
     let events = seen.take();
     assert!(
         matches!(events[..], [Event::CopyInStep { copy: 0, .. }, Event::RootKeyRetired { .. }, ..]),
@@ -698,7 +700,7 @@ impl Run {
     }
 
     fn class(&mut self, name: &str) -> Class {
-        Class::new(&self.secrets.text(name)).unwrap()
+        Class::new(self.secrets.text(name)).unwrap()
     }
 
     fn put(&mut self, engine: &Engine, put: Put, content: &str) -> RecordId {
@@ -759,7 +761,8 @@ fn records(run: &mut Run, engine: &Engine) {
 fn erases(run: &mut Run, engine: &Engine) {
     let (ben, class) = (run.user("benedict-wistful"), run.class("letters-wistful"));
     let put = Put::new(ben.clone(), class.clone());
-    let held = run.put(engine, put.clone(), "a letter that is held, wistful");
+    let held = run.put(engine, put, "a letter that is held, wistful");
+    run.put(engine, Put::new(ben.clone(), Class::audio()), "a word of his, wistful");
     let reason = run.secrets.text("a wistful lawsuit");
     let authority = run.secrets.text("the court of Wistful");
     let hold = Hold::new(&*reason, &*authority).class(class.clone());
@@ -836,11 +839,11 @@ fn places(run: &mut Run, engine: &Engine) {
     run.secrets.number(entry.id);
     run.put(engine, Put::new(gil.clone(), Class::audio()), "before the copy went, wistful");
     run.copy.set_failing(true);
-    engine.erase(Scope::user(gil)).unwrap_err();
-    engine.run_due(&mut |_| {}).unwrap_err();
+    engine.erase(Scope::user(gil.clone())).unwrap_err();
+    engine.create_user(&gil).unwrap_err();
     engine.status().unwrap();
     run.copy.set_failing(false);
-    engine.run_due(&mut |_| {}).unwrap();
+    engine.status().unwrap();
     engine.copies().status();
     engine.backup(&MemoryStore::new(), &mut |_| {}).unwrap();
     engine.audit(&[], &mut |_| {}).unwrap();
@@ -880,16 +883,10 @@ fn the_end(run: &mut Run, engine: Engine, seen: &Seen) {
     let id = run.put(&engine, Put::new(jo.clone(), Class::audio()), "last words, wistful");
     engine.erase_at(Scope::record(id), run.in_days(1)).unwrap();
     engine.close().unwrap();
-    let engine = run.open(run.options.clone().keeper(Keeper::Thread));
-    run.store.set_failing(true);
     run.days_pass(2);
-    let began = Instant::now();
-    while !seen.has(|e| matches!(e, Event::KeeperStopped { .. })) {
-        assert!(began.elapsed() < Duration::from_secs(60), "the keeper goes on");
-        // It rings the keeper, or fails.
-        let _ = engine.clock().trust();
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    run.store.set_failing(true);
+    let engine = run.open(run.options.clone().keeper(Keeper::Thread));
+    wait_for(seen, |e| matches!(e, Event::KeeperStopped { .. }));
     engine.put(Put::new(jo, Class::audio()), &b"x"[..]).unwrap_err();
     engine.close().unwrap();
 }
@@ -939,9 +936,10 @@ fn no_event_line_or_metric_holds_personal_data() {
     // All but `Lost`, which takes an observer that does not keep up.
     assert_eq!(kinds(&events), expected.map(str::to_owned).into());
     let mut lines = LINES.lock().unwrap().clone();
-    for (what, least) in [("keyfall.", 100), ("keyfall_", 100)] {
+    // Each event is a line of `tracing`, and most are several metrics.
+    for what in [" keyfall keyfall.", "keyfall_"] {
         let n = lines.iter().filter(|line| line.contains(what)).count();
-        assert!(n > least, "{n} lines with {what}");
+        assert!(n >= events.len(), "{n} lines with {what:?} of {} events", events.len());
     }
     lines.extend(events.iter().map(|event| format!("{event:?}")));
     let all = lines.join("\n").to_lowercase();

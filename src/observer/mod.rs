@@ -167,8 +167,8 @@ pub enum Event {
         /// How long it had been known that one was to be destroyed; after a restart, since that.
         after: Duration,
     },
-    /// An old root key is not known to be destroyed: erases are pending. Told again whenever the
-    /// cell was asked and the answer was this.
+    /// An old root key is not known to be destroyed: erases are pending. Told where an erase could
+    /// not be finished, and whenever the cell was asked and this was its answer.
     #[non_exhaustive]
     RootKeyAwaited {
         /// The epoch of the root key that stays.
