@@ -27,15 +27,19 @@ tests:
 test NAME:
     cargo test --locked {{NAME}}
 
-# the other provider of AES: the same bytes
-aes:
-    .ci/run aes
+# what features add: the other provider of AES, the engine for async programs
+features:
+    .ci/run features
+
+# all tests with the other provider of AES: the same bytes
+aes-all:
+    cargo test --locked --features aws-lc
 
 # schedules of threads, explored
 schedules:
     .ci/run schedules
 
-# 1,000 simulated runs with all crash points
+# 1,000 simulated runs, all crash points, an eighth of the cuts in recoveries
 simulate:
     .ci/run simulator
 
@@ -59,7 +63,7 @@ fuzz:
 million:
     cargo run --locked --release --features testing --bin keyfall-simulate -- --seeds 1000000
 
-# crashes at every point: simulated, of power, by kill -9
+# crashes at every point: simulated, with all cuts in recoveries; of power; by kill -9
 crash-points:
     cargo run --locked --release --features testing --bin keyfall-simulate -- --seeds 20000 --crash-points
     KEYFALL_POWER_CUTS=40000 cargo test --locked power
@@ -80,7 +84,7 @@ models:
 forgeries:
     KEYFALL_MUTATIONS=1000000 cargo test --locked --release random_changes
 
-# the main job on recordings of your own
+# import to restore, end to end, on recordings of your own
 corpus DIR:
     KEYFALL_CORPUS={{DIR}} cargo test --locked corpus
 
@@ -95,6 +99,10 @@ bench:
 # beside other stores
 compare:
     cargo run --release --manifest-path benches/compare/Cargo.toml -- --svg benches/compare/erase.svg
+
+# small records of many users, beside envelope encryption on other stores
+compare-many:
+    cargo run --release --manifest-path benches/compare/Cargo.toml -- --many
 
 # an hour for each fuzz target
 fuzz-long SECONDS="3600":

@@ -14,7 +14,7 @@ use keyfall::cell::FileCell;
 use keyfall::engine::Keeper;
 use keyfall::env::System;
 use keyfall::store::SledStore;
-use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Scope, Source, UserId};
+use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Scope, UserId};
 
 const OTHERS: usize = 1000;
 
@@ -30,7 +30,7 @@ fn fill(engine: &Engine, name: &str, derived: usize) -> Vec<RecordId> {
         let mut batch = engine.batch();
         for n in part {
             let put = Put::new(user(&format!("other {}", n % OTHERS)), Class::transcript());
-            batch.add(put.derived_from(Source::Record(source)), &[8; 40][..]).unwrap();
+            batch.add(put.derived_from(source), &[8; 40][..]).unwrap();
         }
         ids.extend(batch.commit().unwrap());
     }

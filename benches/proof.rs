@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use keyfall::cell::{FileCell, RootCell};
 use keyfall::certificate::{Certificate, Trust};
-use keyfall::engine::{Keeper, Request};
+use keyfall::engine::Keeper;
 use keyfall::env::{SharedEnv, System};
 use keyfall::log::{Checkpoint, Frontier, Hash, Signer, inclusion, verify_inclusion};
 use keyfall::quorum::Member;
@@ -134,7 +134,7 @@ fn erases(cases: &mut [Case], dir: &Path, rounds: usize) -> Vec<Certificate> {
             // Another order in each round.
             let case = &mut cases[(i + round) % n];
             let erase = Erase::new(Scope::user(user(&format!("user {round}"))));
-            let erase = if case.certified { erase.certified(Request::default()) } else { erase };
+            let erase = if case.certified { erase.certified("", "") } else { erase };
             let began = Instant::now();
             let done = case.engine.erase(erase).unwrap();
             case.samples.push(began.elapsed());

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyfall::cell::FileCell;
-use keyfall::engine::{Keeper, Tended};
+use keyfall::engine::{DueOutcome, Keeper};
 use keyfall::env::System;
 use keyfall::store::SledStore;
 use keyfall::{Class, Engine, Options, Policy, Put, UserId};
@@ -28,7 +28,7 @@ fn main() {
     let cell = FileCell::create(&dir.path().join("cell"), true, Arc::new(System)).unwrap();
     let options = Options::new().keeper(Keeper::ByHand);
     let engine = Engine::init(Arc::new(store), Arc::new(cell), options).unwrap();
-    let tend = || -> (Tended, Duration) {
+    let tend = || -> (DueOutcome, Duration) {
         let began = Instant::now();
         (engine.run_due(&mut |_| {}).unwrap(), began.elapsed())
     };
@@ -59,7 +59,7 @@ fn main() {
     let (done, took) = tend();
     assert_eq!((done.expired, engine.head().epoch), (records, epoch + 1));
     let (done, idle) = tend();
-    assert_eq!(done, Tended::default());
+    assert_eq!(done, DueOutcome::default());
 
     let mut floor: Vec<Duration> = (0..200)
         .map(|n| {

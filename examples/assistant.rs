@@ -8,18 +8,19 @@
 #![allow(clippy::disallowed_methods, reason = "an application may look at the clock")]
 
 use std::error::Error as StdError;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, read_to_string};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use keyfall::certificate::{Certificate, Trust};
-use keyfall::engine::{CopyMode, Request};
+use keyfall::engine::CopyMode;
 use keyfall::store::{SledStore, Store};
+use keyfall::time::{Day, Zone};
 use keyfall::{
     Builder, Class, Engine, Erase, Error, ErrorKind, InteractionId, Policy, Put, Query, RecordId,
-    Result, Scope, Source, Timestamp, UserId, When,
+    Result, Scope, Source, Timestamp, UserId,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -32,6 +33,8 @@ struct Turn {
 }
 
 impl Turn {
+    /// A turn of some days ago. Its bytes are fixed so that the example does the same in every run;
+    /// a program begins an interaction with [`Engine::new_interaction`].
     fn new(days_ago: u32, number: u8, said: &str) -> Self {
         let began = before_now(days_ago * DAY);
         Turn { interaction: InteractionId::from_parts(began, [number; 10]), said: said.to_owned() }
@@ -94,21 +97,26 @@ impl Backend {
         found.first().map(|r| r.id).ok_or_else(|| Error::new(ErrorKind::Absent, "no such record"))
     }
 
-    /// Step 4: what was said since `from`, newest first, a page at a time.
-    fn history(&self, user: &UserId, from: Timestamp) -> Result<Vec<String>> {
-        let mut query = Query::default().user(user.clone()).class(Class::transcript());
-        query = query.from(from).newest_first(true).limit(2);
-        let mut said = Vec::new();
+    /// Step 4: what was said since `from`, and what was done, newest first, each with its day. A
+    /// web page shows one page of it, and has `next` in the link to the next one.
+    fn history(&self, user: &UserId, from: Timestamp, zone: &Zone) -> Result<Vec<(Day, String)>> {
+        let mut query = Query::default().user(user.clone()).from(from).newest_first(true).limit(2);
+        let mut turns = Vec::new();
         loop {
-            let page = self.engine.list(&query)?;
-            for record in &page.records {
-                let mut text = Vec::new();
-                self.engine.get_to(&record.id, &mut text)?;
-                said.push(String::from_utf8_lossy(&text).into_owned());
+            let page = self.engine.interactions(&query)?;
+            for (day, of_day) in page.by_day(zone) {
+                for turn in of_day {
+                    let read = |class| -> Result<String> {
+                        let texts = turn.of(&class).map(|record| self.engine.get(&record.id));
+                        texts.map(|text| Ok(read_to_string(text?)?)).collect()
+                    };
+                    let (said, did) = (read(Class::transcript())?, read(Class::action())?);
+                    turns.push((day, format!("{said}: {did}")));
+                }
             }
             match page.next {
                 Some(next) => query = query.after(next),
-                None => return Ok(said),
+                None => return Ok(turns),
             }
         }
     }
@@ -150,8 +158,8 @@ fn part_with(backend: &Backend, ada: &UserId, turns: &[Turn; 4]) -> Result<Recor
     assert!(backend.is_erased(&spoken) && engine.get(&rings).is_ok());
 
     let spoken = backend.of_class(ada, lights, audio)?;
-    let when = When::Between { from: Some(before_now(DAY / 2)), until: None };
-    engine.erase(Scope::User { user: ada.clone(), class: None, when })?;
+    let today = Zone::utc().day(lights.interaction.began());
+    engine.erase(Scope::within(ada.clone(), today.span()))?;
     assert!(backend.is_erased(&spoken));
     Ok(rings)
 }
@@ -181,9 +189,10 @@ fn main() -> std::result::Result<(), Box<dyn StdError>> {
         assert!(first.len() == 3 && first == again);
     }
 
-    // 4. The last week, newest first.
-    let week = backend.history(&ada, before_now(7 * DAY))?;
-    assert_eq!(week, ["turn the lights off", "wake me at six", "order a ride"]);
+    // 4. The last week, newest first, by the days of her time zone ("Europe/Berlin".parse()?).
+    let week = backend.history(&ada, before_now(7 * DAY), &Zone::utc())?;
+    let said: Vec<_> = week.iter().filter_map(|(_, turn)| turn.split(':').next()).collect();
+    assert_eq!(said, ["turn the lights off", "wake me at six", "order a ride"]);
 
     // 5. A player seeks: only the chunks that it asks for are read.
     let mut player = engine.get(&backend.of_class(&ada, &turns[3], Class::audio())?)?;
@@ -198,7 +207,7 @@ fn main() -> std::result::Result<(), Box<dyn StdError>> {
     // 7. Recordings are kept for 30 days. What was derived from one falls with it.
     let old = backend.of_class(&ada, &turns[0], Class::transcript())?;
     engine.policies(None).set(&Policy::new(Class::audio()).max_age(30 * DAY))?;
-    engine.run_due(&mut |_| {})?; // an open engine does this by itself; here it is waited for
+    engine.run_due(&mut |_| {})?; // an open engine does this automatically; here it is waited for
     assert!(backend.is_erased(&old) && engine.get(&alarm).is_ok());
 
     // 8. A drill beside the running service.
@@ -221,8 +230,8 @@ fn main() -> std::result::Result<(), Box<dyn StdError>> {
     assert_eq!(backend.engine.users(None, 100)?.len(), 17);
 
     // 10. She leaves. The certificate is checked with the log's public key and nothing else.
-    let request = Request { authority: "ada herself".into(), ground: "GDPR, article 17".into() };
-    let erasure = backend.engine.erase(Erase::new(Scope::user(ada)).certified(request))?;
+    let erase = Erase::new(Scope::user(ada)).certified("ada herself", "GDPR, article 17");
+    let erasure = backend.engine.erase(erase)?;
     let certificate = erasure.certificate.ok_or("a certificate was asked for")?.sign()?;
     let trust = Trust::in_log(backend.engine.log().key()?);
     let verified = certificate.to_string().parse::<Certificate>()?.verify(&trust)?;

@@ -1,8 +1,8 @@
 //! A store adapter of your own: one file for each blob, and one for the head.
 //!
-//! It is small, not fast: each blob is synced by itself. It keeps no claims, so the engine trusts
+//! It is small, not fast: each blob is synced alone. It keeps no claims, so the engine trusts
 //! that this directory is the only one of its store (`Store::claimed`): an adapter for production
-//! implements `claimed`, `claim` and `confirm` too, as `src/store/sled` does.
+//! implements `claimed` and `claim` too, as `src/store/sled` does.
 //!
 //! `cargo run --example own_store`
 

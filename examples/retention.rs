@@ -1,4 +1,4 @@
-//! Limits of age and number, a planned erase that is cancelled, and one that is not.
+//! Age limits and limits of number, a planned erase that is cancelled, and one that is not.
 //!
 //! The clock is the application's: time comes in through `Env`, so that a test can turn it.
 //!

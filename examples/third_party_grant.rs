@@ -58,7 +58,7 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
     assert_eq!(opened.records, 1);
     assert_eq!(inbox.records, ["a ride to the station"]);
 
-    // Each opening is recorded before the first byte goes out, and stands in her report.
+    // Each opening is recorded before the first byte goes out, and is in her report.
     let accesses = engine.accesses(&ride)?;
     println!("Opened by {}, {}", accesses[0].principal, accesses[0].purpose);
     assert_eq!(engine.report(&ada)?.grants.len(), 1);

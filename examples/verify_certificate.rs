@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use keyfall::cell::MemoryCell;
 use keyfall::certificate::{Certificate, Grade, Trust};
-use keyfall::engine::Request;
 use keyfall::log::VerifierKey;
 use keyfall::store::MemoryStore;
 use keyfall::{Class, Engine, Erase, Options, Put, Scope, UserId};
@@ -22,8 +21,8 @@ fn issue() -> Result<(String, String), Box<dyn Error>> {
     let engine = Engine::init(Arc::new(store), Arc::new(cell), Options::default())?;
     let ada = UserId::new("ada")?;
     engine.put(Put::new(ada.clone(), Class::audio()), &b"wake me at six"[..])?;
-    let request = Request { authority: "ada herself".into(), ground: "GDPR, article 17".into() };
-    let erasure = engine.erase(Erase::new(Scope::user(ada)).certified(request))?;
+    let erase = Erase::new(Scope::user(ada)).certified("ada herself", "GDPR, article 17");
+    let erasure = engine.erase(erase)?;
     let unsigned = erasure.certificate.ok_or("a certificate was asked for")?;
     Ok((unsigned.sign()?.to_string(), engine.log().key()?.to_string()))
 }

@@ -42,6 +42,23 @@ impl Part {
         }
     }
 
+    /// These bytes cut into parts of so many each, which share them; the last has the rest.
+    pub(crate) fn cut<const N: usize>(self, lengths: [usize; N]) -> ([Part; N], Part) {
+        let (page, mut at, to) = match self {
+            Part::Own(bytes) => {
+                let to = bytes.len() as u32;
+                (Arc::new(bytes), 0, to)
+            }
+            Part::Within { page, from, to } => (page, from, to),
+        };
+        let parts = lengths.map(|n| {
+            let from = at;
+            at += n as u32;
+            Part::Within { page: Arc::clone(&page), from, to: at }
+        });
+        (parts, Part::Within { page, from: at, to })
+    }
+
     /// The same bytes, alone: the page around them is let go.
     pub(crate) fn alone(self) -> Self {
         match self {
@@ -143,6 +160,29 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// A number in seven bits a byte, the lowest first: the shortest form alone.
+    pub(crate) fn varint(&mut self) -> Result<u64> {
+        let mut v = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7F);
+            if bits << shift >> shift != bits || shift > 0 && byte == 0 {
+                return Err(self.bad());
+            }
+            v |= bits << shift;
+            if byte < 0x80 {
+                return Ok(v);
+            }
+        }
+        Err(self.bad())
+    }
+
+    /// Bytes after their length in one byte.
+    pub(crate) fn short(&mut self) -> Result<&'a [u8]> {
+        let n = usize::from(self.u8()?);
+        self.bytes(n)
+    }
+
     /// A text after its length in two bytes.
     pub(crate) fn text(&mut self, max: usize) -> Result<&'a str> {
         let n = usize::from(self.u16()?);
@@ -152,7 +192,7 @@ impl<'a> Decoder<'a> {
         std::str::from_utf8(self.bytes(n)?).map_err(|_| self.bad())
     }
 
-    /// Fails where anything follows.
+    /// Fails if anything follows.
     pub(crate) fn end(self) -> Result<()> {
         if self.rest.is_empty() { Ok(()) } else { Err(self.bad()) }
     }
@@ -210,9 +250,23 @@ impl Encoder {
     }
 
     pub(crate) fn count(&mut self, n: usize) -> &mut Self {
-        self.u16(
-            u16::try_from(n).unwrap_or_else(|_| unreachable!("counts are bounded by limits.rs")),
-        )
+        assert!(n <= usize::from(u16::MAX), "a count outgrew its limit: a missing check");
+        self.u16(n as u16)
+    }
+
+    /// See [`Decoder::varint`].
+    pub(crate) fn varint(&mut self, mut v: u64) -> &mut Self {
+        while v >= 0x80 {
+            self.u8(v as u8 | 0x80);
+            v >>= 7;
+        }
+        self.u8(v as u8)
+    }
+
+    /// Bytes after their length in one byte.
+    pub(crate) fn short(&mut self, b: &[u8]) -> &mut Self {
+        let n = u8::try_from(b.len());
+        self.u8(n.unwrap_or_else(|_| unreachable!("it is bounded by limits.rs"))).bytes(b)
     }
 
     pub(crate) fn text(&mut self, s: &str) -> &mut Self {
@@ -239,6 +293,11 @@ impl Encoder {
     pub(crate) fn finish(self) -> Secret {
         self.out
     }
+}
+
+/// Bytes of a number as [`Encoder::varint`] writes it.
+pub(crate) fn varint_len(v: u64) -> usize {
+    (64 - (v | 1).leading_zeros() as usize).div_ceil(7)
 }
 
 /// Bytes as text after a prefix that says what they are: base64url without padding (RFC 4648).

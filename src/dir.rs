@@ -1,9 +1,9 @@
 //! Directories: one process at a time in each, names in them made durable, and their files opened.
 //!
 //! Invariant: a name inside a store, a cell or a keyholder's directory never leads out of it.
-//! Otherwise anybody who can write there, as in a backup on a shared disk, could have a root key
-//! overwritten: by a link or a second name with which a slot of a cell is reached as `lock`. The
-//! directory itself may be named through links: that is for its user to say.
+//! Otherwise anyone who can write there, as in a backup on a shared disk, could cause a root key
+//! to be overwritten, by a link or a second name with which a slot of a cell is reached as `lock`.
+//! The directory itself may be named through links: that is for its user to say.
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -21,15 +21,21 @@ use crate::process::Process;
 pub(crate) struct DirLock {
     /// Gone only while it is dropped.
     file: Option<File>,
-    /// Device and number of the file.
-    which: (u64, u64),
+    which: FileId,
     process: Process,
 }
 
-/// The lock files that this process holds.
-static HELD: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+/// Which file it is, whatever its name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
 
-fn held() -> MutexGuard<'static, BTreeSet<(u64, u64)>> {
+/// The lock files that this process holds.
+static HELD: Mutex<BTreeSet<FileId>> = Mutex::new(BTreeSet::new());
+
+fn held() -> MutexGuard<'static, BTreeSet<FileId>> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -54,7 +60,7 @@ impl DirLock {
         Ok(lock)
     }
 
-    /// Shares the lock with others that only look; `None` where no lock file exists, as on a
+    /// Shares the lock with others that only look; `None` if no lock file exists, as on a
     /// read-only medium.
     #[cfg_attr(
         not(feature = "sled"),
@@ -71,7 +77,7 @@ impl DirLock {
         Self::locked(file, taken, dir, what).map(Some)
     }
 
-    /// The lock on an open file; where it is taken, an error that names its holder.
+    /// The lock on an open file; if it is taken, an error that names its holder.
     fn locked(
         file: File,
         taken: std::result::Result<(), std::fs::TryLockError>,
@@ -80,7 +86,7 @@ impl DirLock {
     ) -> Result<Self> {
         let io = |e| Error::io(dir.join("lock").display(), e);
         let meta = file.metadata().map_err(io)?;
-        let which = (meta.dev(), meta.ino());
+        let which = FileId { device: meta.dev(), inode: meta.ino() };
         match taken {
             Ok(()) => Ok(DirLock { file: Some(file), which, process: Process::this() }),
             Err(std::fs::TryLockError::WouldBlock) => {
@@ -123,7 +129,7 @@ fn noted(file: &File) -> Noted {
 }
 
 /// Says which process holds a lock file that is taken, and what to do.
-fn holder(file: &File, which: (u64, u64)) -> String {
+fn holder(file: &File, which: FileId) -> String {
     match noted(file) {
         Noted::Process(id) if id == std::process::id() && held().contains(&which) => {
             "by this process (an Engine, Reader or Batch is still held); drop that first".to_owned()
@@ -267,7 +273,7 @@ pub(crate) fn check_tree(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes a directory that only its owner enters, and those above it, where they are missing.
+/// Makes a directory that only its owner enters, and those above it, if they are missing.
 pub(crate) fn make_dir(dir: &Path) -> Result<()> {
     DirBuilder::new()
         .mode(0o700)

@@ -25,7 +25,7 @@ pub(crate) enum How {
     Read,
     /// Writes an existing file.
     Write,
-    /// To write a file, empty where it was not there.
+    /// To write a file, empty if it was not there.
     Create,
 }
 
@@ -38,9 +38,9 @@ pub(crate) trait Disk: Send + Sync {
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Fills `into`, which is aligned to a page, from the beginning of a file: from the medium and
-    /// not from the page cache, where the file system can.
+    /// not from the page cache, if the file system can.
     fn read_medium(&self, path: &Path, into: &mut [u8]) -> io::Result<()>;
-    /// Why the old bytes of a file may stay when it is overwritten; `None` where nothing tells so,
+    /// Why the old bytes of a file may stay when it is overwritten; `None` if nothing tells so,
     /// or it is not there.
     fn keeps(&self, _path: &Path) -> io::Result<Option<&'static str>> {
         Ok(None)

@@ -13,14 +13,14 @@ pub trait Env: Send + Sync {
     /// Wall-clock time, which may be set back or forward.
     fn now(&self) -> Timestamp;
     /// Time since some moment that stays the same while the process runs: nobody sets this clock,
-    /// and it goes on while the machine sleeps, where the system has such a one.
+    /// and it goes on while the machine sleeps, if the system has such a one.
     fn monotonic(&self) -> Duration {
         since_boot()
     }
     /// Fills `out` with random bytes fit for keys.
     ///
     /// # Errors
-    /// `Io` where the generator fails; nothing may be drawn from anywhere else then.
+    /// `Io` if the generator fails; nothing may be drawn from anywhere else then.
     fn fill(&self, out: &mut [u8]) -> Result<()>;
 }
 

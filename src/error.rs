@@ -23,7 +23,7 @@ use std::fmt;
 /// | `Copy` | bring the copy back, or remove it from the list | after that | ask |
 /// | `Poisoned` | close the engine and open it again | after that | of this call no |
 /// | `Full` | free some space | after that | ask |
-/// | `Io` | look at the system; open the engine again where it is poisoned | after that | ask |
+/// | `Io` | look at the system; open the engine again if it is poisoned | after that | ask |
 ///
 /// "Ask" means [`Error::may_have_happened`], which is about this one call: a put of which it says
 /// no can be repeated without being stored twice. An erase can always be repeated.
@@ -94,7 +94,7 @@ impl Error {
         self
     }
 
-    /// An error of the operating system while doing `what`; a full disk gets its own kind. Where
+    /// An error of the operating system while doing `what`; a full disk gets its own kind. If
     /// one of this crate's errors came through a reader or a writer, its kind stays.
     pub fn io(what: impl fmt::Display, error: std::io::Error) -> Self {
         if let Some(own) = error.get_ref().and_then(|e| e.downcast_ref::<Error>()) {
@@ -131,7 +131,7 @@ impl Error {
     }
 
     /// Whether the write that failed may have taken effect all the same, or takes effect when the
-    /// engine is next opened. Where not, nothing of it is there and none of it comes: a put can be
+    /// engine is next opened. If not, nothing of it is stored and nothing will be: a put can be
     /// repeated without storing it twice.
     ///
     /// ```

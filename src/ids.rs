@@ -158,6 +158,7 @@ impl FromStr for Class {
 
 /// One exchange with an assistant: a UUID of version 7 (RFC 9562, 5.7), whose first 48 bits are the
 /// milliseconds at which it began, so that ids are ordered by time.
+/// [`Engine::new_interaction`](crate::Engine::new_interaction) begins one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InteractionId(pub(crate) [u8; 16]);
 
@@ -184,7 +185,7 @@ impl InteractionId {
     /// Reads 16 bytes, as [`InteractionId::to_bytes`] gives them.
     ///
     /// # Errors
-    /// `Invalid` where they are no UUID of version 7.
+    /// `Invalid` if they are not a UUID of version 7.
     pub fn from_bytes(bytes: [u8; 16]) -> Result<Self> {
         let uuid = Uuid::from_bytes(bytes);
         if uuid.get_version_num() != 7 || uuid.get_variant() != Variant::RFC4122 {
@@ -218,7 +219,7 @@ impl FromStr for InteractionId {
     }
 }
 
-/// Where a user stands in the user tree: the first 12 bytes of PRF(index key, user's name).
+/// The place of a user in the user tree: the first 12 bytes of PRF(index key, user's name).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct UserTag(pub(crate) [u8; 12]);
 
@@ -260,7 +261,7 @@ impl RecordId {
     /// Reads what [`RecordId::to_bytes`] wrote.
     ///
     /// # Errors
-    /// `Invalid` where the interaction id in it is none.
+    /// `Invalid` if the interaction id in it is not one.
     pub fn from_bytes(b: &[u8; 40]) -> Result<Self> {
         fn part<const N: usize>(b: &[u8; 40], at: usize) -> [u8; N] {
             let mut out = [0; N];

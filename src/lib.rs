@@ -2,10 +2,10 @@
 //! noise.
 //!
 //! Each user's records are kept under keys of their own, in a tree of encrypted pages. The one key
-//! at the top lies in a small *root cell*, the only place that must be able to forget. To erase,
-//! the engine drops a pointer, rekeys the path to the top and has the cell destroy the old root
-//! key: every older page, in every replica, backup, log and disk remnant, opens no more, and what
-//! lives stays restorable from the same copies.
+//! at the top is in a small *root cell*, the only place that must be able to forget. To erase, the
+//! engine drops a pointer, rekeys the path to the top and has the cell destroy the old root key:
+//! no older page opens any more, in any replica, backup, log or disk remnant, and what lives stays
+//! restorable from the same copies.
 //!
 //! **Losing the root cell loses all data, and no backup of the store helps. The cell is never
 //! copied or backed up.**
@@ -27,9 +27,9 @@
 //! # Ok::<(), keyfall::Error>(())
 //! ```
 //!
-//! An [`Engine`] is `Clone`, `Send` and `Sync`, its calls block (`spawn_blocking` in an async
-//! program), and one process at a time has a store open. It does by itself what falls due, from a
-//! thread of its own.
+//! An [`Engine`] is `Clone`, `Send` and `Sync`, its calls block (`AsyncEngine`, feature `tokio`, is
+//! for async programs), and one process at a time can have a store open. Scheduled work runs
+//! automatically, on a thread of the engine.
 //!
 //! # How do I ...
 //!
@@ -38,19 +38,25 @@
 //! | open a store, or make one | [`open`]; with anything else to say, [`Builder`] |
 //! | keep the cell elsewhere | [`Builder::cell_at`] |
 //! | look only, or take another place over | [`Builder::read_only`], [`Builder::take_over`] |
+//! | wait for the process that has it open | [`Builder::wait_for_lock`] |
+//! | create a user, also one that was erased | [`Engine::create_user`] |
+//! | begin an interaction, for the records of one exchange | [`Engine::new_interaction`], [`Put::interaction`] |
 //! | put a record, or several at once | [`Engine::put`], [`Engine::batch`] |
 //! | derive a transcript that falls with its recording | [`Put::derived_from`], [`Source`] |
+//! | call it from an async program | `AsyncEngine` (feature `tokio`) |
 //! | read a record, seek in it | [`Engine::get`], [`Reader`] |
 //! | list what a user has | [`Engine::list`], [`Query`] |
+//! | show what was said and done, day by day, in pages | [`Engine::interactions`], [`engine::Interactions::by_day`], [`time::Zone`] |
 //! | erase a user, a class, an interaction, a span of time | [`Engine::erase`], [`Scope`] |
 //! | let some of it stay, plan it | [`Erase::keep`], [`Engine::erase_at`] |
 //! | have a certificate made | [`Erase::certified`], [`Erasure::certificate`], [`engine::Unsigned::sign`] |
+//! | have it made even after a crash between erase and certificate | [`Erase::drafted`], [`Engine::certificates`] |
 //! | check one | [`certificate::Certificate::verify`], [`certificate::Trust`], [`Engine::log`] |
 //! | keep records for so long and no longer | [`Policy`], [`Engine::policies`] |
 //! | show a person everything that is kept about them | [`Engine::report`] |
 //! | keep copies | [`Engine::copies`], [`Engine::backup`] |
 //! | restore from copies, or try whether that works | [`Builder::restore`], [`engine::Copies::check_restore`] |
-//! | give space back | [`Engine::discard`] |
+//! | give space back, automatically or at once | [`engine::Cleaner`], [`Engine::clean`], [`Engine::discard`] |
 //! | know what to do about an error | [`ErrorKind`], [`Error::may_have_happened`] |
 //! | go on after [`ErrorKind::Poisoned`], shut down | [`Engine::close`], [`Builder::open`] |
 //! | be told of commits, erases, what was due, failures | [`Builder::observer`], [`observer`] |
@@ -59,15 +65,30 @@
 //! # Features
 //!
 //! Features only add. `default` is `sled` (the store in a directory) and `cli` (the programs); a
-//! service takes `default-features = false, features = ["sled"]`. `engine` alone has the ports
-//! without the directory, `keyholders` shares the root key among servers, `testing` has the
-//! conformance suites and the adversary; `tracing` and `metrics` give what an engine tells its
-//! observer on to the facades of these names. Without any feature the crate checks logs and
-//! certificates: no engine and no cipher is in it then.
+//! service takes `default-features = false, features = ["sled"]`.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `engine` | the engine and its two ports, without the store in a directory |
+//! | `sled` | the store in a directory |
+//! | `keyholders` | the root key shared among servers |
+//! | `tokio` | the engine for asynchronous programs |
+//! | `tracing` | an observer that makes events of `tracing` of what an engine does |
+//! | `metrics` | an observer that makes metrics of it |
+//! | `aws-lc` | AES-256-GCM by AWS-LC: the same bytes |
+//! | `cli` | the program `keyfall` |
+//! | `verify` | the program `keyfall-verify`, which has no engine in it |
+//! | `testing` | conformance suites, recording ports, the archive adversary, the simulator |
+//! | `shuttle` | the locks of a schedule explorer, for `cargo test --test explore` alone |
+//!
+//! Without any feature the crate checks logs and certificates: no engine and no cipher is in it
+//! then.
 //!
 //! # Map of the code
 //!
 //! From the ground up: a module imports only from those above it in this table, which a test reads.
+//! A re-export in a `mod.rs` does not count as an import. `docs/architecture.md#where-is-it` has
+//! the file in which a given thing happens: a commit, a hold's check, the end of a root key.
 //!
 //! | module | holds |
 //! |---|---|
@@ -91,7 +112,7 @@
 //! | [`observer`] | what an engine tells of its work: numbers and kinds, and nobody's data |
 //! | [`crypto`] | the key schedule and the one sealing format |
 //! | [`cell`] | the port that must forget, and its adapters |
-//! | [`tree`] | the sealed tree, without I/O: users, classes, records, fences, links, holds |
+//! | `tree` | the sealed tree, without I/O: users, classes, records, fences, links, holds |
 //! | `record` | what a record is, and how its payload is laid out |
 //! | [`sealed`] | what is sealed to a public key, without a store: envelopes, grants |
 //! | `quorum` | (feature `keyholders`) the root key shared among keyholders |
@@ -156,8 +177,10 @@ mod sync;
 pub mod testing;
 pub mod time;
 #[cfg(feature = "engine")]
-pub mod tree;
+mod tree;
 
+#[cfg(feature = "tokio")]
+pub use engine::paved::{AsyncEngine, AsyncReader};
 #[cfg(feature = "engine")]
 pub use engine::paved::{Batch, Engine, Erasure, Options, Query, Reader};
 pub use error::{Error, ErrorKind, Result};

@@ -30,16 +30,35 @@ pub const RECORD_MAX_BYTES: u64 = (u32::MAX as u64) * CHUNK_BYTES as u64;
 pub const PAGE_MIN_BYTES: usize = 1024;
 /// The largest page: see [`PAGE_MIN_BYTES`].
 pub const PAGE_MAX_BYTES: usize = 16_384;
-/// Stored bytes of the smallest size class of a page.
+/// Stored bytes of the smallest size class of a page that is padded to powers of two.
 pub const PAGE_CLASS_MIN_BYTES: usize = 512;
+/// Least stored bytes of a user page, and of a page of a class.
+pub const OWN_PAGE_MIN_BYTES: usize = 256;
+/// Most bytes of a payload that is stored in its record's entry.
+pub const INLINE_MAX_BYTES: usize = 512;
+/// And at most this part of a page: an eighth.
+pub const INLINE_PART: usize = 8;
 /// Most stored bytes of a user page.
 pub const USER_PAGE_MAX_BYTES: usize = 8192;
+/// Most stored bytes of a user page in which records stand.
+pub const USER_PAGE_SHORT_BYTES: usize = 1024;
 /// Most stored bytes of the page with the log's state.
 pub const LOG_PAGE_MAX_BYTES: usize = 8192;
 /// Most bytes of a leaf of the log.
 pub const LEAF_MAX_BYTES: usize = 440;
 /// Most bytes of the name of a log.
 pub const ORIGIN_MAX_BYTES: usize = 128;
+/// Most bytes of a record's entry in the smallest page, on its own: two texts, flags, secret,
+/// sources and depth, the time, a sealed payload. One with the name of a segment is shorter.
+pub const ENTRY_MAX_BYTES: usize = 2
+    + MEDIA_TYPE_MAX_BYTES
+    + PURPOSE_MAX_BYTES
+    + 1
+    + 32
+    + 4
+    + 10
+    + SEAL_OVERHEAD
+    + PAGE_MIN_BYTES / INLINE_PART;
 /// Most plaintext bytes of a head.
 pub const HEAD_MAX_BYTES: usize = 12_288;
 /// Most bytes of a user's name, UTF-8.
@@ -69,9 +88,9 @@ pub const WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
 pub const PLANS_MAX: usize = 64;
 /// Most policies of the store, and of each user.
 pub const POLICIES_MAX: usize = 64;
-/// How much later an erase that was due is tried again, where a hold refused it.
+/// How much later an erase that was due is tried again, if a hold refused it.
 pub const RETRY: Duration = Duration::from_secs(3600);
-/// How often an engine that only looks asks its cell whether its root key is still there, where
+/// How often a read-only engine asks its cell whether its root key is still there, where
 /// asking costs a round trip.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Users that one commit of [`Engine::run_due`](crate::Engine::run_due) serves.
@@ -83,7 +102,7 @@ pub const SWEEP: usize = 4096;
 pub const INBOX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most records that an envelope names as its sources.
 pub const ENVELOPE_SOURCES_MAX: usize = 256;
-/// Most bytes that stand in the clear before something sealed.
+/// Most bytes that are in the clear before something sealed.
 pub const SEALED_ABOUT_MAX: usize = 1024;
 /// Most bytes of the name of a grantee or of a training set.
 pub const NAME_MAX_BYTES: usize = 32;
@@ -173,7 +192,10 @@ const _: () = assert!(
     "a user page holds all classes"
 );
 const _: () = assert!(
-    2 * (20 + 2 + 58 + MEDIA_TYPE_MAX_BYTES + PURPOSE_MAX_BYTES) + 3
-        <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
-    "two entries fit in the smallest page"
+    3 + 2 + ENTRY_MAX_BYTES + 24 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
+    "an entry fits in the smallest page; a leaf is cut into three where it comes between others"
+);
+const _: () = assert!(
+    3 + 2 + 2 * (ENTRY_MAX_BYTES + INLINE_MAX_BYTES + 24) <= 4096 - SEAL_OVERHEAD,
+    "two entries fit in a page of the default size"
 );

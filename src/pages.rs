@@ -56,7 +56,7 @@ impl Owners {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a page of a user's; takes the oldest out, which has to go, where there are more than
+    /// Notes a page of a user's; takes the oldest out, which has to go, if there are more than
     /// `max`.
     fn add(&self, owner: UserTag, name: BlobName, max: usize) -> Option<BlobName> {
         let mut lists = self.lists();

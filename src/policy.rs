@@ -20,7 +20,7 @@ const UNTIL: u8 = 4;
 const NAMED: u8 = 8;
 const PURPOSE: u8 = 16;
 
-/// How long records of one class are kept: of the store, or of one user in its place. What passed a
+/// How long records of one class are kept: of the store, or of one user instead. What passed a
 /// limit is erased like anything else, with what was derived from it, by
 /// [`Engine::run_due`](crate::Engine::run_due).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Policy {
     pub purpose: Option<String>,
     /// Records are kept at most this long after their interaction began.
     pub max_age: Option<Duration>,
-    /// At most so many of those for which it holds; the oldest interactions go first, whole.
+    /// At most this many of those for which it holds; the oldest interactions go first, whole.
     pub max_records: Option<u64>,
     /// Records are kept until this time at the latest.
     pub until: Option<Timestamp>,
@@ -64,7 +64,7 @@ impl Policy {
         Policy { max_age: Some(age), ..self }
     }
 
-    /// Keeps at most so many records of each user.
+    /// Keeps at most this many records of each user.
     #[must_use]
     pub fn max_records(self, records: u64) -> Self {
         Policy { max_records: Some(records), ..self }
@@ -153,7 +153,7 @@ pub(crate) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The policies that hold for one user: its own, in the place of the store's.
+/// The policies that hold for one user: their own, instead of the store's.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
     pub(crate) own: Vec<Policy>,
@@ -178,7 +178,7 @@ impl Rules {
 
     /// The policy for records of a class without a purpose of its own.
     pub(crate) fn of_class(&self, class: &Class) -> Option<&Policy> {
-        // No purpose is empty where a policy names one.
+        // No purpose is empty if a policy names one.
         self.of(class, "")
     }
 

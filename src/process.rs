@@ -19,7 +19,7 @@ static GENERATION: AtomicU32 = AtomicU32::new(0);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Process {
     id: u32,
-    /// When it was started: a child of a child may come to the number of the first. 0 where that
+    /// When it was started: a child of a child may come to the number of the first. 0 if that
     /// cannot be known.
     started: u64,
 }

@@ -102,7 +102,7 @@ impl Level {
     /// `Invalid` for any other.
     pub fn from_name(name: &str) -> Result<Self> {
         let found = Level::ALL.into_iter().find(|level| level.name() == name);
-        found.ok_or_else(|| Error::invalid(format!("{name:?} is no level; L0 to L3 are")))
+        found.ok_or_else(|| Error::invalid(format!("{name:?} is not a level; L0 to L3 are")))
     }
 }
 
@@ -134,7 +134,7 @@ impl Quorum {
     /// Checks that these numbers can work together.
     ///
     /// # Errors
-    /// `Invalid` where no erase could ever be final, or a key could be had with one share.
+    /// `Invalid` if no erase could ever be final, or one share gave the key.
     pub fn check(self) -> Result<Self> {
         let n = self.keyholders.len();
         let mut keys = self.keyholders.clone();
@@ -168,7 +168,7 @@ pub struct Promise {
     pub statement: String,
     /// Whether its owner accepted a medium that is known to keep old bytes.
     pub remnants: bool,
-    /// The keyholders, where the key is shared among some.
+    /// The keyholders, if the key is shared among some.
     pub quorum: Option<Quorum>,
 }
 
@@ -202,7 +202,7 @@ impl Retirement {
         self.awaited().is_none()
     }
 
-    /// What is missing before it is; `None` where nothing is.
+    /// What is missing before it is; `None` if nothing is.
     pub fn awaited(&self) -> Option<Awaited> {
         match self {
             Retirement::Destroyed => None,
@@ -262,7 +262,7 @@ impl fmt::Display for Awaited {
 pub enum Finality {
     /// Every root key that reached it is destroyed, as far as [`Promise`] goes.
     Final,
-    /// A root key that reached it may still exist: anybody who has that key and old copies can read
+    /// A root key that reached it may still exist: anyone who has that key and old copies can read
     /// what the erase names.
     Pending {
         /// All that is missing, one thing at least.
@@ -271,7 +271,7 @@ pub enum Finality {
 }
 
 impl Finality {
-    /// Final where nothing is awaited.
+    /// Final if nothing is awaited.
     pub fn of(awaited: Vec<Awaited>) -> Self {
         if awaited.is_empty() { Finality::Final } else { Finality::Pending { awaited } }
     }
@@ -281,7 +281,7 @@ impl Finality {
         *self == Finality::Final
     }
 
-    /// What is awaited; nothing where it is final.
+    /// What is awaited; nothing if it is final.
     pub fn awaited(&self) -> &[Awaited] {
         match self {
             Finality::Final => &[],
@@ -289,7 +289,7 @@ impl Finality {
         }
     }
 
-    /// When it is final at the latest; `None` where no time is known, or it is final already.
+    /// When it is final at the latest; `None` if no time is known, or it is final already.
     pub fn until(&self) -> Option<Timestamp> {
         let time = |awaited: &Awaited| match awaited {
             Awaited::Window(at) | Awaited::Medium(at) => Some(*at),
@@ -359,7 +359,7 @@ impl Statement {
     /// Checks the signature by the keyholder's key.
     ///
     /// # Errors
-    /// `Corrupt` where it does not hold.
+    /// `Corrupt` if it does not hold.
     pub fn verify(&self) -> Result<()> {
         let bad = |_| Error::corrupt("the signature under a keyholder's statement does not hold");
         let key = VerifyingKey::from_bytes(&self.keyholder).map_err(bad)?;

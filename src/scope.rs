@@ -15,6 +15,7 @@ use crate::codec::{Decoder, Encoder};
 use crate::error::{Error, Result};
 use crate::ids::{Class, InteractionId, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::{AUTHORITY_MAX_BYTES, CLASS_MAX_BYTES, KEPT_MAX, REASON_MAX_BYTES, WINDOW_MAX};
+use crate::time::Span;
 
 /// Which of a user's interactions a scope takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +37,11 @@ pub enum When {
 /// The records that one erase names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// A user, or one class of it, or its interactions of some time.
+    /// A user, or one of their classes, or their interactions of some time.
     User {
         /// The user whose records are named.
         user: UserId,
-        /// Only records of this class, where it is given.
+        /// Only records of this class, if it is given.
         class: Option<Class>,
         /// Only records of these interactions.
         when: When,
@@ -50,7 +51,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// All records of a user, and the user itself.
+    /// All records of a user, and the user.
     pub fn user(user: UserId) -> Self {
         Scope::User { user, class: None, when: When::Ever }
     }
@@ -82,6 +83,26 @@ impl Scope {
         Scope::User { user, class: None, when: When::Between { from, until } }
     }
 
+    /// The interactions of a user that began within a span, such as a day: one that was read
+    /// ([`crate::time::parse`]), or that a page of interactions is cut into ([`Day::span`]).
+    ///
+    /// ```
+    /// # fn main() -> keyfall::Result<()> {
+    /// use keyfall::{Scope, UserId, time};
+    ///
+    /// let day = time::parse("2026-03-01")?; // or "2026-03-01[Europe/Berlin]"
+    /// let ada = UserId::new("ada")?;
+    /// let scope = Scope::within(ada.clone(), day);
+    /// assert_eq!(scope, Scope::between(ada, Some(day.from), Some(day.before)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// [`Day::span`]: crate::time::Day::span
+    pub fn within(user: UserId, span: Span) -> Self {
+        Scope::between(user, Some(span.from), Some(span.before))
+    }
+
     /// A single record, named by its id.
     pub fn record(id: RecordId) -> Self {
         Scope::Record(id)
@@ -89,12 +110,12 @@ impl Scope {
 }
 
 /// For whom and why an erase is certified.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Request {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
     /// The person or office that asked for it; may be empty.
-    pub authority: String,
+    pub(crate) authority: String,
     /// The legal ground; may be empty.
-    pub ground: String,
+    pub(crate) ground: String,
 }
 
 type TakeDraft = dyn Fn(&Draft) -> Result<()> + Send + Sync;
@@ -142,10 +163,10 @@ impl Erase {
         }
     }
 
-    /// Leaves the records of `class` in spite of the scope, detached from what falls; class and
-    /// `reason` stand in the user's history and in the certificate. Each class has a reason of its
-    /// own. A user of whom a class is kept goes on living. What is there stays; what arrives late
-    /// in the scope is refused, of a kept class too.
+    /// Keeps the records of `class` although they are in the scope, detached from what falls; class
+    /// and `reason` are stored in the user's history and in the certificate. Each class has a
+    /// reason of its own. A user of whom a class is kept remains. What is there stays; what arrives
+    /// late in the scope is refused, of a kept class too.
     #[must_use]
     pub fn keep(mut self, class: Class, reason: impl Into<String>) -> Self {
         self.keep.push(class);
@@ -162,17 +183,33 @@ impl Erase {
         self
     }
 
-    /// Has a certificate of it issued when it is complete: [`crate::Erasure::certificate`].
-    /// The engine keeps none of what stands in it.
+    /// Has a certificate of it issued when it is complete ([`crate::Erasure::certificate`]), which
+    /// names the person or office that asked for the erase and its legal ground. Either may be
+    /// empty, and then is not in it. The engine keeps nothing of what is in it.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use keyfall::{Class, Engine, Erase, Options, Put, Scope, UserId};
+    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+    /// # let engine = Engine::init(store, cell, Options::default())?;
+    /// # let ada = UserId::new("ada")?;
+    /// # engine.put(Put::new(ada.clone(), Class::audio()), &b"wake me at six"[..])?;
+    /// let erase = Erase::new(Scope::user(ada)).certified("ada herself", "GDPR, article 17");
+    /// if let Some(unsigned) = engine.erase(erase)?.certificate {
+    ///     println!("{}", unsigned.sign()?);
+    /// }
+    /// # Ok::<(), keyfall::Error>(())
+    /// ```
     #[must_use]
-    pub fn certified(mut self, request: Request) -> Self {
-        self.request = Some(request);
+    pub fn certified(mut self, authority: impl Into<String>, ground: impl Into<String>) -> Self {
+        self.request = Some(Request { authority: authority.into(), ground: ground.into() });
         self
     }
 
     /// Hands out the draft of its certificate *before* anything is erased, for `keep` to keep:
-    /// where the certificate itself is lost later, as in a crash,
-    /// [`Certificates::get`](crate::engine::Certificates::get) makes it of the draft. Where `keep`
+    /// if the certificate itself is lost later, as in a crash,
+    /// [`Certificates::get`](crate::engine::Certificates::get) makes it from the draft. If `keep`
     /// fails, or panics, nothing is erased. It is called while other writers wait, maybe more than
     /// once: then the last draft counts; it must not call the engine. Without [`Erase::certified`]
     /// there is no draft.
@@ -268,7 +305,7 @@ impl Erase {
                 Err(Error::invalid("a single record is erased or kept; leave one of the two out"))
             }
             Scope::User { class: Some(_), .. } => Err(Error::invalid(
-                "of a single class no other class can be kept; leave one of the two out",
+                "an erase of one class can keep no other class; leave one of the two out",
             )),
             Scope::User { class: None, .. } => {
                 let twice = |(n, class): (usize, &Class)| self.keep[..n].contains(class);
@@ -335,7 +372,7 @@ impl From<Scope> for Erase {
 pub(crate) fn check_reason(reason: &str) -> Result<()> {
     if reason.trim().is_empty() || reason.len() > REASON_MAX_BYTES {
         return Err(Error::invalid(format!(
-            "a reason of 1 to {REASON_MAX_BYTES} bytes is needed: it stands in the user's history"
+            "a reason of 1 to {REASON_MAX_BYTES} bytes is needed: it is stored in the user's history"
         )));
     }
     Ok(())

@@ -129,7 +129,7 @@ impl Secret {
         new
     }
 
-    /// Appends bytes; moves to a larger slot where they do not fit.
+    /// Appends bytes; moves to a larger slot if they do not fit.
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
         let len = self.len + bytes.len();
         if len > self.slot.len() {

@@ -1,5 +1,5 @@
 //! Locks of the engine and of the journal: the standard library's, or, with the feature `shuttle`,
-//! those of a schedule explorer. (Copies are brought up to date in `engine::sync`.)
+//! those of a schedule explorer.
 //!
 //! Leaves that are never held while another lock is taken (the page cache's owner lists, memory for
 //! secrets, the memory store) use the standard library's either way: the explorer cannot look into
@@ -15,7 +15,7 @@ pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGua
 #[cfg(feature = "shuttle")]
 pub(crate) use shuttle::thread::yield_now;
 
-/// Takes a lock also where a holder panicked: what it guards is changed in one step, or checked
+/// Takes a lock also if a holder panicked: what it guards is changed in one step, or checked
 /// again.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)

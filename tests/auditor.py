@@ -55,9 +55,14 @@ def verifier_key(text):
     return name, key[0], key[1:]
 
 
+def rows(text):
+    """Its lines, each ended by a line feed and nothing else."""
+    return text.removesuffix("\n").split("\n")
+
+
 def split_note(note):
     at = note.rindex("\n\n")
-    lines = [line[2:].split(" ") for line in note[at + 2:].splitlines()]
+    lines = [line[2:].split(" ") for line in rows(note[at + 2:])]
     return note[:at + 1], [(name, unbase64(signature)) for name, signature in lines]
 
 
@@ -132,7 +137,7 @@ def check_consistency(old, old_root, new, new_root, proof):
 def checkpoint(note, key):
     name, kind, public = key
     check(kind == SIGNS, "a log's key signs notes")
-    origin, size, root = signed_by(note, name, kind, public).splitlines()[:3]
+    origin, size, root = rows(signed_by(note, name, kind, public))[:3]
     check(origin == name and str(int(size)) == size, "a checkpoint of another log")
     return int(size), unbase64(root)
 
@@ -154,7 +159,7 @@ def leaf_of(lines):
 def proof_of(text, leaf, key):
     check(text.startswith("c2sp.org/tlog-proof@v1\nindex "), "no proof")
     head, note = text.split("\n\n", 1)
-    index, *path = head.splitlines()[1:]
+    index, *path = rows(head)[1:]
     size, root = checkpoint(note, key)
     index = int(index[len("index "):])
     check_inclusion(leaf_hash(leaf), index, size, [unbase64(step) for step in path], root)
@@ -247,7 +252,7 @@ def certificate(text, key):
     if grade == "FINAL" and limited:
         grade = "LIMITED"
     check(cell["keyholders"] or not cell["earlier"], "a cell without keyholders had some")
-    check([line for line in head.splitlines() if line.startswith("Grade:")] == ["Grade: " + grade], "the words above say another grade")
+    check([line for line in rows(head) if line.startswith("Grade:")] == ["Grade: " + grade], "the words above say another grade")
     return grade
 
 
@@ -303,7 +308,7 @@ class Witness(http.server.BaseHTTPRequestHandler):
             return self.answer(404)
         try:
             head, note = body.split("\n\n", 1)
-            old, *proof = head.splitlines()
+            old, *proof = rows(head)
             old = int(old[len("old "):])
             try:
                 size, root = checkpoint(note, self.server.log)

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use keyfall::cell::{MemoryCell, RootCell};
 use keyfall::certificate::Retired;
-use keyfall::engine::{CopyMode, Geometry, Request};
+use keyfall::engine::{CopyMode, Geometry};
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::sim::{Media, SimulatedDisk};
 use keyfall::testing::{Defect, Seeded};
@@ -209,7 +209,7 @@ fn no_certificate_calls_a_root_key_destroyed_before_it_is() {
         for name in ["ada", "ben"] {
             put(&engine, name, b"x").unwrap();
         }
-        let waits = Erase::new(Scope::user(user("ada"))).certified(Request::default());
+        let waits = Erase::new(Scope::user(user("ada"))).certified("", "");
         let waits = engine.erase(waits.final_within(Duration::from_secs(3600))).unwrap();
         let pending = waits.certificate.unwrap().sign().unwrap();
         let other = {

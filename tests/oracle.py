@@ -166,6 +166,21 @@ class Decoder:
     def text(self):
         return self.bytes(self.int(2)).decode("utf-8")
 
+    def short(self):
+        return self.bytes(self.int(1))
+
+    def varint(self):
+        v = shift = 0
+        while True:
+            byte = self.int(1)
+            v |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                break
+            shift += 7
+        if v >= 2**64 or shift and not byte:
+            raise Corrupt("a number that is not in its shortest form")
+        return v
+
     def end(self, padding):
         rest = self.data[self.at:]
         if rest.strip(b"\0") if padding else rest:
@@ -175,6 +190,17 @@ class Decoder:
 def text(s):
     b = s.encode("utf-8")
     return struct.pack(">H", len(b)) + b
+
+
+def short(b):
+    return bytes([len(b)]) + b
+
+
+def varint(v):
+    out = b""
+    while v >= 0x80:
+        out, v = out + bytes([v & 0x7F | 0x80]), v >> 7
+    return out + bytes([v])
 
 
 # 9. The default store
@@ -368,17 +394,36 @@ class Tree:
 
     def ordered(self, kind, ref):
         d = self.page(kind, ref)
+        yield from self.read_ordered(kind, d)
+        d.end(True)
+
+    def read_ordered(self, kind, d, within=False):
+        """(key, value); a value of a class is its two texts and the rest."""
         shape, count = d.int(1), d.int(2)
+        if shape != (3 if kind == CLASS else 2) and (shape != 1 or within):
+            raise Corrupt("a page's kind")
+        texts = [d.short() for _ in range(d.int(2))] if shape == 3 else []
+        if any(a >= b for a, b in zip(texts, texts[1:])):
+            raise Corrupt("texts out of order")
+        had, last = set(), b""
         for _ in range(count):
             key = d.bytes(KEYS[kind])
+            if last and key <= last:
+                raise Corrupt("keys out of order")
+            last = key
             if shape == 1:
                 d.int(8)
                 yield from self.ordered(kind, d.bytes(48))
             elif shape == 2:
                 yield key, d.bytes(d.int(2))
             else:
-                raise Corrupt("a page's kind")
-        d.end(True)
+                numbers = d.varint(), d.varint()
+                had.update(numbers)
+                if max(numbers) >= len(texts):
+                    raise Corrupt("a text that is not listed")
+                yield key, (*(texts[n] for n in numbers), d.bytes(d.int(2)))
+        if len(had) != len(texts):
+            raise Corrupt("a text that no entry has")
 
     def records(self):
         """Every record, with its content: None where it does not open. A record that fell with a source is left out."""
@@ -389,25 +434,36 @@ class Tree:
             ref, alone = live
             total = 0
             d = self.page(USER, ref)
-            if d.int(1) != 1 or d.int(2) != incarnation:
+            version, flags = d.int(1), d.int(1)
+            if version != 2 or flags > 7 or d.varint() != incarnation:
                 raise Corrupt("a user page")
-            _, due, _ = d.int(8), d.int(8), d.int(8)
-            name, fence_key, there = d.text(), d.bytes(32), d.int(2)
+            d.varint()
+            due, openings = (d.varint() if flags & 1 else None), (d.varint() if flags & 2 else None)
+            name, fence_key = d.bytes(d.varint()).decode(), d.bytes(32)
+            there = d.int(2) if flags & 4 else None
+            if 0 in (due, openings, there):
+                raise Corrupt("a field that is there, and says nothing")
+            there = there or 0
             if prf(self.index_key, b"keyfall/user-tag/v1", name.encode())[:12] != tag:
                 raise Corrupt("a user page under another's tag")
             trees = self.below(OF_USER, d, there)
-            for _ in range(d.int(2)):
-                class_tag, class_name, count, tree = d.bytes(6), d.text(), d.int(8), d.bytes(48)
+            within = False
+            for _ in range(d.int(1)):
+                class_tag, class_name, count = d.bytes(6), d.short().decode(), d.varint()
+                within |= count == 0
+                below = self.ordered(CLASS, d.bytes(48)) if count else self.read_ordered(CLASS, d, True)
                 if prf(fence_key, b"keyfall/class-tag/v1", class_name.encode())[:6] != class_tag:
                     raise Corrupt("a class under another's tag")
                 n = 0
-                for key, value in self.ordered(CLASS, tree):
+                for key, value in below:
                     n += 1
                     id = key[:16] + tag + struct.pack(">H", incarnation) + class_tag + key[16:]
-                    entries[id] = self.entry(value) | {"user": name, "class": class_name, "key": (class_tag, key)}
-                if n != count:
+                    entries[id] = self.entry(key, *value) | {"user": name, "class": class_name, "key": (class_tag, key)}
+                if n != count and (count or not n):
                     raise Corrupt("a class holds another number of records")
                 total += n
+            if within and d.at > 1024 - 72:
+                raise Corrupt("records in a long user page")
             if alone != (None if due or there & (2 | 8 | 16) else total):
                 raise Corrupt("a slot says something else than its user's page")
             d.end(True)
@@ -427,7 +483,7 @@ class Tree:
             tag, incarnation = id[16:28], int.from_bytes(id[28:30], "big")
             context = record_context(self.realm, tag, incarnation, id[:16], entry["class"])
             try:
-                content = self.payload(entry["secret"], entry["first"], root, entry["length"], context)
+                content = self.content(entry, root, context)
             except Corrupt:
                 content = None
             told = ("user", "class", "length", "created", "media_type", "purpose")
@@ -454,14 +510,34 @@ class Tree:
             raise Corrupt("the log's edge is not that of its leaves")
         return leaves
 
-    def entry(self, value):
-        d = Decoder(value)
-        if d.int(1) != 1:
-            raise Corrupt("an entry's version")
-        entry = {"secret": d.bytes(32), "first": d.bytes(16), "detached": d.int(1), "sources": d.int(2), "depth": d.int(2), "length": d.int(8),
-                 "created": d.int(8), "media_type": d.text(), "purpose": d.text()}
-        d.end(False)
+    def entry(self, key, media_type, purpose, rest):
+        d = Decoder(rest)
+        flags, secret = d.int(1), d.bytes(32)
+        if flags > 15:
+            raise Corrupt("an entry's flags")
+        sources, depth = (d.int(2), d.int(2)) if flags & 2 else (0, 0)
+        lag = d.varint() if flags & 4 else 0
+        if flags & 2 and not (sources or depth) or flags & 4 and not lag:
+            raise Corrupt("a field that is there, and says nothing")
+        lag = lag >> 1 ^ -(lag & 1)
+        entry = {"secret": secret, "detached": flags & 1, "sources": sources, "depth": depth, "first": None,
+                 "created": int.from_bytes(key[:6], "big") + lag & 2**64 - 1,
+                 "media_type": media_type.decode(), "purpose": purpose.decode()}
+        if flags & 8:
+            entry |= {"length": d.varint(), "first": d.bytes(16)}
+            d.end(False)
+        else:
+            body = rest[d.at:]
+            plain = not sources and not flags & 1
+            entry |= {"body": body, "plain": plain, "length": len(body) - (0 if plain else 72)}
+            if not 0 <= entry["length"] <= 512:
+                raise Corrupt("a payload's length")
         return entry
+
+    def content(self, entry, root, context):
+        if entry["first"]:
+            return self.payload(entry["secret"], entry["first"], root, entry["length"], context)
+        return entry["body"] if entry["plain"] else open_short(content_key(root), context, entry["body"])
 
     def root_of(self, id, entries, links, roots):
         if id in roots:
@@ -504,14 +580,30 @@ def record_context(realm, tag, incarnation, interaction, class_name):
 # Vectors: a store written from the specification
 
 def size_class(kind, length, largest):
-    if kind in (USERS, LOG, LOG_TREE):
+    if kind in (USERS, LOG, LOG_TREE, USER, CLASS):
         exponent = length.bit_length() - 1
         free = exponent - exponent.bit_length()
-        return min(-(-length >> free) << free, largest)
+        return min(max(-(-length >> free) << free, 256 if kind in (USER, CLASS) else 0), largest)
     size = 512
     while size < min(length, largest):
         size *= 2
     return size
+
+
+def listing(entries):
+    """A leaf of a class: key -> media type, purpose, rest."""
+    texts = sorted({t for value in entries.values() for t in value[:2]})
+    leaf = b"\3" + struct.pack(">HH", len(entries), len(texts)) + b"".join(map(short, texts))
+    for key, (media_type, purpose, rest) in sorted(entries.items()):
+        leaf += key + varint(texts.index(media_type)) + varint(texts.index(purpose)) + struct.pack(">H", len(rest)) + rest
+    return leaf
+
+
+def entry(secret, sources, depth, lag, body, detached=False, segments=False):
+    """The rest of an entry, after its texts."""
+    flags = detached | (2 if sources or depth else 0) | (4 if lag else 0) | segments << 3
+    out = bytes([flags]) + secret + (struct.pack(">HH", sources, depth) if sources or depth else b"")
+    return out + (varint(lag * 2 if lag > 0 else -lag * 2 - 1) if lag else b"") + body
 
 
 class Maker:
@@ -555,12 +647,14 @@ class Maker:
             self.blobs.append((name, (suite.header if n == 0 else b"") + data))
 
     def ordered(self, kind, entries):
+        if kind == CLASS:
+            return self.page(kind, listing(entries))
         leaf = b"\2" + struct.pack(">H", len(entries))
         leaf += b"".join(k + struct.pack(">H", len(v)) + v for k, v in sorted(entries.items()))
         return self.page(kind, leaf)
 
     def user(self, name, records, incarnation=1, fences=(), derived={}, detached={}, facts=(), holds=(), marks={},
-             opened={}, due=0, plans={}, policies=(), members={}, inbox={}, grants={}):
+             opened={}, due=0, plans={}, policies=(), members={}, inbox={}, grants={}, apart=()):
         """records: (class, interaction, ordinal, content, purpose); gives the tree's slot.
 
         derived: number of a record -> ids of its sources; detached: number -> ids of the sources that it was cut from;
@@ -596,16 +690,21 @@ class Maker:
                 for other, other_class, other_key in own.values():
                     if other == s:
                         links[link_key(other_class, other_key, 2, id)] = id
-            self.payload(secret, first, root, record_context(self.realm, tag, incarnation, interaction, class_name), content)
-            entry = b"\1" + secret + first + struct.pack(">BHHQQ", bool(cut), len(resolve), depth, len(content), 1767225600000)
-            classes.setdefault(class_name, {})[key] = entry + text("audio/x-wav") + text(purpose)
+            context = record_context(self.realm, tag, incarnation, interaction, class_name)
+            segments = len(content) > 512
+            if segments:
+                self.payload(secret, first, root, context, content)
+                body = varint(len(content)) + first
+            elif resolve or cut:
+                body = seal(content_key(root), self.random(24), context, content)
+            else:
+                body = content
+            lag = 1767225600000 - int.from_bytes(interaction[:6], "big")
+            rest = entry(secret, len(resolve), depth, lag, body, bool(cut), segments)
+            classes.setdefault(class_name, {})[key] = (b"audio/x-wav", purpose.encode(), rest)
             self.expected["records"].append({"id": show(id), "user": name, "class": class_name, "purpose": purpose,
                                              "sha256": hashlib.sha256(content).hexdigest()})
         tagged = sorted((prf(fence_key, b"keyfall/class-tag/v1", c.encode())[:6], c) for c in classes)
-        body = struct.pack(">H", len(tagged))
-        for class_tag, class_name in tagged:
-            entries = classes[class_name]
-            body += class_tag + text(class_name) + struct.pack(">Q", len(entries)) + self.ordered(CLASS, entries)
         points = {}
         for class_name, interaction, ordinal in fences:
             class_tag = prf(fence_key, b"keyfall/class-tag/v1", class_name.encode())[:6]
@@ -620,8 +719,24 @@ class Maker:
         marked = {link_key(*own[n][1:], 0, own[m][0]): own[m][0] for n, others in marks.items() for m in others}
         there, trees = self.below(OF_USER, {FENCES: points, LINEAGE: links, HISTORY: history, HOLDS: held, MARKS: marked,
                                             PLANS: plans, POLICIES: keyed(policies), INBOX: inbox, GRANTS: grants})
-        page = b"\1" + struct.pack(">HQQQ", incarnation, 1767225600000, due, sum(map(len, opened.values()))) + text(name) + fence_key
-        page += struct.pack(">H", there) + trees + body
+        openings = sum(map(len, opened.values()))
+        flags = (1 if due else 0) | (2 if openings else 0) | (4 if there else 0)
+        page = bytes([2, flags]) + varint(incarnation) + varint(1767225600000) + (varint(due) if due else b"")
+        page += (varint(openings) if openings else b"") + varint(len(name.encode())) + name.encode() + fence_key
+        page += (struct.pack(">H", there) if there else b"") + trees + bytes([len(tagged)])
+        pointer = lambda entries: varint(len(entries)) + bytes(48)
+        # Each class with a pointer, and then as many as there is room for in place of it, in order.
+        length = len(page) + sum(7 + len(c) + len(pointer(classes[c])) for _, c in tagged)
+        for class_tag, class_name in tagged:
+            entries = classes[class_name]
+            page += class_tag + short(class_name.encode())
+            leaf = b"\0" + listing(entries)
+            if length + len(leaf) - len(pointer(entries)) <= 1024 - 72 and class_name not in apart:
+                length += len(leaf) - len(pointer(entries))
+                self.plain.setdefault(CLASS, leaf[1:])
+                page += leaf
+            else:
+                page += varint(len(entries)) + self.ordered(CLASS, entries)
         alone = not (due or links or held or marked)
         state, total = (3, len(records)) if alone else (1, 0)
         return tag + struct.pack(">HB", incarnation, state) + self.page(USER, page, 8192) + struct.pack(">I", total)
@@ -739,10 +854,10 @@ def flip(data, at):
 def vectors():
     began = 1767225600000
 
-    def good(name):
+    def good(name, size=300):
         m = Maker(name)
         first, second = interaction(began, 1), interaction(began + 5, 2)
-        slots = [m.user("ada", [("audio", first, 0, m.random(300), "wake word"), ("audio", first, 1, b"", ""),
+        slots = [m.user("ada", [("audio", first, 0, m.random(size), "wake word"), ("audio", first, 1, b"", ""),
                                 ("transcript", first, 0, "wécker um 6:30".encode(), "to be read")],
                         fences=[("audio", second, 0)]),
                  m.user("Ünïcode \U0001F3A4", [("action", second, 7, b'{"alarm":"6:30"}', "so that it rings")], 3),
@@ -752,6 +867,14 @@ def vectors():
 
     m = good("good")
     yield "good", m.vector("three users, one of them erased, records of three classes, a fence")
+    m = Maker("short")
+    at = lambda n: interaction(began + n, n)
+    m.publish([m.user("ada", [("audio", at(n), 0, m.random(size), "to listen") for n, size in enumerate((0, 1, 511, 512, 513, 700))]),
+               m.user("ben", [("audio", at(1), 0, b"wake me", ""), ("transcript", at(1), 0, m.random(512), "letters"),
+                              ("transcript", at(1), 1, m.random(513), "letters"), ("action", interaction(began - 5000, 3), 0, b"{}", "")],
+                      derived={1: [0], 2: [0], 3: [1]}),
+               m.user("chloe", [("audio", at(2), 0, b"at six", ""), ("transcript", at(2), 0, b"six", "")], apart=("audio",))])
+    yield "short", m.vector("payloads in their entries, sealed where they are derived, up to the longest; classes within the user page")
     m = Maker("large")
     content = [m.random(n) for n in (16384, 16385, 262144)]
     m.publish([m.user("ada", [("audio", interaction(began + n, n), 0, c, "") for n, c in enumerate(content)])])
@@ -852,7 +975,7 @@ def vectors():
     m.expected["records"].pop()
     files["store/log/00000001.log"] = whole + m.log[len(whole):-100]
     yield "torn-tail", m.vector("a commit that was cut short is not there", files)
-    m = good("payload")
+    m = good("payload", 900)
     m.stage()
     first = m.expected["records"][0]
     files = m.files()
@@ -938,11 +1061,16 @@ def seeds():
     records = [("audio", first, 0, b"x", "wake word"), ("action", first, 0, b"y", ""), ("action", first, 1, b"z", "")]
     leaves = [b"a leaf %d" % n for n in range(11)]
     m.publish([m.user("ada", records, fences=[("audio", first, 3)], derived={1: [0]}, detached={2: [0]}, facts=facts,
-                      opened={0: [("analyst", "to count words")]}),
+                      opened={0: [("analyst", "to count words")]}, apart=("audio", "action")),
                m.erased_user("ben", first)], falling={bytes(20): m.random(14) + m.random(48)}, leaves=leaves)
     plain = struct.pack(">IBI", 4096, 6, 262144) + m.store + struct.pack(">IQQQQQ", 2000, 1767225600000, 0, 1767225600000, 5, 1) + m.index_key + m.random(96) + b"\3" + m.random(96)
     plain += b"\2" + m.random(8) + b"\1" + text("/mnt/a") + m.random(8) + b"\2" + text("/mnt/b")
-    entry = b"\1" + m.random(48) + struct.pack(">BHHQQ", 1, 2, 1, 7, 1767225600000) + text("audio/x-wav") + text("wake word")
+    texts = short(b"audio/x-wav") + short(b"wake word")
+    secret, name, body = m.random(32), m.random(16), m.random(80)
+    entries = [("entry", entry(secret, 2, 1, 0, varint(70000) + name, True, True)),
+               ("entry-segments", entry(secret, 0, 0, -7, varint(513) + name, False, True)),
+               ("entry-derived", entry(secret, 1, 1, 300, body)), ("entry-detached", entry(secret, 0, 0, 0, body, True)),
+               ("entry-plain", entry(secret, 0, 0, 0, b"wake me")), ("entry-empty", entry(secret, 0, 0, 1, b""))]
     interior = b"\1" + struct.pack(">H", 2) + b"\0\3" + m.random(48) + b"\0\7" + m.random(48)
     ordered = b"\1" + struct.pack(">H", 2) + bytes(20) + struct.pack(">Q", 4) + m.random(48)
     ordered += b"\1" * 20 + struct.pack(">Q", 5) + m.random(48)
@@ -951,11 +1079,16 @@ def seeds():
     yield 1, "head", plain
     yield 2, "users-leaf", m.plain[USERS]
     yield 2, "users-interior", interior
+    few = Maker("few records")
+    few.user("ada", records, derived={1: [0]})
     yield 3, "user", m.plain[USER]
-    yield 4, "ordered-leaf", m.plain[CLASS]
+    yield 3, "user-short", few.plain[USER]
+    yield 28, "class-leaf", m.plain[CLASS]
+    yield 28, "class-interior", ordered
     yield 4, "ordered-interior", ordered
     yield 4, "fences", m.plain[FENCES]
-    yield 5, "entry", entry
+    for name, rest in entries:
+        yield 5, name, texts + rest
     yield 11, "links", m.plain[LINEAGE]
     yield 12, "falling", m.plain[FALLING]
     for name, fact in zip(("kept", "held", "lifted", "refused", "planned", "cancelled", "granted", "revoked", "failed"), facts):

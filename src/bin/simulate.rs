@@ -2,6 +2,7 @@
 //! prints what was met.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,7 @@ use keyfall::testing::sim::{
     name = "keyfall-simulate",
     after_help = "Examples:
   keyfall-simulate --seeds 20000 --crash-points
+  keyfall-simulate --crash-points --every 8
   keyfall-simulate --seed 4711            replays one seed, and shortens it where it fails
   keyfall-simulate --seeds 5000 --world many"
 )]
@@ -47,6 +49,9 @@ struct Args {
     /// recovery
     #[arg(long)]
     crash_points: bool,
+    /// Of the power cuts in recoveries, make one in N; of the others, all
+    #[arg(long, value_name = "N", default_value_t = NonZeroU32::MIN, requires = "crash_points")]
+    every: NonZeroU32,
 }
 
 impl Args {
@@ -112,7 +117,7 @@ fn run(world: World, seed: u64, steps: &[[u8; STEP_BYTES]]) -> Result<Tally, Str
     verdict_of(|| world.run(seed, steps, Planted::default()))
 }
 
-/// Runs steps; where they fail, leaves steps out for as long as they go on failing, and shows the
+/// Runs steps; if they fail, leaves steps out for as long as they go on failing, and shows the
 /// rest.
 fn replay(world: World, seed: u64, mut steps: Vec<[u8; STEP_BYTES]>) -> ExitCode {
     let verdict = match run(world, seed, &steps) {
@@ -163,7 +168,7 @@ fn main() -> ExitCode {
         println!("FAILED: {e}\n  replay: keyfall-simulate --seed {}", args.first + i);
     }
     println!("{} seeds: {} failed", args.seeds, failed.len());
-    let mut whole = !args.crash_points || crash_points();
+    let mut whole = !args.crash_points || crash_points(args.every);
     if let Some(seeds) = args.planted {
         whole &= planted(args.first, seeds);
     }
@@ -193,16 +198,22 @@ fn planted(first: u64, seeds: u64) -> bool {
 }
 
 /// Covers every verb on both media, and prints how much was covered.
-fn crash_points() -> bool {
+fn crash_points(every: NonZeroU32) -> bool {
     let covered = Mutex::new(BTreeMap::new());
-    let failed = all(2 * VERBS.len() as u64, "verbs", |i| {
-        let (verb, on_disk) = (VERBS[i as usize / 2], i % 2 == 0);
-        let run = verdict_of(|| every_crash_point(verb, on_disk));
+    let n = 2 * VERBS.len() as u64;
+    let failed = all(n, "verbs", |started| {
+        // From the last verb on: those with the most crash points are there, and take longest.
+        let i = n - 1 - started;
+        let (verb, on_disk) = (VERBS[i as usize / 2], i.is_multiple_of(2));
+        let run = verdict_of(|| every_crash_point(verb, on_disk, every));
         let run = run.map_err(|verdict| format!("{verb}, {}: {verdict}", medium(on_disk)))?;
         lock(&covered).insert(i, run);
         Ok(())
     });
-    println!("crash points: operations crashed, of all; operations of recoveries crashed; runs");
+    let share = if every == NonZeroU32::MIN { "all".into() } else { format!("1 of {every}") };
+    println!(
+        "crash points: operations crashed, of all; operations of recoveries crashed ({share}); runs"
+    );
     let (mut points, mut of, mut again, mut runs) = (0, 0, 0, 0);
     for (i, c) in covered.into_inner().unwrap_or_default() {
         let verb = VERBS[i as usize / 2];
@@ -224,8 +235,8 @@ fn crash_points() -> bool {
     }
     let failed_verbs = failed.len();
     println!(
-        "crash points: {points} of {of}, {again} in recoveries, {runs} runs, {failed_verbs} verbs \
-         failed"
+        "crash points: {points} of {of}, {again} in recoveries ({share} of those), {runs} runs, \
+         {failed_verbs} verbs failed"
     );
     failed.is_empty() && points == of
 }

@@ -78,17 +78,20 @@ fn main() -> ExitCode {
 /// Verifies a certificate; returns what it says, in words.
 fn verify(args: &Args, file: &Path) -> Result<Vec<String>, Error> {
     let trust = Trust::with_witnesses(args.key.clone(), &args.witness, args.witnesses)?;
-    let no_text = "not an erasure certificate: it is no text";
+    let no_text = "not an erasure certificate: it is not text";
     let certificate =
         String::from_utf8(read(file)?).map_err(|_| Error::new(ErrorKind::Corrupt, no_text))?;
-    let verified = certificate.parse::<Certificate>()?.verify(&trust)?;
+    let certificate = certificate.parse::<Certificate>()?;
+    let verified = certificate.verify(&trust)?;
     if let Some(kept) = &args.checkpoint {
         let kept = Checkpoint::verified(&read_text(kept)?.parse::<Note>()?, &args.key)?;
         let fetch = args.log.as_ref().map(|dir| move |path: &str| read(&dir.join(path)));
         let fetch = fetch.as_ref().map(|f| f as &dyn Fn(&str) -> Result<Vec<u8>, Error>);
         same_history(&verified.checkpoint, &kept, fetch)?;
     }
-    Ok(verified.words())
+    let mut words = vec![certificate.erased()];
+    words.extend(verified.words());
+    Ok(words)
 }
 
 fn exit_code(kind: ErrorKind) -> u8 {
@@ -116,6 +119,6 @@ fn read(file: &Path) -> Result<Vec<u8>, Error> {
 }
 
 fn read_text(file: &Path) -> Result<String, Error> {
-    let no_text = |_| Error::new(ErrorKind::Invalid, format!("{} is no text", file.display()));
+    let no_text = |_| Error::new(ErrorKind::Invalid, format!("{} is not text", file.display()));
     String::from_utf8(read(file)?).map_err(no_text)
 }

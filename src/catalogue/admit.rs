@@ -8,7 +8,7 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ClassTag, InteractionId, Timestamp, UserTag};
 use crate::record::Put;
-use crate::tree::fences::Fences;
+use crate::tree::fences::{Fences, Target};
 use crate::tree::head::HeadPage;
 use crate::tree::unborn::Unborn;
 use crate::tree::user::UserPage;
@@ -26,8 +26,8 @@ pub(crate) struct Admitted {
 /// Whether a put may begin.
 ///
 /// # Errors
-/// `Erased` where the user, the interaction or this class of it was erased; `Invalid` for an
-/// interaction from the future; `Refused` where a policy says that nothing of the class is kept.
+/// `Erased` if the user, the interaction or this class of it was erased; `Invalid` for an
+/// interaction from the future; `Refused` if a policy says that nothing of the class is kept.
 pub(crate) fn admit(view: &View<'_>, env: &dyn Env, clock: Reading, put: &Put) -> Result<Admitted> {
     let tag = view.tag(&put.user);
     let interaction = match put.interaction {
@@ -93,7 +93,7 @@ impl Admission<'_> {
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!(
-                    "by its policy nothing of class {} is kept any more; `Policies::list` shows it, of all users or of one",
+                    "the policy keeps nothing of class {} any more; `Policies::list` shows it, of all users or of one",
                     put.class
                 ),
             ));
@@ -101,8 +101,8 @@ impl Admission<'_> {
         Ok(interaction)
     }
 
-    /// The interaction, where it is not fenced. For a put that names none, where one that begins
-    /// now is: another one. An erase's clock was ahead then, and since then somebody said that the
+    /// The interaction, if it is not fenced. If a put names none, and the one that begins now is
+    /// fenced, it is another one: an erase's clock was ahead, and since then somebody said that the
     /// clock is right.
     fn unfenced(
         &self,
@@ -112,7 +112,8 @@ impl Admission<'_> {
         interaction: InteractionId,
     ) -> Result<InteractionId> {
         let pages = self.view.pages;
-        if !fences.refuse(pages, self.tag, key, (class, interaction, None), self.clock.now)? {
+        let target = Target { class, interaction, ordinal: None };
+        if !fences.refuse(pages, self.tag, key, target, self.clock.now)? {
             return Ok(interaction);
         }
         if self.put.interaction.is_some() {
@@ -156,7 +157,7 @@ pub(crate) fn user_erased() -> Error {
 pub(crate) fn interaction_erased() -> Error {
     erased(
         "this interaction, or this class of it,",
-        "it takes nothing more, not of a class that the erase kept either; put into a new interaction",
+        "it takes nothing more, not even of a class that the erase kept; put into a new interaction",
     )
 }
 

@@ -2,121 +2,14 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::defect::{Defect, Planted};
-use super::fell::Follow;
 use super::span::Span;
-use crate::crypto::{self, Fresh, Key, chunked, hedge};
-use crate::env::Env;
-use crate::error::Result;
-use crate::ids::{BlobName, RealmId, RecordId, UserTag};
-use crate::limits::SEAL_OVERHEAD;
-use crate::pages::{Made, SharedStore};
-use crate::secret::Secret;
-use crate::store::{Ahead, Blob};
+use crate::ids::{BlobName, RecordId};
+use crate::pages::Made;
+use crate::store::Blob;
 use crate::tree::head::HeadPage;
-use crate::tree::{PageKind, Ref, Sink};
-
-/// Pages of one commit that are kept for the cache, at most. Those nearest to the root come last.
-const MADE_MAX: usize = 256;
-/// Of them, pages of one user.
-const MADE_OWN_MAX: usize = 8;
 
 /// Records, and the sources that each was cut from.
 pub(crate) type Cuts = HashMap<RecordId, Vec<RecordId>>;
-
-/// Names blobs: a store may say in a name where it will put the blob.
-pub(crate) trait Naming {
-    /// A name for a blob of `len` bytes with `ahead` before it; `drawn` is fresh.
-    fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName;
-}
-
-impl Naming for SharedStore {
-    fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
-        (**self).name(drawn, ahead, len)
-    }
-}
-
-/// What a change is made with, beside the state that it begins with.
-#[derive(Clone, Copy)]
-pub(crate) struct Means<'a> {
-    /// Source of time and randomness.
-    pub(crate) env: &'a dyn Env,
-    pub(crate) names: &'a dyn Naming,
-    /// How far an erase follows what was derived from its scope.
-    pub(crate) follow: Follow,
-    pub(crate) planted: Planted,
-}
-
-impl Means<'_> {
-    /// A number that nobody had, for a hold, a plan, a grant, an inbox key.
-    pub(crate) fn number(&self) -> Result<u64> {
-        let mut number = [0; 8];
-        self.env.fill(&mut number)?;
-        Ok(u64::from_be_bytes(number))
-    }
-}
-
-/// Seals pages and keeps the blobs for the commit, children before parents.
-pub(crate) struct Sealer<'a> {
-    means: Means<'a>,
-    realm: RealmId,
-    /// The commit's, in their order: names can say where they will lie.
-    pub(crate) blobs: Vec<Blob>,
-    ahead: Ahead,
-    /// The last of them, as they were before.
-    pub(crate) made: VecDeque<Made>,
-    /// How many of the last are one user's.
-    own: usize,
-}
-
-impl<'a> Sealer<'a> {
-    /// Seals pages to come after these blobs of the same commit.
-    pub(crate) fn new(means: Means<'a>, realm: RealmId, blobs: Vec<Blob>) -> Self {
-        Sealer { means, realm, ahead: Ahead::of(&blobs), blobs, made: VecDeque::new(), own: 0 }
-    }
-
-    /// The key that was drawn for a page, unless a defect puts another in its place.
-    fn key(&self, drawn: Key, owner: Option<UserTag>) -> Key {
-        if let Some(owner) = owner.filter(|_| self.means.planted.is(Defect::KeepPageKey)) {
-            return Key::copied_from(&hedge(&[b"kept", &owner.0]));
-        }
-        if self.means.planted.is(Defect::ReuseKey) {
-            let first = self.blobs.first().map_or(&b""[..], |(_, bytes)| bytes);
-            return Key::copied_from(&hedge(&[b"reused", &first[..first.len().min(24)]]));
-        }
-        drawn
-    }
-
-    /// Keeps a page for the cache: not too many, and few of one user.
-    fn keep(&mut self, made: Made) {
-        let owner = made.owner;
-        let another = owner.is_none() || self.made.back().is_none_or(|last| last.owner != owner);
-        self.own = if another { 0 } else { self.own + 1 };
-        if self.own == MADE_OWN_MAX {
-            self.own -= 1;
-            self.made.remove(self.made.len() - MADE_OWN_MAX);
-        } else if self.made.len() == MADE_MAX {
-            self.made.pop_front();
-        }
-        self.made.push_back(made);
-    }
-}
-
-impl Sink for Sealer<'_> {
-    fn seal(&mut self, kind: PageKind, owner: Option<UserTag>, plaintext: Secret) -> Result<Ref> {
-        let fresh = Fresh::new(self.means.env, hedge(&[&plaintext]));
-        let (name, drawn, salt) = fresh.object()?;
-        let key = self.key(drawn, owner);
-        let len = plaintext.len() + SEAL_OVERHEAD;
-        let name = self.means.names.name(name, self.ahead, len);
-        let context = crypto::page_context(self.realm, kind.byte(), name);
-        self.blobs.push((name, chunked::seal(&key, &salt, &context, &plaintext)));
-        self.ahead = self.ahead.and(len);
-        // A copy: what it was written in has room for the largest page.
-        self.keep(Made { name, owner, page: Secret::copied_from(&plaintext) });
-        Ok(Ref::new(name, &key))
-    }
-}
 
 /// A change whose new pages are sealed and ready to commit.
 pub(crate) struct Change {

@@ -27,12 +27,14 @@ pub enum Defect {
     /// A planned erase of which a look at another record failed is dropped, as one that has nothing
     /// left to take.
     PlanDropped,
-    /// Sources are looked at again only where an epoch ended, not where something fell within one.
+    /// Sources are looked up again only if an epoch ended, not if something fell within one.
     EpochForErase,
     /// One erase that cannot be done fails all that share its commit.
     FailTogether,
     /// The writer's list of copies changes before the head's does.
     TwoLists,
+    /// A sweep takes blobs that live.
+    SweepLive,
 }
 
 /// The defect that is planted, if one is: none outside tests.

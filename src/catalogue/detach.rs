@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::edit::Edit;
-use super::hold;
+use super::hold::unmark;
+use super::hold_check::is_covered;
 use super::resolve::{Resolver, fell, wrap_context};
 use crate::crypto::{self, Fresh, Key, chunked, hedge};
 use crate::error::Result;
@@ -34,7 +35,7 @@ pub(crate) fn cut(
     let before = resolver.ancestors(id)?;
     for held in &held {
         let free = &before - &ancestors_now(edit, held)?;
-        hold::unmark(edit, held, &free)?;
+        unmark(edit, held, &free)?;
     }
     Ok(())
 }
@@ -71,7 +72,7 @@ fn rewrap(
         left.push(crypto::lineage_secret(resolver.resolve(source)?.0));
     }
     let mut held = page.holds.holders(editor.pages, id)?;
-    if hold::covered(editor.pages, page, id)? {
+    if is_covered(editor.pages, page, id)? {
         held.push(*id);
     }
     if left.is_empty() {

@@ -59,7 +59,7 @@ impl Docket {
         self.destroyed.push(Destroyed::of(what, key.bytes()));
     }
 
-    /// Where its pages could be read.
+    /// Adds counts of records, if its pages could be read.
     pub(crate) fn add_records(&mut self, counts: &[(Class, u64)]) {
         let Some(records) = &mut self.records else { return };
         for (class, n) in counts.iter().filter(|(_, n)| *n > 0) {

@@ -1,5 +1,5 @@
 //! What is due: for which users, and in one edit for all of them; after a change of policies too.
-//! What is done for one user is in `serve`, and which records passed a limit in `passing`.
+//! What is done for one user is in `due_for_user`, and which records passed a limit in `retention`.
 //!
 //! The agenda in the head says for which user there is something to do, and when at the earliest.
 //! One edit serves all users whose time has come; what it erases is erased as on a caller's
@@ -8,11 +8,11 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use super::due_for_user::{Doing, serve};
+use super::due_outcome::{Failing, Failures, Setback, Trouble};
 use super::edit::{Edit, Start};
 use super::moment::Reading;
-use super::passing::next_due;
-use super::serve::{Doing, serve};
-use super::tended::{Failing, Failures, Setback, Trouble};
+use super::retention::next_due;
 use super::view::{View, agenda_of};
 use crate::error::{Error, Result};
 use crate::ids::{Timestamp, UserTag};
@@ -104,9 +104,9 @@ fn attempt(
         let failing = failures.users.get(&user);
         if let Some(Failing { all: Some(e), .. }) = failing {
             edit.agenda.add(&mut edit.editor, doing.later(), user)?;
-            doing.tended.damaged += 1;
+            doing.outcome.damaged += 1;
             let name = edit.view.users().live(user).ok().flatten().map(|page| page.user);
-            doing.tended.note(Trouble {
+            doing.outcome.note(Trouble {
                 user: name,
                 plan: None,
                 kind: e.kind(),
@@ -150,10 +150,10 @@ fn sweep(edit: &mut Edit<'_>, from: UserTag, doing: &mut Doing) -> Result<bool> 
             // due is found then.
             Err(_) => {
                 edit.agenda.add(&mut edit.editor, doing.later(), user)?;
-                doing.tended.damaged += 1;
+                doing.outcome.damaged += 1;
             }
         }
     }
-    doing.tended.damaged += u64::from(swept.is_err());
+    doing.outcome.damaged += u64::from(swept.is_err());
     Ok(swept.is_ok())
 }

@@ -1,10 +1,10 @@
-//! A change of the tree in the making: every rule that writes edits one, and the engine has it
-//! sealed.
+//! A change of the tree in the making: every rule that writes edits one, and `seal_pages` ends it.
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::change::{Change, Cuts, Means, Sealer};
+use super::change::Cuts;
 use super::fell::Links;
+use super::means::Means;
 use super::moment::Moment;
 use super::span::Span;
 use super::view::View;
@@ -12,15 +12,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, RecordId, Timestamp, UserTag};
 use crate::store::{Ahead, Blob};
 use crate::tree::agenda::Agenda;
-use crate::tree::falling::{Fallen, Falling};
-use crate::tree::head::HeadPage;
-use crate::tree::lineage::Lineage;
+use crate::tree::falling::Falling;
 use crate::tree::ordered::Ordered;
 use crate::tree::policies::Policies;
 use crate::tree::sets::Sets;
 use crate::tree::user::UserPage;
-use crate::tree::users::{Slot, SlotState, UsersNode, seal_users};
-use crate::tree::{Editor, Link, PageKind, Pages, Ref};
+use crate::tree::users::{Slot, SlotState, UsersNode};
+use crate::tree::{Editor, Link, PageKind, Pages};
 
 /// What an edit begins with; of one commit several may be tried.
 #[derive(Clone, Copy)]
@@ -37,7 +35,7 @@ pub(crate) struct Edit<'a> {
     pub(crate) means: Means<'a>,
     pub(crate) moment: Moment,
     pub(crate) editor: Editor<'a>,
-    users: Link<UsersNode>,
+    pub(super) users: Link<UsersNode>,
     pub(crate) falling: Falling,
     pub(crate) agenda: Agenda,
     /// Policies of the whole store, not those of single users.
@@ -52,7 +50,7 @@ pub(crate) struct Edit<'a> {
     /// Links that this change cut so far.
     pub(crate) cuts: Cuts,
     /// Payloads that go into the store with it.
-    payloads: Vec<Blob>,
+    pub(super) payloads: Vec<Blob>,
     ahead: Ahead,
 }
 
@@ -109,7 +107,7 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// The same for the user of a record; `None` also where that lives another life now.
+    /// The same for the user of a record; `None` also if that lives another life now.
     pub(crate) fn page_for(
         &mut self,
         id: &RecordId,
@@ -120,7 +118,7 @@ impl<'a> Edit<'a> {
     /// Changes the page of a user.
     ///
     /// # Errors
-    /// `Erased` where it does not live; what `act` fails with.
+    /// `Erased` if it does not live; what `act` fails with.
     pub(crate) fn user<T>(
         &mut self,
         user: UserTag,
@@ -170,35 +168,5 @@ impl<'a> Edit<'a> {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Seals what was edited, below `head`; links left to be followed are filed under the number of
-    /// the commit.
-    pub(crate) fn seal(mut self, mut head: HeadPage) -> Result<Change> {
-        let commit = self.view.at.commit + 1;
-        let mut sealer = Sealer::new(self.means, head.realm, self.payloads);
-        for (number, left) in (0..).zip(self.left) {
-            let Links { owner, incarnation, tree, .. } = left;
-            if let Some(links) = tree.seal(Lineage::place(owner), head.geometry, &mut sealer)? {
-                let fallen = Fallen { owner, incarnation, links };
-                self.falling.set(&mut self.editor, (commit, number), &fallen)?;
-            }
-        }
-        // The head's own pointers keep no page from being let go.
-        let (roots, geometry) = (&mut head.roots, head.geometry);
-        roots.falling =
-            self.falling.tree.seal(Falling::PLACE, geometry, &mut sealer)?.map(Ref::alone);
-        roots.agenda = self.agenda.tree.seal(Agenda::PLACE, geometry, &mut sealer)?.map(Ref::alone);
-        roots.policies =
-            self.policies.tree.seal(Policies::place(None), geometry, &mut sealer)?.map(Ref::alone);
-        roots.sets = self.sets.tree.seal(Sets::PLACE, geometry, &mut sealer)?.map(Ref::alone);
-        roots.users = seal_users(self.users, geometry, &mut sealer)?.alone();
-        let mut change = Change::of_head(head);
-        change.erased = self.fell.into_values().flatten().collect();
-        change.cuts = self.cuts;
-        change.blobs = sealer.blobs;
-        change.made = sealer.made;
-        change.replaced = self.editor.replaced;
-        Ok(change)
     }
 }

@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use super::docket::Docket;
 use super::edit::Edit;
 use super::fell::{Fell, Links};
-use super::hold::{drop_idle_marks, held, protected};
+use super::hold::drop_idle_marks;
+use super::hold_check::{check_part, check_record, check_user};
 use super::keep::keep;
 use super::life::new_unborn;
 use super::part::Part;
@@ -28,7 +29,7 @@ fn absent(what: &str) -> Error {
     )
 }
 
-/// Drops a scope's pointers in the tree and leaves its fence. Where a mark refuses that, it is
+/// Drops a scope's pointers in the tree and leaves its fence. If a mark refuses that, it is
 /// looked whether the mark still counts.
 pub(crate) fn apply(edit: &mut Edit<'_>, erase: &Erase) -> Result<Fell> {
     match drop_scope(edit, erase) {
@@ -118,7 +119,7 @@ struct Whole {
 }
 
 impl Whole {
-    /// Where the page was not read, or could not be.
+    /// For a page that was not read, or could not be.
     fn uncounted(records: Option<u64>) -> Self {
         Whole { records, counts: Vec::new(), links: Vec::new(), docket: None, due: None }
     }
@@ -133,7 +134,7 @@ impl Whole {
 /// Reads the page of a user that is to be erased whole, and takes its links.
 ///
 /// # Errors
-/// `Held`; `Corrupt` where a page is damaged.
+/// `Held`; `Corrupt` if a page is damaged.
 fn look_at(
     editor: &mut Editor<'_>,
     link: &mut Link<UserPage>,
@@ -142,9 +143,7 @@ fn look_at(
     certified: bool,
 ) -> Result<Whole> {
     let page = link.load_mut(editor, PageKind::User, Some(user))?;
-    if page.holds.tree.root.is_some() || page.holds.marks.root.is_some() {
-        return Err(held("some of this user's records, or what was derived from them,"));
-    }
+    check_user(page)?;
     let counts: Vec<_> =
         page.classes.iter().map(|slot| (slot.class.clone(), slot.records)).collect();
     let docket = certified.then(|| Docket::of(editor, user, page)).transpose()?;
@@ -177,9 +176,7 @@ fn of_part(
         if part.is_erased(pages, page)? {
             return Ok(Fell::already());
         }
-        if part.is_held(pages, page)? {
-            return Err(held("some of this, or what was derived from it,"));
-        }
+        check_part(pages, page, &part)?;
         part
     };
     if !erase.kept().is_empty() {
@@ -199,14 +196,14 @@ fn of_part(
 /// Erases one record of a live user, in this life.
 fn of_record(edit: &mut Edit<'_>, erase: &Erase, id: &RecordId) -> Result<Fell> {
     let (view, pages, epoch) = (edit.view, edit.pages(), edit.moment.epoch);
-    // What fell with a source, and still stands in lists, was erased with that.
+    // What fell with a source, and is still in lists, was erased with that.
     let fell_before = |e: Error| e.kind() == ErrorKind::Erased;
     if view.is_falling() && look_up_whole(&view, id).is_err_and(fell_before) {
         return Ok(Fell::already());
     }
     edit.user(id.user, |editor, page| {
-        if is_there(pages, page, id)? && protected(pages, page, id)? {
-            return Err(held("this record, or one derived from it,"));
+        if is_there(pages, page, id)? {
+            check_record(pages, page, id)?;
         }
         let docket =
             erase.request.as_ref().map(|_| Docket::of(editor, id.user, page)).transpose()?;

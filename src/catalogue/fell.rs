@@ -9,7 +9,7 @@ use crate::tree::ordered::Ordered;
 
 /// What one erase of a commit did to the tree.
 pub(crate) struct Fell {
-    /// Records of its scope; `None` where damaged pages kept them from being counted.
+    /// Records of its scope; `None` if damaged pages kept them from being counted.
     pub(crate) records: Option<u64>,
     /// Number of these records in each class.
     pub(crate) counts: Vec<(Class, u64)>,
@@ -20,7 +20,7 @@ pub(crate) struct Fell {
     pub(crate) spans: Vec<Span>,
     /// Links of the records that fell.
     pub(crate) links: Vec<Links>,
-    /// What its certificate needs, where it asked for one.
+    /// What its certificate needs, if it asked for one.
     pub(crate) docket: Option<Docket>,
 }
 

@@ -11,7 +11,7 @@ use super::record::erase_record;
 use crate::codec::Part;
 use crate::error::{Error, Result};
 use crate::ids::{RecordId, UserTag};
-use crate::tree::falling::Fallen;
+use crate::tree::falling::{Fallen, Filed};
 use crate::tree::keys::{LINK_BYTES, LinkKey, split_record_key, whose};
 use crate::tree::lineage::{Lineage, Other, read};
 use crate::tree::ordered::{Ordered, Range};
@@ -166,7 +166,7 @@ fn follow_one(edit: &mut Edit<'_>, id: &RecordId, other: Other) -> Result<Option
 pub(crate) struct Stuck {
     users: BTreeSet<UserTag>,
     /// Where such links are filed.
-    links: BTreeSet<(u64, u32)>,
+    links: BTreeSet<Filed>,
 }
 
 impl Stuck {
@@ -183,18 +183,22 @@ impl Stuck {
 /// Some links that earlier commits left, taken up again.
 struct Taken {
     links: Vec<Links>,
-    /// The keys under which they were filed.
-    places: Vec<(u64, u32)>,
+    /// Where they were filed.
+    filed: Vec<Filed>,
     /// Whether nothing of what was filed there is left.
     whole: bool,
 }
 
-/// Follows some of the links that earlier commits left: an edit, and how many derived records it
-/// takes out; `None` where no link is left that can be followed.
-pub(crate) fn follow_left<'a>(
-    start: Start<'a>,
-    stuck: &mut Stuck,
-) -> Result<Option<(Edit<'a>, u64)>> {
+/// An edit that followed links which earlier commits left.
+pub(crate) struct Resumed<'a> {
+    pub(crate) edit: Edit<'a>,
+    /// Derived records that it takes out.
+    pub(crate) derived: u64,
+}
+
+/// Follows some of the links that earlier commits left; `None` if no link is left that can be
+/// followed.
+pub(crate) fn follow_left<'a>(start: Start<'a>, stuck: &mut Stuck) -> Result<Option<Resumed<'a>>> {
     loop {
         let mut edit = Edit::new(start);
         edit.passed_over.clone_from(&stuck.users);
@@ -211,19 +215,19 @@ pub(crate) fn follow_left<'a>(
         };
         if followed.links == 0 && taken.whole && !followed.stuck.is_empty() {
             // Nothing would change: they stay where they are.
-            stuck.links.extend(taken.places);
+            stuck.links.extend(taken.filed);
             continue;
         }
         let commit = start.view.at.commit + 1;
-        stuck.links.extend(followed.stuck.iter().map(|n| (commit, *n as u32)));
-        return Ok(Some((edit, followed.derived)));
+        stuck.links.extend(followed.stuck.iter().map(|n| Filed { commit, number: *n as u32 }));
+        return Ok(Some(Resumed { edit, derived: followed.derived }));
     }
 }
 
 /// Takes up the first links that are filed, but for those that are known to be stuck.
 fn take_up(edit: &mut Edit<'_>, stuck: &mut Stuck) -> Result<Taken> {
     let pages = edit.pages();
-    let mut taken = Taken { links: Vec::new(), places: Vec::new(), whole: true };
+    let mut taken = Taken { links: Vec::new(), filed: Vec::new(), whole: true };
     let mut sum = 0;
     while sum < STEP
         && let Some((at, fallen)) = edit.falling.first_but(pages, &stuck.links)?
@@ -236,7 +240,7 @@ fn take_up(edit: &mut Edit<'_>, stuck: &mut Stuck) -> Result<Taken> {
         };
         sum += links.count;
         taken.whole &= rest.root.is_none();
-        taken.places.push(at);
+        taken.filed.push(at);
         taken.links.push(links);
         edit.falling.remove(&mut edit.editor, at)?;
         // What is left of it is counted when its turn comes.

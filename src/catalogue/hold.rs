@@ -1,11 +1,11 @@
-//! Legal holds: nothing of what one covers is erased until it is lifted, nor what a held record
-//! cannot be read without. `erase` and `serve` ask here for a single record before they drop it;
-//! for a span `part` asks the user's page itself (`Part::is_held`).
+//! Legal holds: how one is added and lifted, and the marks on what a held record cannot be read
+//! without. Whether something is held is asked in `hold_check`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
 use super::edit::Edit;
+use super::hold_check::{covers, is_covered};
 use super::resolve::Resolver;
 use super::view::View;
 use crate::error::{Error, ErrorKind, Result};
@@ -18,16 +18,6 @@ use crate::tree::holds::Hold;
 use crate::tree::keys::{record_key, split_record_key, whose};
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
 use crate::tree::user::{UserPage, class_place};
-
-/// The error for an erase that would touch what is held.
-pub(crate) fn held(what: &str) -> Error {
-    Error::new(
-        ErrorKind::Held,
-        format!(
-            "{what} is under a legal hold; nothing was erased; `Holds::list` shows the holds of a user (where this one has none, it is on a record of another user that was derived); only lifting it helps"
-        ),
-    )
-}
 
 /// Adds a hold on a user's records, under a number.
 pub(crate) fn add(
@@ -108,23 +98,6 @@ pub(crate) fn lift(
     Ok(())
 }
 
-fn covers(hold: &Hold, page: &UserPage, id: &RecordId) -> bool {
-    hold.class.as_ref().is_none_or(|class| page.class_tag(class) == id.class)
-        && hold.interaction.is_none_or(|interaction| interaction == id.interaction)
-}
-
-/// Whether a record of this user's is held.
-pub(crate) fn covered(pages: &dyn Pages, page: &UserPage, id: &RecordId) -> Result<bool> {
-    let any = page.holds.tree.root.is_some();
-    Ok(any && page.holds.all(pages, id.user)?.iter().any(|(_, hold)| covers(hold, page, id)))
-}
-
-/// Whether a record of this user's is held, or a held one depends on it.
-pub(crate) fn protected(pages: &dyn Pages, page: &UserPage, id: &RecordId) -> Result<bool> {
-    let key = record_key(id.interaction, id.ordinal);
-    Ok(covered(pages, page, id)? || page.holds.is_marked(pages, id.user, id.class, &key, &key)?)
-}
-
 /// Whether a record of this user's is there and held: a mark for another one does not count.
 fn is_held(pages: &dyn Pages, page: &UserPage, id: &RecordId) -> Result<bool> {
     let Some(slot) = page.class(id.class).filter(|_| page.incarnation == id.incarnation) else {
@@ -132,10 +105,10 @@ fn is_held(pages: &dyn Pages, page: &UserPage, id: &RecordId) -> Result<bool> {
     };
     let entry =
         slot.tree.get(pages, class_place(id.user), &record_key(id.interaction, id.ordinal))?;
-    Ok(entry.is_some() && covered(pages, page, id)?)
+    Ok(entry.is_some() && is_covered(pages, page, id)?)
 }
 
-/// Which marks count; where the held record's user cannot be asked, the mark does.
+/// Which marks count; if the held record's user cannot be asked, the mark does.
 fn counts(
     known: &mut HashMap<RecordId, bool>,
     held: &RecordId,
@@ -255,7 +228,7 @@ pub(crate) fn unmark(
     Ok(())
 }
 
-/// What a record depends on, near and far; nothing where it fell already.
+/// What a record depends on, near and far; nothing if it fell already.
 fn ancestors(resolver: &Resolver<'_>, id: &RecordId) -> Result<BTreeSet<RecordId>> {
     match resolver.ancestors(id) {
         Err(e) if e.kind() == ErrorKind::Erased => Ok(BTreeSet::new()),

@@ -25,7 +25,7 @@ pub(crate) fn destroyed() -> Error {
     )
 }
 
-/// The key that a user's producers are given now; `None` where it is time for a new one.
+/// The key that a user's producers are given now; `None` if it is time for a new one.
 pub(crate) fn current(view: &View<'_>, user: &UserId, now: Timestamp) -> Result<Option<InboxKey>> {
     let (tag, page) = view.user(user)?;
     let mut keys = page.inbox.keys(view.pages, tag)?;
@@ -59,7 +59,7 @@ pub(crate) fn note_accepted(
 }
 
 /// Checks that the record of an envelope that was accepted before is not erased. It may have fallen
-/// with a source, where the links are not followed yet; what cannot be read was accepted all the
+/// with a source, if the links are not followed yet; what cannot be read was accepted all the
 /// same.
 pub(crate) fn check_accepted(view: &View<'_>, id: &RecordId) -> Result<()> {
     match look_up_whole(view, id) {

@@ -1,5 +1,4 @@
-//! The erases of one commit, each judged alone: one that cannot be done keeps no other from being
-//! done.
+//! The erases of one commit, each judged alone: one that cannot be done does not stop the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +24,7 @@ pub(crate) struct Judged<'a> {
 }
 
 /// Why an edit is begun again.
-enum Setback {
+enum Restart {
     /// One of its erases cannot be done.
     Erase(usize, Error),
     /// Links cannot be followed into a user's trees.
@@ -47,7 +46,7 @@ pub(crate) fn judge<'a>(start: Start<'a>, erases: &[&Erase]) -> Result<Judged<'a
         edit.passed_over.clone_from(&passed_over);
         match apply_all(edit, erases, &failed) {
             Ok(judged) => return Ok(judged),
-            Err(Setback::Erase(n, e)) => {
+            Err(Restart::Erase(n, e)) => {
                 failed.insert(n, e);
                 // Once each of those after it is tried alone: however many fail, all are looked at
                 // three times.
@@ -60,7 +59,7 @@ pub(crate) fn judge<'a>(start: Start<'a>, erases: &[&Erase]) -> Result<Judged<'a
                 }
                 tried = true;
             }
-            Err(Setback::Follow(Blocked { user, error })) => {
+            Err(Restart::Follow(Blocked { user, error })) => {
                 if !passed_over.insert(user) {
                     return Err(error);
                 }
@@ -74,7 +73,7 @@ fn apply_all<'a>(
     mut edit: Edit<'a>,
     erases: &[&Erase],
     failed: &BTreeMap<usize, Error>,
-) -> std::result::Result<Judged<'a>, Setback> {
+) -> std::result::Result<Judged<'a>, Restart> {
     let mut all = Vec::with_capacity(erases.len());
     let (mut gone, mut derived, mut refused) = (0, 0, false);
     for (n, erase) in erases.iter().enumerate() {
@@ -87,7 +86,7 @@ fn apply_all<'a>(
                 gone += u64::from(fell.user_gone);
                 edit.note_fallen(&mut fell.spans);
                 let (links, most) = (std::mem::take(&mut fell.links), edit.means.follow);
-                derived += follow(&mut edit, links, most).map_err(Setback::Follow)?.derived;
+                derived += follow(&mut edit, links, most).map_err(Restart::Follow)?.derived;
                 all.push(Ok(fell));
             }
             Err(e) if is_refusal(&e) => {
@@ -95,12 +94,12 @@ fn apply_all<'a>(
                     match note_refusal(&mut edit, erase) {
                         Ok(noted) => refused |= noted,
                         // It is refused all the same.
-                        Err(_) => return Err(Setback::Erase(n, e)),
+                        Err(_) => return Err(Restart::Erase(n, e)),
                     }
                 }
                 all.push(Err(e));
             }
-            Err(e) => return Err(Setback::Erase(n, e)),
+            Err(e) => return Err(Restart::Erase(n, e)),
         }
     }
     Ok(Judged { edit, fell: all, gone, derived, refused })

@@ -147,7 +147,7 @@ impl<'a> Fate<'a> {
         Ok(Some(sources))
     }
 
-    /// The sources of a kept record that fall; `None` where it fell with one of them before.
+    /// The sources of a kept record that fall; `None` if it fell with one of them before.
     fn falling_sources(&mut self, id: &RecordId) -> Result<Option<Vec<RecordId>>> {
         let mut known = std::mem::take(&mut self.lost);
         let lost = self.any_above(id, &mut known, &|_| None);
@@ -171,7 +171,7 @@ impl<'a> Fate<'a> {
         Ok(Some(falling))
     }
 
-    /// Whether it is so of a record or of any that it depends on: it is where `decided` says so,
+    /// Whether it is so of a record or of any that it depends on: it is if `decided` says so,
     /// and of what is gone.
     fn any_above(
         &mut self,

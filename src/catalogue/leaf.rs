@@ -1,7 +1,9 @@
 //! Leaves of the public log: every commit that erases adds one, in the same commit.
 
-use super::change::{Change, Means, Sealer};
+use super::change::Change;
 use super::defect::Defect;
+use super::means::Means;
+use super::sealer::Sealer;
 use super::view::View;
 use crate::certificate::{CellFacts, Ends, Leaf, SLOTS_MIN, slots};
 use crate::crypto::Key;
@@ -12,7 +14,7 @@ use crate::log::{Checkpoint, Hash, LogProof, Signer, inclusion};
 use crate::tree::log::LogPage;
 use crate::tree::{Editor, Node, PageKind, Pages};
 
-/// Where an erase stands among those of its commit.
+/// The place of an erase among those of its commit.
 pub(crate) struct Seat {
     pub(crate) index: u64,
     pub(crate) path: Vec<Hash>,
@@ -34,7 +36,7 @@ pub(crate) struct Words<'a> {
     pub(crate) ends: Ends,
 }
 
-/// A leaf that a commit adds, and where its erases stand in it.
+/// A leaf that a commit adds, and where its erases are in it.
 pub(crate) struct Entered {
     pub(crate) leaf: Leaf,
     pub(crate) index: u64,
@@ -44,10 +46,15 @@ pub(crate) struct Entered {
     /// Whether a root key that a leaf below it calls destroyed was not known to be, when the commit
     /// was complete.
     pub(crate) pending: bool,
-    /// Seeds of the keys of checkpoints and of certificates, where there is something to certify.
-    pub(crate) seeds: Option<(Key, Key)>,
+    pub(crate) seeds: Seeds,
     /// Of each commitment, in the order in which they were given.
     pub(crate) seats: Vec<Seat>,
+}
+
+/// Seeds of the log's two keys.
+pub(crate) struct Seeds {
+    pub(crate) checkpoints: Key,
+    pub(crate) certificates: Key,
 }
 
 /// The page of the log.
@@ -85,8 +92,10 @@ pub(crate) fn enter(
     let (index, path) =
         (page.frontier.size(), page.frontier.peaks().iter().rev().copied().collect());
     page.append(&mut editor, &leaf.to_string())?;
-    let seeds = || (page.checkpoint_seed.duplicate(), page.certificate_seed.duplicate());
-    let seeds = (!commitments.is_empty()).then(seeds);
+    let seeds = Seeds {
+        checkpoints: page.checkpoint_seed.duplicate(),
+        certificates: page.certificate_seed.duplicate(),
+    };
     let (checkpoint, seats) = (checkpoint_of(&page), slots.seats);
     let mut sealer = Sealer::new(*means, change.head.realm, std::mem::take(&mut change.blobs));
     change.head.roots.log = page.seal(geometry, &mut sealer)?;
@@ -104,7 +113,7 @@ fn shuffled(env: &dyn Env, commitments: &[Hash]) -> Result<Slots> {
     env.fill(random.as_flattened_mut())?;
     let mut all: Vec<Hash> =
         commitments.iter().copied().chain(random.into_iter().map(Hash)).collect();
-    // Sorted, they stand where their hashes put them.
+    // Sorted, they are where their hashes put them.
     all.sort_unstable();
     let at: Vec<u64> =
         commitments.iter().map(|c| all.binary_search(c).unwrap_or_else(|i| i) as u64).collect();
@@ -113,7 +122,7 @@ fn shuffled(env: &dyn Env, commitments: &[Hash]) -> Result<Slots> {
     Ok(Slots { of: n as u64, root, seats })
 }
 
-/// The proof of a leaf, under a checkpoint of the log as it is; only where every commit is settled.
+/// The proof of a leaf, under a checkpoint of the log as it is; only if every commit is settled.
 /// `pending`: a root key that a leaf calls destroyed is not known to be.
 pub(crate) fn prove(
     page: &LogPage,

@@ -1,8 +1,8 @@
-//! Lives: how a user comes to life, whose name nobody had, or who was erased before.
+//! Lives: how a user comes to life, under a name that nobody had or one that was erased before.
 
 use super::admit::new_interaction;
-use super::change::Means;
 use super::edit::Edit;
+use super::means::Means;
 use super::moment::Reading;
 use super::view::View;
 use crate::crypto::{Fresh, hedge};
@@ -57,12 +57,12 @@ fn born_again(
     let began = new_interaction(means.env, view.head, clock)?.began();
     let sure = clock.sure().max(Timestamp(view.head.floor.0.saturating_add(1)));
     page.created = began.min(sure);
-    let in_doubt = (page.created.0, began.0.saturating_sub(1));
+    let in_doubt = page.created.0..=began.0.saturating_sub(1);
     page.fences.add_doubted(editor, view.tag(user), None, in_doubt, view.at.epoch)?;
     Ok(page)
 }
 
-/// Has a user come to life, where nobody has the name; says whether that was so.
+/// Has a user come to life, if nobody has the name; says whether that was so.
 pub(crate) fn come_to_life(edit: &mut Edit<'_>, tag: UserTag, user: &UserId) -> Result<bool> {
     let env = edit.means.env;
     let (editor, root) = edit.parts()?;

@@ -9,6 +9,7 @@ use crate::error::{ErrorKind, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::LIST_MAX;
 use crate::record::{Entry, RecordInfo};
+use crate::time::Span;
 use crate::tree::keys::{record_key, split_record_key};
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
 use crate::tree::user::{ClassSlot, UserPage, class_place};
@@ -31,7 +32,10 @@ pub struct Query {
     pub until: Option<Timestamp>,
     /// Newest interaction first; the default is oldest first.
     pub newest_first: bool,
-    /// The most records of one page; 0 stands for the highest limit, 10,000.
+    /// The most records of one page, or interactions of one ([`Engine::interactions`]); 0 stands
+    /// for the highest limit, 10,000.
+    ///
+    /// [`Engine::interactions`]: crate::Engine::interactions
     pub limit: usize,
     /// After this record, which the page before gave as `next`.
     pub after: Option<RecordId>,
@@ -68,22 +72,35 @@ impl Query {
         Query { until: time.into(), ..self }
     }
 
+    /// Restricts the listing to interactions that began within a span, such as a day
+    /// ([`crate::time::parse`]).
+    #[must_use]
+    pub fn within(self, span: Span) -> Self {
+        self.from(span.from).until(span.before)
+    }
+
     /// Sets whether the newest interaction comes first.
     #[must_use]
     pub fn newest_first(self, newest_first: bool) -> Self {
         Query { newest_first, ..self }
     }
 
-    /// The most records of one page; 0 stands for 10,000.
+    /// The most records, or interactions, of one page; 0 stands for 10,000.
     #[must_use]
     pub fn limit(self, limit: usize) -> Self {
         Query { limit, ..self }
     }
 
-    /// Begins the page after this record: [`Listing::next`] of the page before.
+    /// Begins the page after this record, or its interaction: what the page before gave as `next`.
+    /// It says a place in the order, so the record itself may be erased meanwhile.
     #[must_use]
     pub fn after(self, id: impl Into<Option<RecordId>>) -> Self {
         Query { after: id.into(), ..self }
+    }
+
+    /// The limit of a page, where 0 stands for the highest.
+    pub(super) fn most(&self) -> usize {
+        if self.limit == 0 { LIST_MAX } else { self.limit.min(LIST_MAX) }
     }
 }
 
@@ -102,12 +119,33 @@ pub struct Listing {
 /// # Errors
 /// `Erased` or `Absent` for a user that was erased or never was here; `Corrupt`, `Io`.
 pub(crate) fn list(view: &View<'_>, query: &Query) -> Result<Listing> {
-    let limit = if query.limit == 0 { LIST_MAX } else { query.limit.min(LIST_MAX) };
+    let limit = query.most();
+    let (records, _) = collect(view, query, Room { records: limit + 1, interactions: usize::MAX })?;
+    let mut listing = Listing { records, next: None };
+    if listing.records.len() > limit {
+        cut(&mut listing.records, limit);
+        listing.next = listing.records.last().map(|record| record.id);
+    }
+    Ok(listing)
+}
+
+/// Leaves so many records, and wipes the others.
+pub(super) fn cut(records: &mut Vec<RecordInfo>, len: usize) {
+    records.drain(len.min(records.len())..).for_each(|mut record| record.wipe());
+}
+
+/// Records that a page has room for, and the room that they leave. Of the last interaction that
+/// there was room for not all records need be among them.
+pub(super) fn collect(
+    view: &View<'_>,
+    query: &Query,
+    room: Room,
+) -> Result<(Vec<RecordInfo>, Room)> {
     let mut lister = Lister {
         view,
-        // While an erase is still being followed, what it made unreadable stands in the tree.
+        // While an erase is still being followed, what it made unreadable is still in the tree.
         fallen: view.is_falling().then(|| resolver(view)),
-        limit: limit + 1,
+        room,
         records: Vec::new(),
     };
     match &query.user {
@@ -117,12 +155,14 @@ pub(crate) fn list(view: &View<'_>, query: &Query) -> Result<Listing> {
         }
         None => lister.list_all(query)?,
     }
-    let mut listing = Listing { records: lister.records, next: None };
-    if listing.records.len() > limit {
-        listing.records.truncate(limit);
-        listing.next = listing.records.last().map(|record| record.id);
-    }
-    Ok(listing)
+    Ok((lister.records, lister.room))
+}
+
+/// How much a page may still hold.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    pub(super) records: usize,
+    pub(super) interactions: usize,
 }
 
 /// A record's metadata, from its entry.
@@ -134,7 +174,7 @@ pub(crate) fn info(id: &RecordId, user: &UserId, class: &Class, entry: &Entry) -
         class: class.clone(),
         media_type: entry.media_type.clone(),
         purpose: (*entry.purpose).clone(),
-        created: entry.created,
+        created: entry.created(id.interaction),
         length: entry.length,
         sources: entry.sources,
         detached: entry.detached,
@@ -145,8 +185,7 @@ pub(crate) fn info(id: &RecordId, user: &UserId, class: &Class, entry: &Entry) -
 struct Lister<'a> {
     view: &'a View<'a>,
     fallen: Option<Resolver<'a>>,
-    /// The most records that one page may hold.
-    limit: usize,
+    room: Room,
     records: Vec<RecordInfo>,
 }
 
@@ -154,6 +193,22 @@ struct Lister<'a> {
 struct Row {
     at: (InteractionId, ClassTag, u32),
     info: RecordInfo,
+}
+
+impl Row {
+    fn is_of_one(&self, other: &Row) -> bool {
+        self.at.0 == other.at.0
+    }
+}
+
+impl Room {
+    /// Leaves of rows in order what there is room for.
+    fn cut(self, rows: &mut Vec<Row>) {
+        let fit = &rows[..rows.len().min(self.records)];
+        let of_some: usize =
+            fit.chunk_by(Row::is_of_one).take(self.interactions).map(<[Row]>::len).sum();
+        rows.drain(of_some..).for_each(|mut row| row.info.wipe());
+    }
 }
 
 impl Lister<'_> {
@@ -166,7 +221,7 @@ impl Lister<'_> {
         }
         let whole = Query { after: None, ..query.clone() };
         users.visit(query.after.map(|after| after.user), &mut |user, found| {
-            if self.records.len() >= self.limit {
+            if self.room.records == 0 || self.room.interactions == 0 {
                 return Ok(ControlFlow::Break(()));
             }
             if let Found::Live { page, .. } = found {
@@ -182,7 +237,6 @@ impl Lister<'_> {
             return Ok(());
         };
         let wanted = query.class.as_ref().map(|class| page.class_tag(class));
-        let room = self.limit.saturating_sub(self.records.len());
         let mut found = Vec::new();
         for slot in
             page.classes.iter().filter(|slot| wanted.is_none_or(|wanted| wanted == slot.tag))
@@ -192,16 +246,20 @@ impl Lister<'_> {
             };
             let range = Range { low: &low, high: &high, descending: query.newest_first };
             self.list_class(user, page, slot, range, &mut found)?;
+            found.sort_by(|a, b| {
+                let order = a.at.cmp(&b.at);
+                if query.newest_first { order.reverse() } else { order }
+            });
+            self.room.cut(&mut found);
         }
-        found.sort_by(|a, b| {
-            let order = a.at.cmp(&b.at);
-            if query.newest_first { order.reverse() } else { order }
-        });
-        self.records.extend(found.into_iter().take(room).map(|row| row.info));
+        self.room.records -= found.len();
+        self.room.interactions -= found.chunk_by(Row::is_of_one).count();
+        self.records.extend(found.into_iter().map(|row| row.info));
         Ok(())
     }
 
-    /// Finds records of one class, as many as there is room for.
+    /// Finds records of one class, as many as there is room for: of each interaction but the last
+    /// all.
     fn list_class(
         &mut self,
         user: UserTag,
@@ -210,7 +268,7 @@ impl Lister<'_> {
         range: Range<'_>,
         found: &mut Vec<Row>,
     ) -> Result<()> {
-        let (mut n, room) = (0, self.limit.saturating_sub(self.records.len()));
+        let (mut left, mut last) = (self.room, None);
         let (incarnation, class) = (page.incarnation, slot.tag);
         let fallen = &mut self.fallen;
         slot.tree.scan(self.view.pages, class_place(user), range, &mut |key, value| {
@@ -227,13 +285,15 @@ impl Lister<'_> {
             }
             let info = info(&id, &page.user, &slot.class, &entry);
             found.push(Row { at: (interaction, class, ordinal), info });
-            n += 1;
-            Ok(if n >= room { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            left.records -= 1;
+            left.interactions -= usize::from(last.replace(interaction) != Some(interaction));
+            let full = left.records == 0 || left.interactions == 0;
+            Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })
     }
 }
 
-/// The first and the last key that a query asks for; `None` where no key is between them.
+/// The first and the last key that a query asks for; `None` if no key is between them.
 fn bounds(query: &Query) -> Option<(OrderedKey, OrderedKey)> {
     let (mut low, mut high) = (KEY_MIN, KEY_MAX);
     if let Some(id) = query.interaction {

@@ -1,41 +1,49 @@
 //! The catalogue: what may be. Rules over one state of the tree: what a reader finds in it, what a
 //! change makes of it.
 //!
-//! Invariants. No root cell, no lock, no thread, and no store but where [`payload`] fetches a
+//! Invariants. No root cell, no lock, no thread, and no store but where [`open_payload`] fetches a
 //! record's segments: a rule reads a [`view::View`] and edits an [`edit::Edit`], and nothing lasts
 //! of an edit that is dropped. The engine decides in which order what was edited becomes durable;
 //! it imports the catalogue, never the other way.
 
 pub(crate) mod admit;
+pub(crate) mod blob_names;
 pub(crate) mod change;
 pub(crate) mod defect;
 pub(crate) mod detach;
 pub(crate) mod docket;
 pub(crate) mod due;
+pub(crate) mod due_for_user;
+pub(crate) mod due_outcome;
 pub(crate) mod edit;
 pub(crate) mod erase;
 pub(crate) mod fell;
 pub(crate) mod follow;
 pub(crate) mod grant;
 pub(crate) mod hold;
+pub(crate) mod hold_check;
 pub(crate) mod inbox;
+pub(crate) mod interactions;
 pub(crate) mod judge;
 pub(crate) mod keep;
 pub(crate) mod leaf;
 pub(crate) mod life;
 pub(crate) mod list;
+pub(crate) mod means;
 pub(crate) mod moment;
 pub(crate) mod next;
+pub(crate) mod open_payload;
+pub(crate) mod origins;
 pub(crate) mod part;
-pub(crate) mod passing;
-pub(crate) mod payload;
 pub(crate) mod plan;
 pub(crate) mod put;
 pub(crate) mod record;
 pub(crate) mod resolve;
-pub(crate) mod serve;
+pub(crate) mod retention;
+pub(crate) mod seal_pages;
+pub(crate) mod sealer;
 pub(crate) mod set;
 pub(crate) mod span;
-pub(crate) mod tended;
+pub(crate) mod staged;
 pub(crate) mod view;
 pub(crate) mod walk;

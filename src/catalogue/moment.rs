@@ -20,7 +20,7 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// By which what is due by itself is done.
+    /// By which scheduled work is done.
     pub(crate) fn due(&self) -> Timestamp {
         if self.doubted { self.known } else { self.now }
     }

@@ -6,19 +6,19 @@ use crate::error::Result;
 use crate::ids::Timestamp;
 use crate::tree::agenda::Agenda;
 
-/// What there is to do by itself.
+/// What scheduled work there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Due {
     /// The delay of a planned erase is over.
     Planned,
-    /// Records pass a limit of age, date or number.
+    /// Records pass an age limit, a date or a number.
     Limit,
     /// An old inbox key is destroyed.
     InboxKey,
     /// Erases that wait in a window become final.
     Pending,
-    /// What an erase or a change of policies left to be looked at.
+    /// Work that an erase or a change of policies left.
     Following,
     /// Something that cannot be told: the pages of the user are damaged.
     Unknown,

@@ -12,8 +12,7 @@ use crate::crypto::{Key, class_tag};
 use crate::error::{Error, Result};
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserTag};
 use crate::scope::{Erase, Scope, When};
-use crate::tree::fences::Point;
-use crate::tree::holds::Hold;
+use crate::tree::fences::{Point, Target};
 use crate::tree::inbox::Inbox;
 use crate::tree::keys::{record_key, split_record_key};
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
@@ -51,12 +50,17 @@ impl Part {
         self.span.user
     }
 
+    /// The records between its two ends, of its class or of all.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
+    }
+
     /// The classes that stay.
     pub(crate) fn kept(&self) -> &[ClassTag] {
         &self.kept
     }
 
-    /// The key of the part, where the part is one class, whole.
+    /// The key of the part, if the part is one class, whole.
     pub(crate) fn whole_class<'p>(&self, page: &'p UserPage) -> Option<(&'p Class, Key)> {
         let ever = |_: &ClassTag| matches!(self.when, When::Ever);
         let slot = self.span.class.filter(ever).and_then(|tag| page.class(tag))?;
@@ -81,7 +85,7 @@ impl Part {
         self.spans(id) && self.kept.contains(&id.class)
     }
 
-    fn takes_class(&self, class: &ClassTag) -> bool {
+    pub(crate) fn takes_class(&self, class: &ClassTag) -> bool {
         self.span.class.is_none_or(|c| c == *class) && !self.kept.contains(class)
     }
 
@@ -119,30 +123,11 @@ impl Part {
         match self.span.class {
             _ if there => Ok(false),
             Some(class) => {
-                page.fences.cover_for_good(pages, user, &page.fence_key, (class, id, None))
+                let target = Target { class, interaction: id, ordinal: None };
+                page.fences.cover_for_good(pages, user, &page.fence_key, target)
             }
             None => page.fences.cover_interaction(pages, user, &page.fence_key, id),
         }
-    }
-
-    /// Whether a hold covers some of the part, or a held record depends on some of it.
-    pub(crate) fn is_held(&self, pages: &dyn Pages, page: &UserPage) -> Result<bool> {
-        let Span { user, low, high, .. } = &self.span;
-        let touches = |hold: &Hold| {
-            hold.class.as_ref().is_none_or(|class| self.takes_class(&page.class_tag(class)))
-                && hold
-                    .interaction
-                    .is_none_or(|i| record_key(i, 0) <= *high && record_key(i, u32::MAX) >= *low)
-        };
-        if page.holds.all(pages, *user)?.iter().any(|(_, hold)| touches(hold)) {
-            return Ok(true);
-        }
-        for slot in page.classes.iter().filter(|slot| self.takes_class(&slot.tag)) {
-            if page.holds.is_marked(pages, *user, slot.tag, low, high)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// The records of one class in the span of the part.
@@ -244,8 +229,8 @@ impl Part {
                 // What this engine begins in this very moment is new.
                 let last =
                     began(&self.span.high).min(if latest > sure.0 { latest - 1 } else { latest });
-                fences.add_range(editor, user, class, (first, last.min(sure.0)), epoch)?;
-                fences.add_doubted(editor, user, class, (first.max(sure.0 + 1), last), epoch)?;
+                fences.add_range(editor, user, class, first..=last.min(sure.0), epoch)?;
+                fences.add_doubted(editor, user, class, first.max(sure.0 + 1)..=last, epoch)?;
                 for (class, id) in ahead {
                     fences.add_point(
                         editor,

@@ -1,9 +1,9 @@
 //! Planned erases of a user, and when there is something to do for it.
 
 use super::edit::Edit;
-use super::hold::protected;
+use super::hold_check::{part_is_held, record_is_held};
 use super::part::Part;
-use super::passing::next_due;
+use super::retention::next_due;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::UserTag;
 use crate::policy::Rules;
@@ -29,9 +29,10 @@ pub(crate) fn is_held_now(
     erase: &Erase,
 ) -> Result<bool> {
     match erase.scope() {
-        Scope::Record(id) => protected(pages, page, id),
+        Scope::Record(id) => record_is_held(pages, page, id),
         Scope::User { class, when, .. } => {
-            Part::of(page, user, class.as_ref(), erase.kept(), *when)?.is_held(pages, page)
+            let part = Part::of(page, user, class.as_ref(), erase.kept(), *when)?;
+            part_is_held(pages, page, &part)
         }
     }
 }
@@ -48,5 +49,5 @@ pub(crate) fn reckon(edit: &mut Edit<'_>, user: UserTag) -> Result<()> {
 
 /// The error for one more than there may be.
 pub(crate) fn too_many(what: &str, most: usize) -> Error {
-    Error::new(ErrorKind::Limit, format!("there are {most} {what} already; take one back"))
+    Error::new(ErrorKind::Limit, format!("there are {most} {what} already; remove one"))
 }

@@ -1,103 +1,36 @@
-//! Putting: a record's place in the tree, and what it is linked to.
+//! Putting, under the writer's lock: staged records get their place in the tree and the links to
+//! their sources. What `admit` and `origins` said before was early; what life, fences and sources
+//! say here is binding.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::admit::{Admitted, former_life, interaction_erased, of_former_life, user_erased};
 use super::defect::Defect;
 use super::edit::Edit;
-use super::hold;
+use super::hold::mark;
+use super::hold_check::is_covered;
 use super::inbox::note_accepted;
 use super::life::come_to_life;
 use super::record::is_there;
 use super::resolve::resolver;
-use super::view::{View, record_erased};
-use crate::crypto::{self, Key};
+use super::staged::Staged;
+use super::view::record_erased;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{BlobName, Class, InteractionId, RecordId, Timestamp, UserId};
-use crate::limits::{DEPTH_MAX, SOURCES_MAX};
+use crate::ids::{BlobName, InteractionId, RecordId, Timestamp};
 use crate::policy::Rules;
-use crate::record::{Entry, Source};
+use crate::record::Source;
 use crate::tree::Pages;
-use crate::tree::inbox::EnvelopeName;
+use crate::tree::fences::Target;
 use crate::tree::keys::{record_key, split_record_key};
 use crate::tree::ordered::{Ordered, Place, Range};
 use crate::tree::user::class_place;
-
-/// A record that is on its way into the tree.
-pub(crate) struct Staged {
-    pub(crate) user: UserId,
-    pub(crate) class: Class,
-    /// Where it may come in.
-    pub(crate) to: Admitted,
-    pub(crate) entry: Entry,
-    /// Its payload, where that goes into the store with the commit.
-    pub(crate) held: Option<Vec<u8>>,
-    pub(crate) sources: Vec<Source>,
-    /// Its content root, for those of the batch that are derived from it.
-    pub(crate) root: Key,
-    /// The envelope that it came in.
-    pub(crate) envelope: Option<EnvelopeName>,
-}
 
 /// Records that became part of the tree.
 pub(crate) struct Inserted {
     pub(crate) ids: Vec<RecordId>,
     /// Users that came to life with them.
     pub(crate) created: u64,
-}
-
-/// What a record is derived from: their lineage secrets, and how deep what is derived from them
-/// lies.
-#[derive(Default)]
-pub(crate) struct Origins {
-    /// The sources, each listed once.
-    pub(crate) sources: Vec<Source>,
-    pub(crate) secrets: Vec<Key>,
-    pub(crate) depth: u16,
-}
-
-/// What a record is derived from, each source once; `staged` are the records before it in its
-/// batch.
-///
-/// # Errors
-/// `Erased`, `Absent` for a source; `Invalid` for too many; `Refused` where it would lie too deep.
-pub(crate) fn origins(
-    view: &View<'_>,
-    staged: &[Staged],
-    mut sources: Vec<Source>,
-) -> Result<Origins> {
-    let mut seen = HashSet::new();
-    sources.retain(|source| seen.insert(*source));
-    if sources.len() > SOURCES_MAX {
-        return Err(Error::invalid(format!(
-            "a record is derived from at most {SOURCES_MAX} others"
-        )));
-    }
-    let mut resolver = resolver(view);
-    let (mut secrets, mut depth) = (Vec::with_capacity(sources.len()), 0);
-    for source in &sources {
-        let (root, above) = match source {
-            Source::Record(id) => resolver.resolve(id)?,
-            Source::Added(n) => match staged.get(*n) {
-                Some(staged) => (&staged.root, staged.entry.depth),
-                None => {
-                    return Err(Error::invalid(format!("no record {n} was added to this batch")));
-                }
-            },
-        };
-        secrets.push(crypto::lineage_secret(root));
-        depth = depth.max(above);
-    }
-    if depth >= DEPTH_MAX {
-        return Err(Error::new(
-            ErrorKind::Limit,
-            format!(
-                "records are derived from one another at most {DEPTH_MAX} times; detach one of them"
-            ),
-        ));
-    }
-    Ok(Origins { sources, secrets, depth: depth + 1 })
 }
 
 /// Makes staged records part of the tree. Payloads were sealed once; each try to commit them takes
@@ -119,11 +52,9 @@ pub(crate) fn insert_all(
         }
     }
     let mut firsts = Vec::with_capacity(staged.len());
-    for Staged { entry, held, .. } in staged {
-        firsts.push(match held {
-            None => entry.first,
-            Some(sealed) => edit.take(entry.first, sealed.clone()),
-        });
+    for Staged { entry, waiting, .. } in staged {
+        let waiting = entry.body.first().zip(waiting.as_ref());
+        firsts.push(waiting.map(|(drawn, sealed)| edit.take(drawn, sealed.clone())));
     }
     let mut inserted = Inserted { ids: Vec::with_capacity(staged.len()), created: 0 };
     for (record, first) in staged.iter().zip(firsts) {
@@ -150,7 +81,7 @@ pub(crate) fn insert_all(
     Ok(inserted)
 }
 
-fn insert(edit: &mut Edit<'_>, staged: &Staged, first: BlobName) -> Result<RecordId> {
+fn insert(edit: &mut Edit<'_>, staged: &Staged, first: Option<BlobName>) -> Result<RecordId> {
     let Admitted { user, incarnation, interaction } = staged.to;
     let now = edit.moment.clock.now;
     let page = edit.page(user)?.filter(|(_, page)| page.incarnation == incarnation);
@@ -158,7 +89,8 @@ fn insert(edit: &mut Edit<'_>, staged: &Staged, first: BlobName) -> Result<Recor
         return Err(user_erased());
     };
     let class = page.class_tag(&staged.class);
-    if page.fences.refuse(editor.pages, user, &page.fence_key, (class, interaction, None), now)? {
+    let target = Target { class, interaction, ordinal: None };
+    if page.fences.refuse(editor.pages, user, &page.fence_key, target, now)? {
         return Err(interaction_erased());
     }
     if of_former_life(page, interaction) {
@@ -173,7 +105,7 @@ fn insert(edit: &mut Edit<'_>, staged: &Staged, first: BlobName) -> Result<Recor
         None => 0,
     };
     // An erased record's ordinal is never given again: its id must go on to say erased.
-    let of = |ordinal| (class, interaction, Some(ordinal));
+    let of = |ordinal| Target { ordinal: Some(ordinal), ..target };
     while page.fences.refuse(editor.pages, user, &page.fence_key, of(ordinal), now)? {
         ordinal = ordinal.checked_add(1).ok_or_else(full)?;
     }
@@ -204,14 +136,14 @@ fn link(edit: &mut Edit<'_>, id: &RecordId, source: &RecordId, unseen: bool) -> 
     }
 }
 
-/// Marks what the record put last depends on, where it is held.
+/// Marks what the record put last depends on, if it is held.
 fn mark_if_held(edit: &mut Edit<'_>, staged: &[Staged], ids: &[RecordId]) -> Result<()> {
     let Some((id, before)) = ids.split_last() else {
         return Ok(());
     };
     let pages = edit.pages();
     let is_held = match edit.page_for(id)? {
-        Some((_, page)) => hold::covered(pages, page, id)?,
+        Some((_, page)) => is_covered(pages, page, id)?,
         None => false,
     };
     if !is_held {
@@ -234,7 +166,7 @@ fn mark_if_held(edit: &mut Edit<'_>, staged: &[Staged], ids: &[RecordId]) -> Res
             }
         }
     }
-    hold::mark(edit, id, &all)
+    mark(edit, id, &all)
 }
 
 /// Records when a record that was just put passes a limit.
@@ -250,7 +182,7 @@ fn note_limits(edit: &mut Edit<'_>, staged: &Staged, id: &RecordId) -> Result<()
     };
     let rules = Rules { own: page.policies.all(pages, Some(id.user))?, store };
     let policy = rules.of(&staged.class, &staged.entry.purpose);
-    // Where others of the class have another policy a look may come in vain.
+    // If others of the class have another policy a look may come in vain.
     let most = policy.and_then(|policy| policy.max_records);
     let over =
         most.is_some_and(|most| page.class(id.class).is_some_and(|slot| slot.records > most));

@@ -6,7 +6,7 @@ use super::span::Span;
 use crate::error::Result;
 use crate::ids::{Class, ClassTag, RecordId};
 use crate::scope::{Erase, Scope};
-use crate::tree::fences::Point;
+use crate::tree::fences::{Point, Target};
 use crate::tree::inbox::Inbox;
 use crate::tree::keys::record_key;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN};
@@ -30,8 +30,8 @@ pub(crate) fn fence_record(
     id: &RecordId,
     epoch: u64,
 ) -> Result<Fell> {
-    let what = (id.class, id.interaction, Some(id.ordinal));
-    if page.fences.cover_for_good(editor.pages, id.user, &page.fence_key, what)? {
+    let target = Target::record(id);
+    if page.fences.cover_for_good(editor.pages, id.user, &page.fence_key, target)? {
         return Ok(Fell::already());
     }
     let point = Point::Record(id.class, id.interaction, id.ordinal);
@@ -39,7 +39,7 @@ pub(crate) fn fence_record(
     Ok(Fell::nothing())
 }
 
-/// Drops one record of a live user and leaves its fence; `None` where it is not there. Whether it
+/// Drops one record of a live user and leaves its fence; `None` if it is not there. Whether it
 /// is held was asked before, or it fell before it was held.
 pub(crate) fn erase_record(
     editor: &mut Editor<'_>,

@@ -1,7 +1,7 @@
 //! Content roots: what a record's key is made of, and whether all that it depends on still lives.
 //!
 //! A record's content root needs the lineage secret of each of its sources, and each of these the
-//! same of its own. Where one source is gone, so is the root: no bookkeeping has to come first.
+//! same of its own. If one source is gone, so is the root: no bookkeeping has to come first.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -26,7 +26,7 @@ pub(crate) fn resolver<'a>(view: &View<'a>) -> Resolver<'a> {
 /// Looks a record up, and sees that everything it depends on is there.
 ///
 /// # Errors
-/// `Erased` where it or one that it depends on was erased; `Absent`, `Corrupt`, `Io`.
+/// `Erased` if it or one that it depends on was erased; `Absent`, `Corrupt`, `Io`.
 pub(crate) fn look_up_whole(view: &View<'_>, id: &RecordId) -> Result<(UserPage, record::Entry)> {
     let (page, entry) = view.users().look_up(id)?;
     if entry.sources > 0 {
@@ -131,7 +131,7 @@ impl<'a> Resolver<'a> {
         };
         if sources.len() != usize::from(entry.sources) {
             return Err(Error::corrupt(format!(
-                "the links of record {id} are not whole; restore the store from a copy"
+                "the links of record {id} are incomplete; restore the store from a copy"
             )));
         }
         let wrapped =
@@ -157,16 +157,14 @@ impl<'a> Resolver<'a> {
     /// The content root of a record, and its depth.
     ///
     /// # Errors
-    /// `Erased` where the record or one that it depends on is gone; `Absent`, `Corrupt`, `Io`.
+    /// `Erased` if the record or one that it depends on is gone; `Absent`, `Corrupt`, `Io`.
     pub(crate) fn resolve(&mut self, id: &RecordId) -> Result<(&Key, u16)> {
         if !self.roots.contains_key(id) {
             let found = self.found(id)?;
             self.resolve_found(id, found)?;
         }
-        match self.roots.get(id) {
-            Some((root, depth)) => Ok((root, *depth)),
-            None => unreachable!("it was just resolved"),
-        }
+        let (root, depth) = &self.roots[id];
+        Ok((root, *depth))
     }
 
     /// The content root of a record that was looked up already.
@@ -226,7 +224,7 @@ impl<'a> Resolver<'a> {
     /// What a record depends on, near and far.
     ///
     /// # Errors
-    /// `Erased` where one of them is gone; `Absent`, `Corrupt`, `Io`.
+    /// `Erased` if one of them is gone; `Absent`, `Corrupt`, `Io`.
     pub(crate) fn ancestors(&self, id: &RecordId) -> Result<BTreeSet<RecordId>> {
         let mut all = BTreeSet::new();
         let mut next = self.found(id)?.sources;

@@ -9,6 +9,7 @@ use crate::policy::{Policy, Rules};
 use crate::record::Entry;
 use crate::store::HeadId;
 use crate::tree::agenda::Agenda;
+use crate::tree::fences::Target;
 use crate::tree::head::HeadPage;
 use crate::tree::keys::record_key;
 use crate::tree::ordered::Ordered;
@@ -56,7 +57,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether derived records that cannot be read any more still stand in lists.
+    /// Whether derived records that cannot be read any more are still in lists.
     pub(crate) fn is_falling(&self) -> bool {
         self.head.roots.falling.is_some()
     }
@@ -99,7 +100,7 @@ pub(crate) struct Users<'a> {
 }
 
 impl Users<'_> {
-    /// What stands in the slot of a user.
+    /// What is in the slot of a user.
     pub(crate) fn find(&self, user: UserTag) -> Result<Found> {
         find(self.pages, self.root, self.geometry, user)
     }
@@ -148,7 +149,7 @@ impl Users<'_> {
         match value {
             Some(value) => Ok((page, Entry::decode(&value)?)),
             None => {
-                let what = (id.class, id.interaction, Some(id.ordinal));
+                let what = Target::record(id);
                 let fenced = page.fences.cover(self.pages, id.user, &page.fence_key, what)?;
                 Err(if fenced { record_erased(id) } else { absent(id) })
             }

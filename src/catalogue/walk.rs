@@ -70,13 +70,13 @@ impl<'a> Walking<'a> {
 
 /// Walks everything that a head points to.
 pub(crate) fn walk(
-    leave: &Walking<'_>,
+    pass: &Walking<'_>,
     pages: &dyn Pages,
     roots: &Roots,
     on_step: &mut OnStep<'_>,
 ) -> Result<Walked> {
     for (spot, at) in roots.each() {
-        if let Walked::Interrupted = walk_at(leave, pages, &spot, at, on_step)? {
+        if let Walked::Interrupted = walk_at(pass, pages, &spot, at, on_step)? {
             return Ok(Walked::Interrupted);
         }
     }
@@ -84,36 +84,32 @@ pub(crate) fn walk(
 }
 
 pub(crate) fn walk_at(
-    leave: &Walking<'_>,
+    pass: &Walking<'_>,
     pages: &dyn Pages,
     spot: &Spot,
     at: &Ref,
     on_step: &mut OnStep<'_>,
 ) -> Result<Walked> {
-    if leave.must_stop() {
+    if pass.must_stop() {
         return Ok(Walked::Interrupted);
     }
     if on_step(Step::Enter { kind: spot.kind, at })?.is_break() {
         return Ok(Walked::Whole);
     }
     let out = match pages.load(spot.kind, spot.owner, at) {
-        Err(_) if leave.lenient => return Ok(Walked::Whole),
+        Err(_) if pass.lenient => return Ok(Walked::Whole),
         page => edges(spot, &page?)?,
     };
     for edge in out {
         match edge {
             Edge::Page { spot, at } => {
-                if let Walked::Interrupted = walk_at(leave, pages, &spot, &at, on_step)? {
+                if let Walked::Interrupted = walk_at(pass, pages, &spot, &at, on_step)? {
                     return Ok(Walked::Interrupted);
                 }
             }
-            Edge::Record { key, entry } => {
+            Edge::Record { of, key, entry } => {
                 let entry = Entry::decode(&entry)?;
-                let of = spot
-                    .class
-                    .as_deref()
-                    .unwrap_or_else(|| unreachable!("records stand in class trees"));
-                if on_step(Step::Record { of, key: &key, entry: &entry })?.is_break() {
+                if on_step(Step::Record { of: &of, key: &key, entry: &entry })?.is_break() {
                     return Ok(Walked::Interrupted);
                 }
             }

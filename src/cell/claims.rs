@@ -1,5 +1,5 @@
 //! Which engine owns what the slots beside them hold: two claim slots, written in turn, which no
-//! deposit and no tombstone ever reuses. A keyholder's hold its fence as well.
+//! deposit and no tombstone ever reuses. A keyholder's claim slots hold its fence as well.
 //!
 //! Invariant: the newest whole claim says no less than the last one that was recorded. The slot
 //! written next is the one that does not hold it; and a claim that only another process is known to
@@ -18,14 +18,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use sha2::{Digest, Sha256};
 
+use super::Owner;
 use super::sector::{self, Sector, Source};
-use super::{Owner, RootId};
 use crate::codec::Decoder;
 use crate::disk::{Disk, DiskFile, How};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::limits::SLOT_BYTES;
-use crate::promise::Fence;
+use crate::promise::{Fence, RootId};
 
 const MAGIC: &[u8; 8] = b"KFCLAIM1";
 /// Names of the claim slots' files.
@@ -44,7 +44,7 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// What stands in a cell that was never claimed.
+    /// What a cell holds that was never claimed.
     pub(super) const NONE: Claim =
         Claim { store: StoreId([0; 16]), owner: None, mark: 0, fence: Fence::NONE };
 
@@ -126,7 +126,7 @@ pub(super) struct Claims {
     /// Whether a cell that has other slots must have these: what a keyholder has ended must not be
     /// forgotten with a file.
     needed: bool,
-    /// Number of the newest claim, where this process has seen its sync succeed.
+    /// Number of the newest claim, if this process has seen its sync succeed.
     durable: Mutex<Option<u64>>,
     /// The files, open from the first look at them on.
     open: OnceLock<[Arc<dyn DiskFile>; 2]>,
@@ -205,7 +205,7 @@ impl Claims {
         Ok(newest)
     }
 
-    /// The newest claim. Where one slot is torn, the other one counts.
+    /// The newest claim. If one slot is torn, the other one counts.
     pub(super) fn read(&self, source: Source) -> Result<Claim> {
         Ok(self.find(source)?.map_or(Claim::NONE, |found| found.claim))
     }
@@ -239,7 +239,7 @@ impl Claims {
         newest.map_or_else(|| self.read(Source::Cache), |(_, claim)| Ok(claim))
     }
 
-    /// Records a claim, durably; nothing is written where it is recorded already.
+    /// Records a claim, durably; nothing is written if it is recorded already.
     pub(super) fn record(&self, claim: Claim) -> Result<()> {
         let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
         let found = self.find(Source::Medium)?;
@@ -276,7 +276,7 @@ impl Claims {
 pub(super) fn fenced(what: &str, there: Option<&Owner>) -> Error {
     let text = match there {
         Some(there) => format!(
-            "{what} is claimed by another engine (claim {}); nothing was changed: this one must step down; where it is to have the store, open it with `Builder::take_over`",
+            "{what} is claimed by another engine (claim {}); nothing was changed: this one must step down; if it is to have the store, open it with `Builder::take_over`",
             there.claim
         ),
         None => format!(

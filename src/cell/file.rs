@@ -13,15 +13,14 @@ use super::filesystem::{self, Verdict};
 use super::key_slots::{KeySlots, SLOTS};
 #[cfg(feature = "keyholders")]
 use super::share_slots::SHARE_SLOTS;
-use super::{
-    Awaited, Contents, Durable, Level, Owner, Promise, Retirement, RootCell, RootId, RootKey,
-};
+use super::{Contents, Durable, Owner, RootCell, RootKey};
 use crate::crypto::Key;
 use crate::dir::{DirLock, check_file, make_dir, open_to_write, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::promise::{Awaited, Level, Promise, Retirement, RootId};
 use crate::secret::WipeStack;
 
 const ACCEPTED: &str = "remnants-accepted";
@@ -34,7 +33,7 @@ pub struct FileCell {
     lookers: Mutex<Vec<Looker>>,
     verdict: Verdict,
     remnants: bool,
-    /// `None` where the cell is only looked at.
+    /// `None` if the cell is open read-only.
     lock: Option<DirLock>,
 }
 
@@ -113,8 +112,8 @@ impl FileCell {
     /// be set, which every later promise repeats.
     ///
     /// # Errors
-    /// `Refused` for a file system that keeps old bytes, or where a link has the name of a slot;
-    /// `Exists` where a cell with a key is there; `Locked`; `Io`.
+    /// `Refused` for a file system that keeps old bytes, or if a link has the name of a slot;
+    /// `Exists` if a cell with a key is there; `Locked`; `Io`.
     pub fn create(dir: &Path, accept_remnants: bool, env: SharedEnv) -> Result<Self> {
         let io = |e| Error::io(format!("making the cell {}", dir.display()), e);
         let parent = match dir.parent() {
@@ -179,7 +178,7 @@ impl FileCell {
     /// Opens the cell at `dir`.
     ///
     /// # Errors
-    /// `Absent` where there is none; `Locked`; `Refused` where its file system has come to keep old
+    /// `Absent` if there is none; `Locked`; `Refused` if its file system has come to keep old
     /// bytes, its files are shared with a copy, or a slot is a link or has another name; `Io`.
     pub fn open(dir: &Path, env: SharedEnv) -> Result<Self> {
         let mut cell = Self::look(dir, env)?;
@@ -205,7 +204,7 @@ impl FileCell {
     /// but [`RootCell::load`] is `Fenced`.
     ///
     /// # Errors
-    /// `Absent` where there is none; `Io`.
+    /// `Absent` if there is none; `Io`.
     pub fn look(dir: &Path, env: SharedEnv) -> Result<Self> {
         if !SLOTS.iter().any(|s| dir.join(s).exists()) {
             return Err(Error::new(
@@ -252,7 +251,7 @@ impl FileCell {
         let now = || {
             self.slots
                 .objection()
-                .unwrap_or_else(|e| Some(format!("its slots cannot be looked at ({e})")))
+                .unwrap_or_else(|e| Some(format!("its slots cannot be read ({e})")))
         };
         self.verdict.objection.clone().or_else(now)
     }
@@ -292,7 +291,7 @@ impl FileCell {
         }
     }
 
-    /// The slots, where this handle may change them.
+    /// The slots, if this handle may change them.
     fn to_change(&self) -> Result<&KeySlots> {
         if let Some(lock) = &self.lock {
             lock.check()?;
@@ -300,10 +299,7 @@ impl FileCell {
         }
         Err(Error::new(
             ErrorKind::Fenced,
-            format!(
-                "the cell {} is open to be looked at only; nothing was changed",
-                self.dir.display()
-            ),
+            format!("the cell {} is open read-only; nothing was changed", self.dir.display()),
         ))
     }
 }
@@ -358,7 +354,7 @@ impl RootCell for FileCell {
     fn prepare(&self) {
         let mut lookers = self.lookers();
         if lookers.is_empty() && self.lock.is_some() {
-            // Where there can be no threads the look is made when it is asked for.
+            // If there can be no threads the look is made when it is asked for.
             *lookers =
                 (0..SLOTS.len()).map_while(|slot| Looker::start(&self.slots, slot).ok()).collect();
         }

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 pub(super) struct Verdict {
     /// Name of the file system.
     pub(super) name: String,
-    /// Why an overwritten key may stay on it; `None` where overwriting replaces the bytes that the
+    /// Why an overwritten key may stay on it; `None` if overwriting replaces the bytes that the
     /// disk is given.
     pub(super) objection: Option<String>,
 }
@@ -84,7 +84,7 @@ fn kept(what: &str, path: &Path, opened: io::Result<File>) -> Result<Option<Stri
     }
 }
 
-/// Judges a file system by its magic number and, where it is an ext4, by the options of its mount.
+/// Judges a file system by its magic number and, if it is an ext4, by the options of its mount.
 fn mounted_so(magic: u64, options: impl FnOnce() -> Option<Vec<String>>) -> Verdict {
     let mut verdict = by_magic(magic);
     if magic == EXT4 {
@@ -112,7 +112,7 @@ fn by_magic(magic: u64) -> Verdict {
 }
 
 /// The options of the mount with this device number, as the kernel lists them in two places: a
-/// default from the superblock stands only in the second. `None` where one of them cannot be read.
+/// default from the superblock is only in the second. `None` if one of them cannot be read.
 fn ext4_options(device: u64, proc: &Path, sys: &Path) -> Option<Vec<String>> {
     let wanted = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
     let mounts = std::fs::read_to_string(proc.join("self/mountinfo")).ok()?;

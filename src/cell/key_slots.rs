@@ -13,12 +13,13 @@ use super::defect::CellDefect;
 use super::sector::Source;
 use super::slot::{NOTE_BYTES, Slot, SlotNote, Written, holds};
 use super::slots::{Slots, Tombstones};
-use super::{Contents, Owner, Retirement, RootId, RootKey};
+use super::{Contents, Owner, RootKey};
 use crate::crypto::Key;
 use crate::disk::Disk;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::promise::{Retirement, RootId};
 
 /// Names of the slots' files.
 pub(crate) const SLOTS: &[&str] = &["slot-a", "slot-b"];
@@ -42,13 +43,13 @@ struct Handle {
     kept: Option<RootId>,
     /// The key that the last write of all made ready.
     ready: Option<Ready>,
-    /// The next key, where the medium was seen to hold it since the last retirement, and what else
+    /// The next key, if the medium was seen to hold it since the last retirement, and what else
     /// this process knows: then the page cache, which all processes of this machine share, tells
     /// the rest.
     seen: Option<RootId>,
 }
 
-/// A key that stands ready, where nothing was written after it.
+/// A key that stands ready, if nothing was written after it.
 #[derive(Clone, Copy)]
 struct Ready {
     store: StoreId,
@@ -109,7 +110,7 @@ impl KeySlots {
         Ok(())
     }
 
-    /// The claim, where this handle acts for the owner, or the cell was never claimed.
+    /// The claim, if this handle acts for the owner, or the cell was never claimed.
     fn owned(&self, source: Source) -> Result<Claim> {
         let claims = &self.medium.claims;
         let there = if source == Source::Cache { claims.glance()? } else { claims.read(source)? };
@@ -184,7 +185,7 @@ impl KeySlots {
         self.read(Source::Medium).map(|read| read.contents)
     }
 
-    /// As [`KeySlots::load`], where another process may be writing: what is torn, or changes, is
+    /// As [`KeySlots::load`], if another process may be writing: what is torn, or changes, is
     /// read again.
     pub(crate) fn look(&self) -> Result<Contents> {
         let seen = |contents: &Contents| {
@@ -311,7 +312,7 @@ struct Read {
     whole: bool,
 }
 
-/// The note of a mark; none where there is nothing to say.
+/// The note of a mark; none if there is nothing to say.
 fn marked(claim: &Claim, mark: u64) -> Option<SlotNote> {
     if claim.owner.is_none() && mark == 0 {
         return None;
@@ -322,7 +323,7 @@ fn marked(claim: &Claim, mark: u64) -> Option<SlotNote> {
     Some(note)
 }
 
-/// The mark in a note, where the owner of this claim wrote it.
+/// The mark in a note, if the owner of this claim wrote it.
 fn mark_in(note: &SlotNote, claim: &Claim) -> Option<u64> {
     let mark = u64::from_be_bytes(*note[8..].first_chunk()?);
     (Some(*note) == marked(claim, mark)).then_some(mark)

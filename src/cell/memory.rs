@@ -3,12 +3,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::claims::{Claim, fenced};
-use super::{
-    Awaited, Contents, Durable, Level, Owner, Promise, Retirement, RootCell, RootId, RootKey,
-};
+use super::{Contents, Durable, Owner, RootCell, RootKey};
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::promise::{Awaited, Level, Promise, Retirement, RootId};
 
 /// Forgets when it is told to, and when the last handle on it is dropped.
 #[derive(Debug, Default)]
@@ -50,7 +49,7 @@ impl MemoryCell {
         self.owner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The cell, where this handle acts for its owner, or nobody claimed it.
+    /// The cell, if this handle acts for its owner, or nobody claimed it.
     fn owned(&self) -> Result<MutexGuard<'_, Held>> {
         let held = self.held();
         if held.claim.owner != *self.owner() {

@@ -1,12 +1,12 @@
 //! The root cell: the port to the medium that keeps the root key. It must be able to forget, and
 //! must not be rolled back; everything else in this crate depends on these two.
 //!
-//! Anybody who can change a cell can destroy all data. Anybody who keeps a copy of a root key can
+//! Anyone who can change a cell can destroy all data. Anyone who keeps a copy of a root key can
 //! read what was alive in its epoch, for ever. A cell says in [`Promise`] how far its
 //! medium prevents that.
 
 mod claims;
-mod defect;
+pub(crate) mod defect;
 mod file;
 mod filesystem;
 mod key_slots;
@@ -19,8 +19,6 @@ mod slots;
 
 #[cfg(feature = "testing")]
 pub(crate) use claims::is_claim;
-#[cfg(feature = "testing")]
-pub use defect::CellDefect;
 pub use file::FileCell;
 #[cfg(feature = "keyholders")]
 pub(crate) use file::check_medium;
@@ -39,9 +37,7 @@ use std::time::Duration;
 use crate::crypto::Key;
 use crate::error::Result;
 use crate::ids::StoreId;
-pub use crate::promise::{
-    Awaited, Dealt, Finality, Level, Promise, Quorum, Retirement, RootId, Statement,
-};
+use crate::promise::{Awaited, Dealt, Promise, Retirement, RootId, Statement};
 
 /// A root key as a cell gives it out.
 #[derive(Debug)]
@@ -76,24 +72,32 @@ pub struct Owner {
 pub struct Contents {
     /// The store it belongs to; `None` in a cell that never held a key.
     pub store: Option<StoreId>,
-    /// Every root key that is not destroyed: one, or two in the middle of an erase, or where the
-    /// next epoch's stands ready.
+    /// Every root key that is not destroyed: one, or two in the middle of an erase, or if the
+    /// next epoch's is ready.
     pub keys: Vec<RootKey>,
     /// The highest epoch it ever held a key of.
     pub epoch: u64,
-    /// Where not all holders of parts of a key answered: the silent ones, and up to which epoch the
-    /// others have ended all. A key of that epoch or a later one that is not among `keys` may be
-    /// there.
-    pub unheard: Option<(String, u64)>,
-    /// The owner by the last claim; `None` where the cell was never claimed.
+    /// If not all holders of parts of a key answered.
+    pub unheard: Option<Unheard>,
+    /// The owner by the last claim; `None` if the cell was never claimed.
     pub owner: Option<Owner>,
     /// Whether that owner may be made up by keyholders that lie: then nobody else is told of it.
     pub doubted: bool,
-    /// The highest number of a claim that is told, where that may be above the owner's: claims that
+    /// The highest number of a claim that is told, if that may be above the owner's: claims that
     /// died in the middle leave such. 0 in a cell of which one place alone tells.
     pub claims: u64,
     /// The highest commit that the cell was told of; 0 for none.
     pub mark: u64,
+}
+
+/// Holders of parts of a key that did not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unheard {
+    /// Which they are, and what went wrong with each.
+    pub silent: String,
+    /// The others have ended every key of an earlier epoch. A key of this epoch or a later one that
+    /// is not among [`Contents::keys`] may still exist.
+    pub ended: u64,
 }
 
 impl Contents {
@@ -146,7 +150,7 @@ impl Durable {
 /// The port. A handle on a cell acts for the engine that claimed the cell through it.
 ///
 /// *Ownership.* A cell records the claim that it took last, durably. `deposit`, `retire` and
-/// `retire_for` are done where the recorded owner is the one that this handle acts for, or where
+/// `retire_for` are done if the recorded owner is the one that this handle acts for, or if
 /// nobody ever claimed; else they are `Fenced`, and change nothing. A handle that never claimed is
 /// fenced wherever somebody did. `load` is a look: anybody may, at any time; it takes no lock,
 /// claims nothing and writes nothing.
@@ -178,15 +182,15 @@ pub trait RootCell: Send + Sync {
         false
     }
 
-    /// How often an engine that only looks asks whether its root key is still there: what an erase
-    /// takes can be read by such an engine for that much longer, and by no means for long where
+    /// How often a read-only engine asks whether its root key is still there: what an erase
+    /// takes can be read by such an engine for that much longer, and by no means for long if
     /// asking costs nothing.
     fn look_every(&self) -> Duration {
         crate::limits::LOOK_EVERY
     }
 
     /// The claims to come take the store over, on purpose: what an owner would be refused for,
-    /// since this machine came back older than it was, is recorded instead.
+    /// because this machine was rolled back, is recorded instead.
     fn take_over(&self) {}
 
     /// Makes `owner` the one engine for which this cell destroys keys, durably; `mark` is the
@@ -196,7 +200,7 @@ pub trait RootCell: Send + Sync {
     /// raise it.
     ///
     /// # Errors
-    /// `Fenced` where another claim came first, `Refused` for another store; nothing is changed
+    /// `Fenced` if another claim came first, `Refused` for another store; nothing is changed
     /// then. `Io`.
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
         let _ = (store, owner, mark);
@@ -228,28 +232,29 @@ pub trait RootCell: Send + Sync {
     /// change.
     ///
     /// # Errors
-    /// `Refused` for another store's key, where two keys are there already, where the root key that
-    /// this handle kept last is not there any more, or the one to be deposited stood ready and is
-    /// not; `Fenced`; `Io`, `Full`.
+    /// `Refused` for another store's key, if two keys are there already, if the root key that
+    /// this handle kept last is not there any more, or the one to be deposited was ready and is
+    /// gone; `Fenced`; `Io`, `Full`.
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()>;
 
     /// Returns every key that the cell holds, and what is recorded beside them. A look: see above.
     ///
     /// # Errors
-    /// `Corrupt` where it holds nothing readable; `Io`.
+    /// `Corrupt` if it holds nothing readable; `Io`.
     fn load(&self) -> Result<Contents>;
 
     /// Destroys every key but `keep`, and torn remains of one, and looks whether it did; remembers
     /// the commit of the proof as its mark. Idempotent. (Of a shared cell: see above.)
     ///
     /// # Errors
-    /// `Corrupt` where `keep` is not there, `Refused` where the medium cannot destroy a key now
+    /// `Corrupt` if `keep` is not there, `Refused` if the medium cannot destroy a key now
     /// (nothing is destroyed then); `Fenced`; `Io`.
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement>;
 
     /// As [`RootCell::retire`], and `next`, the key of the epoch to come, is written where a
     /// destroyed one was, in the same durable write: the next erase has nothing to deposit. For a
-    /// cell that one process holds alone; `None` says that this is none, and that nothing was done.
+    /// cell that one process holds alone; `None` says that this is not such a cell, and that
+    /// nothing was done.
     ///
     /// # Errors
     /// As [`RootCell::retire`].
@@ -263,8 +268,8 @@ pub trait RootCell: Send + Sync {
         Ok(None)
     }
 
-    /// Told that [`RootCell::ready`] is about to be asked, so that the look at the medium goes on
-    /// beside other work.
+    /// Told that [`RootCell::ready`] is about to be asked, so that the medium is read during
+    /// other work.
     fn prepare(&self) {}
 
     /// Whether the medium holds both `keep` and `next`, which [`RootCell::retire_for`] wrote, and

@@ -1,5 +1,5 @@
 //! A slot's place: the first sector of a file of its own. It is overwritten in place, synced, and
-//! read back from the medium where the file system can.
+//! read back from the medium if the file system can.
 
 use std::io;
 use std::path::Path;

@@ -11,13 +11,13 @@ use super::defect::CellDefect;
 use super::sector::Source;
 use super::slot::{Slot, SlotNote, Written};
 use super::slots::{Slots, Tombstones};
-use super::{Owner, RootId, RootKey};
+use super::{Owner, RootKey};
 use crate::crypto::Key;
 use crate::disk::Disk;
 use crate::env::SharedEnv;
 use crate::error::Result;
 use crate::ids::StoreId;
-use crate::promise::Fence;
+use crate::promise::{Fence, RootId};
 
 /// Names of the slots' files, for each store.
 pub(crate) const SHARE_SLOTS: &[&str] =
@@ -85,7 +85,7 @@ impl ShareSlots {
     }
 
     /// Records what a request says, before it is carried out: its owner, a mark, and a root key to
-    /// keep alone, where the fence lets it. Returns the fence that was there.
+    /// keep alone, if the fence lets it. Returns the fence that was there.
     pub(crate) fn admit(
         &self,
         store: StoreId,

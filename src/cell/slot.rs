@@ -6,24 +6,25 @@
 //!             ‖ random fill ‖ SHA-256 of all before
 //! ```
 //! A tombstone bears the epoch and attempt of the key that ended there. A note says more about the
-//! key beside it; where there is nothing to note, it is random too.
+//! key beside it; if there is nothing to note, it is random too.
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{RootId, RootKey};
+use super::RootKey;
 use crate::codec::Decoder;
 use crate::crypto::Key;
 use crate::error::Result;
 use crate::ids::StoreId;
 use crate::limits::SLOT_BYTES;
+use crate::promise::RootId;
 
 const MAGIC: &[u8; 8] = b"KFSLOT01";
 const LIVE: u8 = 1;
 const DESTROYED: u8 = 2;
 /// Bytes of a note.
 pub(crate) const NOTE_BYTES: usize = 225;
-/// What stands beside a key.
+/// What is stored with a key.
 pub(crate) type SlotNote = [u8; NOTE_BYTES];
 const CHECKED: usize = SLOT_BYTES - 32;
 const _: () = assert!(81 + NOTE_BYTES <= CHECKED, "a note fits into a slot");

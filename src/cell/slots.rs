@@ -1,6 +1,6 @@
 //! Slots of one sector each, overwritten in place: the medium of the file cell (`key_slots.rs`),
 //! which has two, and of a keyholder (`share_slots.rs`), which has eight, for candidates of writers
-//! that race. Which engine may have them changed stands beside them (`claims.rs`).
+//! that race. Which engine may have them changed is stored beside them (`claims.rs`).
 //!
 //! Invariants: a slot that holds the key to keep is never written, so that a cell has a whole live
 //! key at any moment after the first deposit; a destroyed slot is full of fresh random bytes after
@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::RootId;
 use super::claims::Claims;
 use super::defect::CellDefect;
 use super::sector::{self, Sector, Source};
@@ -22,6 +21,7 @@ use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::limits::SLOT_BYTES;
+use crate::promise::RootId;
 use crate::secret::Secret;
 
 /// The slots and the claims of a directory.
@@ -149,7 +149,7 @@ impl Slots {
         Ok(None)
     }
 
-    /// Refuses to overwrite what must be gone then, where it may stay: files change, and copies are
+    /// Refuses to overwrite what must be gone then, if it may stay: files change, and copies are
     /// made of them, while a cell is open.
     pub(super) fn check_medium(&self) -> Result<()> {
         match if self.remnants { None } else { self.objection()? } {
@@ -169,7 +169,7 @@ impl Slots {
         self.writes.load(Ordering::Acquire)
     }
 
-    /// Overwrites one slot, syncs it and reads it back from the medium where the file system can.
+    /// Overwrites one slot, syncs it and reads it back from the medium if the file system can.
     pub(super) fn write(&self, slot: usize, written: &Written<'_>) -> Result<()> {
         let mut bytes = Secret::zeroed(SLOT_BYTES);
         self.env.fill(&mut bytes)?;

@@ -6,8 +6,9 @@ use data_encoding::{BASE64, HEXLOWER};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
-use super::plain::escaped;
+use super::plain::json;
 use crate::error::{Error, Result};
 use crate::log::{Hash, base64};
 use crate::promise::{Dealt, Level, Promise, Quorum, RootId, Statement};
@@ -32,9 +33,10 @@ pub fn key_commitment(key: &[u8; 32]) -> String {
 
 /// As [`key_commitment`], not encoded.
 pub(crate) fn key_commitment_bytes(key: &[u8; 32]) -> [u8; 32] {
-    let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(key) else {
-        unreachable!("HMAC takes keys of any length")
-    };
+    // HMAC pads a short key with zeros to a block of its hash.
+    let mut block = Zeroizing::new([0; 64]);
+    block[..32].copy_from_slice(key);
+    let mut mac = <Hmac<Sha256> as KeyInit>::new((&*block).into());
     mac.update(b"keyfall/key-commitment/v1\0");
     mac.finalize().into_bytes().into()
 }
@@ -50,15 +52,15 @@ pub struct Body {
     pub format: u8,
     /// The store's id, hexadecimal.
     pub store: String,
-    /// Whose data, by the name that the application gave; `None` where only a record was named.
+    /// Whose data, by the name that the application gave; `None` if only a record was named.
     pub user: Option<String>,
     /// What of the user was erased, in words.
     pub scope: String,
     /// When it was asked for.
     pub requested: String,
-    /// The person or office that asked; empty where none was named.
+    /// The person or office that asked; empty if none was named.
     pub authority: String,
-    /// On what legal ground; empty where none was given.
+    /// On what legal ground; empty if none was given.
     pub ground: String,
     /// How, in the words of NIST SP 800-88.
     pub method: String,
@@ -70,16 +72,16 @@ pub struct Body {
     pub epoch: u64,
     /// The commit that dropped the pointers.
     pub commit: u64,
-    /// Where the erase may wait for others: until when the root key may be there.
+    /// If the erase may wait for others: until when the root key may be there.
     pub pending_until: Option<String>,
     /// Commitments to keys that the erase destroys, the root key first.
     pub destroyed: Vec<Destroyed>,
-    /// Records that fell, by class; `None` where damaged pages kept them from being counted.
+    /// Records that fell, by class; `None` if damaged pages kept them from being counted.
     pub records: Option<BTreeMap<String, u64>>,
     /// Records derived from them that fell with the same commit and are out of every list, of
     /// anybody; other erases of the commit included.
     pub derived: u64,
-    /// Whether more derived records fell, whose entries (not their content) stand in lists until
+    /// Whether more derived records fell, whose entries (not their content) stay in lists until
     /// the bookkeeping is done.
     pub following: bool,
     /// What of the scope was kept.
@@ -145,10 +147,10 @@ pub struct CellFacts {
     pub statement: String,
     /// Whether its owner accepted a medium that is known to keep old bytes.
     pub remnants: bool,
-    /// Keyholders, where there are some.
+    /// Keyholders, if there are some.
     pub keyholders: Option<Keyholders>,
     /// Root keys of earlier epochs that were not known to be destroyed either, and reach what was
-    /// erased too, where others were dealt their shares: of epochs with the same keyholders the
+    /// erased too, if others were dealt their shares: of epochs with the same keyholders the
     /// latest, for a statement about that one covers all before.
     pub earlier: Vec<Earlier>,
 }
@@ -188,7 +190,7 @@ impl Keyholders {
     /// The quorum that these facts describe.
     ///
     /// # Errors
-    /// `Invalid` where keys or numbers are none.
+    /// `Invalid` if keys or numbers do not parse.
     pub fn quorum(&self) -> Result<Quorum> {
         let keyholders =
             self.keys.iter().map(|key| bytes(key)).collect::<Result<Vec<[u8; 32]>>>()?;
@@ -232,7 +234,7 @@ impl CellFacts {
     /// The level that the cell promised.
     ///
     /// # Errors
-    /// `Invalid` where it is none.
+    /// `Invalid` if it is not a level.
     pub fn level(&self) -> Result<Level> {
         Level::from_name(&self.level)
     }
@@ -242,10 +244,10 @@ impl CellFacts {
         Hash(Sha256::digest(json(self)).into())
     }
 
-    /// The quorum of the cell, where it has keyholders.
+    /// The quorum of the cell, if it has keyholders.
     ///
     /// # Errors
-    /// `Invalid` where keys or numbers are none.
+    /// `Invalid` if keys or numbers do not parse.
     pub fn quorum(&self) -> Result<Option<Quorum>> {
         self.keyholders.as_ref().map(Keyholders::quorum).transpose()
     }
@@ -257,13 +259,6 @@ pub(super) fn bytes<const N: usize>(text: &str) -> Result<[u8; N]> {
     bytes.ok_or_else(|| Error::invalid(format!("not {N} bytes in base64: {text:?}")))
 }
 
-pub(super) fn json<T: Serialize>(value: &T) -> String {
-    escaped(
-        serde_json::to_string(value)
-            .unwrap_or_else(|_| unreachable!("plain fields always serialize")),
-    )
-}
-
 impl Body {
     /// What the leaf binds: SHA-256("keyfall/erasure@v1" ‖ 00 ‖ opening 32 ‖ JSON). It hides the
     /// body from anyone without the opening.
@@ -273,7 +268,7 @@ impl Body {
     }
 }
 
-/// Where the erase stands among those of its commit.
+/// The place of the erase among those of its commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slot {
@@ -370,7 +365,7 @@ impl Said {
     /// The statement, of the store with this id.
     ///
     /// # Errors
-    /// `Invalid` where a field is none.
+    /// `Invalid` if a field does not parse.
     pub fn statement(&self, store: &str) -> Result<Statement> {
         let hex = |text: &str| {
             let bytes =

@@ -12,7 +12,7 @@ use super::facts::{
 use super::leaf::{Ends, Leaf};
 use crate::error::{Error, Result};
 use crate::log::{Hash, verify_inclusion};
-use crate::promise::{Level, Quorum, Retirement};
+use crate::promise::{Dealt, Level, Quorum, Retirement};
 use crate::time::Timestamp;
 
 /// How far an erase is done.
@@ -48,7 +48,7 @@ pub struct Judged {
     pub reasons: Vec<String>,
     /// The leaf of the commit, as the log has it.
     pub leaf: Leaf,
-    /// The leaf that made it final, where it waited.
+    /// The leaf that made it final, if it waited.
     pub final_leaf: Option<Leaf>,
 }
 
@@ -82,10 +82,15 @@ fn text_of(lines: &[String]) -> String {
 struct Counted<'a> {
     /// Of the epoch of the erase.
     quorum: Quorum,
-    /// Quorums of earlier epochs, with the last epoch of each.
-    earlier: Vec<(u64, Quorum)>,
-    /// The epoch that came after that of the erase, and the attempt that won.
-    next: (u64, &'a str),
+    /// The quorums of earlier epochs, each with the last epoch that it was dealt shares of.
+    earlier: Vec<Dealt>,
+    next: Next<'a>,
+}
+
+/// The epoch that came after that of the erase, and the attempt that won.
+struct Next<'a> {
+    epoch: u64,
+    attempt: &'a str,
 }
 
 impl<'a> Counted<'a> {
@@ -93,33 +98,34 @@ impl<'a> Counted<'a> {
         let Ends::Next { attempt, .. } = &ended.ends else {
             return Err(false_("its root key waits for others, and is said to have ended"));
         };
-        let earlier =
-            cell.earlier.iter().map(|earlier| Ok((earlier.epoch, earlier.keyholders.quorum()?)));
+        let earlier = cell.earlier.iter().map(|earlier| {
+            Ok(Dealt { epoch: earlier.epoch, quorum: earlier.keyholders.quorum()? })
+        });
         let earlier = earlier.collect::<Result<Vec<_>>>()?;
-        if earlier.iter().any(|(epoch, _)| *epoch >= ended.epoch) {
+        if earlier.iter().any(|earlier| earlier.epoch >= ended.epoch) {
             return Err(false_("what it calls an earlier epoch is none"));
         }
-        Ok(Counted { quorum, earlier, next: (ended.epoch + 1, attempt) })
+        Ok(Counted { quorum, earlier, next: Next { epoch: ended.epoch + 1, attempt } })
     }
 
     fn knows(&self, keyholder: &[u8; 32]) -> bool {
         let mut all =
-            std::iter::once(&self.quorum).chain(self.earlier.iter().map(|(_, quorum)| quorum));
+            std::iter::once(&self.quorum).chain(self.earlier.iter().map(|earlier| &earlier.quorum));
         all.any(|quorum| quorum.keyholders.contains(keyholder))
     }
 
     /// Of the epoch right after the erase only the attempt that won does not reach what was erased.
-    fn is_behind(&self, said: &Said) -> bool {
-        let (epoch, attempt) = self.next;
+    fn is_after(&self, said: &Said) -> bool {
+        let Next { epoch, attempt } = self.next;
         said.epoch > epoch || (said.epoch == epoch && said.attempt == attempt)
     }
 
     /// Whether it counts for one of them.
     fn counts(&self, keyholder: &[u8; 32], said: &Said) -> bool {
-        let earlier = |(epoch, quorum): &(u64, Quorum)| {
-            said.epoch > *epoch && quorum.keyholders.contains(keyholder)
+        let earlier = |earlier: &Dealt| {
+            said.epoch > earlier.epoch && earlier.quorum.keyholders.contains(keyholder)
         };
-        (self.is_behind(said) && self.quorum.keyholders.contains(keyholder))
+        (self.is_after(said) && self.quorum.keyholders.contains(keyholder))
             || self.earlier.iter().any(earlier)
     }
 }
@@ -166,7 +172,7 @@ pub struct Facts {
     pub body: Body,
     /// 32 random bytes, base64: opens the leaf's commitment. They are kept nowhere else.
     pub opening: String,
-    /// Where it stands in its commit.
+    /// Its place in its commit.
     pub slot: Slot,
     /// The log's leaf, line by line.
     pub leaf: Vec<String>,
@@ -181,7 +187,7 @@ impl Facts {
     /// it.
     ///
     /// # Errors
-    /// `Corrupt` where its parts contradict each other; `Invalid` where one does not parse.
+    /// `Corrupt` if its parts contradict each other; `Invalid` if one does not parse.
     pub fn judge(&self) -> Result<Judged> {
         let body = &self.body;
         if (body.method.as_str(), body.algorithms.as_str(), body.verification.as_str())
@@ -284,7 +290,7 @@ impl Facts {
         Ok(Some(later))
     }
 
-    /// Why the root key is not known to be destroyed; nothing where it is.
+    /// Why the root key is not known to be destroyed; nothing if it is.
     fn unfinished(&self, leaf: &Leaf, final_leaf: Option<&Leaf>) -> Result<Vec<String>> {
         let ended = final_leaf.unwrap_or(leaf);
         let quorum = self.body.cell.quorum()?;
@@ -349,8 +355,8 @@ impl Facts {
             })
         };
         let own =
-            few(("the old root key".to_owned(), &counted.quorum), &|said| counted.is_behind(said));
-        let earlier = counted.earlier.iter().map(|(epoch, quorum)| {
+            few(("the old root key".to_owned(), &counted.quorum), &|said| counted.is_after(said));
+        let earlier = counted.earlier.iter().map(|Dealt { epoch, quorum }| {
             few((format!("the root key of epoch {epoch}, which reached it too"), quorum), &|said| {
                 said.epoch > *epoch
             })

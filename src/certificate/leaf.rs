@@ -17,7 +17,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::log::{Frontier, Hash, inclusion};
+use crate::log::{FullTree, Hash};
 
 /// Slots of a commit with the fewest erases: a leaf shows how many there were up to a factor of
 /// two, from this on.
@@ -79,7 +79,7 @@ impl FromStr for Leaf {
     fn from_str(text: &str) -> Result<Self> {
         let bad =
             || Error::invalid(format!("not a leaf of an erasure log: one begins with {FIRST}"));
-        let mut lines = text.lines();
+        let mut lines = text.split_terminator('\n');
         if lines.next() != Some(FIRST) {
             return Err(bad());
         }
@@ -123,20 +123,7 @@ impl FromStr for Leaf {
 /// The root over a commit's slots, and the paths of those asked for. Their number is a power of
 /// two.
 pub fn slots(commitments: &[Hash], of: &[u64]) -> (Hash, Vec<Vec<Hash>>) {
-    let leaves: Vec<Hash> = commitments.iter().map(|c| Hash::leaf(&c.0)).collect();
-    let mut rows = vec![leaves];
-    while let Some(row) = rows.last().filter(|row| row.len() > 1) {
-        rows.push(row.chunks(2).map(|pair| Hash::node(&pair[0], &pair[1])).collect());
-    }
-    let at = |level: u8, index: u64| Ok(rows[usize::from(level)][index as usize]);
-    let n = commitments.len() as u64;
-    let paths = of.iter().map(|&index| {
-        inclusion(&at, index, n).unwrap_or_else(|_| unreachable!("it is among them"))
-    });
-    let root = rows
-        .last()
-        .and_then(|row| row.first())
-        .copied()
-        .unwrap_or_else(|| Frontier::default().root());
-    (root, paths.collect())
+    let tree = FullTree::over(commitments.iter().map(|c| Hash::leaf(&c.0)).collect());
+    let paths = of.iter().map(|&index| tree.path(index as usize).collect());
+    (tree.root(), paths.collect())
 }

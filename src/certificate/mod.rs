@@ -1,10 +1,10 @@
 //! The erasure certificate: what was erased, for whom, by what method, what the cell said of the
-//! destroyed key, and that it stands in the log. It is checked with the file and the log's public
+//! destroyed key, and that it is in the log. It is checked with the file and the log's public
 //! key; nothing here reads a store or opens a seal.
 //!
 //! Invariants. The issuer never writes the grade: each reader works it out from the facts again.
 //! Every byte is bound: the facts by the leaf's commitment, leaf and facts by a signature whose key
-//! stands in the leaf, the leaf by the log's proof, the words above by being what the facts give.
+//! is in the leaf, the leaf by the log's proof, the words above by being what the facts give.
 //!
 //! ```text
 //! certificate = head in words ‖ "keyfall/certificate@v1" ‖ JSON
@@ -31,4 +31,4 @@ pub use facts::{
 pub use judge::{Facts, Grade, Judged, heard};
 pub use leaf::{Ends, Leaf, SLOTS_MIN, slots};
 pub use text::Certificate;
-pub use verify::{Trust, Verified, same_history};
+pub use verify::{Cosigned, Trust, Verified, same_history};

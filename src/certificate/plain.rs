@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use serde::Serialize;
+
 /// Whether a character is always written as an escape: control characters, separators of lines,
 /// what changes the direction of text, and what has no width (SPEC.md 14).
 fn is_hidden(c: char) -> bool {
@@ -13,7 +15,7 @@ fn is_hidden(c: char) -> bool {
         || matches!(c, '\u{E0000}'..='\u{E007F}')
 }
 
-/// JSON with an escape for each hidden character. These stand in strings alone, but for the line
+/// JSON with an escape for each hidden character. These are in strings alone, but for the line
 /// feeds between fields, which stay.
 pub(super) fn escaped(json: String) -> String {
     let hidden = |c: char| c != '\n' && is_hidden(c);
@@ -33,12 +35,19 @@ pub(super) fn escaped(json: String) -> String {
     out
 }
 
+/// A value as JSON on one line with nothing hidden in it.
+pub(super) fn json<T: Serialize>(value: &T) -> String {
+    escaped(sure(serde_json::to_string(value)))
+}
+
 /// A value as indented JSON with nothing hidden in it.
-pub(super) fn pretty<T: serde::Serialize>(value: &T) -> String {
-    escaped(
-        serde_json::to_string_pretty(value)
-            .unwrap_or_else(|_| unreachable!("plain fields always serialize")),
-    )
+pub(super) fn pretty<T: Serialize>(value: &T) -> String {
+    escaped(sure(serde_json::to_string_pretty(value)))
+}
+
+/// What a certificate consists of, numbers, strings and maps by string, always serializes.
+fn sure(json: serde_json::Result<String>) -> String {
+    json.unwrap_or_else(|_| unreachable!("numbers, strings and maps by string always serialize"))
 }
 
 /// A text in quotes, on one line.
@@ -46,7 +55,7 @@ pub(super) fn quoted(text: &str) -> String {
     escaped(serde_json::Value::from(text).to_string())
 }
 
-/// A name as it is where it is one, such as `audio`; in quotes otherwise, so that nothing in it
+/// A name as it is if it is one, such as `audio`; in quotes otherwise, so that nothing in it
 /// reads like another line or field.
 pub(super) fn named(text: &str) -> String {
     let plain =

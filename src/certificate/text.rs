@@ -1,5 +1,6 @@
 //! The certificate as a file: words that the facts give, the facts, the signature, the proof.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -161,11 +162,27 @@ fn signed_text(facts: &Facts, judged: &Judged) -> String {
 }
 
 impl Certificate {
+    /// What was erased, in one line: what, of which user, and how many records. Reading it is not
+    /// verifying it.
+    pub fn erased(&self) -> String {
+        let Body { user, scope, records, .. } = &self.facts.body;
+        let of = user.as_ref().map_or(String::new(), |user| format!(" of user {}", quoted(user)));
+        let total = |records: &BTreeMap<String, u64>| {
+            records.values().fold(0, |sum: u64, n| sum.saturating_add(*n))
+        };
+        let records = match records.as_ref().map(total) {
+            None => "an unknown number of records".to_owned(),
+            Some(1) => "1 record".to_owned(),
+            Some(n) => format!("{n} records"),
+        };
+        format!("Erased: {}{of}; {records}", quoted(scope))
+    }
+
     /// Whether facts can be signed, whatever the cell says: to be asked before the erase is
     /// committed.
     ///
     /// # Errors
-    /// `Invalid` where they would be too long; `Corrupt` where they contradict each other.
+    /// `Invalid` if they would be too long; `Corrupt` if they contradict each other.
     pub fn check(facts: &Facts) -> Result<()> {
         let text = signed_text(facts, &facts.judge()?);
         let statements = facts.body.cell.holders().count() * STATEMENT_MAX_BYTES;
@@ -180,7 +197,7 @@ impl Certificate {
     /// Writes and signs a certificate; the proofs are taken as they are.
     ///
     /// # Errors
-    /// `Corrupt` where the facts contradict each other; `Invalid` where the signer is not the one
+    /// `Corrupt` if the facts contradict each other; `Invalid` if the signer is not the one
     /// that the leaf names.
     pub fn issue(
         facts: Facts,
@@ -203,8 +220,8 @@ impl Certificate {
     /// witnesses.
     ///
     /// # Errors
-    /// `Corrupt` where something does not hold, which an honest issuer never writes; `Absent` where
-    /// it is of another log; `Refused` where cosignatures are missing; `Invalid` where it does not
+    /// `Corrupt` if something does not hold, which an honest issuer never writes; `Absent` if
+    /// it is of another log; `Refused` if cosignatures are missing; `Invalid` if it does not
     /// parse.
     pub fn verify(&self, trust: &Trust) -> Result<Verified> {
         let judged = self.facts.judge()?;
@@ -218,7 +235,7 @@ impl Certificate {
                     || proof.index <= self.proof.index
                 {
                     return Err(Error::corrupt(
-                        "the leaf that made it final is not behind its own in one checkpoint",
+                        "the leaf that made it final does not come after its own in one checkpoint",
                     ));
                 }
                 trust.check(&leaf.to_string(), proof)?;
@@ -233,7 +250,7 @@ impl Certificate {
     /// Checks its words, and the signature under them by the key that the leaf names.
     ///
     /// # Errors
-    /// `Corrupt` where one of the two does not hold; `Absent` where it is of another log than
+    /// `Corrupt` if one of the two does not hold; `Absent` if it is of another log than
     /// `origin`.
     pub(crate) fn check_signed(&self, judged: &Judged, origin: &str) -> Result<()> {
         // Head and facts must be what the facts give, to the byte: a better grade above the same

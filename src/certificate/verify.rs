@@ -24,11 +24,11 @@ impl Trust {
         Trust { log, witnesses: Vec::new(), quorum: 0 }
     }
 
-    /// The log, and as many of the witnesses as `quorum` says; all of them where it says nothing. A
+    /// The log, and as many of the witnesses as `quorum` says; all of them if it says nothing. A
     /// key that is given twice is one witness.
     ///
     /// # Errors
-    /// `Invalid` where more are demanded than there are, or the log's own key is to be its witness.
+    /// `Invalid` if more are demanded than there are, or the log's own key is to be its witness.
     pub fn with_witnesses(
         log: VerifierKey,
         witnesses: &[VerifierKey],
@@ -59,12 +59,15 @@ impl Trust {
     /// Which witnesses cosigned a checkpoint, and when.
     ///
     /// # Errors
-    /// `Refused` where they are too few; `Corrupt` where a cosignature does not hold.
-    pub fn cosigned(&self, checkpoint: &Note) -> Result<Vec<(String, Timestamp)>> {
+    /// `Refused` if they are too few; `Corrupt` if a cosignature does not hold.
+    pub fn cosigned(&self, checkpoint: &Note) -> Result<Vec<Cosigned>> {
         let mut cosigned = Vec::new();
         for witness in self.different() {
             match witness.verify(checkpoint) {
-                Ok(at) => cosigned.push((witness.name().to_owned(), at.unwrap_or_default())),
+                Ok(at) => cosigned.push(Cosigned {
+                    witness: witness.name().to_owned(),
+                    at: at.unwrap_or_default(),
+                }),
                 Err(e) if e.kind() == ErrorKind::Absent => {}
                 Err(e) => return Err(e),
             }
@@ -88,7 +91,7 @@ impl Trust {
         &self,
         leaf: &str,
         proof: &LogProof,
-    ) -> Result<(Checkpoint, Vec<(String, Timestamp)>)> {
+    ) -> Result<(Checkpoint, Vec<Cosigned>)> {
         let checkpoint = proof.verify(leaf.as_bytes(), &self.log)?;
         Ok((checkpoint, self.cosigned(&proof.checkpoint)?))
     }
@@ -102,6 +105,15 @@ fn distinct(keys: &[VerifierKey]) -> impl Iterator<Item = &VerifierKey> {
         .map(|(_, key)| key)
 }
 
+/// A witness that cosigned a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cosigned {
+    /// The witness's name.
+    pub witness: String,
+    /// When it saw the log so.
+    pub at: Timestamp,
+}
+
 /// A certificate that holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
@@ -110,7 +122,7 @@ pub struct Verified {
     /// The checkpoint that it is under.
     pub checkpoint: Checkpoint,
     /// Which witnesses cosigned that, and when.
-    pub cosigned: Vec<(String, Timestamp)>,
+    pub cosigned: Vec<Cosigned>,
     /// Whether an erase in the log, this one or another, was pending when that was signed.
     pub log_pending: bool,
 }
@@ -124,9 +136,12 @@ impl Verified {
                 self.judged.grade, self.judged.level
             ),
             format!(
-                "Shown: its words are what its facts give; the log {} binds them, among {} leaves \
+                "Shown: its words are what its facts give; the log {} binds them, among {} {} \
                  under the root {}",
-                self.checkpoint.origin, self.checkpoint.size, self.checkpoint.root
+                self.checkpoint.origin,
+                self.checkpoint.size,
+                if self.checkpoint.size == 1 { "leaf" } else { "leaves" },
+                self.checkpoint.root
             ),
         ];
         words.extend(self.judged.reasons.iter().map(|reason| format!("Limit: {reason}")));
@@ -144,7 +159,7 @@ impl Verified {
                     .to_owned(),
             );
         }
-        for (witness, at) in &self.cosigned {
+        for Cosigned { witness, at } in &self.cosigned {
             words.push(format!("Shown: the witness {witness} saw this log, growing only, at {at}"));
         }
         words.push(
@@ -157,11 +172,11 @@ impl Verified {
 }
 
 /// Checks that the checkpoint of a certificate and one that the reader kept are of one history.
-/// Where their sizes differ, `fetch` reads the log's files.
+/// If their sizes differ, `fetch` reads the log's files.
 ///
 /// # Errors
-/// `Corrupt` where they are not: the log was rolled back, or shows others another history;
-/// `Invalid` where files of the log are needed.
+/// `Corrupt` if they are not: the log was rolled back, or shows others another history;
+/// `Invalid` if files of the log are needed.
 pub fn same_history(
     checkpoint: &Checkpoint,
     kept: &Checkpoint,
@@ -178,7 +193,7 @@ pub fn same_history(
             // Hashes below the newer of the two are in the files of any later log, if it goes on
             // from both.
             let text = String::from_utf8(fetch("checkpoint")?)
-                .map_err(|_| Error::invalid("the checkpoint is no text"))?;
+                .map_err(|_| Error::invalid("the checkpoint is not text"))?;
             let now: Checkpoint = text.parse::<Note>()?.text().parse()?;
             if now.size < new.size {
                 return Err(Error::corrupt(format!(
@@ -197,5 +212,5 @@ pub fn same_history(
             )));
         }
     };
-    verify_consistency((old.size, &old.root), (new.size, &new.root), &proof)
+    verify_consistency(old.extent(), new.extent(), &proof)
 }

@@ -1,5 +1,5 @@
 //! AES-256-GCM (NIST SP 800-38D), one key for one object: by aes-gcm, or, with the feature
-//! `aws-lc`, by AWS-LC, which is faster where the processor has wide vectors. Both give the same
+//! `aws-lc`, by AWS-LC, which is faster if the processor has wide vectors. Both give the same
 //! bytes.
 
 /// A nonce of AES-256-GCM.

@@ -78,17 +78,14 @@ impl Suite {
         header[SALT_BYTES..].copy_from_slice(&okm[44..]);
         let mut nonce = [0; 12];
         nonce.copy_from_slice(&okm[32..44]);
-        let cipher = match okm.first_chunk() {
-            Some(key) => Cipher::new(key),
-            None => unreachable!("it is 76 bytes"),
-        };
-        Suite { cipher, nonce, header }
+        let (keys, _) = okm.as_chunks();
+        Suite { cipher: Cipher::new(&keys[0]), nonce, header }
     }
 
     /// Derives the cipher for a stored object from its header and checks the commitment.
     ///
     /// # Errors
-    /// `Corrupt` where the header is short or commits to another key or context.
+    /// `Corrupt` if the header is short or commits to another key or context.
     pub fn from_header(key: &Key, header: &[u8], context: &[u8]) -> Result<Self> {
         let header: &[u8; HEADER_BYTES] =
             header.get(..HEADER_BYTES).and_then(|h| h.try_into().ok()).ok_or_else(does_not_open)?;
@@ -129,7 +126,7 @@ impl Suite {
     /// Opens chunk `counter` into the front of `out` and returns its length.
     ///
     /// # Errors
-    /// `Corrupt` where it is not this object's chunk `counter`; `out` holds zeros then.
+    /// `Corrupt` if it is not this object's chunk `counter`; `out` holds zeros then.
     pub fn open_chunk(&self, counter: u64, sealed: &[u8], out: &mut [u8]) -> Result<usize> {
         let room = out.len().min(CHUNK_BYTES);
         let n =
@@ -157,7 +154,7 @@ pub fn seal(key: &Key, salt: &[u8; SALT_BYTES], context: &[u8], plaintext: &[u8]
 /// Opens what [`seal`] made.
 ///
 /// # Errors
-/// `Corrupt`, without a reason, where it does not open.
+/// `Corrupt`, without a reason, if it does not open.
 pub fn open(key: &Key, context: &[u8], sealed: &[u8]) -> Result<Secret> {
     if sealed.len() < SEAL_OVERHEAD || sealed.len() >= CHUNK_BYTES + SEAL_OVERHEAD {
         return Err(does_not_open());

@@ -1,6 +1,6 @@
 //! Sealing to a public key: HPKE (RFC 9180) in base mode with X-Wing (X25519 and ML-KEM-768,
 //! draft-ietf-hpke-pq), KDF HKDF-SHA-256, export only. What is recorded today does not open when
-//! either of the two falls. The exported secret is the key of one object of C2SP
+//! either of the two is broken. The exported secret is the key of one object of C2SP
 //! chunked-encryption, so that recordings of any length stream through it.
 
 use hpke::aead::ExportOnlyAead;
@@ -69,7 +69,7 @@ pub(crate) fn public_key(secret: &Key) -> Result<Vec<u8>> {
 /// bound into it.
 ///
 /// # Errors
-/// `Invalid` for what is no public key; `Io` where the generator fails.
+/// `Invalid` for what is not a public key; `Io` if the generator fails.
 pub(crate) fn encapsulate(env: &dyn Env, to: &[u8], info: &[u8]) -> Result<(Vec<u8>, Key)> {
     let bad = |_| Error::invalid("not a public key of this kind");
     let to = <XWing as hpke::Kem>::PublicKey::from_bytes(to).map_err(bad)?;
@@ -89,11 +89,11 @@ pub(crate) fn encapsulate(env: &dyn Env, to: &[u8], info: &[u8]) -> Result<(Vec<
     Ok((sent.to_bytes().to_vec(), Key::copied_from(&key)))
 }
 
-/// The key that [`encapsulate`] gave. Where `sent` or `info` changed it is another one, which the
+/// The key that [`encapsulate`] gave. If `sent` or `info` changed it is another one, which the
 /// commitment of what was sealed shows.
 ///
 /// # Errors
-/// `Corrupt` where `sent` has another length.
+/// `Corrupt` if `sent` has another length.
 pub(crate) fn decapsulate(secret: &Key, sent: &[u8], info: &[u8]) -> Result<Key> {
     let bad = |_| {
         Error::corrupt(

@@ -95,7 +95,7 @@ pub(crate) fn hedge(parts: &[&[u8]]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Fresh values: PRF(32 bytes of the system's generator, label ‖ hedge). Where the generator
+/// Fresh values: PRF(32 bytes of the system's generator, label ‖ hedge). If the generator
 /// repeats itself (a restored virtual machine), two equal values mean equal plaintexts, so at most
 /// equality leaks.
 pub(crate) struct Fresh<'a> {
@@ -153,8 +153,8 @@ fn expand(secret: &Key, info: &[&[u8]]) -> Zeroizing<[u8; 32]> {
     out
 }
 
-/// The content root of a record: its secret, or, where it has sources, HKDF-Extract-SHA-256(salt =
-/// its secret, their lineage secrets in ascending order). Where one of these is gone, so is the
+/// The content root of a record: its secret, or, if it has sources, HKDF-Extract-SHA-256(salt =
+/// its secret, their lineage secrets in ascending order). If one of these is gone, so is the
 /// root.
 pub(crate) fn content_root(secret: &Key, mut sources: Vec<Key>) -> Key {
     if sources.is_empty() {

@@ -4,8 +4,8 @@ use crate::env::Env;
 use crate::error::Result;
 use crate::secret::Secret;
 
-/// 32 secret bytes. They lie in memory for secrets and are never moved, so that no copy stays on a
-/// stack; they are zeroized on drop.
+/// 32 secret bytes: every constructor takes or makes so many. They lie in memory for secrets and
+/// are never moved, so that no copy stays on a stack; they are zeroized on drop.
 pub struct Key(Secret);
 
 impl Key {
@@ -26,10 +26,8 @@ impl Key {
 
     /// The bytes, for a cell that must write them down.
     pub fn bytes(&self) -> &[u8; 32] {
-        match self.0.first_chunk() {
-            Some(bytes) => bytes,
-            None => unreachable!("a key has 32 bytes"),
-        }
+        let (keys, _) = self.0.as_chunks();
+        &keys[0]
     }
 
     /// A second owner of the same key: named, so that each one is looked at.

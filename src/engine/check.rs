@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use super::core::Core;
 use super::progress::Progress;
 use super::replica;
-use crate::catalogue::payload::Payload;
+use crate::catalogue::open_payload::Payload;
 use crate::catalogue::resolve::Resolver;
 use crate::catalogue::view::Users;
 use crate::catalogue::walk::{Step, Walked, Walking, walk};
@@ -14,12 +14,11 @@ use crate::cell::RootKey;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
 use crate::pages::{PageSource, SharedStore};
-use crate::record::segments;
 use crate::store::HeadId;
 use crate::tree::head::{HeadPage, Prefix};
 use crate::tree::{Geometry, Ref};
 
-/// Names of blobs that are lacking are told up to this many.
+/// Names of missing blobs are reported up to this many.
 const SHOWN: usize = 100;
 
 /// What a restore drill found.
@@ -48,7 +47,7 @@ impl Checked {
 }
 
 struct Drill<'a> {
-    leave: &'a Walking<'a>,
+    pass: &'a Walking<'a>,
     geometry: Geometry,
     source: &'a PageSource<'a>,
     found: Checked,
@@ -68,7 +67,7 @@ impl Drill<'_> {
         (self.progress)(self.found.blobs);
     }
 
-    /// Whether a page is there; what lies below one that is not cannot be looked at.
+    /// Whether a page is there; what is below one that is not cannot be read.
     fn page(&mut self, at: &Ref, kind: u8) -> bool {
         let context = crate::crypto::page_context(self.source.realm, kind, at.name);
         let opened = self
@@ -79,14 +78,28 @@ impl Drill<'_> {
         opened
     }
 
+    /// A record that cannot be checked, because a page of a source is missing.
+    fn lacks(&mut self, entry: &crate::record::Entry) {
+        match entry.body.first() {
+            Some(first) => self.count(first, false),
+            None => self.found.lacking += 1,
+        }
+    }
+
     /// Opens every segment of a record.
     fn record(&mut self, payload: &Payload, entry: &crate::record::Entry) -> ControlFlow<()> {
+        // The page around it was opened; what is sealed within has a key of its own.
+        if payload.within(entry).is_err() {
+            self.found.lacking += 1;
+        }
+        if entry.body.first().is_none() {
+            return ControlFlow::Continue(());
+        }
         let suite = payload.suite(self.source);
-        for number in 0..segments(entry.length, self.geometry) {
-            if self.leave.must_stop() {
+        for (number, name) in (0..).zip(entry.segment_names(self.geometry)) {
+            if self.pass.must_stop() {
                 return ControlFlow::Break(());
             }
-            let name = entry.segment_name(number);
             let opens =
                 |suite| self.source.fetch(&name, |blob| payload.open(suite, number, &blob)).is_ok();
             let opened = suite.as_ref().is_ok_and(opens);
@@ -96,25 +109,28 @@ impl Drill<'_> {
     }
 }
 
+/// A head that was opened, and the copy that holds it.
+struct Opened {
+    page: HeadPage,
+    id: HeadId,
+    place: String,
+}
+
 /// The newest of these heads that a root key of the store opens.
-fn newest(
-    places: &[SharedStore],
-    store: StoreId,
-    root: &RootKey,
-) -> Result<Option<(HeadPage, HeadId, String)>> {
-    let mut best: Option<(HeadPage, HeadId, String)> = None;
+fn newest(places: &[SharedStore], store: StoreId, root: &RootKey) -> Result<Option<Opened>> {
+    let mut best: Option<Opened> = None;
     for copy in places {
         let Some(stored) = copy.head()? else { continue };
         let prefix = Prefix::decode(&stored.bytes)?;
         if prefix.store != store {
             return Err(replica::another_store(&copy.place(), "name a copy of this one"));
         }
-        if prefix.root_id() != root.id || best.as_ref().is_some_and(|(_, id, _)| *id >= stored.id) {
+        if prefix.root_id() != root.id || best.as_ref().is_some_and(|best| best.id >= stored.id) {
             continue;
         }
         let page = HeadPage::open(&stored.bytes, &root.key)
             .map_err(|e| e.context(format!("the head of {}", copy.place())))?;
-        best = Some((page, stored.id, copy.place()));
+        best = Some(Opened { page, id: stored.id, place: copy.place() });
     }
     Ok(best)
 }
@@ -125,9 +141,9 @@ pub(super) fn drill(
     progress: Progress<'_>,
 ) -> Result<Option<Checked>> {
     core.check_usable()?;
-    let (leave, root) = core.walk_with_root();
+    let (pass, root) = core.walk_with_root();
     let current = core.state().stored.id;
-    let Some((head, id, from)) = newest(copies, core.id, &root)? else {
+    let Some(Opened { page: head, id, place: from }) = newest(copies, core.id, &root)? else {
         let held: Vec<String> = copies
             .iter()
             .map(|copy| {
@@ -152,18 +168,18 @@ pub(super) fn drill(
     let mut resolver = Resolver::new(core.realm, users);
     let found = Checked { head: id, current, from, blobs: 0, lacking: 0, missing: Vec::new() };
     let mut drill =
-        Drill { leave: &leave, geometry: head.geometry, source: &source, found, progress };
-    let walked = walk(&leave, &source, &head.roots, &mut |step| {
+        Drill { pass: &pass, geometry: head.geometry, source: &source, found, progress };
+    let walked = walk(&pass, &source, &head.roots, &mut |step| {
         Ok(match step {
             Step::Enter { kind, at } if !drill.page(at, kind.byte()) => ControlFlow::Break(()),
             Step::Record { of, key, entry } => {
-                match Payload::of(&mut resolver, &leave, of, key, entry) {
+                match Payload::of(&mut resolver, &pass, of, key, entry) {
                     Ok(Some(payload)) => drill.record(&payload, entry),
                     // It fell with a source, and its entry has not been taken out yet.
                     Ok(None) => ControlFlow::Continue(()),
                     // The page of a source is lacking, and counted where it stands.
                     Err(_) => {
-                        drill.count(entry.first, false);
+                        drill.lacks(entry);
                         ControlFlow::Continue(())
                     }
                 }

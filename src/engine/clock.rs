@@ -1,8 +1,8 @@
-//! What the engine makes of the clock. One reading may be wrong: it has nothing erased by itself
-//! then, and blocks no put once the clock is right again.
+//! What the engine makes of the clock. One reading may be wrong: then nothing is erased
+//! automatically, and no put is blocked once the clock is right again.
 //!
 //! The head keeps the time of the last commit whose clock was believed. A clock further ahead of
-//! that than [`super::Options::clock_jump`] is *doubted*: what is due by itself is done as of the
+//! that than [`super::Options::clock_jump`] is *doubted*: scheduled work is done as of the
 //! time that is known, and the time in the head stays, until the clock is right again or somebody
 //! says that it is ([`Clock::trust`](crate::engine::Clock::trust)). While an engine is open, a
 //! clock that nobody sets counts on from there.

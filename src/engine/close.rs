@@ -19,12 +19,12 @@ impl Engine {
     /// process. Dropping the last handle does the same, and does not say whether it was the last.
     ///
     /// # Errors
-    /// `Locked` where something else still holds the engine, with what that is. This handle is gone
+    /// `Locked` if something else still holds the engine, with what that is. This handle is gone
     /// all the same: the store is closed when the others are dropped.
     pub fn close(self) -> Result<()> {
         let Engine { inner, _keeper: keeper } = self;
-        // Other engines keep the thread, and the thread keeps what it tends.
-        let engines = keeper.as_ref().map(|keeper| Arc::strong_count(keeper) - 1);
+        // Other engines keep the thread, and the thread keeps what it works on.
+        let engines = keeper.as_ref().map(|keeper| (Arc::strong_count(keeper) - 1, keeper.holds()));
         drop(keeper);
         match Arc::try_unwrap(inner) {
             Ok(inner) => {
@@ -36,13 +36,15 @@ impl Engine {
     }
 }
 
-/// `engines`: how many other handles there are, where that is known.
-fn still_held(inner: &Arc<Core>, engines: Option<usize>) -> Error {
+/// `engines`: how many other handles there are, and how many the keeper has with its threads, where
+/// that is known.
+fn still_held(inner: &Arc<Core>, engines: Option<(usize, usize)>) -> Error {
     let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let others = Arc::strong_count(inner) - 1;
     let by = match engines {
-        Some(engines) => {
-            let kept = if engines > 0 { 2 } else { 0 };
+        Some(told) => {
+            let engines = told.0;
+            let kept = if engines > 0 { told.1 } else { 0 };
             let rest = others.saturating_sub(engines + kept);
             let parts = [(engines, "Engine"), (rest, "Reader or Batch")];
             let parts = parts.into_iter().filter(|part| part.0 > 0).map(|part| match part {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::heads::{OpenHead, open_head};
-use super::lines::{self, Candidate};
+use super::lines::{self, Candidate, Choice, Parted};
 use super::own;
 use super::progress::Progress;
 use super::replica::{Backup, Copied, copy_tree};
@@ -25,7 +25,7 @@ pub struct Restored {
     pub from: String,
     /// Copies with heads of the same epoch that this state is not seen to go on from: what only
     /// they hold was not restored.
-    pub others: Vec<(String, HeadId)>,
+    pub others: Vec<Parted>,
     /// What the state is known to lack: the cell was told of a later commit
     /// ([`Ownership::lacks`](crate::engine::Ownership::lacks)).
     pub lacks: Option<String>,
@@ -36,7 +36,7 @@ pub struct Restored {
 }
 
 /// Builds a store from copies and a cell: the newest head that the cell opens, and every blob below
-/// it from a copy that gives it whole. Where heads of one epoch do not come one after the other,
+/// it from a copy that has it intact. If heads of one epoch do not come one after the other,
 /// that of the place that owns the cell, or else of one that never owned it before one that did.
 ///
 /// ```
@@ -59,8 +59,8 @@ pub struct Restored {
 /// ```
 ///
 /// # Errors
-/// `Mismatch` where every copy is of an older epoch than the cell, with the epochs named; `Corrupt`
-/// where a blob is in none of them; `Exists` where `into` holds a store; `Io`, `Full`.
+/// `Mismatch` if every copy is of an older epoch than the cell, with the epochs named; `Corrupt`
+/// if a blob is in none of them; `Exists` if `into` holds a store; `Io`, `Full`.
 pub fn restore(
     cell: &dyn RootCell,
     copies: &[Arc<dyn Store>],
@@ -101,7 +101,7 @@ pub fn restore(
         let told = cell.load()?;
         (told.owner.filter(|_| !told.doubted), told.mark)
     };
-    let Some((Candidate { head, page, store }, others)) =
+    let Some(Choice { best: Candidate { head, page, store }, others }) =
         lines::choose(found, copies, owner.as_ref())?
     else {
         return Err(

@@ -10,16 +10,16 @@
 //! A thread takes locks in this order, and may leave some out; it never takes one that stands
 //! before one that it holds.
 //!
-//! 1. `discarding`: one discard at a time.
+//! 1. `discarding`: one discard, or the cleaner, at a time.
 //! 2. `writer`: what the one writer touches.
 //! 3. `walks`: shared by a walk over the whole tree; an erase takes it whole, to wait for walks.
 //!    So a walk never asks for the writer: it takes what it needs of it before.
 //! 4. `state`: what readers see. It is held whole only to be swapped, and `walks` is not held then.
 //! 5. `readers`, and in it the locks of one open reader.
 //!
-//! `queue`, `names`, `awaiting`, `clock`, `bell`, `watched`, `observing` and the cache's own are
-//! leaves: no other lock is taken while one of them is held. Letting go of a store that only looks tries
-//! `state` and `writer` and never waits for them.
+//! `queue`, `in_flight`, `awaiting`, `clock`, `bell`, `cleaners`, `watched`, `observing` and the
+//! cache's own are leaves: no other lock is taken while one of them is held. Letting go of a store
+//! that only looks tries `state` and `writer` and never waits for them.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, PoisonError};
@@ -27,8 +27,9 @@ use std::time::Duration;
 
 use super::anchor::{Anchor, Floor};
 use super::bell::Bell;
+use super::dying::Cleaners;
 use super::erasure::Erasure;
-use super::names::Names;
+use super::in_flight::InFlight;
 use super::observing::{Delivery, Observing, failed};
 use super::options::Options;
 use super::own::{Role, is_last, lacking};
@@ -37,14 +38,14 @@ use super::readers::{Readers, look_over};
 use super::replica::Attached;
 use super::walks::Walks;
 use crate::catalogue::admit::new_interaction;
-use crate::catalogue::change::Means;
 use crate::catalogue::defect::Defect;
 use crate::catalogue::edit::Start;
+use crate::catalogue::means::Means;
 use crate::catalogue::moment::{Moment, Reading};
-use crate::catalogue::put::Staged;
+use crate::catalogue::staged::Staged;
 use crate::catalogue::view::View;
 use crate::catalogue::walk::Walking;
-use crate::cell::{Awaited, Durable, Finality, RootCell, RootId, RootKey};
+use crate::cell::{Durable, RootCell, RootKey};
 use crate::certificate::CellFacts;
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
@@ -52,8 +53,9 @@ use crate::ids::{BlobName, InteractionId, RealmId, RecordId, StoreId};
 use crate::observer::{ClosedBy, Event};
 use crate::pages::{PageCache, PageSource, SharedStore};
 use crate::process::Process;
+use crate::promise::{Awaited, Finality, RootId};
 use crate::scope::Erase;
-use crate::sealed::outlet::settle;
+use crate::sealed::outlet::wait_for_writes;
 use crate::secret::WipeStack;
 use crate::store::{Blob, Head};
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -78,8 +80,9 @@ pub(super) struct Core {
     pub(super) writer: Mutex<Writer>,
     pub(super) queue: Queue<Queued, Answer>,
     pub(super) readers: Readers,
-    pub(super) names: Names,
-    /// Held by a discard: two at once would take each other's `since` away.
+    pub(super) in_flight: InFlight,
+    /// Held by a discard and by the cleaner: two discards at once would take each other's `since`
+    /// away.
     pub(super) discarding: Mutex<()>,
     pub(super) walks: Walks,
     pub(super) poisoned: AtomicBool,
@@ -87,6 +90,7 @@ pub(super) struct Core {
     pub(super) awaiting: Mutex<Option<Awaited>>,
     pub(super) clock: Mutex<Anchor>,
     pub(super) bell: Bell,
+    pub(super) cleaners: Cleaners,
     pub(super) watched: Watched,
     pub(super) observing: Observing,
     pub(super) process: Process,
@@ -110,15 +114,39 @@ pub(super) enum Answer {
     Erased(Result<Erasure>),
 }
 
+impl Answer {
+    /// The answer to [`Asked::Put`].
+    pub(super) fn put(self) -> Result<Vec<RecordId>> {
+        match self {
+            Answer::Put(put) => put,
+            Answer::Erased(_) => Err(mixed_up()),
+        }
+    }
+
+    /// The answer to [`Asked::Erase`].
+    pub(super) fn erased(self) -> Result<Erasure> {
+        match self {
+            Answer::Erased(erased) => erased,
+            Answer::Put(_) => Err(mixed_up()),
+        }
+    }
+}
+
+/// A request got what is no answer to it.
+pub(super) fn mixed_up() -> Error {
+    let text = "the writer mixed up its answers; open the engine again";
+    Error::new(ErrorKind::Poisoned, text).perhaps()
+}
+
 /// The records of a batch, and what is in the store of them already.
 #[derive(Default)]
 pub(super) struct Staging {
     pub(super) staged: Vec<Staged>,
     /// Bytes of payloads that go into the store with the commit itself.
-    pub(super) held_bytes: usize,
+    pub(super) waiting_bytes: usize,
     /// Names of those that are there.
     pub(super) stored: Vec<BlobName>,
-    /// The fewest erases after which sources were looked at; `None` where none was.
+    /// The fewest erases after which sources were looked at; `None` if none was.
     pub(super) erases: Option<u64>,
 }
 
@@ -139,7 +167,7 @@ pub(super) struct Writer {
     /// The blobs of an erase that were not read back yet: before that its old root key is not
     /// retired.
     pub(super) unread: Vec<Blob>,
-    /// The root key of the next epoch, where it stands in the cell already.
+    /// The root key of the next epoch, if it is in the cell already.
     pub(super) next: Option<RootKey>,
     /// Whether something was erased since this engine was opened: then more will be.
     pub(super) erases: bool,
@@ -169,9 +197,9 @@ impl DerefMut for Writing<'_> {
     }
 }
 
-/// When an engine that only looks asked its cell last. The owner, in another process, destroys root
+/// When a read-only engine asked its cell last. The owner, in another process, destroys root
 /// keys without asking it: so it asks the cell whether its root key is still there, before each
-/// verb, before each piece of a record that it delivers, and, where it has a keeper, every second.
+/// verb, before each piece of a record that it delivers, and, if it has a keeper, every second.
 /// Once the key is gone it lets go of every key that it read under it.
 #[derive(Default)]
 pub(super) struct Watched {
@@ -186,14 +214,17 @@ impl std::fmt::Debug for Core {
 }
 
 impl Drop for Core {
-    /// No key stays that stood ready for an erase that did not come. Where this fails the next open
+    /// No key stays that stood ready for an erase that did not come. If this fails the next open
     /// does it.
     fn drop(&mut self) {
         if !self.process.is_this() {
             // The key is that of the process that opened the store.
             return;
         }
-        let (writer, head) = (locked(&self.writer), self.state().stored.id);
+        let mut writer = locked(&self.writer);
+        // Before the store is let go of: an engine that waited for it wants the copies, too.
+        writer.copies.iter_mut().for_each(Attached::let_go);
+        let head = self.state().stored.id;
         let unused = writer.next.is_some() && self.looks_only().is_none();
         let retired = (unused && self.check_usable().is_ok())
             .then(|| self.cell.retire(&writer.root.id, Durable::verified(head.commit)));
@@ -328,20 +359,21 @@ impl Core {
         outcome
     }
 
-    /// Notes that the engine is open.
-    pub(super) fn note_opened(&self) {
-        self.observing.note(|| {
-            let (state, owner) = (self.state(), self.looks_only().is_none());
-            let (users, copies) = (state.head.users, state.head.copies.len() as u64);
-            Event::Opened { head: state.stored.id, owner, users, copies }
-        });
-    }
-
     /// Has nothing more be done by this engine.
     pub(super) fn poison(&self, error: ErrorKind) {
         if !self.poisoned.swap(true, Ordering::AcqRel) {
             self.observing.note(|| Event::Poisoned { error });
         }
+    }
+
+    /// Notes that the engine is open.
+    pub(super) fn note_opened(&self) {
+        self.observing.note(|| {
+            let (state, owner) = (self.state(), self.looks_only().is_none());
+            let (users, copies) = (state.head.users, state.head.copies.len() as u64);
+            let (head, level) = (state.stored.id, self.cell.destroys().level);
+            Event::Opened { head, owner, users, copies, level }
+        });
     }
 
     /// Fails with `Fenced` in an engine that only reads; called before anything is written.
@@ -352,7 +384,7 @@ impl Core {
         }
     }
 
-    /// Whether this engine only looks, and why.
+    /// Whether this engine is read-only, and why.
     pub(super) fn looks_only(&self) -> Option<&str> {
         match &self.role {
             Role::Owner => None,
@@ -371,7 +403,7 @@ impl Core {
         }
     }
 
-    /// The same, asked of the cell now: another place may have claimed it since. Where the cell
+    /// The same, asked of the cell now: another place may have claimed it since. If the cell
     /// cannot say, what it said at the opening counts.
     pub(super) fn owns_now(&self) -> Result<bool> {
         if !self.may_own() {
@@ -385,7 +417,7 @@ impl Core {
         Ok(is_last(self.store().claimed()?.as_ref(), &owner))
     }
 
-    /// Of an engine that only looks: fails once its root key is gone from the cell.
+    /// Of a read-only engine: fails once its root key is gone from the cell.
     pub(super) fn check_watched(&self) -> Result<()> {
         if self.looks_only().is_none() {
             return Ok(());
@@ -407,8 +439,8 @@ impl Core {
         let contents = self
             .cell
             .load()
-            .map_err(|e| e.context("whether the root key of what is looked at is still there"))?;
-        // Where keyholders did not answer, nothing is known.
+            .map_err(|e| e.context("whether the root key of what is read is still there"))?;
+        // If keyholders did not answer, nothing is known.
         if contents.unheard.is_some() || contents.keys.iter().any(|key| key.id == root) {
             return Ok(());
         }
@@ -434,7 +466,7 @@ impl Core {
         if let Ok(mut writer) = self.writer.try_lock() {
             writer.root.key = Key::copied_from(&[0; 32]);
         }
-        settle(&closed.outlets);
+        wait_for_writes(&closed.outlets);
     }
 }
 
@@ -477,7 +509,7 @@ impl Core {
         self.observing.owes();
     }
 
-    /// Whether derived records that cannot be read any more still stand in lists.
+    /// Whether derived records that cannot be read any more are still in lists.
     pub(super) fn is_falling(&self) -> bool {
         self.state().head.roots.falling.is_some()
     }

@@ -3,20 +3,23 @@
 
 use std::collections::BTreeMap;
 
-use super::certify::{Asker, claim, draft, issue};
-use super::change::{About, Commit};
-use super::claims::{Claim, Common};
-use super::commit::{publish, ready_to_erase, settle};
+use super::bodies::{Common, WrittenBody, write_bodies};
+use super::commit::{About, Commit, publish};
 use super::core::{Core, State, Writer};
-use super::epoch::{begin_epoch, enter, is_unused, next_epoch};
+use super::draft::draft;
+use super::epoch::{begin_epoch, next_epoch};
 use super::erasure::Erasure;
+use super::issue::issue;
+use super::leaf::enter;
+use super::ready::ready_to_erase;
+use super::ready_key::is_unused;
 use crate::catalogue::defect::Defect;
 use crate::catalogue::edit::{Edit, Start};
 use crate::catalogue::fell::Fell;
 use crate::catalogue::judge::{Judged, is_refusal, judge};
 use crate::catalogue::leaf::Entered;
 use crate::catalogue::moment::Reading;
-use crate::cell::Retirement;
+use crate::catalogue::seal_pages;
 use crate::certificate::Destroyed;
 use crate::error::{Error, Result};
 use crate::ids::Timestamp;
@@ -24,37 +27,6 @@ use crate::observer::CommitKind;
 use crate::policy::millis;
 use crate::scope::Erase;
 use crate::tree::head::HeadPage;
-
-/// Begins an epoch without erasing anything.
-pub(super) fn rekey(core: &Core) -> Result<Retirement> {
-    core.process.check()?;
-    let mut writer = core.writer();
-    ready_to_erase(core, &mut writer)?;
-    if writer.next.is_some() {
-        // Discard the prepared key: `rekey` must not use one that a copy of the cell may hold.
-        settle(core, &mut writer)?;
-    }
-    let commit = {
-        let state = core.state();
-        let mut commit = Commit::of_head(core.next_head(&state));
-        next_epoch(core, &state, &writer, &mut commit)?;
-        commit
-    };
-    Ok(publish(core, &mut writer, commit)?.unwrap_or(Retirement::Destroyed))
-}
-
-/// Warms the cache with the path to the erased user while another caller holds the writer, so that
-/// the writer does not block on reads.
-pub(super) fn look_ahead(core: &Core, erase: &Erase) {
-    if !core.queue.is_busy() {
-        return;
-    }
-    let state = core.state();
-    let pages = core.pages();
-    let view = core.view(&state, &pages);
-    // What fails here fails again, and is told then.
-    let _ = view.users().find(erase.user(|user| view.tag(user)));
-}
 
 /// Does many erases in one commit, each with an outcome of its own.
 pub(super) fn erase_all(
@@ -74,11 +46,11 @@ pub(super) fn erase_all(
 /// Erases that were judged, and the commit that does them.
 struct Prepared {
     fell: Vec<Result<Fell>>,
-    /// `None` where nothing is to be done.
+    /// `None` if nothing is to be done.
     commit: Option<Commit>,
     derived: u64,
-    claims: Vec<Claim>,
-    /// The leaf of the commit, where it erases.
+    bodies: Vec<WrittenBody>,
+    /// The leaf of the commit, if it erases.
     entered: Option<Entered>,
 }
 
@@ -88,13 +60,14 @@ fn erase_together(
     erases: &[&Erase],
 ) -> Result<Vec<Result<Erasure>>> {
     ready_to_erase(core, writer)?;
-    let Prepared { fell, commit, derived, claims, entered } = prepare(core, writer, erases)?;
-    if let Some(entered) = &entered {
-        let failed = draft(core, &claims, entered);
-        if !failed.is_empty() {
-            return erase_without(core, writer, erases, failed);
-        }
-    }
+    let Prepared { fell, commit, derived, bodies, entered } = prepare(core, writer, erases)?;
+    let drafted = match &entered {
+        Some(entered) => match draft(core, bodies, entered) {
+            Ok(drafted) => drafted,
+            Err(failed) => return erase_without(core, writer, erases, failed),
+        },
+        None => Vec::new(),
+    };
     let retirement = match commit {
         Some(commit) => {
             // Asked last: the cell looks while the commit is made.
@@ -107,7 +80,7 @@ fn erase_together(
         None => None,
     };
     let certificates = match entered {
-        Some(entered) => issue(core, claims, entered, retirement.as_ref()),
+        Some(entered) => issue(core, drafted, entered, retirement.as_ref()),
         None => Vec::new(),
     };
     let mut certificates = certificates.into_iter();
@@ -177,11 +150,11 @@ fn prepare(core: &Core, writer: &Writer, erases: &[&Erase]) -> Result<Prepared> 
         (false, true) => Some(seal(core, &state, edit)?),
         (false, false) => None,
     };
-    Ok(Prepared { fell, commit, derived, claims: Vec::new(), entered: None })
+    Ok(Prepared { fell, commit, derived, bodies: Vec::new(), entered: None })
 }
 
 fn seal(core: &Core, state: &State, edit: Edit<'_>) -> Result<Commit> {
-    edit.seal(core.next_head(state)).map(Commit::from)
+    seal_pages::seal(edit, core.next_head(state)).map(Commit::from)
 }
 
 /// Seals the commit of erases of which some did something, with its leaf and what it certifies.
@@ -206,21 +179,14 @@ fn prepare_erase(
         None => begin_epoch(core, writer, &mut commit)?,
     }
     let common = common(core, writer, &commit.change.head, clock.now, derived);
-    let mut claims = Vec::new();
-    for (of, (erase, fell)) in erases.iter().zip(&mut fell).enumerate() {
-        let Ok(fell) = fell else { continue };
-        if let (Some(request), Some(mut docket)) = (&erase.request, fell.docket.take()) {
-            docket.add_records(&fell.counts);
-            claims.push(claim(core, state, Asker { of, erase, request }, docket, &common)?);
-        }
-    }
-    let commitments: Vec<_> = claims.iter().map(Claim::commitment).collect();
+    let bodies = write_bodies(core, state, erases, &mut fell, &common)?;
+    let commitments: Vec<_> = bodies.iter().map(|body| body.commitment).collect();
     let entered = enter(core, state, writer, &mut commit, clock.now, &common.cell, &commitments)?;
-    Ok(Prepared { fell, commit: Some(commit), derived, claims, entered })
+    Ok(Prepared { fell, commit: Some(commit), derived, bodies, entered })
 }
 
-/// Until when erases wait for others; `None` where one of them allows no window. No window is
-/// longer than it was asked for because the clock is ahead: where that cannot be told, it is final
+/// Until when erases wait for others; `None` if one of them allows no window. No window is
+/// longer than it was asked for because the clock is ahead: if that cannot be told, it is final
 /// at once.
 fn pending_until(erases: &[&Erase], fell: &[Result<Fell>], clock: Reading) -> Option<Timestamp> {
     let done = erases.iter().zip(fell).filter(|(_, fell)| did(fell));

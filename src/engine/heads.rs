@@ -1,20 +1,13 @@
-//! Heads and root keys: how a root key is drawn, and how a head is sealed under it and opened.
+//! Heads: how one is sealed under a root key, and opened with the cell's.
 
-use crate::cell::{Contents, RootId, RootKey};
+use crate::cell::{Contents, RootKey, Unheard};
 use crate::crypto::{Fresh, hedge};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::promise::RootId;
 use crate::store::{Head, HeadId, Store};
 use crate::tree::head::{HeadPage, Prefix};
-
-/// Draws a root key for an epoch that begins with `head`: a generator that repeats after a machine
-/// was restored must not give one key to two heads, for what the one erased the other may still
-/// reach.
-pub(super) fn draw_root(env: &dyn Env, epoch: u64, head: &HeadPage) -> Result<RootKey> {
-    let fresh = Fresh::new(env, hedge(&[&epoch.to_be_bytes(), &head.encode()]));
-    Ok(RootKey { id: RootId { epoch, attempt: fresh.name()?.0 }, key: fresh.key()? })
-}
 
 /// Seals a head under a root key.
 pub(super) fn seal_head(
@@ -31,7 +24,7 @@ pub(super) fn seal_head(
     Ok(HeadPage::seal(&plaintext, &prefix, &root.key, &salt))
 }
 
-/// Names the root key under which a store's newest head is sealed; `None` where there is no head.
+/// Names the root key under which a store's newest head is sealed; `None` if there is no head.
 ///
 /// # Errors
 /// `Corrupt`, `Io`.
@@ -52,16 +45,16 @@ pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHea
     let place = store.place();
     let unfinished = contents.is_unfinished();
     let Contents { store: belongs, keys, epoch: newest, unheard, .. } = contents;
-    // The next epoch's key may stand ready: a store without it lacks nothing.
+    // The next epoch's key may be in the cell already: a store without it lacks nothing.
     let oldest = keys.iter().map(|key| key.id.epoch).min().unwrap_or(newest);
     let Some(stored) = store.head()? else {
         let text = if unfinished {
             format!(
-                "{place} holds no head, and the cell the root key of an init that was cut short before anything could be put; move both away, and init again"
+                "{place} holds no head, and the cell holds the root key of an init that was cut short before anything could be put; move both away, and init again"
             )
         } else {
             format!(
-                "{place} holds no head, but the cell holds the root key of epoch {newest}; leave the cell as it is, and restore the store from a copy (an empty store is never taken for a new one; where a restore was cut short, give it once more)"
+                "{place} holds no head, but the cell holds the root key of epoch {newest}; leave the cell as it is, and restore the store from a copy (an empty store is never taken for a new one; if a restore was cut short, run it again)"
             )
         };
         return Err(Error::corrupt(text));
@@ -69,7 +62,7 @@ pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHea
     let prefix = Prefix::decode(&stored.bytes)?;
     if prefix.id != stored.id {
         return Err(Error::corrupt(format!(
-            "the head of {place} is not the one it is filed as; restore the store from a copy"
+            "the head of {place} is not the one that it is stored as; restore the store from a copy"
         )));
     }
     if belongs.is_some_and(|id| id != prefix.store) {
@@ -86,13 +79,13 @@ pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHea
         return Ok(OpenHead { stored, page, root });
     }
     let at = prefix.id.epoch;
-    if let Some((unheard, ended)) = unheard
+    if let Some(Unheard { silent, ended }) = unheard
         && at >= ended
     {
         return Err(Error::new(
             ErrorKind::Io,
             format!(
-                "of the root key of {place}, epoch {at}, too few shares can be had, and not all keyholders answered; start the others ({unheard})"
+                "too few shares of the root key of {place}, epoch {at}, were found, and not all keyholders answered; start the others ({silent})"
             ),
         ));
     }
@@ -102,7 +95,7 @@ pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHea
         )
     } else if at > newest {
         format!(
-            "the cell is at epoch {newest}, {place} at epoch {at}: this is an old copy of the cell, which does not open the store as it is now; use the cell as it is now, and destroy this copy, for it still opens what lived at its epoch, in a copy of the store from then"
+            "the cell is at epoch {newest}, {place} at epoch {at}: this is an old copy of the cell, which does not open the store as it is now; use the cell as it is now, and destroy this copy, for it still opens what was live at its epoch, in a copy of the store from then"
         )
     } else {
         format!(

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::cleaner;
 use super::core::Core;
-use super::observing::failed;
-use super::tend::{left, tend};
+use super::dying::Cleaner;
+use super::observing::{Stopped, failed};
+use super::run_due::{left, run_due};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::LOOK_EVERY;
 use crate::observer::Event;
@@ -19,45 +21,69 @@ const NAP: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// The thread; it ends with the last handle of its engine.
-pub(super) struct Kept {
+pub(super) struct KeeperThread {
     inner: Arc<Core>,
     thread: Option<JoinHandle<()>>,
+    /// The thread that gives space back, if the store can.
+    cleaner: Option<JoinHandle<()>>,
 }
 
-impl Kept {
+impl KeeperThread {
     /// Starts it.
     ///
     /// # Errors
-    /// `Io` where the system gives no thread: nobody would do what is due then.
+    /// `Io` if the system gives no thread: nobody would do what is due then.
     pub(super) fn start(inner: &Arc<Core>) -> Result<Arc<Self>> {
-        let kept = Arc::clone(inner);
+        let core = Arc::clone(inner);
         let thread =
-            std::thread::Builder::new().name("keyfall-keeper".into()).spawn(move || keep(&kept));
+            std::thread::Builder::new().name("keyfall-keeper".into()).spawn(move || keep(&core));
         let none = "no thread can be started for what is due; raise the limit of processes and threads, or call `Engine::run_due` yourself";
         let thread = Some(thread.map_err(|e| Error::io(none, e))?);
-        Ok(Arc::new(Kept { inner: Arc::clone(inner), thread }))
+        let cleaner =
+            if inner.options.cleaner == Cleaner::On { start_cleaner(inner) } else { None };
+        Ok(Arc::new(KeeperThread { inner: Arc::clone(inner), thread, cleaner }))
+    }
+
+    /// How many of the engine's own handles it and its threads hold.
+    pub(super) fn holds(&self) -> usize {
+        2 + usize::from(self.cleaner.is_some())
     }
 }
 
-impl Drop for Kept {
+impl Drop for KeeperThread {
     fn drop(&mut self) {
         if !self.inner.process.is_this() {
             // The thread is not in a fork.
-            std::mem::forget(self.thread.take());
+            std::mem::forget((self.thread.take(), self.cleaner.take()));
             return;
         }
         self.inner.bell.end();
-        if let Some(thread) = self.thread.take() {
+        self.inner.cleaners.bell.end();
+        for thread in self.thread.take().into_iter().chain(self.cleaner.take()) {
             let _ = thread.join();
         }
     }
+}
+
+/// The cleaner's thread. If the system gives none, space is not given back, and all else goes on.
+fn start_cleaner(inner: &Arc<Core>) -> Option<JoinHandle<()>> {
+    if inner.looks_only().is_some() || !matches!(inner.store().waste(), Ok(Some(_))) {
+        return None;
+    }
+    let kept = Arc::clone(inner);
+    let thread = std::thread::Builder::new().name("keyfall-cleaner".into());
+    let started = thread.spawn(move || cleaner::keep(&kept));
+    if started.is_err() {
+        inner.observing.tell(|| Event::CleanerStopped { panicked: false });
+    }
+    started.ok()
 }
 
 fn keep(inner: &Core) {
     if inner.looks_only().is_some() {
         return watch(inner);
     }
-    let mut stopped = Stopped { inner, at_its_end: false };
+    let mut stopped = Stopped::new(&inner.observing, |panicked| Event::KeeperStopped { panicked });
     loop {
         // Before it sleeps: an erase meanwhile leaves nothing on this stack either.
         let wiped = crate::secret::WipeStack;
@@ -65,7 +91,7 @@ fn keep(inner: &Core) {
         let nap = *turned.as_ref().unwrap_or(&Some(PAUSE));
         // Keyholders that were away are asked until they have answered.
         let (nap, asked) = if locked(&inner.awaiting).is_some() {
-            let asked = tend(inner, &mut |_| {}, &|| inner.bell.is_ended());
+            let asked = run_due(inner, &mut |_| {}, &|| inner.bell.is_ended());
             (Some(nap.map_or(NAP, |nap| nap.min(NAP))), failed(&asked))
         } else {
             (nap, None)
@@ -79,7 +105,7 @@ fn keep(inner: &Core) {
             return;
         }
         if !inner.bell.wait(nap) {
-            stopped.at_its_end = true;
+            stopped.with_its_engine = true;
             return;
         }
     }
@@ -90,29 +116,14 @@ fn turn(inner: &Core) -> Result<Option<Duration>> {
     Ok(match left(inner)? {
         None => None,
         Some(Duration::ZERO) => {
-            let tended = tend(inner, &mut |_| {}, &|| inner.bell.is_ended())?;
-            Some(if tended.stuck { PAUSE } else { Duration::ZERO })
+            let outcome = run_due(inner, &mut |_| {}, &|| inner.bell.is_ended())?;
+            Some(if outcome.stuck { PAUSE } else { Duration::ZERO })
         }
         Some(left) => Some(NAP.min(left)),
     })
 }
 
-/// Tells that the thread ends before its engine, also where it panics.
-struct Stopped<'c> {
-    inner: &'c Core,
-    at_its_end: bool,
-}
-
-impl Drop for Stopped<'_> {
-    fn drop(&mut self) {
-        if !self.at_its_end {
-            let panicked = std::thread::panicking();
-            self.inner.observing.tell(|| Event::KeeperStopped { panicked });
-        }
-    }
-}
-
-/// Has an engine that only looks ask its cell, until it ends.
+/// Has a read-only engine ask its cell, until it ends.
 fn watch(inner: &Core) {
     let mut fails = false;
     loop {

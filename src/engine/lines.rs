@@ -1,6 +1,6 @@
 //! Whether one state of a store goes on from another. After a take-over two places of a store may
-//! count on from one commit within one epoch: numbers do not tell then whether the one has what the
-//! other has. The records and the log do. `choose` picks the head that a restore brings back.
+//! count on from one commit within one epoch: numbers alone do not tell then whether one has what
+//! the other has. The records and the log do. `choose` picks the head that a restore brings back.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -69,7 +69,7 @@ fn begins_log(earlier: &Line<'_>, later: &Line<'_>) -> Result<bool> {
 fn knows(line: &Line<'_>, of: &ClassOf, key: &OrderedKey, entry: &Entry) -> Result<bool> {
     match line.users().look_up(&of.record(key)?) {
         // An id may be given in each of two lines.
-        Ok((_, there)) => Ok(there.first == entry.first),
+        Ok((_, there)) => Ok(there.is(entry)),
         Err(e) => match e.kind() {
             ErrorKind::Erased => Ok(true),
             ErrorKind::Absent => Ok(false),
@@ -79,10 +79,10 @@ fn knows(line: &Line<'_>, of: &ClassOf, key: &OrderedKey, entry: &Entry) -> Resu
 }
 
 /// Whether `later`, whose blobs are in `held`, has every record of `earlier` or erased it, and
-/// every erase. `None` where an erase interrupted the look. What `held` has was written in its
+/// every erase. `None` if an erase interrupted the look. What `held` has was written in its
 /// line; so only pages are read that it never had, or discarded.
 pub(super) fn goes_on(
-    leave: &Walking<'_>,
+    pass: &Walking<'_>,
     earlier: &Line<'_>,
     later: &Line<'_>,
     held: &dyn Store,
@@ -91,7 +91,7 @@ pub(super) fn goes_on(
         return Ok(Some(false));
     }
     let mut whole = true;
-    let walked = walk(leave, earlier.pages, earlier.roots, &mut |step| {
+    let walked = walk(pass, earlier.pages, earlier.roots, &mut |step| {
         match step {
             Step::Enter { at, .. } => {
                 if !whole || held.contains(&at.name)? {
@@ -99,7 +99,11 @@ pub(super) fn goes_on(
                 }
             }
             Step::Record { of, key, entry } => {
-                whole = whole && (held.contains(&entry.first)? || knows(later, of, key, entry)?);
+                let is_held = match entry.body.first() {
+                    Some(first) => held.contains(&first)?,
+                    None => false,
+                };
+                whole = whole && (is_held || knows(later, of, key, entry)?);
             }
             Step::Leave { .. } => {}
         }
@@ -115,11 +119,11 @@ pub(super) fn goes_on(
 /// other head must be the very same.
 ///
 /// # Errors
-/// `Fenced` where this place does not own the cell; `Refused` where another place wrote to `to`
+/// `Fenced` if this place does not own the cell; `Refused` if another place wrote to `to`
 /// after the two parted.
 pub(super) fn may_replace(
     core: &Core,
-    leave: &Walking<'_>,
+    pass: &Walking<'_>,
     to: &dyn Store,
     what: Copied<'_>,
     root: &RootKey,
@@ -131,7 +135,7 @@ pub(super) fn may_replace(
         return Err(Error::new(
             ErrorKind::Fenced,
             format!(
-                "{} does not own its root cell, and {place} holds {} already, perhaps its owner's: nothing was copied; name another directory, or, where this store is to be the owner, take it over (`Builder::take_over`)",
+                "{} does not own its root cell, and {place} holds {} already, perhaps its owner's: nothing was copied; name another directory, or, if this store is to be the owner, take it over (`Builder::take_over`)",
                 core.store().place(),
                 there.id
             ),
@@ -149,7 +153,7 @@ pub(super) fn may_replace(
     }
     let unread = |e: Error| {
         let what = format!(
-            "whether this store goes on from what {place} holds cannot be seen; name another directory"
+            "cannot tell whether this store continues what {place} holds; name another directory"
         );
         if e.kind() == ErrorKind::Corrupt { e.context(what) } else { e }
     };
@@ -158,13 +162,13 @@ pub(super) fn may_replace(
     let earlier = Line { roots: &page.roots, geometry: page.geometry, pages: &pages };
     let from = core.uncached_pages();
     let later = Line { roots, geometry, pages: &from };
-    match goes_on(leave, &earlier, &later, &**core.store()).map_err(unread)? {
+    match goes_on(pass, &earlier, &later, &**core.store()).map_err(unread)? {
         None => Ok(Walked::Interrupted),
         Some(true) => Ok(Walked::Whole),
         Some(false) => Err(Error::new(
             ErrorKind::Refused,
             format!(
-                "{place} moved on by itself, to {}: it holds records or erases that {} never had, for another place of the store wrote to it after the two parted; nothing was copied; keep it, and name another directory",
+                "{place} has diverged, to {}: it holds records or erases that {} never had, for another place of the store wrote to it after the two parted; nothing was copied; keep it, and name another directory",
                 there.id,
                 core.store().place()
             ),
@@ -179,10 +183,23 @@ pub(super) struct Candidate<'a> {
     pub(super) store: &'a SharedStore,
 }
 
-/// Places with their heads.
-type Others = Vec<(String, HeadId)>;
+/// A copy whose state the restored one is not seen to go on from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parted {
+    /// The copy.
+    pub place: String,
+    /// Its head.
+    pub head: HeadId,
+}
 
-/// How much a place's word counts where lines parted: the owner's most, least that of one that
+/// The state to restore.
+pub(super) struct Choice<'a> {
+    pub(super) best: Candidate<'a>,
+    /// Copies whose states it does not go on from.
+    pub(super) others: Vec<Parted>,
+}
+
+/// How much a place's word counts when lines parted: the owner's most, least that of one that
 /// owned the store before.
 fn rank(store: &dyn Store, owner: Option<&Owner>) -> Result<u8> {
     Ok(match (store.claimed()?, owner) {
@@ -215,14 +232,14 @@ fn parted(all: &[Candidate<'_>], best: usize, copies: &[SharedStore]) -> Result<
     Ok(parted)
 }
 
-/// The state to restore: the newest of the newest epoch. Where some of that epoch do not come
+/// The state to restore: the newest of the newest epoch. If some of that epoch do not come
 /// before it, the one of the place that owns the cell, or else of one that never did before one
-/// that did. With it, the places whose states it does not go on from.
+/// that did.
 pub(super) fn choose<'a>(
     mut all: Vec<Candidate<'a>>,
     copies: &[SharedStore],
     owner: Option<&Owner>,
-) -> Result<Option<(Candidate<'a>, Others)>> {
+) -> Result<Option<Choice<'a>>> {
     let newest = all.iter().map(|one| one.head.id.epoch).max();
     all.retain(|one| Some(one.head.id.epoch) == newest);
     let mut best = 0;
@@ -245,6 +262,7 @@ pub(super) fn choose<'a>(
     if best != first {
         others = parted(&all, best, copies)?;
     }
-    let others = others.into_iter().map(|n| (all[n].store.place(), all[n].head.id)).collect();
-    Ok(Some((all.swap_remove(best), others)))
+    let other = |n: usize| Parted { place: all[n].store.place(), head: all[n].head.id };
+    let others = others.into_iter().map(other).collect();
+    Ok(Some(Choice { best: all.swap_remove(best), others }))
 }

@@ -2,8 +2,9 @@
 //! signed only when the root keys that its leaves call destroyed are, as far as the cell's promise
 //! goes; one under the certificate of a pending erase says that they are not.
 
-use super::commit::{ready, settle};
 use super::core::Core;
+use super::ready::ready;
+use super::retire::settle;
 use crate::catalogue::leaf::log_page;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
@@ -13,7 +14,7 @@ use crate::pages::PageSource;
 use crate::sync::locked;
 use crate::tree::log::LogPage;
 
-/// The name of a store's log, where its owner gave none.
+/// The name of a store's log, if its owner gave none.
 pub(super) fn origin(given: Option<&str>, store: StoreId) -> Result<String> {
     let origin = given.map_or_else(|| format!("keyfall.invalid/{store}"), str::to_owned);
     if origin.len() > ORIGIN_MAX_BYTES {
@@ -44,9 +45,7 @@ pub(super) fn with_final_log<T>(
             ),
         ));
     }
-    let state = core.state();
-    let pages = core.pages();
-    see(&log_page(&core.view(&state, &pages))?, &pages)
+    show(core, see)
 }
 
 /// Shows the log to `see`, having made sure that what it tells of has happened.
@@ -58,6 +57,11 @@ pub(super) fn with_log<T>(
     core.check_watched()?;
     let mut writer = core.writer();
     ready(core, &mut writer)?;
+    show(core, see)
+}
+
+/// Shows the log as it is now; the caller holds the writer.
+fn show<T>(core: &Core, see: impl FnOnce(&LogPage, &PageSource<'_>) -> Result<T>) -> Result<T> {
     let state = core.state();
     let pages = core.pages();
     see(&log_page(&core.view(&state, &pages))?, &pages)

@@ -1,55 +1,78 @@
 //! The engine: joins the sealed tree to a store and a root cell.
 //!
 //! What may be is said in the catalogue, as rules over one state of the tree; here it is said in
-//! what order it becomes durable. The invariants and the lock order stand in `core`.
+//! what order it becomes durable. The invariants and the lock order are in `core`.
 
 mod anchor;
 mod batch;
 mod bell;
-mod certify;
-mod change;
+mod bodies;
+mod catch_up;
 mod check;
-mod claims;
+mod cleaner;
 mod clock;
 mod close;
 mod commit;
+mod commit_edit;
 mod copies;
 mod core;
+mod draft;
+mod draw_root_key;
+mod dying;
 mod epoch;
 mod erases;
 mod erasure;
 mod group;
 mod heads;
+mod in_flight;
+mod in_step;
+mod issue;
 mod keeper;
 mod keys;
+#[cfg(feature = "tokio")]
+mod later;
+mod leaf;
 mod lines;
 mod log;
-mod names;
+mod mark;
 mod observing;
 mod open;
 mod options;
 mod own;
 mod progress;
 mod puts;
+#[cfg_attr(
+    not(feature = "tokio"),
+    expect(dead_code, reason = "callers that do not block come with tokio")
+)]
 mod queue;
 mod reader;
 mod readers;
+mod ready;
+mod ready_key;
 mod replica;
-mod sync;
-mod tend;
+mod retire;
+mod run_due;
+mod show;
+mod stage;
+mod turn;
 #[cfg(feature = "testing")]
 mod twin;
+mod unsigned;
 pub(crate) mod verbs;
 mod walks;
 
 pub use bell::Keeper;
 pub use check::Checked;
-pub use claims::Unsigned;
+pub use cleaner::Cleaning;
 pub use copies::{Restored, restore};
+pub use dying::Cleaner;
 pub use heads::root_of;
+pub use lines::Parted;
 pub use options::{OpenAs, OpenCopy};
 pub use progress::Progress;
 pub use replica::Backup;
+pub use unsigned::Unsigned;
 pub use verbs::audit::{Audit, PlaceAudit};
 pub use verbs::certificates::Certificates;
 pub use verbs::clock::Clock;
@@ -71,12 +94,12 @@ pub use verbs::training::Training;
 
 #[cfg(feature = "testing")]
 pub(crate) use crate::catalogue::defect::Defect;
+pub use crate::catalogue::due_outcome::{DueOutcome, Trouble};
 pub use crate::catalogue::fell::Follow;
+pub use crate::catalogue::interactions::{Interaction, Interactions};
 pub use crate::catalogue::list::Listing;
 pub use crate::catalogue::next::Due;
-pub use crate::catalogue::tended::{Tended, Trouble};
-pub use crate::record::padded;
-pub use crate::scope::Request;
+pub use crate::record::layout::padded;
 pub use crate::tree::Geometry;
 pub use crate::tree::facts::Fact;
 pub use crate::tree::grants::Grant;
@@ -92,6 +115,8 @@ pub(crate) mod paved {
     pub use super::erasure::Erasure;
     pub use super::options::Options;
     pub use super::reader::Reader;
+    #[cfg(feature = "tokio")]
+    pub use super::verbs::asynchronous::{AsyncEngine, AsyncReader};
     pub use super::verbs::engine::Engine;
     pub use crate::catalogue::list::Query;
 }

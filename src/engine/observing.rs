@@ -1,6 +1,7 @@
 //! What the observer is told, and when. Events are noted while locks are held, in the order in which
 //! things happen; they are delivered once no lock is: where the writer's lock is let go of, at the
-//! end of a call that queued, in each turn of the keeper.
+//! end of a call that queued, after each turn of the thread that serves callers who do not block, and
+//! in each turn of the keeper and of the cleaner.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,11 +11,11 @@ use std::time::Duration;
 use super::erasure::Erasure;
 use super::options::Options;
 use crate::catalogue::moment::{Reading, later};
-use crate::cell::Awaited;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::Timestamp;
 use crate::observer::{AwaitedBy, ClosedBy, Event, Observer, Outcome, ScopeKind};
+use crate::promise::Awaited;
 use crate::scope::Erase;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, locked};
@@ -241,6 +242,30 @@ pub(super) struct Delivery<'c>(pub(super) &'c Observing);
 impl Drop for Delivery<'_> {
     fn drop(&mut self) {
         self.0.deliver();
+    }
+}
+
+/// Tells, when it is dropped, that a thread of the engine's ends before the engine, also where it
+/// panics.
+pub(super) struct Stopped<'c> {
+    observing: &'c Observing,
+    event: fn(bool) -> Event,
+    /// Whether it ends since the engine does: that is not told.
+    pub(super) with_its_engine: bool,
+}
+
+impl<'c> Stopped<'c> {
+    /// `event`: what is told; it takes whether the thread panicked.
+    pub(super) fn new(observing: &'c Observing, event: fn(bool) -> Event) -> Self {
+        Stopped { observing, event, with_its_engine: false }
+    }
+}
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        if !self.with_its_engine {
+            self.observing.tell(|| (self.event)(std::thread::panicking()));
+        }
     }
 }
 

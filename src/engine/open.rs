@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::anchor::Anchor;
 use super::bell::{Bell, Keeper};
-use super::commit::settle;
 use super::core::{Core, State, Watched, Writer};
-use super::heads::{OpenHead, draw_root, open_head, seal_head};
-use super::keeper::Kept;
+use super::draw_root_key::draw_root;
+use super::dying::Cleaners;
+use super::heads::{OpenHead, open_head, seal_head};
+use super::in_flight::InFlight;
+use super::keeper::KeeperThread;
 use super::log;
-use super::names::Names;
 use super::observing::Observing;
 use super::options::{OpenAs, Options};
 use super::own::{self, Last, Role, Seen};
@@ -18,9 +19,10 @@ use super::paved::Engine;
 use super::queue::Queue;
 use super::readers::Readers;
 use super::replica::Attached;
+use super::retire::settle;
 use super::walks::Walks;
-use crate::catalogue::change::Sealer;
 use crate::catalogue::defect::Defect;
+use crate::catalogue::sealer::Sealer;
 use crate::cell::{Contents, RootCell};
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
@@ -40,7 +42,7 @@ impl Engine {
     /// Makes a new store. Both `store` and `cell` must be empty.
     ///
     /// # Errors
-    /// `Exists` where one of them is not; `Invalid` for a bad geometry; `Io`, `Full`.
+    /// `Exists` if one of them is not; `Invalid` for a bad geometry; `Io`, `Full`.
     pub fn init(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
         let _wiped = WipeStack;
         options.geometry.check()?;
@@ -103,10 +105,10 @@ impl Engine {
         let realm = RealmId::from(id);
         let mut sealer = Sealer::new(options.means(&store), realm, Vec::new());
         let users = seal_users(Link::Loaded(Box::new(UsersNode::empty())), geometry, &mut sealer)?;
-        let seeds = (Key::random(&*env)?, Key::random(&*env)?);
+        let (checkpoints, certificates) = (Key::random(&*env)?, Key::random(&*env)?);
         let origin = log::origin(options.log_origin.as_deref(), id)?;
-        let public = Signer::ed25519(&origin, seeds.1.bytes())?.public();
-        let log = LogPage::new(origin, seeds.0, (seeds.1, public));
+        let public = Signer::ed25519(&origin, certificates.bytes())?.public();
+        let log = LogPage::new(origin, checkpoints, certificates, public);
         let log = log.seal(geometry, &mut sealer)?;
         let now = env.now();
         let head = HeadPage {
@@ -142,12 +144,12 @@ impl Engine {
     /// Opens a store with its cell, and finishes or undoes what a crash left half done.
     ///
     /// # Errors
-    /// `Absent` where the cell never held a key; `Mismatch` where store and cell are of different
-    /// epochs, with both named, or the store lacks commits that the cell knows of; `Corrupt`; `Io`.
-    /// A store that does not own its cell is no error here: it is opened to look at
-    /// ([`Engine::read_only`]). Nor is a store that is older than its cell knows, where it is
-    /// looked at or taken over: it says so ([`Ownership::lacks`](crate::engine::Ownership::lacks)).
-    /// A copy in step that cannot be reached is no error here: reading works, and
+    /// `Absent` if the cell never held a key; `Mismatch` if store and cell are of different epochs,
+    /// with both named, or the store lacks commits that the cell knows of; `Corrupt`; `Io`. A store
+    /// that does not own its cell is not an error here: it is opened read-only
+    /// ([`Engine::read_only`]). Nor is a store that is older than its cell knows, if it is opened
+    /// read-only or taken over: it says so ([`Ownership::lacks`](crate::engine::Ownership::lacks)).
+    /// A copy in step that cannot be reached is not an error here: reading works, and
     /// [`Engine::status`] says what waits for it.
     pub fn open(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
         let _wiped = WipeStack;
@@ -163,7 +165,8 @@ impl Engine {
             ));
         }
         let (last, mark) = (Last::of(&contents), contents.mark);
-        let (mut role, seen) = (own::role(&options, &*store, &contents)?, Seen::of(&contents));
+        let mut role = own::role(&options, &*store, &*cell, &contents)?;
+        let seen = Seen::of(&contents);
         let mut found = open_head(&*store, contents)?;
         role.note(&*cell, &seen, &found.root.id);
         if options.planted().is(Defect::LookRecovers) && role != Role::Owner {
@@ -210,11 +213,13 @@ impl Engine {
                 Err(e) => inner.note_unfinished(&e.to_string()),
                 Ok(_) => {}
             }
+            // An adapter that cannot say is asked again by the cleaner.
+            inner.cleaners.look(&inner.store().waste().ok().flatten().unwrap_or_default());
         }
         inner.observing.deliver();
         let inner = Arc::new(inner);
         let keeper = match inner.options.keeper {
-            Keeper::Thread if cfg!(not(feature = "shuttle")) => Some(Kept::start(&inner)?),
+            Keeper::Thread if cfg!(not(feature = "shuttle")) => Some(KeeperThread::start(&inner)?),
             _ => None,
         };
         Ok(Engine { inner, _keeper: keeper })
@@ -258,13 +263,14 @@ pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) 
         }),
         queue: Queue::default(),
         readers: Readers::default(),
-        names: Names::default(),
+        in_flight: InFlight::default(),
         discarding: Mutex::new(()),
         walks: Walks::default(),
         poisoned: AtomicBool::new(false),
         awaiting: Mutex::default(),
         clock,
         bell: Bell::default(),
+        cleaners: Cleaners::default(),
         watched: Watched::default(),
         observing,
         process: crate::process::Process::this(),

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bell::Keeper;
-use crate::catalogue::change::{Means, Naming};
+use super::dying::Cleaner;
+use crate::catalogue::blob_names::BlobNaming;
 #[cfg(feature = "testing")]
 use crate::catalogue::defect::Defect;
 use crate::catalogue::defect::Planted;
 use crate::catalogue::fell::Follow;
+use crate::catalogue::means::Means;
 use crate::env::{SharedEnv, System};
 #[cfg(not(feature = "sled"))]
 use crate::error::Error;
@@ -18,16 +20,16 @@ use crate::observer::Observer;
 use crate::store::Store;
 use crate::tree::Geometry;
 
-/// Opens the store at a copy's place; where the flag is set it may make an empty one.
+/// Opens the store at a copy's place; if the flag is set it may make an empty one.
 pub type OpenCopy = Arc<dyn Fn(&str, bool) -> Result<Arc<dyn Store>> + Send + Sync>;
 
-/// As what an engine opens a store.
+/// How an engine opens a store: as its owner, or read-only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OpenAs {
-    /// As its owner, where this place of the store made the last claim; else to look.
+    /// As its owner, if this place of the store made the last claim; else read-only.
     #[default]
     Owner,
-    /// To look only: nothing is claimed, written or destroyed, here or in the root cell.
+    /// Read-only: nothing is claimed, written or destroyed, here or in the root cell.
     ReadOnly,
     /// As its owner, whichever place owned the cell before. The other place is read-only until it
     /// takes over in turn, and no longer opens once the next epoch has begun. What it committed and
@@ -60,6 +62,9 @@ pub struct Options {
     pub follow: Follow,
     /// What runs the work that falls due: a thread of the engine, or calls by the application.
     pub keeper: Keeper,
+    /// Whether space is given back automatically while the engine is open
+    /// ([`Engine::clean`](crate::Engine::clean)).
+    pub cleaner: Cleaner,
     /// How far the clock may be ahead of the last commit, beyond the time that an open engine
     /// counts itself, before nothing is done by it alone
     /// ([`Clock::doubts`](crate::engine::Clock::doubts)).
@@ -71,10 +76,10 @@ pub struct Options {
     pub log_origin: Option<String>,
     /// Opens a copy from its place. The default opens directories.
     pub open_copy: OpenCopy,
-    /// As what the store is opened.
+    /// How the store is opened.
     pub open_as: OpenAs,
     /// Copies in step, by their places: what these hold and the store lacks is given up. A
-    /// take-over is refused where another one is ahead.
+    /// take-over is refused if another one is ahead.
     pub give_up: Vec<String>,
     /// What is told of the engine's work; `None`: nobody.
     pub observer: Option<Arc<dyn Observer>>,
@@ -93,6 +98,7 @@ impl Options {
             geometry: Geometry::default(),
             follow: Follow::default(),
             keeper: Keeper::default(),
+            cleaner: Cleaner::default(),
             clock_jump: CLOCK_JUMP,
             clock_is_right: false,
             log_origin: None,
@@ -111,7 +117,7 @@ impl Options {
         Options { env, ..self }
     }
 
-    /// Keeps at most so many bytes of opened pages in memory.
+    /// Keeps at most this many bytes of opened pages in memory.
     #[must_use]
     pub fn cache_bytes(self, cache_bytes: u64) -> Self {
         Options { cache_bytes, ..self }
@@ -123,7 +129,7 @@ impl Options {
         Options { geometry, ..self }
     }
 
-    /// Has an erase follow so far what was derived from its scope before it returns.
+    /// Sets how far an erase follows what was derived from its scope before it returns.
     #[must_use]
     pub fn follow(self, follow: Follow) -> Self {
         Options { follow, ..self }
@@ -135,7 +141,13 @@ impl Options {
         Options { keeper, ..self }
     }
 
-    /// Lets the clock be so far ahead of the last commit before it is doubted.
+    /// Chooses whether space is given back automatically while the engine is open.
+    #[must_use]
+    pub fn cleaner(self, cleaner: Cleaner) -> Self {
+        Options { cleaner, ..self }
+    }
+
+    /// Sets how far the clock may be ahead of the last commit before it is doubted.
     #[must_use]
     pub fn clock_jump(self, clock_jump: Duration) -> Self {
         Options { clock_jump, ..self }
@@ -153,13 +165,13 @@ impl Options {
         Options { log_origin: Some(log_origin.into()), ..self }
     }
 
-    /// Opens copies by this function, in place of the one that opens directories.
+    /// Opens copies by this function, instead of the one that opens directories.
     #[must_use]
     pub fn open_copy(self, open_copy: OpenCopy) -> Self {
         Options { open_copy, ..self }
     }
 
-    /// Says as what the store is opened.
+    /// Sets how the store is opened.
     #[must_use]
     pub fn open_as(self, open_as: OpenAs) -> Self {
         Options { open_as, ..self }
@@ -178,7 +190,7 @@ impl Options {
     }
 
     /// What changes are made with.
-    pub(super) fn means<'a>(&'a self, names: &'a dyn Naming) -> Means<'a> {
+    pub(super) fn means<'a>(&'a self, names: &'a dyn BlobNaming) -> Means<'a> {
         Means { env: &*self.env, names, follow: self.follow, planted: self.planted() }
     }
 

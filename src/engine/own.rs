@@ -7,10 +7,11 @@
 //! nothing.
 
 use super::options::{OpenAs, Options};
-use crate::cell::{Awaited, Contents, Owner, RootCell, RootId};
+use crate::cell::{Contents, Owner, RootCell, Unheard};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::promise::{Awaited, RootId};
 use crate::store::{Claimed, Head, Store};
 use crate::tree::head::{CopyMode, HeadPage, Prefix};
 
@@ -31,7 +32,7 @@ pub(super) enum Role {
     },
 }
 
-/// What a look at a cell shows of its root keys: their names, and, where not all keyholders
+/// What a look at a cell shows of its root keys: their names, and, if not all keyholders
 /// answered, up to which epoch those that did have ended all.
 pub(super) struct Seen {
     keys: Vec<RootId>,
@@ -40,7 +41,7 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn of(contents: &Contents) -> Self {
-        let ended = contents.unheard.as_ref().map(|(_, ended)| *ended);
+        let ended = contents.unheard.as_ref().map(|unheard| unheard.ended);
         Seen { keys: contents.keys.iter().map(|key| key.id).collect(), ended }
     }
 }
@@ -80,39 +81,51 @@ pub(super) fn is_last(claimed: Option<&Claimed>, owner: &Owner) -> bool {
     }
 }
 
-fn why_not(store: &dyn Store, claimed: Option<&Claimed>, contents: &Contents) -> String {
+/// Why a place is not the owner. Neither store nor cell knows a path: which place is cannot be
+/// said.
+fn why_not(
+    store: &dyn Store,
+    cell: &dyn RootCell,
+    claimed: Option<&Claimed>,
+    contents: &Contents,
+) -> String {
+    let (place, cell) = (store.place(), cell.describe().place);
     let what = match claimed {
-        None => {
-            "was never opened as the store that owns this root cell: it is a backup, a restored store or another copy"
-        }
-        Some(_) => {
-            "is no longer the store that owns this root cell: another copy of it was opened since"
-        }
+        None => format!(
+            "{place} never owned its root cell {cell}: it is a backup, a restored store or another copy of the store that does, under another path"
+        ),
+        Some(_) => format!(
+            "{place} no longer owns its root cell {cell}: the store was opened to write under another path since, or an older state of this directory was put back"
+        ),
     };
     // One that is away may know better than one that lies.
     let first = match &contents.unheard {
-        Some((silent, _)) if contents.doubted => {
+        Some(Unheard { silent, .. }) if contents.doubted => {
             format!("; but not all keyholders answered, so start the others first ({silent})")
         }
         _ => String::new(),
     };
     format!(
-        "{} {what}{first}; it can be looked at as it is, and to write to it take it over (`Builder::take_over`), which makes the other one read-only until it takes over in turn, and shuts it with the next erase",
-        store.place()
+        "{what}{first}; it can be read as it is; write to the store under its other path, or take this place over (`Builder::take_over`), which makes the other one read-only until it takes over in turn; after the next erase that one no longer opens"
     )
 }
 
 /// Decides what an engine may do, from what store and cell remember. Writes nothing.
-pub(super) fn role(options: &Options, store: &dyn Store, contents: &Contents) -> Result<Role> {
+pub(super) fn role(
+    options: &Options,
+    store: &dyn Store,
+    cell: &dyn RootCell,
+    contents: &Contents,
+) -> Result<Role> {
     let claimed = store.claimed()?;
     let may_own = contents.owner.as_ref().is_none_or(|owner| is_last(claimed.as_ref(), owner));
     let why = match options.open_as {
         OpenAs::TakeOver => return Ok(Role::Owner),
         OpenAs::Owner if may_own => return Ok(Role::Owner),
         OpenAs::ReadOnly if may_own => {
-            format!("{} was opened to look only; open it to write", store.place())
+            format!("{} was opened read-only; open it to write", store.place())
         }
-        OpenAs::Owner | OpenAs::ReadOnly => why_not(store, claimed.as_ref(), contents),
+        OpenAs::Owner | OpenAs::ReadOnly => why_not(store, cell, claimed.as_ref(), contents),
     };
     Ok(Role::Looker { why, may_own, others: 0, awaited: None })
 }
@@ -217,7 +230,7 @@ pub(super) fn check_mark(
     Err(Error::new(
         ErrorKind::Mismatch,
         format!(
-            "{} is at commit {}, and commit {mark} was acknowledged: it came back older than it was; restore it from a copy that holds that commit, or take it over as it is, which gives up what it lacks",
+            "{} is at commit {}, and commit {mark} was acknowledged: it was rolled back; restore it from a copy that holds that commit, or take it over as it is, which gives up what it lacks",
             store.place(),
             head.id.commit
         ),
@@ -232,7 +245,7 @@ pub(super) fn is_ahead(there: &Head, here: &Head) -> bool {
 }
 
 /// # Errors
-/// `Refused` where the copy at `place` is ahead.
+/// `Refused` if the copy at `place` is ahead.
 pub(super) fn check_not_ahead(place: &str, there: &Head, here: &Head) -> Result<()> {
     if !is_ahead(there, here) {
         return Ok(());
@@ -267,11 +280,11 @@ pub(super) fn check_copies(options: &Options, here: &Head, head: &HeadPage) -> R
     Ok(())
 }
 
-/// What a place is known to lack, where the cell was told of a later commit than its head's.
+/// What a place is known to lack, if the cell was told of a later commit than its head's.
 pub(super) fn lacking(place: &str, commit: u64, mark: u64) -> Option<String> {
     (commit < mark).then(|| {
         format!(
-            "{place} is at commit {commit}, and the cell was told of commit {mark}: what was put and erased in between is missing here, erases that were pending among it; restore from a newer copy if there is one"
+            "{place} is at commit {commit}, and the cell was told of commit {mark}: what was put and erased in between is missing here, erases that were pending included; restore from a newer copy if there is one"
         )
     })
 }

@@ -2,11 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+#[cfg(feature = "tokio")]
+use std::time::{Duration, Instant};
 
 use super::core::Core;
-use super::keys::{AHEAD, AHEAD_MIN, Ahead, Keys, Opened};
+use super::keys::{AHEAD, AHEAD_MIN, Keys, ReadAhead, RecordKeys};
 use super::readers::{Of, Open, Via};
 use crate::catalogue::resolve::Needs;
 use crate::error::{Error, Result};
@@ -21,16 +24,33 @@ use crate::tree::Geometry;
 
 /// Chunks opened under one lock, at most: an erase waits for that long.
 const AT_ONCE: usize = 4;
+/// For so long an answer of the cell covers one piece of a record.
+#[cfg(feature = "tokio")]
+const ASKED_JUST_NOW: Duration = Duration::from_millis(100);
 
 /// A record, open. Reads and seeks in the plaintext; memory: one segment (256 KiB by default) and
 /// one chunk, three segments more while [`Reader::write_to`] writes a long one.
 ///
 /// When the record is erased, every later call fails as erased, also between two chunks.
+///
+/// From [`std::io::Read`] that is an `io::Error` of the kind `NotFound`, as for a record that was
+/// never here; the [`crate::Error`] in it tells them apart:
+///
+/// ```
+/// fn is_erased(e: &std::io::Error) -> bool {
+///     let own = e.get_ref().and_then(|e| e.downcast_ref::<keyfall::Error>());
+///     own.is_some_and(|e| e.kind() == keyfall::ErrorKind::Erased)
+/// }
+/// # assert!(is_erased(&keyfall::Error::new(keyfall::ErrorKind::Erased, "it was erased").into()));
+/// ```
 pub struct Reader {
     inner: Arc<Core>,
     open: Arc<Open>,
     info: RecordInfo,
     position: u64,
+    /// When [`Reader::fill`] asked whether it may be read, until that was used.
+    #[cfg(feature = "tokio")]
+    asked: Option<Instant>,
 }
 
 impl std::fmt::Debug for Reader {
@@ -45,7 +65,7 @@ impl Reader {
         inner: &Arc<Core>,
         info: RecordInfo,
         geometry: Geometry,
-        opened: Opened,
+        opened: RecordKeys,
         needs: Needs,
         via: Option<Via>,
     ) -> Self {
@@ -53,7 +73,14 @@ impl Reader {
         let of = Of { id: Some(info.id), needs, about: None };
         let env = Arc::clone(&inner.options.env);
         let open = inner.readers.register(of, env, Some(keys), via);
-        Reader { inner: Arc::clone(inner), open, info, position: 0 }
+        Reader {
+            inner: Arc::clone(inner),
+            open,
+            info,
+            position: 0,
+            #[cfg(feature = "tokio")]
+            asked: None,
+        }
     }
 
     /// Writes the rest of the record to `out` and returns its length. Before each call of `out` it
@@ -61,7 +88,7 @@ impl Reader {
     /// twentieth of a second at most, for it may never end.
     ///
     /// # Errors
-    /// As [`crate::Engine::get`]. Where it fails in the middle, `out` holds a part of the record.
+    /// As [`crate::Engine::get`]. If it fails in the middle, `out` holds a part of the record.
     pub fn write_to(&mut self, out: &mut impl Write) -> Result<u64> {
         if self.info.length.saturating_sub(self.position) < AHEAD_MIN {
             return self.write_on(&mut None, out);
@@ -74,12 +101,13 @@ impl Reader {
             // What it holds ends with it, and the thread with that. Without a thread it goes on
             // alone.
             let spawned = std::thread::Builder::new().spawn_scoped(scope, fetch);
-            let mut ahead = spawned.is_ok().then(|| Ahead { ask, given, next: VecDeque::new() });
+            let mut ahead =
+                spawned.is_ok().then(|| ReadAhead { ask, given, next: VecDeque::new() });
             self.write_on(&mut ahead, out)
         })
     }
 
-    fn write_on(&mut self, ahead: &mut Option<Ahead>, out: &mut impl Write) -> Result<u64> {
+    fn write_on(&mut self, ahead: &mut Option<ReadAhead>, out: &mut impl Write) -> Result<u64> {
         let left = self.info.length.saturating_sub(self.position);
         let outlet = Outlet::of_one(left.clamp(1, (AT_ONCE * CHUNK_BYTES) as u64) as usize);
         let open = Arc::clone(&self.open);
@@ -126,7 +154,61 @@ impl Reader {
         self.read_on(out, &mut None)
     }
 
-    fn read_on(&mut self, out: &mut [u8], ahead: &mut Option<Ahead>) -> Result<usize> {
+    /// Opens the chunk at the position, so that [`Reader::read_opened`] can read it.
+    #[cfg(feature = "tokio")]
+    pub(super) fn fill(&mut self) -> Result<()> {
+        let asked = Instant::now();
+        self.inner.check_usable()?;
+        if self.position >= self.info.length {
+            self.asked = Some(asked);
+            return Ok(());
+        }
+        let mut inside = locked(&self.open.inside);
+        let keys = inside.keys(&self.open)?;
+        let _wiped = WipeStack;
+        let chunk = self.position / CHUNK_BYTES as u64;
+        keys.open(&**self.inner.store(), self.info.length, chunk, &mut None)?;
+        self.asked = Some(asked);
+        Ok(())
+    }
+
+    /// Reads from the chunk that is open already, without blocking; `None` if the position lies in
+    /// another, or if the engine is read-only and has not just asked its cell: it asks before each
+    /// piece.
+    #[cfg(feature = "tokio")]
+    pub(super) fn read_opened(&mut self, out: &mut [u8]) -> Option<Result<usize>> {
+        let asked = self.asked.take().is_some_and(|asked| asked.elapsed() < ASKED_JUST_NOW);
+        if self.inner.looks_only().is_some() {
+            if !asked {
+                return None;
+            }
+        } else if let Err(e) = self.inner.check_usable() {
+            return Some(Err(e));
+        }
+        let mut inside = locked(&self.open.inside);
+        let keys = match inside.keys(&self.open) {
+            Ok(keys) => keys,
+            Err(e) => return Some(Err(e)),
+        };
+        if self.position >= self.info.length || out.is_empty() {
+            return Some(Ok(0));
+        }
+        let filled = keys.opened(self.position / CHUNK_BYTES as u64)?;
+        let piece = self.piece(filled, out.len());
+        out[..piece.len()].copy_from_slice(&keys.plain[piece.clone()]);
+        self.position += piece.len() as u64;
+        Some(Ok(piece.len()))
+    }
+
+    /// What comes next of the opened chunk at the position, of which so much was filled: as much as
+    /// there is room for.
+    fn piece(&self, filled: usize, room: usize) -> Range<usize> {
+        let start = (self.position % CHUNK_BYTES as u64) as usize;
+        let left = usize::try_from(self.info.length - self.position).unwrap_or(usize::MAX);
+        start..start + room.min(filled.saturating_sub(start)).min(left)
+    }
+
+    fn read_on(&mut self, out: &mut [u8], ahead: &mut Option<ReadAhead>) -> Result<usize> {
         self.inner.check_usable()?;
         // The lock is held until the bytes are in `out`: an erase that returns afterwards has seen
         // them delivered.
@@ -143,17 +225,21 @@ impl Reader {
                 Err(_) if done > 0 => break,
                 opened => opened?,
             };
-            let start = (self.position % CHUNK_BYTES as u64) as usize;
-            let left = usize::try_from(self.info.length - self.position).unwrap_or(usize::MAX);
-            let n = (room - done).min(filled.saturating_sub(start)).min(left);
-            if n == 0 {
+            let piece = self.piece(filled, room - done);
+            if piece.is_empty() {
                 break;
             }
-            out[done..done + n].copy_from_slice(&keys.plain[start..start + n]);
-            self.position += n as u64;
-            done += n;
+            out[done..done + piece.len()].copy_from_slice(&keys.plain[piece.clone()]);
+            self.position += piece.len() as u64;
+            done += piece.len();
         }
         Ok(done)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.info.wipe();
     }
 }
 

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, Timestamp, UserTag};
 use crate::process::Process;
 use crate::sealed::Live;
-use crate::sealed::outlet::{Falls, Outlet, settle};
+use crate::sealed::outlet::{Falls, Outlet, wait_for_writes};
 use crate::sync::{Mutex, locked};
 use crate::tree::keys::SetTag;
 
@@ -27,7 +27,7 @@ pub(super) struct Readers {
 
 /// What a reader reads: it closes when that is erased.
 pub(super) struct Of {
-    /// The record that is read; `None` where it is not a single one.
+    /// The record that is read; `None` if it is not a single one.
     pub(super) id: Option<RecordId>,
     /// What that depends on.
     pub(super) needs: Needs,
@@ -48,10 +48,13 @@ impl Readers {
         self.close_where(|open| Some(locked(&open.inside).close(Closed::LookOver)))
     }
 
-    /// Has the readers of records that were cut from sources go on when these are erased.
-    pub(super) fn cut(&self, cuts: &Cuts) {
+    /// Keeps readers open when sources are erased from which their records were cut.
+    pub(super) fn keep_open(&self, cuts: &Cuts) {
         if !cuts.is_empty() {
-            locked(&self.open).iter().filter_map(Weak::upgrade).for_each(|open| open.cut(cuts));
+            locked(&self.open)
+                .iter()
+                .filter_map(Weak::upgrade)
+                .for_each(|open| open.drop_needs(cuts));
         }
     }
 
@@ -64,7 +67,7 @@ impl Readers {
             hit(via);
             via.grants.is_empty().then(|| inside.close(Closed::Revoked))
         });
-        settle(&closed.outlets);
+        wait_for_writes(&closed.outlets);
         closed.readers
     }
 
@@ -111,7 +114,7 @@ impl Readers {
 #[derive(Default)]
 pub(super) struct ClosedReaders {
     pub(super) readers: u64,
-    /// Where what they had read is held, for [`settle`].
+    /// Where what they had read is held, for [`wait_for_writes`].
     pub(super) outlets: Vec<Arc<Outlet>>,
 }
 
@@ -133,7 +136,7 @@ pub(super) struct Open {
 pub(super) enum Closed {
     Erased,
     Revoked,
-    /// The root key under which a store is looked at is gone.
+    /// The root key under which a store is read is gone.
     LookOver,
 }
 
@@ -186,7 +189,7 @@ impl Inside {
         }
     }
 
-    /// The keys, where it may be read now.
+    /// The keys, if it may be read now.
     pub(super) fn keys(&mut self, open: &Open) -> Result<&mut Keys> {
         self.check(open)?;
         self.keys.as_mut().ok_or_else(|| open.erased())
@@ -213,7 +216,7 @@ impl Open {
     }
 
     /// Records were cut from sources: what it depended on through these alone it needs no more.
-    fn cut(&self, cuts: &Cuts) {
+    fn drop_needs(&self, cuts: &Cuts) {
         let (Some(id), mut needs) = (self.id, locked(&self.needs)) else { return };
         let mut is_cut = false;
         for (record, from) in cuts {
@@ -255,12 +258,12 @@ impl Drop for Open {
     }
 }
 
-/// The error for a store whose root key is gone while it is looked at.
+/// The error for a store whose root key is gone while it is read.
 pub(super) fn look_over(place: &str) -> Error {
     Error::new(
         ErrorKind::Mismatch,
         format!(
-            "the root key under which {place} was opened to look at it is destroyed: something was erased since; look at a copy that holds what lives now"
+            "the root key under which {place} was opened read-only is destroyed: something was erased since; open a copy that holds the current state"
         ),
     )
 }

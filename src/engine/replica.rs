@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::options::Options;
-use crate::catalogue::payload::Payload;
+use crate::catalogue::open_payload::Payload;
 use crate::catalogue::resolve::Resolver;
 use crate::catalogue::view::Users;
 use crate::catalogue::walk::{Step, Walked, Walking, walk};
@@ -66,9 +66,10 @@ pub(super) fn out_of_step(place: &str, e: &Error) -> Error {
         return Error::new(
             ErrorKind::Copy,
             format!(
-                "the copy {place} must be in step and is not: it is open already, in another process or as this very store; stop the process, or, where this store is that copy, give it up with `Copies::remove('{place}')`, and call again"
+                "the copy {place} must be in step and is not: it is open already, in another process or as this very store; stop the process, or, if this store is that copy, give it up with `Copies::remove('{place}')`, and call again"
             ),
-        );
+        )
+        .with_source(e.copy());
     }
     Error::new(
         ErrorKind::Copy,
@@ -92,7 +93,7 @@ fn why(e: &Error) -> String {
 /// it again.
 pub(super) fn not_taken(place: &str, e: &Error, erase: bool) -> Error {
     let what = if erase {
-        "the new epoch is published and reads go by it, but the old root key is not destroyed yet"
+        "the new epoch is published and reads use it, but the old root key is not destroyed yet"
     } else {
         "what was written is in the store and must not be put again; it counts once every copy in step has it"
     };
@@ -112,7 +113,7 @@ pub(super) fn foreign(place: &str, there: Option<HeadId>) -> Error {
     Error::new(
         ErrorKind::Refused,
         format!(
-            "{place} moved on by itself, to {}: another engine wrote to it; restore from it to go on from there",
+            "{place} has diverged, to {}: another engine wrote to it; restore from it to continue from there",
             shown(there)
         ),
     )
@@ -188,9 +189,9 @@ fn is_same_head(to: &dyn Store, there: &Head, head: &Head) -> Result<bool> {
 /// Copies everything below `roots` that `to` lacks, from the first of `from`'s stores that gives it
 /// whole, then the head. A segment that no store gives whole is copied as it is: its record is as
 /// damaged in the copy as it was before, and no other record is. Adds what it copied to `done`,
-/// also where it was interrupted and the head is still to come.
+/// also if it was interrupted and the head is still to come.
 pub(super) fn copy_tree(
-    leave: &Walking<'_>,
+    pass: &Walking<'_>,
     from: &PageSource<'_>,
     what: Copied<'_>,
     to: &dyn Store,
@@ -208,7 +209,7 @@ pub(super) fn copy_tree(
     let mut out = Outbox { to, blobs: Vec::new(), held: 0, done, progress };
     let users = Users { pages: from, root: &roots.users, geometry };
     let mut resolver = Resolver::new(from.realm, users);
-    let walked = walk(leave, from, roots, &mut |step| {
+    let walked = walk(pass, from, roots, &mut |step| {
         match step {
             Step::Enter { at, .. } => {
                 if to.contains(&at.name)? {
@@ -219,12 +220,13 @@ pub(super) fn copy_tree(
                 // One store has nothing to choose from.
                 let opens = match from.stores {
                     [_] => None,
-                    _ => Payload::of(&mut resolver, leave, of, key, entry).ok().flatten(),
+                    _ if entry.body.first().is_none() => None,
+                    _ => Payload::of(&mut resolver, pass, of, key, entry).ok().flatten(),
                 };
                 let opens = opens.and_then(|payload| Some((payload.suite(from).ok()?, payload)));
                 for (number, name) in (0..).zip(entry.segment_names(geometry)) {
                     // A recording of hours must not hold an erase up.
-                    if leave.must_stop() {
+                    if pass.must_stop() {
                         return Ok(ControlFlow::Break(()));
                     }
                     if !to.contains(&name)? {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::cleaner::{Cleaning, How, clean};
 use super::heads::OpenHead;
 use super::open::{Ports, assembled};
 use super::own::Role;
@@ -70,6 +71,12 @@ impl Engine {
     /// A discard that looks at about this many names at a time.
     pub(crate) fn discard_in_windows(&self, names: usize) -> Result<Discarded> {
         discard_in_windows(&self.inner, names, &mut |_| {})
+    }
+
+    /// A call of the cleaner that marks what lives, however little is believed to have died.
+    pub(crate) fn clean_all(&self) -> Result<Cleaning> {
+        let pause = || crate::sync::yield_now();
+        clean(&self.inner, &How { sweep: true, stop: &|| false, pause: &pause })
     }
 
     /// Whether the root key of the next epoch stands ready.

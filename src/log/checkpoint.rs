@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::hash::Hash;
 use super::note::{Note, Signer, VerifierKey};
-use super::proof::verify_inclusion;
+use super::proof::{Extent, verify_inclusion};
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 
@@ -27,6 +27,11 @@ pub struct Checkpoint {
 const PENDING: &str = "keyfall/pending";
 
 impl Checkpoint {
+    /// How far the log has grown.
+    pub fn extent(&self) -> Extent {
+        Extent { size: self.size, root: self.root }
+    }
+
     /// Signs it: every root key that its leaves call destroyed is.
     ///
     /// # Errors
@@ -49,14 +54,14 @@ impl Checkpoint {
 
     /// Whether a checkpoint has that line.
     pub fn is_pending(note: &Note) -> bool {
-        note.text().lines().skip(3).any(|line| line == PENDING)
+        note.text().split_terminator('\n').skip(3).any(|line| line == PENDING)
     }
 
     /// Reads a note that `log` must have signed as its own checkpoint.
     ///
     /// # Errors
-    /// `Absent` where it did not sign, `Corrupt` where the signature does not hold, `Invalid` where
-    /// the text is no checkpoint of it.
+    /// `Absent` if it did not sign, `Corrupt` if the signature does not hold, `Invalid` if
+    /// the text is not a checkpoint of it.
     pub fn verified(note: &Note, log: &VerifierKey) -> Result<Self> {
         log.verify(note)?;
         let checkpoint: Checkpoint = note.text().parse()?;
@@ -91,7 +96,7 @@ impl FromStr for Checkpoint {
                 its root, are one",
             )
         };
-        let mut lines = text.lines();
+        let mut lines = text.split_terminator('\n');
         let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next())
         else {
             return Err(bad());
@@ -130,7 +135,7 @@ impl LogProof {
     /// Checks that `leaf` is in the log, as far as `log`'s signature goes. Gives the checkpoint.
     ///
     /// # Errors
-    /// As [`Checkpoint::verified`]; `Corrupt` where the path leads elsewhere.
+    /// As [`Checkpoint::verified`]; `Corrupt` if the path leads elsewhere.
     pub fn verify(&self, leaf: &[u8], log: &VerifierKey) -> Result<Checkpoint> {
         let checkpoint = Checkpoint::verified(&self.checkpoint, log)?;
         verify_inclusion(
@@ -157,7 +162,7 @@ impl FromStr for LogProof {
     fn from_str(text: &str) -> Result<Self> {
         let bad = || Error::invalid(format!("not a proof: one begins with {HEADER}"));
         let (head, checkpoint) = text.split_once("\n\n").ok_or_else(bad)?;
-        let mut lines = head.lines();
+        let mut lines = head.split('\n');
         if lines.next() != Some(HEADER) {
             return Err(bad());
         }

@@ -54,7 +54,7 @@ impl Hash {
     /// Reads base64 (RFC 4648, 4).
     ///
     /// # Errors
-    /// `Invalid` where it is no hash, or not the one way to write it.
+    /// `Invalid` if it is not a hash, or not written in the one way.
     pub fn from_base64(text: &str) -> Result<Self> {
         let bytes = base64(text).and_then(|bytes| bytes.try_into().ok());
         bytes.map(Hash).ok_or_else(|| Error::invalid("not a hash: 32 bytes in base64 are one"))
@@ -73,6 +73,34 @@ impl fmt::Debug for Hash {
     }
 }
 
+/// Every hash of a tree with a power of two of leaves, or with none.
+pub(crate) struct FullTree {
+    /// From the leaves up.
+    rows: Vec<Vec<Hash>>,
+}
+
+impl FullTree {
+    /// The tree over these leaves.
+    pub(crate) fn over(leaves: Vec<Hash>) -> Self {
+        let mut rows = vec![leaves];
+        while let Some(row) = rows.last().filter(|row| row.len() > 1) {
+            rows.push(row.chunks(2).map(|pair| Hash::node(&pair[0], &pair[1])).collect());
+        }
+        FullTree { rows }
+    }
+
+    /// The root of the tree.
+    pub(crate) fn root(&self) -> Hash {
+        self.rows.last().and_then(|row| row.first()).copied().unwrap_or_else(Hash::empty)
+    }
+
+    /// What leads from a leaf of the tree to its root, the hash next to the leaf first.
+    pub(crate) fn path(&self, leaf: usize) -> impl Iterator<Item = Hash> {
+        let below = self.rows.iter().filter(|row| row.len() > 1).enumerate();
+        below.map(move |(level, row)| row[(leaf >> level) ^ 1])
+    }
+}
+
 /// The right edge of a tree: the roots of its largest full subtrees, from left to right. Enough to
 /// append and to know the root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,7 +113,7 @@ impl Frontier {
     /// The edge of a tree of `size` leaves, one peak for each bit that is set in it.
     ///
     /// # Errors
-    /// `Corrupt` where the number of peaks does not fit.
+    /// `Corrupt` if the number of peaks does not fit.
     pub fn new(size: u64, peaks: Vec<Hash>) -> Result<Self> {
         if peaks.len() != size.count_ones() as usize {
             return Err(Error::corrupt(

@@ -3,7 +3,7 @@
 //! holder of the certificate can open.
 //!
 //! A machine without I/O: hashes, proofs, notes and tiles. An operator who changes a published log
-//! can be convicted by anybody who kept a checkpoint. The holder of the log's private key can sign
+//! can be convicted by anyone who kept a checkpoint. The holder of the log's private key can sign
 //! anything, and must not be believed beyond what the certificate says.
 //!
 //! Sources: RFC 9162 (2.1), C2SP signed-note, tlog-checkpoint, tlog-tiles, tlog-proof,
@@ -16,10 +16,12 @@ mod proof;
 mod tiles;
 
 pub use checkpoint::{Checkpoint, LogProof};
-pub(crate) use hash::base64;
 pub use hash::{Frontier, HASH_BYTES, Hash};
+pub(crate) use hash::{FullTree, base64};
 pub use note::{Note, Signer, VerifierKey};
-pub use proof::{Subtrees, consistency, inclusion, root, verify_consistency, verify_inclusion};
+pub use proof::{
+    Extent, Subtrees, consistency, inclusion, root, verify_consistency, verify_inclusion,
+};
 pub use tiles::{
     ReadFile, SeeLeaf, TILE_WIDTH, TileWriter, Tiles, WriteFile, bundle, bundle_path, check_files,
     read_bundle, tile_path,

@@ -89,7 +89,7 @@ impl VerifierKey {
     /// Checks this key's signature on a note; for a witness's says when it was given.
     ///
     /// # Errors
-    /// `Absent` where there is none; `Corrupt` where one is there that does not hold.
+    /// `Absent` if there is none; `Corrupt` if one is there that does not hold.
     pub fn verify(&self, note: &Note) -> Result<Option<Timestamp>> {
         let id = key_id(&self.name, self.kind, &self.key);
         let mut mine = note.signatures.iter().filter(|s| s.name == self.name && s.id == id);
@@ -244,7 +244,7 @@ impl Note {
     /// A text without signatures.
     ///
     /// # Errors
-    /// `Invalid` where it does not end with a line, or has control characters.
+    /// `Invalid` if it does not end with a line, or has control characters.
     pub fn new(text: String) -> Result<Self> {
         let ok = text.ends_with('\n')
             && text.len() <= NOTE_MAX_BYTES
@@ -280,7 +280,7 @@ impl Note {
     /// This note with the signatures of these lines.
     ///
     /// # Errors
-    /// `Invalid` where they are none.
+    /// `Invalid` if they are not lines of signatures.
     pub fn with_lines(&self, lines: &str) -> Result<Self> {
         let mut note = self.clone();
         note.join(&format!("{}\n{lines}", self.text).parse()?)?;
@@ -321,7 +321,7 @@ impl FromStr for Note {
         let at = whole.rfind("\n\n").ok_or_else(bad)?;
         let (text, lines) = (&whole[..=at], &whole[at + 2..]);
         let mut note = Note::new(text.to_owned()).map_err(|_| bad())?;
-        for line in lines.lines() {
+        for line in lines.split_terminator('\n') {
             let (name, signature) =
                 line.strip_prefix(MARK).and_then(|l| l.split_once(' ')).ok_or_else(bad)?;
             check_name(name).map_err(|_| bad())?;

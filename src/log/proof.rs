@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 
 /// Where hashes of a tree come from.
 pub trait Subtrees {
-    /// The hash over the `2^level` leaves from `index * 2^level` on. Only asked for where all of
+    /// The hash over the `2^level` leaves from `index * 2^level` on. Only asked for if all of
     /// them are in the tree.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ fn beyond(what: &str) -> Error {
 /// The proof that leaf `index` is among the first `size`, the hash next to the leaf first.
 ///
 /// # Errors
-/// `Invalid` where it is not; as `source`.
+/// `Invalid` if it is not; as `source`.
 pub fn inclusion(source: &dyn Subtrees, index: u64, size: u64) -> Result<Vec<Hash>> {
     if index >= size {
         return Err(beyond(&format!("leaf {index} is not among the first {size} of the log")));
@@ -74,7 +74,7 @@ pub fn inclusion(source: &dyn Subtrees, index: u64, size: u64) -> Result<Vec<Has
 /// The proof that the first `old` leaves of a tree of `new` are those of the tree of `old`.
 ///
 /// # Errors
-/// `Invalid` where `old` is larger; as `source`.
+/// `Invalid` if `old` is larger; as `source`.
 pub fn consistency(source: &dyn Subtrees, old: u64, new: u64) -> Result<Vec<Hash>> {
     if old > new {
         return Err(beyond(&format!("a log of {new} leaves is older than one of {old}")));
@@ -109,7 +109,7 @@ fn wrong(what: &str) -> Error {
 /// Checks an inclusion proof (RFC 9162, 2.1.3.2).
 ///
 /// # Errors
-/// `Corrupt` where it does not show that `leaf` is leaf `index` of the `size` under `root`.
+/// `Corrupt` if it does not show that `leaf` is leaf `index` of the `size` under `root`.
 pub fn verify_inclusion(
     leaf: Hash,
     index: u64,
@@ -141,31 +141,40 @@ pub fn verify_inclusion(
     if last == 0 && hash == *root { Ok(()) } else { Err(refused()) }
 }
 
+/// How far a log has grown: its number of leaves, and the root over them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Number of leaves.
+    pub size: u64,
+    /// The root over all of them.
+    pub root: Hash,
+}
+
 /// Checks a consistency proof (RFC 9162, 2.1.4.2).
 ///
 /// # Errors
-/// `Corrupt` where it does not show that the tree of `new` goes on from the tree of `old`.
-pub fn verify_consistency(old: (u64, &Hash), new: (u64, &Hash), proof: &[Hash]) -> Result<()> {
-    let ((old, old_root), (new, new_root)) = (old, new);
+/// `Corrupt` if it does not show that the tree of `new` goes on from the tree of `old`.
+pub fn verify_consistency(old: Extent, new: Extent, proof: &[Hash]) -> Result<()> {
     let refused = || {
         wrong(
             "the log does not go on from the checkpoint that was kept: it was rolled back, or \
              shows others another history",
         )
     };
-    if old > new {
+    if old.size > new.size {
         return Err(refused());
     }
-    if old == 0 || old == new {
-        let same = if old == 0 { *old_root == Hash::empty() } else { old_root == new_root };
+    if old.size == 0 || old.size == new.size {
+        let root = if old.size == 0 { Hash::empty() } else { new.root };
+        let same = old.root == root;
         return if same && proof.is_empty() { Ok(()) } else { Err(refused()) };
     }
-    let (mut at, mut last) = (old - 1, new - 1);
+    let (mut at, mut last) = (old.size - 1, new.size - 1);
     let skip = at.trailing_ones();
     at >>= skip;
     last >>= skip;
     let mut steps = proof.iter();
-    let first = if at == 0 { *old_root } else { *steps.next().ok_or_else(refused)? };
+    let first = if at == 0 { old.root } else { *steps.next().ok_or_else(refused)? };
     let (mut from_old, mut from_new) = (first, first);
     for step in steps {
         if last == 0 {
@@ -184,9 +193,5 @@ pub fn verify_consistency(old: (u64, &Hash), new: (u64, &Hash), proof: &[Hash]) 
         at >>= 1;
         last >>= 1;
     }
-    if last == 0 && from_old == *old_root && from_new == *new_root {
-        Ok(())
-    } else {
-        Err(refused())
-    }
+    if last == 0 && from_old == old.root && from_new == new.root { Ok(()) } else { Err(refused()) }
 }

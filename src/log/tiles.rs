@@ -34,21 +34,29 @@ pub fn bundle_path(n: u64, width: u64) -> String {
 }
 
 /// Leaves one after another, each after its length in two bytes.
-pub fn bundle<'a>(leaves: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+///
+/// # Errors
+/// `Invalid` if a leaf is longer than two bytes can say.
+pub fn bundle<'a>(leaves: impl Iterator<Item = &'a [u8]>) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     for leaf in leaves {
-        let len = u16::try_from(leaf.len())
-            .unwrap_or_else(|_| unreachable!("a leaf is some hundred bytes"));
+        let len = u16::try_from(leaf.len()).map_err(|_| {
+            Error::invalid(format!(
+                "a leaf of {} bytes does not fit into a bundle; {} is the most",
+                leaf.len(),
+                u16::MAX
+            ))
+        })?;
         out.extend_from_slice(&len.to_be_bytes());
         out.extend_from_slice(leaf);
     }
-    out
+    Ok(out)
 }
 
 /// Reads what [`bundle`] wrote.
 ///
 /// # Errors
-/// `Corrupt` where it is cut short.
+/// `Corrupt` if it is cut short.
 pub fn read_bundle(mut bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
     let torn = || Error::corrupt("a bundle of the log is cut short; fetch it again");
     let mut leaves = Vec::new();
@@ -96,7 +104,7 @@ impl<F: Fn(&str) -> Result<Vec<u8>>> Tiles<F> {
     /// The leaves of a bundle.
     ///
     /// # Errors
-    /// `Corrupt` where they are not as many as the log has; as `fetch`.
+    /// `Corrupt` if they are not as many as the log has; as `fetch`.
     pub fn leaves(&self, n: u64) -> Result<Vec<Vec<u8>>> {
         let width = self.size.saturating_sub(n * TILE_WIDTH).min(TILE_WIDTH);
         let path = bundle_path(n, width);
@@ -208,7 +216,7 @@ impl TileWriter {
         let bytes: Vec<u8> = self.rows[level].iter().flat_map(|hash| hash.0).collect();
         write(&tile_path(level as u8, n, width), &bytes)?;
         if level == 0 {
-            write(&bundle_path(n, width), &bundle(self.bundle.iter().map(Vec::as_slice)))?;
+            write(&bundle_path(n, width), &bundle(self.bundle.iter().map(Vec::as_slice))?)?;
             if width == TILE_WIDTH {
                 self.bundle.clear();
             }
@@ -221,7 +229,7 @@ impl TileWriter {
 /// against it, and that it goes on from a checkpoint that was kept. Gives the checkpoint.
 ///
 /// # Errors
-/// `Corrupt` where something does not fit: a log that was rolled back, or shows others another
+/// `Corrupt` if something does not fit: a log that was rolled back, or shows others another
 /// history, is such a one; as `fetch`.
 pub fn check_files(
     fetch: ReadFile<'_>,
@@ -230,7 +238,7 @@ pub fn check_files(
     see: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
 ) -> Result<(Checkpoint, Note)> {
     let note = String::from_utf8(fetch("checkpoint")?)
-        .map_err(|_| Error::invalid("the checkpoint is no text"))?;
+        .map_err(|_| Error::invalid("the checkpoint is not text"))?;
     let note: Note = note.parse()?;
     let checkpoint = Checkpoint::verified(&note, key)?;
     let tiles = Tiles::new(checkpoint.size, fetch);
@@ -266,7 +274,7 @@ pub fn check_files(
         } else {
             consistency(&tiles, kept.size, checkpoint.size)
         };
-        verify_consistency((kept.size, &kept.root), (checkpoint.size, &checkpoint.root), &proof?)?;
+        verify_consistency(kept.extent(), checkpoint.extent(), &proof?)?;
     }
     Ok((checkpoint, note))
 }

@@ -8,13 +8,16 @@ use ::metrics::{gauge, histogram};
 use super::{Event, Observer, Outcome, kind_name};
 use crate::error::ErrorKind;
 
+/// What seals: the same bytes by either.
+const AEAD: &str = if cfg!(feature = "aws-lc") { "aws-lc" } else { "aes-gcm" };
+
 /// Gives every [`Event`] on as metrics of the facade `metrics`, to the recorder that the
 /// application installed. Labels are kinds and the numbers of copies. The engines of one process
 /// share one set.
 ///
 /// | metric | | labels |
 /// |---|---|---|
-/// | `keyfall_build_info` | gauge, 1 | `version` |
+/// | `keyfall_build_info` | gauge, 1 | `version`, `cell_level`, `aead` |
 /// | `keyfall_open` | gauge: engines that are open | |
 /// | `keyfall_commits_total`, `keyfall_commit_failures_total` | counters | `kind`; `error` too |
 /// | `keyfall_commit_duration_seconds` | histogram | `kind` |
@@ -40,6 +43,9 @@ use crate::error::ErrorKind;
 /// | `keyfall_reads_cut_total` | counter: readers closed | `why` |
 /// | `keyfall_discards_total` | counter | `outcome` |
 /// | `keyfall_discarded_bytes_total` | counter | `left`: `true` for what may still be there |
+/// | `keyfall_cleaned_bytes_total`, `keyfall_clean_moved_bytes_total` | counters: bytes that the cleaner gave back, and live ones that it wrote once more | |
+/// | `keyfall_cleaner_failures_total` | counter | `kind` |
+/// | `keyfall_cleaner_stopped`, `keyfall_cleaner_stuck` | gauges: 0 or 1 | |
 /// | `keyfall_events_lost_total` | counter | |
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
@@ -65,6 +71,10 @@ impl Observer for Metrics {
             | Event::Trouble { .. }
             | Event::KeeperFailed { .. }
             | Event::KeeperStopped { .. } => kept(event),
+            Event::Discard { .. }
+            | Event::Clean { .. }
+            | Event::CleanerFailed { .. }
+            | Event::CleanerStopped { .. } => space(event),
             _ => other(event),
         }
     }
@@ -162,14 +172,18 @@ fn failed_as(name: &'static str, error: ErrorKind) {
 
 fn other(event: &Event) {
     match *event {
-        Event::Opened { users, .. } => {
-            gauge!("keyfall_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        Event::Opened { users, level, .. } => {
+            let (version, aead) = (env!("CARGO_PKG_VERSION"), AEAD);
+            gauge!("keyfall_build_info", "version" => version, "cell_level" => level.name(), "aead" => aead)
+                .set(1.0);
             gauge!("keyfall_open").increment(1.0);
             gauge!("keyfall_users").set(users as f64);
             for zero in [
                 "keyfall_poisoned",
                 "keyfall_clock_doubted",
                 "keyfall_keeper_stopped",
+                "keyfall_cleaner_stopped",
+                "keyfall_cleaner_stuck",
                 "keyfall_due_overdue_seconds",
                 "keyfall_retirement_unconfirmed_seconds",
             ] {
@@ -182,13 +196,27 @@ fn other(event: &Event) {
         Event::Poisoned { .. } => gauge!("keyfall_poisoned").set(1.0),
         Event::ClockDoubted { .. } => gauge!("keyfall_clock_doubted").set(1.0),
         Event::ClockBelieved {} => gauge!("keyfall_clock_doubted").set(0.0),
+        Event::Lost { events } => counter!("keyfall_events_lost_total").increment(events),
+        _ => {}
+    }
+}
+
+/// Space that was given back.
+fn space(event: &Event) {
+    match *event {
         Event::Discard { bytes_gone, bytes_left, error, .. } => {
             let outcome = if error.is_none() { "done" } else { "failed" };
             counter!("keyfall_discards_total", "outcome" => outcome).increment(1);
             counter!("keyfall_discarded_bytes_total", "left" => "false").increment(bytes_gone);
             counter!("keyfall_discarded_bytes_total", "left" => "true").increment(bytes_left);
         }
-        Event::Lost { events } => counter!("keyfall_events_lost_total").increment(events),
+        Event::Clean { freed, moved, stuck, .. } => {
+            counter!("keyfall_cleaned_bytes_total").increment(freed);
+            counter!("keyfall_clean_moved_bytes_total").increment(moved);
+            gauge!("keyfall_cleaner_stuck").set(f64::from(u8::from(stuck)));
+        }
+        Event::CleanerFailed { error, .. } => failed_as("keyfall_cleaner_failures_total", error),
+        Event::CleanerStopped { .. } => gauge!("keyfall_cleaner_stopped").set(1.0),
         _ => {}
     }
 }
@@ -223,6 +251,7 @@ fn describe() {
         ("keyfall_tend_failures_total", "calls that did not do all that was due"),
         ("keyfall_troubles_total", "what was due for a user and could not be done"),
         ("keyfall_keeper_failures_total", "failures of the keeper's thread"),
+        ("keyfall_cleaner_failures_total", "failures of the cleaner's thread"),
         ("keyfall_reads_cut_total", "readers closed"),
     ];
     for (name, help) in counters {

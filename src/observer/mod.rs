@@ -43,7 +43,7 @@ pub use measured::Metrics;
 pub use traced::Tracing;
 
 use crate::error::ErrorKind;
-use crate::promise::Awaited;
+use crate::promise::{Awaited, Level};
 use crate::scope::{Scope, When};
 use crate::store::HeadId;
 
@@ -51,10 +51,12 @@ use crate::store::HeadId;
 ///
 /// * **After the fact.** An event says what has happened; nothing can be refused here.
 /// * **One at a time, in the order in which things happened**, from any thread: from that of a
-///   call, of another call that came at the same time, or of the keeper. As a rule a call returns
-///   after its own events were told.
+///   call, of another call that came at the same time, or from a thread of the engine's. As a rule a
+///   call returns after its own events were told.
 /// * **Without a lock of the engine's.** An observer may call the engine. What that call makes
-///   happen is told after the present event, so a put for each commit has no end.
+///   happen is told after the present event, so a put for each commit has no end. It must not wait
+///   for a future of the asynchronous engine: the thread that would answer may be the one that
+///   waits.
 /// * **Be quick**: a call waits while events are told. Where an observer does not keep up, at most
 ///   1,024 events wait; of those after them [`Event::Lost`] tells the number.
 /// * **A panic ends it**: it is caught, the engine goes on, and the observer is called no more.
@@ -99,6 +101,8 @@ pub enum Event {
         users: u64,
         /// Copies that it lists.
         copies: u64,
+        /// How far a root key is gone that the cell destroys.
+        level: Level,
     },
     /// The last handle of the engine is gone; its store and its cell close now.
     #[non_exhaustive]
@@ -210,7 +214,8 @@ pub enum Event {
         took: Duration,
     },
     /// Something that was due for one user could not be done: one for each of
-    /// [`Tended::troubles`](crate::engine::Tended::troubles), of which there are 64 a call at most.
+    /// [`DueOutcome::troubles`](crate::engine::DueOutcome::troubles), of which there are 64 a call at
+    /// most.
     #[non_exhaustive]
     Trouble {
         /// Why.
@@ -234,6 +239,41 @@ pub enum Event {
         /// Whether the thread panicked; else the engine is poisoned.
         panicked: bool,
     },
+    /// Space was given back by the cleaner or by [`Engine::clean`](crate::Engine::clean), or could
+    /// not be. Nothing is told where nothing was to be given back.
+    #[non_exhaustive]
+    Clean {
+        /// Whether live blobs were marked, since enough had died.
+        swept: bool,
+        /// Blobs that were found to be dead.
+        blobs: u64,
+        /// Bytes given back to the medium.
+        freed: u64,
+        /// Bytes of live blobs that were written once more for that.
+        moved: u64,
+        /// Whether something keeps some space from being given back
+        /// ([`Cleaning::stuck`](crate::engine::Cleaning::stuck)).
+        stuck: bool,
+        /// Why it ended before all was done.
+        error: Option<ErrorKind>,
+        /// How long it took.
+        took: Duration,
+    },
+    /// The cleaner's thread could not give space back.
+    #[non_exhaustive]
+    CleanerFailed {
+        /// Why.
+        error: ErrorKind,
+        /// When it tries again.
+        again: Duration,
+    },
+    /// The cleaner's thread has ended, or could not be started, and the engine goes on: no space is
+    /// given back automatically until it is opened again.
+    #[non_exhaustive]
+    CleanerStopped {
+        /// Whether the thread panicked; else the engine is poisoned, or the system gave no thread.
+        panicked: bool,
+    },
     /// A copy in step did not take a commit, or could not be reached: puts and erases fail until
     /// it is back or removed. Told once until it is in step again.
     #[non_exhaustive]
@@ -255,7 +295,7 @@ pub enum Event {
     /// and opened again.
     #[non_exhaustive]
     Poisoned {
-        /// What the store said.
+        /// What the store said; `Poisoned` after a panic.
         error: ErrorKind,
     },
     /// Open readers were closed.

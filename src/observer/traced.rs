@@ -33,6 +33,10 @@ impl Observer for Tracing {
             | Event::Trouble { .. }
             | Event::KeeperFailed { .. }
             | Event::KeeperStopped { .. } => kept(event),
+            Event::Discard { .. }
+            | Event::Clean { .. }
+            | Event::CleanerFailed { .. }
+            | Event::CleanerStopped { .. } => space(event),
             _ => other(event),
         }
     }
@@ -155,17 +159,53 @@ fn kept(event: &Event) {
     }
 }
 
+/// Space that is given back.
+fn space(event: &Event) {
+    match *event {
+        Event::Discard { blobs, bytes_gone, bytes_left, copies_skipped, error, took } => tell!(
+            INFO,
+            "keyfall.discard",
+            blobs,
+            bytes_gone,
+            bytes_left,
+            copies_skipped,
+            error = named(error),
+            took_us = micros(took)
+        ),
+        Event::Clean { swept, blobs, freed, moved, stuck, error, took } => tell!(
+            DEBUG,
+            "keyfall.clean",
+            swept,
+            blobs,
+            freed,
+            moved,
+            stuck,
+            error = named(error),
+            took_us = micros(took)
+        ),
+        Event::CleanerFailed { error, again } => tell!(
+            WARN,
+            "keyfall.cleaner_failed",
+            error = kind_name(error),
+            again_us = micros(again)
+        ),
+        Event::CleanerStopped { panicked } => tell!(WARN, "keyfall.cleaner_stopped", panicked),
+        _ => {}
+    }
+}
+
 /// Where the store, its copies, its cell, its readers and its clock are.
 fn other(event: &Event) {
     match *event {
-        Event::Opened { head, owner, users, copies } => tell!(
+        Event::Opened { head, owner, users, copies, level } => tell!(
             INFO,
             "keyfall.opened",
             epoch = head.epoch,
             commit = head.commit,
             owner,
             users,
-            copies
+            copies,
+            level = level.name()
         ),
         Event::Closed { head, error } => tell!(
             INFO,
@@ -186,16 +226,6 @@ fn other(event: &Event) {
         Event::ReadersClosed { readers, why } => {
             tell!(INFO, "keyfall.readers_closed", readers, why = why.name());
         }
-        Event::Discard { blobs, bytes_gone, bytes_left, copies_skipped, error, took } => tell!(
-            INFO,
-            "keyfall.discard",
-            blobs,
-            bytes_gone,
-            bytes_left,
-            copies_skipped,
-            error = named(error),
-            took_us = micros(took)
-        ),
         Event::ClockDoubted { off, ahead } => {
             tell!(WARN, "keyfall.clock_doubted", off_us = micros(off), ahead);
         }

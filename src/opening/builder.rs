@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[cfg(feature = "sled")]
 use super::location::by_length;
@@ -15,7 +15,7 @@ use super::roots::Settings;
 #[cfg(feature = "sled")]
 use super::site::Site;
 use crate::cell::RootCell;
-use crate::engine::{Follow, Geometry, Keeper, OpenAs, OpenCopy};
+use crate::engine::{Cleaner, Follow, Geometry, Keeper, OpenAs, OpenCopy};
 #[cfg(feature = "sled")]
 use crate::engine::{Progress, Restored, restore};
 use crate::env::SharedEnv;
@@ -26,23 +26,32 @@ use crate::quorum::{Member, Rule};
 use crate::store::Store;
 use crate::{Engine, Options};
 
+/// Pause before what is in use is tried again.
+const RETRY: Duration = Duration::from_millis(25);
+
+/// Whether the store, its cell or a copy in step is in use.
+fn is_locked(e: &Error) -> bool {
+    let source = std::error::Error::source(e).and_then(|source| source.downcast_ref::<Error>());
+    e.kind() == ErrorKind::Locked || source.is_some_and(is_locked)
+}
+
 /// Opens the store in a directory, with its root cell beside it: `assistant.db` and
-/// `assistant.db.cell`. Makes both where neither exists, and finishes a making that was cut short.
+/// `assistant.db.cell`. Makes both if neither exists, and finishes a making that was cut short.
 /// What cannot be said here [`Builder`] takes.
 ///
 /// A directory that does not own its cell, as a backup, is opened to look at
 /// ([`Engine::read_only`]), and stays as it is until it takes over ([`Builder::take_over`]). Of two
 /// byte-for-byte copies of the owner's directory the one that is opened first is the owner from
-/// then on, and the other one is only looked at: open a copy that you made for a look with
+/// then on, and the other one is read-only: open a copy that you made for a look with
 /// [`Builder::read_only`].
 ///
 /// A cell is all that stands between you and losing everything, and must not be copied: keep the
 /// two apart in backups, and never back up the cell.
 ///
 /// # Errors
-/// `Absent` where one of the two is missing, with which one and what to do; `Medium` where the file
+/// `Absent` if one of the two is missing, with which one and what to do; `Medium` if the file
 /// system may keep what is overwritten, which [`Builder::accept_remnants`] accepts; `Mismatch`
-/// where store and cell do not fit; `Locked` where another process, or another [`Engine`] of this
+/// if store and cell do not fit; `Locked` if another process, or another [`Engine`] of this
 /// one, has them open; `Refused`, `Corrupt`, `Io`, `Full`.
 ///
 /// ```no_run
@@ -59,8 +68,10 @@ pub fn open(path: impl AsRef<Path>) -> Result<Engine> {
 ///
 /// A builder can be used again. After [`ErrorKind::Poisoned`] drop the engine with its readers and
 /// batches, or [`Engine::close`] it, and open once more with the same builder: opening finds out
-/// what became of the write whose outcome was unknown. Where threads share an engine, let one of
-/// them do that, under a lock of yours and after another look at [`Engine::is_poisoned`].
+/// what became of the write whose outcome was unknown. If threads share an engine, let one of
+/// them do that, under a lock of yours and after another look at [`Engine::is_poisoned`]: each call
+/// asks `engine()` of the service below for a clone. While another one still holds the poisoned
+/// engine, that is `Locked`, and goes well later.
 ///
 /// ```no_run
 /// use keyfall::{Builder, Class, Put, UserId};
@@ -76,6 +87,33 @@ pub fn open(path: impl AsRef<Path>) -> Result<Engine> {
 ///     engine = builder.open()?;
 /// }
 /// # drop(engine);
+/// # Ok::<(), keyfall::Error>(())
+/// ```
+///
+/// ```
+/// use std::sync::{Mutex, PoisonError};
+///
+/// use keyfall::{Builder, Engine};
+///
+/// struct Service {
+///     builder: Builder,
+///     open: Mutex<Option<Engine>>,
+/// }
+///
+/// impl Service {
+///     fn engine(&self) -> keyfall::Result<Engine> {
+///         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+///         match open.take().filter(|engine| !engine.is_poisoned()) {
+///             Some(engine) => Ok(open.insert(engine).clone()),
+///             None => Ok(open.insert(self.builder.open_or_create()?).clone()),
+///         }
+///     }
+/// }
+/// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+/// # use std::sync::Arc;
+/// # let builder = Builder::over(Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+/// # let service = Service { builder, open: Mutex::default() };
+/// # assert_eq!(service.engine()?.id(), service.engine()?.id());
 /// # Ok::<(), keyfall::Error>(())
 /// ```
 #[derive(Clone)]
@@ -132,7 +170,7 @@ impl Builder {
         Builder { store, cell, settings: Settings::new() }
     }
 
-    /// The cell is in this directory. Where a store is made in a directory, a file beside it is
+    /// The cell is in this directory. If a store is made in a directory, a file beside it is
     /// written that says so.
     #[must_use]
     pub fn cell_at(self, cell: impl Into<PathBuf>) -> Self {
@@ -185,6 +223,15 @@ impl Builder {
         self
     }
 
+    /// Has [`Builder::open`], [`Builder::create`] and [`Builder::open_or_create`] wait so long,
+    /// if the store or its cell is in use, before they fail as `Locked`; by default they fail at
+    /// once. An engine that takes over from one that is being shut down waits a little.
+    #[must_use]
+    pub fn wait_for_lock(mut self, patience: Duration) -> Self {
+        self.settings.patience = patience;
+        self
+    }
+
     /// Has a cell made whose root key is shared among these keyholders.
     #[cfg(feature = "keyholders")]
     #[must_use]
@@ -196,7 +243,7 @@ impl Builder {
 
 /// How the engine runs: [`Options`], of which each has its method here.
 impl Builder {
-    /// All options at once, in place of what was said of them before.
+    /// All options at once, instead of those set before.
     #[must_use]
     pub fn options(self, options: Options) -> Self {
         self.set(|_| options)
@@ -237,6 +284,13 @@ impl Builder {
         self.set(|options| options.keeper(keeper))
     }
 
+    /// Chooses whether space is given back automatically while the engine is open
+    /// ([`Options::cleaner`]).
+    #[must_use]
+    pub fn cleaner(self, cleaner: Cleaner) -> Self {
+        self.set(|options| options.cleaner(cleaner))
+    }
+
     /// Sets how far ahead the clock may be before it is doubted ([`Options::clock_jump`]).
     #[must_use]
     pub fn clock_jump(self, jump: Duration) -> Self {
@@ -273,61 +327,61 @@ impl Builder {
     /// Makes a new store and its cell.
     ///
     /// # Errors
-    /// `Exists` where a store or a key is there; `Medium` where the cell's file system may keep
-    /// what is overwritten; `Refused` where one of the two lies inside the other, or inside another
+    /// `Exists` if a store or a key is there; `Medium` if the cell's file system may keep
+    /// what is overwritten; `Refused` if one of the two lies inside the other, or inside another
     /// store or cell; `Invalid` for a bad geometry; `Locked`, `Io`, `Full`.
     pub fn create(&self) -> Result<Engine> {
-        match &self.store {
+        self.patiently(|| match &self.store {
             #[cfg(feature = "sled")]
             StoreAt::Directory(dir) => self.site(dir)?.create(),
             StoreAt::Given(store) => {
                 Engine::init(Arc::clone(store), self.make_cell()?, self.settings.options.clone())
             }
-        }
+        })
     }
 
     /// Opens a store with its cell; neither is made.
     ///
     /// # Errors
-    /// `Absent` where one of the two is missing, with which one and what to do; else as
-    /// [`Engine::open`], which also says what is no error: a store that does not own its cell is
-    /// opened to look at.
+    /// `Absent` if one of the two is missing, with which one and what to do; else as
+    /// [`Engine::open`], which also says what is not an error: a store that does not own its cell
+    /// is opened read-only.
     pub fn open(&self) -> Result<Engine> {
-        match &self.store {
+        self.patiently(|| match &self.store {
             #[cfg(feature = "sled")]
             StoreAt::Directory(dir) => self.site(dir)?.open(),
             StoreAt::Given(store) => {
                 Engine::open(Arc::clone(store), self.open_cell()?, self.settings.options.clone())
             }
-        }
+        })
     }
 
-    /// Opens a store with its cell; makes both where neither exists, and finishes a making that was
+    /// Opens a store with its cell; makes both if neither exists, and finishes a making that was
     /// cut short before it returned.
     ///
     /// # Errors
-    /// As [`Builder::open`] and [`Builder::create`]; `Invalid` for an engine that is to look only
-    /// or to take over: what it is for must be there.
+    /// As [`Builder::open`] and [`Builder::create`]; `Invalid` for an engine that is read-only
+    /// or takes over: its store must exist.
     pub fn open_or_create(&self) -> Result<Engine> {
         if self.settings.options.open_as != OpenAs::Owner {
             return Err(Error::invalid(
-                "a store that is to be made is not looked at nor taken over; call `Builder::open`",
+                "a store that is to be created can be neither opened read-only nor taken over; call `Builder::open`",
             ));
         }
-        match &self.store {
+        self.patiently(|| match &self.store {
             #[cfg(feature = "sled")]
             StoreAt::Directory(dir) => self.site(dir)?.open_or_create(),
             StoreAt::Given(store) => self.open_or_create_over(Arc::clone(store)),
-        }
+        })
     }
 
     /// Builds the store at this place from copies in directories, backups and copies in step:
-    /// `progress` is told how many blobs are restored. The cell is only looked at. What is built
-    /// can be looked at until it takes over, by [`Builder::take_over`]; the store that it was
-    /// copied from is untouched until then. One that was cut short goes on.
+    /// `progress` is told how many blobs are restored. The cell is only read. What is built
+    /// is read-only until it takes over, by [`Builder::take_over`]; the store that it was
+    /// copied from is untouched until then. A restore that was cut short is continued.
     ///
     /// # Errors
-    /// `Exists` where a store is there; else as [`crate::engine::restore`].
+    /// `Exists` if a store is there; else as [`crate::engine::restore`].
     #[cfg(feature = "sled")]
     pub fn restore(&self, copies: &[impl AsRef<Path>], progress: Progress<'_>) -> Result<Restored> {
         match &self.store {
@@ -343,6 +397,32 @@ impl Builder {
                     progress,
                 )
             }
+        }
+    }
+
+    /// Tries until what is in use is free, for as long as was said.
+    fn patiently(&self, open: impl Fn() -> Result<Engine>) -> Result<Engine> {
+        let began = Instant::now();
+        loop {
+            match open() {
+                Err(e) if is_locked(&e) => {
+                    let left = self.settings.patience.saturating_sub(began.elapsed());
+                    if left.is_zero() {
+                        return Err(self.impatient(e));
+                    }
+                    std::thread::sleep(left.min(RETRY));
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    /// What is in use, with what waits for it, where that was not asked for.
+    fn impatient(&self, e: Error) -> Error {
+        if self.settings.patience.is_zero() {
+            Error::new(e.kind(), format!("{e}; `Builder::wait_for_lock` gives it time"))
+        } else {
+            e
         }
     }
 

@@ -46,7 +46,7 @@ impl Held {
     }
 }
 
-/// Adds the remedy where a store is missing: a user with a cell there must not make another store
+/// Adds the remedy if a store is missing: a user with a cell there must not make another store
 /// and lose the cell.
 pub(super) fn without_store(e: Error, at: &Location, held: Held) -> Error {
     if e.kind() != ErrorKind::Absent {
@@ -64,7 +64,7 @@ pub(super) fn without_store(e: Error, at: &Location, held: Held) -> Error {
         ),
         Held::Key | Held::Unread => format!(
             "no store at {s}, and its root cell {c} is there: restore the store from a copy with \
-             `Builder::restore`, or name the place where it lies now; do not remove the cell, for \
+             `Builder::restore`, or name the place where it is now; do not remove the cell, for \
              without it no copy opens"
         ),
     };
@@ -82,8 +82,8 @@ pub(super) fn check_whole(blobs: &SledStore, at: &Location, held: Held) -> Resul
         let restore =
             if held == Held::Nothing { "`restore` with its cell" } else { "`Builder::restore`" };
         return Err(Error::corrupt(format!(
-            "{} is not whole: a restore or a backup into it was cut short; give that once more (a \
-             restore is {restore})",
+            "{} is incomplete: a restore or a backup into it \
+             was cut short; run it again (a restore is {restore})",
             store.display()
         )));
     }
@@ -91,14 +91,14 @@ pub(super) fn check_whole(blobs: &SledStore, at: &Location, held: Held) -> Resul
         return Ok(());
     }
     let text = format!(
-        "no store is in {} yet: an init, a restore or a backup was cut short before anything was \
-         put into it; give that once more",
+        "no store is in {} yet: an init, a restore or a backup was cut short before \
+         anything was put into it; run it again",
         store.display()
     );
     Err(Error::new(ErrorKind::Absent, text))
 }
 
-/// Refuses to make a store with a cell that holds a key, before anything is changed. Where a store
+/// Refuses to make a store with a cell that holds a key, before anything is changed. If a store
 /// is there already, that is found out when one is to be made.
 pub(super) fn check_unheld(at: &Location, held: Held) -> Result<()> {
     let (store, cell) = (at.store(), at.cell());
@@ -131,7 +131,7 @@ pub(super) fn check_unheld(at: &Location, held: Held) -> Result<()> {
         ),
         Held::Key => format!(
             "the root cell {c} holds the root key of a store, and without it all data of that \
-             store is lost: do not remove it; where that store is gone, restore it from a copy \
+             store is lost: do not remove it; if that store is gone, restore it from a copy \
              with `Builder::restore`, and for a new store name another place with \
              `Builder::cell_at`"
         ),

@@ -26,8 +26,9 @@ pub fn default_cell(store: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The blobs of a store that is looked at. What was never opened as the owner of a cell, a backup,
-/// is not touched; nor is what cannot be. A long log that was is found out about through its index.
+/// The blobs of a store that is opened read-only. What was never opened as the owner of a cell, a
+/// backup, is not touched; nor is what cannot be. A long log that was is found out about through
+/// its index.
 ///
 /// # Errors
 /// As [`SledStore::look`] and [`SledStore::open`].
@@ -60,16 +61,16 @@ pub(super) fn is_long(store: &Path) -> bool {
 pub struct Location {
     store: PathBuf,
     cell: PathBuf,
-    /// The store that the cell belongs to, where a file beside the store says so.
+    /// The store that the cell belongs to, if a file beside the store says so.
     bound: Option<String>,
 }
 
 impl Location {
-    /// Finds the cell of the store at `store`: at `cell` where that is given, else where
+    /// Finds the cell of the store at `store`: at `cell` if that is given, else where
     /// [`default_cell`] is or leads.
     ///
     /// # Errors
-    /// `Refused` where one of the two lies inside the other; `Invalid` where the file beside the
+    /// `Refused` if one of the two lies inside the other; `Invalid` if the file beside the
     /// store names no cell; `Io`.
     pub fn find(store: &Path, cell: Option<&Path>) -> Result<Self> {
         let found = match cell {
@@ -102,17 +103,17 @@ impl Location {
         &self.cell
     }
 
-    /// The file beside the store that is to name the cell; `None` where the cell itself lies there.
+    /// The file beside the store that is to name the cell; `None` if the cell itself lies there.
     ///
     /// # Errors
-    /// `Exists` where something else has that name: the store would not be found with its cell
+    /// `Exists` if something else has that name: the store would not be found with its cell
     /// again.
     pub fn pointer(&self) -> Result<Option<PathBuf>> {
         pointer::to_write(default_cell(&self.store), &self.cell)
     }
 
-    /// Writes the file beside the store that names the cell, where the cell does not lie there;
-    /// bound to `id`, where the store has one already.
+    /// Writes the file beside the store that names the cell, if the cell is not there;
+    /// bound to `id`, if the store has one already.
     ///
     /// # Errors
     /// As [`Location::pointer`]; `Io`, `Full`.

@@ -1,9 +1,9 @@
 //! The paved path: where a store and its root cell are, and how both are made and opened from these
 //! places.
 //!
-//! Invariants. What lies in a store is never asked where its cell is: anybody who can write there
-//! would choose the key. Neither lies inside the other. A cell is never made by opening a store,
-//! and a store never over a cell that holds a key. A directory that was never opened as the owner
+//! Invariants. A store does not record where its cell is: anyone who can write there would choose
+//! the key. Neither lies inside the other. A cell is never made by opening a store, and a store
+//! never over a cell that holds a key. A directory that was never opened as the owner
 //! of its cell, a backup, is not written to unless it takes over.
 
 pub(crate) mod builder;

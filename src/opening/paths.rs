@@ -20,8 +20,8 @@ pub fn apart(places: &[(&str, &Path)]) -> Result<()> {
                 return Err(Error::new(
                     ErrorKind::Refused,
                     format!(
-                        "{what} {} lies inside {other} {}: whoever copies or loses the one copies \
-                         or loses both; name another place",
+                        "{what} {} lies inside {other} {}: to copy or lose the outer one is to \
+                         copy or lose both; name another place",
                         place.display(),
                         there.display()
                     ),

@@ -23,11 +23,11 @@ const POINTER_MAX: u64 = 16 << 10;
 pub(super) struct Pointer {
     /// Where the cell is.
     pub(super) place: PathBuf,
-    /// The store that it belongs to, where the file says so.
+    /// The store that it belongs to, if the file says so.
     pub(super) bound: Option<String>,
 }
 
-/// Reads the file; `None` where there is none, or the cell itself.
+/// Reads the file; `None` if there is none, or the cell itself.
 pub(super) fn read(file: &Path) -> Result<Option<Pointer>> {
     let io = |e| Error::io(file.display(), e);
     match file.metadata() {
@@ -49,7 +49,7 @@ pub(super) fn read(file: &Path) -> Result<Option<Pointer>> {
     let place = PathBuf::from(OsStr::from_bytes(lines.next().unwrap_or_default()));
     if !place.is_absolute() {
         return Err(Error::invalid(format!(
-            "{} is no cell, and its first line is no absolute path to one; correct it, or name the \
+            "{} is not a cell, and its first line is not an absolute path to one; correct it, or name the \
              cell with `Builder::cell_at`",
             file.display()
         )));
@@ -95,7 +95,7 @@ fn write_part(part: &Path, text: &[u8]) -> io::Result<()> {
     out.sync_all()
 }
 
-/// The file that is to name a cell which does not lie beside its store; `None` where it does lie
+/// The file that is to name a cell which does not lie beside its store; `None` if it does lie
 /// there. `file` is where the cell would be by default.
 pub(super) fn to_write(file: PathBuf, place: &Path) -> Result<Option<PathBuf>> {
     let place = absolute(place)?;
@@ -114,7 +114,7 @@ pub(super) fn to_write(file: PathBuf, place: &Path) -> Result<Option<PathBuf>> {
     Err(Error::new(
         ErrorKind::Exists,
         format!(
-            "{} is there already, and is not the cell {}; move it away, or name another place for \
+            "{} already exists, and is not the cell {}; move it away, or name another place for \
              the store",
             file.display(),
             place.display()

@@ -9,7 +9,7 @@ use crate::store::{SledStore, Store};
 /// head, and was never claimed. Says whether it was made now.
 ///
 /// # Errors
-/// `Exists` where a store, or something else, is there; as [`SledStore::create`].
+/// `Exists` if a store, or something else, is there; as [`SledStore::create`].
 pub fn to_build(into: &Path) -> Result<(SledStore, bool)> {
     let exists = match SledStore::create(into) {
         Err(e) if e.kind() == ErrorKind::Exists => e,
@@ -47,7 +47,7 @@ pub fn copy_as_it_is(place: &Path) -> Result<SledStore> {
     })
 }
 
-/// Takes away what a failed making left in a directory, and the directory where that was not there
+/// Takes away what a failed making left in a directory, and the directory if that was not there
 /// before.
 pub fn take_away(dir: &Path, was_there: bool) {
     if !was_there {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::Options;
 use crate::cell::{FileCell, RootCell};
@@ -16,7 +17,7 @@ use crate::quorum::{Member, Rule};
 /// Opens the cell in a directory to look at it: a process that has it open goes on undisturbed.
 ///
 /// # Errors
-/// `Absent` where there is none; `Corrupt`, `Io`.
+/// `Absent` if there is none; `Corrupt`, `Io`.
 pub fn look_root(dir: &Path, env: &SharedEnv) -> Result<Arc<dyn RootCell>> {
     Ok(match shared_root(dir, env)? {
         Some(cell) => cell,
@@ -29,6 +30,8 @@ pub fn look_root(dir: &Path, env: &SharedEnv) -> Result<Arc<dyn RootCell>> {
 pub(super) struct Settings {
     pub(super) options: Options,
     pub(super) accept_remnants: bool,
+    /// How long an opening waits for what has the store open.
+    pub(super) patience: Duration,
     #[cfg(feature = "keyholders")]
     pub(super) spread: Option<(Vec<Member>, Rule)>,
 }
@@ -38,6 +41,7 @@ impl Settings {
         Settings {
             options: Options::new(),
             accept_remnants: false,
+            patience: Duration::ZERO,
             #[cfg(feature = "keyholders")]
             spread: None,
         }

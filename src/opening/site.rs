@@ -18,7 +18,7 @@ use crate::{Engine, Options};
 /// Where a store is and its cell, and what is said of them.
 pub(super) struct Site<'a> {
     at: Location,
-    /// The cell, where it is not in a directory.
+    /// The cell, if it is not in a directory.
     adapter: Option<Arc<dyn RootCell>>,
     settings: &'a Settings,
 }
@@ -217,9 +217,9 @@ impl<'a> Site<'a> {
         Error::new(
             ErrorKind::Absent,
             format!(
-                "the store {} is there, and its root cell {} is missing or empty: put the cell \
-                 back, or name the place where it lies with `Builder::cell_at`; nothing in the \
-                 store can be read without it",
+                "the store {} is there, but its root cell {} is missing or empty: put the cell back, or \
+                 name the place where it is with `Builder::cell_at`; nothing in the store can be \
+                 read without it",
                 self.at.store().display(),
                 self.at.cell().display()
             ),

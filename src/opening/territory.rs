@@ -17,7 +17,7 @@ pub fn is_store(dir: &Path) -> bool {
     begins(&marker, b"keyfall store, format ") || marker.is_file() && dir.join("log").is_dir()
 }
 
-/// What a directory is, in words (`the store`, `the root cell`, `the keyholder`); `None` where it
+/// What a directory is, in words (`the store`, `the root cell`, `the keyholder`); `None` if it
 /// is none of these.
 pub fn territory(dir: &Path) -> Option<&'static str> {
     let has = |name: &str| dir.join(name).symlink_metadata().is_ok();

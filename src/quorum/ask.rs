@@ -23,7 +23,7 @@ const BACKLOG: usize = 16;
 /// The keyholders of one store.
 pub(super) struct Circle {
     pub(super) members: Vec<Arc<dyn Keyholder>>,
-    /// None where they are asked one after another, in this thread.
+    /// None if they are asked one after another, in this thread.
     workers: Vec<SyncSender<Job>>,
 }
 
@@ -31,7 +31,7 @@ impl Circle {
     /// Asks each in a thread of its own.
     ///
     /// # Errors
-    /// `Io` where the system gives no thread.
+    /// `Io` if the system gives no thread.
     pub(super) fn at_once(members: Vec<Arc<dyn Keyholder>>) -> Result<Self> {
         let worker = |member: &Arc<dyn Keyholder>| {
             let (sender, jobs): (SyncSender<Job>, Receiver<Job>) = sync_channel(BACKLOG);
@@ -56,7 +56,7 @@ impl Circle {
         Circle { members, workers: Vec::new() }
     }
 
-    /// Has every member carry out `act`. A member is reported as silent where it has not answered
+    /// Has every member carry out `act`. A member is reported as silent if it has not answered
     /// once the answers so far are `enough`, or the first `n` have answered, and a little more time
     /// has passed.
     pub(super) fn ask<T: Send + 'static>(

@@ -24,15 +24,13 @@ use super::sorted::Sorted;
 use super::standing::Alive;
 use super::told::{Told, came_back_older};
 use super::{Held, Keyholder, Share};
-use crate::cell::{
-    Awaited, Contents, Dealt, Durable, Level, Owner, Promise, Quorum, Retirement, RootCell, RootId,
-    RootKey, Statement,
-};
+use crate::cell::{Contents, Durable, Owner, RootCell, RootKey, Unheard};
 use crate::crypto::Key;
 use crate::dir::DirLock;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::promise::{Awaited, Dealt, Level, Promise, Quorum, Retirement, RootId, Statement};
 use crate::sync::{Mutex, MutexGuard, locked};
 
 /// The owner of a cell that was never claimed.
@@ -73,14 +71,14 @@ struct Known {
     owner: Owner,
     /// The root key that this handle kept last.
     running: Option<RootId>,
-    /// The shares that were dealt last, to be dealt again where the same key is deposited twice:
+    /// The shares that were dealt last, to be dealt again if the same key is deposited twice:
     /// shares of two polynomials do not fit together.
     dealt: Option<(RootId, Arc<Vec<Share>>)>,
     /// Whether some reachable keyholder lacks a share of the current root key.
     short: bool,
     /// Whether every keyholder answered when they were asked last.
     all_answered: bool,
-    /// The epoch that keyholders told of, where what is kept here knows of none so late.
+    /// The epoch that keyholders told of, if what is kept here knows of none so late.
     newer: Option<u64>,
     /// Whether the claims to come take the store over.
     takes_over: bool,
@@ -204,7 +202,7 @@ impl QuorumCell {
         (self.t() + usize::from(self.margin)).min(self.n())
     }
 
-    /// Changes the ledger, and writes it where `change` says that it must be kept.
+    /// Changes the ledger, and writes it if `change` says that it must be kept.
     fn record(&self, change: impl FnOnce(&mut Ledger) -> bool) -> Result<()> {
         let ledger = &mut self.known().ledger;
         if change(ledger) {
@@ -213,7 +211,7 @@ impl QuorumCell {
         Ok(())
     }
 
-    /// The error where fewer than `needed` keyholders did `what`.
+    /// The error if fewer than `needed` keyholders did `what`.
     fn too_few<T>(&self, what: &str, answers: &[Result<T>], needed: usize) -> Error {
         let lost: Vec<String> = answers
             .iter()
@@ -236,7 +234,7 @@ impl QuorumCell {
         )
     }
 
-    /// Fails where more keyholders than may lie say that another engine owns the store.
+    /// Fails if more keyholders than may lie say that another engine owns the store.
     fn check_fenced<T>(&self, answers: &[Result<T>]) -> Result<()> {
         let errors = answers.iter().take(self.n()).filter_map(|answer| answer.as_ref().err());
         errors
@@ -265,7 +263,7 @@ impl QuorumCell {
         }
     }
 
-    /// Fails where what is kept here came back older than it was. A take-over goes on with it all
+    /// Fails if what is kept here came back older than it was. A take-over goes on with it all
     /// the same, and records up to which epoch it cannot know all that hold shares.
     fn check_kept(&self) -> Result<()> {
         let (newer, takes_over, highest) = {
@@ -283,7 +281,7 @@ impl QuorumCell {
         self.circle.ask(self.n(), |_| false, move |_, member| member.load(store))
     }
 
-    /// Asks which keyholders hold a root key; not all are waited for where enough do.
+    /// Asks which keyholders hold a root key; not all are waited for if enough do.
     fn ask_for(&self, store: StoreId, id: RootId) -> Vec<Result<Held>> {
         let (n, wanted) = (self.n(), self.wanted());
         let holds =
@@ -407,7 +405,7 @@ impl RootCell for QuorumCell {
             }
             (known.store, known.running)
         };
-        // A keyholder that is back gets its share of the running key; where that is not possible,
+        // A keyholder that is back gets its share of the running key; if that is not possible,
         // one of the next.
         if let Some((store, running)) = store.zip(running) {
             let held = self.ask_for(store, running);
@@ -507,7 +505,7 @@ impl RootCell for QuorumCell {
             return Err(Error::new(
                 ErrorKind::Io,
                 format!(
-                    "the root key cannot be had: {} of {} keyholders answered, and too few of \
+                    "the root key cannot be recovered: {} of {} keyholders answered, and too few of \
                      their shares fit together: {} are needed; start the others, or replace what \
                      is lost with `keyfall keyholder replace STORE --number N --with \
                      KEY@HOST:PORT` while enough are there ({})",
@@ -518,7 +516,8 @@ impl RootCell for QuorumCell {
                 ),
             ));
         }
-        let unheard = (!silent.is_empty()).then(|| (silent.join("; "), told.ended));
+        let unheard =
+            (!silent.is_empty()).then(|| Unheard { silent: silent.join("; "), ended: told.ended });
         Ok(Contents { store: Some(store), keys, epoch, unheard, owner, doubted, claims, mark })
     }
 
@@ -533,7 +532,7 @@ impl RootCell for QuorumCell {
         if others.filter(|other| *other != owner && other.claim >= owner.claim).count() > self.f() {
             return Err(Error::new(
                 ErrorKind::Fenced,
-                "another engine owns the store, keyholders say; nothing was destroyed",
+                "keyholders say that another engine owns the store; nothing was destroyed",
             ));
         }
         self.record(|ledger| ledger.deal(keep.epoch, &self.quorum.keyholders, &[]))?;
@@ -584,8 +583,7 @@ impl RootCell for QuorumCell {
 
     fn unfinished(&self) -> Vec<Dealt> {
         let known = self.known();
-        let over = known.ledger.unfinished(&self.quorum, known.running.map(|id| id.epoch));
-        over.into_iter().map(|(epoch, quorum)| Dealt { epoch, quorum }).collect()
+        known.ledger.unfinished(&self.quorum, known.running.map(|id| id.epoch))
     }
 
     fn awaited(&self, keep: &RootId) -> Option<Awaited> {

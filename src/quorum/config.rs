@@ -3,7 +3,7 @@
 //!
 //! Finality is a fact of each epoch. Its root key is gone when enough of the keyholders that were
 //! dealt a share of it, or of an attempt that would have followed it, have signed since; it leaves
-//! the [`Ledger`] by that rule alone. Where the keyholders stay the same one entry covers all
+//! the [`Ledger`] by that rule alone. If the keyholders stay the same one entry covers all
 //! epochs, for a signature for a later epoch covers those before.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use data_encoding::BASE64;
 
 use super::net::KeyholderId;
-use crate::cell::{Awaited, Quorum, RootId, Statement};
 use crate::certificate::Said;
 use crate::error::{Error, Result};
 use crate::ids::StoreId;
+use crate::promise::{self, Awaited, Quorum, RootId, Statement};
 
 /// The Ed25519 key by which a keyholder signs.
 type Signer = [u8; 32];
@@ -89,7 +89,7 @@ pub struct Config {
     pub statements: Vec<Said>,
     /// Root keys whose deposit failed: what some keyholder took of them is to be destroyed.
     pub failed: Vec<Failed>,
-    /// The highest epoch of which shares were dealt or kept; none where it was never recorded.
+    /// The highest epoch of which shares were dealt or kept; none if it was never recorded.
     pub highest: Option<u64>,
     /// The last epoch of which keyholders that are not named here may hold shares: what is kept
     /// here came back older than it was.
@@ -120,7 +120,7 @@ impl Config {
     /// that is recorded before the share goes out.
     pub(super) fn was_dealt(&self, member: &Member) -> Result<bool> {
         let key = BASE64.encode(&member.signer()?);
-        // Where nothing is known any of them may have one.
+        // If nothing is known any of them may have one.
         Ok(self.dealt.is_empty() || self.dealt.iter().any(|dealt| dealt.keyholders.contains(&key)))
     }
 }
@@ -366,21 +366,18 @@ impl Ledger {
 
     /// The last epoch of each group that is over, before the running one, and not known to be gone,
     /// and the keyholders that were dealt shares of it.
-    pub(super) fn unfinished(&self, quorum: &Quorum, running: Option<u64>) -> Vec<(u64, Quorum)> {
+    pub(super) fn unfinished(&self, quorum: &Quorum, running: Option<u64>) -> Vec<promise::Dealt> {
         let over = |entry: &Entry| {
             let keyholders = entry.keys.iter().copied().collect();
-            entry.until.map(|until| (until - 1, Quorum { keyholders, ..quorum.clone() }))
+            let quorum = Quorum { keyholders, ..quorum.clone() };
+            entry.until.map(|until| promise::Dealt { epoch: until - 1, quorum })
         };
-        let is_before = |(epoch, _): &(u64, Quorum)| running.is_none_or(|running| *epoch < running);
+        let is_before =
+            |dealt: &promise::Dealt| running.is_none_or(|running| dealt.epoch < running);
         let strangers = self.unnamed.map(|epoch| {
             let last = running.map_or(epoch, |running| epoch.min(running.saturating_sub(1)));
-            (
-                last,
-                Quorum {
-                    keyholders: (1..=quorum.threshold).map(stranger).collect(),
-                    ..quorum.clone()
-                },
-            )
+            let keyholders = (1..=quorum.threshold).map(stranger).collect();
+            promise::Dealt { epoch: last, quorum: Quorum { keyholders, ..quorum.clone() } }
         });
         self.dealt.iter().filter_map(over).filter(is_before).chain(strangers).collect()
     }

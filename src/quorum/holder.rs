@@ -9,16 +9,17 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 
 use super::{Held, Keyholder, Share};
-use crate::cell::{Owner, RootId, SHARE_SLOTS, ShareSlots, Statement};
+use crate::cell::{Owner, SHARE_SLOTS, ShareSlots};
 use crate::dir::{check_subdir, make_dir, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::promise::{RootId, Statement};
 use crate::secret::WipeStack;
 use crate::sync::{Mutex, locked};
 
-/// Opens the slots of a store; where the flag is set it may make them.
+/// Opens the slots of a store; if the flag is set it may make them.
 pub(crate) type OpenSlots = Arc<dyn Fn(StoreId, bool) -> Result<Option<ShareSlots>> + Send + Sync>;
 
 /// A keyholder in this process.
@@ -56,7 +57,7 @@ impl Holder {
             make_dir(&dir)?;
             let slots =
                 ShareSlots::new(Arc::new(OsDisk), &dir, Arc::clone(&slots_env)).accepting(remnants);
-            // After a crash in the middle again; never where one holds something, though others be
+            // After a crash in the middle again; never if one holds something, though others be
             // missing.
             if slots.unfinished() {
                 slots.make()?;

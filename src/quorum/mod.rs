@@ -30,9 +30,10 @@ pub use shares::Share;
 pub(crate) use shares::{combined, recovered};
 pub use standing::{Alive, Standing};
 
-use crate::cell::{Owner, RootId, Statement};
+use crate::cell::Owner;
 use crate::error::Result;
 use crate::ids::StoreId;
+use crate::promise::{RootId, Statement};
 
 /// What a keyholder has of a store.
 #[derive(Debug, Default)]
@@ -60,13 +61,13 @@ pub trait Keyholder: Send + Sync {
     /// Makes `owner` the one engine that may have shares of the store destroyed.
     ///
     /// # Errors
-    /// `Fenced` where another claim of this number or a higher one came first; `Io`, `Full`.
+    /// `Fenced` if another claim of this number or a higher one came first; `Io`, `Full`.
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()>;
 
     /// Keeps a share, durably, beside those that are there.
     ///
     /// # Errors
-    /// `Refused` for an epoch that it has ended, or where it holds too many; `Fenced` for another
+    /// `Refused` for an epoch that it has ended, or if it holds too many; `Fenced` for another
     /// than the owner; `Io`, `Full`.
     fn deposit(&self, store: StoreId, owner: &Owner, share: &Share) -> Result<()>;
 
@@ -81,7 +82,7 @@ pub trait Keyholder: Send + Sync {
     /// this may arrive late, when the next key is the head's already.
     ///
     /// # Errors
-    /// `Refused` where it has ended that epoch, or kept another attempt of it; `Fenced` for another
+    /// `Refused` if it has ended that epoch, or kept another attempt of it; `Fenced` for another
     /// than the owner; `Io`.
     fn retire(
         &self,

@@ -1,9 +1,10 @@
 //! What keyholders are ordered to do when a root key is to be destroyed, and what they answer.
 
 use super::{Keyholder, Statement};
-use crate::cell::{Owner, RootId};
+use crate::cell::Owner;
 use crate::error::{Error, Result};
 use crate::ids::StoreId;
+use crate::promise::RootId;
 
 /// A request to destroy every root key up to that of `keep`, but `keep`.
 pub(super) struct RetireOrder {
@@ -15,7 +16,7 @@ pub(super) struct RetireOrder {
 }
 
 impl RetireOrder {
-    /// Gives it to a keyholder. Its statement counts where it is its own, and about this order.
+    /// Gives it to a keyholder. Its statement counts if it is its own, and about this order.
     pub(super) fn give(&self, member: &dyn Keyholder) -> Result<Statement> {
         let statement =
             member.retire(self.store, &self.owner, &self.keep, &self.given_up, self.mark)?;

@@ -2,18 +2,19 @@
 //! 255); a fresh polynomial for each key.
 //!
 //! Every share comes with the root of a Merkle tree (RFC 9162, 2.1) over the commitments to all of
-//! them, and its path in it: a wrong one is found by itself, whatever the others are. A share that
+//! them, and its path in it: a wrong one is found alone, whatever the others are. A share that
 //! is missing follows from `threshold` others, with its path.
 
 use vsss_rs::{Gf256, IdentifierGf256};
 use zeroize::Zeroize;
 
-use crate::cell::{NOTE_BYTES, RootId, RootKey, SlotNote};
+use crate::cell::{NOTE_BYTES, RootKey, SlotNote};
 use crate::certificate::key_commitment_bytes;
 use crate::crypto::{Fresh, Key, POLYNOMIAL, hedge, polynomial, share_commitment};
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::log::{Hash, verify_inclusion};
+use crate::log::{FullTree, Hash, verify_inclusion};
+use crate::promise::RootId;
 use crate::secret::Secret;
 
 /// Bytes of a share's value: as many as of a key.
@@ -59,7 +60,7 @@ impl Share {
         Some(Share { id: key.id, x: *x, value: key.key, commitment, root, path })
     }
 
-    /// What stands beside it in a slot.
+    /// What is stored with it in a slot.
     pub(super) fn note(&self) -> SlotNote {
         let mut note = [self.x; NOTE_BYTES];
         let hashes = [self.commitment, self.root].into_iter().chain(self.path);
@@ -130,49 +131,43 @@ impl rand::TryRng for Drawn {
 
 impl rand::TryCryptoRng for Drawn {}
 
-fn failed(e: vsss_rs::Error) -> Error {
-    Error::invalid(format!("the root key cannot be shared like this: {e}"))
+fn failed(why: impl std::fmt::Display) -> Error {
+    Error::invalid(format!("the root key cannot be shared like this: {why}"))
 }
 
-/// The tree over commitments to shares, row by row from the leaves up. A point without a share has
-/// the leaf of nothing.
-struct Tree(Vec<Vec<Hash>>);
+/// The value of a polynomial at a point.
+struct Value {
+    x: u8,
+    value: Key,
+}
 
-impl Tree {
-    fn over(shares: &[(u8, Key)]) -> Self {
-        let mut row = vec![Hash::leaf(&[]); LEAVES];
-        for (x, value) in shares {
-            row[usize::from(*x) - 1] = Hash::leaf(&share_commitment(value, *x));
-        }
-        let mut rows = vec![row];
-        while let Some(row) = rows.last().filter(|row| row.len() > 1) {
-            let above = row.chunks_exact(2).map(|pair| Hash::node(&pair[0], &pair[1])).collect();
-            rows.push(above);
-        }
-        Tree(rows)
-    }
-
-    fn root(&self) -> [u8; 32] {
-        self.0[PATH][0].0
-    }
-
-    fn path(&self, x: u8) -> [[u8; 32]; PATH] {
-        let at = usize::from(x) - 1;
-        std::array::from_fn(|row| self.0[row][(at >> row) ^ 1].0)
+impl Value {
+    /// A share as the crate has it: its point, and its value there.
+    fn read(share: &[u8]) -> Option<Self> {
+        let (x, value) = share.split_first()?;
+        Some(Value { x: *x, value: Key::copied_from(value.first_chunk()?) })
     }
 }
 
-/// Shares of a key, with what proves each.
-fn proven(id: RootId, commitment: [u8; 32], values: Vec<(u8, Key)>) -> Vec<Share> {
-    let tree = Tree::over(&values);
-    let share =
-        |(x, value)| Share { id, x, value, commitment, root: tree.root(), path: tree.path(x) };
+/// The leaf of a point.
+fn leaf_of(x: u8) -> usize {
+    usize::from(x) - 1
+}
+
+/// Shares of a key, with what proves each. A point without a share has the leaf of nothing.
+fn proven(id: RootId, commitment: [u8; 32], values: Vec<Value>) -> Vec<Share> {
+    let mut leaves = vec![Hash::leaf(&[]); LEAVES];
+    for Value { x, value } in &values {
+        leaves[leaf_of(*x)] = Hash::leaf(&share_commitment(value, *x));
+    }
+    let tree = FullTree::over(leaves);
+    let root = tree.root().0;
+    let share = |Value { x, value }| {
+        let mut path = [[0; 32]; PATH];
+        path.iter_mut().zip(tree.path(leaf_of(x))).for_each(|(to, from)| *to = from.0);
+        Share { id, x, value, commitment, root, path }
+    };
     values.into_iter().map(share).collect()
-}
-
-fn value_of(bytes: &[u8]) -> Key {
-    let value: Option<&[u8; VALUE]> = bytes.first_chunk();
-    value.map(Key::copied_from).unwrap_or_else(|| unreachable!("a share is as long as a key"))
 }
 
 /// Splits a key into `n` shares, any `threshold` of which give it back.
@@ -188,8 +183,9 @@ pub(super) fn split(
     let mut shares =
         Gf256::split_bytes_with_participant_ids_iter(threshold, n, key.bytes(), rng, points)
             .map_err(failed)?;
-    let values = shares.iter().map(|bytes| (bytes[0], value_of(&bytes[1..]))).collect();
+    let values: Option<Vec<Value>> = shares.iter().map(|share| Value::read(share)).collect();
     shares.iter_mut().for_each(Zeroize::zeroize);
+    let values = values.ok_or_else(|| failed("a share is shorter than the key"))?;
     Ok(proven(id, commitment(key), values))
 }
 
@@ -207,26 +203,26 @@ fn at(x: u8, shares: &[&Share]) -> Option<Key> {
     value
 }
 
-/// The key that these shares give; `None` where it is not the one that they commit to.
+/// The key that these shares give; `None` if it is not the one that they commit to.
 pub(super) fn combine(shares: &[&Share], expected: &[u8; 32]) -> Option<Key> {
     at(0, shares)
         .filter(|key| subtle::ConstantTimeEq::ct_eq(&commitment(key)[..], &expected[..]).into())
 }
 
-/// All `n` shares of the key of which these are `threshold`, each with its path; `None` where they
+/// All `n` shares of the key of which these are `threshold`, each with its path; `None` if they
 /// are not what was dealt.
 pub(super) fn completed(set: &[&Share], n: usize) -> Option<Vec<Share>> {
     let first = *set.first()?;
     let value = |x: u8| match set.iter().find(|share| share.x == x) {
-        Some(there) => Some((x, there.value.duplicate())),
-        None => Some((x, at(x, set)?)),
+        Some(there) => Some(Value { x, value: there.value.duplicate() }),
+        None => Some(Value { x, value: at(x, set)? }),
     };
     let shares =
         proven(first.id, first.commitment, (1..=n as u8).map(value).collect::<Option<_>>()?);
     shares.first().is_some_and(|share| share.root == first.root).then_some(shares)
 }
 
-/// The key of `threshold` of these, where some of them fit.
+/// The key of `threshold` of these, if some of them fit.
 #[cfg(feature = "testing")]
 pub(crate) fn recovered(shares: &[&Share], threshold: usize) -> Option<Key> {
     agreed(shares, threshold).map(|(key, _)| key)
@@ -240,7 +236,7 @@ pub(crate) fn combined(shares: &[&Share]) -> Option<Key> {
 
 /// The key that most of these shares, all of one id, give, and the shares that gave it: `threshold`
 /// of them. A share that its own path does not prove counts for nothing, nor does one of another
-/// deal: each is looked at once, however many are wrong.
+/// deal: each is checked once, however many are wrong.
 pub(super) fn agreed<'s>(shares: &[&'s Share], threshold: usize) -> Option<(Key, Vec<&'s Share>)> {
     let mut proven: Vec<&Share> =
         shares.iter().copied().filter(|share| share.is_proven()).collect();

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::shares::agreed;
 use super::{Held, Share};
-use crate::cell::{RootId, RootKey};
+use crate::cell::RootKey;
 use crate::error::Result;
+use crate::promise::RootId;
 
-/// What keyholders handed in. Each share is looked at by itself: a wrong one spoils no other, and
+/// What keyholders handed in. Each share is checked alone: a wrong one spoils no other, and
 /// its keyholder is known.
 pub(super) struct Sorted<'h> {
     /// The keys that enough shares give, each with shares that do.

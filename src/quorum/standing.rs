@@ -2,8 +2,8 @@
 
 use super::Held;
 use super::sorted::Sorted;
-use crate::cell::RootId;
 use crate::error::{ErrorKind, Result};
+use crate::promise::RootId;
 
 /// What a keyholder holds, compared with the root key in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Alive {
 
 impl Alive {
     /// How the keyholder at `place`, member `n` of the circle, stands towards the root key `live`.
-    /// `known` says whether enough shares of that key are there: where they are not, a keyholder is
+    /// `known` says whether enough shares of that key are there: if they are not, a keyholder is
     /// taken at its word.
     pub(super) fn of(
         place: String,

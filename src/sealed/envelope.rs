@@ -140,7 +140,7 @@ pub fn seal(
             Source::Record(id) => e.bytes(&id.to_bytes()),
             Source::Added(_) => {
                 return Err(Error::invalid(
-                    "an envelope is no batch: name its sources by their ids",
+                    "an envelope is not a batch: name its sources by their ids",
                 ));
             }
         };
@@ -193,7 +193,7 @@ pub(crate) fn read_put(reader: &mut impl Read) -> Result<Put> {
     let mut put = Put::new(user, class).interaction(interaction).created(created);
     put = put.media_type(d.text(MEDIA_TYPE_MAX_BYTES)?).purpose(d.text(PURPOSE_MAX_BYTES)?);
     for _ in 0..d.u16()? {
-        put = put.derived_from(Source::Record(RecordId::from_bytes(&d.array()?)?));
+        put = put.derived_from(RecordId::from_bytes(&d.array()?)?);
     }
     d.end()?;
     Ok(put)

@@ -50,7 +50,7 @@ impl Identity {
     /// Draws a fresh identity.
     ///
     /// # Errors
-    /// `Io` where the generator fails.
+    /// `Io` if the generator fails.
     pub fn new(env: &dyn Env) -> Result<Self> {
         let fresh = Fresh::new(env, hedge(&[b"identity", &env.now().0.to_be_bytes()]));
         Ok(Identity { signing: fresh.key()?, opening: fresh.key()? })
@@ -99,7 +99,7 @@ impl Identity {
     /// Destroy that key afterwards.
     ///
     /// # Errors
-    /// `Io` where the generator fails.
+    /// `Io` if the generator fails.
     pub fn ask(&self, ticket: &Ticket, env: &dyn Env) -> Result<(Vec<u8>, Key)> {
         let _wiped = WipeStack;
         let made = env.now();
@@ -159,7 +159,7 @@ impl FromStr for PublicKey {
     }
 }
 
-/// Names what may be asked for: a grant, or a training set. It is no secret.
+/// Names what may be asked for: a grant, or a training set. It is not a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     pub(crate) store: StoreId,

@@ -29,6 +29,7 @@ pub(crate) use envelope::{Address, read_put};
 pub use envelope::{InboxKey, seal};
 pub(crate) use identity::{Asked, Request};
 pub use identity::{Identity, PublicKey, Ticket};
+pub(crate) use parcel::Finished;
 #[cfg(feature = "testing")]
 pub(crate) use parcel::read_item;
 pub use parcel::{Content, Guarded, Item, Live, Packing, Unpack, unpack};
@@ -167,7 +168,7 @@ impl<W: Write> Sealing<W> {
         Ok(())
     }
 
-    /// Writes the chunk in hand, where it is full.
+    /// Writes the chunk in hand, if it is full.
     pub(crate) fn push_out(&mut self) -> io::Result<()> {
         if self.held.room() == 0 { self.put_chunk() } else { Ok(()) }
     }
@@ -189,7 +190,7 @@ impl<W: Write> Write for Sealing<W> {
     }
 }
 
-/// What stands in the clear before something sealed.
+/// What is in the clear before something sealed.
 pub(crate) struct Head {
     /// For whom and what.
     pub(crate) about: Vec<u8>,
@@ -204,7 +205,7 @@ impl Head {
             let mut bytes = vec![0; n];
             match fill(reader, &mut bytes).map_err(|e| reading("reading what is sealed", e))? {
                 got if got == n => Ok(bytes),
-                _ => Err(Error::corrupt("this is nothing sealed, or it was cut short")),
+                _ => Err(Error::corrupt("this is not sealed, or it was cut short")),
             }
         };
         let first = exactly(12)?;
@@ -261,7 +262,7 @@ pub(crate) fn opens(secret: &Key, envelope: &[u8]) -> bool {
     Head::read(Kind::Envelope, &mut rest).and_then(|head| head.open(secret, rest)).is_ok()
 }
 
-/// Reads what was sealed. Its end is its end only where no error came before.
+/// Reads what was sealed. Its end is its end only if no error came before.
 pub(crate) struct Opening<R> {
     reader: R,
     suite: chunked::Suite,

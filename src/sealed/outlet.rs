@@ -15,9 +15,9 @@ const WRITE_WAIT: Duration = Duration::from_millis(50);
 
 /// Something that may fall while what was read of it is on its way out.
 pub(crate) trait Falls: Send + Sync {
-    /// Has `outlet` told, under this number, when it falls; fails where it fell already.
+    /// Has `outlet` told, under this number, when it falls; fails if it fell already.
     fn watch(&self, outlet: &Arc<Outlet>, number: u64) -> Result<()>;
-    /// Fails where it fell.
+    /// Fails if it fell.
     fn check(&self) -> Result<()>;
 }
 
@@ -125,7 +125,7 @@ impl Outlet {
         std::mem::take(&mut self.inside().late)
     }
 
-    /// Takes in as many bytes as fit, zeros where the item fell, and returns how many.
+    /// Takes in as many bytes as fit, zeros if the item fell, and returns how many.
     pub(crate) fn push(&self, item: Option<(u64, Part)>, bytes: &[u8]) -> usize {
         let mut inside = self.inside();
         let Inside { plain, filled, spans, fallen, late, .. } = &mut *inside;
@@ -175,7 +175,7 @@ impl Outlet {
         inside.going.contains(&number) || inside.spans.iter().any(|span| span.number == number)
     }
 
-    /// Begins one call of a writer, or of the code that fills it; `None` where something of what is
+    /// Begins one call of a writer, or of the code that fills it; `None` if something of what is
     /// written fell.
     pub(crate) fn lend(&self) -> Option<Lent<'_>> {
         let mut inside = self.inside();
@@ -226,7 +226,7 @@ impl Drop for Lent<'_> {
 
 /// Waits for calls of writers that began before these outlets were told what fell, for a bounded
 /// time. Whatever closes an outlet from within such a call does not wait for it.
-pub(crate) fn settle(outlets: &[Arc<Outlet>]) {
+pub(crate) fn wait_for_writes(outlets: &[Arc<Outlet>]) {
     let (me, until) = (thread::current().id(), Instant::now() + WRITE_WAIT);
     for outlet in outlets {
         let busy =

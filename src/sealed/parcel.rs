@@ -72,7 +72,7 @@ pub trait Unpack {
     /// Ends the unpacking.
     fn begin(&mut self, item: &Item) -> Result<Box<dyn Write + '_>>;
 
-    /// Ends an item; where it fell while it was being read, what was written of it must be dropped.
+    /// Ends an item; if it fell while it was being read, what was written of it must be dropped.
     ///
     /// # Errors
     /// Ends the unpacking.
@@ -153,13 +153,28 @@ impl<C: Content + ?Sized> Content for &mut C {
     }
 }
 
+/// An item that is whole.
+struct Whole {
+    number: u64,
+    length: u64,
+}
+
+/// A parcel that was written.
+pub(crate) struct Finished<W> {
+    pub(crate) out: W,
+    /// How many whole items fell before they were written.
+    pub(crate) late: u64,
+    /// Their length.
+    pub(crate) late_bytes: u64,
+}
+
 /// A parcel, being written.
 pub struct Packing<W: Write> {
     sealing: Sealing<W>,
     /// Number of the next item.
     next: u64,
     /// Items that are whole, and can fall as long as they are held.
-    whole: Vec<(u64, u64)>,
+    whole: Vec<Whole>,
 }
 
 impl<W: Write> std::fmt::Debug for Packing<W> {
@@ -190,11 +205,11 @@ impl<W: Write> Packing<W> {
         })
     }
 
-    /// Adds a record with its content, and returns its length; `None` where it was erased while it
+    /// Adds a record with its content, and returns its length; `None` if it was erased while it
     /// was being read.
     ///
     /// # Errors
-    /// What reading and writing say; `Erased` where a record fell when a piece of it was written in
+    /// What reading and writing say; `Erased` if a record fell when a piece of it was written in
     /// part: the parcel is not whole then.
     pub fn record(&mut self, info: &RecordInfo, content: impl Content) -> Result<Option<u64>> {
         let mut e = Encoder::new(ABOUT_MAX);
@@ -260,7 +275,7 @@ impl<W: Write> Packing<W> {
         }
         let whole = !self.sealing.held.has_fallen(number);
         if whole {
-            self.whole.push((number, length));
+            self.whole.push(Whole { number, length });
         }
         self.sealing.push(Some((number, Part::End(FELL))), &[WHOLE]).map_err(writing)?;
         Ok(whole.then_some(length))
@@ -271,19 +286,20 @@ impl<W: Write> Packing<W> {
     /// # Errors
     /// As [`Packing::record`].
     pub fn finish(self) -> Result<W> {
-        self.finish_counted().map(|(out, _, _)| out)
+        self.finish_counted().map(|finished| finished.out)
     }
 
-    /// As [`Packing::finish`], with how many whole items fell before they were written, and their
-    /// length.
-    pub(crate) fn finish_counted(mut self) -> Result<(W, u64, u64)> {
+    /// As [`Packing::finish`], with what fell late.
+    pub(crate) fn finish_counted(mut self) -> Result<Finished<W>> {
         self.sealing.push(None, &[END]).map_err(writing)?;
         self.sealing.finish()?;
         let late = self.sealing.held.late();
-        let fell = self.whole.iter().filter(|(number, _)| late.contains(number));
-        let (items, bytes) =
-            fell.fold((0, 0), |(items, bytes), (_, length)| (items + 1, bytes + length));
-        Ok((self.sealing.out, items, bytes))
+        let mut finished = Finished { out: self.sealing.out, late: 0, late_bytes: 0 };
+        for fell in self.whole.iter().filter(|item| late.contains(&item.number)) {
+            finished.late += 1;
+            finished.late_bytes += fell.length;
+        }
+        Ok(finished)
     }
 }
 
@@ -344,10 +360,10 @@ pub(crate) fn read_item(kind: u8, about: &[u8]) -> Result<Item> {
     Ok(item)
 }
 
-/// Opens a parcel. What was given out is whole only where this returns `Ok`.
+/// Opens a parcel. What was given out is whole only if this returns `Ok`.
 ///
 /// # Errors
-/// `Corrupt` where it was changed, cut short, or is for another key; what `into` says; `Io`.
+/// `Corrupt` if it was changed, cut short, or is for another key; what `into` says; `Io`.
 pub fn unpack(secret: &Key, mut parcel: impl Read, into: &mut dyn Unpack) -> Result<()> {
     let _wiped = WipeStack;
     let head = Head::read(Kind::Parcel, &mut parcel)?;

@@ -6,10 +6,18 @@
 //! head is older than the root cell.
 
 #[cfg(any(feature = "sled", feature = "testing"))]
+#[cfg_attr(
+    not(feature = "sled"),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "a part of it serves the store in a directory alone"
+    )
+)]
 pub(crate) mod journal;
 mod memory;
 #[cfg(feature = "sled")]
-pub mod sled;
+mod sled;
 
 use std::fmt;
 
@@ -70,6 +78,83 @@ pub struct Removed {
     pub gone: u64,
     /// Bytes that may still be there.
     pub left: u64,
+}
+
+/// What becomes of the blobs that a sweep found to be dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Collect {
+    /// Nothing may be left of them, as after [`Store::remove`].
+    Wipe,
+    /// They count as given back; their bytes go when [`Store::clean`] comes to them, or a discard.
+    Count,
+}
+
+/// One part of what a sweep collected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Blobs that it read.
+    pub looked: u64,
+    /// Of those, blobs that were dead.
+    pub blobs: u64,
+    /// What became of their bytes, if they were wiped.
+    pub removed: Removed,
+}
+
+/// A mark-and-sweep of a store ([`Store::sweep`]). It speaks of the blobs that the store held when
+/// it began, and never takes one that came later.
+pub trait Sweep {
+    /// Whether a blob was marked. One that is not there never is.
+    ///
+    /// # Errors
+    /// `Io`, `Corrupt`.
+    fn is_marked(&self, name: &BlobName) -> Result<bool>;
+
+    /// Keeps a blob.
+    ///
+    /// # Errors
+    /// `Io`, `Corrupt`.
+    fn mark(&mut self, name: &BlobName) -> Result<()>;
+
+    /// Gives the next blobs back that are neither marked nor `kept`, looking at about `most`;
+    /// `None` at the end. Every live blob is marked by now, or kept.
+    ///
+    /// # Errors
+    /// As [`Store::remove`].
+    fn collect(&mut self, most: usize, kept: &dyn Fn(&BlobName) -> bool) -> Result<Option<Swept>>;
+}
+
+/// How much of a store is not needed, as far as it knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waste {
+    /// Bytes that it takes for blobs, dead or alive.
+    pub bytes: u64,
+    /// Of these, about how many were given back and are still there.
+    pub given_back: u64,
+    /// Of the others, about how many are believed to be dead.
+    pub suspected: u64,
+    /// Fewer suspected bytes than this are not worth a walk.
+    pub least: u64,
+}
+
+impl Waste {
+    /// Whether a sweep is worth its walk over everything that lives.
+    pub fn wants_sweep(&self) -> bool {
+        let live = self.bytes.saturating_sub(self.given_back).saturating_sub(self.suspected);
+        self.suspected > self.least.max(live / 2)
+    }
+}
+
+/// One step of giving space back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cleaned {
+    /// Bytes given back to the medium.
+    pub freed: u64,
+    /// Bytes of live blobs that were written once more, so that their old places can go.
+    pub moved: u64,
+    /// Whether there is more to do.
+    pub more: bool,
+    /// What keeps some space from being given back.
+    pub stuck: Option<String>,
 }
 
 /// A blob on its way into a store.
@@ -145,18 +230,10 @@ pub trait Store: Send + Sync {
     /// and destroys no key before.
     ///
     /// # Errors
-    /// `Fenced` where a later claim is there; `Full`, `Io`.
+    /// `Fenced` if a later claim is there; `Full`, `Io`.
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         let _ = claimed;
         self.head()
-    }
-
-    /// Whether the claim made last through this handle is still the last one: asked of the medium.
-    ///
-    /// # Errors
-    /// `Io`.
-    fn confirm(&self) -> Result<bool> {
-        Ok(true)
     }
 
     /// A name for a blob of `len` bytes that is to come with the next [`Store::put`] or
@@ -181,7 +258,7 @@ pub trait Store: Send + Sync {
     /// As [`Store::get`].
     fn contains(&self, name: &BlobName) -> Result<bool>;
 
-    /// Takes blobs in; they are durable with the next commit.
+    /// Stores blobs; they are durable with the next commit.
     ///
     /// # Errors
     /// `Full`, `Io`.
@@ -200,7 +277,7 @@ pub trait Store: Send + Sync {
     fn head(&self) -> Result<Option<Head>>;
 
     /// Puts `head`, and `blobs` with it, in the place of the head `over` (`None`: of none): all of
-    /// it or nothing, and durable together with every earlier `put` when this returns `Done`. Where
+    /// it or nothing, and durable together with every earlier `put` when this returns `Done`. If
     /// another head is there, nothing changes: this decides between two writers. The number of
     /// `head` is higher than `over`. Older heads need not be kept.
     ///
@@ -216,12 +293,45 @@ pub trait Store: Send + Sync {
     /// `Io`, `Corrupt`.
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)>;
 
-    /// Has nothing left of these blobs, and says how far that came about: bytes count as gone only
-    /// where they were overwritten, durably, or given back. Never needed for security.
+    /// Removes these blobs with all their bytes, and says how far that succeeded: bytes count as
+    /// gone only if they were overwritten, durably, or given back. Never needed for security.
     ///
     /// # Errors
     /// `Io`.
     fn remove(&self, names: &[BlobName]) -> Result<Removed>;
+
+    /// Begins a mark-and-sweep, if the store has one: then one walk over what lives serves all
+    /// of it, in memory that grows by a bit for each blob. Else a discard lists names.
+    ///
+    /// # Errors
+    /// `Io`, `Full`.
+    fn sweep(&self, how: Collect) -> Result<Option<Box<dyn Sweep + '_>>> {
+        let _ = how;
+        Ok(None)
+    }
+
+    /// Is told that about this many bytes of blobs died.
+    fn suspect(&self, bytes: u64) {
+        let _ = bytes;
+    }
+
+    /// How much of it is not needed; `None` if it cannot give space back automatically.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn waste(&self) -> Result<Option<Waste>> {
+        Ok(None)
+    }
+
+    /// One step of giving back the space of what counts as given back, short enough that a writer
+    /// can wait for it: it moves about `most` bytes of live blobs, or none if that is 0.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    fn clean(&self, most: u64) -> Result<Cleaned> {
+        let _ = most;
+        Ok(Cleaned::default())
+    }
 
     /// What it takes up.
     ///
@@ -234,6 +344,8 @@ pub trait Store: Send + Sync {
 pub(crate) fn fenced(place: &str) -> Error {
     Error::new(
         ErrorKind::Fenced,
-        format!("{place} was claimed by another engine since; open it again to see how it stands"),
+        format!(
+            "{place} has been claimed by another engine since; open it again to see how it stands"
+        ),
     )
 }

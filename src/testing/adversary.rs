@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use crate::Engine;
-use crate::catalogue::payload::Payload;
+use crate::catalogue::open_payload::Payload;
 use crate::catalogue::resolve::{ContentRoots, Resolver};
 use crate::catalogue::view::Users;
 use crate::catalogue::walk::{Step, Walking, walk, walk_at};
@@ -13,7 +13,7 @@ use crate::crypto::{self, Key, chunked};
 use crate::error::{Error, Result};
 use crate::ids::{BlobName, RecordId, UserId, UserTag};
 use crate::pages::{PageSource, SharedStore};
-use crate::record;
+use crate::record::{Body, Entry};
 use crate::secret::Secret;
 use crate::store::Head;
 use crate::tree::head::HeadPage;
@@ -21,7 +21,7 @@ use crate::tree::inbox::Inbox;
 use crate::tree::ordered::Ordered;
 use crate::tree::user::UserPage;
 use crate::tree::users::{Found, find};
-use crate::tree::{Node, PageKind, Pages, Spot};
+use crate::tree::{Geometry, Node, PageKind, Pages, Spot};
 
 /// A record that an adversary has opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Exposed {
     pub id: RecordId,
     /// The user that the record belongs to.
     pub user: UserId,
-    /// Its content; `None` where a segment is nowhere to be had.
+    /// Its content; `None` if no place has one of its segments.
     pub content: Option<Vec<u8>>,
 }
 
@@ -54,7 +54,7 @@ pub fn payload_names(engine: &Engine) -> Result<Vec<BlobName>> {
 /// For a scan of memory: none of it must be there once it is erased.
 ///
 /// # Errors
-/// `Invalid` where the user does not live; `Corrupt`, `Io`.
+/// `Invalid` if the user does not live; `Corrupt`, `Io`.
 pub fn secrets(
     engine: &Engine,
     user: &UserId,
@@ -77,18 +77,14 @@ pub fn secrets(
         out.add("fence key", opened.fence_key.bytes());
         out.add("name", user.as_str().as_bytes());
     }
-    let aes_key = |name: &BlobName, key: &Key, context: &[u8]| {
-        let salt = source.fetch(name, |blob| Ok(blob.first_chunk().copied().unwrap_or([0; 24])))?;
-        Ok::<_, Error>(Secret::copied_from(&chunked::expand(key, &salt, context)[..32]))
-    };
     let spot = Spot { kind: PageKind::User, owner: Some(tag), class: None };
     let mut resolver = Resolver::new(source.realm, Users { pages: &source, root, geometry });
-    let leave = Walking::unhindered();
-    walk_at(&leave, &source, &spot, &page, &mut |step| {
+    let pass = Walking::unhindered();
+    walk_at(&pass, &source, &spot, &page, &mut |step| {
         match step {
             Step::Enter { kind, at } => {
                 let context = crypto::page_context(source.realm, kind.byte(), at.name);
-                let aes = aes_key(&at.name, &at.key(), &context)?;
+                let aes = source.fetch(&at.name, |blob| Ok(aes_key(&blob, &at.key(), &context)))?;
                 if kind == PageKind::Inbox {
                     let inbox = Inbox { tree: Ordered::stored(Some(at.duplicate())) };
                     for key in inbox.keys(&source, tag)? {
@@ -105,7 +101,7 @@ pub fn secrets(
                 if only.is_some_and(|only| *only != id) {
                     return Ok(ControlFlow::Continue(()));
                 }
-                let Some(payload) = Payload::of(&mut resolver, &leave, of, key, entry)? else {
+                let Some(payload) = Payload::of(&mut resolver, &pass, of, key, entry)? else {
                     return Ok(ControlFlow::Continue(()));
                 };
                 if let Ok((content_root, _)) = resolver.resolve(&id) {
@@ -113,17 +109,19 @@ pub fn secrets(
                     out.add("content root", content_root.bytes());
                     out.add("lineage secret", lineage.bytes());
                 }
-                let aes = aes_key(&payload.first, &payload.key, &payload.context)?;
-                out.add("record secret", entry.secret.bytes());
-                out.add("content key", payload.key.bytes());
-                out.add("content AES key", &aes);
-                out.add("purpose", entry.purpose.as_bytes());
+                out.add_record(&source, &payload, entry)?;
             }
             Step::Leave { .. } => {}
         }
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(out.0)
+}
+
+/// The key under which the chunks of a sealed object stand.
+fn aes_key(object: &[u8], key: &Key, context: &[u8]) -> Secret {
+    let salt = object.first_chunk().copied().unwrap_or([0; 24]);
+    Secret::copied_from(&chunked::expand(key, &salt, context)[..32])
 }
 
 /// Collected secrets, each with a name for messages.
@@ -133,13 +131,34 @@ impl Named {
     fn add(&mut self, name: &str, secret: &[u8]) {
         self.0.push((name.to_owned(), Secret::copied_from(secret)));
     }
+
+    fn add_record(
+        &mut self,
+        source: &PageSource<'_>,
+        payload: &Payload,
+        entry: &Entry,
+    ) -> Result<()> {
+        let aes = |object: &[u8]| aes_key(object, &payload.key, &payload.context);
+        match &entry.body {
+            Body::Segments(first) => {
+                self.add("content AES key", &source.fetch(first, |blob| Ok(aes(&blob)))?)
+            }
+            Body::Sealed(object) => self.add("content AES key", &aes(object)),
+            // The page's key seals it.
+            Body::Plain(_) => {}
+        }
+        self.add("record secret", entry.secret.bytes());
+        self.add("content key", payload.key.bytes());
+        self.add("purpose", entry.purpose.as_bytes());
+        Ok(())
+    }
 }
 
 /// Every record that a set of stores gives away to somebody who holds `key`: the fix-point of an
 /// adversary, for one head. The content roots that it finds add up from head to head.
 ///
 /// # Errors
-/// `Corrupt` where the key does not open the head.
+/// `Corrupt` if the key does not open the head.
 pub(super) fn records_reachable(
     places: &[SharedStore],
     head: &Head,
@@ -194,7 +213,9 @@ pub(super) fn note_keys(
                 }
             }
             Step::Record { entry, .. } => {
-                noted.insert(entry.first, crypto::hedge(&[entry.secret.bytes()]));
+                if let Some(first) = entry.body.first() {
+                    noted.insert(first, crypto::hedge(&[entry.secret.bytes()]));
+                }
             }
             Step::Leave { .. } => {}
         }
@@ -210,33 +231,39 @@ fn expose(
     known: &mut ContentRoots,
 ) -> Result<Vec<Exposed>> {
     let mut exposed = Vec::new();
-    let leave = Walking::lenient();
+    let pass = Walking::lenient();
     let users = Users { pages: source, root: &head.roots.users, geometry: head.geometry };
     let mut resolver = Resolver::new(source.realm, users).knowing(std::mem::take(known));
-    walk(&leave, source, &head.roots, &mut |step| {
+    walk(&pass, source, &head.roots, &mut |step| {
         if let Step::Record { of, key, entry } = step {
-            let Some(payload) = Payload::of(&mut resolver, &leave, of, key, entry)? else {
+            let Some(payload) = Payload::of(&mut resolver, &pass, of, key, entry)? else {
                 return Ok(ControlFlow::Continue(()));
             };
-            let content = payload.suite(source).and_then(|suite| {
-                let mut whole = Vec::new();
-                for number in 0..record::segments(entry.length, head.geometry) {
-                    let name = entry.segment_name(number);
-                    whole.extend_from_slice(
-                        &source.fetch(&name, |blob| payload.open(&suite, number, &blob))?,
-                    );
-                }
-                whole.truncate(usize::try_from(entry.length).unwrap_or(usize::MAX));
-                Ok(whole)
-            });
             exposed.push(Exposed {
                 id: of.record(key)?,
                 user: of.user.clone(),
-                content: content.ok(),
+                content: content(source, head.geometry, &payload, entry).ok(),
             });
         }
         Ok(ControlFlow::Continue(()))
     })?;
     *known = resolver.into_known();
     Ok(exposed)
+}
+
+fn content(
+    source: &PageSource<'_>,
+    geometry: Geometry,
+    payload: &Payload,
+    entry: &Entry,
+) -> Result<Vec<u8>> {
+    if let Some(content) = payload.within(entry)? {
+        return Ok(content.to_vec());
+    }
+    let (suite, mut whole) = (payload.suite(source)?, Vec::new());
+    for (number, name) in (0..).zip(entry.segment_names(geometry)) {
+        whole.extend_from_slice(&source.fetch(&name, |blob| payload.open(&suite, number, &blob))?);
+    }
+    whole.truncate(usize::try_from(entry.length).unwrap_or(usize::MAX));
+    Ok(whole)
 }

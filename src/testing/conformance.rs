@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use crate::cell::{Contents, Durable, Owner, Retirement, RootCell, RootId, RootKey};
+use crate::cell::{Contents, Durable, Owner, RootCell, RootKey};
 use crate::crypto::Key;
 use crate::error::{ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
-use crate::store::{Ahead, Blob, Cursor, Head, HeadId, Published, Store};
+use crate::promise::{Retirement, RootId};
+use crate::store::{Ahead, Blob, Collect, Cursor, Head, HeadId, Published, Store};
 
 fn name(n: u8) -> BlobName {
     BlobName([n; 16])
@@ -195,6 +196,39 @@ fn removed_names_conformance(
     look(&*store, "removed");
     drop(store);
     look(&*open(), "removed, and opened again");
+    swept_conformance(open, &kept);
+}
+
+/// The part of the contract about sweeps, where the store has them: what is marked or kept stays,
+/// with all that came later.
+fn swept_conformance(mut open: impl FnMut() -> Arc<dyn Store>, blobs: &[Blob]) {
+    for (n, how) in (0..).zip([Collect::Count, Collect::Wipe]) {
+        let store = open();
+        let before = listed(&*store, 3).expect("names");
+        let Some(mut sweep) = store.sweep(how).expect("sweep") else { return };
+        store.put(&[(name(253 + n), vec![1; 100])]).expect("put");
+        assert!(!sweep.is_marked(&name(251)).expect("is_marked"), "an absent blob is never marked");
+        let live = &blobs[usize::from(n)..];
+        for (name, _) in live {
+            assert!(!sweep.is_marked(name).expect("is_marked"), "nothing is marked at first");
+            sweep.mark(name).expect("mark");
+            assert!(sweep.is_marked(name).expect("is_marked"));
+        }
+        let mut dead = 0;
+        while let Some(some) = sweep.collect(3, &|name| name.0 == [3; 16]).expect("collect") {
+            dead += some.blobs;
+        }
+        drop(sweep);
+        let gone = before.len() - listed(&*store, 3).expect("names").len() + 1;
+        assert_eq!(dead, gone as u64, "what it collected is gone, and nothing else");
+        holds_all(&*store, live, "marked");
+        assert!(store.contains(&name(253 + n)).expect("contains"), "it came later");
+        assert!(store.contains(&name(3)).expect("contains"), "it was kept");
+        while store.clean(1000).expect("clean").more {}
+        holds_all(&*store, live, "cleaned");
+        drop(store);
+        holds_all(&*open(), live, "swept, and opened again");
+    }
 }
 
 /// The store in the checks of cells.

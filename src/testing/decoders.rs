@@ -9,7 +9,7 @@ use crate::cell::{is_claim, live_key_in};
 use crate::certificate::{Certificate, Leaf};
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{Key, chunked};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{BlobName, InteractionId, RecordId, UserId, UserTag};
 use crate::limits::CHUNK_BYTES;
 use crate::log::{Checkpoint, LogProof, Note, VerifierKey, bundle, read_bundle};
@@ -29,12 +29,12 @@ use crate::tree::ordered::{Ordered, OrderedNode};
 use crate::tree::sets::TrainingSet;
 use crate::tree::user::{UserPage, class_place};
 use crate::tree::users::{UsersNode, seal_users};
-use crate::tree::{Geometry, Link, Node, Page, PageKind, Ref, Sink, Spot, edges};
+use crate::tree::{Geometry, Link, Node, Page, PageKind, Pages, Ref, Sink, Spot, edges};
 
 /// Decodes bytes; returns whether they were well-formed.
 type Decode = fn(&[u8]) -> bool;
 
-const TABLE: [(&str, Decode); 28] = [
+const TABLE: [(&str, Decode); 29] = [
     ("head, clear prefix", prefix),
     ("head, with its list of copies", head),
     ("page of the user tree", users_page),
@@ -63,6 +63,7 @@ const TABLE: [(&str, Decode); 28] = [
     ("bundle of leaves", leaves),
     ("certificate", certificate),
     ("message to or from a keyholder", message),
+    ("page of a class", class_page),
 ];
 
 /// Names of the decoders, in the order of the numbers that [`decode_anything`] takes.
@@ -190,6 +191,34 @@ fn fences(bytes: &[u8]) -> bool {
     page(bytes, ordered::<20>)
 }
 
+/// A page of a class, and in a leaf the records.
+fn class_page(bytes: &[u8]) -> bool {
+    let well_formed = page(bytes, ordered::<20>);
+    let tree =
+        Ordered::<20>::stored(Some(Ref::new(BlobName([0; 16]), &Key::copied_from(&[0; 32]))));
+    if let Some(page) = opened(bytes) {
+        let all = &mut |_: &[u8; 20], value: &[u8]| {
+            let _ = entry(value);
+            Ok(())
+        };
+        let _ = tree.all(&Only(page), class_place(OWNER), all);
+    }
+    well_formed
+}
+
+/// One page, whichever is asked for; it points nowhere.
+struct Only(Page);
+
+impl Pages for Only {
+    fn load(&self, _: PageKind, _: Option<UserTag>, at: &Ref) -> Result<Page> {
+        if at.name == BlobName([0; 16]) {
+            Ok(Arc::clone(&self.0))
+        } else {
+            Err(Error::corrupt("it points nowhere"))
+        }
+    }
+}
+
 fn links(bytes: &[u8]) -> bool {
     let spot = Spot { kind: PageKind::Lineage, owner: Some(OWNER), class: None };
     let _ = opened(bytes).map(|page| edges(&spot, &page));
@@ -309,7 +338,9 @@ fn log_text(bytes: &[u8]) -> bool {
 
 fn leaves(bytes: &[u8]) -> bool {
     text(bytes).is_some()
-        && read_bundle(bytes).is_ok_and(|leaves| bundle(leaves.iter().map(Vec::as_slice)) == bytes)
+        && read_bundle(bytes).is_ok_and(|leaves| {
+            bundle(leaves.iter().map(Vec::as_slice)).is_ok_and(|again| again == bytes)
+        })
 }
 
 fn certificate(bytes: &[u8]) -> bool {

@@ -26,12 +26,20 @@ pub use tape::{HoardingCell, RecordingStore, Tape};
 pub use work::read_to_open;
 
 pub use crate::catalogue::defect::Defect;
-pub use crate::cell::CellDefect;
+pub use crate::cell::defect::CellDefect;
 
 /// Runs something as a forked child would: on this thread, whatever was opened before counts as
 /// opened by another process.
 pub fn as_a_forked_child<T>(act: impl FnOnce() -> T) -> T {
     crate::process::as_a_forked_child(act)
+}
+
+/// A call of the cleaner that marks what lives, however little is believed to have died.
+///
+/// # Errors
+/// As [`crate::Engine::clean`].
+pub fn clean_all(engine: &crate::Engine) -> crate::error::Result<crate::engine::Cleaning> {
+    engine.clean_all()
 }
 
 /// A discard that reads about so many names at a time.
@@ -51,7 +59,7 @@ pub fn share_in(bytes: &[u8]) -> Option<crate::quorum::Share> {
     crate::quorum::Share::noted(key, &note)
 }
 
-/// The key that all these shares give together, where it is the one to which the first share
+/// The key that all these shares give together, if it is the one to which the first share
 /// commits.
 pub fn key_of(shares: &[&crate::quorum::Share]) -> Option<crate::crypto::Key> {
     crate::quorum::combined(shares)

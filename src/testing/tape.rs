@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex};
 
 use super::adversary::{Exposed, inbox_keys_reachable, note_keys, records_reachable};
 use crate::catalogue::resolve::ContentRoots;
-use crate::cell::{
-    Awaited, Contents, Dealt, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey,
-    Statement,
-};
+use crate::cell::{Contents, Durable, Owner, RootCell, RootKey};
 use crate::crypto::Key;
 use crate::error::Result;
 use crate::ids::{BlobName, RecordId, StoreId};
-use crate::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
+use crate::promise::{Awaited, Dealt, Promise, Retirement, RootId, Statement};
+use crate::store::{
+    Ahead, Blob, Claimed, Cleaned, Collect, Cursor, Head, HeadId, Published, Removed, Store, Sweep,
+    Usage, Waste,
+};
 use crate::testing::lock::locked;
 
 /// Every byte ever written to the stores that record onto it.
@@ -186,9 +187,6 @@ impl Store for RecordingStore {
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         self.store.claim(claimed)
     }
-    fn confirm(&self) -> Result<bool> {
-        self.store.confirm()
-    }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.store.name(drawn, ahead, len)
     }
@@ -214,6 +212,18 @@ impl Store for RecordingStore {
     }
     fn remove(&self, names: &[BlobName]) -> Result<Removed> {
         self.store.remove(names)
+    }
+    fn sweep(&self, how: Collect) -> Result<Option<Box<dyn Sweep + '_>>> {
+        self.store.sweep(how)
+    }
+    fn suspect(&self, bytes: u64) {
+        self.store.suspect(bytes);
+    }
+    fn waste(&self) -> Result<Option<Waste>> {
+        self.store.waste()
+    }
+    fn clean(&self, most: u64) -> Result<Cleaned> {
+        self.store.clean(most)
     }
     fn usage(&self) -> Result<Usage> {
         self.store.usage()

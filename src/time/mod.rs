@@ -1,6 +1,7 @@
-//! Points in time, as they are written.
+//! Points in time, as they are written, and the days that they belong to.
 
 pub(crate) mod point;
+mod zone;
 
 use std::str::FromStr;
 
@@ -9,6 +10,7 @@ use jiff::fmt::temporal::{Pieces, PiecesOffset};
 use jiff::tz::{Offset, TimeZone};
 
 pub(crate) use self::point::Timestamp;
+pub use self::zone::{Day, Zone};
 use crate::error::{Error, Result};
 
 /// What a written time stands for: a day, or one millisecond.
@@ -65,7 +67,7 @@ pub fn parse(text: &str) -> Result<Span> {
     }
     if clock.get(6..8) == Some("60") {
         return Err(Error::invalid(format!(
-            "{text:?} is a leap second, which has no number of its own; write a second beside it"
+            "{text:?} is a leap second, which has no number of its own; write the second before or after it"
         )));
     }
     let from = stamp(instant(text)?, text)?;
@@ -87,7 +89,7 @@ fn day(text: &str) -> Result<Span> {
     let before = pieces.date().tomorrow().and_then(start).map_err(bad)?;
     if from.date() != pieces.date() {
         return Err(Error::invalid(format!(
-            "{text:?} is a day that this zone left out; write a day beside it"
+            "{text:?} is a day that this zone left out; write the day before or after it"
         )));
     }
     Ok(Span { from: stamp(from.timestamp(), text)?, before: stamp(before.timestamp(), text)? })
@@ -159,7 +161,7 @@ fn in_use(offset: Offset, text: &str) -> Result<Offset> {
 fn known(zone: TimeZone, text: &str) -> Result<TimeZone> {
     if zone.is_unknown() {
         return Err(Error::invalid(format!(
-            "{text:?}: Etc/Unknown is no zone; write one, as in [Europe/Berlin]"
+            "{text:?}: Etc/Unknown is not a zone; write one, as in [Europe/Berlin]"
         )));
     }
     if let Ok(offset) = zone.to_fixed_offset() {

@@ -47,7 +47,7 @@ impl Timestamp {
         self.0.checked_add(u64::try_from(span.as_millis()).ok()?).map(Timestamp)
     }
 
-    /// The time before `span`; `None` where that is before 1970.
+    /// The time before `span`; `None` if that is before 1970.
     pub fn checked_sub(self, span: Duration) -> Option<Self> {
         self.0.checked_sub(u64::try_from(span.as_millis()).ok()?).map(Timestamp)
     }

@@ -21,12 +21,20 @@ pub(super) trait Entry: Sized {
 /// Entries in the order of their keys of `K` bytes.
 #[derive(Debug)]
 pub(super) struct Entries<const K: usize, V> {
-    /// The page, where the entries begin, and how many there are.
-    stored: Option<(Page, usize, usize)>,
+    stored: Option<Stored>,
     /// Entries that were taken out, and new ones.
     taken: BTreeMap<[u8; K], V>,
     /// How many of them are new.
     new: usize,
+}
+
+/// Entries as a page holds them.
+#[derive(Debug)]
+struct Stored {
+    page: Page,
+    /// Where they begin in it.
+    from: usize,
+    count: usize,
 }
 
 impl<const K: usize, V> Default for Entries<K, V> {
@@ -50,23 +58,24 @@ impl<const K: usize, V: Entry> Entries<K, V> {
             V::check(d)?;
             last = Some(key);
         }
-        Ok(Entries { stored: Some((page.clone(), from, count)), ..Entries::default() })
+        let stored = Some(Stored { page: page.clone(), from, count });
+        Ok(Entries { stored, ..Entries::default() })
     }
 
     pub(super) fn len(&self) -> usize {
-        self.stored.as_ref().map_or(0, |(_, _, count)| *count) + self.new
+        self.stored.as_ref().map_or(0, |stored| stored.count) + self.new
     }
 
     fn raw(&self) -> &[u8] {
         self.stored
             .as_ref()
-            .map_or(&[], |(page, from, count)| &page[*from..*from + *count * Self::LEN])
+            .map_or(&[], |Stored { page, from, count }| &page[*from..*from + *count * Self::LEN])
     }
 
     /// The entry of a key, taken out.
     pub(super) fn take(&mut self, key: &[u8; K]) -> Result<Option<&mut V>> {
         if !self.taken.contains_key(key)
-            && let Some((page, from, _)) = &self.stored
+            && let Some(Stored { page, from, .. }) = &self.stored
             && let Some(n) = position(self.raw(), Self::LEN, key)
         {
             let mut d = Decoder::of_page(page, "page of the user tree");
@@ -87,7 +96,7 @@ impl<const K: usize, V: Entry> Entries<K, V> {
 
     /// Every entry, taken out.
     pub(super) fn into_all(mut self) -> Result<BTreeMap<[u8; K], V>> {
-        if let Some((page, from, count)) = &self.stored {
+        if let Some(Stored { page, from, count }) = &self.stored {
             let mut d = Decoder::of_page(page, "page of the user tree");
             d.bytes(*from)?;
             for _ in 0..*count {

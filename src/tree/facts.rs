@@ -1,4 +1,4 @@
-//! A user's facts in words: the history, and what stands among the links, with the names of what
+//! A user's facts in words: the history, and what is stored among the links, with the names of what
 //! lives.
 
 use super::history::{About, StoredFact};
@@ -25,7 +25,7 @@ pub enum Fact {
     },
     /// An erase left the records of a class.
     Kept {
-        /// Which class; `None` where it holds nothing now: its name fell.
+        /// Which class; `None` if it holds nothing now: its name fell.
         class: Option<Class>,
         /// How many records of it were kept.
         records: u64,

@@ -29,6 +29,14 @@ pub(crate) struct Fallen {
     pub(crate) links: Ref,
 }
 
+/// Where a tree of links is filed: the commit that left it, and its number among those of that
+/// commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Filed {
+    pub(crate) commit: u64,
+    pub(crate) number: u32,
+}
+
 /// Every tree of links that is still to be followed.
 #[derive(Debug, Default)]
 pub(crate) struct Falling {
@@ -50,7 +58,7 @@ impl Falling {
     pub(crate) fn set(
         &mut self,
         editor: &mut Editor<'_>,
-        at: (u64, u32),
+        at: Filed,
         fallen: &Fallen,
     ) -> Result<()> {
         let mut e = Encoder::new(14 + REF_BYTES);
@@ -59,7 +67,7 @@ impl Falling {
         self.tree.insert(editor, Self::PLACE, key(at), e.finish())
     }
 
-    pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, at: (u64, u32)) -> Result<()> {
+    pub(crate) fn remove(&mut self, editor: &mut Editor<'_>, at: Filed) -> Result<()> {
         self.tree.remove(editor, Self::PLACE, &key(at)).map(drop)
     }
 
@@ -67,13 +75,13 @@ impl Falling {
     pub(crate) fn first_but(
         &self,
         pages: &dyn Pages,
-        but: &BTreeSet<(u64, u32)>,
-    ) -> Result<Option<((u64, u32), Fallen)>> {
+        but: &BTreeSet<Filed>,
+    ) -> Result<Option<(Filed, Fallen)>> {
         let mut first = None;
         let all = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
         self.tree.scan(pages, Self::PLACE, all, &mut |key, value| {
             let mut d = Decoder::new(key, "links to follow");
-            let at = (d.u64()?, d.u32()?);
+            let at = Filed { commit: d.u64()?, number: d.u32()? };
             if but.contains(&at) {
                 return Ok(ControlFlow::Continue(()));
             }
@@ -84,8 +92,8 @@ impl Falling {
     }
 }
 
-fn key(at: (u64, u32)) -> OrderedKey {
-    let (commit, number) = at;
+fn key(at: Filed) -> OrderedKey {
+    let Filed { commit, number } = at;
     let mut key = [0; 20];
     key[..8].copy_from_slice(&commit.to_be_bytes());
     key[8..12].copy_from_slice(&number.to_be_bytes());

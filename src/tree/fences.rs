@@ -12,7 +12,7 @@
 //! the span of time that the requester named, and says nothing of what was in it; ranges of one
 //! class never touch or overlap. A point is a keyed hash of an interaction or a record.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 
 use super::keys::OrderedKey;
 use super::link::{Editor, Pages};
@@ -21,7 +21,7 @@ use super::page::PageKind;
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{self, Key};
 use crate::error::Result;
-use crate::ids::{ClassTag, InteractionId, Timestamp, UserTag};
+use crate::ids::{ClassTag, InteractionId, RecordId, Timestamp, UserTag};
 use crate::limits::CLOCK_TRUST;
 use crate::secret::Secret;
 
@@ -51,6 +51,21 @@ pub(crate) enum Point {
     ClassInteraction(ClassTag, InteractionId),
     /// One record, by class, interaction and ordinal.
     Record(ClassTag, InteractionId, u32),
+}
+
+/// What a fence is looked for over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub(crate) class: ClassTag,
+    pub(crate) interaction: InteractionId,
+    /// One record of the interaction in that class; `None` for all of them.
+    pub(crate) ordinal: Option<u32>,
+}
+
+impl Target {
+    pub(crate) fn record(id: &RecordId) -> Self {
+        Target { class: id.class, interaction: id.interaction, ordinal: Some(id.ordinal) }
+    }
 }
 
 impl Point {
@@ -87,6 +102,13 @@ impl Line {
     }
 }
 
+/// A range as it is stored.
+struct StoredRange {
+    key: OrderedKey,
+    /// The last ms of it.
+    end: u64,
+}
+
 fn start_of(key: &OrderedKey) -> u64 {
     let mut ms = [0; 8];
     ms.copy_from_slice(&key[7..15]);
@@ -99,23 +121,23 @@ impl Fences {
     }
 
     /// Fences every interaction that began in `first..=last` ms, in one class or in all; nothing
-    /// where that is no span.
+    /// if that is not a span.
     pub(crate) fn add_range(
         &mut self,
         editor: &mut Editor<'_>,
         owner: UserTag,
         class: Option<ClassTag>,
-        span: (u64, u64),
+        span: RangeInclusive<u64>,
         epoch: u64,
     ) -> Result<()> {
+        // What was in doubt is not, if it lies inside.
+        let (doubted, last) = (Line { kind: DOUBTED, class }, *span.end());
+        let (low, high) = (doubted.key(*span.start()), doubted.key(last));
         self.add_span(editor, owner, Line { kind: RANGE, class }, span, epoch)?;
-        // What was in doubt is not, where it lies inside.
-        let doubted = Line { kind: DOUBTED, class };
-        let (low, high) = (doubted.key(span.0), doubted.key(span.1));
         let mut inside = Vec::new();
         let range = Range { low: &low, high: &high, descending: false };
         self.tree.scan(editor.pages, Self::place(owner), range, &mut |key, value| {
-            if Decoder::new(value, "fence").u64()? <= span.1 {
+            if Decoder::new(value, "fence").u64()? <= last {
                 inside.push(*key);
             }
             Ok(ControlFlow::Continue(()))
@@ -132,7 +154,7 @@ impl Fences {
         editor: &mut Editor<'_>,
         owner: UserTag,
         class: Option<ClassTag>,
-        span: (u64, u64),
+        span: RangeInclusive<u64>,
         epoch: u64,
     ) -> Result<()> {
         self.add_span(editor, owner, Line { kind: DOUBTED, class }, span, epoch)
@@ -143,22 +165,22 @@ impl Fences {
         editor: &mut Editor<'_>,
         owner: UserTag,
         line: Line,
-        span: (u64, u64),
+        span: RangeInclusive<u64>,
         epoch: u64,
     ) -> Result<()> {
-        let (first, last) = span;
-        if first > last {
+        if span.is_empty() {
             return Ok(());
         }
+        let (first, last) = span.into_inner();
         let place = Fences::place(owner);
         let (mut start, mut end) = (first, last);
         // The one range that begins before ours may reach into it; those that begin inside are
         // swallowed.
-        if let Some((key, their_end)) = self.range_at(editor.pages, place, line, first)?
-            && their_end.saturating_add(1) >= first
+        if let Some(theirs) = self.range_at(editor.pages, place, line, first)?
+            && theirs.end.saturating_add(1) >= first
         {
-            start = start_of(&key);
-            end = end.max(their_end);
+            start = start_of(&theirs.key);
+            end = end.max(theirs.end);
         }
         let high = line.key(last.saturating_add(1));
         self.tree.scan(
@@ -189,14 +211,14 @@ impl Fences {
         self.tree.insert(editor, Fences::place(owner), point.key(fence_key), value)
     }
 
-    /// The last range of a kind and class that begins at `ms` or before, with its end.
+    /// The last range of a kind and class that begins at `ms` or before.
     fn range_at(
         &self,
         pages: &dyn Pages,
         place: Place,
         line: Line,
         ms: u64,
-    ) -> Result<Option<(OrderedKey, u64)>> {
+    ) -> Result<Option<StoredRange>> {
         let mut found = None;
         let (low, high) = (line.key(0), line.key(ms));
         self.tree.scan(
@@ -204,7 +226,7 @@ impl Fences {
             place,
             Range { low: &low, high: &high, descending: true },
             &mut |key, value| {
-                found = Some((*key, Decoder::new(value, "fence").u64()?));
+                found = Some(StoredRange { key: *key, end: Decoder::new(value, "fence").u64()? });
                 Ok(ControlFlow::Break(()))
             },
         )?;
@@ -249,7 +271,7 @@ impl Fences {
         pages: &dyn Pages,
         owner: UserTag,
         fence_key: &Key,
-        what: (ClassTag, InteractionId, Option<u32>),
+        what: Target,
     ) -> Result<bool> {
         self.refuse(pages, owner, fence_key, what, Timestamp(u64::MAX))
     }
@@ -260,7 +282,7 @@ impl Fences {
         pages: &dyn Pages,
         owner: UserTag,
         fence_key: &Key,
-        what: (ClassTag, InteractionId, Option<u32>),
+        what: Target,
     ) -> Result<bool> {
         self.refuse(pages, owner, fence_key, what, Timestamp(0))
     }
@@ -271,10 +293,10 @@ impl Fences {
         pages: &dyn Pages,
         owner: UserTag,
         fence_key: &Key,
-        what: (ClassTag, InteractionId, Option<u32>),
+        what: Target,
         now: Timestamp,
     ) -> Result<bool> {
-        let (class, interaction, ordinal) = what;
+        let Target { class, interaction, ordinal } = what;
         if self.tree.root.is_none() {
             return Ok(false);
         }
@@ -285,7 +307,7 @@ impl Fences {
                 let line = Line { kind, class };
                 if self
                     .range_at(pages, place, line, ms)?
-                    .is_some_and(|(_, end)| end >= ms && end <= most)
+                    .is_some_and(|range| range.end >= ms && range.end <= most)
                 {
                     return Ok(true);
                 }
@@ -314,7 +336,7 @@ impl Fences {
             let mut last = None;
             for class in [None, Some(class)] {
                 let range = self.range_at(pages, place, Line { kind: RANGE, class }, ms.0)?;
-                last = last.max(range.map(|(_, end)| end).filter(|end| *end >= ms.0));
+                last = last.max(range.map(|range| range.end).filter(|end| *end >= ms.0));
             }
             match last.and_then(|last| last.checked_add(1)) {
                 Some(next) => ms = Timestamp(next),
@@ -337,11 +359,11 @@ impl Fences {
         let most = now.0.saturating_add(CLOCK_TRUST.as_millis() as u64);
         for class in [None, Some(class)] {
             let doubted = Line { kind: DOUBTED, class };
-            if let Some((key, end)) = self.range_at(editor.pages, place, doubted, ms)?
-                && end >= ms
-                && end > most
+            if let Some(range) = self.range_at(editor.pages, place, doubted, ms)?
+                && range.end >= ms
+                && range.end > most
             {
-                self.tree.remove(editor, place, &key)?;
+                self.tree.remove(editor, place, &range.key)?;
             }
         }
         Ok(())
@@ -359,7 +381,7 @@ impl Fences {
         let ms = interaction.began().0;
         if self
             .range_at(pages, place, Line { kind: RANGE, class: None }, ms)?
-            .is_some_and(|(_, end)| end >= ms)
+            .is_some_and(|range| range.end >= ms)
         {
             return Ok(true);
         }

@@ -3,8 +3,8 @@
 use super::page::REF_BYTES;
 use crate::error::{Error, Result};
 use crate::limits::{
-    CHUNK_BYTES, PAGE_MAX_BYTES, PAGE_MIN_BYTES, SEAL_OVERHEAD, SEGMENT_MAX_BYTES,
-    SEGMENT_MIN_BYTES,
+    CHUNK_BYTES, INLINE_MAX_BYTES, INLINE_PART, PAGE_MAX_BYTES, PAGE_MIN_BYTES, SEAL_OVERHEAD,
+    SEGMENT_MAX_BYTES, SEGMENT_MIN_BYTES,
 };
 
 /// Size of pages and of segments, and fan-out of the user tree, fixed when a store is made (SPEC.md
@@ -60,6 +60,11 @@ impl Geometry {
     /// Full chunks in one segment of a payload.
     pub(crate) fn segment_chunks(self) -> usize {
         self.segment_bytes / CHUNK_BYTES
+    }
+
+    /// Most bytes of a payload that is stored in its record's entry: an eighth of a page.
+    pub(crate) fn inline_max(self) -> usize {
+        INLINE_MAX_BYTES.min(self.page_bytes / INLINE_PART)
     }
 
     /// Plaintext bytes of the largest page.

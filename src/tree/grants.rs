@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! key   = number 8 ‖ zeros 12
-//! value = 1 ‖ grantee's Ed25519 key 32 ‖ since 8 ‖ 1 where it has an end, else 0 ‖ until 8
+//! value = 1 ‖ grantee's Ed25519 key 32 ‖ since 8 ‖ 1 if it has an end, else 0 ‖ until 8
 //!         ‖ time of the last request 8
 //!         ‖ records opened 8 ‖ pace 12 ‖ class name, empty for all ‖ grantee's name ‖ purpose
 //! pace  = when the hour began in which it is counted 8 ‖ requests since then 4
@@ -55,7 +55,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Counts a request; `None` where that is one too many.
+    /// Counts a request; `None` if that is one too many.
     pub(crate) fn next(self, now: Timestamp) -> Option<Self> {
         if self.asked == 0 || now.0.abs_diff(self.since.0) >= millis(REQUEST_AGE) {
             return Some(Pace { since: now, asked: 1 });

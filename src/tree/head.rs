@@ -16,12 +16,12 @@
 use super::geometry::Geometry;
 use super::page::{PageKind, Ref};
 use super::spot::Spot;
-use crate::cell::RootId;
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{HEAD_CONTEXT, Key, chunked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RealmId, StoreId, Timestamp};
 use crate::limits::{COPIES_MAX, FORMAT, HEAD_MAX_BYTES, PLACE_MAX_BYTES, SALT_BYTES};
+use crate::promise::RootId;
 use crate::store::{Head, HeadId};
 
 const MAGIC: &[u8; 4] = b"KFHD";

@@ -3,8 +3,8 @@
 //!
 //! It names nothing that can fall before the user does: classes by their tags, what an erase named
 //! by a keyed hash, a planned erase by its number. What a class is called is looked up when it is
-//! shown, and found only while the class has records. That a record was detached stands among its
-//! links (lineage.rs), and falls with it.
+//! shown, and found only while the class has records. That a record was detached is stored among
+//! its links (lineage.rs), and falls with it.
 //!
 //! ```text
 //! key   = time 8 ‖ number 4 ‖ zeros 8
@@ -52,7 +52,7 @@ const FAILED: u8 = 10;
 const FACT_MAX: usize =
     1 + 8 + 6 + 1 + 1 + 8 + NAME_MAX_BYTES + 6 + REASON_MAX_BYTES + AUTHORITY_MAX_BYTES;
 
-/// Facts that are looked at, the newest first, to see whether one stands there already.
+/// Facts that are read, the newest first, to see whether one is there already.
 const LOOK_BACK: usize = 1024;
 
 /// What an erase named, as a fact keeps it: enough to know it again, and to name its class while

@@ -45,15 +45,15 @@ impl<N: Node> Link<N> {
         kind: PageKind,
         owner: Option<UserTag>,
     ) -> Result<&mut N> {
-        if let Link::Stored(at) = self {
-            let page = editor.pages.load(kind, owner, at)?;
-            let node = N::decode(&page)?;
-            editor.replaced.push(at.name);
-            *self = Link::Loaded(Box::new(node));
-        }
         match self {
             Link::Loaded(node) => Ok(node),
-            Link::Stored(_) => unreachable!("it was just loaded"),
+            Link::Stored(at) => {
+                let page = editor.pages.load(kind, owner, at)?;
+                let node = N::decode(&page)?;
+                editor.replaced.push(at.name);
+                *self = Link::Loaded(Box::new(node));
+                self.load_mut(editor, kind, owner)
+            }
         }
     }
 }

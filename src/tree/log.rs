@@ -60,8 +60,12 @@ fn key(row: u8, index: u64) -> OrderedKey {
 impl LogPage {
     const PLACE: Place = Place { kind: PageKind::LogTree, owner: None };
 
-    pub(crate) fn new(origin: String, checkpoint_seed: Key, certificate: (Key, [u8; 32])) -> Self {
-        let (certificate_seed, certificate_key) = certificate;
+    pub(crate) fn new(
+        origin: String,
+        checkpoint_seed: Key,
+        certificate_seed: Key,
+        certificate_key: [u8; 32],
+    ) -> Self {
         LogPage {
             origin,
             checkpoint_seed,

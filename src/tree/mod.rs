@@ -1,9 +1,9 @@
 //! The sealed tree, a machine without I/O: pages in, new pages out.
 //!
-//! Invariants. A `Ref` stands in one place only, inside the page that points to it. A page is
+//! Invariants. A `Ref` is stored in one place only, inside the page that points to it. A page is
 //! sealed once, under a key used for nothing else: a changed page is a new blob with a new name and
-//! a new key, and so is every page above it (the rekeyed path). Nothing is kept outside: where a
-//! pointer falls, all below it is noise.
+//! a new key, and so is every page above it (the rekeyed path). No key is kept anywhere else: drop
+//! a pointer and everything below is unreadable.
 
 pub(crate) mod agenda;
 mod entries;
@@ -30,11 +30,13 @@ pub(crate) mod unborn;
 pub(crate) mod user;
 pub(crate) mod users;
 
+use std::sync::Arc;
+
 pub use self::geometry::Geometry;
 pub(crate) use self::link::{Editor, Link, Node, Pages, Sink};
 pub(crate) use self::page::{Page, PageKind, Ref};
 pub(crate) use self::spot::{ClassOf, Edge, Spot};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::secret::Secret;
 
 /// Everything a stored page points to.
@@ -43,9 +45,15 @@ pub(crate) fn edges(spot: &Spot, page: &Page) -> Result<Vec<Edge>> {
         (PageKind::User, Some(owner)) => user::edges(owner, page),
         (PageKind::Unborn, Some(owner)) => unborn::edges(owner, page),
         (PageKind::Users | PageKind::User | PageKind::Unborn, _) => users::edges(page),
-        (PageKind::Class, _) => ordered::edges(spot, page, |key, value| {
-            Ok(Some(Edge::Record { key, entry: Secret::copied_from(value) }))
-        }),
+        (PageKind::Class, _) => {
+            let of = spot.class.as_ref().ok_or_else(|| {
+                Error::corrupt("a class page has no class; restore the store from a copy")
+            })?;
+            ordered::edges(spot, page, |key, value| {
+                let (of, entry) = (Arc::clone(of), Secret::copied_from(value));
+                Ok(Some(Edge::Record { of, key, entry }))
+            })
+        }
         (
             PageKind::Fences
             | PageKind::History

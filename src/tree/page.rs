@@ -6,7 +6,7 @@ use crate::codec::{Decoder, Encoder, Part};
 use crate::crypto::Key;
 use crate::error::Result;
 use crate::ids::BlobName;
-use crate::limits::{PAGE_CLASS_MIN_BYTES, SEAL_OVERHEAD};
+use crate::limits::{OWN_PAGE_MIN_BYTES, PAGE_CLASS_MIN_BYTES, SEAL_OVERHEAD};
 use crate::secret::Secret;
 
 /// The pointer that carries the key.
@@ -31,10 +31,8 @@ impl Ref {
 
     /// The key of the page that it points to.
     pub(crate) fn key(&self) -> Key {
-        self.key
-            .first_chunk()
-            .map(Key::copied_from)
-            .unwrap_or_else(|| unreachable!("it has 32 bytes"))
+        let (keys, _) = self.key.as_chunks();
+        Key::copied_from(&keys[0])
     }
 
     /// This pointer without the page in which it was read.
@@ -116,18 +114,24 @@ impl PageKind {
             PageKind::Unborn => 18,
         }
     }
+
+    /// Whether two texts stand before each value of its tree, which a leaf lists once.
+    pub(super) fn lists_texts(self) -> bool {
+        self == PageKind::Class
+    }
 }
 
 /// Opened bytes of a page, shared with the cache; zeroized when the last owner lets go.
 pub(crate) type Page = Arc<Secret>;
 
-/// Pads a page's plaintext to its size class. Stored sizes are powers of two from 512 to `max`
-/// bytes; of pages whose length tells how many users share a prefix of their tags, or how long the
-/// public log is, they are those of Padmé.
+/// Pads a page's plaintext to its size class. Stored sizes are those of Padmé if a store is made
+/// of such pages: of the user tree and the public log, and from 256 bytes on of users and classes.
+/// Of all others, which a user has few of or none, they are powers of two from 512 bytes on.
 pub(crate) fn pad(kind: PageKind, e: &mut Encoder, max_plain: usize) {
     let len = e.len() + SEAL_OVERHEAD;
     let stored = match kind {
         PageKind::Users | PageKind::Log | PageKind::LogTree => padme(len),
+        PageKind::User | PageKind::Class => padme(len).max(OWN_PAGE_MIN_BYTES),
         _ => len.next_power_of_two().max(PAGE_CLASS_MIN_BYTES),
     };
     e.pad_to((stored - SEAL_OVERHEAD).min(max_plain));

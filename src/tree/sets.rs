@@ -1,5 +1,5 @@
-//! Training sets: which users have records in a set, for a grantee. That a record belongs to a set
-//! stands among its own links, and falls with it.
+//! Training sets: which users have records in a set, for a grantee. A record's membership is stored
+//! with its links and is erased with it.
 //!
 //! ```text
 //! key = SHA-256(name), the first 20 bytes ‖ zeros 20

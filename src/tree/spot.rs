@@ -1,4 +1,4 @@
-//! Where a page stands in the store, and what it points to: for walks over every page.
+//! Where a page is in the store, and what it points to: for walks over every page.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ pub(crate) struct Spot {
 }
 
 impl Spot {
-    /// Where the root page of the user tree stands.
+    /// Where the root page of the user tree is.
     pub(crate) const ROOT: Spot = Spot { kind: PageKind::Users, owner: None, class: None };
 }
 
@@ -53,6 +53,6 @@ impl Spot {
 pub(crate) enum Edge {
     /// A pointer to another page.
     Page { spot: Spot, at: Ref },
-    /// A record, whose entry points to its payload.
-    Record { key: OrderedKey, entry: Secret },
+    /// A record of a class, whose entry points to its payload.
+    Record { of: Arc<ClassOf>, key: OrderedKey, entry: Secret },
 }

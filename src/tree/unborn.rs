@@ -13,6 +13,8 @@ use crate::error::Result;
 use crate::ids::{Timestamp, UserId, UserTag};
 
 const VERSION: u8 = 1;
+/// What errors call it.
+const WHAT: &str = "page of fences of a user to come";
 
 /// What is kept of a name of which parts were erased before any user had it: fences, and not the
 /// name.
@@ -51,10 +53,9 @@ impl Unborn {
         let capacity = geometry.capacity();
         let mut e = Encoder::new(capacity);
         e.u8(VERSION).bytes(self.fence_key.bytes());
-        match self.fences.tree.seal(Fences::place(owner), geometry, sink)? {
-            Some(fences) => fences.encode(&mut e),
-            None => unreachable!("there is a page for its fences only"),
-        }
+        let fences = self.fences.tree.seal(Fences::place(owner), geometry, sink)?;
+        // The page exists for its fences alone.
+        fences.ok_or_else(|| Decoder::new(&[], WHAT).bad())?.encode(&mut e);
         pad(PageKind::Unborn, &mut e, capacity);
         sink.seal(PageKind::Unborn, Some(owner), e.finish())
     }
@@ -62,7 +63,7 @@ impl Unborn {
 
 impl Node for Unborn {
     fn decode(page: &Page) -> Result<Self> {
-        let mut d = Decoder::of_page(page, "fences of a user to come");
+        let mut d = Decoder::of_page(page, WHAT);
         if d.u8()? != VERSION {
             return Err(d.bad());
         }

@@ -2,16 +2,19 @@
 //! records, the history, the holds, the plans, the policies, the inbox, the grants.
 //!
 //! ```text
-//! user page = 1 ‖ incarnation 2 ‖ created 8 ‖ due 8 ‖ openings 8 ‖ name len 2 ‖ name
+//! user page = 2 ‖ flags 1 ‖ incarnation v ‖ created v ‖ [due v] ‖ [openings v] ‖ name len v ‖ name
 //!             ‖ fence key 32
-//!             ‖ trees 2 ‖ [fences: ref 48] ‖ [links: ref 48] ‖ [history: ref 48]
+//!             ‖ [trees 2 ‖ [fences: ref 48] ‖ [links: ref 48] ‖ [history: ref 48]
 //!             ‖ [holds: ref 48] ‖ [marks: ref 48]
-//!             ‖ [plans: ref 48] ‖ [policies: ref 48] ‖ [inbox: ref 48] ‖ [grants: ref 48]
+//!             ‖ [plans: ref 48] ‖ [policies: ref 48] ‖ [inbox: ref 48] ‖ [grants: ref 48]]
+//!             ‖ classes 1 ‖ (class tag 6 ‖ name len 1 ‖ name ‖ (records v ‖ ref 48 | 0 ‖ leaf))*
+//!             flags: 1 due, 2 openings, 4 trees: what is missing is 0, or none
 //!             trees: bits 1, 2, 4, 8, 16, 32, 64, 128, 256
-//!             due: its entry in the agenda, 0 for none
-//!             ‖ classes 2 ‖ (class tag 6 ‖ name len 2 ‖ name ‖ records 8 ‖ ref 48)*
+//!             due: its entry in the agenda
 //! ```
-//! A class without records is not listed: its name falls with its last record.
+//! A class without records is not listed: its name falls with its last record. The tree of a class
+//! that is one short leaf is stored in the page, in place of a ref, as long as the page stays
+//! short with it: most users have few records.
 
 use std::sync::Arc;
 
@@ -24,31 +27,26 @@ use super::inbox::Inbox;
 use super::lineage::Lineage;
 use super::link::{Node, Sink};
 use super::ordered::{Ordered, Place};
-use super::page::{Page, PageKind, Ref, pad};
+use super::page::{Page, PageKind, REF_BYTES, Ref, pad};
 use super::plans::Plans;
 use super::policies::Policies;
 use super::spot::{ClassOf, Edge, Spot};
-use crate::codec::{Decoder, Encoder};
+use crate::codec::{Decoder, Encoder, varint_len};
 use crate::crypto::{self, Key};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, ClassTag, Timestamp, UserId, UserTag};
 use crate::limits::{
-    CLASS_MAX_BYTES, CLASSES_MAX, SEAL_OVERHEAD, USER_MAX_BYTES, USER_PAGE_MAX_BYTES,
+    CLASSES_MAX, SEAL_OVERHEAD, USER_MAX_BYTES, USER_PAGE_MAX_BYTES, USER_PAGE_SHORT_BYTES,
 };
 
-const VERSION: u8 = 1;
-/// The ordered trees below a user page, in the order of their bits: the one place that knows it.
-const TREES: [PageKind; 9] = [
-    PageKind::Fences,
-    PageKind::Lineage,
-    PageKind::History,
-    PageKind::Holds,
-    PageKind::Marks,
-    PageKind::Plans,
-    PageKind::Policies,
-    PageKind::Inbox,
-    PageKind::Grants,
-];
+const VERSION: u8 = 2;
+const DUE: u8 = 1;
+const OPENINGS: u8 = 2;
+const HAS_TREES: u8 = 4;
+/// Most plaintext bytes of a user page in which records stand.
+const SHORT: usize = USER_PAGE_SHORT_BYTES - SEAL_OVERHEAD;
+/// How many ordered trees may lie below a user page, besides those of its classes.
+const TREES: usize = 9;
 
 /// A user page, decoded.
 #[derive(Debug)]
@@ -88,56 +86,62 @@ pub(crate) fn class_place(owner: UserTag) -> Place {
 
 /// Where the trees below a user page are stored.
 #[derive(Default)]
-struct TreeRefs([Option<Ref>; TREES.len()]);
+struct TreeRefs {
+    fences: Option<Ref>,
+    lineage: Option<Ref>,
+    history: Option<Ref>,
+    holds: Option<Ref>,
+    marks: Option<Ref>,
+    plans: Option<Ref>,
+    policies: Option<Ref>,
+    inbox: Option<Ref>,
+    grants: Option<Ref>,
+}
 
 impl TreeRefs {
-    fn at(&mut self, kind: PageKind) -> &mut Option<Ref> {
-        match TREES.iter().position(|tree| *tree == kind) {
-            Some(n) => &mut self.0[n],
-            None => unreachable!("it is one of a user's trees"),
-        }
+    /// Each of them, in the order of their bits: the one place that knows it.
+    fn each(&mut self) -> [(PageKind, &mut Option<Ref>); TREES] {
+        [
+            (PageKind::Fences, &mut self.fences),
+            (PageKind::Lineage, &mut self.lineage),
+            (PageKind::History, &mut self.history),
+            (PageKind::Holds, &mut self.holds),
+            (PageKind::Marks, &mut self.marks),
+            (PageKind::Plans, &mut self.plans),
+            (PageKind::Policies, &mut self.policies),
+            (PageKind::Inbox, &mut self.inbox),
+            (PageKind::Grants, &mut self.grants),
+        ]
     }
 
-    fn has(&self, kind: PageKind) -> bool {
-        TREES.iter().zip(&self.0).any(|(tree, at)| *tree == kind && at.is_some())
+    fn is_empty(&mut self) -> bool {
+        self.each().iter().all(|(_, at)| at.is_none())
     }
 
-    /// The tree of a kind, as it is stored.
-    fn take<const K: usize>(&mut self, kind: PageKind) -> Ordered<K> {
-        Ordered::stored(self.at(kind).take())
-    }
-
-    /// Seals a tree, and notes where it is now.
-    fn seal<const K: usize>(
-        &mut self,
-        tree: Ordered<K>,
-        place: Place,
-        geometry: Geometry,
-        sink: &mut dyn Sink,
-    ) -> Result<()> {
-        *self.at(place.kind) = tree.seal(place, geometry, sink)?;
-        Ok(())
-    }
-
-    fn bits(&self) -> u16 {
-        self.0.iter().enumerate().filter(|(_, at)| at.is_some()).map(|(n, _)| 1 << n).sum()
-    }
-
-    fn encode(&self, e: &mut Encoder) {
-        self.0.iter().flatten().for_each(|at| at.encode(e));
+    fn encode(mut self, e: &mut Encoder) {
+        let trees = self.each();
+        e.u16(trees.iter().enumerate().map(|(n, (_, at))| u16::from(at.is_some()) << n).sum());
+        trees.into_iter().filter_map(|(_, at)| at.as_ref()).for_each(|at| at.encode(e));
     }
 
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
         let bits = d.u16()?;
-        if bits >= 1 << TREES.len() {
+        if bits >= 1 << TREES {
             return Err(d.bad());
         }
         let mut refs = TreeRefs::default();
-        for (n, at) in refs.0.iter_mut().enumerate() {
+        for (n, (_, at)) in refs.each().into_iter().enumerate() {
             *at = (bits & 1 << n != 0).then(|| Ref::decode(d)).transpose()?;
         }
         Ok(refs)
     }
+}
+
+/// A user page that was sealed.
+pub(crate) struct SealedUser {
+    pub(crate) at: Ref,
+    /// What its slot says of it (see [`super::users::Slot::alone`]).
+    pub(crate) alone: Option<u32>,
 }
 
 impl UserPage {
@@ -197,94 +201,136 @@ impl UserPage {
         self.classes.iter().map(|c| c.records).sum()
     }
 
-    /// Seals the page and its trees. Returns where it is now, and what its slot says of it (see
-    /// [`super::users::Slot::alone`]).
+    /// Seals the page and its trees.
     pub(crate) fn seal(
         self,
         owner: UserTag,
         geometry: Geometry,
         sink: &mut dyn Sink,
-    ) -> Result<(Ref, Option<u32>)> {
+    ) -> Result<SealedUser> {
         let records = u32::try_from(self.records()).ok().filter(|_| self.due.is_none());
         let capacity = USER_PAGE_MAX_BYTES - SEAL_OVERHEAD;
-        let mut trees = TreeRefs::default();
-        trees.seal(self.fences.tree, Fences::place(owner), geometry, sink)?;
-        trees.seal(self.lineage.tree, Lineage::place(owner), geometry, sink)?;
-        trees.seal(self.history.tree, History::place(owner), geometry, sink)?;
-        trees.seal(self.holds.tree, Holds::place(owner), geometry, sink)?;
-        trees.seal(self.holds.marks, Holds::marks_place(owner), geometry, sink)?;
-        trees.seal(self.plans.tree, Plans::place(owner), geometry, sink)?;
-        trees.seal(self.policies.tree, Policies::place(Some(owner)), geometry, sink)?;
-        trees.seal(self.inbox.tree, Inbox::place(owner), geometry, sink)?;
-        trees.seal(self.grants.tree, Grants::place(owner), geometry, sink)?;
-        let followed =
-            [PageKind::Lineage, PageKind::Holds, PageKind::Marks].map(|kind| trees.has(kind));
-        let alone = records.filter(|_| followed == [false; 3]);
+        let mut trees = TreeRefs {
+            fences: self.fences.tree.seal(Fences::place(owner), geometry, sink)?,
+            lineage: self.lineage.tree.seal(Lineage::place(owner), geometry, sink)?,
+            history: self.history.tree.seal(History::place(owner), geometry, sink)?,
+            holds: self.holds.tree.seal(Holds::place(owner), geometry, sink)?,
+            marks: self.holds.marks.seal(Holds::marks_place(owner), geometry, sink)?,
+            plans: self.plans.tree.seal(Plans::place(owner), geometry, sink)?,
+            policies: self.policies.tree.seal(Policies::place(Some(owner)), geometry, sink)?,
+            inbox: self.inbox.tree.seal(Inbox::place(owner), geometry, sink)?,
+            grants: self.grants.tree.seal(Grants::place(owner), geometry, sink)?,
+        };
+        let followed = trees.lineage.is_some() || trees.holds.is_some() || trees.marks.is_some();
+        let alone = records.filter(|_| !followed);
         let mut e = Encoder::new(capacity);
-        e.u8(VERSION)
-            .u16(self.incarnation)
-            .u64(self.created.0)
-            .u64(self.due.unwrap_or_default().0)
-            .u64(self.openings);
-        e.text(self.user.as_str()).bytes(self.fence_key.bytes()).u16(trees.bits());
-        trees.encode(&mut e);
-        let mut classes = Vec::with_capacity(self.classes.len());
-        for slot in self.classes {
-            if let Some(tree) = slot.tree.seal(class_place(owner), geometry, sink)? {
-                classes.push((slot.tag, slot.class, slot.records, tree));
+        let due = self.due.map_or(0, |due| due.0);
+        let flag = |flag, is: bool| if is { flag } else { 0 };
+        e.u8(VERSION).u8(flag(DUE, due > 0)
+            | flag(OPENINGS, self.openings > 0)
+            | flag(HAS_TREES, !trees.is_empty()));
+        e.varint(self.incarnation.into()).varint(self.created.0);
+        for number in [due, self.openings].into_iter().filter(|number| *number > 0) {
+            e.varint(number);
+        }
+        let name = self.user.as_str().as_bytes();
+        e.varint(name.len() as u64).bytes(name).bytes(self.fence_key.bytes());
+        if !trees.is_empty() {
+            trees.encode(&mut e);
+        }
+        write_classes(self.classes, &mut e, class_place(owner), geometry, sink)?;
+        pad(PageKind::User, &mut e, capacity);
+        Ok(SealedUser { at: sink.seal(PageKind::User, Some(owner), e.finish())?, alone })
+    }
+}
+
+/// Writes the classes, and seals the trees that are not stored in the page.
+fn write_classes(
+    mut classes: Vec<ClassSlot>,
+    e: &mut Encoder,
+    place: Place,
+    geometry: Geometry,
+    sink: &mut dyn Sink,
+) -> Result<()> {
+    classes.retain(|slot| slot.tree.root.is_some());
+    let ref_len = |slot: &ClassSlot| varint_len(slot.records) + REF_BYTES;
+    let with_ref = |slot: &ClassSlot| 7 + slot.class.as_str().len() + ref_len(slot);
+    let mut len = e.len() + 1 + classes.iter().map(with_ref).sum::<usize>();
+    e.u8(classes.len() as u8);
+    for slot in classes {
+        e.bytes(&slot.tag.0).short(slot.class.as_str().as_bytes());
+        if let Some(leaf) = slot.tree.leaf() {
+            let longer = len + 1 + leaf.len() - ref_len(&slot);
+            if longer <= SHORT {
+                len = longer;
+                leaf.write(e.u8(0));
+                continue;
             }
         }
-        e.count(classes.len());
-        for (tag, class, records, tree) in classes {
-            e.bytes(&tag.0).text(class.as_str()).u64(records);
-            tree.encode(&mut e);
+        if let Some(at) = slot.tree.seal(place, geometry, sink)? {
+            at.encode(e.varint(slot.records));
         }
-        pad(PageKind::User, &mut e, capacity);
-        Ok((sink.seal(PageKind::User, Some(owner), e.finish())?, alone))
     }
+    Ok(())
 }
 
 impl Node for UserPage {
     fn decode(page: &Page) -> Result<Self> {
-        let (mut page, mut trees) = read(page)?;
-        page.fences.tree = trees.take(PageKind::Fences);
-        page.lineage.tree = trees.take(PageKind::Lineage);
-        page.history.tree = trees.take(PageKind::History);
-        page.holds.tree = trees.take(PageKind::Holds);
-        page.holds.marks = trees.take(PageKind::Marks);
-        page.plans.tree = trees.take(PageKind::Plans);
-        page.policies.tree = trees.take(PageKind::Policies);
-        page.inbox.tree = trees.take(PageKind::Inbox);
-        page.grants.tree = trees.take(PageKind::Grants);
+        let (mut page, trees) = read(page)?;
+        page.fences.tree = Ordered::stored(trees.fences);
+        page.lineage.tree = Ordered::stored(trees.lineage);
+        page.history.tree = Ordered::stored(trees.history);
+        page.holds.tree = Ordered::stored(trees.holds);
+        page.holds.marks = Ordered::stored(trees.marks);
+        page.plans.tree = Ordered::stored(trees.plans);
+        page.policies.tree = Ordered::stored(trees.policies);
+        page.inbox.tree = Ordered::stored(trees.inbox);
+        page.grants.tree = Ordered::stored(trees.grants);
         Ok(page)
     }
 }
 
 /// A stored user page without its trees, and where they are.
-fn read(page: &Page) -> Result<(UserPage, TreeRefs)> {
-    let mut d = Decoder::of_page(page, "user page");
+fn read(encoded: &Page) -> Result<(UserPage, TreeRefs)> {
+    let mut d = Decoder::of_page(encoded, "user page");
     if d.u8()? != VERSION {
         return Err(d.bad());
     }
-    let incarnation = d.u16()?;
-    let created = Timestamp(d.u64()?);
-    let due = Some(Timestamp(d.u64()?)).filter(|due| due.0 > 0);
-    let openings = d.u64()?;
-    let user =
-        UserId::new(d.text(USER_MAX_BYTES)?).map_err(|_| Decoder::new(&[], "user page").bad())?;
+    let flags = d.u8()?;
+    if flags & !(DUE | OPENINGS | HAS_TREES) != 0 {
+        return Err(d.bad());
+    }
+    let incarnation = u16::try_from(d.varint()?).map_err(|_| d.bad())?;
+    let created = Timestamp(d.varint()?);
+    let number = |d: &mut Decoder<'_>, flag| match flags & flag {
+        0 => Ok(0),
+        _ => d.varint().and_then(|n| if n > 0 { Ok(n) } else { Err(d.bad()) }),
+    };
+    let due = Some(Timestamp(number(&mut d, DUE)?)).filter(|due| due.0 > 0);
+    let openings = number(&mut d, OPENINGS)?;
+    let len = usize::try_from(d.varint()?).ok().filter(|len| *len <= USER_MAX_BYTES);
+    let name = d.bytes(len.ok_or_else(|| d.bad())?)?;
+    let user = UserId::new(as_text(name)?).map_err(|_| bad())?;
     let fence_key = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
-    let trees = TreeRefs::decode(&mut d)?;
+    let mut trees = match flags & HAS_TREES {
+        0 => TreeRefs::default(),
+        _ => TreeRefs::decode(&mut d)?,
+    };
+    if trees.is_empty() && flags & HAS_TREES != 0 {
+        return Err(d.bad());
+    }
     let mut classes: Vec<ClassSlot> = Vec::new();
-    for _ in 0..d.u16()? {
-        let tag = ClassTag(d.array()?);
-        let class = Class::new(d.text(CLASS_MAX_BYTES)?)
-            .map_err(|_| Decoder::new(&[], "user page").bad())?;
-        let records = d.u64()?;
-        let tree = Ordered::stored(Some(Ref::decode(&mut d)?));
-        if classes.last().is_some_and(|last| last.tag >= tag) || classes.len() == CLASSES_MAX {
+    let mut within = false;
+    for _ in 0..d.u8()? {
+        let slot = read_class(&mut d)?;
+        within |= slot.tree.leaf().is_some();
+        if classes.last().is_some_and(|last| last.tag >= slot.tag) || classes.len() == CLASSES_MAX {
             return Err(d.bad());
         }
-        classes.push(ClassSlot { tag, class, records, tree });
+        classes.push(slot);
+    }
+    if within && encoded.len() - d.left() > SHORT {
+        return Err(d.bad());
     }
     d.end_padding()?;
     let page =
@@ -292,30 +338,58 @@ fn read(page: &Page) -> Result<(UserPage, TreeRefs)> {
     Ok((page, trees))
 }
 
+fn as_text(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes).map_err(|_| bad())
+}
+
+fn bad() -> Error {
+    Decoder::new(&[], "user page").bad()
+}
+
+fn read_class(d: &mut Decoder<'_>) -> Result<ClassSlot> {
+    let tag = ClassTag(d.array()?);
+    let class = Class::new(as_text(d.short()?)?).map_err(|_| bad())?;
+    let (records, tree) = match d.varint()? {
+        0 => {
+            let tree: Ordered = Ordered::read_within(d, PageKind::Class)?;
+            (tree.leaf().map_or(0, |leaf| leaf.count()), tree)
+        }
+        records => (records, Ordered::stored(Some(Ref::decode(d)?))),
+    };
+    Ok(ClassSlot { tag, class, records, tree })
+}
+
 /// What a stored user page points to.
 pub(super) fn edges(owner: UserTag, page: &Page) -> Result<Vec<Edge>> {
-    let (page, trees) = read(page)?;
+    let (page, mut trees) = read(page)?;
     let mut edges = Vec::new();
     for slot in page.classes {
+        let class = Arc::new(ClassOf {
+            #[cfg(feature = "testing")]
+            user: page.user.clone(),
+            owner,
+            incarnation: page.incarnation,
+            class: slot.class,
+            tag: slot.tag,
+        });
+        if let Some(leaf) = slot.tree.leaf() {
+            let here = leaf.entries();
+            edges.extend(here.map(|(key, entry)| Edge::Record {
+                of: Arc::clone(&class),
+                key,
+                entry,
+            }));
+        }
         if let Some(at) = slot.tree.into_stored() {
-            let class = Arc::new(ClassOf {
-                #[cfg(feature = "testing")]
-                user: page.user.clone(),
-                owner,
-                incarnation: page.incarnation,
-                class: slot.class,
-                tag: slot.tag,
-            });
             edges.push(Edge::Page {
                 spot: Spot { kind: PageKind::Class, owner: Some(owner), class: Some(class) },
                 at,
             });
         }
     }
-    for (kind, at) in TREES.into_iter().zip(trees.0) {
-        edges.extend(
-            at.map(|at| Edge::Page { spot: Spot { kind, owner: Some(owner), class: None }, at }),
-        );
+    for (kind, at) in trees.each() {
+        let spot = Spot { kind, owner: Some(owner), class: None };
+        edges.extend(at.take().map(|at| Edge::Page { spot, at }));
     }
     Ok(edges)
 }

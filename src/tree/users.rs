@@ -9,7 +9,7 @@
 //! A slot says how many records its user has, and by its state whether an erase must look at
 //! anything below it; so most users are erased without reading their page. A slot of an erased user
 //! is a fence: its tag, which is keyed, and the epoch of the erase; the name is gone. So is that of
-//! a name that was erased before any user had it. Where only a part of such a name was erased, the
+//! a name that was erased before any user had it. If only a part of such a name was erased, the
 //! slot points to the fences of its life to come.
 
 use std::ops::ControlFlow;
@@ -20,7 +20,7 @@ use super::link::{Editor, Link, Node, Pages, Sink};
 use super::page::{Page, PageKind, REF_BYTES, Ref, pad};
 use super::spot::{Edge, Spot};
 use super::unborn::Unborn;
-use super::user::UserPage;
+use super::user::{SealedUser, UserPage};
 use crate::codec::{Decoder, Encoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::UserTag;
@@ -40,6 +40,11 @@ const TAG_BITS: u32 = 96;
 
 fn leaf_capacity(geometry: Geometry) -> usize {
     (geometry.capacity() - 3) / SLOT_LEN
+}
+
+/// The depth of a leaf that no digit of a tag splits any more.
+fn deepest(geometry: Geometry) -> u32 {
+    TAG_BITS / u32::from(geometry.fan_bits)
 }
 
 fn digit(tag: UserTag, depth: u32, geometry: Geometry) -> u16 {
@@ -93,6 +98,7 @@ impl Slot {
     }
 }
 
+/// What became of the user of a slot.
 #[derive(Debug)]
 pub(crate) enum SlotState {
     Live(Link<UserPage>),
@@ -125,6 +131,45 @@ fn zeros(d: &mut Decoder<'_>, n: usize) -> Result<()> {
     if d.bytes(n)?.iter().all(|&b| b == 0) { Ok(()) } else { Err(d.bad()) }
 }
 
+/// A slot as a page holds it: its pointer leads to a stored page.
+struct StoredSlot {
+    incarnation: u16,
+    state: StoredState,
+    alone: Option<u32>,
+}
+
+enum StoredState {
+    Live(Ref),
+    Unborn(Ref),
+    Erased { epoch: u64 },
+}
+
+impl StoredSlot {
+    fn decode(d: &mut Decoder<'_>) -> Result<Self> {
+        let incarnation = d.u16()?;
+        let (state, alone) = match d.u8()? {
+            ALONE => (StoredState::Live(Ref::decode(d)?), Some(d.u32()?)),
+            LIVE => {
+                let page = Ref::decode(d)?;
+                zeros(d, 4)?;
+                (StoredState::Live(page), None)
+            }
+            UNBORN => {
+                let page = Ref::decode(d)?;
+                zeros(d, 4)?;
+                (StoredState::Unborn(page), None)
+            }
+            ERASED => {
+                let epoch = d.u64()?;
+                zeros(d, BODY_LEN - 8)?;
+                (StoredState::Erased { epoch }, None)
+            }
+            _ => return Err(d.bad()),
+        };
+        Ok(StoredSlot { incarnation, state, alone })
+    }
+}
+
 impl Entry for Slot {
     const LEN: usize = SLOT_LEN - 12;
 
@@ -145,41 +190,24 @@ impl Entry for Slot {
     }
 
     fn decode(d: &mut Decoder<'_>) -> Result<Self> {
-        let incarnation = d.u16()?;
-        let (state, alone) = match d.u8()? {
-            ALONE => (SlotState::Live(Link::Stored(Ref::decode(d)?)), Some(d.u32()?)),
-            LIVE => {
-                let page = Ref::decode(d)?;
-                zeros(d, 4)?;
-                (SlotState::Live(Link::Stored(page)), None)
-            }
-            UNBORN => {
-                let page = Ref::decode(d)?;
-                zeros(d, 4)?;
-                (SlotState::Unborn(Link::Stored(page)), None)
-            }
-            ERASED => {
-                let epoch = d.u64()?;
-                zeros(d, BODY_LEN - 8)?;
-                (SlotState::Erased { epoch }, None)
-            }
-            _ => return Err(d.bad()),
+        let StoredSlot { incarnation, state, alone } = StoredSlot::decode(d)?;
+        let state = match state {
+            StoredState::Live(page) => SlotState::Live(Link::Stored(page)),
+            StoredState::Unborn(page) => SlotState::Unborn(Link::Stored(page)),
+            StoredState::Erased { epoch } => SlotState::Erased { epoch },
         };
         Ok(Slot { incarnation, state, alone })
     }
 }
 
-/// Reads a stored slot after its tag.
+/// Reads a stored slot and its tag.
 fn decode_slot(d: &mut Decoder<'_>) -> Result<(UserTag, Found)> {
     let tag = UserTag(d.array()?);
-    let Slot { incarnation, state, .. } = Slot::decode(d)?;
+    let StoredSlot { incarnation, state, .. } = StoredSlot::decode(d)?;
     let found = match state {
-        SlotState::Live(Link::Stored(page)) => Found::Live { incarnation, page },
-        SlotState::Unborn(Link::Stored(page)) => Found::Unborn { page },
-        SlotState::Live(Link::Loaded(_)) | SlotState::Unborn(Link::Loaded(_)) => {
-            unreachable!("a stored slot points to a stored page")
-        }
-        SlotState::Erased { epoch } => Found::Erased { incarnation, epoch },
+        StoredState::Live(page) => Found::Live { incarnation, page },
+        StoredState::Unborn(page) => Found::Unborn { page },
+        StoredState::Erased { epoch } => Found::Erased { incarnation, epoch },
     };
     Ok((tag, found))
 }
@@ -264,30 +292,23 @@ impl UsersNode {
             }
             NodeBody::Leaf(slots) => {
                 slots.take_or_add(tag.0, || slot)?;
-                if slots.len() > leaf_capacity(editor.geometry) {
-                    self.split(editor, depth)?;
+                if slots.len() <= leaf_capacity(editor.geometry) {
+                    return Ok(());
+                }
+                if depth >= deepest(editor.geometry) {
+                    return Err(Error::new(
+                        ErrorKind::Limit,
+                        "too many users share 96 bits of their tags; this does not happen by chance",
+                    ));
+                }
+                let slots = std::mem::take(slots);
+                self.0 = NodeBody::Interior(Entries::default());
+                for (tag, slot) in slots.into_all()? {
+                    self.insert_at(editor, UserTag(tag), slot, depth)?;
                 }
                 Ok(())
             }
         }
-    }
-
-    fn split(&mut self, editor: &mut Editor<'_>, depth: u32) -> Result<()> {
-        if (depth + 1) * u32::from(editor.geometry.fan_bits) > TAG_BITS {
-            return Err(Error::new(
-                ErrorKind::Limit,
-                "too many users share 96 bits of their tags; this does not happen by chance",
-            ));
-        }
-        let NodeBody::Leaf(slots) =
-            std::mem::replace(&mut self.0, NodeBody::Interior(Entries::default()))
-        else {
-            unreachable!("only leaves are split")
-        };
-        for (tag, slot) in slots.into_all()? {
-            self.insert_at(editor, UserTag(tag), slot, depth)?;
-        }
-        Ok(())
     }
 
     fn seal(self, geometry: Geometry, sink: &mut dyn Sink) -> Result<Ref> {
@@ -306,12 +327,12 @@ impl UsersNode {
                     e.u16(slot.incarnation);
                     match slot.state {
                         SlotState::Live(page) => {
-                            let (page, alone) = match page {
-                                Link::Stored(at) => (at, slot.alone),
+                            let SealedUser { at, alone } = match page {
+                                Link::Stored(at) => SealedUser { at, alone: slot.alone },
                                 Link::Loaded(page) => page.seal(UserTag(tag), geometry, sink)?,
                             };
                             e.u8(if alone.is_some() { ALONE } else { LIVE });
-                            page.encode(e);
+                            at.encode(e);
                             e.u32(alone.unwrap_or(0));
                         }
                         SlotState::Unborn(page) => {
@@ -348,7 +369,7 @@ pub(crate) fn seal_users(
     }
 }
 
-/// What stands in the slot of `tag`, below the stored page `root`.
+/// What is in the slot of `tag`, below the stored page `root`.
 pub(crate) fn find(
     pages: &dyn Pages,
     root: &Ref,
@@ -356,7 +377,7 @@ pub(crate) fn find(
     tag: UserTag,
 ) -> Result<Found> {
     let mut at: Option<Ref> = None;
-    for depth in 0.. {
+    for depth in 0..=deepest(geometry) {
         let page = pages.load(PageKind::Users, None, at.as_ref().unwrap_or(root))?;
         let mut d = Decoder::new(&page, "page of the user tree");
         let kind = d.u8()?;
@@ -377,7 +398,8 @@ pub(crate) fn find(
         d.u16()?;
         at = Some(Ref::decode(&mut d)?);
     }
-    unreachable!("the loop ends in a leaf")
+    // No page that was written lies so deep.
+    Err(Decoder::new(&[], "page of the user tree").bad())
 }
 
 /// Callback of [`visit`]: sees each slot, and may end the walk.

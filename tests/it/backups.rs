@@ -93,7 +93,7 @@ fn a_restore_that_was_cut_short_goes_on() {
         &["create", "new", "--user", "ben", "--cell", "store.cell"],
     ] {
         let told = cli.fails(5, args);
-        assert!(told.contains("cut short") && told.contains("once more"), "{told}");
+        assert!(told.contains("cut short") && told.contains("run it again"), "{told}");
         assert!(told.contains("`keyfall restore --cell store.cell --into new COPY...`"), "{told}");
     }
     // Its cell is not beside it, and nobody is sent to look for it there.
@@ -105,7 +105,7 @@ fn a_restore_that_was_cut_short_goes_on() {
         let told = cli.fails(code, args);
         assert!(
             told.contains("cut short")
-                && told.contains("once more")
+                && told.contains("run it again")
                 && !told.contains("no root cell"),
             "{told}"
         );

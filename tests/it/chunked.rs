@@ -9,7 +9,7 @@ use keyfall::crypto::chunked::{self, LABEL, Suite};
 use keyfall::limits::{CHUNK_BYTES, HEADER_BYTES, TAG_BYTES};
 use sha2::Sha512;
 
-use crate::support::bytes;
+use crate::common::bytes;
 
 const SALT: [u8; 24] = [9; 24];
 const CONTEXT: &[u8] = b"a context";

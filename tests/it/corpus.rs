@@ -1,5 +1,5 @@
-//! The main job, end to end: a speech corpus goes in, is copied, one user is erased, everybody else
-//! comes back. SPEC §5, §6, §8.
+//! End to end: a speech corpus goes in, is copied, one user is erased, everybody else comes back.
+//! SPEC §5, §6, §8.
 //!
 //! `KEYFALL_CORPUS` names a corpus in the layout of Mozilla Common Voice with `actions.jsonl`
 //! beside the locales; without it one is made.
@@ -302,7 +302,7 @@ fn odd_corpora_are_refused_with_what_is_wrong() {
         (
             "escape",
             Some("client_id\tpath\tsentence\nu\t../../../etc/passwd\ts\n"),
-            "no file in clips",
+            "not a file in clips",
         ),
     ] {
         let dir = cli.path(name);
@@ -436,7 +436,7 @@ fn an_action_for_one_user_on_the_clip_of_another_is_refused() {
         ),
         (
             "{\"clip\": \"corpus/clips/1.wav\", \"client_id\": 7}\n",
-            ["line 1", "client_id", "no text"],
+            ["line 1", "client_id", "not text"],
         ),
     ] {
         std::fs::write(&actions, text).unwrap();

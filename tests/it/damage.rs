@@ -2,10 +2,9 @@
 //! panic. SPEC §7, §9.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::command_line::Cli;
-use crate::support::bytes;
+use crate::support::{bytes, in_namespace};
 
 fn files(dir: &Path, out: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap() {
@@ -86,17 +85,6 @@ fn any_file_cut_or_flipped_is_an_error_or_the_right_result() {
     }
     println!("{right} right results, {told} clear errors");
     assert!(right > 50 && told > 20);
-}
-
-/// Runs a script as root of namespaces of its own, so that it can mount. Says why where the system
-/// forbids it.
-fn in_namespace(script: &str) -> Option<std::process::Output> {
-    let probe = Command::new("unshare").args(["-rm", "true"]).output();
-    if !probe.is_ok_and(|p| p.status.success()) {
-        println!("skipped: no user namespaces here");
-        return None;
-    }
-    Some(Command::new("unshare").args(["-rm", "sh", "-c", script]).output().unwrap())
 }
 
 #[test]

@@ -76,23 +76,38 @@ fn a_slot_of_another_kind_is_none_though_its_sum_is_right() {
 
 #[test]
 fn a_record_longer_than_any_is_refused() {
-    let mut entry = well_formed("entry");
+    let entry = well_formed("entry-segments");
     assert!(decode_anything(5, &entry));
-    entry[54..62].copy_from_slice(&(keyfall::limits::RECORD_MAX_BYTES + 1).to_be_bytes());
-    assert!(!decode_anything(5, &entry));
+    // The length, 513, stands before the name of the segment.
+    let (before, name) = (&entry[..entry.len() - 18], &entry[entry.len() - 16..]);
+    let of_length = |mut length: u64| {
+        let mut out = before.to_vec();
+        while length >= 0x80 {
+            out.push(length as u8 | 0x80);
+            length >>= 7;
+        }
+        out.push(length as u8);
+        [&out[..], name].concat()
+    };
+    assert_eq!(of_length(513), entry);
+    assert!(decode_anything(5, &of_length(keyfall::limits::RECORD_MAX_BYTES)));
+    assert!(!decode_anything(5, &of_length(keyfall::limits::RECORD_MAX_BYTES + 1)));
 }
 
 #[test]
 fn classes_out_of_order_are_refused() {
     let page = &well_formed("user")[..];
     assert!(decode_anything(3, page));
-    let length = |at: usize| usize::from(u16::from_be_bytes([page[at], page[at + 1]]));
-    let trees = 27 + 2 + length(27) + 32;
-    let classes = trees + 2 + 48 * length(trees).count_ones() as usize;
+    let length = |at: usize| usize::from(page[at]);
+    assert_eq!((page[1], page[2]), (6, 1), "openings and trees, and the first life");
+    // The time takes six bytes, the number of openings one.
+    let trees = 3 + 6 + 1 + 1 + length(10) + 32;
+    let bits = u16::from_be_bytes([page[trees], page[trees + 1]]);
+    let classes = trees + 2 + 48 * bits.count_ones() as usize;
     assert_eq!(length(classes), 2, "the page has two classes");
-    let first = classes + 2;
-    let second = first + 6 + 2 + length(first + 6) + 56;
-    let end = second + 6 + 2 + length(second + 6) + 56;
+    let first = classes + 1;
+    let second = first + 6 + 1 + length(first + 6) + 49;
+    let end = second + 6 + 1 + length(second + 6) + 49;
     let swapped = [&page[..first], &page[second..end], &page[first..second], &page[end..]].concat();
     assert!(!decode_anything(3, &swapped));
     let twice = [&page[..first], &page[first..second], &page[first..second], &page[end..]].concat();

@@ -375,7 +375,7 @@ fn nothing_that_begins_after_an_erase_gives_a_name() {
     let ada = user("ada");
     let ways: Vec<Way<'_>> = vec![
         ("report", Box::new(|e| e.report(&ada).is_ok())),
-        ("history", Box::new(|e| e.audit_trail(&ada).is_ok())),
+        ("history", Box::new(|e| e.history(&ada).is_ok())),
         ("holds", Box::new(|e| e.holds(&ada).list().is_ok())),
         ("grants", Box::new(|e| e.grants(&ada).list().is_ok())),
         ("plans", Box::new(|e| e.plans(&ada).list().is_ok())),
@@ -444,8 +444,7 @@ fn what_falls_while_a_put_or_an_envelope_streams_in_is_not_taken() {
         let source = world.put("ada", Class::audio(), b"said");
         let erase = || drop(engine.erase(Scope::Record(source)).unwrap());
         let content = bytes(14, 300_000);
-        let put = keyfall::Put::new(user("ben"), Class::transcript())
-            .derived_from(keyfall::Source::Record(source));
+        let put = keyfall::Put::new(user("ben"), Class::transcript()).derived_from(source);
         let put = engine.put(put, Paused { reader: &content[..], at, then: Some(erase) });
         assert_eq!(put.map_err(|e: Error| e.kind()), Err(ErrorKind::Erased), "{at}");
 

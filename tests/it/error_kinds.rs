@@ -50,5 +50,5 @@ fn the_copy_that_is_the_store_itself_is_reported_as_such() {
     ]);
     let e = String::from_utf8(out.stderr).unwrap();
     // Or it is refused since it does not own the cell.
-    assert!(out.status.code() == Some(11) || e.contains("where this store is that copy"), "{e}");
+    assert!(out.status.code() == Some(11) || e.contains("if this store is that copy"), "{e}");
 }

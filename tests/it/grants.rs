@@ -8,7 +8,7 @@ use keyfall::cell::RootCell;
 use keyfall::engine::{Fact, Grant, Opened};
 use keyfall::env::Env;
 use keyfall::sealed::{Identity, Item, PublicKey, Ticket, Unpack, unpack};
-use keyfall::{Class, Engine, ErrorKind, Put, RecordId, Result, Scope, Source, Timestamp};
+use keyfall::{Class, Engine, ErrorKind, Put, RecordId, Result, Scope, Timestamp};
 
 use crate::command_line::Cli;
 use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
@@ -243,7 +243,7 @@ fn a_training_set_that_shrinks() {
     let mut all = Vec::new();
     for name in ["ada", "ben", "chloe", "dora"] {
         let audio = world.put(name, Class::audio(), name.as_bytes());
-        let text = Put::new(user(name), Class::transcript()).derived_from(Source::Record(audio));
+        let text = Put::new(user(name), Class::transcript()).derived_from(audio);
         all.extend([audio, engine.put(text, name.as_bytes()).unwrap()]);
     }
     let ticket =
@@ -536,7 +536,7 @@ fn a_grant_that_ended_at_the_beginning_of_time_opens_nothing() {
     let over = engine.grants(&user("ada")).add(grant(&party).until(Timestamp(0))).unwrap();
     assert_eq!(error_kind(party.open(&world, &over)), ErrorKind::Refused);
     assert_eq!(engine.grants(&user("ada")).list().unwrap()[0].1.until, Some(Timestamp(0)));
-    let told = engine.audit_trail(&user("ada")).unwrap();
+    let told = engine.history(&user("ada")).unwrap();
     assert!(matches!(&told[0].1, Fact::Granted { until: Some(Timestamp(0)), .. }), "{told:?}");
     let open = engine.grants(&user("ada")).add(grant(&party)).unwrap();
     assert_eq!(party.open(&world, &open).unwrap().0.records, 1);

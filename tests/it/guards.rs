@@ -80,7 +80,7 @@ fn a_length_of_time_that_can_be_meant_in_two_ways_is_refused() {
         cli.ok(&["policy", "set", "store", "--class", "audio", "--max-age", span]);
     }
     let shown = cli.ok(&["policy", "set", "store", "--class", "audio", "--max-age", "90min"]);
-    assert_eq!(shown, "class audio: at most 1h30min", "as it can be typed");
+    assert!(shown.contains("class audio: at most 1h30min\n"), "as it can be typed: {shown}");
 }
 
 #[test]

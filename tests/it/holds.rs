@@ -16,12 +16,7 @@ fn hold() -> Hold {
 
 fn put(engine: &Engine, name: &str, class: Class, sources: &[RecordId]) -> RecordId {
     let put = Put::new(user(name), class);
-    engine
-        .put(
-            sources.iter().fold(put, |put, id| put.derived_from(Source::Record(*id))),
-            &b"content"[..],
-        )
-        .unwrap()
+    engine.put(sources.iter().fold(put, |put, id| put.derived_from(*id)), &b"content"[..]).unwrap()
 }
 
 /// Ada's audio is held; her action and Ben's audio are not.
@@ -142,10 +137,8 @@ fn a_cascade_that_meets_a_hold_is_refused_before_any_change() {
     // What is put under a hold is held from the beginning.
     let late = put(engine, "dora", Class::audio(), &[]);
     let mut batch = engine.batch();
-    let first = batch.add(
-        Put::new(user("chloe"), Class::transcript()).derived_from(Source::Record(late)),
-        &b"a"[..],
-    );
+    let first =
+        batch.add(Put::new(user("chloe"), Class::transcript()).derived_from(late), &b"a"[..]);
     let first = Source::Added(first.unwrap());
     batch.add(Put::new(user("eve"), Class::transcript()).derived_from(first), &b"b"[..]).unwrap();
     batch.commit().unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use keyfall::engine::{Due, Follow, Hold};
 use keyfall::sealed::{InboxKey, seal};
 use keyfall::{
-    Class, Engine, ErrorKind, InteractionId, Policy, Put, Query, RecordId, Scope, Source, Timestamp,
+    Class, Engine, ErrorKind, InteractionId, Policy, Put, Query, RecordId, Scope, Timestamp,
 };
 
 use crate::command_line::Cli;
@@ -38,10 +38,7 @@ fn an_envelope_becomes_a_record_once() {
         let content = bytes(n as u64, len);
         let interaction =
             InteractionId::from_parts(Timestamp(1_767_225_600_000 + n as u64), [9; 10]);
-        let put = audio("ada")
-            .interaction(interaction)
-            .created(Timestamp(77))
-            .derived_from(Source::Record(source));
+        let put = audio("ada").interaction(interaction).created(Timestamp(77)).derived_from(source);
         let envelope = sealed(&world, put, &content, &key);
         let id = accepted(world.engine(), &envelope);
         assert!(read_record(world.engine(), &id).unwrap() == content);
@@ -137,7 +134,7 @@ fn derived(world: &World) -> (RecordId, Vec<u8>, RecordId) {
     let source = world.put("ada", Class::audio(), b"wake me");
     engine.create_user(&user("ben")).unwrap();
     let key = engine.inbox(&user("ben")).key().unwrap();
-    let put = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(source));
+    let put = Put::new(user("ben"), Class::transcript()).derived_from(source);
     let envelope = sealed(world, put, b"wake me", &key);
     let id = accepted(engine, &envelope);
     (source, envelope, id)
@@ -153,7 +150,7 @@ fn a_derived_record_that_falls_takes_its_own_users_inbox_with_it() {
     let live = keyfall::cell::RootCell::load(&*world.cell).unwrap().keys;
     assert_eq!(world.tape.opened(&live, std::slice::from_ref(&envelope)), [false]);
     assert_eq!(error_kind(engine.accept(&envelope[..])), ErrorKind::Refused);
-    let late = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(source));
+    let late = Put::new(user("ben"), Class::transcript()).derived_from(source);
     let late = sealed(&world, late, b"late", &engine.inbox(&user("ben")).key().unwrap());
     assert_eq!(error_kind(engine.accept(&late[..])), ErrorKind::Erased);
 }
@@ -215,9 +212,8 @@ fn an_envelope_for_another_store_or_user_is_refused() {
     assert_eq!(error_kind(world.engine().accept(&wrong[..])), ErrorKind::Refused);
     assert_eq!(error_kind("keyfall-inbox-1:AAAA".parse::<InboxKey>()), ErrorKind::Invalid);
     assert_eq!(error_kind("keyfall-inbox".parse::<InboxKey>()), ErrorKind::Invalid);
-    let many = (0..257).fold(audio("ada"), |put, _| {
-        put.derived_from(Source::Record(world.put("ada", Class::action(), b"y")))
-    });
+    let many = (0..257)
+        .fold(audio("ada"), |put, _| put.derived_from(world.put("ada", Class::action(), b"y")));
     assert_eq!(
         error_kind(seal(&many, &b""[..], &key, &*world.env, &mut Vec::new())),
         ErrorKind::Invalid

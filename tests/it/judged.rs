@@ -6,12 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keyfall::cell::RootCell;
-use keyfall::engine::{Fact, Follow, Grant, Hold, Request};
+use keyfall::engine::{Fact, Follow, Grant, Hold};
 use keyfall::store::BlobName;
 use keyfall::store::{Blob, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage};
 use keyfall::{
-    Class, Engine, Erase, Error, ErrorKind, Policy, Put, Query, RecordId, Scope, Source, Timestamp,
-    When,
+    Class, Engine, Erase, Error, ErrorKind, Policy, Put, Query, RecordId, Scope, Timestamp, When,
 };
 
 use crate::support::{SMALL_PAGES, World, error_kind, facts, read_record, user};
@@ -96,9 +95,7 @@ fn following(seed: u64, links: u64) -> World {
 }
 
 fn derive(engine: &Engine, name: &str, class: Class, from: &[RecordId]) -> RecordId {
-    let put = from
-        .iter()
-        .fold(Put::new(user(name), class), |put, id| put.derived_from(Source::Record(*id)));
+    let put = from.iter().fold(Put::new(user(name), class), |put, id| put.derived_from(*id));
     engine.put(put, &b"derived"[..]).unwrap()
 }
 
@@ -225,7 +222,7 @@ fn is_whole(engine: &Engine, name: &str) -> bool {
     let listing = engine.list(&Query::default().user(user(name)));
     let entries = listing.is_ok_and(|l| l.records.iter().all(|r| engine.lineage(&r.id).is_ok()));
     entries
-        && engine.audit_trail(&user(name)).is_ok()
+        && engine.history(&user(name)).is_ok()
         && engine.plans(&user(name)).list().is_ok()
         && engine.holds(&user(name)).list().is_ok()
 }
@@ -458,7 +455,7 @@ fn each_class_that_stays_has_its_own_reason() {
         ("transcript", "it goes on ringing"),
     ];
     let right: Vec<(String, String)> = right.map(|(c, r)| (c.to_owned(), r.to_owned())).to_vec();
-    let done = engine.erase(erase().certified(Request::default())).unwrap();
+    let done = engine.erase(erase().certified("", "")).unwrap();
     let certificate = done.certificate.unwrap().sign().unwrap();
     let said: Vec<_> =
         certificate.facts.body.kept.iter().map(|k| (k.class.clone(), k.reason.clone())).collect();

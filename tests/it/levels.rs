@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use keyfall::cell::{FileCell, Level, MemoryCell, Promise, RootCell};
-use keyfall::engine::Request;
+use keyfall::cell::{FileCell, MemoryCell, RootCell};
 use keyfall::env::System;
+use keyfall::promise::{Level, Promise};
 use keyfall::{Class, Erase, Scope};
 
 use crate::support::{SMALL_PAGES, World, ok, user};
@@ -97,7 +97,7 @@ fn the_program_prints_the_level_wherever_it_tells_a_promise() {
 fn every_certificate_prints_its_level_beside_its_grade() {
     let world = World::new(1, SMALL_PAGES);
     world.put("ada", Class::audio(), b"x");
-    let erase = Erase::new(Scope::user(user("ada"))).certified(Request::default());
+    let erase = Erase::new(Scope::user(user("ada"))).certified("", "");
     let certificate = world.engine().erase(erase).unwrap().certificate.unwrap().sign().unwrap();
     let text = certificate.to_string();
     let (grade, level) = (text.find("Grade: "), text.find("  Level L0: overwritten"));

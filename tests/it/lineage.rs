@@ -18,7 +18,7 @@ fn derive(
     sources: &[RecordId],
 ) -> keyfall::Result<RecordId> {
     let put = Put::new(user(name), class);
-    engine.put(sources.iter().fold(put, |put, id| put.derived_from(Source::Record(*id))), content)
+    engine.put(sources.iter().fold(put, |put, id| put.derived_from(*id)), content)
 }
 
 /// A recording, its transcript and what was done for it, in one interaction.
@@ -109,7 +109,7 @@ fn the_alarm_goes_on_ringing_and_says_why() {
     assert!(engine.info(&alarm).unwrap().detached);
     assert_eq!(engine.lineage(&alarm).unwrap().sources, vec![]);
     let facts: Vec<Fact> =
-        engine.audit_trail(&user("ada")).unwrap().into_iter().map(|(_, fact)| fact).collect();
+        engine.history(&user("ada")).unwrap().into_iter().map(|(_, fact)| fact).collect();
     let reason = "the alarm goes on ringing".to_owned();
     assert_eq!(facts, vec![Fact::Kept { class: Some(Class::action()), records: 1, reason }]);
     // And it can still be erased.
@@ -171,12 +171,10 @@ fn what_two_erases_of_one_commit_both_keep_stays() {
         assert_eq!(engine.lineage(&text).unwrap().sources, vec![]);
         assert_eq!(opened(&world).len(), 2);
         let kept =
-            engine.audit_trail(&user("ada")).unwrap().into_iter().filter_map(
-                |(_, fact)| match fact {
-                    Fact::Kept { class, records, .. } => Some((class, records)),
-                    _ => None,
-                },
-            );
+            engine.history(&user("ada")).unwrap().into_iter().filter_map(|(_, fact)| match fact {
+                Fact::Kept { class, records, .. } => Some((class, records)),
+                _ => None,
+            });
         let text = (Some(Class::transcript()), 2);
         // Of a class without records nothing is shown by name.
         assert_eq!(kept.collect::<Vec<_>>(), [text.clone(), (None, 1), text]);
@@ -213,7 +211,7 @@ fn what_was_detached_stands_on_its_own() {
     engine.erase(Scope::Record(audio)).unwrap();
     assert_eq!(read_record(engine, &text).unwrap(), b"remember the milk");
     assert_eq!(read_record(engine, &action).unwrap(), b"done: remember the milk");
-    let facts = engine.audit_trail(&user("ada")).unwrap();
+    let facts = engine.history(&user("ada")).unwrap();
     let reason = "a shopping list".to_owned();
     assert_eq!(facts[0].1, Fact::Detached { record: text, sources: 1, reason });
     // Its own dependents still fall with it.
@@ -221,7 +219,7 @@ fn what_was_detached_stands_on_its_own() {
     assert_eq!(error_kind(read_record(engine, &action)), ErrorKind::Erased);
     assert!(opened(&world).is_empty());
     assert_eq!(error_kind(engine.detach(&text, "too late")), ErrorKind::Erased);
-    assert_eq!(error_kind(engine.audit_trail(&user("nobody"))), ErrorKind::Absent);
+    assert_eq!(error_kind(engine.history(&user("nobody"))), ErrorKind::Absent);
 }
 
 /// A reader knew all that its record had depended on when it was opened, and was closed as erased
@@ -272,10 +270,7 @@ fn a_put_from_what_is_erased_or_being_erased_leaves_nothing() {
     let audio = world.put("ada", Class::audio(), b"gone");
     let mut batch = engine.batch();
     batch
-        .add(
-            Put::new(user("ada"), Class::transcript()).derived_from(Source::Record(audio)),
-            &b"late"[..],
-        )
+        .add(Put::new(user("ada"), Class::transcript()).derived_from(audio), &b"late"[..])
         .unwrap();
     engine.erase(Scope::Record(audio)).unwrap();
     assert_eq!(error_kind(batch.commit()), ErrorKind::Erased);

@@ -14,8 +14,8 @@ use keyfall::cell::RootCell;
 use keyfall::certificate::{Draft, Ends, Leaf};
 use keyfall::engine::CopyMode;
 use keyfall::log::{
-    Checkpoint, Frontier, Hash, Note, TileWriter, Tiles, VerifierKey, check_files, consistency,
-    inclusion, root, verify_consistency, verify_inclusion,
+    Checkpoint, Extent, Frontier, Hash, Note, TileWriter, Tiles, VerifierKey, check_files,
+    consistency, inclusion, root, verify_consistency, verify_inclusion,
 };
 use keyfall::{Class, Engine, Erase, ErrorKind, Result, Scope};
 
@@ -70,17 +70,15 @@ fn every_proof_between_any_two_sizes_holds_and_no_other() {
         }
         for old in 0..=size {
             let proof = consistency(&source, old, size).unwrap();
-            let (old_root, new_root) = (&roots[old as usize], &roots[size as usize]);
-            verify_consistency((old, old_root), (size, new_root), &proof).unwrap();
+            let extent = |size: u64| Extent { size, root: roots[size as usize] };
+            let (before, now) = (extent(old), extent(size));
+            verify_consistency(before, now, &proof).unwrap();
             if old > 0 && old < size {
-                assert!(
-                    verify_consistency((old, &hashes[0]), (size, new_root), &proof).is_err()
-                        || old == 1
-                );
-                assert!(verify_consistency((old, old_root), (size, old_root), &proof).is_err());
-                assert!(
-                    verify_consistency((old, old_root), (size, new_root), &proof[1..]).is_err()
-                );
+                let forged = Extent { root: hashes[0], ..before };
+                assert!(verify_consistency(forged, now, &proof).is_err() || old == 1);
+                let forged = Extent { root: before.root, ..now };
+                assert!(verify_consistency(before, forged, &proof).is_err());
+                assert!(verify_consistency(before, now, &proof[1..]).is_err());
             }
         }
     }
@@ -126,13 +124,13 @@ fn every_epoch_has_one_leaf_and_each_leaf_proves_itself() {
     for (n, leaf) in (0..).zip(&all) {
         engine.log().proof(n).unwrap().verify(leaf.to_string().as_bytes(), &key).unwrap();
     }
-    assert_eq!(error_kind(engine.log().proof(150)), ErrorKind::Invalid);
+    assert_eq!(error_kind(engine.log().proof(150)), ErrorKind::Absent);
     let now = Checkpoint::verified(&engine.log().checkpoint().unwrap(), &key).unwrap();
     let mut frontier = Frontier::default();
     for (old, leaf) in (0..).zip(&all) {
-        let (old_root, proof) = engine.log().consistency(old).unwrap();
-        assert_eq!(old_root, frontier.root());
-        verify_consistency((old, &old_root), (now.size, &now.root), &proof).unwrap();
+        let (root, proof) = engine.log().consistency(old).unwrap();
+        assert_eq!(root, frontier.root());
+        verify_consistency(Extent { size: old, root }, now.extent(), &proof).unwrap();
         frontier.push(Hash::leaf(leaf.to_string().as_bytes()));
     }
     assert_eq!((now.size, now.root), (150, frontier.root()));
@@ -360,7 +358,7 @@ fn names_that_cannot_be_seen_are_certified_and_others_read_them() {
 /// An erase of ada that leaves its draft in a file, and goes on as `then` says.
 fn drafted_into(file: &str, then: fn() -> keyfall::Result<()>) -> Erase {
     let kept = file.to_owned();
-    let erase = Erase::new(Scope::user(user("ada"))).certified(keyfall::engine::Request::default());
+    let erase = Erase::new(Scope::user(user("ada"))).certified("", "");
     erase.drafted(move |draft: &Draft| {
         std::fs::write(&kept, draft.to_string()).unwrap();
         then()
@@ -408,8 +406,7 @@ fn a_draft_that_an_erase_left_is_neither_replaced_nor_lost() {
             crate::support::open_files(Path::new(&store), Path::new(&place.at("store.cell")))
                 .unwrap();
         let kept = draft.clone();
-        let erase =
-            Erase::new(Scope::user(user("ada"))).certified(keyfall::engine::Request::default());
+        let erase = Erase::new(Scope::user(user("ada"))).certified("", "");
         let keep = move |draft: &Draft| {
             std::fs::write(&kept, draft.to_string()).unwrap();
             Ok(())
@@ -552,7 +549,7 @@ fn a_log_that_was_rolled_back_is_found_out() {
     let (holds, told) = run(&["log", "verify", &other, "--key", &place.key, "--checkpoint", &kept]);
     assert!(!holds && told.contains("rolled back, or shows others another history"), "{told}");
     let (holds, told) = run(&["certificate", "upgrade", &place.at("old"), &ben]);
-    assert!(!holds && told.contains("has not the leaf"), "{told}");
+    assert!(!holds && told.contains("does not have the leaf"), "{told}");
     // A shorter one too.
     let first = place.at("first-log");
     ok(&["log", "export", &place.at("store"), &first]);

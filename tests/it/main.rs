@@ -8,6 +8,7 @@
     reason = "tests: they panic, look at the clock, and nobody links them"
 )]
 
+mod common;
 mod support;
 
 mod backups;
@@ -15,6 +16,7 @@ mod cell_places;
 mod cells;
 mod certificates;
 mod chunked;
+mod cleaning;
 mod clock;
 mod command_line;
 mod corpus;
@@ -56,6 +58,7 @@ mod read_only;
 mod remains;
 mod report;
 mod residue;
+mod short;
 mod simulation;
 mod sled_store;
 mod times;

@@ -3,11 +3,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use keyfall::cell::{FileCell, MemoryCell, Owner, RootCell, RootId};
+use keyfall::cell::{FileCell, MemoryCell, Owner, RootCell};
 use keyfall::crypto::Key;
 use keyfall::engine::{Geometry, Keeper};
 use keyfall::env::System;
+use keyfall::promise::RootId;
 use keyfall::store::StoreId;
 use keyfall::store::{Claimed, MemoryStore, SledStore, Store};
 use keyfall::{
@@ -378,6 +380,27 @@ fn closing_says_what_still_holds_the_engine() {
         clone.close().unwrap();
         builder.open().unwrap().close().unwrap();
     }
+}
+
+/// An engine that replaces another one had to be started again and again until that was gone.
+#[test]
+fn opening_waits_for_the_lock_as_long_as_it_is_told_to() {
+    let place = Place::new();
+    let engine = place.db().open_or_create().unwrap();
+    let began = std::time::Instant::now();
+    let short = place.db().wait_for_lock(Duration::from_millis(120));
+    for open in [short.open(), short.open_or_create()] {
+        assert_eq!(kind(open), ErrorKind::Locked);
+    }
+    assert!(began.elapsed() >= Duration::from_millis(240));
+    let long = place.db().wait_for_lock(Duration::from_secs(600));
+    let waits = std::thread::spawn(move || long.open().map(|engine| engine.close()));
+    std::thread::sleep(Duration::from_millis(100));
+    engine.close().unwrap();
+    waits.join().unwrap().unwrap().unwrap();
+    // Any other error comes at once.
+    let elsewhere = Builder::at(place.path("nothing")).wait_for_lock(Duration::from_secs(600));
+    assert_eq!(kind(elsewhere.open()), ErrorKind::Absent);
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn a_certificate_is_not_replaced_unless_that_is_asked_for() {
     cli.ok(&["key", "a.key"]);
     for place in ["it.erased", "link", "./store/../it.erased", "a.key"] {
         let e = cli.fails(6, &["erase", "store", "--user", "ben", "-o", place, "--yes"]);
-        assert!(e.contains("--force"), "{e}");
+        assert_eq!(e.contains("--force"), place != "a.key", "{e}");
         cli.fails(6, &["get", "store", &kept, "-o", place]);
         cli.fails(6, &["report", "store", "--user", "ben", "-o", place]);
         cli.fails(6, &["export", "store", "--user", "ben", "--to", "a.key.pub", place]);
@@ -424,8 +424,9 @@ fn no_output_lands_in_any_store_cell_or_keyholder() {
     assert_eq!(cli.run(&["get", "store", &id]).stdout, b"sound");
 }
 
+/// `--force` destroyed them.
 #[test]
-fn a_copy_of_a_slot_of_a_keyholders_key_or_of_a_cells_place_is_replaced_only_by_force() {
+fn no_force_replaces_a_secret_key_nor_a_copy_of_a_slot_or_of_a_cells_place() {
     let cli = Cli::new();
     let id = cli.put("ada", "audio", b"sound");
     cli.ok(&["init", "other", "--accept-remnants"]);
@@ -434,11 +435,21 @@ fn a_copy_of_a_slot_of_a_keyholders_key_or_of_a_cells_place_is_replaced_only_by_
     std::fs::copy(cli.path("other.cell/slot-a"), cli.path("slot")).unwrap();
     std::fs::copy(cli.path("kh/identity"), cli.path("identity.bak")).unwrap();
     std::fs::copy(cli.path("far.cell"), cli.path("place")).unwrap();
-    for place in ["slot", "identity.bak", "place"] {
-        let e = cli.fails(6, &["get", "store", &id, "-o", place]);
-        assert!(e.contains("--force"), "{e}");
-        cli.ok(&["get", "store", &id, "-o", place, "--force"]);
+    cli.ok(&["key", "k.key"]);
+    std::os::unix::fs::symlink("k.key", cli.path("link")).unwrap();
+    for place in ["slot", "identity.bak", "place", "k.key", "link"] {
+        let before = std::fs::read(cli.path(place)).unwrap();
+        let get = ["get", "store", &id, "-o", place, "--force"];
+        let erase = ["erase", "store", "--user", "ada", "--yes", "-o", place, "--force"];
+        for args in [&get[..5], &get[..], &erase[..]] {
+            let e = cli.fails(6, args);
+            assert!(e.contains("which is never replaced; name another file"), "{e}");
+        }
+        assert_eq!(std::fs::read(cli.path(place)).unwrap(), before, "{place}");
     }
+    let e = cli.fails(6, &["get", "store", &id, "-o", "k.key", "--force"]);
+    assert!(e.contains("k.key holds a secret key"), "{e}");
+    assert_eq!(cli.run(&["get", "store", &id]).stdout, b"sound", "nothing was erased");
 }
 
 #[test]

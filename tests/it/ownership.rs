@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keyfall::cell::{
-    Awaited, Contents, Durable, Finality, Owner, Promise, Retirement, RootCell, RootId, RootKey,
-};
+use keyfall::cell::{Contents, Durable, Owner, RootCell, RootKey};
 use keyfall::crypto::Key;
-use keyfall::engine::{CopyMode, OpenAs, Request, restore};
+use keyfall::engine::{CopyMode, OpenAs, restore};
+use keyfall::promise::{Awaited, Finality, Promise, Retirement, RootId};
 use keyfall::store::StoreId;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::HoardingCell;
@@ -176,11 +175,10 @@ fn a_look_issues_no_certificate_and_destroys_nothing_for_one() {
     let engine = Engine::open(world.store.clone(), cell, world.options.clone()).unwrap();
     let draft = Arc::new(Mutex::new(None));
     let keep = Arc::clone(&draft);
-    let erase =
-        Erase::new(Scope::user(user("ada"))).certified(Request::default()).drafted(move |draft| {
-            *keep.lock().unwrap() = Some(draft.clone());
-            Ok(())
-        });
+    let erase = Erase::new(Scope::user(user("ada"))).certified("", "").drafted(move |draft| {
+        *keep.lock().unwrap() = Some(draft.clone());
+        Ok(())
+    });
     let certificate = engine.erase(erase).unwrap().certificate.unwrap().sign().unwrap();
     let draft = draft.lock().unwrap().clone().unwrap();
     stuck.stuck.store(true, Ordering::SeqCst);
@@ -412,7 +410,7 @@ fn a_store_below_the_commit_that_its_cell_remembers_is_refused() {
     let back = Arc::new(Back(store, before));
     let e = Engine::open(back.clone(), cell.clone(), world.options.clone()).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Mismatch);
-    assert!(e.to_string().contains("came back older"), "{e}");
+    assert!(e.to_string().contains("was rolled back"), "{e}");
     let look = world.options.clone().open_as(OpenAs::ReadOnly);
     assert!(users(&Engine::open(back.clone(), cell.clone(), look).unwrap()).is_empty());
     let over = world.options.clone().open_as(OpenAs::TakeOver);

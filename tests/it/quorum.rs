@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use keyfall::cell::{Durable, Owner, Retirement, RootCell, RootId, Statement};
+use keyfall::cell::{Durable, Owner, RootCell};
 use keyfall::crypto::Key;
 use keyfall::engine::{Keeper, OpenAs};
 use keyfall::env::{SharedEnv, System};
+use keyfall::promise::{Retirement, RootId, Statement};
 use keyfall::quorum::{Held, Holder, Keyholder, QuorumCell, Share, Standing};
 use keyfall::store::MemoryStore;
 use keyfall::store::StoreId;
@@ -281,7 +282,7 @@ fn nothing_is_destroyed_before_one_more_than_is_needed_holds_the_next_key() {
     let restarted = place.cell(Some(STORE));
     assert!(!retire(&restarted, id(2, 2)).is_final());
     assert_eq!(place.epochs()[0], vec![1, 2]);
-    // The third breaks down, the others are back: the old key can be had.
+    // The third breaks down, the others are back: the old key can be recovered.
     place.away(&[2]);
     let keys = place.cell(Some(STORE)).load().unwrap().keys;
     assert!(keys.iter().any(|key| key.id == id(1, 1)));

@@ -11,7 +11,7 @@ use keyfall::env::{Env, System};
 use keyfall::sealed::Identity;
 use keyfall::testing::secrets;
 use keyfall::{
-    Class, Engine, Erase, Error, ErrorKind, Policy, Put, Query, RecordId, Scope, Source, Timestamp,
+    Class, Engine, Erase, Error, ErrorKind, Policy, Put, Query, RecordId, Scope, Timestamp,
 };
 
 use crate::command_line::Cli;
@@ -19,12 +19,7 @@ use crate::support::{SMALL_PAGES, World, bytes, error_kind, open_files, user};
 
 fn put(engine: &Engine, name: &str, class: Class, sources: &[RecordId]) -> RecordId {
     let put = Put::new(user(name), class).purpose("to be useful");
-    engine
-        .put(
-            sources.iter().fold(put, |put, id| put.derived_from(Source::Record(*id))),
-            &b"content"[..],
-        )
-        .unwrap()
+    engine.put(sources.iter().fold(put, |put, id| put.derived_from(*id)), &b"content"[..]).unwrap()
 }
 
 /// Every kind of page below a user's, and where the report shows what is in it.
@@ -59,7 +54,9 @@ fn a_report_lists_all_of_it() {
     let engine = world.engine();
     engine.copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
     let audio = put(engine, "ada", Class::audio(), &[]);
-    let text = put(engine, "ada", Class::transcript(), &[audio]);
+    // So long that its class has a page of its own.
+    let long = Put::new(user("ada"), Class::transcript()).purpose("to be useful ".repeat(19));
+    let text = engine.put(long.derived_from(audio), &b"content"[..]).unwrap();
     let action = put(engine, "ada", Class::action(), &[text]);
     let of_ben = put(engine, "ben", Class::new("profile").unwrap(), &[action]);
     let gone = put(engine, "ada", Class::audio(), &[]);

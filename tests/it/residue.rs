@@ -16,7 +16,7 @@ use keyfall::env::System;
 use keyfall::sealed::{self, Identity};
 use keyfall::store::SledStore;
 use keyfall::testing::secrets;
-use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, Source, UserId};
+use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, UserId};
 use zeroize::Zeroize;
 
 use crate::support::{self, bytes, error_kind};
@@ -150,7 +150,7 @@ fn fill(engine: &Engine, ids: &mut Vec<(usize, RecordId)>) {
             let mut put = Put::new(name(person), class).purpose(text(seed(person, n)));
             // The transcript from the recording, the action from the transcript.
             if let Some((_, last)) = ids.last().filter(|_| n % 3 > 0) {
-                put = put.derived_from(Source::Record(*last));
+                put = put.derived_from(*last);
             }
             let id = engine.put(put, Made { seed: seed(person, n), at: 0, len: len(n) }).unwrap();
             println!("\n={person} {n} {id}");

@@ -1,6 +1,7 @@
 //! The simulator, in the small: some thousands of seeds, the crash points of a few verbs, and
 //! defects that its judges must catch. `keyfall-simulate` runs it in the large. SPEC §6, §8, §10.
 
+use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use keyfall::testing::sim::{
@@ -83,9 +84,14 @@ fn nothing_is_lost_and_nothing_is_found() {
 #[test]
 fn crash_points_of_an_erase_and_a_discard() {
     for verb in ["erase a record", "discard"] {
-        let covered = every_crash_point(verb, false);
+        let covered = every_crash_point(verb, false, NonZeroU32::MIN);
         assert!(covered.operations > 10 && covered.again > 10, "{covered:?}");
         assert_eq!(covered.crashed, covered.operations, "{verb}");
+        // A share of the cuts in recoveries leaves no crash point out, and is a share of each.
+        let share = every_crash_point(verb, false, NonZeroU32::new(4).unwrap());
+        assert_eq!((share.crashed, share.operations), (covered.crashed, covered.operations));
+        let off = (4 * share.again).abs_diff(covered.again);
+        assert!(off <= 3 * share.crashed, "{verb}: {} of {}", share.again, covered.again);
     }
 }
 

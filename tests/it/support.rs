@@ -3,19 +3,20 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keyfall::cell::{FileCell, MemoryCell, RootCell};
-use keyfall::engine::{Fact, Geometry, Keeper, Tended};
+use keyfall::cell::{MemoryCell, RootCell};
+use keyfall::engine::{DueOutcome, Fact, Geometry, Keeper};
 use keyfall::env::{Env, System};
-use keyfall::store::{MemoryStore, SledStore, Store};
+use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::{Defect, HoardingCell, RecordingStore, Seeded, Tape};
 use keyfall::{
     Class, Engine, Error, ErrorKind, InteractionId, Options, Put, RecordId, Result, Timestamp,
-    UserId,
 };
+
+pub use crate::common::{bytes, open_files, read_record, user};
 
 /// A world of memory stores that all write onto one tape.
 pub struct World {
@@ -89,7 +90,7 @@ impl World {
     }
 
     /// Has the engine do what is due.
-    pub fn tend(&self) -> Tended {
+    pub fn tend(&self) -> DueOutcome {
         self.engine().run_due(&mut |_| {}).unwrap()
     }
 
@@ -126,13 +127,6 @@ impl World {
     }
 }
 
-/// The default stack on real files.
-pub fn open_files(store: &Path, cell: &Path) -> Result<Engine> {
-    let store = SledStore::open(store)?;
-    let cell = FileCell::open(cell, Arc::new(System))?;
-    Engine::open(Arc::new(store), Arc::new(cell), Options::new().keeper(Keeper::ByHand))
-}
-
 /// Copies a file or a directory to a place that is not there.
 pub fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
@@ -149,34 +143,11 @@ pub fn has_strace() -> bool {
 
 /// What a user's history records, in order.
 pub fn facts(engine: &Engine, name: &str) -> Vec<Fact> {
-    engine.audit_trail(&user(name)).unwrap().into_iter().map(|(_, fact)| fact).collect()
-}
-
-pub fn user(name: &str) -> UserId {
-    UserId::new(name).unwrap()
-}
-
-pub fn read_record(engine: &Engine, id: &RecordId) -> Result<Vec<u8>> {
-    let mut out = Vec::new();
-    engine.get_to(id, &mut out)?;
-    Ok(out)
+    engine.history(&user(name)).unwrap().into_iter().map(|(_, fact)| fact).collect()
 }
 
 pub fn error_kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
     result.expect_err("it must fail").kind()
-}
-
-/// Bytes that look like nothing else, and differ for each seed.
-pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    (0..len)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 24) as u8
-        })
-        .collect()
 }
 
 /// A cell over keyholders in this process, each with slots in a directory that lasts as long as the
@@ -203,4 +174,15 @@ pub fn ok(args: &[&str]) -> String {
     let (done, text) = run(args);
     assert!(done, "{args:?}: {text}");
     text
+}
+
+/// Runs a script as root of namespaces of its own, so that it can mount. Says why where the system
+/// forbids it.
+pub fn in_namespace(script: &str) -> Option<Output> {
+    let probe = Command::new("unshare").args(["-rm", "true"]).output();
+    if !probe.is_ok_and(|p| p.status.success()) {
+        println!("skipped: no user namespaces here");
+        return None;
+    }
+    Some(Command::new("unshare").args(["-rm", "sh", "-c", script]).output().unwrap())
 }

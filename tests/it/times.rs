@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use keyfall::time::{Span, parse};
+use keyfall::time::{Span, Zone, parse};
 use keyfall::{ErrorKind, Timestamp};
 
 fn read(text: &str) -> (String, u64) {
@@ -177,4 +177,70 @@ fn a_timestamp_is_a_moment_that_can_be_read_shown_and_reckoned_with() {
     assert_eq!(Timestamp::from(UNIX_EPOCH + Duration::from_micros(1999)), Timestamp(1));
     assert_eq!(Timestamp::from(UNIX_EPOCH - day), Timestamp(0));
     assert!(Timestamp::now() >= Timestamp::from(SystemTime::now()) - day);
+}
+
+fn zone(name: &str) -> Zone {
+    name.parse().unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+#[test]
+fn a_moment_has_its_day_and_its_time_in_a_zone() {
+    for (name, at, day, local) in [
+        ("UTC", "2026-03-01T23:59:59.999Z", "2026-03-01", "2026-03-01T23:59:59.999+00:00"),
+        ("Europe/Berlin", "2026-03-01T23:00:00Z", "2026-03-02", "2026-03-02T00:00:00+01:00"),
+        ("europe/berlin", "2026-07-01T21:59:59Z", "2026-07-01", "2026-07-01T23:59:59+02:00"),
+        ("Asia/Kolkata", "2026-03-01T18:30:00Z", "2026-03-02", "2026-03-02T00:00:00+05:30"),
+        // The day after the one that was left out; a day that begins at one.
+        ("Pacific/Apia", "2011-12-30T10:00:00Z", "2011-12-31", "2011-12-31T00:00:00+14:00"),
+        ("America/Sao_Paulo", "2018-11-04T03:00:00Z", "2018-11-04", "2018-11-04T01:00:00-02:00"),
+        ("America/New_York", "1970-01-01T00:00:00Z", "1969-12-31", "1969-12-31T19:00:00-05:00"),
+        // Put back from one past midnight: what comes after midnight is the next day's.
+        ("America/St_Johns", "2006-10-29T02:30:30Z", "2006-10-29", "2006-10-29T00:00:30-02:30"),
+        ("America/St_Johns", "2006-10-29T02:31:00Z", "2006-10-29", "2006-10-28T23:01:00-03:30"),
+        ("America/St_Johns", "2006-10-29T02:29:59Z", "2006-10-28", "2006-10-28T23:59:59-02:30"),
+    ] {
+        let (zone, at): (_, Timestamp) = (zone(name), at.parse().unwrap());
+        assert_eq!(
+            (zone.day(at).to_string(), zone.local(at)),
+            (day.into(), local.into()),
+            "{name}"
+        );
+        assert_eq!(zone.local(at).parse::<Timestamp>().unwrap(), at);
+    }
+    assert_eq!(zone("UTC"), Zone::utc());
+}
+
+#[test]
+fn a_day_is_the_span_that_its_date_is_read_as() {
+    for name in ["UTC", "Europe/Berlin", "America/St_Johns", "America/Sao_Paulo", "Pacific/Apia"] {
+        let zone = zone(name);
+        for year in [1987, 2006, 2011, 2018, 2026] {
+            let first: Timestamp = format!("{year}-01-01T00:30:00Z").parse().unwrap();
+            for hours in (0..366 * 24).step_by(5) {
+                let at = first + Duration::from_secs(hours * 3600);
+                let day = zone.day(at);
+                assert_eq!(parse(&format!("{day}[{name}]")).unwrap(), day.span(), "{at} {name}");
+                assert!(day.span().from <= at && at < day.span().before, "{at} {name}");
+                let next = zone.day(day.span().before);
+                assert_eq!(next.span().from, day.span().before, "no moment between two days");
+            }
+        }
+    }
+}
+
+#[test]
+fn days_end_where_times_do_and_a_zone_that_is_none_is_refused() {
+    for name in ["UTC", "Pacific/Apia", "America/New_York"] {
+        for at in [Timestamp(0), Timestamp(253_402_207_200_000), Timestamp(u64::MAX)] {
+            let Span { from, before } = zone(name).day(at).span();
+            assert!(from <= at && from < before, "{name} {at}");
+            assert!(!zone(name).local(at).is_empty());
+        }
+    }
+    for name in
+        ["", " ", "Etc/Unknown", "Europe/Berlni", "[UTC]", "UTC ", "+01:00", "../passwd", "\n"]
+    {
+        let e = name.parse::<Zone>().unwrap_err();
+        assert_eq!((e.kind(), e.to_string().lines().count()), (ErrorKind::Invalid, 1), "{e}");
+    }
 }

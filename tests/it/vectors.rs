@@ -11,11 +11,11 @@ use keyfall::cell::FileCell;
 use keyfall::engine::CopyMode;
 use keyfall::env::System;
 use keyfall::store::SledStore;
-use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Result, Scope, Source};
+use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Result, Scope};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::support::{bytes, open_files, read_record, user};
+use crate::common::{bytes, open_files, read_record, user};
 
 fn open(dir: &Path) -> Result<Engine> {
     open_files(&dir.join("store"), &dir.join("cell"))
@@ -218,8 +218,7 @@ fn what_is_written_into_a_store_of_a_realm_is_bound_to_the_realm() {
             engine.put(Put::new(user("dora"), Class::audio()), &bytes(round, 300_000)[..]).unwrap();
         let other = engine.put(Put::new(user("dora"), Class::audio()), &b"other"[..]).unwrap();
         let derived = Put::new(user("dora"), Class::action());
-        let derived =
-            derived.derived_from(Source::Record(source)).derived_from(Source::Record(other));
+        let derived = derived.derived_from(source).derived_from(other);
         let derived = engine.put(derived, &b"it rings"[..]).unwrap();
         engine.detach(&derived, "it rings all the same").unwrap();
         engine.erase(Scope::Record(other)).unwrap();

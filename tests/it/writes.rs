@@ -5,19 +5,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keyfall::cell::{
-    Contents, Durable, FileCell, MemoryCell, Owner, Promise, Retirement, RootCell, RootId, RootKey,
-};
+use keyfall::cell::{Contents, Durable, FileCell, MemoryCell, Owner, RootCell, RootKey};
 use keyfall::crypto::Key;
 use keyfall::engine::{CopyMode, Hold, Keeper};
 use keyfall::env::System;
+use keyfall::promise::{Promise, Retirement, RootId};
 use keyfall::store::{
     Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage,
 };
 use keyfall::store::{BlobName, StoreId};
 use keyfall::testing::{HoardingCell, RecordingStore, Tape};
 use keyfall::{
-    Class, Engine, Error, ErrorKind, Options, Put, Query, RecordId, Result, Scope, Source,
+    Class, Engine, Error, ErrorKind, InteractionId, Options, Put, Query, RecordId, Result, Scope,
+    Timestamp,
 };
 
 use crate::support::{error_kind, read_record, user};
@@ -44,9 +44,6 @@ impl Store for Noted<Arc<dyn Store>> {
     }
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         self.inner.claim(claimed)
-    }
-    fn confirm(&self) -> Result<bool> {
-        self.inner.confirm()
     }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.inner.name(drawn, ahead, len)
@@ -413,22 +410,31 @@ fn a_cold_read_fetches_the_pages_of_one_path_and_its_segments() {
     for n in 0..3000 {
         batch.add(Put::new(user(&format!("u{n}")), Class::action()), &b"other"[..]).unwrap();
     }
-    for _ in 0..2000 {
-        batch.add(Put::new(user("speaker"), Class::audio()), &b"short"[..]).unwrap();
+    let now = engine.new_interaction().unwrap().began().0;
+    for n in 0..2000 {
+        // One after another: of interactions of one millisecond the order is random, and leaves that
+        // do not grow at their end are cut in half.
+        let turn = InteractionId::from_parts(Timestamp(now - 2000 + n), [0; 10]);
+        let put = Put::new(user("speaker"), Class::audio()).interaction(turn);
+        batch.add(put, &b"short"[..]).unwrap();
     }
-    batch.commit().unwrap();
+    let short = batch.commit().unwrap()[3000];
     let long = vec![7; 700_000];
     let id = engine.put(Put::new(user("speaker"), Class::audio()), &long[..]).unwrap();
     drop(engine);
     let engine = world.open();
     let before = world.reads.load(Ordering::Relaxed);
     assert_eq!(read_record(&engine, &id).unwrap(), long);
-    // Three pages of the user tree, the user's, three of the class's tree, three segments of 256
-    // KiB.
-    assert_eq!(world.reads.load(Ordering::Relaxed) - before, 3 + 1 + 3 + 3);
+    // Three pages of the user tree, the user's, two of the class's tree, three segments of 256 KiB.
+    assert_eq!(world.reads.load(Ordering::Relaxed) - before, 3 + 1 + 2 + 3);
     let warm = world.reads.load(Ordering::Relaxed);
     engine.info(&id).unwrap();
     assert_eq!(world.reads.load(Ordering::Relaxed), warm, "pages that were read stay in the cache");
+    for _ in 0..2 {
+        assert_eq!(read_record(&engine, &short).unwrap(), b"short");
+        let fetched = world.reads.load(Ordering::Relaxed) - warm;
+        assert_eq!(fetched, 1, "a short record is in one page of its class, and in no blob");
+    }
 }
 
 #[test]
@@ -451,7 +457,7 @@ fn one_users_records_read_in_their_order_fetch_a_page_once_and_not_for_each() {
     let fetched = world.reads.load(Ordering::Relaxed) - before;
     // The tree of the class has far more pages than one user may have in the cache: what stays must
     // be what was read last.
-    assert!((100..500).contains(&fetched), "{fetched} pages were fetched for 5,000 records");
+    assert!((50..300).contains(&fetched), "{fetched} pages were fetched for 5,000 records");
 }
 
 #[test]
@@ -462,10 +468,7 @@ fn most_users_are_erased_without_a_look_at_their_page() {
     }
     let source = put(&engine, "linked");
     engine
-        .put(
-            Put::new(user("linked"), Class::transcript()).derived_from(Source::Record(source)),
-            &b"y"[..],
-        )
+        .put(Put::new(user("linked"), Class::transcript()).derived_from(source), &b"y"[..])
         .unwrap();
     put(&engine, "alone");
     let hold = engine.holds(&user("held")).add(Hold::new("a court asks", "Amtsgericht")).unwrap();

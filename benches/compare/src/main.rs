@@ -1,11 +1,13 @@
 //! Keyfall beside what one would pick instead, in one run on one disk: how long until a user of 1,
 //! 1,000 and 100,000 records of 4 KiB is gone for good; what is found afterwards in the live files
-//! and in a backup made before; rates of puts and gets; space.
+//! and in a backup made before; rates of puts and gets; space. With `--many` small records of many
+//! users instead ([`many`]).
 //!
 //! `cargo run --release --manifest-path benches/compare/Cargo.toml -- --svg erase.svg`; with
-//! RocksDB: `--features rocksdb`
+//! RocksDB: `--features rocksdb`; `-- --many --json many.json`
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark: what fails ends it")]
 
+mod many;
 mod measure;
 mod ours;
 mod peers;
@@ -16,6 +18,8 @@ mod rows;
 
 #[path = "../../../src/bin/keyfall/bench/chart.rs"]
 mod chart;
+#[path = "../../../src/bin/keyfall/bench/random.rs"]
+mod random;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,6 +33,8 @@ use measure::{Line, Make, measure};
 struct Args {
     #[command(flatten)]
     what: measure::Args,
+    #[command(flatten)]
+    many: many::Args,
     /// Only those whose name holds this.
     #[arg(long)]
     only: Option<String>,
@@ -57,6 +63,14 @@ fn apart(package: &str, args: &measure::Args) -> Option<Line> {
 
 fn main() {
     let args = Args::parse();
+    let wanted = |name: &str| args.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    if args.many.many {
+        let lines = many::run(&args.many, &args.what.dir, &wanted);
+        if let Some(path) = &args.json {
+            std::fs::write(path, serde_json::to_string_pretty(&lines).unwrap()).unwrap();
+        }
+        return;
+    }
     let mut all: Vec<(&str, Make)> = vec![
         ("keyfall", ours::make),
         ("SQLite: delete, secure_delete, VACUUM", peers::sqlite),
@@ -80,7 +94,6 @@ fn main() {
     } else {
         eprintln!("PostgreSQL is left out: initdb and postgres are not on the PATH");
     }
-    let wanted = |name: &str| args.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
     let mut lines = Vec::new();
     for (name, make) in all.into_iter().filter(|(name, _)| wanted(name)) {
         eprintln!("{name}");

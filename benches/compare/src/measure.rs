@@ -74,7 +74,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn space(dir: &Path) -> u64 {
+pub(crate) fn space(dir: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let mut bytes = 0;
     // Neither holes nor blocks that were only reserved.
@@ -83,7 +83,7 @@ fn space(dir: &Path) -> u64 {
 }
 
 /// Median, least and most, in seconds.
-fn spread(mut all: Vec<Duration>) -> [f64; 3] {
+pub(crate) fn spread(mut all: Vec<Duration>) -> [f64; 3] {
     all.sort_unstable();
     [all[all.len() / 2], all[0], all[all.len() - 1]].map(|took| took.as_secs_f64())
 }

@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(e) => return usage(&e),
     };
-    let session = Session::new(args.json, args.cell, args.take_over);
+    let session = Session::new(args.json, args.cell, args.take_over).waiting(args.wait);
     let acts = args.command.acts();
     match commands::run(&session, args.command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -102,7 +102,7 @@ fn tell(session: &Session, failure: Failure, acts: bool) -> u8 {
     }
 }
 
-/// The exit code of an error, as `--help` lists them. 12 is no kind of error.
+/// The exit code of an error, as `--help` lists them. 12 is not a kind of error.
 fn exit_code(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::Invalid => 2,

@@ -5,11 +5,10 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::catalogue::payload::Payload;
+use crate::catalogue::open_payload::Payload;
 use crate::catalogue::resolve::Resolver;
 use crate::catalogue::view::Users;
 use crate::catalogue::walk::{Step, Walking, walk};
-use crate::cell::Finality;
 use crate::crypto::{self, Key, chunked};
 use crate::engine::core::Core;
 use crate::engine::progress::Progress;
@@ -17,7 +16,7 @@ use crate::engine::replica::another_store;
 use crate::error::Result;
 use crate::ids::{BlobName, StoreId, Timestamp};
 use crate::pages::{PageSource, SharedStore};
-use crate::record;
+use crate::promise::Finality;
 use crate::secret::WipeStack;
 use crate::store::{Cursor, Head, HeadId};
 use crate::tree::head::{CopyMode, HeadPage, Prefix, Roots};
@@ -61,7 +60,7 @@ pub struct Audit {
     /// Id of the state that was audited.
     pub head: Option<HeadId>,
     /// Root keys in the cell: one, unless an erase is not complete. The next epoch's is not counted
-    /// where it stands ready: it has sealed nothing.
+    /// if it is ready: it has sealed nothing.
     pub root_keys: u64,
     /// Until when erases are pending: superseded pages may lead to what they named.
     pub pending: Option<Timestamp>,
@@ -84,7 +83,7 @@ impl Audit {
 }
 
 /// What is known of a name: how to open it, and whether the live tree reaches it.
-struct Known {
+struct Openable {
     opener: Opener,
     live: bool,
     epoch: u64,
@@ -115,7 +114,7 @@ impl Opener {
 
 impl PlaceAudit {
     /// Counts one blob, by what is known of its name and whether that opens it.
-    fn count(&mut self, name: BlobName, known: Option<(&Known, bool)>, epoch: u64) {
+    fn count(&mut self, name: BlobName, known: Option<(&Openable, bool)>, epoch: u64) {
         self.blobs += 1;
         match known.map(|(known, opens)| (opens, known.live, known)) {
             None | Some((false, false, _)) => self.shut += 1,
@@ -158,7 +157,7 @@ pub(super) fn audit(
     let mut places: Vec<SharedStore> = vec![inner.store().clone()];
     places.extend(writer.copies.iter().filter_map(|c| c.store.clone()));
     places.extend(more.iter().cloned());
-    let mut known: HashMap<BlobName, Known> = HashMap::new();
+    let mut known: HashMap<BlobName, Openable> = HashMap::new();
     let source = PageSource::over(inner.realm, &places);
     learn(&source, &live_roots, geometry, live_head.epoch, true, &mut known)?;
     let mut audit = Audit {
@@ -238,13 +237,13 @@ fn learn(
     geometry: Geometry,
     epoch: u64,
     live: bool,
-    known: &mut HashMap<BlobName, Known>,
+    known: &mut HashMap<BlobName, Openable>,
 ) -> Result<()> {
     // An adversary takes what it can get; the live tree must be whole.
-    let leave = if live { Walking::unhindered() } else { Walking::lenient() };
+    let pass = if live { Walking::unhindered() } else { Walking::lenient() };
     let users = Users { pages: source, root: &roots.users, geometry };
     let mut resolver = Resolver::new(source.realm, users);
-    walk(&leave, source, roots, &mut |step| {
+    walk(&pass, source, roots, &mut |step| {
         match step {
             Step::Enter { kind, at } => {
                 if known.contains_key(&at.name) {
@@ -252,22 +251,20 @@ fn learn(
                 }
                 known.insert(
                     at.name,
-                    Known { opener: Opener::Page { key: at.key(), kind }, live, epoch },
+                    Openable { opener: Opener::Page { key: at.key(), kind }, live, epoch },
                 );
             }
+            // What is stored in an entry is opened with its page.
+            Step::Record { entry, .. } if entry.body.first().is_none() => {}
             Step::Record { of, key, entry } => {
                 let Some(payload) =
-                    Payload::of(&mut resolver, &leave, of, key, entry)?.map(Arc::new)
+                    Payload::of(&mut resolver, &pass, of, key, entry)?.map(Arc::new)
                 else {
                     return Ok(ControlFlow::Continue(()));
                 };
-                for number in 0..record::segments(entry.length, geometry) {
+                for (number, name) in (0..).zip(entry.segment_names(geometry)) {
                     let opener = Opener::Segment { of: Arc::clone(&payload), number };
-                    known.entry(entry.segment_name(number)).or_insert(Known {
-                        opener,
-                        live,
-                        epoch,
-                    });
+                    known.entry(name).or_insert(Openable { opener, live, epoch });
                 }
             }
             Step::Leave { .. } => {}

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::catalogue::leaf::{log_page, prove, signer};
 use crate::certificate::{Certificate, Draft, Ends, Facts, Leaf};
-use crate::engine::certify::{heard, unheard};
-use crate::engine::claims::lines_of;
-use crate::engine::commit::settle;
 use crate::engine::core::Core;
+use crate::engine::draft::{lines_of, unheard};
+use crate::engine::issue::heard;
+use crate::engine::retire::settle;
 use crate::engine::verbs::discard::Discarded;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::WipeStack;
@@ -37,8 +37,8 @@ impl Certificates<'_> {
     ///
     /// # Errors
     /// `Invalid` for a certificate of another store; `Corrupt` for one that does not hold, or that
-    /// this store's log has not; `Fenced` for an engine that only looks, which cannot ask the cell;
-    /// as [`Engine::erase`](crate::Engine::erase), where an erase before is not complete.
+    /// this store's log has not; `Fenced` for a read-only engine, which cannot ask the cell;
+    /// as [`Engine::erase`](crate::Engine::erase), if an erase before is not complete.
     pub fn upgrade(
         &self,
         certificate: &Certificate,
@@ -49,7 +49,7 @@ impl Certificates<'_> {
         let missing = || {
             Error::new(
                 ErrorKind::Corrupt,
-                "this store's log has not the leaf of the certificate: the store was rolled back, \
+                "this store's log does not have the leaf of the certificate: the store was rolled back, \
                  or the certificate is forged; keep both",
             )
         };
@@ -65,17 +65,17 @@ impl Certificates<'_> {
         )
     }
 
-    /// The certificate of a draft ([`Erase::drafted`](crate::Erase::drafted)), where its erase was
+    /// The certificate of a draft ([`Erase::drafted`](crate::Erase::drafted)), if its erase was
     /// done: also after a crash, and as often as wanted.
     ///
     /// # Errors
-    /// `Absent` where this store's log has no such erase; `Invalid` for a draft of another store;
+    /// `Absent` if this store's log has no such erase; `Invalid` for a draft of another store;
     /// as [`Certificates::upgrade`](crate::engine::Certificates::upgrade).
     pub fn get(&self, draft: &Draft) -> Result<Certificate> {
         let missing = || {
             Error::new(
                 ErrorKind::Absent,
-                "this store's log has not the erase of the draft: it was not done, or the store was rolled back; erase again what it named; a draft of that erase replaces this one",
+                "this store's log does not have the erase of the draft: it was not done, or the store was rolled back; erase again what it named; a draft of that erase replaces this one",
             )
         };
         let outcome = unheard(self.inner);

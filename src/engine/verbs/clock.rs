@@ -3,23 +3,23 @@
 use std::sync::Arc;
 
 use crate::engine::anchor::Anchor;
-use crate::engine::change::Commit;
 use crate::engine::clock::doubts;
-use crate::engine::commit::{publish, ready};
+use crate::engine::commit::{Commit, publish};
 use crate::engine::core::Core;
+use crate::engine::ready::ready;
 use crate::error::Result;
 use crate::secret::WipeStack;
 use crate::sync::locked;
 
-/// What the engine makes of its clock ([`Engine::clock`](crate::Engine::clock)).
+/// Whether the engine believes its clock ([`Engine::clock`](crate::Engine::clock)).
 #[derive(Clone, Copy, Debug)]
 pub struct Clock<'e> {
     pub(super) inner: &'e Arc<Core>,
 }
 
 impl Clock<'_> {
-    /// Why the clock is not believed, where it is not: it is further from the time of the last
-    /// commit than [`Options::clock_jump`](crate::Options::clock_jump). What is due by itself waits
+    /// Why the clock is not believed, if it is not: it is further from the time of the last
+    /// commit than [`Options::clock_jump`](crate::Options::clock_jump). Scheduled work waits
     /// then; puts, reads and erases do not.
     pub fn doubts(&self) -> Option<String> {
         doubts(self.inner)

@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use crate::catalogue::defect::Defect;
 use crate::catalogue::walk::{Step, Walked, walk};
-use crate::engine::change::Commit;
+use crate::engine::catch_up::catch_up;
 use crate::engine::check::{Checked, drill};
-use crate::engine::commit::{publish, ready};
+use crate::engine::commit::{Commit, publish};
 use crate::engine::core::Core;
 use crate::engine::own::{check_not_ahead, is_ahead};
 use crate::engine::progress::Progress;
+use crate::engine::ready::ready;
 use crate::engine::replica::{Attached, Backup};
-use crate::engine::sync::sync;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{COPIES_MAX, PLACE_MAX_BYTES};
 use crate::pages::SharedStore;
 use crate::secret::WipeStack;
 use crate::store::HeadId;
+use crate::sync::locked;
 use crate::tree::head::{CopyEntry, CopyMode};
 
 /// The state of a copy.
@@ -26,14 +27,14 @@ use crate::tree::head::{CopyEntry, CopyMode};
 pub struct CopyStatus {
     /// The copy's id, mode and place.
     pub entry: CopyEntry,
-    /// The head it holds; `None` where it holds none or is out of reach.
+    /// The head it holds; `None` if it holds none or is out of reach.
     pub head: Option<HeadId>,
-    /// The state that can be restored from it with the cell as it is now; `None` where that is
-    /// none.
+    /// The state that can be restored from it with the cell as it is now; `None` if none
+    /// can.
     pub restores: Option<HeadId>,
-    /// Pages that it lacks of the store's state; `None` where it could not be looked at.
+    /// Pages that it lacks of the store's state; `None` if it could not be read.
     pub lacks_pages: Option<u64>,
-    /// Why it could not be reached, or how what it holds is no earlier state of this store.
+    /// Why it could not be reached, or how what it holds is not an earlier state of this store.
     pub error: Option<String>,
 }
 
@@ -49,7 +50,7 @@ impl Copies<'_> {
         self.inner.state().head.copies.clone()
     }
 
-    /// The store of the copy at `place`, where this engine has it open: nobody else can open it
+    /// The store of the copy at `place`, if this engine has it open: nobody else can open it
     /// then. It is for [`Copies::check_restore`](crate::engine::Copies::check_restore); only the
     /// engine writes to it.
     pub fn attached(&self, place: &str) -> Option<SharedStore> {
@@ -63,18 +64,20 @@ impl Copies<'_> {
 
     /// Finds out what a restore from these copies would bring back: reads and opens everything
     /// below their newest head that the root key opens, without a second cell and while reads and
-    /// writes go on. An erase stops it, and it begins again from what the copies hold then. A copy
+    /// writes go on. An erase stops it, and it starts again from what the copies hold then. A copy
     /// in step is open here already: [`Copies::attached`](crate::engine::Copies::attached) gives
     /// it.
     ///
     /// # Errors
-    /// `Refused` where no copy is of the store's epoch: nothing could be restored; or where one
+    /// `Refused` if no copy is of the store's epoch: nothing could be restored; or if one
     /// holds another store; `Corrupt`, `Io`.
     pub fn check_restore(&self, copies: &[SharedStore], progress: Progress<'_>) -> Result<Checked> {
         let _wiped = WipeStack;
         if copies.is_empty() {
             return Err(Error::invalid("name at least one copy to restore from"));
         }
+        // What dies meanwhile stays where it is, or it would be missed.
+        let _nothing_goes = locked(&self.inner.discarding);
         loop {
             if let Some(checked) = drill(self.inner, copies, progress)? {
                 return Ok(checked);
@@ -87,7 +90,7 @@ impl Copies<'_> {
     /// before that is acknowledged.
     ///
     /// # Errors
-    /// `Exists` for a place that is a copy already; `Refused` where it holds another store;
+    /// `Exists` for a place that is a copy already; `Refused` if it holds another store;
     /// `Invalid`; `Io`, `Full`.
     pub fn add(&self, place: &str, mode: CopyMode, progress: Progress<'_>) -> Result<CopyEntry> {
         let _wiped = WipeStack;
@@ -111,7 +114,7 @@ impl Copies<'_> {
         let store = (inner.options.open_copy)(place, true)?;
         // Most of the way without stopping the writers, the rest in the commit that makes it a
         // copy.
-        sync(inner, &*store, progress)?;
+        catch_up(inner, &*store, progress)?;
         let mut id = [0; 8];
         inner.options.env.fill(&mut id)?;
         let entry = CopyEntry { id: u64::from_be_bytes(id), mode, place: place.to_owned() };
@@ -123,7 +126,7 @@ impl Copies<'_> {
         publish(inner, &mut writer, Commit { attached: Some(attached), ..Commit::of_head(head) })?;
         if mode == CopyMode::Behind {
             drop(writer);
-            sync(inner, &*store, progress).inspect_err(|_| self.let_go(&entry))?;
+            catch_up(inner, &*store, progress).inspect_err(|_| self.let_go(&entry))?;
         }
         Ok(entry)
     }
@@ -131,7 +134,7 @@ impl Copies<'_> {
     /// Brings the copies of mode [`CopyMode::Behind`] up to date; `place` picks one.
     ///
     /// # Errors
-    /// `Absent` where `place` is no copy; `Copy`, `Io`, `Full`.
+    /// `Absent` if `place` is not a copy; `Copy`, `Io`, `Full`.
     pub fn sync(
         &self,
         place: Option<&str>,
@@ -150,7 +153,8 @@ impl Copies<'_> {
                     Backup { head: Some(inner.state().stored.id), ..Backup::default() },
                 ));
             } else {
-                let done = sync(inner, &*store, progress).inspect_err(|_| self.let_go(&entry))?;
+                let done =
+                    catch_up(inner, &*store, progress).inspect_err(|_| self.let_go(&entry))?;
                 synced.push((entry, done));
             }
         }
@@ -161,7 +165,7 @@ impl Copies<'_> {
     /// too; what lives can no longer be restored from it after the next erase.
     ///
     /// # Errors
-    /// `Absent` where `place` is no copy; `Io`, `Full`.
+    /// `Absent` if `place` is not a copy; `Io`, `Full`.
     pub fn remove(&self, place: &str) -> Result<()> {
         let _wiped = WipeStack;
         let inner = self.inner;
@@ -179,11 +183,11 @@ impl Copies<'_> {
         publish(inner, &mut writer, Commit::of_head(head)).map(|_| ())
     }
 
-    /// The state of the copy at `place`, where it holds what this store lacks: removing the copy
+    /// The state of the copy at `place`, if it holds what this store lacks: removing the copy
     /// loses that.
     ///
     /// # Errors
-    /// `Absent` where `place` is no copy; `Copy`; `Io`, `Corrupt`.
+    /// `Absent` if `place` is not a copy; `Copy`; `Io`, `Corrupt`.
     pub fn ahead(&self, place: &str) -> Result<Option<HeadId>> {
         for entry in self.chosen(Some(place))? {
             let there = self.reach(&entry)?.head()?;
@@ -215,7 +219,7 @@ impl Copies<'_> {
             Some(attached) => attached.reach(&self.inner.options),
             None => Err(Error::new(
                 ErrorKind::Absent,
-                format!("{} is no copy of this store any more", entry.place),
+                format!("{} is not a copy of this store any more", entry.place),
             )),
         }
     }
@@ -232,7 +236,7 @@ impl Copies<'_> {
         match place {
             Some(place) if chosen.is_empty() => Err(Error::new(
                 ErrorKind::Absent,
-                format!("{place} is no copy of this store; `Copies::status` lists them"),
+                format!("{place} is not a copy of this store; `Copies::status` lists them"),
             )),
             _ => Ok(chosen),
         }
@@ -262,11 +266,14 @@ impl Copies<'_> {
         }
         status.restores = head.filter(|h| h.epoch == inner.state().stored.id.epoch);
         loop {
-            let leave = inner.walks.begin();
-            let roots = inner.state().head.roots.duplicate();
+            let pass = inner.walks.begin();
+            let (roots, id) = {
+                let state = inner.state();
+                (state.head.roots.duplicate(), state.stored.id)
+            };
             let from = inner.uncached_pages();
             let mut lacks = 0;
-            let walked = walk(&leave, &from, &roots, &mut |step| {
+            let walked = walk(&pass, &from, &roots, &mut |step| {
                 Ok(match step {
                     Step::Enter { at, .. } if store.contains(&at.name)? => ControlFlow::Break(()),
                     Step::Enter { .. } => {
@@ -275,10 +282,16 @@ impl Copies<'_> {
                     }
                     _ => ControlFlow::Continue(()),
                 })
-            })?;
-            if let Walked::Whole = walked {
-                status.lacks_pages = Some(lacks);
-                return Ok(());
+            });
+            match walked {
+                Ok(Walked::Whole) => {
+                    status.lacks_pages = Some(lacks);
+                    return Ok(());
+                }
+                Ok(Walked::Interrupted) => {}
+                // A page that a commit replaced meanwhile may be gone.
+                Err(e) if e.kind() == ErrorKind::Corrupt && inner.state().stored.id != id => {}
+                Err(e) => return Err(e),
             }
         }
     }

@@ -1,9 +1,10 @@
 //! Discard: gives back the space of blobs that the root no longer reaches. Erasure never waits for
 //! it.
 //!
-//! Bounded memory: each store lists its names a window at a time, and the tree is walked once for
-//! each window, to strike the live ones out. Blobs that are new or not yet published are left
-//! alone, so that writers need not stop.
+//! A store that sweeps has what lives marked, in one walk for it and its copies. Of any other the
+//! names are listed a window at a time, and the tree is walked once for each window, to strike the
+//! live ones out. Blobs that are new or not yet published are left alone, so that writers need not
+//! stop.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use super::copies::Copies;
 use crate::catalogue::walk::{Step, Walked, walk};
 use crate::engine::core::Core;
+use crate::engine::mark::Marking;
 use crate::engine::observing::failed;
 use crate::engine::progress::Progress;
 use crate::engine::replica::Attached;
@@ -19,7 +21,7 @@ use crate::ids::BlobName;
 use crate::observer::Event;
 use crate::pages::SharedStore;
 use crate::secret::WipeStack;
-use crate::store::Cursor;
+use crate::store::{Collect, Cursor, Removed};
 use crate::sync::locked;
 
 /// Names in one window: 21 MiB with what is noted of them.
@@ -28,7 +30,7 @@ const WINDOW: usize = 1 << 20;
 /// Names asked of a store, and taken out of it, at once.
 const PAGE: usize = 4096;
 
-/// What a discard gave back.
+/// What a discard did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Discarded {
@@ -40,7 +42,7 @@ pub struct Discarded {
     pub bytes_before: u64,
     /// Bytes on the medium after.
     pub bytes_after: u64,
-    /// Copies passed over, since they are out of reach or not at the store's state.
+    /// Copies that were skipped because they are out of reach or not at the store's state.
     pub copies_skipped: u64,
     /// Bytes of those blobs that were overwritten or given back, in the store and its copies.
     pub bytes_gone: u64,
@@ -53,6 +55,12 @@ impl Discarded {
     /// any of its copies: all of it was overwritten or given back.
     pub fn complete(&self) -> bool {
         self.copies_skipped == 0 && self.bytes_left == 0
+    }
+
+    fn add(&mut self, blobs: u64, removed: Removed) {
+        self.blobs += blobs;
+        self.bytes_gone += removed.gone;
+        self.bytes_left += removed.left;
     }
 }
 
@@ -96,9 +104,7 @@ pub(in crate::engine) fn discard_in_windows(
     for place in &places {
         done.bytes_before += place.usage()?.bytes;
     }
-    inner.names.begin_discard();
     let swept = sweep(inner, window, &places, &mut done, progress);
-    inner.names.end_discard();
     if swept.is_err() {
         inner.writer_untold().copies.iter_mut().for_each(Attached::let_go);
     }
@@ -116,7 +122,68 @@ fn sweep(
     done: &mut Discarded,
     progress: Progress<'_>,
 ) -> Result<()> {
+    let (mut swept, mut sweeps, mut listed) = (Vec::new(), Vec::new(), Vec::new());
+    for place in places {
+        match judged(inner, place, place.sweep(Collect::Wipe))? {
+            Some(sweep) => {
+                swept.push(place);
+                sweeps.push(sweep);
+            }
+            None => listed.push(place),
+        }
+    }
     let mut looked = 0;
+    if !swept.is_empty() {
+        let marking = Marking::of(inner, sweeps);
+        sweep_marked(inner, PAGE.min(window), &swept, marking, done, &mut looked, progress)?;
+    }
+    if !listed.is_empty() {
+        inner.in_flight.begin_discard();
+        let swept = sweep_listed(inner, window, &listed, done, &mut looked, progress);
+        inner.in_flight.end_discard();
+        swept?;
+    }
+    // Blobs that an interrupted discard did not get to remove.
+    places.iter().try_for_each(|place| remove_from(inner, place, &[], done))
+}
+
+/// Sweeps stores that mark what lives.
+fn sweep_marked(
+    inner: &Arc<Core>,
+    most: usize,
+    places: &[&SharedStore],
+    mut marking: Marking<'_>,
+    done: &mut Discarded,
+    looked: &mut u64,
+    progress: Progress<'_>,
+) -> Result<()> {
+    let Some(seen) = marking.mark(inner, &mut |seen| progress(seen), &|| false)? else {
+        return Ok(());
+    };
+    for (n, place) in places.iter().enumerate() {
+        // A copy that did not come along to the state that was walked needs what died until then.
+        if place.head()?.is_none_or(|head| head.id < seen) {
+            done.copies_skipped += 1;
+            continue;
+        }
+        while let Some(some) = judged(inner, place, marking.collect(inner, n, most))? {
+            *looked += some.looked;
+            done.add(some.blobs, some.removed);
+            progress(*looked);
+        }
+    }
+    Ok(())
+}
+
+/// Sweeps stores that list their names.
+fn sweep_listed(
+    inner: &Arc<Core>,
+    window: usize,
+    places: &[&SharedStore],
+    done: &mut Discarded,
+    looked: &mut u64,
+    progress: Progress<'_>,
+) -> Result<()> {
     for place in places {
         let mut from = Some(Cursor::default());
         while from.is_some() {
@@ -126,16 +193,14 @@ fn sweep(
                 names.extend(some);
                 from = next;
             }
-            looked += names.len() as u64;
+            *looked += names.len() as u64;
             let dead = without_live(inner, names)?;
             for dead in dead.chunks(PAGE) {
                 give_back(inner, place, dead, done)?;
-                progress(looked);
+                progress(*looked);
             }
-            progress(looked);
+            progress(*looked);
         }
-        // Blobs that an interrupted discard did not get to remove.
-        remove_from(inner, place, &[], done)?;
     }
     Ok(())
 }
@@ -146,7 +211,7 @@ fn give_back(
     names: &[BlobName],
     done: &mut Discarded,
 ) -> Result<()> {
-    let dead = inner.names.unkept(names);
+    let dead = inner.in_flight.unkept(names);
     if dead.is_empty() { Ok(()) } else { remove_from(inner, place, &dead, done) }
 }
 
@@ -156,13 +221,14 @@ fn remove_from(
     dead: &[BlobName],
     done: &mut Discarded,
 ) -> Result<()> {
-    let removed = place.remove(dead);
-    // A store that failed here may refuse every later write until it is opened again.
-    let removed = if Arc::ptr_eq(place, inner.store()) { inner.judged(removed)? } else { removed? };
-    done.blobs += dead.len() as u64;
-    done.bytes_gone += removed.gone;
-    done.bytes_left += removed.left;
+    let removed = judged(inner, place, place.remove(dead))?;
+    done.add(dead.len() as u64, removed);
     Ok(())
+}
+
+/// What a store answered. One that failed may refuse every later write until it is opened again.
+fn judged<T>(inner: &Core, place: &SharedStore, answer: Result<T>) -> Result<T> {
+    if Arc::ptr_eq(place, inner.store()) { inner.judged(answer) } else { answer }
 }
 
 /// Those of the names that the tree does not reach, in their order.
@@ -177,7 +243,7 @@ fn without_live(inner: &Arc<Core>, names: Vec<BlobName>) -> Result<Vec<BlobName>
     sorted.sort_unstable_by_key(|n| name_of(*n));
     let mut live = vec![false; names.len()];
     loop {
-        let leave = inner.walks.begin();
+        let pass = inner.walks.begin();
         let (roots, geometry, id) = {
             let state = inner.state();
             (state.head.roots.duplicate(), state.head.geometry, state.stored.id)
@@ -190,7 +256,7 @@ fn without_live(inner: &Arc<Core>, names: Vec<BlobName>) -> Result<Vec<BlobName>
                 live[*n as usize] = true;
             }
         };
-        let walked = walk(&leave, &pages, &roots, &mut |step| {
+        let walked = walk(&pass, &pages, &roots, &mut |step| {
             match step {
                 Step::Enter { at, .. } => strike(at.name),
                 Step::Record { entry, .. } => entry.segment_names(geometry).for_each(&mut strike),
@@ -198,7 +264,7 @@ fn without_live(inner: &Arc<Core>, names: Vec<BlobName>) -> Result<Vec<BlobName>
             }
             Ok(ControlFlow::Continue(()))
         });
-        drop((roots, leave));
+        drop((roots, pass));
         match walked {
             Ok(Walked::Whole) => {
                 return Ok(names

@@ -23,36 +23,39 @@ use super::requests::Opened;
 use super::status::Status;
 use super::training::Training;
 use super::{audit, discard, erasing, inbox, lineage, records, report, requests, status};
+use crate::catalogue::due_outcome::DueOutcome;
+use crate::catalogue::interactions::Interactions;
 use crate::catalogue::list::{Listing, Query};
-use crate::catalogue::tended::Tended;
-use crate::cell::{Promise, Retirement};
 use crate::engine::batch::Batch;
+use crate::engine::catch_up::catch_up;
+use crate::engine::cleaner::{Cleaning, How, clean};
 use crate::engine::core::Core;
 use crate::engine::erasure::Erasure;
 use crate::engine::keeper;
 use crate::engine::progress::Progress;
 use crate::engine::reader::Reader;
 use crate::engine::replica::Backup;
-use crate::engine::sync::sync;
 use crate::error::Result;
 use crate::ids::{InteractionId, RecordId, StoreId, Timestamp, UserId};
 use crate::pages::SharedStore;
+use crate::promise::{Promise, Retirement};
 use crate::record::{Put, RecordInfo};
 use crate::scope::Erase;
 use crate::store::{HeadId, Store};
+use crate::sync::yield_now;
 use crate::tree::facts::Fact;
 use crate::tree::lineage::Access;
 use crate::tree::plans::Plan;
 
 /// A store with its root cell, open. Cheap to clone; all clones are one engine.
 ///
-/// Calls block, and may come from any thread. What has several verbs of its own is reached through
-/// a handle: `engine.holds(&user).add(hold)`, `engine.copies().list()`.
+/// Calls block, and may come from any thread. Subjects with several verbs are reached through a
+/// handle: `engine.holds(&user).add(hold)`, `engine.copies().list()`.
 #[derive(Clone)]
 pub struct Engine {
     pub(in crate::engine) inner: Arc<Core>,
     /// The keeper's thread ends with the last clone.
-    pub(in crate::engine) _keeper: Option<Arc<keeper::Kept>>,
+    pub(in crate::engine) _keeper: Option<Arc<keeper::KeeperThread>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -78,9 +81,9 @@ impl Engine {
     /// ```
     ///
     /// # Errors
-    /// `Erased` where the user, the interaction, this class of it, or a source of the record was
+    /// `Erased` if the user, the interaction, this class of it, or a source of the record was
     /// erased, also while the payload streamed in; `Invalid`, `Limit`, `Refused` for a bad request;
-    /// `Full`, `Io`; `Copy` where a copy in step did not take it.
+    /// `Full`, `Io`; `Copy` if a copy in step did not take it.
     pub fn put(&self, put: Put, payload: impl Read) -> Result<RecordId> {
         records::put(&self.inner, put, payload)
     }
@@ -108,8 +111,8 @@ impl Engine {
         Batch::new(Arc::clone(&self.inner))
     }
 
-    /// Creates a user without records; the only way to create one again that was erased. Does
-    /// nothing for a user who is here.
+    /// Creates a user without records; the only way to create one again who was erased. Does
+    /// nothing if the user exists.
     ///
     /// # Errors
     /// As [`Engine::put`].
@@ -120,18 +123,18 @@ impl Engine {
     /// Begins an interaction now; its id orders after all that began before.
     ///
     /// # Errors
-    /// `Io` where the system's random number generator fails.
+    /// `Io` if the system's random number generator fails.
     pub fn new_interaction(&self) -> Result<InteractionId> {
         self.inner.new_interaction(&self.inner.state())
     }
 
-    /// Takes an envelope in, as a record. A second copy of an envelope is recognised and gives the
+    /// Accepts an envelope, as a record. A second copy of an envelope is recognised and gives the
     /// same record. Memory as [`Engine::put`].
     ///
     /// # Errors
-    /// `Refused` where its inbox key was destroyed, or it is for another store: the error says what
-    /// to do; `Erased` where the user, the interaction, or the record that it became was erased;
-    /// `Corrupt` where it was changed or cut short; as [`Engine::put`].
+    /// `Refused` if its inbox key was destroyed, or it is for another store: the error says what
+    /// to do; `Erased` if the user, the interaction, or the record that it became was erased;
+    /// `Corrupt` if it was changed or cut short; as [`Engine::put`].
     pub fn accept(&self, envelope: impl Read) -> Result<Accepted> {
         inbox::accept(&self.inner, envelope)
     }
@@ -139,7 +142,7 @@ impl Engine {
     /// Opens a record.
     ///
     /// # Errors
-    /// `Erased`, `Absent` and `Corrupt` are three different answers; `Refused` where a policy wants
+    /// `Erased`, `Absent` and `Corrupt` are three different answers; `Refused` if a policy wants
     /// readers named ([`Engine::get_as`]); `Poisoned`, `Io`.
     pub fn get(&self, id: &RecordId) -> Result<Reader> {
         records::open(&self.inner, id, false)
@@ -157,7 +160,7 @@ impl Engine {
     /// Writes a record to `out` and returns its length.
     ///
     /// # Errors
-    /// As [`Engine::get`]. Where it fails in the middle, `out` holds a part of the record.
+    /// As [`Engine::get`]. If it fails in the middle, `out` holds a part of the record.
     pub fn get_to(&self, id: &RecordId, out: &mut impl Write) -> Result<u64> {
         self.get(id)?.write_to(out)
     }
@@ -202,8 +205,51 @@ impl Engine {
         records::list(&self.inner, query)
     }
 
+    /// Lists interactions, each with its records, a page at a time: for a page that shows people
+    /// what is kept. As many as [`Query::limit`] says, each whole and in one page; fewer if they
+    /// have more than 10,000 records together.
+    ///
+    /// What is put or erased between two pages changes nothing else in those to come: an
+    /// interaction that was shown is not shown again, and none that is left is passed over.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+    /// use std::io::read_to_string;
+    ///
+    /// use keyfall::time::Zone;
+    /// use keyfall::{Class, Engine, Options, Put, Query, UserId};
+    ///
+    /// # let engine = Engine::init(store, cell, Options::default())?;
+    /// let ada = UserId::new("ada")?;
+    /// # let turn = engine.new_interaction()?;
+    /// # for (class, text) in [(Class::transcript(), "wake me at six"), (Class::action(), "alarm")] {
+    /// #     engine.put(Put::new(ada.clone(), class).interaction(turn), text.as_bytes())?;
+    /// # }
+    /// let zone = Zone::utc(); // or "Europe/Berlin".parse()?
+    /// let page = engine.interactions(&Query::default().user(ada).newest_first(true).limit(30))?;
+    /// for (day, turns) in page.by_day(&zone) {
+    ///     println!("{day}");
+    ///     for turn in turns {
+    ///         println!("{}: {} records", zone.local(turn.began()), turn.records.len());
+    ///         for said in turn.of(&Class::transcript()) {
+    ///             println!("{}", read_to_string(engine.get(&said.id)?)?);
+    ///         }
+    ///     }
+    /// }
+    /// assert_eq!(page.next, None); // else the next page: `query.after(page.next)`
+    /// # Ok::<(), keyfall::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Engine::list`].
+    pub fn interactions(&self, query: &Query) -> Result<Interactions> {
+        records::interactions(&self.inner, query)
+    }
+
     /// Users who are not erased, with the number of their records: at most `limit`, after the user
-    /// `after`. Where an erase is still being followed, this finishes it first
+    /// `after`. If an erase is still being followed, this finishes it first
     /// ([`Engine::run_due`]).
     ///
     /// # Errors
@@ -229,8 +275,9 @@ impl Engine {
         lineage::accesses(&self.inner, id)
     }
 
-    /// Makes a derived record stand on its own: from now on it stays when its sources are erased.
-    /// Its content is not encrypted again. The act and its reason stand in the user's audit trail.
+    /// Detaches a derived record from its sources: from now on it stays when its sources are
+    /// erased. Its content is not encrypted again. The act and its reason are in the user's
+    /// history.
     ///
     /// # Errors
     /// `Invalid` without a reason, or for a record that depends on no other; `Erased`, `Absent`; as
@@ -240,12 +287,12 @@ impl Engine {
     }
 
     /// Opens what a request asks for: the records of a grant or of a training set, as a parcel
-    /// sealed to the fresh key in the request. Each opening stands in the report of the records'
+    /// sealed to the fresh key in the request. Each opening is in the report of the records'
     /// users, durably, before the first byte is written.
     ///
     /// # Errors
-    /// `Corrupt` for what is no request; `Refused` where it is not signed by the grantee, is old or
-    /// was used, or where the grant was revoked; `Erased` where its user was erased; `Io`. Where it
+    /// `Corrupt` for what is not a request; `Refused` if it is not signed by the grantee, is old or
+    /// was used, or if the grant was revoked; `Erased` if its user was erased; `Io`. If it
     /// fails in the middle, `out` holds no whole parcel.
     pub fn open_request(&self, request: &[u8], out: impl Write) -> Result<Opened> {
         requests::open_request(&self.inner, request, out)
@@ -275,9 +322,9 @@ impl Engine {
     /// # Errors
     /// `Absent` for a record of a user who is not here, or of a life to come: its id is never
     /// given, so nothing can arrive under it. Anything else that is not here is erased all the
-    /// same, with no records: what is on its way is refused. `Held` where a hold covers some of it,
+    /// same, with no records: what is on its way is refused. `Held` if a hold covers some of it,
     /// or a held record was derived from some of it; `Invalid` for an empty range, or for keeping
-    /// without a reason; `Copy` where a copy in step is out of reach: the old root key stays until
+    /// without a reason; `Copy` if a copy in step is out of reach: the old root key stays until
     /// the copy is back or removed; `Io`, `Full`.
     pub fn erase(&self, erase: impl Into<Erase>) -> Result<Erasure> {
         erasing::erase(&self.inner, erase.into())
@@ -289,7 +336,7 @@ impl Engine {
         erasing::erase_all(&self.inner, &erases)
     }
 
-    /// Plans an erase for a time to come. Until then it can be cancelled ([`Plans::cancel`]) and
+    /// Plans an erase for a future time. Until then it can be cancelled ([`Plans::cancel`]) and
     /// its scope can be read; at that time the open engine does it, or the next one to open,
     /// without being asked again. The plan is in the tree, and so in every copy. The erase is final
     /// when it is done, whatever window it allows. A hold does not keep it from being planned, but
@@ -299,7 +346,7 @@ impl Engine {
     /// `Invalid` for a time that has passed, and for all that [`Engine::erase`] finds invalid;
     /// `Erased`, `Absent` for a user or record that is not here; `Limit` beyond 64 for one user;
     /// `Refused` while the clock is not believed ([`Clock::doubts`]); as [`Engine::erase`] and
-    /// [`Engine::put`], but for `Held`.
+    /// [`Engine::put`], except `Held`.
     pub fn erase_at(&self, erase: impl Into<Erase>, due: Timestamp) -> Result<Plan> {
         erasing::erase_at(&self.inner, erase.into(), due)
     }
@@ -308,7 +355,7 @@ impl Engine {
     /// cell, and a refusal is not recorded.
     ///
     /// # Errors
-    /// As [`Engine::erase`] where that is refused: `Held`, `Absent`, `Invalid`; `Io`.
+    /// As [`Engine::erase`] if that is refused: `Held`, `Absent`, `Invalid`; `Io`.
     pub fn would_erase(&self, erase: impl Into<Erase>) -> Result<Foreseen> {
         erasing::would_erase(&self.inner, erase.into())
     }
@@ -324,17 +371,17 @@ impl Engine {
 
     /// Does what is due: erases that were planned for now, records that passed a limit, root keys
     /// that wait to be destroyed; and takes derived records that fell with an erase out of lists
-    /// and counts. An open engine does this by itself, unless [`Keeper::ByHand`] is set; what is
-    /// due by a clock that is not believed waits ([`Clock::doubts`]). [`Engine::users`] and
+    /// and counts. An open engine does this automatically, unless [`Keeper::ByHand`] is set; what
+    /// is due by a doubted clock waits ([`Clock::doubts`]). [`Engine::users`] and
     /// [`Engine::report`] do it first. `progress` counts records.
     ///
     /// [`Keeper::ByHand`]: crate::engine::Keeper::ByHand
     ///
     /// # Errors
-    /// As [`Engine::erase`], where nothing can be committed; `Fenced` where this engine only looks.
-    /// What a hold refuses, and what fails for one user, is recorded in that user's audit trail and
-    /// in [`Tended`], and tried again an hour later; everybody else's is done.
-    pub fn run_due(&self, progress: Progress<'_>) -> Result<Tended> {
+    /// As [`Engine::erase`], if nothing can be committed; `Fenced` for a read-only engine.
+    /// What a hold refuses, and what fails for one user, is recorded in that user's history and
+    /// in [`DueOutcome`], and tried again an hour later; everybody else's is done.
+    pub fn run_due(&self, progress: Progress<'_>) -> Result<DueOutcome> {
         erasing::run_due(&self.inner, progress)
     }
 }
@@ -356,8 +403,8 @@ impl Engine {
         self.inner.cell.describe()
     }
 
-    /// Why this engine only looks at its store: [`Options::open_as`] said so, or the store does not
-    /// own its root cell. `None` for the owner. Whatever would write is `Fenced` then.
+    /// Why this engine is read-only: [`Options::open_as`] said so, or the store does not
+    /// own its root cell. `None` for the owner. Every call that would write is `Fenced` then.
     ///
     /// [`Options::open_as`]: crate::Options::open_as
     pub fn read_only(&self) -> Option<&str> {
@@ -372,7 +419,7 @@ impl Engine {
         status::status(&self.inner)
     }
 
-    /// Everything kept about a user, but the records. Where an erase is still being followed, this
+    /// Everything kept about a user, except the records. If an erase is still being followed, this
     /// finishes it first ([`Engine::run_due`]).
     ///
     /// # Errors
@@ -387,27 +434,44 @@ impl Engine {
     ///
     /// # Errors
     /// `Erased` or `Absent` for a user who was erased or never was here; `Corrupt`, `Io`.
-    pub fn audit_trail(&self, user: &UserId) -> Result<Vec<(Timestamp, Fact)>> {
-        report::audit_trail(&self.inner, user)
+    pub fn history(&self, user: &UserId) -> Result<Vec<(Timestamp, Fact)>> {
+        report::history(&self.inner, user)
     }
 
     /// Says what opens, of every blob of the store, of the copies it knows and of `more` places,
     /// with the keys in the cell. Reads everything once. Memory: some 200 bytes for each live blob.
     ///
     /// # Errors
-    /// `Io`; `Corrupt` where the live tree itself cannot be walked; `Refused` where a place holds
+    /// `Io`; `Corrupt` if the live tree itself cannot be walked; `Refused` if a place holds
     /// another store.
     pub fn audit(&self, more: &[SharedStore], progress: Progress<'_>) -> Result<Audit> {
         audit::audit(&self.inner, more, progress)
     }
 
     /// Removes each blob that the root does not reach, from the store and from every copy that is
-    /// at the store's state. Stopped at any moment it has done a part of its work and no harm.
+    /// at the store's state. It can be stopped at any moment without harm.
     ///
     /// # Errors
-    /// `Io`; `Corrupt` where a live page cannot be read (nothing more is removed then).
+    /// `Io`; `Corrupt` if a live page cannot be read (nothing more is removed then).
     pub fn discard(&self, progress: Progress<'_>) -> Result<Discarded> {
         discard::discard(&self.inner, progress)
+    }
+
+    /// Gives the space of what died back, if enough of it did, in the store and in each copy in
+    /// step: one walk marks what lives, once more than half as much is believed to have died; files
+    /// of which nothing lives are removed, and files of which less than two thirds lives are
+    /// emptied. Reads, puts and erases go on meanwhile. An open engine does this automatically,
+    /// unless [`Cleaner::Off`] or [`Keeper::ByHand`] is set. Old bytes may remain in the other
+    /// files: [`Engine::discard`] removes all.
+    ///
+    /// [`Cleaner::Off`]: crate::engine::Cleaner::Off
+    /// [`Keeper::ByHand`]: crate::engine::Keeper::ByHand
+    ///
+    /// # Errors
+    /// `Full` if a live blob cannot be moved for lack of room, or a sweep has none; `Io`;
+    /// `Corrupt` if a live page cannot be read; `Fenced` for a read-only engine.
+    pub fn clean(&self) -> Result<Cleaning> {
+        clean(&self.inner, &How { sweep: false, stop: &|| false, pause: &yield_now })
     }
 
     /// Copies what `to` lacks, and the head: an incremental backup, without any key. After the next
@@ -415,11 +479,11 @@ impl Engine {
     /// ([`Copies::add`]).
     ///
     /// # Errors
-    /// `Refused` where `to` holds another store, a later state, or records or erases that this
-    /// store never had: another place wrote to it after the two parted; `Fenced` where this store
+    /// `Refused` if `to` holds another store, a later state, or records or erases that this
+    /// store never had: another place wrote to it after the two parted; `Fenced` if this store
     /// does not own its cell, and `to` holds another head than its own; `Io`, `Full`.
     pub fn backup(&self, to: &dyn Store, progress: Progress<'_>) -> Result<Backup> {
-        sync(&self.inner, to, progress)
+        catch_up(&self.inner, to, progress)
     }
 }
 
@@ -435,7 +499,7 @@ impl Engine {
         Plans { inner: &self.inner, user }
     }
 
-    /// The retention policies of the store, or those that a user has in their place.
+    /// The retention policies of the store, or those that a user has instead.
     pub fn policies<'e>(&'e self, user: Option<&'e UserId>) -> Policies<'e> {
         Policies { inner: &self.inner, user }
     }

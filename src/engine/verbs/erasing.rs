@@ -2,33 +2,34 @@
 
 use std::sync::Arc;
 
+use crate::catalogue::due_outcome::DueOutcome;
 use crate::catalogue::plan::{is_held_now, too_many};
 use crate::catalogue::record::is_there;
 use crate::catalogue::resolve::look_up_whole;
-use crate::catalogue::tended::Tended;
 use crate::catalogue::view::record_erased;
-use crate::cell::Retirement;
 use crate::engine::clock::doubts;
-use crate::engine::commit::change;
+use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::Core;
+use crate::engine::epoch;
 use crate::engine::erases::{self, Outlook, foresee};
 use crate::engine::erasure::Erasure;
 use crate::engine::group;
 use crate::engine::progress::Progress;
-use crate::engine::tend::tend;
+use crate::engine::run_due;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, Timestamp};
 use crate::limits::PLANS_MAX;
-use crate::scope::{Erase, Request, Scope};
+use crate::promise::Retirement;
+use crate::scope::{Erase, Scope};
 use crate::secret::WipeStack;
 use crate::tree::history::StoredFact;
 use crate::tree::plans::Plan;
 
-/// What an erase would take, as things are ([`Engine::would_erase`](crate::Engine::would_erase)).
+/// What an erase would take now ([`Engine::would_erase`](crate::Engine::would_erase)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Foreseen {
-    /// Records of the scope that would fall, by class; `None` where damaged pages keep them from
+    /// Records of the scope that would fall, by class; `None` if damaged pages keep them from
     /// being counted.
     pub records: Option<Vec<(Class, u64)>>,
     /// Records derived from them, of any user, that would fall with it.
@@ -37,7 +38,7 @@ pub struct Foreseen {
     pub following: bool,
     /// Whether the scope was erased before, and nothing is left to do.
     pub already: bool,
-    /// Whether the user that it names is here.
+    /// Whether the user whom it names exists.
     pub here: bool,
 }
 
@@ -49,7 +50,7 @@ pub(super) fn erase(inner: &Core, erase: Erase) -> Result<Erasure> {
 
 pub(super) fn rekey(inner: &Arc<Core>) -> Result<Retirement> {
     let _wiped = WipeStack;
-    erases::rekey(inner)
+    epoch::rekey(inner)
 }
 
 pub(super) fn erase_all(inner: &Core, erases: &[Erase]) -> Vec<Result<Erasure>> {
@@ -76,12 +77,10 @@ pub(super) fn erase_at(inner: &Arc<Core>, erase: Erase, due: Timestamp) -> Resul
     }
     let now = inner.options.env.now();
     if due <= now {
-        return Err(Error::invalid(
-            "a planned erase is for a time to come; leave the time out to erase now",
-        ));
+        return Err(Error::invalid("a planned erase needs a future time; omit it to erase now"));
     }
     let plan = Plan { id: inner.means().number()?, due, planned: now, erase, held: false };
-    let held = change(inner, |edit| {
+    let held = commit_edit(inner, |edit| {
         let (view, pages) = (edit.view, edit.pages());
         let user = match plan.erase.scope() {
             Scope::User { user, .. } => view.user(user)?.0,
@@ -112,7 +111,7 @@ pub(super) fn would_erase(inner: &Core, erase: Erase) -> Result<Foreseen> {
     let _wiped = WipeStack;
     inner.check_usable()?;
     // A certificate says how many there were of each class: they are counted for it.
-    let erase = erase.certified(Request::default());
+    let erase = erase.certified("", "");
     let state = inner.state();
     let Outlook { fell, derived, following } = foresee(inner, &state, &erase)?;
     let pages = inner.pages();
@@ -129,8 +128,8 @@ pub(super) fn would_erase(inner: &Core, erase: Erase) -> Result<Foreseen> {
     Ok(Foreseen { records, derived, following, already: fell.already, here })
 }
 
-pub(super) fn run_due(inner: &Arc<Core>, progress: Progress<'_>) -> Result<Tended> {
+pub(super) fn run_due(inner: &Arc<Core>, progress: Progress<'_>) -> Result<DueOutcome> {
     let _wiped = WipeStack;
     inner.process.check()?;
-    tend(inner, progress, &|| false)
+    run_due::run_due(inner, progress, &|| false)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::catalogue::grant::{check_name, check_why};
-use crate::engine::commit::change;
+use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::Core;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Timestamp, UserId};
@@ -23,7 +23,7 @@ pub struct Grants<'e> {
 
 impl Grants<'_> {
     /// Lets a third party open the user's records, and returns the ticket that it asks with. The
-    /// ticket is no secret: requests are signed.
+    /// ticket is not a secret: requests are signed.
     ///
     /// # Errors
     /// `Invalid` without a name or a purpose; `Limit` beyond 64 for one user; `Erased`, `Absent`
@@ -32,7 +32,7 @@ impl Grants<'_> {
         let _wiped = WipeStack;
         check_name(&grant.name)?;
         check_why(&grant.purpose)?;
-        change(self.inner, |edit| {
+        commit_edit(self.inner, |edit| {
             let (tag, _) = edit.view.user(self.user)?;
             let (store, pages) = (edit.view.store, edit.pages());
             let (number, now) = (edit.means.number()?, edit.means.env.now());
@@ -62,16 +62,16 @@ impl Grants<'_> {
         })
     }
 
-    /// Takes a grant back: it opens nothing more, not even where it is being opened now. What was
+    /// Revokes a grant: it opens nothing more, not even if it is being opened now. What was
     /// opened before is out of reach.
     ///
     /// # Errors
-    /// `Absent` where the user has no such grant; as [`Grants::add`](crate::engine::Grants::add).
+    /// `Absent` if the user has no such grant; as [`Grants::add`](crate::engine::Grants::add).
     pub fn revoke(&self, number: u64) -> Result<()> {
         let _wiped = WipeStack;
         let inner = self.inner;
         inner.check_usable()?;
-        let revoked = change(inner, |edit| {
+        let revoked = commit_edit(inner, |edit| {
             let (tag, _) = edit.view.user(self.user)?;
             let now = edit.means.env.now();
             edit.user(tag, |editor, page| {
@@ -84,7 +84,7 @@ impl Grants<'_> {
                 page.history.add(editor, tag, now, &StoredFact::Revoked { id: number })
             })
         });
-        // Also where a copy did not take the commit: readers see it.
+        // Also if a copy did not take the commit: readers see it.
         if !matches!(self.get(number), Ok(Some(_))) {
             let hit = |(n, _): &(u64, Option<Timestamp>)| *n == number;
             let user = inner.view(&inner.state(), &inner.pages()).tag(self.user);

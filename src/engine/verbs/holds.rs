@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::catalogue::hold::{self, Lift};
 use crate::catalogue::resolve::resolver;
-use crate::engine::commit::change;
+use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::Core;
 use crate::error::{Error, Result};
 use crate::ids::UserId;
@@ -21,8 +21,8 @@ pub struct Holds<'e> {
 
 impl Holds<'_> {
     /// Adds a hold and returns its number. Until it is lifted, every erase that would touch what it
-    /// covers, or what a covered record was derived from, is refused whole, as `Held`. Cost: one
-    /// look at each covered record.
+    /// covers, or what a covered record was derived from, is refused whole, as `Held`. Cost: each
+    /// covered record is read once.
     ///
     /// # Errors
     /// `Invalid` without a reason or an authority; `Erased`, `Absent` for the user; `Limit` for
@@ -30,7 +30,7 @@ impl Holds<'_> {
     pub fn add(&self, hold: Hold) -> Result<u64> {
         check_reason(&hold.reason)?;
         check_authority(&hold.authority)?;
-        change(self.inner, |edit| {
+        commit_edit(self.inner, |edit| {
             let (user, _) = edit.view.user(self.user)?;
             let (id, since) = (edit.means.number()?, edit.means.env.now());
             hold::add(edit, &resolver(&edit.view), user, id, &Hold { since, ..hold })?;
@@ -41,12 +41,12 @@ impl Holds<'_> {
     /// Lifts the hold with this number.
     ///
     /// # Errors
-    /// `Absent` where the user has no such hold; `Invalid` without a reason or an authority; as
+    /// `Absent` if the user has no such hold; `Invalid` without a reason or an authority; as
     /// [`Holds::add`](crate::engine::Holds::add).
     pub fn lift(&self, id: u64, reason: &str, authority: &str) -> Result<()> {
         check_reason(reason)?;
         check_authority(authority)?;
-        change(self.inner, |edit| {
+        commit_edit(self.inner, |edit| {
             let (user, _) = edit.view.user(self.user)?;
             let lift = Lift { id, reason, authority, at: edit.means.env.now() };
             hold::lift(edit, &resolver(&edit.view), user, &lift)

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::catalogue::inbox::{check_accepted, current, destroyed, end};
 use crate::catalogue::view::View;
 use crate::crypto::{Fresh, hedge, kem};
-use crate::engine::batch::Batch;
-use crate::engine::commit::change;
+use crate::engine::batch::put_one;
+use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::Core;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, UserId};
@@ -46,7 +46,7 @@ impl Inbox<'_> {
         if let Some(key) = inner.look(|view| current(view, user, now(view)))? {
             return Ok(key);
         }
-        change(inner, |edit| {
+        commit_edit(inner, |edit| {
             let (tag, page) = edit.view.user(user)?;
             let made = edit.moment.clock.due();
             let number = edit.means.number()?;
@@ -111,14 +111,8 @@ pub(super) fn accept(inner: &Arc<Core>, mut envelope: impl Read) -> Result<Accep
             "this envelope was sealed to the inbox of another user than it names",
         ));
     }
-    let mut batch = Batch::new(Arc::clone(inner));
-    batch.add(put, content)?;
-    batch.came_in(name);
-    match batch.commit() {
-        Ok(ids) => match ids.first() {
-            Some(id) => Ok(Accepted { id: *id, again: false }),
-            None => unreachable!("one record was added"),
-        },
+    match put_one(inner, put, content, Some(name)) {
+        Ok(id) => Ok(Accepted { id, again: false }),
         Err(e) if e.kind() == ErrorKind::Exists => {
             let state = inner.state();
             let pages = inner.pages();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::records;
 use crate::catalogue::detach::cut;
 use crate::catalogue::resolve::{fell, look_up_whole, resolver};
-use crate::engine::commit::change;
+use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::Core;
 use crate::engine::reader::Reader;
 use crate::error::{Error, Result};
@@ -54,7 +54,7 @@ pub(super) fn get_as(
             "say who opens it, in 1 to {PRINCIPAL_MAX_BYTES} bytes, and what for"
         )));
     }
-    change(inner, |edit| {
+    commit_edit(inner, |edit| {
         look_up_whole(&edit.view, id)?;
         let at = edit.means.env.now();
         let access = Access { principal: principal.to_owned(), purpose: purpose.to_owned(), at };
@@ -78,7 +78,7 @@ pub(super) fn accesses(inner: &Core, id: &RecordId) -> Result<Vec<Access>> {
 
 pub(super) fn detach(inner: &Core, id: &RecordId, reason: &str) -> Result<()> {
     check_reason(reason)?;
-    change(inner, |edit| {
+    commit_edit(inner, |edit| {
         let view = edit.view;
         let (page, entry) = look_up_whole(&view, id)?;
         let sources = page.lineage.sources(view.pages, id)?;

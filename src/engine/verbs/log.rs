@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::catalogue::leaf::{checkpoint_of, log_page, prove, signer};
 use crate::engine::core::Core;
 use crate::engine::log::{with_final_log, with_log};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Hash, LogProof, Note, SeeLeaf, Subtrees, VerifierKey, consistency, root};
 use crate::secret::WipeStack;
 
@@ -30,8 +30,8 @@ impl Log<'_> {
     /// destroyed.
     ///
     /// # Errors
-    /// As [`Engine::erase`](crate::Engine::erase), where an erase before is not complete; `Refused`
-    /// where the cell has not said that the old root keys are gone.
+    /// As [`Engine::erase`](crate::Engine::erase), if an erase before is not complete; `Refused`
+    /// if the cell has not said that the old root keys are gone.
     pub fn checkpoint(&self) -> Result<Note> {
         let _wiped = WipeStack;
         with_final_log(self.inner, |page, _| {
@@ -42,18 +42,23 @@ impl Log<'_> {
     /// The proof that a leaf is in the log, under a checkpoint of the log as it is now.
     ///
     /// # Errors
-    /// `Invalid` for a leaf that the log does not have; as
+    /// `Absent` for a leaf that the log does not have; as
     /// [`Log::checkpoint`](crate::engine::Log::checkpoint).
     pub fn proof(&self, index: u64) -> Result<LogProof> {
         let _wiped = WipeStack;
-        with_final_log(self.inner, |page, pages| prove(page, pages, index, false))
+        with_final_log(self.inner, |page, pages| {
+            if index >= page.frontier.size() {
+                return Err(no_leaf(index, page.frontier.size()));
+            }
+            prove(page, pages, index, false)
+        })
     }
 
     /// The root of the log's first `old` leaves, and the proof that the log as it is now goes on
     /// from them.
     ///
     /// # Errors
-    /// `Invalid` where it has fewer; as [`Log::checkpoint`](crate::engine::Log::checkpoint).
+    /// `Invalid` if it has fewer; as [`Log::checkpoint`](crate::engine::Log::checkpoint).
     pub fn consistency(&self, old: u64) -> Result<(Hash, Vec<Hash>)> {
         let _wiped = WipeStack;
         with_log(self.inner, |page, pages| {
@@ -66,14 +71,14 @@ impl Log<'_> {
     /// The hash over `2^level` leaves of the log, from `index * 2^level` on.
     ///
     /// # Errors
-    /// `Invalid` where the log has not all of them; as
+    /// `Invalid` if the log has not all of them; as
     /// [`Log::checkpoint`](crate::engine::Log::checkpoint).
     pub fn subtree(&self, level: u8, index: u64) -> Result<Hash> {
         let _wiped = WipeStack;
         with_log(self.inner, |page, pages| {
             let end = index.checked_add(1).and_then(|end| end.checked_shl(u32::from(level)));
             if level > 62 || end.is_none_or(|end| end > page.frontier.size()) {
-                return Err(Error::invalid("the log has not so many leaves"));
+                return Err(Error::invalid("the log does not have that many leaves"));
             }
             page.subtrees(pages).subtree(level, index)
         })
@@ -87,4 +92,16 @@ impl Log<'_> {
         let _wiped = WipeStack;
         with_log(self.inner, |page, pages| page.leaves(pages, from, see))
     }
+}
+
+fn no_leaf(index: u64, size: u64) -> Error {
+    let text = match size.checked_sub(1) {
+        None => format!("the log has no leaf {index}: it is empty until something is erased"),
+        Some(last) => {
+            format!(
+                "the log has no leaf {index}: its last leaf is {last}; name that one, or one before it"
+            )
+        }
+    };
+    Error::new(ErrorKind::Absent, text)
 }

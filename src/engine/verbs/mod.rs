@@ -6,6 +6,8 @@
 //! its verbs, in the file of its noun. The other files hold one verb each, or a few, as functions
 //! that `engine` calls.
 
+#[cfg(feature = "tokio")]
+pub(crate) mod asynchronous;
 pub(crate) mod audit;
 pub(crate) mod certificates;
 pub(crate) mod clock;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::engine::core::Core;
-use crate::engine::tend::owes;
+use crate::engine::run_due::owes;
 use crate::error::Result;
 use crate::secret::WipeStack;
 
-/// How this place of the store stands to the root cell
+/// Whether this place of the store owns the root cell
 /// ([`Engine::ownership`](crate::Engine::ownership)).
 #[derive(Clone, Copy, Debug)]
 pub struct Ownership<'e> {
@@ -17,7 +17,7 @@ pub struct Ownership<'e> {
 impl Ownership<'_> {
     /// What this place is known to lack, in words: the root cell was told of a later commit than
     /// its head's, so puts and erases are missing here, and erases that were pending do not become
-    /// final. `None` where nothing is known to be missing. A take-over has the cell forget that
+    /// final. `None` if nothing is known to be missing. A take-over has the cell forget that
     /// commit: the engine that took the store over tells it until it is past it, a later one does
     /// not know.
     pub fn lacks(&self) -> Option<String> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::catalogue::plan::{plans_of, reckon};
-use crate::engine::commit::change;
+use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::Core;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::UserId;
@@ -22,10 +22,10 @@ impl Plans<'_> {
     /// Cancels the planned erase with this number.
     ///
     /// # Errors
-    /// `Absent` where the user has no such plan, also where it was done meanwhile; as
+    /// `Absent` if the user has no such plan, also if it was done meanwhile; as
     /// [`Engine::put`](crate::Engine::put).
     pub fn cancel(&self, id: u64) -> Result<()> {
-        change(self.inner, |edit| {
+        commit_edit(self.inner, |edit| {
             let (user, _) = edit.view.user(self.user)?;
             let (pages, now) = (edit.pages(), edit.means.env.now());
             edit.user(user, |editor, page| {

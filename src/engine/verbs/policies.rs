@@ -3,10 +3,10 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::catalogue::passing::would_fall;
 use crate::catalogue::plan::{reckon, too_many};
+use crate::catalogue::retention::would_fall;
 use crate::catalogue::view::View;
-use crate::engine::commit::change;
+use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::Core;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, Timestamp, UserId, UserTag};
@@ -25,9 +25,9 @@ pub struct Policies<'e> {
 }
 
 impl Policies<'_> {
-    /// Sets a policy, in the place of one of the same class and purpose. What passed its limits
-    /// falls at the next [`Engine::run_due`](crate::Engine::run_due). For a policy of the store,
-    /// that looks at every user.
+    /// Sets a policy; it replaces one of the same class and purpose. What passed its limits is
+    /// erased at the next [`Engine::run_due`](crate::Engine::run_due). For a policy of the store,
+    /// that reads every user.
     ///
     /// ```
     /// # use std::{sync::Arc, time::Duration};
@@ -37,7 +37,7 @@ impl Policies<'_> {
     /// # let engine = Engine::init(store, cell, Options::default())?;
     /// let days = |n: u64| Duration::from_secs(n * 24 * 60 * 60);
     /// engine.policies(None).set(&Policy::new(Class::audio()).max_age(days(30)))?;
-    /// // One user's own, in the place of the store's.
+    /// // One user's own, instead of the store's.
     /// let child = UserId::new("child")?;
     /// engine.create_user(&child)?;
     /// engine.policies(Some(&child)).set(&Policy::new(Class::audio()).max_age(days(1)))?;
@@ -78,7 +78,7 @@ impl Policies<'_> {
         &self,
         act: impl FnOnce(&mut Editor<'_>, &mut policies::Policies, Option<UserTag>) -> Result<()>,
     ) -> Result<()> {
-        change(self.inner, |edit| {
+        commit_edit(self.inner, |edit| {
             let Some(user) = self.user else {
                 act(&mut edit.editor, &mut edit.policies, None)?;
                 return edit.agenda.add(&mut edit.editor, Agenda::SWEEP, UserTag([0; 12]));
@@ -89,7 +89,7 @@ impl Policies<'_> {
         })
     }
 
-    /// All policies of the store, or those that the user has in their place.
+    /// All policies of the store, or those that the user has instead.
     ///
     /// # Errors
     /// `Erased`, `Absent` for the user; `Corrupt`, `Io`.

@@ -5,28 +5,29 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::catalogue::edit::Edit;
+use crate::catalogue::interactions::{self, Interactions};
 use crate::catalogue::life::create;
 use crate::catalogue::list::{self, Listing, Query};
 use crate::catalogue::resolve::{Needs, look_up_whole, resolver};
+use crate::catalogue::seal_pages::seal;
 use crate::catalogue::view::absent;
-use crate::engine::batch::Batch;
-use crate::engine::change::Commit;
-use crate::engine::commit::{publish, ready};
+use crate::engine::batch::put_one;
+use crate::engine::commit::{Commit, publish};
 use crate::engine::core::{Core, State};
-use crate::engine::keys::Opened;
+use crate::engine::keys::RecordKeys;
 use crate::engine::reader::Reader;
 use crate::engine::readers::Via;
-use crate::engine::tend::tend_first;
+use crate::engine::ready::ready;
+use crate::engine::run_due::run_due_first;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, UserId};
-use crate::record::{self, Put, RecordInfo};
+use crate::record::layout::payload_context;
+use crate::record::{Put, RecordInfo};
 use crate::secret::WipeStack;
 use crate::tree::users::Found;
 
 pub(super) fn put(inner: &Arc<Core>, put: Put, payload: impl Read) -> Result<RecordId> {
-    let mut batch = Batch::new(Arc::clone(inner));
-    batch.add(put, payload)?;
-    batch.commit()?.pop().ok_or_else(|| unreachable!("one record was added"))
+    put_one(inner, put, payload, None)
 }
 
 pub(super) fn create_user(inner: &Core, user: &UserId) -> Result<()> {
@@ -40,7 +41,7 @@ pub(super) fn create_user(inner: &Core, user: &UserId) -> Result<()> {
         if !create(&mut edit, user)? {
             return Ok(());
         }
-        Commit::from(edit.seal(inner.next_head(&state))?)
+        Commit::from(seal(edit, inner.next_head(&state))?)
     };
     commit.change.head.users += 1;
     publish(inner, &mut writer, commit).map(|_| ())
@@ -53,7 +54,7 @@ pub(super) fn open(inner: &Arc<Core>, id: &RecordId, named: bool) -> Result<Read
     open_in(inner, &inner.state(), id, named, None)
 }
 
-/// Opens a record as it stands in one state; `via` says by which grants.
+/// Opens a record as one state has it; `via` says by which grants.
 pub(super) fn open_in(
     inner: &Arc<Core>,
     state: &State,
@@ -70,14 +71,13 @@ pub(super) fn open_in(
         return Err(Error::new(
             ErrorKind::Refused,
             format!(
-                "by its policy who reads class {class} is written down; say who, and what for, with `Engine::get_as`"
+                "the policy requires readers of class {class} to be recorded; say who reads, and what for, with `Engine::get_as`"
             ),
         ));
     }
-    let context =
-        record::payload_context(inner.realm, id.user, id.incarnation, &class, id.interaction);
+    let context = payload_context(inner.realm, id.user, id.incarnation, &class, id.interaction);
     let info = list::info(id, &page.user, &class, &entry);
-    let (secret, first) = (entry.secret.duplicate(), entry.first);
+    let (secret, body) = (entry.secret.duplicate(), entry.body.duplicate());
     let (root, needs) = if entry.stands_alone() {
         (entry.secret, Needs::new())
     } else {
@@ -85,7 +85,7 @@ pub(super) fn open_in(
         let root = resolver.resolve_read(id, &page, entry)?.duplicate();
         (root, resolver.seen())
     };
-    let opened = Opened { secret, first, root, context };
+    let opened = RecordKeys { secret, body, root, context };
     Ok(Reader::new(inner, info, state.head.geometry, opened, needs, via))
 }
 
@@ -101,6 +101,10 @@ pub(super) fn list(inner: &Core, query: &Query) -> Result<Listing> {
     inner.look(|view| list::list(view, query))
 }
 
+pub(super) fn interactions(inner: &Core, query: &Query) -> Result<Interactions> {
+    inner.look(|view| interactions::interactions(view, query))
+}
+
 pub(super) fn users(
     inner: &Core,
     after: Option<&UserId>,
@@ -108,7 +112,7 @@ pub(super) fn users(
 ) -> Result<Vec<(UserId, u64)>> {
     let _wiped = WipeStack;
     inner.check_usable()?;
-    tend_first(inner)?;
+    run_due_first(inner)?;
     inner.look(|view| {
         let (tree, mut users) = (view.users(), Vec::new());
         tree.visit(after.map(|user| view.tag(user)), &mut |tag, found| {

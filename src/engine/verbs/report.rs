@@ -7,12 +7,12 @@ use super::copies::{Copies, CopyStatus};
 use crate::catalogue::hold::needed;
 use crate::catalogue::plan::plans_of;
 use crate::catalogue::view::{policies_of, sets_of};
-use crate::cell::{Finality, Promise};
 use crate::engine::core::Core;
-use crate::engine::tend::tend_first;
+use crate::engine::run_due::run_due_first;
 use crate::error::Result;
 use crate::ids::{Class, Timestamp, UserId};
 use crate::policy::{Policy, Rules};
+use crate::promise::{Finality, Promise};
 use crate::record::RecordInfo;
 use crate::sealed::Live;
 use crate::secret::WipeStack;
@@ -40,21 +40,21 @@ pub struct Report {
     pub history: Vec<(Timestamp, Fact)>,
     /// The holds, with their numbers.
     pub holds: Vec<(u64, Hold)>,
-    /// How many records cannot be erased since a held one, of any user, was derived from them.
+    /// How many records cannot be erased because a held one, of any user, was derived from them.
     pub needed: u64,
     /// Erases to come, the next first.
     pub plans: Vec<Plan>,
     /// Policies set for this user.
     pub policies: Vec<Policy>,
-    /// The store's policies, which hold where the user has none of its own.
+    /// The store's policies, which hold if the user has none of their own.
     pub store_policies: Vec<Policy>,
-    /// When something of this falls by itself, at the earliest: a planned erase, a limit that
-    /// passes.
+    /// When something of this is erased automatically, at the earliest: a planned erase, a limit
+    /// that passes.
     pub next_due: Option<Timestamp>,
     /// How far the erases up to now are: while they are pending, what they named cannot be read
-    /// through the engine any more, but anybody who holds the cell and old blobs can read it.
+    /// through the engine any more, but anyone who holds the cell and old blobs can read it.
     pub finality: Finality,
-    /// Of that, the end of the window in which erases wait for others; `None` where none waits in
+    /// Of that, the end of the window in which erases wait for others; `None` if none waits in
     /// one.
     pub pending: Option<Timestamp>,
     /// The grants under which third parties may open records, with their numbers.
@@ -77,13 +77,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// Until when it may be shown to anybody: until something of the user's is erased.
+    /// Until when it may be shown to anyone: until something of the user's is erased.
     /// [`Live::is_live`] before it is written out, or [`crate::sealed::Guarded`] within a parcel.
     pub fn live(&self) -> &Live {
         &self.live
     }
 
-    /// When a record of this user's passes a limit of age or date; a number, or a planned erase,
+    /// When a record of this user's passes an age limit or a date; a number, or a planned erase,
     /// may take it sooner.
     pub fn until(&self, record: &RecordInfo) -> Option<Timestamp> {
         let rules = Rules { own: self.policies.clone(), store: self.store_policies.clone() };
@@ -97,7 +97,7 @@ impl Report {
 pub enum Erased {
     /// Interactions that began in a span of time, both ends included.
     Span {
-        /// Of one class only; its name fell where it holds nothing any more.
+        /// Of one class only; its name fell if it holds nothing any more.
         class: Option<Option<Class>>,
         /// The first millisecond of the span.
         from: Timestamp,
@@ -118,7 +118,7 @@ pub enum Erased {
 pub(super) fn report(inner: &Arc<Core>, user: &UserId) -> Result<Report> {
     let _wiped = WipeStack;
     inner.check_usable()?;
-    tend_first(inner)?;
+    run_due_first(inner)?;
     let copies = Copies { inner }.status();
     let state = inner.state();
     let pages = inner.pages();
@@ -168,7 +168,7 @@ pub(super) fn report(inner: &Arc<Core>, user: &UserId) -> Result<Report> {
     })
 }
 
-pub(super) fn audit_trail(inner: &Core, user: &UserId) -> Result<Vec<(Timestamp, Fact)>> {
+pub(super) fn history(inner: &Core, user: &UserId) -> Result<Vec<(Timestamp, Fact)>> {
     inner.look(|view| {
         let (user, page) = view.user(user)?;
         facts(&page, view.pages, user)

@@ -10,12 +10,12 @@ use super::records::open_in;
 use crate::catalogue::grant::{Grantee, check_request, readable, revoked, write_down};
 use crate::catalogue::set::{Members, granted, members, no_such_set};
 use crate::catalogue::view::sets_of;
-use crate::engine::commit::change;
+use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::{Core, State};
 use crate::engine::readers::Via;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, UserTag};
-use crate::sealed::{Asked, Packing, Request};
+use crate::sealed::{Asked, Finished, Packing, Request};
 use crate::secret::WipeStack;
 use crate::tree::grants::Grant;
 use crate::tree::keys::SetTag;
@@ -64,7 +64,7 @@ fn open_grant(
     out: impl Write,
 ) -> Result<Opened> {
     let GrantId { user, incarnation, number } = asked;
-    let ids = change(inner, |edit| {
+    let ids = commit_edit(inner, |edit| {
         let (view, pages, clock) = (edit.view, edit.pages(), edit.moment.clock);
         let now = edit.means.env.now();
         let page = edit.page(user)?.filter(|(_, page)| page.incarnation == incarnation);
@@ -147,9 +147,9 @@ pub(super) fn deliver(
             None => opened.fell += 1,
         }
     }
-    let (_, late, bytes) = parcel.finish_counted()?;
+    let Finished { late, late_bytes, .. } = parcel.finish_counted()?;
     opened.records -= late;
-    opened.bytes -= bytes;
+    opened.bytes -= late_bytes;
     opened.fell += late;
     Ok(opened)
 }
@@ -160,7 +160,7 @@ pub(super) fn open_set(
     tag: &SetTag,
     out: impl Write,
 ) -> Result<Opened> {
-    let (ids, fell, set) = change(inner, |edit| {
+    let (ids, fell, set) = commit_edit(inner, |edit| {
         let (pages, clock) = (edit.pages(), edit.moment.clock);
         let now = edit.means.env.now();
         let set = edit.sets.get(pages, tag)?.ok_or_else(no_such_set)?;

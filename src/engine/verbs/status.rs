@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::copies::{Copies, CopyStatus};
 use crate::catalogue::next::{Due, kind_of_due, next_at};
-use crate::cell::{Awaited, Finality, Promise};
 use crate::engine::clock::doubts;
-use crate::engine::commit::ready;
 use crate::engine::core::Core;
+use crate::engine::ready::ready;
 use crate::error::Result;
 use crate::ids::{StoreId, Timestamp};
+use crate::promise::{Awaited, Finality, Promise};
 use crate::secret::WipeStack;
 use crate::store::{HeadId, Usage};
 use crate::tree::Geometry;
@@ -35,24 +35,26 @@ pub struct Status {
     /// How far the erases up to now are.
     pub finality: Finality,
     /// Of that, what the engine itself is busy with: a copy in step that is away, keyholders that
-    /// have not answered; or, of one that only looks, what it saw. `None` where it has done its
+    /// have not answered; or, of a read-only one, what it saw. `None` if it has done its
     /// part.
     pub unsettled: Option<String>,
-    /// Of that, the end of the window in which erases wait for others; `None` where none waits in
+    /// Of that, the end of the window in which erases wait for others; `None` if none waits in
     /// one.
     pub pending: Option<Timestamp>,
-    /// Why the clock is not believed, where it is not; what is due by itself waits then.
+    /// Why the clock is not believed, if it is not; scheduled work waits then.
     pub clock: Option<String>,
-    /// When there is something to do by itself.
+    /// When scheduled work is due.
     pub next_due: Option<Timestamp>,
-    /// What is due then; `None` where nothing is.
+    /// What is due then; `None` if nothing is.
     pub next_due_is: Option<Due>,
     /// State of each copy, in step or behind.
     pub copies: Vec<CopyStatus>,
-    /// Why this engine only looks at the store; `None` for the owner.
+    /// Why this engine is read-only; `None` for the owner.
     pub read_only: Option<String>,
     /// What this place is known to lack ([`Ownership::lacks`](crate::engine::Ownership::lacks)).
     pub lacks: Option<String>,
+    /// Why the last attempt to give space back failed; `None` if it did not, or there was none.
+    pub cleaner: Option<String>,
     /// Memory for keys in this process, and how much of it could not be locked or left out of core
     /// dumps.
     pub memory: crate::secret::Usage,
@@ -110,6 +112,7 @@ pub(super) fn status(inner: &Arc<Core>) -> Result<Status> {
         copies,
         read_only,
         lacks,
+        cleaner: inner.cleaners.failed(),
         memory: crate::secret::usage(),
     })
 }

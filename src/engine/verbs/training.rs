@@ -6,7 +6,7 @@ use crate::catalogue::grant::{check_name, check_why};
 use crate::catalogue::resolve::look_up_whole;
 use crate::catalogue::set::{granted, no_such_set};
 use crate::catalogue::view::sets_of;
-use crate::engine::commit::change;
+use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::Core;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, Timestamp};
@@ -26,13 +26,13 @@ impl Training<'_> {
     /// Makes an empty set for a grantee, and returns the ticket that it asks with.
     ///
     /// # Errors
-    /// `Exists` where a set has this name; `Invalid` without a name or a purpose; as
+    /// `Exists` if a set has this name; `Invalid` without a name or a purpose; as
     /// [`Engine::put`](crate::Engine::put).
     pub fn make(&self, name: &str, to: &PublicKey, purpose: &str) -> Result<Ticket> {
         check_name(name)?;
         check_why(purpose)?;
         let tag = set_tag(name);
-        change(self.inner, |edit| {
+        commit_edit(self.inner, |edit| {
             let (pages, store) = (edit.pages(), edit.view.store);
             if edit.sets.get(pages, &tag)?.is_some() {
                 return Err(Error::new(
@@ -59,12 +59,12 @@ impl Training<'_> {
     /// it is erased, or when its user's grant to the set's grantee ends.
     ///
     /// # Errors
-    /// `Absent` for a set or record that is not here; `Erased`; `Refused` where a user gave the
+    /// `Absent` for a set or record that is not here; `Erased`; `Refused` if a user gave the
     /// grantee no grant on the record for the set's purpose; as
     /// [`Engine::put`](crate::Engine::put).
     pub fn add(&self, name: &str, ids: &[RecordId]) -> Result<u64> {
         let tag = set_tag(name);
-        change(self.inner, |edit| {
+        commit_edit(self.inner, |edit| {
             let (view, pages) = (edit.view, edit.pages());
             let mut set = edit.sets.get(pages, &tag)?.ok_or_else(no_such_set)?;
             let now = edit.moment.clock.latest();
@@ -93,7 +93,7 @@ impl Training<'_> {
         })
     }
 
-    /// Drops a set, even where it is being opened now; its records stay. What was opened stays in
+    /// Drops a set, even if it is being opened now; its records stay. What was opened stays in
     /// their users' reports.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ impl Training<'_> {
     pub fn drop(&self, name: &str) -> Result<()> {
         let tag = set_tag(name);
         self.inner.check_usable()?;
-        let dropped = change(self.inner, |edit| {
+        let dropped = commit_edit(self.inner, |edit| {
             let pages = edit.pages();
             edit.sets.get(pages, &tag)?.ok_or_else(no_such_set)?;
             for user in edit.sets.users(pages, &tag)? {
@@ -113,7 +113,7 @@ impl Training<'_> {
             }
             edit.sets.remove(&mut edit.editor, &tag)
         });
-        // Also where a copy did not take the commit: readers see it.
+        // Also if a copy did not take the commit: readers see it.
         let there = sets_of(&self.inner.state().head).get(&self.inner.pages(), &tag);
         if !matches!(there, Ok(Some(_))) {
             let closed = self.inner.readers.close_granted(|via| {

@@ -29,7 +29,7 @@ fn read_config(dir: &Path) -> Result<Config> {
 
 fn write_config(dir: &Path, config: &Config, new: bool) -> Result<()> {
     let text = serde_json::to_string_pretty(config)
-        .unwrap_or_else(|_| unreachable!("plain fields always serialize"));
+        .map_err(|e| Error::io("writing the list of the keyholders", e.into()))?;
     write(&dir.join(QUORUM), &format!("{text}\n"), new)
 }
 
@@ -54,7 +54,7 @@ fn circle(dir: &Path, config: &Config, env: &SharedEnv) -> Result<Circle> {
 /// is made.
 ///
 /// # Errors
-/// `Exists` where a cell is there; `Invalid` for numbers that cannot work; `Io`.
+/// `Exists` if a cell is there; `Invalid` for numbers that cannot work; `Io`.
 pub fn make_cell(
     dir: &Path,
     members: Vec<Member>,
@@ -78,11 +78,11 @@ pub fn make_cell(
     Ok(cell)
 }
 
-/// Opens the cell in a directory; `None` where the directory holds a cell of another kind, or none.
+/// Opens the cell in a directory; `None` if the directory holds a cell of another kind, or none.
 /// The directory is locked by the first verb that changes something; looking needs no lock.
 ///
 /// # Errors
-/// `Corrupt` where its file is damaged; `Io`.
+/// `Corrupt` if its file is damaged; `Io`.
 pub fn open_cell(dir: &Path, env: &SharedEnv) -> Result<Option<QuorumCell>> {
     if !dir.join(QUORUM).exists() {
         return Ok(None);
@@ -145,7 +145,7 @@ pub struct Replaced {
     came: Vec<Left>,
 }
 
-/// Puts a keyholder in a place. The one that leaves is asked for its word, where it may hold a
+/// Puts a keyholder in a place. The one that leaves is asked for its word, if it may hold a
 /// share; one that comes back is a keyholder again.
 fn put_in(config: &mut Config, number: usize, new: Member) -> Result<Replaced> {
     let (id, x): (KeyholderId, u8) = (new.key.parse()?, number as u8);
@@ -163,12 +163,12 @@ fn put_in(config: &mut Config, number: usize, new: Member) -> Result<Replaced> {
 
 /// Puts another keyholder in the place of one, by its number from 1. It must answer, with its key,
 /// and take shares of this store from this engine; one that left the place before may come back.
-/// Open the cell again, which deals it its share of the running root key, and begin an epoch where
-/// the other may hold one; where that fails, [`put_back`] undoes it.
+/// Open the cell again, which deals it its share of the running root key, and begin an epoch if
+/// the other may hold one; if that fails, [`put_back`] undoes it.
 ///
 /// # Errors
-/// `Invalid` where there is no such number, or the new one is there already; `Refused` where it
-/// does not know this engine, or is another; `Locked` where an engine has the cell; `Io`. Nothing
+/// `Invalid` if there is no such number, or the new one is there already; `Refused` if it
+/// does not know this engine, or is another; `Locked` if an engine has the cell; `Io`. Nothing
 /// is changed then.
 pub fn replace_member(dir: &Path, number: usize, new: Member, env: &SharedEnv) -> Result<Replaced> {
     let _lock = DirLock::take(dir, "cell")?;
@@ -177,7 +177,7 @@ pub fn replace_member(dir: &Path, number: usize, new: Member, env: &SharedEnv) -
     member(&mut config, number)?;
     if let Some(n) = config.keyholders.iter().position(|member| is(member, &id)) {
         return Err(Error::invalid(format!(
-            "this keyholder is one of the store's already, number {0}; where it has another \
+            "this keyholder is one of the store's already, number {0}; if it has another \
              address now, use `keyfall keyholder move [STORE] {0} HOST:PORT`",
             n + 1
         )));
@@ -209,7 +209,7 @@ pub fn replace_member(dir: &Path, number: usize, new: Member, env: &SharedEnv) -
 /// asked for.
 ///
 /// # Errors
-/// `Locked` where an engine has the cell, or the place was given to a third one; `Io`.
+/// `Locked` if an engine has the cell, or the place was given to a third one; `Io`.
 pub fn put_back(dir: &Path, replaced: Replaced) -> Result<()> {
     let _lock = DirLock::take(dir, "cell")?;
     let mut config = read_config(dir)?;
@@ -229,7 +229,7 @@ pub fn put_back(dir: &Path, replaced: Replaced) -> Result<()> {
 /// Keyholders that were replaced, and have not signed yet that they hold nothing.
 ///
 /// # Errors
-/// `Corrupt` where the cell's file is damaged; `Io`.
+/// `Corrupt` if the cell's file is damaged; `Io`.
 pub fn leaving(dir: &Path) -> Result<Vec<Left>> {
     read_config(dir).map(|config| config.leaving)
 }
@@ -239,12 +239,12 @@ fn known(config: &mut Config) -> impl Iterator<Item = &mut Member> {
     config.keyholders.iter_mut().chain(config.leaving.iter_mut().map(|left| &mut left.member))
 }
 
-/// Notes that a keyholder, by its number from 1, is at another address now. Where `check` is set it
+/// Notes that a keyholder, by its number from 1, is at another address now. If `check` is set it
 /// must answer there, with the key that it had.
 ///
 /// # Errors
-/// `Invalid` where there is no such number; `Refused` where another keyholder is there; `Locked`
-/// where an engine has the cell; `Io`.
+/// `Invalid` if there is no such number; `Refused` if another keyholder is there; `Locked`
+/// if an engine has the cell; `Io`.
 pub fn move_member(
     dir: &Path,
     number: usize,
@@ -258,7 +258,7 @@ pub fn move_member(
 /// As [`move_member`], by the keyholder's key: also one that was replaced, and is still to sign.
 ///
 /// # Errors
-/// As [`move_member`]; `Invalid` where there is none with this key.
+/// As [`move_member`]; `Invalid` if there is none with this key.
 pub fn move_keyholder(
     dir: &Path,
     key: KeyholderId,

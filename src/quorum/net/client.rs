@@ -10,12 +10,13 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use super::engine_key::EngineKey;
 use super::wire::{MAGIC, Request, decode_held, mask_of, opened, receive, send};
 use super::{EngineId, KeyholderId, tls};
-use crate::cell::{Owner, RootId, Statement};
+use crate::cell::Owner;
 use crate::codec::Decoder;
 use crate::crypto::Key;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{StoreId, Timestamp};
+use crate::promise::{RootId, Statement};
 use crate::quorum::{Held, Keyholder, Share};
 use crate::secret::Secret;
 use crate::sync::{Mutex, locked};
@@ -30,7 +31,7 @@ struct Connection {
     requests: u64,
 }
 
-/// A keyholder elsewhere. Keeps one connection, and makes a new one where that broke.
+/// A keyholder elsewhere. Keeps one connection, and makes a new one if that broke.
 pub struct RemoteKeyholder {
     id: KeyholderId,
     address: String,
@@ -50,7 +51,7 @@ impl RemoteKeyholder {
     /// The keyholder with this key, at `HOST:PORT`. Nothing is sent yet.
     ///
     /// # Errors
-    /// `Io` where the channel cannot be set up.
+    /// `Io` if the channel cannot be set up.
     pub fn new(id: KeyholderId, address: &str, engine: &EngineKey, env: SharedEnv) -> Result<Self> {
         let config = tls::client(engine.seed(), engine.id().0, id.channel)?;
         let (address, engine) = (address.to_owned(), engine.id());
@@ -60,7 +61,7 @@ impl RemoteKeyholder {
     /// Whether the keyholder with this key is there.
     ///
     /// # Errors
-    /// `Io` where it cannot be reached; `Refused` where it does not know this engine, or another is
+    /// `Io` if it cannot be reached; `Refused` if it does not know this engine, or another is
     /// there.
     pub(super) fn greet(&self) -> Result<()> {
         self.connect().map(drop)
@@ -83,7 +84,7 @@ impl RemoteKeyholder {
             }
             tls::BrokenOff::There => format!(
                 "the keyholder {} cannot be reached: what answers there breaks the handshake off \
-                 before it shows its key, and is no keyholder; check the address",
+                 before it shows its key, so it is not a keyholder; check the address",
                 self.address
             ),
             tls::BrokenOff::Here(why) => format!(

@@ -25,10 +25,10 @@ impl std::fmt::Debug for EngineKey {
 }
 
 impl EngineKey {
-    /// Reads the key in a cell's directory, or makes one where none is.
+    /// Reads the key in a cell's directory, or makes one if there is none.
     ///
     /// # Errors
-    /// `Corrupt` where it is damaged; `Io`.
+    /// `Corrupt` if it is damaged; `Io`.
     pub fn in_dir(dir: &Path, env: &dyn Env) -> Result<Self> {
         let path = dir.join("engine.key");
         if !path.exists() {

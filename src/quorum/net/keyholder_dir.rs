@@ -23,7 +23,7 @@ use crate::quorum::{Holder, Keyholder};
 use crate::sync::{Mutex, locked};
 
 const HOLDER_PRIVATE: &str = "keyfall-keyholder-private-1:";
-/// Stores that one engine may have a keyholder keep shares of, where `allow` named no number. A
+/// Stores that one engine may have a keyholder keep shares of, if `allow` named no number. A
 /// cell is of one store; an `init` that failed leaves another.
 const STORES: usize = 8;
 
@@ -48,7 +48,7 @@ impl KeyholderDir {
     /// be set.
     ///
     /// # Errors
-    /// `Exists` where a keyholder is there; `Refused` for a file system that keeps old bytes; `Io`.
+    /// `Exists` if a keyholder is there; `Refused` for a file system that keeps old bytes; `Io`.
     pub fn create(dir: &Path, accept_remnants: bool, env: &dyn Env) -> Result<Self> {
         make_dir(dir)?;
         check_medium(dir, accept_remnants)?;
@@ -75,7 +75,7 @@ impl KeyholderDir {
     /// Opens a keyholder's directory, and locks it.
     ///
     /// # Errors
-    /// `Absent` where there is none; `Locked`; `Refused` where its file system has come to keep old
+    /// `Absent` if there is none; `Locked`; `Refused` if its file system has come to keep old
     /// bytes; `Io`.
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join("identity");
@@ -114,10 +114,10 @@ impl KeyholderDir {
     }
 
     /// Lets an engine speak to it; with a store, gives that store to this engine, whichever had it
-    /// before, also where no share of it is here yet.
+    /// before, also if no share of it is here yet.
     ///
     /// # Errors
-    /// `Invalid` where `store` is no store's id; `Absent` where no keyholder is there; `Io`.
+    /// `Invalid` if `store` is not the id of a store; `Absent` if no keyholder is there; `Io`.
     pub fn allow(dir: &Path, engine: EngineId, store: Option<&str>) -> Result<()> {
         let lines = engines(dir)?;
         if !lines.iter().any(|line| names(line, engine)) {
@@ -126,7 +126,7 @@ impl KeyholderDir {
         if let Some(store) = store {
             let bad = || {
                 Error::invalid(format!(
-                    "{store:?} is no store's id; `keyfall status STORE` prints it"
+                    "{store:?} is not the id of a store; `keyfall status STORE` prints it"
                 ))
             };
             let id = data_encoding::HEXLOWER.decode(store.as_bytes()).map_err(|_| bad())?;
@@ -141,10 +141,10 @@ impl KeyholderDir {
         Ok(())
     }
 
-    /// Sets of how many stores an engine may have it keep shares; 8 where nothing is set.
+    /// Sets of how many stores an engine may have it keep shares; 8 if nothing is set.
     ///
     /// # Errors
-    /// `Absent` where no keyholder is there; `Io`.
+    /// `Absent` if no keyholder is there; `Io`.
     pub fn limit(dir: &Path, engine: EngineId, stores: usize) -> Result<()> {
         let others = engines(dir)?.into_iter().filter(|line| !names(line, engine));
         write_engines(dir, others.chain([format!("{engine} stores {stores}")]))
@@ -176,7 +176,7 @@ impl KeyholderDir {
         &self.channel
     }
 
-    /// How many stores an engine may have here; `None` where it is not known. Read for each
+    /// How many stores an engine may have here; `None` if it is not known. Read for each
     /// connection: an engine that was allowed meanwhile is let in.
     fn room(&self, engine: &[u8; 32]) -> Option<usize> {
         let lines = engines(&self.dir).ok()?;
@@ -190,7 +190,7 @@ impl KeyholderDir {
         let engine_id = EngineId(*engine);
         self.room(engine).map(drop).ok_or_else(|| {
             format!(
-                "an engine connected that this keyholder does not know; where it is yours, run \
+                "an engine connected that this keyholder does not know; if it is yours, run \
                  `keyfall keyholder allow {} {engine_id}`",
                 self.dir.display()
             )
@@ -214,7 +214,7 @@ impl KeyholderDir {
         ))
     }
 
-    /// Whether an engine has this store here already; fails where it has not and may not.
+    /// Whether an engine has this store here already; fails if it has not and may not.
     pub(super) fn has(&self, store: StoreId, engine: &[u8; 32]) -> Result<bool> {
         self.check_owner(store, engine)?;
         let path = self.owner(store);

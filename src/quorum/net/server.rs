@@ -37,7 +37,7 @@ const IDLE: Duration = Duration::from_secs(600);
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long an answer may take to be read.
 const WRITE: Duration = Duration::from_secs(5);
-/// How long the server waits where the system has no more sockets or threads.
+/// How long the server waits if the system has no more sockets or threads.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How often one kind of trouble is reported.
 const SAY: Duration = Duration::from_secs(60);
@@ -64,40 +64,49 @@ impl std::fmt::Debug for Server {
 /// The connections that are open.
 #[derive(Default)]
 struct Places {
-    /// The longest there first: number of the connection, address, and the socket, to hang up.
-    strangers: Vec<(u64, IpAddr, TcpStream)>,
+    /// The one connected longest comes first.
+    strangers: Vec<Stranger>,
     engines: HashMap<[u8; 32], usize>,
     next: u64,
 }
 
+/// A connection whose other end has not yet proved to be an allowed engine.
+struct Stranger {
+    /// Number of the connection.
+    number: u64,
+    address: IpAddr,
+    /// To hang up.
+    socket: TcpStream,
+}
+
 impl Places {
-    /// Lets one in, and hangs up on another where there are too many: on one of the same address,
+    /// Lets one in, and hangs up on another if there are too many: on one of the same address,
     /// or of the address that has most.
     fn enter(&mut self, address: IpAddr, socket: TcpStream) -> u64 {
         let of = |address: &IpAddr| {
-            self.strangers.iter().filter(|(_, other, _)| other == address).count()
+            self.strangers.iter().filter(|other| other.address == *address).count()
         };
         if of(&address) >= PER_ADDRESS {
             self.hang_up(address);
         } else if self.strangers.len() >= STRANGERS {
-            let most = self.strangers.iter().map(|(_, other, _)| *other).max_by_key(of);
+            let most = self.strangers.iter().map(|other| other.address).max_by_key(of);
             most.into_iter().for_each(|most| self.hang_up(most));
         }
         self.next += 1;
-        self.strangers.push((self.next, address, socket));
+        self.strangers.push(Stranger { number: self.next, address, socket });
         self.next
     }
 
     fn hang_up(&mut self, address: IpAddr) {
-        if let Some(n) = self.strangers.iter().position(|(_, other, _)| *other == address) {
-            let (.., socket) = self.strangers.remove(n);
+        if let Some(n) = self.strangers.iter().position(|other| other.address == address) {
+            let Stranger { socket, .. } = self.strangers.remove(n);
             // Its thread hears of it, and ends.
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
 
     fn leave(&mut self, number: u64) {
-        self.strangers.retain(|(other, ..)| *other != number);
+        self.strangers.retain(|other| other.number != number);
     }
 
     /// Moves a stranger that proved to be an allowed engine; says whether a place is free for it.
@@ -171,7 +180,7 @@ impl Server {
     /// Listens at `HOST:PORT` for a keyholder's directory.
     ///
     /// # Errors
-    /// `Io` where nothing can listen there.
+    /// `Io` if nothing can listen there.
     pub fn bind(dir: KeyholderDir, listen: &str, env: SharedEnv) -> Result<Self> {
         let listener = TcpListener::bind(listen)
             .map_err(|e| Error::io(format!("listening on {listen}"), e))?;
@@ -212,7 +221,7 @@ impl Server {
                         self.say(log, "accept", &format!("connections cannot be taken: {e}"));
                         // Those that wait for a stranger have sockets to give back.
                         let mut places = locked(&self.places);
-                        let oldest = places.strangers.first().map(|(_, address, _)| *address);
+                        let oldest = places.strangers.first().map(|stranger| stranger.address);
                         oldest.into_iter().for_each(|oldest| places.hang_up(oldest));
                         drop(places);
                         thread::sleep(PAUSE);
@@ -222,7 +231,7 @@ impl Server {
         });
     }
 
-    /// Reports trouble, or counts it where the like was reported a short while ago.
+    /// Reports trouble, or counts it if the like was reported a short while ago.
     fn say(&self, log: Log<'_>, kind: &'static str, what: &str) {
         let mut said = locked(&self.said);
         let now = Instant::now();
@@ -281,7 +290,7 @@ impl Server {
             tls::BrokenOff::There => Error::new(
                 ErrorKind::Io,
                 format!(
-                    "the other side broke the handshake off; an engine does where another key is \
+                    "the other side broke the handshake off; an engine does if another key is \
                      pinned than that of this keyholder, {}",
                     self.dir.id()
                 ),

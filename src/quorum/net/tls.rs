@@ -56,7 +56,7 @@ fn certified(provider: &CryptoProvider, seed: &Key, public: [u8; 32]) -> Result<
     )))
 }
 
-/// Which side broke a handshake off, where the network did not.
+/// Which side broke a handshake off, if the network did not.
 pub(super) enum BrokenOff {
     /// This side, and why.
     Here(String),
@@ -240,7 +240,7 @@ pub(super) fn server(
     Ok(Arc::new(config))
 }
 
-/// The peer's pinned key, once the handshake is done; fails where another exchange was agreed on.
+/// The peer's pinned key, once the handshake is done; fails if another exchange was agreed on.
 pub(super) fn peer(
     certificates: Option<&[CertificateDer<'_>]>,
     group: Option<&dyn rustls::crypto::SupportedKxGroup>,

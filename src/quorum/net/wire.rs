@@ -22,11 +22,12 @@ use std::io::{Read, Write};
 
 use zeroize::Zeroize;
 
-use crate::cell::{Owner, RootId};
+use crate::cell::Owner;
 use crate::codec::{Decoder, Encoder};
 use crate::crypto::{Key, share_mask};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::promise::RootId;
 use crate::quorum::shares::PATH;
 use crate::quorum::{Held, Share};
 use crate::secret::Secret;
@@ -229,7 +230,7 @@ pub(super) fn send(channel: &mut dyn Write, message: &[u8]) -> Result<()> {
     channel.write_all(&whole).and_then(|()| channel.flush()).map_err(lost)
 }
 
-/// Receives one; `None` where the other side ended in between.
+/// Receives one; `None` if the other side ended in between.
 pub(super) fn receive(channel: &mut dyn Read) -> Result<Option<Secret>> {
     let mut len = [0; 4];
     match channel.read_exact(&mut len) {
@@ -256,7 +257,7 @@ pub(crate) fn well_formed(bytes: &[u8]) -> bool {
     let mask = Key::copied_from(&[7; 32]);
     let request = Request::decode(bytes, &mask, 3);
     if let Ok(request) = &request {
-        // More are given up than one message names only where nobody here wrote it.
+        // More are given up than one message names only if nobody here wrote it.
         let few = !matches!(request, Request::Retire(.., given_up) if given_up.len() > GIVEN_UP);
         assert!(
             !few || request.encode(&mask, 3)[..] == *bytes,

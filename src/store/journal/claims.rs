@@ -66,7 +66,7 @@ pub(crate) fn last(disk: &dyn Disk, dir: &Path) -> Result<Option<Claimed>> {
 
 /// Writes a claim over the one before the last, and makes it durable.
 ///
-/// The last one may never have reached its medium, where another process wrote it: it is written
+/// The last one may never have reached its medium, if another process wrote it: it is written
 /// again first, so that the one before it, which this overwrites, is needed no more.
 pub(super) fn make(disk: &dyn Disk, dir: &Path, claimed: &Claimed) -> Result<()> {
     // The same claim may be made twice.

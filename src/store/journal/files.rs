@@ -43,6 +43,8 @@ pub(super) struct Journal {
     /// The number of the last file: readers do not wait for a sync to learn it.
     last: AtomicU32,
     readers: Mutex<BTreeMap<u32, Arc<dyn DiskFile>>>,
+    /// Lengths of the files that grow no more, as far as they were asked for.
+    lens: Mutex<BTreeMap<u32, u64>>,
 }
 
 struct Tail {
@@ -72,7 +74,7 @@ impl Journal {
     pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path, sizes: Sizes) -> Result<Self> {
         let number = files(&*disk, dir)?.last().copied().unwrap_or(1);
         let file = open_file(&*disk, dir, number, How::Create)?;
-        // Also where the file is there already: it may owe its name to a process that died before
+        // Also if the file is there already: it may owe its name to a process that died before
         // this sync.
         sync_dir(&*disk, dir)?;
         let offset = file.len().map_err(|e| Error::io(path(dir, number).display(), e))?;
@@ -97,7 +99,36 @@ impl Journal {
             tail,
             last: AtomicU32::new(number),
             readers: Mutex::default(),
+            lens: Mutex::default(),
         })
+    }
+
+    /// Numbers of its files.
+    pub(super) fn numbers(&self) -> Result<Vec<u32>> {
+        files(&*self.disk, &self.dir)
+    }
+
+    /// Bytes of all its files.
+    pub(super) fn bytes(&self) -> Result<u64> {
+        self.numbers()?.into_iter().map(|file| self.bytes_of(file)).sum()
+    }
+
+    /// Bytes of the frames in a file; none if it is not there any more.
+    pub(super) fn bytes_of(&self, number: u32) -> Result<u64> {
+        let end = self.end();
+        if number >= end.file {
+            return Ok(if number == end.file { end.offset } else { 0 });
+        }
+        if let Some(len) = locked(&self.lens).get(&number) {
+            return Ok(*len);
+        }
+        let file = match self.reader(number) {
+            Err(e) if e.kind() == ErrorKind::Corrupt => return Ok(0),
+            file => file?,
+        };
+        let len = file.len().map_err(|e| Error::io(path(&self.dir, number).display(), e))?;
+        locked(&self.lens).insert(number, len);
+        Ok(len)
     }
 
     pub(super) fn end(&self) -> Position {
@@ -171,6 +202,22 @@ impl Journal {
             tail.cut().map_err(|e| Error::io(path(&self.dir, tail.end.file).display(), e))?;
         }
         Ok(())
+    }
+
+    /// Ends the last file before it is full, and begins another. `Full` changes nothing.
+    pub(super) fn roll(&self) -> Result<()> {
+        let mut tail = locked(&self.tail);
+        if tail.filled > tail.end.offset {
+            // Durably: zeros in a file that is not the last would pass for damage.
+            let cut = tail.cut().and_then(|()| tail.file.sync_data());
+            cut.map_err(|e| {
+                let place = path(&self.dir, tail.end.file);
+                Error::new(ErrorKind::Io, format!("ending {}: {e}", place.display())).with_source(e)
+            })?;
+            tail.synced = tail.end;
+            tail.vouched = tail.says;
+        }
+        self.next_file(&mut tail)
     }
 
     fn next_file(&self, tail: &mut Tail) -> Result<()> {
@@ -268,7 +315,11 @@ impl Journal {
                 at = Position { file: number, offset: 0 };
             }
             let place = path(&self.dir, number);
-            let file = self.reader(number)?;
+            let file = match self.reader(number) {
+                // Nothing lives in it any more.
+                Err(e) if e.kind() == ErrorKind::Corrupt && self.is_gone(number)? => continue,
+                file => file?,
+            };
             let len = if number == end.file {
                 end.offset
             } else {
@@ -417,7 +468,7 @@ impl Journal {
     }
 
     /// Has nothing left of these blobs on the medium, and touches nothing beside them: whole blocks
-    /// are given back, where neighbours make some up, and the rest is overwritten with zeros.
+    /// are given back, if neighbours make some up, and the rest is overwritten with zeros.
     pub(super) fn wipe(&self, blobs: Vec<Location>) -> Result<()> {
         for (number, spans) in runs(blobs) {
             let place = path(&self.dir, number);
@@ -447,8 +498,11 @@ impl Journal {
         if locked(&self.tail).end.file == number {
             return Ok(false);
         }
+        let removed = self.disk.remove(&path(&self.dir, number));
+        // Only now: nobody can open it again, and a file that is open keeps its space.
         locked(&self.readers).remove(&number);
-        match self.disk.remove(&path(&self.dir, number)) {
+        locked(&self.lens).remove(&number);
+        match removed {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
             Err(e) => Err(Error::io(path(&self.dir, number).display(), e)),

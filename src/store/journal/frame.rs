@@ -92,7 +92,7 @@ pub(super) struct Label {
 }
 
 impl Label {
-    /// The label at `at`, if one stands there.
+    /// The label at `at`, if there is one.
     pub(super) fn decode(bytes: &[u8], at: Position) -> Option<Self> {
         let mut d = Decoder::new(bytes.get(..LABEL)?, "label in the journal");
         let label =
@@ -248,7 +248,7 @@ impl Write for Appended<'_> {
     }
 }
 
-/// Where the sum of header and table stands in the header, and that of the header alone.
+/// Where the sum of header and table is in the header, and that of the header alone.
 const SUM_AT: usize = 52;
 const OWN_SUM_AT: usize = HEADER - 4;
 
@@ -323,7 +323,7 @@ impl Header {
         u64::from(self.blobs) * TABLE_ENTRY as u64 + head
     }
 
-    /// Bytes of the frame; `None` where it does not fit before `len`.
+    /// Bytes of the frame; `None` if it does not fit before `len`.
     fn frame_len(&self, at: Position, len: u64) -> Option<u64> {
         let total = HEADER as u64 + self.body_len + self.table_len();
         let padded = total.next_multiple_of(ALIGN);
@@ -389,7 +389,7 @@ fn read_header(
     Ok((sum.finalize() == header.sums.1).then_some((header, frame_len, table)))
 }
 
-/// Reads the frame at `at` in a file of `len` bytes, if one stands there.
+/// Reads the frame at `at` in a file of `len` bytes, if there is one.
 pub(super) fn read(file: &dyn DiskFile, at: Position, len: u64) -> io::Result<Option<Frame>> {
     let Some((header, frame_len, table)) = read_header(file, at, len)? else {
         return Ok(None);

@@ -19,6 +19,8 @@ pub(crate) struct Update {
     pub(crate) gone: Vec<u32>,
     pub(crate) head: Option<(HeadId, Location)>,
     pub(crate) mark: Option<Position>,
+    /// About how many bytes of the journal died that nothing has counted yet.
+    pub(crate) suspected: Option<u64>,
 }
 
 /// What an index knows beside names.
@@ -31,6 +33,8 @@ pub(crate) struct Summary {
     pub(crate) files: BTreeMap<u32, Blobs>,
     /// Up to where the journal was synced, if that is known to be further than the index knows it.
     pub(crate) synced: Position,
+    /// About how many bytes of the journal died that nothing has counted yet, if it knows.
+    pub(crate) suspected: Option<u64>,
 }
 
 /// An index. It may lose updates since the last `sync`, but only the newest of them; nothing in it

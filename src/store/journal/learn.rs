@@ -68,8 +68,12 @@ pub(super) struct Step {
     /// Up to where the index will know the journal.
     pub(super) mark: Position,
     pub(super) head: Option<(HeadId, Location)>,
-    /// What files hold at the mark, where that changed.
+    /// What files hold at the mark, if that changed.
     pub(super) changed: BTreeMap<u32, Blobs>,
+    /// Files that were removed.
+    pub(super) gone: Vec<u32>,
+    /// What is believed to have died.
+    pub(super) suspected: u64,
 }
 
 impl Step {
@@ -88,8 +92,10 @@ impl Step {
         }
         let update = Update {
             files: self.changed,
+            gone: self.gone,
             head: self.head,
             mark: Some(self.mark),
+            suspected: Some(self.suspected),
             ..Update::default()
         };
         self.index.apply(&update)?;
@@ -105,7 +111,7 @@ impl Step {
         Ok(mark)
     }
 
-    /// Runs on a thread of its own; where there can be none, before this returns.
+    /// Runs on a thread of its own; if there can be none, before this returns.
     pub(super) fn spawn(self) -> Running {
         let work = Arc::new(std::sync::Mutex::new(Some(self)));
         let theirs = Arc::clone(&work);

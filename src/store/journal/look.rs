@@ -29,7 +29,7 @@ struct ReadOnlyFile {
 fn refused() -> io::Error {
     io::Error::new(
         io::ErrorKind::ReadOnlyFilesystem,
-        "the store was opened to look at, and not to be changed",
+        "the store was opened read-only; nothing was changed",
     )
 }
 
@@ -152,6 +152,7 @@ impl Index for MemoryIndex {
         }
         summary.head = update.head.or(summary.head);
         summary.mark = update.mark.unwrap_or(summary.mark);
+        summary.suspected = update.suspected.or(summary.suspected);
         Ok(())
     }
 

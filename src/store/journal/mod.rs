@@ -2,14 +2,18 @@
 //! say, or else through an index.
 
 pub(crate) mod claims;
+mod clean;
+mod doors;
 mod files;
 mod frame;
+mod give;
 mod index;
 mod learn;
 pub(crate) mod look;
 mod naming;
 mod sizes;
 mod store;
+mod sweep;
 mod tally;
 mod wipe;
 

@@ -38,7 +38,7 @@ impl Naming {
         Naming(Aes128::new(&(*key).into()))
     }
 
-    /// The name of a blob of `len` bytes whose label will be at `at`; `drawn` itself where a place
+    /// The name of a blob of `len` bytes whose label will be at `at`; `drawn` itself if a place
     /// cannot say that.
     pub(super) fn name(&self, at: Position, len: usize, drawn: BlobName) -> BlobName {
         let (Ok(offset), Some(length), true) =

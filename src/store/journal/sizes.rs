@@ -21,7 +21,7 @@ impl Default for Sizes {
     fn default() -> Self {
         // 131,072 recent blobs are some 8 MiB of memory.
         Sizes {
-            file_bytes: 256 << 20,
+            file_bytes: 64 << 20,
             ahead_bytes: 256 << 10,
             checkpoint_bytes: 64 << 20,
             recent_max: 1 << 16,

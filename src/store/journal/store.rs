@@ -1,5 +1,5 @@
-//! The store over a journal: blobs in files that only grow, found by what their names say, or else
-//! through an index.
+//! What a store over a journal is made of: blobs in files that only grow, found by what their names
+//! say, or else through an index.
 //!
 //! Invariants. A blob at the place that its name says needs no entry in the index. The index learns
 //! of the others in steps, and only of those whose journal was synced (`fdatasync`). What was
@@ -7,11 +7,12 @@
 //! index's mark. So the index is never trusted with the only copy of anything: one that lost its
 //! newest entries is brought up, one that cannot be opened is rebuilt.
 
+use std::collections::BTreeSet;
 use std::ops::DerefMut;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
-use super::claims;
 use super::files::Journal;
 use super::frame::{LABEL, Location, Position};
 use super::index::{Index, Summary, Update};
@@ -23,37 +24,51 @@ use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::process::Process;
-use crate::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
+use crate::store::{Blob, Head, HeadId};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
-/// Names listed at once.
-const LIST: usize = 4096;
+/// How long a step of the index is waited for before the next look at it.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// The open journal with its index.
 pub(crate) struct JournalStore {
-    dir: PathBuf,
-    disk: Arc<dyn Disk>,
-    journal: Journal,
-    naming: Naming,
-    index: Arc<dyn Index>,
-    sizes: Sizes,
+    pub(super) dir: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) journal: Journal,
+    pub(super) naming: Naming,
+    pub(super) index: Arc<dyn Index>,
+    pub(super) sizes: Sizes,
     /// Readers take these locks and no other, so that none waits for a sync.
     recent: Arc<RwLock<Recent>>,
     tally: Arc<RwLock<Tally>>,
     tail: Mutex<Tail>,
+    /// Which file is being emptied. Taken before the tail.
+    pub(super) moving: Mutex<Moving>,
+    /// About how many bytes of the journal died that no sweep has counted.
+    pub(super) suspected: AtomicU64,
     process: Process,
 }
 
 /// What the one writer changes.
-struct Tail {
-    head: Option<(HeadId, Location)>,
+pub(super) struct Tail {
+    pub(super) head: Option<(HeadId, Location)>,
     checkpoint: Position,
     /// What the index is being told.
     step: Option<Running>,
+    /// Files that were removed and that the index was not told of.
+    pub(super) gone: Vec<u32>,
     /// A write failed with an unknown outcome.
-    broken: bool,
-    /// The claim made through this handle.
-    claimed: Option<Claimed>,
+    pub(super) broken: bool,
+}
+
+/// The file that is being emptied.
+#[derive(Default)]
+pub(super) struct Moving {
+    /// The file, and from where on its blobs still lie in it.
+    pub(super) from: Option<Position>,
+    /// Files that cannot be emptied: something in them cannot be read.
+    pub(super) stuck: BTreeSet<u32>,
 }
 
 impl JournalStore {
@@ -61,7 +76,7 @@ impl JournalStore {
     /// The key is that of its names, always the same.
     ///
     /// # Errors
-    /// `Corrupt` where the journal is damaged before its end; `Io`, `Full`.
+    /// `Corrupt` if the journal is damaged before its end; `Io`, `Full`.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -69,7 +84,7 @@ impl JournalStore {
         naming_key: &[u8; NAMING_KEY_BYTES],
         sizes: Sizes,
     ) -> Result<Self> {
-        let Summary { mark, head, files, synced } = index.summary()?;
+        let Summary { mark, head, files, synced, suspected } = index.summary()?;
         let store = JournalStore {
             dir: dir.to_owned(),
             journal: Journal::open(Arc::clone(&disk), dir, sizes)?,
@@ -84,32 +99,37 @@ impl JournalStore {
                 head,
                 checkpoint: mark.max(Position::FIRST),
                 step: None,
+                gone: Vec::new(),
                 broken: true,
-                claimed: None,
             }),
+            moving: Mutex::default(),
+            // Of what an index does not tell nothing is known to live.
+            suspected: AtomicU64::new(suspected.unwrap_or(u64::MAX)),
             process: Process::this(),
         };
         {
             let mut tail = store.tail();
             // An index that lost its newest updates may still list files that were removed.
-            let numbers = store.tally().numbers();
-            for file in numbers {
-                if store.journal.is_gone(file)? {
-                    store.tally_mut().forget(file);
-                }
-            }
+            let there: BTreeSet<u32> = store.journal.numbers()?.into_iter().collect();
+            let listed = store.tally().numbers();
+            tail.gone = listed.into_iter().filter(|file| !there.contains(file)).collect();
+            tail.gone.iter().for_each(|file| store.tally_mut().forget(*file));
             for frame in store.journal.replay(mark, synced.max(mark))? {
                 store.note(&frame.blobs);
                 if !frame.whole {
                     store.note_holes(&frame.blobs)?;
                 }
                 if let Some(head) = frame.head
-                    && tail.head.is_none_or(|(there, _)| there < head.0)
+                    // The same head may stand twice: its file is removed where it stood first.
+                    && tail.head.is_none_or(|(there, _)| there <= head.0)
                 {
                     tail.head = Some(head);
                 }
             }
             store.journal.set_number(|file| store.tally().count(file));
+            if suspected.is_none() && store.journal.end() == Position::FIRST {
+                store.suspected.store(0, Ordering::Relaxed);
+            }
             tail.broken = false;
             // What was replayed may never have been synced.
             store.begin_step(&mut tail)?;
@@ -117,19 +137,19 @@ impl JournalStore {
         Ok(store)
     }
 
-    fn tail(&self) -> MutexGuard<'_, Tail> {
+    pub(super) fn tail(&self) -> MutexGuard<'_, Tail> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn recent(&self) -> RwLockReadGuard<'_, Recent> {
+    pub(super) fn recent(&self) -> RwLockReadGuard<'_, Recent> {
         self.recent.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tally(&self) -> RwLockReadGuard<'_, Tally> {
+    pub(super) fn tally(&self) -> RwLockReadGuard<'_, Tally> {
         self.tally.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tally_mut(&self) -> impl DerefMut<Target = Tally> + '_ {
+    pub(super) fn tally_mut(&self) -> impl DerefMut<Target = Tally> + '_ {
         self.tally.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -166,7 +186,7 @@ impl JournalStore {
     }
 
     /// Syncs the journal, tells the index of what is new in it, and makes the index durable.
-    fn checkpoint(&self, tail: &mut Tail) -> Result<()> {
+    pub(super) fn checkpoint(&self, tail: &mut Tail) -> Result<()> {
         Self::await_step(tail)?;
         if self.is_behind(tail) {
             tail.checkpoint = self.step(tail)?.run()?;
@@ -176,12 +196,14 @@ impl JournalStore {
         self.index.sync()
     }
 
-    /// Whether the journal has what the index was never told.
+    /// Whether there is what the index was never told.
     fn is_behind(&self, tail: &Tail) -> bool {
-        tail.checkpoint != self.journal.end() || self.recent().waiting() > 0
+        tail.checkpoint != self.journal.end()
+            || self.recent().waiting() > 0
+            || self.tally().is_changed()
     }
 
-    /// Begins a checkpoint, on a thread of its own where the index learns so and has something to
+    /// Begins a checkpoint, on a thread of its own if the index learns so and has something to
     /// learn.
     fn begin_step(&self, tail: &mut Tail) -> Result<()> {
         if !self.sizes.beside || !self.is_behind(tail) {
@@ -192,7 +214,7 @@ impl JournalStore {
         Ok(())
     }
 
-    fn sync(&self, tail: &mut Tail) -> Result<Position> {
+    pub(super) fn sync(&self, tail: &mut Tail) -> Result<Position> {
         // After a sync that failed the next one may succeed without having written anything.
         self.journal.sync().inspect_err(|_| tail.broken = true)
     }
@@ -202,6 +224,7 @@ impl JournalStore {
         let mark = self.sync(tail)?;
         let names = self.recent.write().unwrap_or_else(PoisonError::into_inner).take();
         let changed = self.tally().changed();
+        let gone = std::mem::take(&mut tail.gone);
         Ok(Step {
             index: Arc::clone(&self.index),
             recent: Arc::clone(&self.recent),
@@ -210,6 +233,8 @@ impl JournalStore {
             mark,
             head: tail.head,
             changed,
+            gone,
+            suspected: self.suspected.load(Ordering::Relaxed),
         })
     }
 
@@ -221,91 +246,24 @@ impl JournalStore {
         Ok(())
     }
 
-    /// Has the index forget names, and says where their bytes are. The index is at the end of the
-    /// journal.
-    fn forget(&self, names: &[BlobName]) -> Result<Vec<Location>> {
-        let (mut update, mut removed) = (Update::default(), Vec::new());
-        for name in names {
-            let indexed = self.index.get(name)?;
-            update.remove.extend(indexed.map(|_| *name));
-            // An index may point beside: bytes are overwritten only where the blob's own name
-            // stands.
-            let indexed = match indexed {
-                Some(at) if self.is_there(name, at)? => Some(at),
-                _ => None,
-            };
-            let placed = self.journal.look(name, self.naming.hint(name), false)?.map(|(at, _)| at);
-            let mut tally = self.tally_mut();
-            for at in indexed.into_iter().chain(placed) {
-                if !tally.is_dead(at) {
-                    tally.kill(at);
-                    removed.push(at);
-                }
-            }
-        }
-        self.tell(update)?;
-        Ok(removed)
-    }
-
     /// Tells the index of a change, and of what files hold since.
-    fn tell(&self, update: Update) -> Result<()> {
+    pub(super) fn tell(&self, update: Update) -> Result<()> {
         let update = Update { files: self.tally().changed(), ..update };
         self.index.apply(&update)?;
         self.tally_mut().told(&update.files);
         Ok(())
     }
 
-    fn is_there(&self, name: &BlobName, at: Location) -> Result<bool> {
+    pub(super) fn is_there(&self, name: &BlobName, at: Location) -> Result<bool> {
         match self.journal.is_labelled(name, at) {
             Err(e) if e.kind() == ErrorKind::Corrupt => Ok(false),
             there => there,
         }
     }
 
-    /// Blobs of a file that were given back.
-    fn dead_in(&self, file: u32) -> Result<Vec<Location>> {
-        let (mut dead, mut from) = (Vec::new(), Some(Position { file, offset: 0 }));
-        while let Some(at) = from.filter(|at| at.file == file) {
-            let (blobs, next) = self.journal.list(at, LIST)?;
-            let tally = self.tally();
-            dead.extend(
-                blobs
-                    .into_iter()
-                    .map(|(_, at)| at)
-                    .filter(|at| at.file == file && tally.is_dead(*at)),
-            );
-            from = next;
-        }
-        Ok(dead)
-    }
-
-    /// Overwrites what was given back, and gives what it could not.
-    fn wipe(&self, tail: &mut Tail, mut blobs: Vec<Location>) -> Result<Vec<Location>> {
-        let mut left = Vec::new();
-        if blobs.iter().any(|at| !self.journal.is_vouched(*at)) {
-            match self.append(tail, &[], None) {
-                Ok(_) => _ = self.sync(tail)?,
-                // Without room for the frame that vouches for them they stay until there is.
-                Err(e) if e.kind() == ErrorKind::Full => {
-                    (blobs, left) = blobs.into_iter().partition(|at| self.journal.is_vouched(*at));
-                }
-                Err(e) => return Err(e),
-            }
-        }
-        self.journal.wipe(blobs)?;
-        let mut tally = self.tally_mut();
-        let stay: Vec<u32> = left.iter().map(|at| at.file).collect();
-        tally
-            .unclean()
-            .into_iter()
-            .filter(|file| !stay.contains(file))
-            .for_each(|file| tally.cleaned(file));
-        Ok(left)
-    }
-
-    /// Makes a checkpoint where one is due. It comes after an append, where nothing can be taken
+    /// Makes a checkpoint if one is due. It comes after an append, where nothing can be taken
     /// back: any error of it says that the outcome is unknown, also a full disk.
-    fn checkpoint_if_due(&self, tail: &mut Tail) -> Result<()> {
+    pub(super) fn checkpoint_if_due(&self, tail: &mut Tail) -> Result<()> {
         let Sizes { checkpoint_bytes, recent_max, file_bytes, .. } = self.sizes;
         if tail.step.as_ref().is_some_and(Running::is_finished) {
             unknown_outcome(tail, Self::await_step)?;
@@ -318,7 +276,7 @@ impl JournalStore {
         unknown_outcome(tail, |tail| self.begin_step(tail))
     }
 
-    fn append(
+    pub(super) fn append(
         &self,
         tail: &mut Tail,
         blobs: &[Blob],
@@ -333,138 +291,66 @@ impl JournalStore {
         Ok(head)
     }
 
+    /// Ends the last file before it is full. `Full` changes nothing.
+    pub(super) fn roll(&self, tail: &mut Tail) -> Result<()> {
+        check_whole(tail, &self.dir)?;
+        self.journal.roll().inspect_err(|e| tail.broken = e.kind() != ErrorKind::Full)
+    }
+
     /// Where a blob lies that has the place of its name, with its bytes where they are `wanted`.
-    fn placed(&self, name: &BlobName, wanted: bool) -> Result<Option<(Location, Vec<u8>)>> {
-        let found = self.journal.look(name, self.naming.hint(name), wanted)?;
-        Ok(found.filter(|(at, _)| !self.tally().is_dead(*at)))
+    pub(super) fn placed(
+        &self,
+        name: &BlobName,
+        wanted: bool,
+    ) -> Result<Option<(Location, Vec<u8>)>> {
+        let hint = self.naming.hint(name);
+        match self.journal.look(name, hint, wanted) {
+            // It was emptied meanwhile, and removed.
+            Err(e) if e.kind() == ErrorKind::Corrupt && self.journal.is_gone(hint.at.file)? => {
+                Ok(None)
+            }
+            found => Ok(found?.filter(|(at, _)| !self.tally().is_dead(*at))),
+        }
     }
 
     /// Where a blob lies that has another.
-    fn elsewhere(&self, name: &BlobName) -> Result<Option<Location>> {
+    pub(super) fn elsewhere(&self, name: &BlobName) -> Result<Option<Location>> {
         let recent = self.recent().get(name);
         // A name leaves `recent` only when the index has it.
         if recent.is_some() { Ok(recent) } else { self.index.get(name) }
     }
-}
 
-impl Store for JournalStore {
-    fn place(&self) -> String {
-        self.dir.display().to_string()
-    }
-
-    fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
-        self.naming.name(self.journal.next(ahead), len, drawn)
-    }
-
-    fn claimed(&self) -> Result<Option<Claimed>> {
-        claims::last(&*self.disk, &self.dir)
-    }
-
-    fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
-        claims::make(&*self.disk, &self.dir, claimed)?;
-        self.tail().claimed = Some(*claimed);
-        self.head()
-    }
-
-    fn confirm(&self) -> Result<bool> {
-        let made = self.tail().claimed;
-        Ok(made.is_none() || claims::last(&*self.disk, &self.dir)? == made)
-    }
-
-    fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
-        if let Some((_, bytes)) = self.placed(name, true)? {
-            return Ok(Some(bytes));
+    /// Where a reader of a name finds its blob; `None` if its label is not there.
+    pub(super) fn locate(&self, name: &BlobName) -> Result<Option<Location>> {
+        if let Some((at, _)) = self.placed(name, false)? {
+            return Ok(Some(at));
         }
-        let Some(at) = self.elsewhere(name)? else {
-            return Ok(None);
-        };
-        match self.journal.read(at) {
-            // An index that came back older than it was names bytes that were discarded, with their
-            // file.
-            Err(_) if self.journal.is_gone(at.file)? => Ok(None),
-            read => read.map(Some),
+        match self.elsewhere(name)? {
+            Some(at) if self.is_there(name, at)? => Ok(Some(at)),
+            _ => Ok(None),
         }
     }
 
-    fn contains(&self, name: &BlobName) -> Result<bool> {
-        Ok(self.placed(name, false)?.is_some() || self.elsewhere(name)?.is_some())
-    }
-
-    fn put(&self, blobs: &[Blob]) -> Result<()> {
-        let mut tail = self.tail();
-        self.append(&mut tail, blobs, None)?;
-        self.checkpoint_if_due(&mut tail)
-    }
-
-    fn head(&self) -> Result<Option<Head>> {
-        let Some((id, at)) = self.tail().head else {
-            return Ok(None);
-        };
-        Ok(Some(Head { id, bytes: self.journal.read(at)? }))
-    }
-
-    fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
-        let mut tail = self.tail();
-        let there = tail.head.map(|(id, _)| id);
-        if there != over || over >= Some(head.id) {
-            return Ok(Published::Conflict(there));
-        }
-        let at = self.append(&mut tail, blobs, Some(head))?;
-        tail.head = at.map(|at| (head.id, at));
-        unknown_outcome(&mut tail, |_| self.journal.sync())?;
-        self.checkpoint_if_due(&mut tail)?;
-        Ok(Published::Done)
-    }
-
-    /// In the order of the journal.
-    fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
-        let at = Position { file: (from.0 >> 64) as u32, offset: from.0 as u64 };
-        let (blobs, next) = self.journal.list(at, limit)?;
-        let tally = self.tally();
-        let names =
-            blobs.into_iter().filter(|(_, at)| !tally.is_dead(*at)).map(|(name, _)| name).collect();
-        Ok((names, next.map(|at| Cursor(u128::from(at.file) << 64 | u128::from(at.offset)))))
-    }
-
-    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
-        let mut tail = self.tail();
-        check_whole(&tail, &self.dir)?;
-        // An index that fails here may come back older, and names bytes that are gone: nothing
-        // reaches them.
-        self.checkpoint(&mut tail)?;
-        // What a crash kept from being overwritten, and blobs that were put twice.
-        let unclean = self.tally().unclean();
-        let mut removed = self.forget(names)?;
-        // Only what the index durably forgot loses its bytes.
-        self.index.sync()?;
-        let keep = tail.head.map(|(_, at)| at.file);
-        for file in unclean {
-            removed.extend(self.dead_in(file)?);
-        }
-        let left = self.wipe(&mut tail, removed.clone())?;
-        let mut update = Update::default();
-        for file in self.tally().empty().into_iter().filter(|file| Some(*file) != keep) {
-            if self.journal.remove_file(file)? {
-                update.gone.push(file);
+    /// Has the index learn of all that the journal has, and lets writers go on meanwhile; says up
+    /// to where it knows the journal then.
+    pub(super) fn learn(&self) -> Result<Position> {
+        let mut begun = false;
+        loop {
+            {
+                let mut tail = self.tail();
+                check_whole(&tail, &self.dir)?;
+                if tail.step.as_ref().is_none_or(Running::is_finished) {
+                    unknown_outcome(&mut tail, Self::await_step)?;
+                    if begun {
+                        return Ok(tail.checkpoint);
+                    }
+                    unknown_outcome(&mut tail, |tail| self.begin_step(tail))?;
+                    begun = true;
+                    continue;
+                }
             }
+            std::thread::sleep(PAUSE);
         }
-        let bytes = |blobs: &[Location]| blobs.iter().map(|at| u64::from(at.len)).sum::<u64>();
-        let left: Vec<Location> =
-            left.into_iter().filter(|at| !update.gone.contains(&at.file)).collect();
-        let done = Removed { gone: bytes(&removed) - bytes(&left), left: bytes(&left) };
-        if !update.gone.is_empty() {
-            // A file that a crash brings back must still be known to hold nothing.
-            self.journal.sync_names()?;
-            update.gone.iter().for_each(|file| self.tally_mut().forget(*file));
-        }
-        self.tell(update)?;
-        Ok(done)
-    }
-
-    /// Its bytes are those of the journal, from its beginning to its end.
-    fn usage(&self) -> Result<Usage> {
-        let blobs = self.tally().live();
-        Ok(Usage { blobs, bytes: self.journal.end().since(Position::FIRST, self.sizes.file_bytes) })
     }
 }
 
@@ -487,7 +373,7 @@ impl Drop for JournalStore {
     }
 }
 
-fn check_whole(tail: &Tail, dir: &Path) -> Result<()> {
+pub(super) fn check_whole(tail: &Tail, dir: &Path) -> Result<()> {
     if tail.broken {
         return Err(Error::new(
             ErrorKind::Poisoned,
@@ -498,7 +384,10 @@ fn check_whole(tail: &Tail, dir: &Path) -> Result<()> {
 }
 
 /// Runs what cannot be taken back: whatever fails in it, nobody knows what is durable.
-fn unknown_outcome<T>(tail: &mut Tail, f: impl FnOnce(&mut Tail) -> Result<T>) -> Result<T> {
+pub(super) fn unknown_outcome<T>(
+    tail: &mut Tail,
+    f: impl FnOnce(&mut Tail) -> Result<T>,
+) -> Result<T> {
     f(tail).map_err(|e| {
         tail.broken = true;
         if e.kind() == ErrorKind::Full {

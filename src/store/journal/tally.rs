@@ -17,14 +17,15 @@ pub(crate) struct Blobs {
     /// One bit for each that was given back, the lowest of a byte first; what is missing at the end
     /// is zeros.
     dead: Vec<u8>,
+    /// How many those are.
+    given_back: u64,
     /// Whether bytes of some of those may still be there.
     unclean: bool,
 }
 
 impl Blobs {
     fn live(&self) -> u64 {
-        u64::from(self.count)
-            .saturating_sub(self.dead.iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>())
+        u64::from(self.count).saturating_sub(self.given_back)
     }
 
     fn is_dead(&self, number: u32) -> bool {
@@ -36,6 +37,7 @@ impl Blobs {
         if self.dead.len() <= at {
             self.dead.resize(at + 1, 0);
         }
+        self.given_back += u64::from(!self.is_dead(number));
         self.dead[at] |= 1 << (number % 8);
         self.unclean = true;
     }
@@ -56,11 +58,30 @@ impl Blobs {
             _ => return Err(d.bad()),
         };
         let dead = d.bytes(bytes.len() - 5)?.to_vec();
+        let given_back = dead.iter().map(|byte| u64::from(byte.count_ones())).sum();
         if dead.len() <= count.div_ceil(8) as usize {
-            Ok(Blobs { count, dead, unclean })
+            Ok(Blobs { count, dead, given_back, unclean })
         } else {
             Err(d.bad())
         }
+    }
+}
+
+/// How much of a file lives.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    pub(super) file: u32,
+    /// Blobs of it that were not given back.
+    pub(super) live: u64,
+    /// Blobs that were written to it.
+    pub(super) count: u64,
+}
+
+impl Share {
+    /// Of so many bytes of the file, about how many were given back.
+    pub(super) fn dead(&self, bytes: u64) -> u64 {
+        let dead = u128::from(self.count.saturating_sub(self.live)) * u128::from(bytes);
+        (dead / u128::from(self.count.max(1))) as u64
     }
 }
 
@@ -113,6 +134,16 @@ impl Tally {
         self.of.iter().filter(|(_, blobs)| blobs.unclean).map(|(file, _)| *file).collect()
     }
 
+    /// Of each file with blobs: how many live, and how many were written.
+    pub(super) fn shares(&self) -> Vec<Share> {
+        let share = |(file, blobs): (&u32, &Blobs)| Share {
+            file: *file,
+            live: blobs.live(),
+            count: blobs.count.into(),
+        };
+        self.of.iter().map(share).collect()
+    }
+
     /// Notes that nothing is left in a file of what was given back.
     pub(super) fn cleaned(&mut self, file: u32) {
         if let Some(blobs) = self.of.get_mut(&file) {
@@ -140,6 +171,11 @@ impl Tally {
             .chain(last)
             .filter_map(|file| Some((*file, self.of.get(file)?.clone())))
             .collect()
+    }
+
+    /// Whether an index is to learn of anything.
+    pub(super) fn is_changed(&self) -> bool {
+        !self.changed.is_empty()
     }
 
     /// Notes that an index learnt this. What it missed it must learn again: a file of which it

@@ -10,9 +10,10 @@
 //! 'n' ‖ name 16 -> file 4 ‖ offset 8 ‖ length 4 ‖ number in the file 4
 //!                  blobs whose names do not say it
 //! 'f' ‖ file 4  -> blobs written to it 4
-//!                  ‖ 1 where bytes of those given back may be there still, else 0
+//!                  ‖ 1 if bytes of those given back may still be there, else 0
 //!                  ‖ a bit for each that was given back, the lowest of a byte first
 //! "mark"        -> file 4 ‖ offset 8   the journal is indexed up to here
+//! "suspected"   -> bytes 8              about so much of the journal died and was not counted yet
 //! "head"        -> epoch 8 ‖ commit 8 ‖ file 4 ‖ offset 8 ‖ length 4 ‖ 0 4
 //! ```
 
@@ -71,7 +72,7 @@ fn guarded<T>(dir: &Path, f: impl FnOnce() -> sled::Result<T>) -> Result<T> {
 /// How long sled may take to start its first thread.
 const START: Duration = Duration::from_secs(3);
 
-/// Opens sled, which waits for ever where none of its threads could be started.
+/// Opens sled, which waits for ever if none of its threads could be started.
 fn patient(dir: &Path, config: sled::Config) -> Result<sled::Db> {
     let none = |e| {
         Error::io(
@@ -100,7 +101,7 @@ fn ended(dir: &Path) -> Error {
     )
 }
 
-/// Whether a thread of sled's runs in this process; true where the system does not say.
+/// Whether a thread of sled's runs in this process; true if the system does not say.
 fn has_sled_thread() -> bool {
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return true };
     let name = |thread: std::io::Result<std::fs::DirEntry>| {
@@ -113,7 +114,7 @@ fn has_sled_thread() -> bool {
 /// wait for itself, for ever.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs sled's code on a thread of its own, and waits for it no longer than that. `None` where it
+/// Runs sled's code on a thread of its own, and waits for it no longer than that. `None` if it
 /// does not end: the thread is left alone.
 fn patiently<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (tell, told) = std::sync::mpsc::sync_channel(1);
@@ -171,15 +172,14 @@ impl SledIndex {
         )
     }
 
-    fn db(&self) -> &sled::Db {
-        match &self.db {
-            Some(db) => db,
-            None => unreachable!("it is open until it is dropped"),
-        }
+    /// Runs sled's code on the open database.
+    fn run<T>(&self, act: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T> {
+        let db = self.db.as_ref().ok_or_else(|| self.is_stuck())?;
+        guarded(&self.dir, || act(db))
     }
 
     fn mark(&self) -> Result<Position> {
-        match guarded(&self.dir, || self.db().get("mark"))? {
+        match self.run(|db| db.get("mark"))? {
             Some(value) => {
                 let mut d = Decoder::new(&value, "index entry");
                 Ok(Position { file: d.u32()?, offset: d.u64()? })
@@ -188,8 +188,13 @@ impl SledIndex {
         }
     }
 
+    fn suspected(&self) -> Result<Option<u64>> {
+        let value = self.run(|db| db.get("suspected"))?;
+        value.map(|value| Decoder::new(&value, "index entry").u64()).transpose()
+    }
+
     fn head(&self) -> Result<Option<(HeadId, Location)>> {
-        let Some(value) = guarded(&self.dir, || self.db().get("head"))? else {
+        let Some(value) = self.run(|db| db.get("head"))? else {
             return Ok(None);
         };
         let mut d = Decoder::new(&value, "index entry");
@@ -198,8 +203,7 @@ impl SledIndex {
 
     fn files(&self) -> Result<BTreeMap<u32, Blobs>> {
         let mut files = BTreeMap::new();
-        let all =
-            guarded(&self.dir, || self.db().scan_prefix([b'f']).collect::<sled::Result<Vec<_>>>())?;
+        let all = self.run(|db| db.scan_prefix([b'f']).collect::<sled::Result<Vec<_>>>())?;
         for (key, value) in all {
             let mut k = Decoder::new(&key, "index entry");
             k.u8()?;
@@ -211,7 +215,7 @@ impl SledIndex {
 
 impl Index for SledIndex {
     fn get(&self, name: &BlobName) -> Result<Option<Location>> {
-        match guarded(&self.dir, || self.db().get(name_key(name)))? {
+        match self.run(|db| db.get(name_key(name)))? {
             Some(value) => Location::decode(&mut Decoder::new(&value, "index entry")).map(Some),
             None => Ok(None),
         }
@@ -219,14 +223,16 @@ impl Index for SledIndex {
 
     fn summary(&self) -> Result<Summary> {
         let synced = self.dir.parent().map(synced::read).unwrap_or_default();
-        Ok(Summary { mark: self.mark()?, head: self.head()?, files: self.files()?, synced })
+        let suspected = self.suspected()?;
+        let (mark, head, files) = (self.mark()?, self.head()?, self.files()?);
+        Ok(Summary { mark, head, files, synced, suspected })
     }
 
     /// Not as a batch: one of 65,536 names keeps each version of each page that it touches in
     /// memory until its end, gigabytes.
     fn insert(&self, names: &[(BlobName, Location)]) -> Result<Vec<Option<Location>>> {
         let insert = |(name, at): &(BlobName, Location)| {
-            let before = guarded(&self.dir, || self.db().insert(name_key(name), &at.encode()))?;
+            let before = self.run(|db| db.insert(name_key(name), &at.encode()))?;
             before
                 .map(|value| Location::decode(&mut Decoder::new(&value, "index entry")))
                 .transpose()
@@ -257,15 +263,16 @@ impl Index for SledIndex {
                 [&mark.file.to_be_bytes()[..], &mark.offset.to_be_bytes()].concat(),
             );
         }
-        guarded(&self.dir, || self.db().apply_batch(batch))
+        if let Some(bytes) = update.suspected {
+            batch.insert("suspected", &bytes.to_be_bytes());
+        }
+        self.run(|db| db.apply_batch(batch))
     }
 
     /// Flushes sled and syncs each of its files and directories: the barrier that `flush` is not.
     fn sync(&self) -> Result<()> {
-        let (db, dir) = (self.db().clone(), self.dir.clone());
-        if self.stuck.load(Ordering::Acquire) {
-            return Err(self.is_stuck());
-        }
+        let open = self.db.clone().filter(|_| !self.stuck.load(Ordering::Acquire));
+        let (db, dir) = (open.ok_or_else(|| self.is_stuck())?, self.dir.clone());
         match patiently(move || guarded(&dir, || db.flush())) {
             Some(flushed) => flushed.map(drop)?,
             None => {
@@ -292,7 +299,7 @@ impl Drop for SledIndex {
             std::mem::forget(self.db.take());
             return;
         }
-        // sled panics where its last write fails; the journal has all that it would have written.
+        // sled panics if its last write fails; the journal has all that it would have written.
         let (Some(db), dir) = (self.db.take(), self.dir.clone()) else { return };
         if self.stuck.load(Ordering::Acquire) {
             std::mem::forget(db);

@@ -32,7 +32,10 @@ use self::reserve::{RESERVE, Reserve};
 use self::synced::SYNCED;
 use super::journal::look::{MemoryIndex, ReadOnlyDisk};
 use super::journal::{Index, JournalStore, NAMING_KEY_BYTES, Sizes, claims};
-use super::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
+use super::{
+    Ahead, Blob, Claimed, Cleaned, Collect, Cursor, Head, HeadId, Published, Removed, Store, Sweep,
+    Usage, Waste,
+};
 use crate::dir::{DirLock, check_file, check_subdir, check_tree, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::{Env, System};
@@ -79,7 +82,7 @@ impl SledStore {
     /// interrupted `create` left.
     ///
     /// # Errors
-    /// `Exists` where the directory holds anything else; `Refused` where a link has the name of one
+    /// `Exists` if the directory holds anything else; `Refused` if a link has the name of one
     /// of its files; `Locked`; `Io`, `Full`.
     pub fn create(dir: &Path) -> Result<Self> {
         let io = |e| Error::io(format!("making the store {}", dir.display()), e);
@@ -109,8 +112,8 @@ impl SledStore {
     /// Opens the store in a directory.
     ///
     /// # Errors
-    /// `Absent` where there is none; `Locked`; `Refused` for an unknown format, and where one of
-    /// its files is a link or has another name; `Corrupt` where the journal is damaged before its
+    /// `Absent` if there is none; `Locked`; `Refused` for an unknown format, and if one of
+    /// its files is a link or has another name; `Corrupt` if the journal is damaged before its
     /// end; `Io`.
     pub fn open(dir: &Path) -> Result<Self> {
         let naming_key = naming_key(dir)?;
@@ -123,7 +126,7 @@ impl SledStore {
     /// the index alone. What writes is `Refused`.
     ///
     /// # Errors
-    /// As [`SledStore::open`]; `Locked` where an engine has it open to write.
+    /// As [`SledStore::open`]; `Locked` if an engine has it open to write.
     pub fn look(dir: &Path) -> Result<Self> {
         let naming_key = naming_key(dir)?;
         check_subdir(&dir.join(JOURNAL))?;
@@ -174,16 +177,45 @@ impl SledStore {
         self.lock.as_ref().map_or(Ok(()), DirLock::check)
     }
 
+    /// Prepares for space to be given back, which takes some.
+    fn make_room(&self) -> Result<()> {
+        self.check_writable()?;
+        if self.unindexed {
+            // The index on disk would not know which blobs were removed. A missing index is rebuilt
+            // from the journal.
+            let index = self.dir.join(INDEX);
+            if index.exists() {
+                std::fs::remove_dir_all(&index).map_err(|e| Error::io(index.display(), e))?;
+                sync_dir(&self.dir)?;
+            }
+        }
+        if !self.reserve.has_room() {
+            // The index writes what it forgets.
+            self.reserve.hand_out();
+        }
+        Ok(())
+    }
+
+    /// Fails if there is no room but the reserve: that is for erases, and for a discard.
+    fn check_free(&self) -> Result<()> {
+        self.reserve.check_room()?;
+        if self.reserve.has_room() {
+            return Ok(());
+        }
+        let text = format!("{}: no space left to sort out what is dead", self.dir.display());
+        Err(Error::new(ErrorKind::Full, format!("{text}; `discard` does it in the reserve")))
+    }
+
     fn check_writable(&self) -> Result<()> {
         self.check()?;
         if self.look {
-            let text = format!("{} was opened to look at; open it to write", self.dir.display());
+            let text = format!("{} was opened read-only; open it to write", self.dir.display());
             return Err(Error::new(ErrorKind::Refused, text));
         }
         Ok(())
     }
 
-    /// Opens the store in a directory, or makes one where the directory is empty or not there.
+    /// Opens the store in a directory, or makes one if the directory is empty or not there.
     ///
     /// # Errors
     /// As [`SledStore::open`] and [`SledStore::create`].
@@ -308,9 +340,6 @@ impl Store for SledStore {
         self.check_writable()?;
         self.journal.claim(claimed)
     }
-    fn confirm(&self) -> Result<bool> {
-        self.journal.confirm()
-    }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.journal.name(drawn, ahead, len)
     }
@@ -363,25 +392,39 @@ impl Store for SledStore {
         self.journal.names(from, limit)
     }
     fn remove(&self, names: &[BlobName]) -> Result<Removed> {
-        self.check_writable()?;
-        if self.unindexed {
-            // The index on disk would not know which blobs were removed. A missing index is rebuilt
-            // from the journal.
-            let index = self.dir.join(INDEX);
-            if index.exists() {
-                std::fs::remove_dir_all(&index).map_err(|e| Error::io(index.display(), e))?;
-                sync_dir(&self.dir)?;
-            }
-        }
-        if !self.reserve.has_room() {
-            // To give space back takes some: the index writes what it forgets.
-            self.reserve.hand_out();
-        }
+        self.make_room()?;
         let removed = self.journal.remove(names);
         if self.reserve.is_squeezed() {
             self.reserve.lay_in();
         }
         removed
+    }
+    fn sweep(&self, how: Collect) -> Result<Option<Box<dyn Sweep + '_>>> {
+        match how {
+            Collect::Wipe => self.make_room()?,
+            Collect::Count => {
+                self.check_writable()?;
+                self.check_free()?;
+            }
+        }
+        self.journal.sweep(how)
+    }
+    fn suspect(&self, bytes: u64) {
+        self.journal.suspect(bytes);
+    }
+    fn waste(&self) -> Result<Option<Waste>> {
+        self.check()?;
+        if self.look { Ok(None) } else { self.journal.waste() }
+    }
+    /// On a full disk nothing is moved: files without live blobs go, and the reserve is for erases.
+    fn clean(&self, most: u64) -> Result<Cleaned> {
+        self.check_writable()?;
+        let most = if self.check_free().is_ok() { most } else { 0 };
+        let cleaned = self.journal.clean(most);
+        if self.reserve.is_squeezed() {
+            self.reserve.lay_in();
+        }
+        cleaned
     }
     fn usage(&self) -> Result<Usage> {
         let bytes = disk_bytes(&self.dir).map_err(|e| Error::io(self.dir.display(), e))?;

@@ -90,7 +90,7 @@ impl Reserve {
         Ok(())
     }
 
-    /// Whether the disk has as much room as the reserve; true where it does not say.
+    /// Whether the disk has as much room as the reserve; true if it does not say.
     pub(super) fn has_room(&self) -> bool {
         !rustix::fs::statvfs(&self.dir)
             .is_ok_and(|fs| fs.f_bavail.saturating_mul(fs.f_frsize) < RESERVE_BYTES)

@@ -43,7 +43,7 @@ pub(super) fn read(store: &Path) -> Position {
     there.ok().and_then(|()| decode(&bytes)).unwrap_or_default()
 }
 
-/// Records it. Where that fails, what stood there before is still true.
+/// Records it. If that fails, what stood there before is still true.
 pub(super) fn write(store: &Path, at: Position) {
     let file = open_to_write(&store.join(SYNCED), File::options().create(true).truncate(false));
     let _ = file.and_then(|file| file.write_all_at(&encode(at), 0));

@@ -36,7 +36,7 @@ pub(super) enum Done {
 }
 
 /// Runs a verb with its trouble, finds out what became of it, and updates the model. `follow` gets
-/// what the verb returned, or `None` where it was not acknowledged and happened all the same, and
+/// what the verb returned, or `None` if it was not acknowledged and happened all the same, and
 /// the time that it saw.
 pub(super) fn attempt(
     run: &mut Run,
@@ -78,7 +78,7 @@ pub(super) fn attempt(
         Err(e) => {
             let out_of_reach = !locked(&run.unreachable).is_empty()
                 && matches!(e.kind(), ErrorKind::Copy | ErrorKind::Io)
-                || e.kind() == ErrorKind::Refused && e.to_string().contains("moved on by itself")
+                || e.kind() == ErrorKind::Refused && e.to_string().contains("has diverged")
                 // Two keyholders are away: nothing was changed.
                 || run.media.has_keyholders() && e.kind() == ErrorKind::Io;
             let told =

@@ -18,7 +18,7 @@ pub(super) fn any_record(model: &Model, n: u8) -> Option<RecordId> {
     all.get(usize::from(n) % all.len().max(1)).copied()
 }
 
-/// What an erase names; `None` where nothing was put that it could name.
+/// What an erase names; `None` if nothing was put that it could name.
 pub(super) fn named(model: &Model, scoped: &Scoped) -> Option<Named> {
     Some(match scoped {
         Scoped::User(user) => Named::User(*user),

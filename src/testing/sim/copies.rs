@@ -1,5 +1,7 @@
 //! Copies, backups and discards in a run.
 
+use std::cell::Cell;
+
 use super::attempt::{Done, attempt};
 use super::names::{BACKUP, copy_place};
 use super::op::Trouble;
@@ -56,4 +58,18 @@ pub(super) fn backup(run: &mut Run, trouble: Trouble) {
 pub(super) fn discard(run: &mut Run, trouble: Trouble) {
     let act = |run: &Run| run.engine().discard_in_windows(9).map(|_| Done::Nothing);
     attempt(run, "discards", trouble, &act, |_, _, _| {});
+}
+
+pub(super) fn clean(run: &mut Run, all: bool, trouble: Trouble) {
+    let (moved, freed) = (Cell::new(0), Cell::new(0));
+    let act = |run: &Run| {
+        let engine = run.engine();
+        let cleaned = if all { engine.clean_all() } else { engine.clean() }?;
+        moved.set(cleaned.moved);
+        freed.set(cleaned.freed);
+        Ok(Done::Nothing)
+    };
+    attempt(run, "cleanings", trouble, &act, |_, _, _| {});
+    run.tally.add("bytes moved by a cleaner", moved.get());
+    run.tally.add("bytes freed by a cleaner", freed.get());
 }

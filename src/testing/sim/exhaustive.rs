@@ -1,7 +1,8 @@
 //! Every crash point: for each verb the power fails before and after each operation on a medium,
 //! with what was not synced kept, lost or torn; and it fails again at each operation of the
-//! recovery.
+//! recovery, or at a share of them.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::judges::judge;
@@ -19,7 +20,7 @@ use crate::testing::lock::locked;
 use crate::testing::seeded::Seeded;
 
 /// The verbs, by the names under which they are reported.
-pub const VERBS: [&str; 31] = [
+pub const VERBS: [&str; 32] = [
     "init",
     "open",
     "put",
@@ -50,6 +51,7 @@ pub const VERBS: [&str; 31] = [
     "copy remove",
     "backup",
     "discard",
+    "clean",
     "restore",
 ];
 
@@ -170,6 +172,7 @@ fn op(verb: &str) -> Op {
         "copy remove" => Op::CopyRemove(0),
         "backup" => Op::Backup,
         "discard" => Op::Discard,
+        "clean" => Op::Clean(true),
         "restore" => Op::Restore,
         _ => Op::Reopen,
     }
@@ -232,11 +235,12 @@ fn once(verb: &str, on_disk: bool, loss: Option<Loss>, trouble: Trouble, seed: u
     (faults, operations)
 }
 
-/// Covers one verb, on the simulated disk or on the reference adapters.
+/// Covers one verb, on the simulated disk or on the reference adapters: each of its operations, and
+/// of the operations of each recovery one of `every`.
 ///
 /// # Panics
 /// With the verdict, the operation and the fault, where a judge finds something.
-pub fn every_crash_point(verb: &str, on_disk: bool) -> Covered {
+pub fn every_crash_point(verb: &str, on_disk: bool, every: NonZeroU32) -> Covered {
     let mut covered = Covered::default();
     let losses: &[(Option<Loss>, u64)] = if on_disk {
         &[
@@ -274,9 +278,10 @@ pub fn every_crash_point(verb: &str, on_disk: bool) -> Covered {
         covered.crashed += 1;
         // In turn: each combination of a crash and a second one is tried with one way to lose what
         // was not synced.
-        let (loss, seed) = &losses[at as usize % losses.len()];
+        let (turn, way) = (at as usize / losses.len(), at as usize % losses.len());
+        let (loss, seed) = &losses[way];
         if !matches!(verb, "init" | "open") {
-            for j in 1.. {
+            for j in (first_cut(verb, turn + way, every)..).step_by(every.get() as usize) {
                 let second = Some((j, Fault::PowerAfter));
                 let trouble = Trouble {
                     during: Some((at, Fault::PowerBefore)),
@@ -292,4 +297,12 @@ pub fn every_crash_point(verb: &str, on_disk: bool) -> Covered {
         }
     }
     covered
+}
+
+/// The first operation of a recovery at which the power fails again. A share of one in `every`
+/// starts at another operation for each verb, for each crash point, and for each way to lose what
+/// was not synced: the `turn`s of one way go through all of them.
+fn first_cut(verb: &str, turn: usize, every: NonZeroU32) -> u64 {
+    let number = VERBS.iter().position(|name| *name == verb).unwrap_or_default();
+    1 + (number + turn) as u64 % u64::from(every.get())
 }

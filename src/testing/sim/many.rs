@@ -2,7 +2,7 @@
 //! moment; another takes it over and comes back too late; its machine is restored from a snapshot;
 //! its clock is wrong; its keyholders change; a batch stays open while others erase.
 
-use crate::{Engine, Put, Scope, Source};
+use crate::{Engine, Put, Scope};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -134,7 +134,7 @@ fn batch_add(run: &mut Run, user: u8, item: Item) {
     if let Some(interaction) = chosen.interaction {
         put = put.interaction(interaction);
     }
-    put = chosen.sources.iter().fold(put, |put, source| put.derived_from(Source::Record(*source)));
+    put = chosen.sources.iter().fold(put, |put, source| put.derived_from(*source));
     match open.batch.add(put, &chosen.content[..]) {
         Ok(_) => open.items.push(chosen),
         Err(e) => assert!(

@@ -25,7 +25,7 @@
 //!     simulate(seed, &steps(seed), Planted::default(), |_| media);
 //! }
 //! ```
-//! A judge's verdict is a panic: `LOST` where something acknowledged is gone, `FOUND` where
+//! A judge's verdict is a panic: `LOST` if something acknowledged is gone, `FOUND` where
 //! something erased is back.
 
 mod attempt;

@@ -56,6 +56,8 @@ pub(super) enum Op {
     CopyRemove(u8),
     Backup,
     Discard,
+    /// The cleaner is called; where the flag is set it marks what lives, whatever is believed dead.
+    Clean(bool),
     /// The store is lost and restored from its copies.
     Restore,
     Reopen,
@@ -235,6 +237,7 @@ pub(super) fn decode(b: &[u8; STEP_BYTES]) -> (Op, Trouble) {
 /// replay as they did.
 fn rare_op(number: u8, b: &[u8; STEP_BYTES]) -> Op {
     match (number, b[7] % 8) {
+        (60, 0 | 1) | (62, 0..=3) => Op::Clean(b[1] & 1 == 1),
         (60, 6 | 7) => Op::Plan(first_scope(b), b[6]),
         (60, 4 | 5) => Op::Detach(b[1]),
         (61, 6 | 7) => Op::EraseWithin(first_scope(b), b[6]),

@@ -20,7 +20,7 @@ type Seen = Arc<Mutex<Vec<String>>>;
 /// What has the cell open beside the store's own engine.
 #[derive(Default)]
 pub(super) struct Others {
-    /// The head of the backup, where it lists no copies.
+    /// The head of the backup, if it lists no copies.
     pub(super) backup: Option<HeadId>,
     /// The operation of the next verb before which the backup is opened to look.
     pub(super) spies: Option<u64>,

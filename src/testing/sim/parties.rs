@@ -1,7 +1,7 @@
 //! Envelopes that arrive in a run, and what third parties open.
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
-use crate::{Put, Source};
+use crate::Put;
 use std::cell::RefCell;
 use std::io::Write;
 
@@ -59,7 +59,7 @@ pub(super) fn envelope(run: &mut Run, user: u8, item: &Item, trouble: Trouble) {
         return;
     };
     let put = Put::new(user_id(user), item.class.clone());
-    let put = sources.iter().fold(put, |put, id| put.derived_from(Source::Record(*id)));
+    let put = sources.iter().fold(put, |put, id| put.derived_from(*id));
     let mut envelope = Vec::new();
     if let Err(e) = seal(&put, &content[..], &key, &*run.env, &mut envelope) {
         panic!("an envelope is not sealed: {e}");
@@ -149,7 +149,7 @@ pub(super) fn grant(run: &mut Run, granted: &Granted, trouble: Trouble) {
     }
 }
 
-/// Grants; `None` where that failed.
+/// Grants; `None` if that failed.
 fn give(run: &mut Run, user: u8, grant: &Grant) -> Option<Ticket> {
     let ticket = RefCell::new(None);
     let act = |run: &Run| {

@@ -1,7 +1,7 @@
 //! What is wrong on purpose in a run.
 
 use super::media::disk::Unsynced;
-use crate::cell::CellDefect;
+use crate::cell::defect::CellDefect;
 use crate::engine::Defect;
 
 /// Defects to plant, so that the judges are seen to catch them.

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::media::disk::Unsynced;
 use super::planted::Planted;
 use super::world::{World, steps};
-use crate::cell::CellDefect;
+use crate::cell::defect::CellDefect;
 use crate::engine::Defect;
 
 /// Runs something that panics with a verdict where a judge finds fault, and catches the panic.
@@ -51,7 +51,7 @@ pub const PLANTED: &[PlantedDefect] = &[
     engine("the cache is not purged", Defect::ForgetCache, World::Alone, "FOUND").at(49),
     engine("an erase is not logged", Defect::SkipLog, World::Alone, "LOST"),
     PlantedDefect {
-        name: "whoever opens a store recovers it",
+        name: "every engine that opens a store recovers it",
         planted: Planted {
             engine: Some(Defect::LookRecovers),
             cell: Some(CellDefect::AnyOwner),
@@ -80,6 +80,7 @@ pub const PLANTED: &[PlantedDefect] = &[
     .at(1_521),
     engine("the writer has its own list of copies", Defect::TwoLists, World::Many, "LOST")
         .at(2_399),
+    engine("a cleaner takes what lives", Defect::SweepLive, World::Alone, "LOST"),
     cell("the old shares go when t hold the new", CellDefect::NoMargin, "LOST").at(7_574),
 ];
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::choose::named;
-use super::copies::{backup, copy_add, copy_remove, copy_sync, discard};
+use super::copies::{backup, clean, copy_add, copy_remove, copy_sync, discard};
 use super::mishaps::{bring_back, keep, partition, restore, rot, second_writer};
 use super::model::Named;
 use super::op::{Chosen, Op, Trouble};
@@ -56,6 +56,7 @@ pub(super) fn apply(run: &mut Run, op: Op, trouble: Trouble) {
         Op::CopyRemove(place) => copy_remove(run, place, trouble),
         Op::Backup => backup(run, trouble),
         Op::Discard => discard(run, trouble),
+        Op::Clean(all) => clean(run, all, trouble),
         Op::Restore => restore(run, trouble),
         Op::Reopen => {
             restart(run, trouble.after == 2);

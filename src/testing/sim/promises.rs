@@ -171,7 +171,7 @@ pub(super) fn limit(
     });
 }
 
-/// Has the engine do what is due. Where that was cut short, what was done is told by what is gone.
+/// Has the engine do what is due. If that was cut short, what was done is told by what is gone.
 pub(super) fn tend(run: &mut Run, trouble: Trouble) {
     let act = |run: &Run| run.engine().run_due(&mut |_| {}).map(|_| Done::Nothing);
     attempt(run, TENDS, trouble, &act, |run, done, now| {
@@ -187,7 +187,7 @@ pub(super) fn tend(run: &mut Run, trouble: Trouble) {
             let mut plans = there.plans.clone();
             plans.sort_by_key(|(id, due, _)| (*due, *id));
             for (id, due, named) in plans {
-                // Where nothing is left to erase, nothing is held.
+                // If nothing is left to erase, nothing is held.
                 let held = run.model.held(&named) && !run.model.would_do_nothing(&named);
                 if left.iter().any(|plan| plan.id == id) {
                     // A hold also refuses what would only leave a fence. One that met a fault, in

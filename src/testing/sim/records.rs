@@ -13,7 +13,6 @@ use super::names::user_id;
 use super::op::{Chosen, Item, Trouble};
 use super::run::Run;
 use crate::certificate::Certificate;
-use crate::engine::Request;
 use crate::error::{ErrorKind, Result};
 use crate::ids::RecordId;
 
@@ -41,7 +40,7 @@ pub(super) fn put(run: &mut Run, user: u8, items: Vec<Chosen>, trouble: Trouble)
                 put = put.interaction(interaction);
             }
             for source in &item.sources {
-                put = put.derived_from(Source::Record(*source));
+                put = put.derived_from(*source);
             }
             if let Some(last) = last.filter(|_| item.from_last) {
                 put = put.derived_from(Source::Added(last));
@@ -113,7 +112,7 @@ pub(super) fn erase(run: &mut Run, named: Vec<Named>, window: Option<Duration>, 
     };
     // A few ask for certificates; one of each commit is kept, to be checked at the end.
     let certified = run.engine().head().commit.is_multiple_of(16);
-    let ask = |erase: Erase| if certified { erase.certified(Request::default()) } else { erase };
+    let ask = |erase: Erase| if certified { erase.certified("", "") } else { erase };
     let scopes: Vec<Erase> = named.iter().map(|n| ask(within(asked(n)))).collect();
     let issued = RefCell::new(None);
     let act = |run: &Run| {

@@ -14,7 +14,7 @@ use super::others::Others;
 use super::planted::Planted;
 use super::rng::Rng;
 use super::tally::Tally;
-use crate::cell::CellDefect;
+use crate::cell::defect::CellDefect;
 use crate::testing::seeded::Seeded;
 
 /// Makes the steps of a seed.

@@ -4,28 +4,57 @@
 //! ```text
 //! interior = 1 ‖ count 2 ‖ (first key K ‖ entries below 8 ‖ ref 48)*
 //! leaf     = 2 ‖ count 2 ‖ (key K ‖ length 2 ‖ value)*
+//!          | 3 ‖ count 2 ‖ texts 2 ‖ (length 1 ‖ text)*
+//!            ‖ (key K ‖ first text's number v ‖ second text's number v ‖ length 2 ‖ rest)*
 //! ```
+//! The second form of a leaf is that of a class's tree (see `value.rs`).
 //! Keys ascend; `first key` is at most the smallest key below. A range is removed, or taken out as
 //! a tree of its own, without reading what lies wholly inside it.
 
 mod node;
 mod scan;
+mod value;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use self::node::{Leaf, leaf_len, load_mut, seal_link, write_leaf};
 pub(crate) use self::node::{OrderedNode, Place};
-use self::node::{Value, seal_link};
 pub(super) use self::scan::edges;
 use self::scan::scan_link;
 pub(crate) use self::scan::{Entries, Range};
+use self::value::Value;
 use super::geometry::Geometry;
 pub(crate) use super::keys::{KEY_MAX, KEY_MIN, OrderedKey};
 use super::link::{Editor, Link, Pages, Sink};
-use super::page::Ref;
-use crate::codec::Part;
+use super::page::{PageKind, Ref};
+use crate::codec::{Decoder, Encoder, Part};
 use crate::error::Result;
 use crate::secret::Secret;
+
+/// A leaf without pages above it.
+pub(crate) struct OnlyLeaf<'t, const K: usize>(&'t Leaf<K>);
+
+impl<const K: usize> OnlyLeaf<'_, K> {
+    /// Bytes of it, at most.
+    pub(crate) fn len(&self) -> usize {
+        leaf_len(self.0)
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    pub(crate) fn write(&self, e: &mut Encoder) {
+        write_leaf(self.0, e);
+    }
+
+    /// Its entries, in order, each with the bytes of its value.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (OrderedKey<K>, Secret)> {
+        let alone = |value: &Value| Secret::copied_from(value.alone(&mut None));
+        self.0.iter().map(move |(key, value)| (*key, alone(value)))
+    }
+}
 
 /// An ordered tree in the middle of a change, or at rest.
 #[derive(Debug)]
@@ -45,7 +74,28 @@ impl<const K: usize> Ordered<K> {
         Ordered { root: root.map(Link::Stored) }
     }
 
-    /// The stored pointer, where nothing was changed.
+    /// A tree of one leaf, which is stored within another page.
+    pub(crate) fn read_within(d: &mut Decoder<'_>, kind: PageKind) -> Result<Self> {
+        match OrderedNode::read(d)? {
+            node @ OrderedNode::Leaf(_) if node.count() > 0 && node.suits(kind) => {
+                Ok(Ordered { root: Some(Link::Loaded(Box::new(node))) })
+            }
+            _ => Err(d.bad()),
+        }
+    }
+
+    /// The leaf that is all of the tree and is to be written.
+    pub(crate) fn leaf(&self) -> Option<OnlyLeaf<'_, K>> {
+        match &self.root {
+            Some(Link::Loaded(node)) => match &**node {
+                OrderedNode::Leaf(entries) => Some(OnlyLeaf(entries)),
+                OrderedNode::Interior(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The stored pointer, if nothing was changed.
     pub(crate) fn into_stored(self) -> Option<Ref> {
         match self.root {
             Some(Link::Stored(at)) => Some(at),
@@ -61,19 +111,16 @@ impl<const K: usize> Ordered<K> {
         key: OrderedKey<K>,
         value: impl Into<Part>,
     ) -> Result<()> {
+        let value = Value::of(place.kind, value.into())?;
         let link = self
             .root
             .get_or_insert_with(|| Link::Loaded(Box::new(OrderedNode::Leaf(BTreeMap::new()))));
-        let right = link.load_mut(editor, place.kind, place.owner)?.insert(
-            editor,
-            place,
-            key,
-            value.into(),
-        )?;
-        if let Some(right) = right
+        let right = load_mut(link, editor, place)?.insert(editor, place, key, value)?;
+        if !right.is_empty()
             && let Some(Link::Loaded(left)) = self.root.take()
         {
-            let root = OrderedNode::Interior(vec![left.into_child(), right.into_child()]);
+            let parts = std::iter::once(*left).chain(right);
+            let root = OrderedNode::Interior(parts.map(OrderedNode::into_child).collect());
             self.root = Some(Link::Loaded(Box::new(root)));
         }
         Ok(())
@@ -129,7 +176,7 @@ impl<const K: usize> Ordered<K> {
         let Some(link) = self.root.as_mut().filter(|_| low <= high) else {
             return Ok(None);
         };
-        let node = link.load_mut(editor, place.kind, place.owner)?;
+        let node = load_mut(link, editor, place)?;
         let taken = node.take_range(editor, place, low, high)?;
         if node.is_empty() {
             self.root = None;
@@ -153,12 +200,14 @@ impl<const K: usize> Ordered<K> {
         &mut self,
         editor: &mut Editor<'_>,
         place: Place,
-    ) -> Result<Vec<(OrderedKey<K>, Value)>> {
+    ) -> Result<Vec<(OrderedKey<K>, Part)>> {
         let mut out = Vec::new();
         let mut rest: Vec<Link<OrderedNode<K>>> = self.root.take().into_iter().collect();
         while let Some(mut link) = rest.pop() {
-            match link.load_mut(editor, place.kind, place.owner)? {
-                OrderedNode::Leaf(entries) => out.extend(std::mem::take(entries)),
+            match load_mut(&mut link, editor, place)? {
+                OrderedNode::Leaf(entries) => out.extend(
+                    std::mem::take(entries).into_iter().map(|(key, value)| (key, value.into())),
+                ),
                 OrderedNode::Interior(children) => {
                     rest.extend(children.drain(..).rev().map(|c| c.link))
                 }
@@ -171,7 +220,7 @@ impl<const K: usize> Ordered<K> {
     pub(crate) fn count(&mut self, editor: &mut Editor<'_>, place: Place) -> Result<u64> {
         match &mut self.root {
             None => Ok(0),
-            Some(link) => Ok(link.load_mut(editor, place.kind, place.owner)?.count()),
+            Some(link) => Ok(load_mut(link, editor, place)?.count()),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::value::{Length, Texts, Value, texts_of};
 use crate::codec::{Decoder, Encoder, Part};
 use crate::error::Result;
 use crate::ids::UserTag;
@@ -12,6 +13,8 @@ use crate::tree::page::{Page, PageKind, REF_BYTES, Ref, pad};
 
 pub(super) const INTERIOR: u8 = 1;
 pub(super) const LEAF: u8 = 2;
+/// A leaf that lists texts.
+pub(super) const LISTING: u8 = 3;
 
 pub(super) const fn child_len(key: usize) -> usize {
     key + 8 + REF_BYTES
@@ -24,13 +27,13 @@ pub(crate) struct Place {
     pub(crate) owner: Option<UserTag>,
 }
 
-pub(super) type Value = Part;
+pub(super) type Leaf<const K: usize> = BTreeMap<OrderedKey<K>, Value>;
 
 /// A page of an ordered tree.
 #[derive(Debug)]
 pub(crate) enum OrderedNode<const K: usize = 20> {
     Interior(Vec<Child<K>>),
-    Leaf(BTreeMap<OrderedKey<K>, Value>),
+    Leaf(Leaf<K>),
 }
 
 /// A pointer with what is known of its page.
@@ -44,13 +47,22 @@ pub(crate) struct Child<const K: usize> {
 impl<const K: usize> Node for OrderedNode<K> {
     fn decode(page: &Page) -> Result<Self> {
         let mut d = Decoder::of_page(page, "page of an ordered tree");
+        let node = OrderedNode::read(&mut d)?;
+        d.end_padding()?;
+        Ok(node)
+    }
+}
+
+impl<const K: usize> OrderedNode<K> {
+    /// Reads a page, without what comes after it.
+    pub(super) fn read(d: &mut Decoder<'_>) -> Result<Self> {
         let kind = d.u8()?;
         let count = usize::from(d.u16()?);
-        let node = match kind {
+        Ok(match kind {
             INTERIOR => {
                 let mut children: Vec<Child<K>> = Vec::new();
                 for _ in 0..count {
-                    let child = decode_child(&mut d)?;
+                    let child = decode_child(d)?;
                     if children.last().is_some_and(|last| last.first >= child.first) {
                         return Err(d.bad());
                     }
@@ -58,43 +70,73 @@ impl<const K: usize> Node for OrderedNode<K> {
                 }
                 OrderedNode::Interior(children)
             }
-            LEAF => {
-                let mut entries = BTreeMap::new();
-                for _ in 0..count {
-                    let key = d.array()?;
-                    let len = usize::from(d.u16()?);
-                    let value = d.part(len)?;
-                    if entries.last_key_value().is_some_and(|(last, _)| *last >= key) {
-                        return Err(d.bad());
-                    }
-                    entries.insert(key, value);
+            LEAF => OrderedNode::Leaf(read_leaf(d, count, None)?),
+            LISTING if count > 0 => {
+                let mut texts = Texts::read(d, |d| {
+                    let len = usize::from(d.u8()?);
+                    d.part(len)
+                })?;
+                let entries = read_leaf(d, count, Some(&mut texts))?;
+                if !texts.are_all_had() {
+                    return Err(d.bad());
                 }
                 OrderedNode::Leaf(entries)
             }
             _ => return Err(d.bad()),
-        };
-        d.end_padding()?;
-        Ok(node)
+        })
     }
+}
+
+fn read_leaf<const K: usize>(
+    d: &mut Decoder<'_>,
+    count: usize,
+    mut texts: Option<&mut Texts<Part>>,
+) -> Result<Leaf<K>> {
+    let mut entries = BTreeMap::new();
+    for _ in 0..count {
+        let key = d.array()?;
+        let value = Value::read(d, texts.as_deref_mut())?;
+        if entries.last_key_value().is_some_and(|(last, _)| *last >= key) {
+            return Err(d.bad());
+        }
+        entries.insert(key, value);
+    }
+    Ok(entries)
 }
 
 pub(super) fn decode_child<const K: usize>(d: &mut Decoder<'_>) -> Result<Child<K>> {
     Ok(Child { first: d.array()?, count: d.u64()?, link: Link::Stored(Ref::decode(d)?) })
 }
 
-pub(super) fn decode_entry<'p, const K: usize>(
-    d: &mut Decoder<'p>,
-) -> Result<(OrderedKey<K>, &'p [u8])> {
-    let key = d.array()?;
-    let len = usize::from(d.u16()?);
-    Ok((key, d.bytes(len)?))
+/// The page of a link, to be changed. A leaf of another form than its tree's is refused.
+pub(super) fn load_mut<'l, const K: usize>(
+    link: &'l mut Link<OrderedNode<K>>,
+    editor: &mut Editor<'_>,
+    place: Place,
+) -> Result<&'l mut OrderedNode<K>> {
+    let node = link.load_mut(editor, place.kind, place.owner)?;
+    if node.suits(place.kind) {
+        Ok(node)
+    } else {
+        Err(Decoder::new(&[], "page of an ordered tree").bad())
+    }
 }
 
 impl<const K: usize> OrderedNode<K> {
     fn len(&self) -> usize {
-        3 + match self {
-            OrderedNode::Interior(children) => children.len() * child_len(K),
-            OrderedNode::Leaf(entries) => entries.values().map(|v| K + 2 + v.len()).sum(),
+        match self {
+            OrderedNode::Interior(children) => 3 + children.len() * child_len(K),
+            OrderedNode::Leaf(entries) => leaf_len(entries),
+        }
+    }
+
+    /// Whether trees of a kind have pages of this form.
+    pub(super) fn suits(&self, kind: PageKind) -> bool {
+        match self {
+            OrderedNode::Interior(_) => true,
+            OrderedNode::Leaf(entries) => {
+                entries.values().all(|value| value.has_texts() == kind.lists_texts())
+            }
         }
     }
 
@@ -123,43 +165,42 @@ impl<const K: usize> OrderedNode<K> {
         Child { first: self.first(), count: self.count(), link: Link::Loaded(Box::new(self)) }
     }
 
-    /// Inserts; a page that outgrew its size gives back its right part.
+    /// Inserts; a page that outgrew its size gives back its right parts.
     pub(super) fn insert(
         &mut self,
         editor: &mut Editor<'_>,
         place: Place,
         key: OrderedKey<K>,
         value: Value,
-    ) -> Result<Option<OrderedNode<K>>> {
+    ) -> Result<Vec<OrderedNode<K>>> {
         let capacity = editor.geometry.capacity();
         match self {
             OrderedNode::Leaf(entries) => {
                 let at_end = entries.last_key_value().is_none_or(|(last, _)| *last < key);
                 entries.insert(key, value);
-                if self.len() <= capacity {
-                    return Ok(None);
+                if leaf_len(entries) <= capacity {
+                    return Ok(Vec::new());
                 }
-                let OrderedNode::Leaf(entries) = self else { unreachable!("it is a leaf") };
                 // Ids ascend with time: a full page at the end stays full.
-                let cut = if at_end { key } else { middle(entries, capacity) };
-                Ok(Some(OrderedNode::Leaf(entries.split_off(&cut))))
+                let right =
+                    if at_end { vec![entries.split_off(&key)] } else { cut(entries, capacity) };
+                Ok(right.into_iter().map(OrderedNode::Leaf).collect())
             }
             OrderedNode::Interior(children) => {
                 let i = children.partition_point(|c| c.first <= key).saturating_sub(1);
                 let last = i + 1 == children.len();
                 let child = &mut children[i];
                 child.first = child.first.min(key);
-                let node = child.link.load_mut(editor, place.kind, place.owner)?;
+                let node = load_mut(&mut child.link, editor, place)?;
                 let right = node.insert(editor, place, key, value)?;
                 child.count = node.count();
-                if let Some(right) = right {
-                    children.insert(i + 1, right.into_child());
+                children.splice(i + 1..i + 1, right.into_iter().map(OrderedNode::into_child));
+                let most = (capacity - 3) / child_len(K);
+                if children.len() <= most {
+                    return Ok(Vec::new());
                 }
-                if 3 + children.len() * child_len(K) <= capacity {
-                    return Ok(None);
-                }
-                let cut = if last { children.len() - 1 } else { children.len() / 2 };
-                Ok(Some(OrderedNode::Interior(children.split_off(cut))))
+                let cut = if last { most } else { children.len() / 2 };
+                Ok(vec![OrderedNode::Interior(children.split_off(cut))])
             }
         }
     }
@@ -175,11 +216,11 @@ impl<const K: usize> OrderedNode<K> {
         match self {
             OrderedNode::Leaf(entries) => {
                 let mut taken = entries.split_off(low);
-                let mut behind = taken.split_off(high);
-                if let Some(at_high) = behind.remove(high) {
+                let mut after = taken.split_off(high);
+                if let Some(at_high) = after.remove(high) {
                     taken.insert(*high, at_high);
                 }
-                entries.append(&mut behind);
+                entries.append(&mut after);
                 Ok(OrderedNode::Leaf(taken))
             }
             OrderedNode::Interior(children) => {
@@ -194,7 +235,7 @@ impl<const K: usize> OrderedNode<K> {
                         continue;
                     }
                     if !outside {
-                        let node = child.link.load_mut(editor, place.kind, place.owner)?;
+                        let node = load_mut(&mut child.link, editor, place)?;
                         let part = node.take_range(editor, place, low, high)?;
                         if !part.is_empty() {
                             taken.push(part.into_child());
@@ -229,24 +270,21 @@ impl<const K: usize> OrderedNode<K> {
                 continue;
             }
             let left = i.saturating_sub(1);
-            let len = children[left].link.load_mut(editor, place.kind, place.owner)?.len()
-                + children[left + 1].link.load_mut(editor, place.kind, place.owner)?.len();
-            if len > capacity * 3 / 4 {
+            let (to, from) = children.split_at_mut(left + 1);
+            let (to, from) = (&mut to[left], &mut from[0]);
+            let node = load_mut(&mut to.link, editor, place)?;
+            let right = load_mut(&mut from.link, editor, place)?;
+            if node.len() + right.len() > capacity * 3 / 4 {
                 i += 1;
                 continue;
             }
-            let Link::Loaded(right) = children.remove(left + 1).link else {
-                unreachable!("it was just loaded")
-            };
-            let Link::Loaded(node) = &mut children[left].link else {
-                unreachable!("it was just loaded")
-            };
-            match (&mut **node, *right) {
-                (OrderedNode::Leaf(a), OrderedNode::Leaf(mut b)) => a.append(&mut b),
-                (OrderedNode::Interior(a), OrderedNode::Interior(mut b)) => a.append(&mut b),
+            match (&mut *node, right) {
+                (OrderedNode::Leaf(a), OrderedNode::Leaf(b)) => a.append(b),
+                (OrderedNode::Interior(a), OrderedNode::Interior(b)) => a.append(b),
                 _ => return Err(Decoder::new(&[], "page of an ordered tree").bad()),
             }
-            children[left].count = node.count();
+            to.count = node.count();
+            children.remove(left + 1);
             i = left;
         }
         Ok(())
@@ -262,31 +300,65 @@ impl<const K: usize> OrderedNode<K> {
                     seal_link(child.link, place, geometry, sink)?.encode(&mut e);
                 }
             }
-            OrderedNode::Leaf(entries) => {
-                e.u8(LEAF).count(entries.len());
-                for (key, value) in &entries {
-                    e.bytes(key).count(value.len()).bytes(value);
-                }
-            }
+            OrderedNode::Leaf(entries) => write_leaf(&entries, &mut e),
         }
         pad(place.kind, &mut e, geometry.capacity());
         sink.seal(place.kind, place.owner, e.finish())
     }
 }
 
-/// The key at which a leaf is cut so that both parts are about as long.
-fn middle<const K: usize>(
-    entries: &BTreeMap<OrderedKey<K>, Value>,
-    capacity: usize,
-) -> OrderedKey<K> {
-    let mut len = 0;
-    for (key, value) in entries.iter().skip(1) {
-        len += K + 2 + value.len();
-        if len >= capacity / 2 {
-            return *key;
+pub(super) fn leaf_len<const K: usize>(entries: &Leaf<K>) -> usize {
+    lengths(entries.values(), K).last().unwrap_or(3)
+}
+
+/// Bytes of a leaf of the first value, of the first two, and so on.
+fn lengths<'v>(values: impl Iterator<Item = &'v Value>, key: usize) -> impl Iterator<Item = usize> {
+    let mut length = Length::default();
+    values.map(move |value| length.add(key, value))
+}
+
+pub(super) fn write_leaf<const K: usize>(entries: &Leaf<K>, e: &mut Encoder) {
+    let texts = texts_of(entries.values());
+    if texts.is_empty() {
+        e.u8(LEAF).count(entries.len());
+    } else {
+        e.u8(LISTING).count(entries.len()).count(texts.len());
+        for text in &texts {
+            e.short(text);
         }
     }
-    entries.last_key_value().map_or([0xFF; K], |(k, _)| *k)
+    for (key, value) in entries {
+        e.bytes(key);
+        value.write(e, &texts);
+    }
+}
+
+/// Cuts a leaf that is too long so that no part is; gives the parts after the first. Two parts do,
+/// or three where a long entry came between others.
+fn cut<const K: usize>(entries: &mut Leaf<K>, capacity: usize) -> Vec<Leaf<K>> {
+    let mut right = Vec::new();
+    let mut rest = vec![entries.split_off(&middle(entries))];
+    while let Some(mut part) = rest.pop() {
+        if part.len() > 1 && leaf_len(&part) > capacity {
+            rest.extend([middle(&part)].map(|at| part.split_off(&at)));
+            rest.push(part);
+        } else {
+            right.push(part);
+        }
+    }
+    if leaf_len(entries) > capacity && entries.len() > 1 {
+        right.splice(..0, cut(entries, capacity));
+    }
+    right
+}
+
+/// The key at which a leaf is cut so that its longer part is as short as can be.
+fn middle<const K: usize>(entries: &Leaf<K>) -> OrderedKey<K> {
+    let first: Vec<usize> = lengths(entries.values(), K).collect();
+    let mut last: Vec<usize> = lengths(entries.values().rev(), K).collect();
+    last.reverse();
+    let cuts = entries.keys().skip(1).zip(first.iter().zip(&last[1..]));
+    cuts.min_by_key(|(_, (left, right))| *left.max(right)).map_or([0xFF; K], |(key, _)| *key)
 }
 
 pub(super) fn seal_link<const K: usize>(

@@ -2,11 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use super::node::{
-    Child, INTERIOR, LEAF, OrderedNode, Place, Value, child_len, decode_child, decode_entry,
-};
+use super::node::{Child, INTERIOR, LEAF, LISTING, OrderedNode, Place, child_len, decode_child};
+use super::value::{Texts, Value, joined};
 use crate::codec::Decoder;
 use crate::error::Result;
+use crate::secret::Secret;
 use crate::tree::keys::OrderedKey;
 use crate::tree::link::{Link, Node, Pages};
 use crate::tree::page::Ref;
@@ -40,7 +40,10 @@ pub(super) fn scan_link<const K: usize>(
                     None => Ok(ControlFlow::Continue(())),
                 };
             }
-            if page.first() == Some(&LEAF) {
+            if let Some(&kind @ (LEAF | LISTING)) = page.first() {
+                if (kind == LISTING) != place.kind.lists_texts() {
+                    return Err(Decoder::new(&page, "page of an ordered tree").bad());
+                }
                 return scan_leaf(&page, range, entry);
             }
             scan_node(pages, place, &OrderedNode::decode(&page)?, range, entry)
@@ -77,12 +80,9 @@ fn scan_leaf<const K: usize>(
     range: &Range<'_, K>,
     entry: &mut Entries<'_, K>,
 ) -> Result<ControlFlow<()>> {
-    let mut d = Decoder::new(page, "page of an ordered tree");
-    d.u8()?;
-    let count = d.u16()?;
+    let mut leaf = StoredLeaf::read(page)?;
     let mut within = Vec::new();
-    for _ in 0..count {
-        let (key, value) = decode_entry(&mut d)?;
+    while let Some((key, value)) = leaf.next()? {
         if key > *range.high {
             break;
         }
@@ -94,11 +94,59 @@ fn scan_leaf<const K: usize>(
         within.reverse();
     }
     for (key, value) in within {
-        if entry(&key, value)?.is_break() {
+        let mut room = None;
+        if entry(&key, value.alone(&mut room))?.is_break() {
             return Ok(ControlFlow::Break(()));
         }
     }
     Ok(ControlFlow::Continue(()))
+}
+
+/// A stored leaf, read from its first entry to its last.
+struct StoredLeaf<'p> {
+    d: Decoder<'p>,
+    texts: Option<Texts<&'p [u8]>>,
+    left: u16,
+}
+
+/// A value where it is in a leaf.
+struct StoredValue<'p> {
+    texts: Option<[&'p [u8]; 2]>,
+    rest: &'p [u8],
+}
+
+impl<'p> StoredLeaf<'p> {
+    fn read(page: &'p [u8]) -> Result<Self> {
+        let mut d = Decoder::new(page, "page of an ordered tree");
+        let (kind, left) = (d.u8()?, d.u16()?);
+        let texts = if kind == LISTING { Some(Texts::read(&mut d, Decoder::short)?) } else { None };
+        Ok(StoredLeaf { d, texts, left })
+    }
+
+    fn next<const K: usize>(&mut self) -> Result<Option<(OrderedKey<K>, StoredValue<'p>)>> {
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        self.left = left;
+        let key = self.d.array()?;
+        let texts = match &mut self.texts {
+            None => None,
+            Some(texts) => Some([*texts.take(&mut self.d)?, *texts.take(&mut self.d)?]),
+        };
+        let len = usize::from(self.d.u16()?);
+        Ok(Some((key, StoredValue { texts, rest: self.d.bytes(len)? })))
+    }
+}
+
+impl<'p> StoredValue<'p> {
+    /// See [`Value::alone`].
+    fn alone<'v>(&self, room: &'v mut Option<Secret>) -> &'v [u8]
+    where
+        'p: 'v,
+    {
+        match self.texts {
+            None => self.rest,
+            Some(texts) => &*room.insert(joined(texts, self.rest)),
+        }
+    }
 }
 
 fn scan_node<const K: usize>(
@@ -111,7 +159,7 @@ fn scan_node<const K: usize>(
     match node {
         OrderedNode::Leaf(entries) => {
             let within = entries.range(*range.low..=*range.high);
-            let each = |(key, value): (&OrderedKey<K>, &Value)| entry(key, value);
+            let each = |(key, value): (&OrderedKey<K>, &Value)| entry(key, value.alone(&mut None));
             if range.descending {
                 first_break(within.rev().map(each))
             } else {
@@ -148,17 +196,19 @@ pub(in crate::tree) fn edges<const K: usize>(
     page: &[u8],
     mut leaf: impl FnMut(OrderedKey<K>, &[u8]) -> Result<Option<Edge>>,
 ) -> Result<Vec<Edge>> {
-    let mut d = Decoder::new(page, "page of an ordered tree");
-    let kind = d.u8()?;
     let mut edges = Vec::new();
+    if page.first() != Some(&INTERIOR) {
+        let mut stored = StoredLeaf::read(page)?;
+        while let Some((key, value)) = stored.next()? {
+            edges.extend(leaf(key, value.alone(&mut None))?);
+        }
+        return Ok(edges);
+    }
+    let mut d = Decoder::new(page, "page of an ordered tree");
+    d.u8()?;
     for _ in 0..d.u16()? {
-        if kind == INTERIOR {
-            if let Link::Stored(at) = decode_child::<K>(&mut d)?.link {
-                edges.push(Edge::Page { spot: spot.clone(), at });
-            }
-        } else {
-            let (key, value) = decode_entry(&mut d)?;
-            edges.extend(leaf(key, value)?);
+        if let Link::Stored(at) = decode_child::<K>(&mut d)?.link {
+            edges.push(Edge::Page { spot: spot.clone(), at });
         }
     }
     Ok(edges)

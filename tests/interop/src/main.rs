@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use keyfall::Timestamp;
 use keyfall::certificate::Leaf;
-use keyfall::log::{Checkpoint, Frontier, Hash, Signer, TileWriter, Tiles, consistency, inclusion, verify_inclusion};
+use keyfall::log::{Checkpoint, Extent, Frontier, Hash, Signer, TileWriter, Tiles, consistency, inclusion, verify_consistency, verify_inclusion};
 use signed_note::{Note, StandardVerifier, VerifierList};
 use tlog_tiles::{
     HashReader as _, Tile, TileHashReader, TileReader, check_record, check_tree, prove_record, prove_tree, record_hash,
@@ -107,11 +107,12 @@ fn check(dir: &Path, key: &str) -> u64 {
             let old = tree_hash(n, &reader).expect("an older root");
             assert_eq!(keyfall::log::root(&ours, n).expect("an older root").0, old.0);
             let mine = consistency(&ours, n, size).expect("a proof");
-            keyfall::log::verify_consistency((n, &Hash(old.0)), (size, &Hash(root.0)), &mine).expect("ours");
+            let (before, now) = (Extent { size: n, root: Hash(old.0) }, Extent { size, root: Hash(root.0) });
+            verify_consistency(before, now, &mine).expect("ours");
             let mine: Vec<tlog_tiles::Hash> = mine.iter().map(|hash| tlog_tiles::Hash(hash.0)).collect();
             check_tree(&mine, size, root, n, old).expect("our consistency, by them");
             let theirs: Vec<Hash> = prove_tree(size, n, &reader).expect("a proof").iter().map(|h| Hash(h.0)).collect();
-            keyfall::log::verify_consistency((n, &Hash(old.0)), (size, &Hash(root.0)), &theirs).expect("theirs, by us");
+            verify_consistency(before, now, &theirs).expect("theirs, by us");
         }
     }
     assert!(reader.read_hashes(&[tlog_tiles::stored_hash_index(0, size - 1)]).is_ok());

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use keyfall::ErrorKind;
-use keyfall::cell::{Durable, FileCell, MemoryCell, Owner, RootCell, RootId};
+use keyfall::cell::{Durable, FileCell, MemoryCell, Owner, RootCell};
 use keyfall::crypto::Key;
 use keyfall::env::System;
+use keyfall::promise::RootId;
 use keyfall::quorum::Keyholder;
 use keyfall::store::StoreId;
 use keyfall::testing::sim::{Fault, Media, SimulatedDisk};

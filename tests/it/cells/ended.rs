@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use keyfall::ErrorKind;
-use keyfall::cell::RootId;
+use keyfall::promise::RootId;
 use keyfall::quorum::{Holder, Keyholder};
 
 use super::{NOBODY, STORE, files, holder, id, put_back, quick_dir, share};

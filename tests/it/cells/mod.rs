@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use keyfall::cell::{FileCell, Owner, RootCell, RootId};
+use keyfall::cell::{FileCell, Owner, RootCell};
 use keyfall::crypto::Key;
 use keyfall::env::System;
+use keyfall::promise::RootId;
 use keyfall::quorum::{Holder, Share};
 use keyfall::store::StoreId;
 

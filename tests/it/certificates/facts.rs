@@ -1,12 +1,11 @@
 //! What a certificate says, and that it verifies from its text alone. SPEC §14.
 
 use keyfall::certificate::{Certificate, Facts, Grade, Leaf, Retired, SLOTS_MIN, Trust, slots};
-use keyfall::engine::Request;
 use keyfall::log::{Checkpoint, Hash, LogProof, Signer};
 use keyfall::{Class, Erase, ErrorKind, InteractionId, Put, Result, Scope, Timestamp, When};
 
 use super::{asked, certified, holds, trust, world};
-use crate::support::{SMALL_PAGES, World, error_kind, user};
+use crate::support::{SMALL_PAGES, World, bytes, error_kind, user};
 
 /// A certificate by an issuer that means to mislead: it holds the keys, and chooses every text.
 fn issued(change: impl FnOnce(&mut Facts)) -> Result<Certificate> {
@@ -92,6 +91,20 @@ fn the_certificate_of_the_second_reader_is_the_one_that_is_made() {
         .unwrap();
     }
     assert_eq!(std::fs::read_to_string(format!("{place}.erased")).unwrap(), text);
+}
+
+#[test]
+fn a_class_with_a_page_of_its_own_has_a_key_that_is_destroyed() {
+    let world = world();
+    let destroyed = || {
+        let erase = asked(Scope::class(user("ada"), Class::audio()));
+        format!("{}", certified(world.engine(), erase)).contains("key of class audio")
+    };
+    assert!(!destroyed(), "two short records stand in the page of their user");
+    for n in 0..9 {
+        world.put("ada", Class::audio(), &bytes(n, 100));
+    }
+    assert!(destroyed());
 }
 
 #[test]
@@ -228,8 +241,8 @@ fn a_users_own_choice_of_name_never_prevents_a_certificate() {
     for (n, c) in hidden.into_iter().enumerate() {
         let name = format!("a{c}b {n}");
         world.put(&name, Class::audio(), b"x");
-        let request = Request { authority: format!("{c}clerk"), ground: format!("law{c}") };
-        let mut erase = Erase::new(Scope::user(user(&name))).certified(request);
+        let erase = Erase::new(Scope::user(user(&name)));
+        let mut erase = erase.certified(format!("{c}clerk"), format!("law{c}"));
         if n % 2 == 0 {
             erase = erase.keep(Class::action(), format!("because{c} of {c}"));
         }

@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
-use keyfall::cell::{
-    Awaited, Contents, Dealt, Durable, Finality, Level, MemoryCell, Promise, Quorum, Retirement,
-    RootCell, RootId, Statement,
-};
+use keyfall::cell::{Contents, Durable, MemoryCell, RootCell};
 use keyfall::certificate::{Certificate, Grade, Retired};
 use keyfall::crypto::Key;
 use keyfall::engine::Keeper;
 use keyfall::log::Checkpoint;
+use keyfall::promise::{
+    Awaited, Dealt, Finality, Level, Promise, Quorum, Retirement, RootId, Statement,
+};
 use keyfall::store::StoreId;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::Seeded;

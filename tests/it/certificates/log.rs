@@ -25,7 +25,7 @@ fn cosignatures_can_be_demanded() {
     witnesses[2].sign(&mut certificate.proof.checkpoint, Timestamp(1_800_000_001_000));
     let cosigned = certificate.verify(&trust).unwrap().cosigned;
     assert_eq!(
-        cosigned.iter().map(|(_, at)| at.0).collect::<Vec<_>>(),
+        cosigned.iter().map(|one| one.at.0).collect::<Vec<_>>(),
         [1_800_000_000_000, 1_800_000_001_000]
     );
     // A cosignature that does not hold is no missing one, also where enough others are there.

@@ -7,14 +7,12 @@ mod log;
 mod refused;
 
 use keyfall::certificate::{Certificate, Trust};
-use keyfall::engine::Request;
 use keyfall::{Class, Engine, Erase, Put, Scope};
 
 use crate::support::{SMALL_PAGES, World, user};
 
 fn asked(scope: Scope) -> Erase {
-    Erase::new(scope)
-        .certified(Request { authority: "ada herself".into(), ground: "GDPR, article 17".into() })
+    Erase::new(scope).certified("ada herself", "GDPR, article 17")
 }
 
 fn certified(engine: &Engine, erase: Erase) -> Certificate {

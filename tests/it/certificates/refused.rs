@@ -94,6 +94,20 @@ fn every_byte_changed_and_every_cut_is_refused() {
     }
 }
 
+/// A carriage return at the end of a line went in unnoticed: what reads lines may pass over one.
+#[test]
+fn white_space_anywhere_is_refused() {
+    let good = include_bytes!("../../certificates/good.erased");
+    let trust = Trust::in_log(include_str!("../../certificates/good.key").parse().unwrap());
+    for space in *b"\r\n\t \x0b\x0c\0" {
+        for at in 0..=good.len() {
+            let mut bytes = good.to_vec();
+            bytes.insert(at, space);
+            assert!(!holds(&bytes, &trust), "{space:#x} at {at}");
+        }
+    }
+}
+
 /// `KEYFALL_MUTATIONS=1000000` for more; the fuzz target `certificate` looks for cleverer ones.
 #[test]
 fn random_changes_are_refused() {

@@ -71,7 +71,7 @@ fn exit_codes_tell_the_answers_apart() {
     assert!(!cli.path("out").exists() && !cli.path("out.part").exists(), "an error leaves no file");
     assert_eq!(cli.run(&["get", "store", &keep]).stdout, b"another");
     cli.ok(&["create", "store", "--user", "ada"]);
-    cli.put("ada", "audio", b"anew");
+    cli.put("ada", "audio", b"again");
 }
 
 /// What a message says to type names the store, and the cell where that was named, as a shell takes
@@ -159,7 +159,7 @@ fn every_command_says_what_it_did() {
     assert_eq!(cli.ok(&["create", "store", "--user", "ada"]), "created ada");
     assert_eq!(
         cli.ok(&["create", "store", "--user", "ada"]),
-        "ada is there already; nothing was changed"
+        "ada exists already; nothing was changed"
     );
     assert_eq!(json(&cli.ok(&["create", "store", "--user", "ada", "--json"]))["created"], false);
     assert_eq!(json(&cli.ok(&["create", "store", "--user", "ben", "--json"]))["created"], true);
@@ -192,7 +192,7 @@ fn every_command_says_what_it_did() {
     let e = cli.fails(1, &["key", "skill"]);
     one_line(&e);
     assert!(
-        e.contains("skill is there already")
+        e.contains("skill already exists")
             && e.contains("never replaced")
             && !e.contains("os error"),
         "{e}"

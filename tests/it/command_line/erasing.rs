@@ -128,3 +128,46 @@ fn time_ranges_from_the_command_line() {
     assert!(told.contains("1 record;"), "{told}");
     cli.fails(3, &["get", "store", &id]);
 }
+
+/// "nothing of it was here" was said of a name that nobody had, too: a slip in it went unseen.
+#[test]
+fn an_erase_of_nobody_says_so() {
+    let cli = Cli::new();
+    cli.ok(&["create", "store", "--user", "ada"]);
+    let told = |user: &str, more: &[&str]| {
+        cli.ok(&[&["erase", "store", "--yes", "--user", user][..], more].concat())
+    };
+    let said = told("zoe", &[]);
+    assert!(said.contains("nobody of this name was here; what arrives late is refused"), "{said}");
+    assert_eq!(json(&told("yan", &["--json"]))["user_was_here"], false);
+    let said = told("ada", &["--class", "audio"]);
+    assert!(said.contains("nothing of it was here"), "{said}");
+    assert_eq!(json(&told("ada", &["--json"]))["user_was_here"], true);
+}
+
+/// The verified certificate did not say what it was about.
+#[test]
+fn a_verified_certificate_says_whose_records_fell_and_how_many() {
+    let cli = Cli::new();
+    let key = cli.ok(&["log", "key", "store"]);
+    cli.put("ada", "audio", b"one");
+    cli.put("ada", "action", b"two");
+    cli.put("ben", "audio", b"one");
+    cli.ok(&["erase", "store", "--user", "ada", "--yes", "-o", "ada.erased"]);
+    let verify = ["certificate", "verify", "ada.erased", "--key", &key];
+    let told = cli.ok(&verify);
+    assert!(told.contains(r#"Erased: "everything" of user "ada"; 2 records"#), "{told}");
+    assert!(told.contains("among 1 leaf under"), "{told}");
+    let bare = Command::new(env!("CARGO_BIN_EXE_keyfall-verify"))
+        .args(&verify[2..])
+        .current_dir(cli.dir.path())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(bare.stdout).unwrap().trim_end(), told);
+    let told = json(&cli.ok(&[&verify[..], &["--json"]].concat()));
+    assert_eq!((&told["user"], &told["scope"]), (&"ada".into(), &"everything".into()));
+    assert_eq!((&told["records"]["audio"], &told["records"]["action"]), (&1.into(), &1.into()));
+    cli.ok(&["erase", "store", "--user", "ben", "--yes", "-o", "ben.erased"]);
+    let told = cli.ok(&["certificate", "verify", "ben.erased", "--key", &key]);
+    assert!(told.contains("; 1 record\n") && told.contains("among 2 leaves under"), "{told}");
+}

@@ -2,6 +2,7 @@
 
 mod answers;
 mod erasing;
+mod help;
 mod records;
 mod stores;
 

@@ -216,6 +216,66 @@ fn bench_measures_and_leaves_no_files() {
 }
 
 #[test]
+fn bench_measures_puts_space_and_discard() {
+    let place = Cli::new();
+    let bench = |parts: &str| {
+        let args = [
+            "bench",
+            ".",
+            "--json",
+            "--parts",
+            parts,
+            "--rounds",
+            "10",
+            "--seconds",
+            "1",
+            "--among",
+            "20",
+            "--callers",
+            "1,3",
+            "--put-batch",
+            "8",
+            "--actions",
+            "100",
+            "--discard-users",
+            "80",
+        ];
+        let rows: serde_json::Value = serde_json::from_str(&place.ok(&args)).unwrap();
+        rows.as_array().unwrap().clone()
+    };
+    let puts = bench("puts");
+    assert_eq!(puts.len(), 3);
+    for (row, samples) in puts.iter().zip([10, 30, 10]) {
+        let above_zero = |field: &str| row[field].as_f64().unwrap() > 0.0;
+        assert!(above_zero("p50_us") && above_zero("floor_us") && above_zero("ratio"), "{row}");
+        assert!(row["bytes_written_per_put"].as_u64().unwrap() > 200, "{row}");
+        assert_eq!(row["samples"], samples, "{row}");
+    }
+    assert!(puts[1]["puts_per_second"].as_f64().unwrap() > 0.0, "{}", puts[1]);
+    assert_eq!(puts[2]["puts_per_sample"], 8);
+    let mut space = bench("space");
+    let discard = bench("discard,discard");
+    // With no discard running and with one, a thread that puts and one that erases.
+    assert_eq!(discard.iter().filter(|row| row["p99_us"].as_f64() > Some(0.0)).count(), 4);
+    space.extend(discard.into_iter().filter(|row| row["p99_us"].is_null()));
+    let records: Vec<_> = space.iter().map(|row| row["records"].as_u64().unwrap()).collect();
+    assert_eq!(records, [100, 10, 80]);
+    for row in space {
+        let bytes = |field: &str| row[field].as_u64().unwrap();
+        assert_eq!(bytes("plain_bytes"), 200 * bytes("records"), "{row}");
+        assert!(bytes("disk_bytes_after_discard") > bytes("plain_bytes"), "{row}");
+        // Of ten commits, each but the last left pages behind.
+        assert!(bytes("blobs_discarded") > 0 || bytes("records") != 10, "{row}");
+    }
+    let left = std::fs::read_dir(place.path(".")).unwrap().count();
+    assert_eq!(left, 2, "the store and its cell: what was measured is gone");
+    let table = place.ok(&["bench", "--parts", "space", "--actions", "20", "--among", "5"]);
+    assert!(table.contains("put one at a time") && !table.contains("floor"), "{table}");
+    let refused = place.fails(2, &["bench", "--parts", "puts", "--svg", "erase.svg"]);
+    assert!(refused.contains("add erase to --parts"), "{refused}");
+}
+
+#[test]
 fn the_demo_keeps_its_word() {
     let cli = Cli::empty();
     let told = cli.ok(&["demo"]);
@@ -224,5 +284,42 @@ fn the_demo_keeps_its_word() {
         "{told}"
     );
     assert!(told.lines().count() <= 40, "a screenful");
+    let grade = told.lines().find(|line| line.contains("LIMITED: ")).unwrap_or_default();
+    assert!(grade.contains("had been opened 3 times"), "{told}");
     assert_eq!(json(&cli.ok(&["demo", "--json"]))["kept"], true);
+}
+
+/// Its rows were on one line each, without a space after the colons, unlike what all others print.
+#[test]
+fn a_list_is_the_json_that_the_other_commands_print() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"one");
+    cli.put("ada", "audio", b"two");
+    let told = cli.ok(&["list", "store", "--json"]);
+    assert_eq!(format!("{:#}", json(&told)), told);
+}
+
+#[test]
+fn what_is_left_out_is_told_as_it_is_typed() {
+    let cli = Cli::new();
+    let e = cli.fails(2, &["get", "store"]);
+    assert!(e.contains("ID is missing; give it after the store: `keyfall get store ID`"), "{e}");
+    let e = cli.fails(2, &["put", "store", "--user", "ada", "--class", "audio"]);
+    assert!(e.contains("`keyfall put store FILE --user ada --class audio`"), "{e}");
+}
+
+/// The variable may have been set long ago, for another store.
+#[test]
+fn an_error_about_a_cell_that_was_named_says_what_named_it() {
+    let cli = Cli::new();
+    cli.ok(&["init", "other", "--accept-remnants"]);
+    for cell in ["nowhere", "other.cell"] {
+        let named = format!("now `--cell` or KEYFALL_CELL names {cell}");
+        let out = cli.command(&["list", "store"]).env("KEYFALL_CELL", cell).output().unwrap();
+        let e = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(!out.status.success() && e.contains(&named), "{e}");
+        let out = cli.run(&["create", "store", "--user", "ada", "--cell", cell]);
+        let e = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(!out.status.success() && e.contains(&named), "{e}");
+    }
 }

@@ -34,7 +34,7 @@ fn an_old_copy_of_the_cell_opens_what_lived_at_its_epoch_and_not_the_store_as_it
     let e = cli.fails(6, &["list", "store", "--cell", "old.cell"]);
     assert!(e.contains("old copy of the cell, which does not open the store as it is now"), "{e}");
     assert!(
-        e.contains("it still opens what lived at its epoch") && !e.contains("opens nothing"),
+        e.contains("it still opens what was live at its epoch") && !e.contains("opens nothing"),
         "{e}"
     );
     cli.ok(&["restore", "--cell", "old.cell", "--into", "then", "bk"]);
@@ -106,7 +106,8 @@ fn a_place_without_a_copy_is_not_answered_with_init() {
 /// away.
 #[test]
 fn an_init_that_was_cut_short_is_distinguished_from_a_lost_store() {
-    use keyfall::cell::{FileCell, Owner, RootCell, RootId};
+    use keyfall::cell::{FileCell, Owner, RootCell};
+    use keyfall::promise::RootId;
     use keyfall::store::StoreId;
     let cli = Cli::empty();
     drop(keyfall::store::SledStore::create(&cli.path("store")).unwrap());
@@ -178,10 +179,27 @@ fn a_store_in_use_has_an_exit_code_of_its_own() {
     {
         let e = cli.fails(8, args);
         one_line(&e);
-        assert!(e.contains("in use"), "{e}");
+        assert!(e.contains("in use") && e.contains("`--wait 10s` gives it time"), "{e}");
     }
     assert_eq!(json(&cli.fails(8, &["list", "store", "--json"]))["error"]["kind"], "locked");
-    drop(holder);
+    // A command that is given time waits, and goes on as soon as the store is free.
+    let began = std::time::Instant::now();
+    let e = cli.fails(8, &["list", "store", "--wait", "1"]);
+    assert!(began.elapsed() >= std::time::Duration::from_secs(1));
+    assert!(!e.contains("--wait"), "it was given time: {e}");
+    let began = std::time::Instant::now();
+    cli.fails(8, &["list", "store", "--wait", "300ms"]);
+    assert!(began.elapsed() >= std::time::Duration::from_millis(300));
+    for (length, told) in [("soon", "write 10s, or 10"), ("1m", "m may mean min")] {
+        let e = cli.fails(2, &["list", "store", "--wait", length]);
+        assert!(e.contains(told), "{e}");
+    }
+    let soon = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        drop(holder);
+    });
+    cli.ok(&["list", "store", "--wait", "10min"]);
+    soon.join().unwrap();
     let system = std::sync::Arc::new(keyfall::env::System);
     let holder = keyfall::cell::FileCell::open(&cli.path("store.cell"), system).unwrap();
     let e = cli.fails(8, &["create", "store", "--user", "ada"]);
@@ -308,4 +326,96 @@ fn what_only_looks_takes_nothing_over_and_a_store_can_be_taken_back() {
     cli.fails(11, &["create", "store", "--user", "eve"]);
     cli.ok(&["create", "store", "--user", "eve", "--take-over"]);
     cli.put("ben", "audio", b"z");
+}
+
+/// `policy set` said neither whose policy it was nor what it took the place of.
+#[test]
+fn a_policy_that_is_set_says_whose_it_is_and_what_it_replaces() {
+    let cli = Cli::new();
+    cli.ok(&["create", "store", "--user", "ada"]);
+    let set = |more: &[&str]| {
+        cli.ok(&[&["policy", "set", "store", "--class", "audio"][..], more].concat())
+    };
+    let told = set(&["--max-age", "90d"]);
+    assert_eq!(told, "policy of the store, for all users: class audio: at most 90d");
+    let told = set(&["--max-age", "30d"]);
+    assert!(told.ends_with("at most 30d\nit replaces: class audio: at most 90d"), "{told}");
+    let told = set(&["--user", "ada", "--max-records", "9"]);
+    assert_eq!(
+        told,
+        "policy of user ada: class audio: at most 9 records\n\
+         for this user it takes the place of the store's: class audio: at most 30d"
+    );
+    let told = json(&set(&["--user", "ada", "--max-records", "7", "--json"]));
+    assert_eq!((&told["user"], &told["replaced"]["max_records"]), (&"ada".into(), &9.into()));
+    assert_eq!(told["instead_of_store"][0]["max_age_seconds"], 30 * 24 * 60 * 60);
+    let told = json(&set(&["--purpose", "advice", "--max-age", "1d", "--json"]));
+    assert!(told["user"].is_null() && told["replaced"].is_null(), "{told}");
+    assert_eq!(told["instead_of_store"], json("[]"), "{told}");
+    // Any policy of the user's for a class comes before all of the store's for it.
+    set(&["--purpose", "treatment", "--max-age", "3650d", "--readers-named"]);
+    let told = set(&["--user", "ada", "--max-records", "7"]);
+    assert!(told.contains("at most 30d\n") && told.contains("put for treatment"), "{told}");
+    assert!(told.contains("for these records readers need not be named any more"), "{told}");
+    cli.ok(&["create", "store", "--user", "ben"]);
+    let told = json(&set(&["--user", "ben", "--purpose", "advice", "--max-age", "2d", "--json"]));
+    let instead = told["instead_of_store"].as_array().unwrap();
+    assert_eq!((instead.len(), &instead[0]["purpose"]), (1, &"advice".into()), "{told}");
+    let told = json(&set(&["--user", "ben", "--purpose", "news", "--max-age", "2d", "--json"]));
+    assert_eq!(told["instead_of_store"][0]["max_age_seconds"], 30 * 24 * 60 * 60, "{told}");
+    let unset = ["policy", "unset", "store", "--user", "ada", "--class", "audio"];
+    let told = cli.ok(&unset);
+    assert_eq!(told, "removed the policy of user ada: class audio: at most 7 records");
+    let list = ["policy", "list", "store", "--user", "ada"];
+    assert_eq!(cli.ok(&list), "user ada has no policy of its own");
+    assert_eq!(json(&cli.ok(&[&list[..], &["--json"]].concat()))["user"], "ada");
+}
+
+#[test]
+fn a_discard_tells_sizes_with_their_units() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", &[7; 300_000]);
+    cli.ok(&["erase", "store", "--user", "ada", "--yes"]);
+    let told = cli.ok(&["discard", "store"]);
+    let sizes = told.lines().next().unwrap().split_once(": ").unwrap().1;
+    for size in sizes.split(", ") {
+        let unit = size.split(' ').nth(1).unwrap();
+        assert!(["B", "KiB", "MiB", "GiB"].contains(&unit), "{told}");
+    }
+    assert!(json(&cli.ok(&["discard", "store", "--json"]))["bytes_after"].is_u64());
+}
+
+/// A directory is the owner by what lies in it, wherever it is; of two copies of it one is, and the
+/// other says which cell it is about and what to do.
+#[test]
+fn a_directory_that_was_moved_is_the_owner_still_and_a_copy_of_it_says_what_to_do() {
+    let cli = Cli::new();
+    cli.put("ada", "audio", b"x");
+    std::fs::rename(cli.path("store"), cli.path("moved")).unwrap();
+    let cell = ["--cell", "store.cell"];
+    let create = |store: &str, user: &str| -> Vec<String> {
+        [&["create", store, "--user", user][..], &cell]
+            .concat()
+            .iter()
+            .map(|s| (*s).into())
+            .collect()
+    };
+    let run = |args: Vec<String>| cli.run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(run(create("moved", "ben")).status.success());
+    let copied = std::process::Command::new("cp")
+        .args(["-r", "moved", "copied"])
+        .current_dir(cli.dir.path())
+        .status();
+    assert!(copied.unwrap().success());
+    assert!(run(create("moved", "carl")).status.success(), "the first of the two to write");
+    let out = run(create("copied", "dora"));
+    let e = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(11), "{e}");
+    one_line(&e);
+    assert!(e.contains("copied no longer owns its root cell") && e.contains("store.cell"), "{e}");
+    assert!(e.contains("under its other path, or take this place over (`--take-over`)"), "{e}");
+    let mut over = create("copied", "dora");
+    over.push("--take-over".into());
+    assert!(run(over).status.success());
+    assert_eq!(run(create("moved", "eve")).status.code(), Some(11));
 }

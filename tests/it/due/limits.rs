@@ -7,8 +7,7 @@ use keyfall::engine::{Fact, Hold};
 use keyfall::env::Env;
 use keyfall::store::{MemoryStore, Store};
 use keyfall::{
-    Class, Engine, ErrorKind, InteractionId, Policy, Put, Query, RecordId, Scope, Source,
-    Timestamp, When,
+    Class, Engine, ErrorKind, InteractionId, Policy, Put, Query, RecordId, Scope, Timestamp, When,
 };
 
 use crate::support::{DAY, SMALL_PAGES, World, error_kind, facts, read_record, user};
@@ -23,8 +22,7 @@ fn a_childs_profile_is_gone_at_its_limit() {
         (world.put("child", profile(), b"likes dinosaurs"), world.put("adult", profile(), b"x"));
     engine.policies(Some(&user("child"))).set(&Policy::new(profile()).max_age(DAY)).unwrap();
     // A call of both: from the child's profile, in the adult's tree.
-    let derived =
-        Put::new(user("adult"), Class::transcript()).derived_from(Source::Record(of_child));
+    let derived = Put::new(user("adult"), Class::transcript()).derived_from(of_child);
     let derived = engine.put(derived, &b"dinosaurs"[..]).unwrap();
     world.tend();
     assert!(read_record(engine, &of_child).is_ok());

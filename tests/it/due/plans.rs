@@ -1,7 +1,7 @@
 //! Planned erases: done at their time, cancelled, refused. SPEC §6.4.
 
 use keyfall::engine::{Fact, Hold};
-use keyfall::{Class, Erase, ErrorKind, InteractionId, Put, Scope, Source, Timestamp, When};
+use keyfall::{Class, Erase, ErrorKind, InteractionId, Put, Scope, Timestamp, When};
 
 use crate::support::{SMALL_PAGES, World, error_kind, facts, read_record, user};
 
@@ -9,7 +9,7 @@ use crate::support::{SMALL_PAGES, World, error_kind, facts, read_record, user};
 fn a_planned_erase_happens_at_its_time_and_not_before() {
     let mut world = World::new(1, SMALL_PAGES);
     let audio = world.put("ada", Class::audio(), b"wake me");
-    let text = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(audio));
+    let text = Put::new(user("ben"), Class::transcript()).derived_from(audio);
     let text = world.engine().put(text, &b"wake me"[..]).unwrap();
     let other = world.put("ben", Class::audio(), b"other");
     let plan = world.engine().erase_at(Scope::user(user("ada")), world.in_days(30)).unwrap();
@@ -153,7 +153,7 @@ fn a_plan_says_whether_a_hold_covers_its_scope_now() {
     let world = World::new(20, SMALL_PAGES);
     let engine = world.engine();
     let audio = world.put("ada", Class::audio(), b"wake me");
-    let text = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(audio));
+    let text = Put::new(user("ben"), Class::transcript()).derived_from(audio);
     engine.put(text, &b"wake me"[..]).unwrap();
     let plan = |erase: Erase| engine.erase_at(erase, world.in_days(1)).unwrap();
     let (of_ada, of_ben) = (Scope::user(user("ada")), Scope::user(user("ben")));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::command_line::Cli;
+use crate::command_line::{Cli, json};
 
 #[test]
 fn the_program_tells_of_a_hold_that_covers_what_is_planned() {
@@ -91,7 +91,10 @@ fn plans_policies_and_windows_from_the_command_line() {
     let audio = cli.put("ada", "audio", b"wake me");
     let told = cli.ok(&["erase", "store", "--record", &audio, "--final-within", "1h", "--yes"]);
     assert!(told.contains("pending until"), "{told}");
+    assert!(told.starts_with("erased") && !told.contains("; epoch"), "none has begun: {told}");
     assert!(cli.ok(&["status", "store"]).contains("pending until"));
+    let window = ["erase", "store", "--user", "ben", "--final-within", "1h", "--yes", "--json"];
+    assert!(json(&cli.ok(&window))["epoch"].is_null(), "none has begun");
     assert!(cli.ok(&["audit", "store"]).contains("pending"));
     cli.ok(&["erase", "store", "--user", "ada", "--class", "audio", "--yes"]);
     assert!(!cli.ok(&["status", "store"]).contains("pending until"));
@@ -106,7 +109,10 @@ fn plans_policies_and_windows_from_the_command_line() {
         "90d",
         "--readers-named",
     ]);
-    assert_eq!(told, "class audio: at most 90d, opened only for named readers");
+    assert_eq!(
+        told,
+        "policy of the store, for all users: class audio: at most 90d, opened only for named readers"
+    );
     assert!(cli.ok(&["policy", "list", "store"]).contains("90d"));
     assert!(cli.ok(&["tend", "store"]).contains("next due"));
     let audio = cli.put("ada", "audio", b"x");

@@ -1,7 +1,7 @@
 //! Erases that are pending, and when they become final. SPEC §6.5.
 
 use keyfall::env::Env;
-use keyfall::{Class, Erase, ErrorKind, Put, RecordId, Scope, Source};
+use keyfall::{Class, Erase, ErrorKind, Put, RecordId, Scope};
 
 use crate::support::{DAY, SMALL_PAGES, World, error_kind, read_record, user};
 
@@ -53,7 +53,7 @@ fn a_pending_erase_says_so_until_it_is_final() {
 fn an_erase_at_once_does_not_wait_for_one_of_its_commit_that_took_its_scope() {
     let world = World::new(22, SMALL_PAGES);
     let audio = world.put("ada", Class::audio(), b"wake me");
-    let text = Put::new(user("ben"), Class::transcript()).derived_from(Source::Record(audio));
+    let text = Put::new(user("ben"), Class::transcript()).derived_from(audio);
     let text = world.engine().put(text, &b"wake me"[..]).unwrap();
     let more = world.put("ben", Class::audio(), b"more");
     let waits = |scope| Erase::new(scope).final_within(DAY);
@@ -76,8 +76,7 @@ fn two_pending_erases_of_what_others_were_derived_from_are_both_followed() {
     let sources: Vec<RecordId> =
         ["ada", "ben"].map(|name| world.put(name, Class::audio(), b"x")).to_vec();
     for source in &sources {
-        let put =
-            Put::new(user("chloe"), Class::transcript()).derived_from(Source::Record(*source));
+        let put = Put::new(user("chloe"), Class::transcript()).derived_from(*source);
         derived.push(world.engine().put(put, &b"x"[..]).unwrap());
     }
     for name in ["ada", "ben"] {

@@ -5,6 +5,7 @@ mod copies;
 mod erases;
 mod faulty_copies;
 mod fences;
+mod interactions;
 mod lists;
 mod opening;
 mod readers;

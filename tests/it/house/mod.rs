@@ -156,18 +156,19 @@ fn lines_stay_within_a_hundred_columns() {
 /// Files outside `testing/` that are compiled otherwise for tests, and in how many places. It only
 /// shrinks.
 const FOR_TESTS: &[(&str, usize)] = &[
-    ("catalogue/defect.rs", 3),
-    ("catalogue/resolve.rs", 5),
+    ("catalogue/defect.rs", 5),
+    ("catalogue/resolve.rs", 6),
     ("cell/claims.rs", 1),
+    ("cell/defect.rs", 1),
     ("cell/key_slots.rs", 1),
-    ("cell/mod.rs", 7),
+    ("cell/mod.rs", 6),
     ("cell/share_slots.rs", 1),
     ("cell/slot.rs", 2),
-    ("cell/slots.rs", 5),
+    ("cell/slots.rs", 6),
     ("engine/core.rs", 1),
     ("engine/mod.rs", 2),
-    ("engine/options.rs", 5),
-    ("lib.rs", 1),
+    ("engine/options.rs", 6),
+    ("lib.rs", 2),
     ("pages.rs", 1),
     ("process.rs", 3),
     ("quorum/ask.rs", 1),
@@ -180,6 +181,7 @@ const FOR_TESTS: &[(&str, usize)] = &[
     ("sealed/mod.rs", 2),
     ("store/journal/frame.rs", 3),
     ("store/journal/mod.rs", 1),
+    ("store/mod.rs", 1),
     ("tree/spot.rs", 2),
     ("tree/user.rs", 1),
 ];
@@ -188,7 +190,8 @@ const FOR_TESTS: &[(&str, usize)] = &[
 fn what_is_for_tests_stands_in_testing() {
     let mut found: BTreeMap<String, usize> = BTreeMap::new();
     for file in files().into_iter().filter(|f| !f.name.starts_with("testing/")) {
-        let n = file.text.matches("cfg(feature = \"testing\")").count();
+        // In whatever condition: also under `not` and `any`, and in a `cfg_attr`.
+        let n = file.text.matches("feature = \"testing\"").count();
         if n > 0 {
             found.insert(file.name, n);
         }

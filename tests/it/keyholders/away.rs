@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use keyfall::cell::{Level, Retirement};
 use keyfall::certificate::{Grade, Retired, Trust};
-use keyfall::engine::{Keeper, OpenAs, Request};
+use keyfall::engine::{Keeper, OpenAs};
+use keyfall::promise::{Level, Retirement};
 use keyfall::quorum::Standing;
 use keyfall::store::SledStore;
 use keyfall::{Engine, Erase, ErrorKind, Options, RecordId, Scope};
@@ -74,9 +74,7 @@ fn with_two_killed_an_erase_goes_through_and_is_final_when_they_are_back() {
     let ids: Vec<RecordId> = (0..4).map(|n| put(&engine, &format!("user {n}"))).collect();
     place.keyholders[1].kill();
     place.keyholders[4].kill();
-    let done = engine
-        .erase(Erase::new(Scope::user(user("user 0"))).certified(Request::default()))
-        .unwrap();
+    let done = engine.erase(Erase::new(Scope::user(user("user 0"))).certified("", "")).unwrap();
     let Some(Retirement::Stated { statements, needed }) = &done.retirement else {
         panic!("{done:?}")
     };
@@ -199,7 +197,7 @@ fn with_three_lost_it_says_so_and_nothing_else_is_damaged() {
     );
     let e = place.open().unwrap_err();
     assert!(
-        e.to_string().contains("the root key cannot be had")
+        e.to_string().contains("the root key cannot be recovered")
             && e.to_string().contains("3 are needed"),
         "{e}"
     );

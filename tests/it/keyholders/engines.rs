@@ -87,7 +87,7 @@ fn an_engine_has_so_many_stores_with_a_keyholder_and_no_more() {
         let cell =
             keyfall::quorum::net::make_cell(Path::new(&other), members.clone(), (3, 1), &env)
                 .unwrap();
-        let id = keyfall::cell::RootId { epoch: 1, attempt: [n; 16] };
+        let id = keyfall::promise::RootId { epoch: 1, attempt: [n; 16] };
         cell.deposit(
             keyfall::store::StoreId([n; 16]),
             &id,

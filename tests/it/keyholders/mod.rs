@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use keyfall::cell::RootCell;
 use keyfall::certificate::{Certificate, Grade, Retired, Trust};
-use keyfall::engine::{Keeper, OpenAs, Request};
+use keyfall::engine::{Keeper, OpenAs};
 use keyfall::env::{SharedEnv, System};
 use keyfall::quorum::net::open_cell;
 use keyfall::quorum::{Member, QuorumCell, Standing};
@@ -159,7 +159,7 @@ fn put(engine: &Engine, name: &str) -> RecordId {
 }
 
 fn certified(engine: &Engine, name: &str) -> Certificate {
-    let erase = Erase::new(Scope::user(user(name))).certified(Request::default());
+    let erase = Erase::new(Scope::user(user(name))).certified("", "");
     engine.erase(erase).unwrap().certificate.unwrap().sign().unwrap()
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyfall::certificate::Grade;
-use keyfall::engine::{OpenAs, Request};
+use keyfall::engine::OpenAs;
 use keyfall::env::{SharedEnv, System};
 use keyfall::quorum::net::replace_member;
 use keyfall::quorum::{Member, Standing};
@@ -88,7 +88,7 @@ fn an_epoch_is_final_by_its_own_keyholders_and_not_by_those_of_a_later_one() {
     put(&engine, "stays");
     place.keyholders[4].kill();
     place.keyholders[0].kill();
-    let erase = Erase::new(Scope::user(user("x"))).certified(Request::default());
+    let erase = Erase::new(Scope::user(user("x"))).certified("", "");
     let certificate = engine.erase(erase).unwrap().certificate.unwrap().sign().unwrap();
     drop(engine);
     let mut fresh = Keyholder::make(Path::new(&place.at("kh-new")), engine_key.trim());
@@ -236,7 +236,7 @@ fn what_one_signed_that_was_replaced_is_not_forgotten() {
     put(&engine, "x");
     place.keyholders[0].kill();
     place.keyholders[4].kill();
-    let erase = Erase::new(Scope::user(user("x"))).certified(Request::default());
+    let erase = Erase::new(Scope::user(user("x"))).certified("", "");
     let certificate = engine.erase(erase).unwrap().certificate.unwrap().sign().unwrap();
     assert_eq!(grade(&engine, &certificate), Grade::Pending);
     drop(engine);
@@ -276,7 +276,7 @@ fn a_keyholder_that_has_another_address_is_moved_by_one_command() {
     fails(&["keyholder", "move", &store, "2", "127.0.0.1:1"], "cannot be reached");
     fails(&["keyholder", "move", &store, "9", &there], "no keyholder 9");
     fails(&["keyholder", "move", &store, "2", "somewhere"], "HOST:PORT");
-    fails(&["keyholder", "move", &store, "two", &there], "no number, and no keyholder's key");
+    fails(&["keyholder", "move", &store, "two", &there], "neither a number nor a keyholder's key");
     ok(&["keyholder", "move", &store, "2", &there]);
     assert_eq!(place.standing(), vec![Standing::Whole; 3]);
     assert_eq!(read_record(&place.open().unwrap(), &id).unwrap(), b"ada");

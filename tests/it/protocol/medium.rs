@@ -3,8 +3,7 @@
 //! late. Shares lie in three slots; the fence, which is all that the keyholder remembers of epochs
 //! that it has ended, in two of its own. SPEC §7, §15.
 
-use keyfall::cell::RootId;
-use keyfall::promise::Fence;
+use keyfall::promise::{Fence, RootId};
 use stateright::{Model, Property};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

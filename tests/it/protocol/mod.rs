@@ -7,7 +7,7 @@
 //! the models larger.
 //!
 //! [`Fence`]: keyfall::promise::Fence
-//! [`Quorum::needed`]: keyfall::cell::Quorum::needed
+//! [`Quorum::needed`]: keyfall::promise::Quorum::needed
 
 mod keyholders;
 mod medium;

@@ -2,7 +2,7 @@
 //! late or never. Of each epoch it is known which keyholders were dealt a share, and which have
 //! signed; an epoch ends by its own count. SPEC §15.
 
-use keyfall::cell::Quorum;
+use keyfall::promise::Quorum;
 use stateright::{Model, Property};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

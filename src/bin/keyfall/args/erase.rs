@@ -10,9 +10,10 @@ use super::values::{span, time};
 
 pub(super) const ERASE_USAGE: &str = "\
 keyfall erase [STORE] --user U [--class C] [--interaction I | --after T --before T] \
-[--keep C --reason R] [--in TIME | --final-within TIME] [-o CERT [--force]] [--yes | --dry-run]
-       keyfall erase [STORE] --record ID [--in TIME | --final-within TIME] [-o CERT [--force]] \
-[--yes | --dry-run]";
+[--keep C --reason R] [--in TIME | --final-within TIME] \
+[-o CERT [--authority WHO] [--ground WHY] [--force]] [--yes | --dry-run]
+       keyfall erase [STORE] --record ID [--in TIME | --final-within TIME] \
+[-o CERT [--authority WHO] [--ground WHY] [--force]] [--yes | --dry-run]";
 
 pub(super) const ERASE_EXAMPLES: &str = "\
 Examples:
@@ -37,15 +38,23 @@ place afterwards, the command says where it is and exits with 12: the erase is d
 
 #[derive(Args)]
 pub(crate) struct EraseArgs {
+    /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
-    /// Whose: the name that your application uses.
+    /// The user, by the name that your application uses.
     #[arg(long, required_unless_present = "record")]
     pub(crate) user: Option<UserId>,
+    /// A record, by the id that `put` printed.
+    #[arg(
+        long,
+        value_name = "ID",
+        conflicts_with_all = ["user", "class", "interaction", "after", "before"]
+    )]
+    pub(crate) record: Option<RecordId>,
     /// audio, transcript, action, or a class of your own.
     #[arg(long, requires = "user")]
     pub(crate) class: Option<Class>,
-    /// A UUID of version 7, as `put` and `list` show it.
+    /// A UUID of version 7, as `put` and `list` print it with --json.
     #[arg(long, requires = "user", conflicts_with_all = ["after", "before"])]
     pub(crate) interaction: Option<InteractionId>,
     /// Only interactions that began then or later: 2026-01-31, a day in UTC, or
@@ -55,13 +64,6 @@ pub(crate) struct EraseArgs {
     /// Only interactions that began before; before a date is before that day began in UTC.
     #[arg(long, value_name = "T", value_parser = time, requires = "user")]
     pub(crate) before: Option<Timestamp>,
-    /// A record, by the id that `put` printed.
-    #[arg(
-        long,
-        value_name = "ID",
-        conflicts_with_all = ["user", "class", "interaction", "after", "before"]
-    )]
-    pub(crate) record: Option<RecordId>,
     /// Leave the records of this class, detached from what falls; may be given many times. What
     /// arrives late is refused, of this class too.
     #[arg(
@@ -75,26 +77,38 @@ pub(crate) struct EraseArgs {
     /// Why they stay; the user's history shows it.
     #[arg(long, requires = "keep")]
     pub(crate) reason: Option<String>,
-    /// Do it in this time from now, unless it is cancelled: 30d, 12h, 2w.
+    /// Do it after this much time, unless it is cancelled: 30d, 12h, 2w.
     #[arg(long = "in", value_name = "TIME", value_parser = span, conflicts_with = "final_within")]
     pub(crate) delay: Option<Duration>,
-    /// Let the old root key live so long at most, so that many erases share one. Until then the
+    /// Keep the old root key for this long at most, so that many erases share one. Until then the
     /// erase is pending.
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub(crate) final_within: Option<Duration>,
-    /// Write a certificate of it to this file. The store keeps none of a user that is erased whole:
+    /// The person or office that asked for it; the certificate shows it.
+    #[arg(
+        long,
+        value_name = "WHO",
+        requires = "output",
+        hide_default_value = true,
+        default_value = ""
+    )]
+    pub(crate) authority: String,
+    /// On what legal ground; the certificate shows it.
+    #[arg(
+        long,
+        value_name = "WHY",
+        requires = "output",
+        hide_default_value = true,
+        default_value = ""
+    )]
+    pub(crate) ground: String,
+    /// Write a certificate of it to this file. The store keeps none of a user who is erased whole:
     /// keep it.
     #[arg(short, long, value_name = "CERT", conflicts_with = "delay", alias = "certificate")]
     pub(crate) output: Option<PathBuf>,
-    /// Replace a certificate or a secret key at CERT.
+    /// Replace a certificate at CERT.
     #[arg(long, requires = "output")]
     pub(crate) force: bool,
-    /// The person or office that asked for it; the certificate shows it.
-    #[arg(long, value_name = "WHO", requires = "output", default_value = "")]
-    pub(crate) authority: String,
-    /// On what legal ground; the certificate shows it.
-    #[arg(long, value_name = "WHY", requires = "output", default_value = "")]
-    pub(crate) ground: String,
     /// Erase without asking for confirmation.
     #[arg(short, long)]
     pub(crate) yes: bool,
@@ -105,6 +119,7 @@ pub(crate) struct EraseArgs {
 
 #[derive(Args)]
 pub(crate) struct TendArgs {
+    /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
     /// The clock is right, however long ago the store was last written to: do what is due by it.

@@ -38,7 +38,7 @@ pub(crate) enum KeyholderCommand {
         #[arg(value_name = "CELL")]
         cell: PathBuf,
     },
-    /// Let an engine speak to a keyholder.
+    /// Let an engine use a keyholder.
     Allow {
         #[arg(value_name = "DIR")]
         dir: PathBuf,
@@ -64,6 +64,7 @@ pub(crate) enum KeyholderCommand {
     /// replaced.
     #[command(override_usage = "keyfall keyholder status [STORE]")]
     Status {
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
     },
@@ -72,6 +73,7 @@ pub(crate) enum KeyholderCommand {
     /// If no epoch can begin, the old one is put back; one that was replaced can come back later.
     #[command(override_usage = "keyfall keyholder replace [STORE] --number N --with KEY@HOST:PORT")]
     Replace {
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
         /// The keyholder to be replaced, as `keyholder status` numbers them.
@@ -85,6 +87,8 @@ pub(crate) enum KeyholderCommand {
     /// was replaced. It must answer there, with the key that it had.
     #[command(override_usage = "keyfall keyholder move [STORE] NUMBER|KEY HOST:PORT [--offline]")]
     Move {
+        /// NUMBER is what `keyholder status` prints; STORE may be left out if KEYFALL_STORE
+        /// names it.
         #[arg(value_name = "STORE NUMBER|KEY HOST:PORT", num_args = 2..=3, required = true)]
         places: Vec<String>,
         /// Do not check that it answers there.
@@ -94,6 +98,7 @@ pub(crate) enum KeyholderCommand {
     /// Begin an epoch without erasing anything: a keyholder that has no share gets one.
     #[command(override_usage = "keyfall keyholder renew [STORE]")]
     Renew {
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
     },

@@ -11,10 +11,11 @@ mod store;
 mod values;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use bench::BenchArgs;
+pub(crate) use bench::{BenchArgs, Part};
 pub(crate) use erase::{EraseArgs, TendArgs};
 pub(crate) use groups::{
     CopyCommand, GrantCommand, HoldCommand, PlanCommand, PolicyCommand, TrainingCommand,
@@ -29,6 +30,7 @@ pub(crate) use sealed::{AcceptArgs, AskArgs, KeyArgs, SealArgs, UnsealArgs};
 pub(crate) use store::{
     AuditArgs, BackupArgs, CheckArgs, DemoArgs, DiscardArgs, InitArgs, RestoreArgs, StatusArgs,
 };
+use values::patience;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -42,31 +44,54 @@ STORE may be left out if KEYFALL_STORE names it. The root cell of STORE is STORE
 unless --cell or KEYFALL_CELL names another place, or STORE.cell is a file that holds that place, as
 `init --cell` writes it. Losing the cell loses all data.
 
-A file named by -o is written whole or not at all; an existing certificate or secret key is replaced
-with --force only, and what lies in a store, a root cell or a keyholder's directory never. -o - is
-standard output.
+A file named by -o is written whole or not at all. It replaces an ordinary file; a certificate with
+--force only; a secret key, and what lies in a store, a root cell or a keyholder's directory, never.
+-o - is standard output.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 erased, 4 absent, 5 corrupt, 6 refused, 7 held, 8 in
-use: another process has the store or the cell open, and no command waits for it: try again,
+use: another process has the store or the cell open: try again, or let the command wait: --wait 10s,
 11 another engine owns the store, 12 done (do not repeat it), but an output of it could not be
 written.";
+
+/// Options that every command takes come after its own, under this heading.
+const COMMON: &str = "Common options";
+const LAST: usize = 1000;
 
 /// A storage engine for cryptographic erasure.
 #[derive(Parser)]
 #[command(name = "keyfall", version, about, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Args {
-    /// Print JSON, also errors.
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
     /// The root cell's directory [default: STORE.cell].
-    #[arg(long, global = true, value_name = "PATH", env = "KEYFALL_CELL")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "KEYFALL_CELL",
+        help_heading = COMMON,
+        display_order = LAST
+    )]
     pub(crate) cell: Option<PathBuf>,
     /// Make this place of the store the owner of the root cell, whichever place was that before;
     /// goes with a command that writes, as `tend` does. Any other place of the same store can only
-    /// be looked at until it takes over in turn, and not at all after the next erase; what it has
-    /// that this one lacks is lost. What is due is left for the next command.
-    #[arg(long, global = true)]
+    /// be read until it takes over in turn, and not at all after the next erase; what it has that
+    /// this one lacks is lost. What is due is left for the next command.
+    #[arg(long, global = true, help_heading = COMMON, display_order = LAST + 1)]
     pub(crate) take_over: bool,
+    /// Wait this long if another process has the store or its cell open, before giving up: 10s,
+    /// 5min; a bare number is seconds.
+    #[arg(
+        long,
+        global = true,
+        value_name = "TIME",
+        value_parser = patience,
+        default_value = "0",
+        help_heading = COMMON,
+        display_order = LAST + 2
+    )]
+    pub(crate) wait: Duration,
+    /// Print JSON; errors too, on standard error.
+    #[arg(long, global = true, help_heading = COMMON, display_order = LAST + 3)]
+    pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -74,10 +99,13 @@ pub(crate) struct Args {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Make a store and its root cell.
-    #[command(override_usage = "keyfall init [STORE] [--cell PATH] [--accept-remnants | \
-        --keyholder KEY@HOST:PORT... --threshold T [--margin M]] [--log-origin NAME]")]
+    #[command(
+        after_help = store::INIT_EXAMPLES,
+        override_usage = "keyfall init [STORE] [--cell PATH] [--accept-remnants | --keyholder \
+            KEY@HOST:PORT... --threshold T [--margin M]] [--log-origin NAME]"
+    )]
     Init(InitArgs),
-    /// Create a user; the only way to re-create one that was erased.
+    /// Create a user; the only way to create one again who was erased.
     #[command(override_usage = "keyfall create [STORE] --user U")]
     Create(UserArgs),
     /// Import recordings and transcripts in the layout of Mozilla Common Voice, and what an
@@ -89,12 +117,13 @@ pub(crate) enum Command {
     /// everything in twice.
     #[command(
         after_help = record::IMPORT_EXAMPLES,
-        override_usage = "keyfall import [STORE] CORPUS [--actions FILE] [--ids] [--skip-missing] \
-            [--strict]"
+        override_usage = "keyfall import [STORE] CORPUS [--actions FILE] [--skip-missing] \
+            [--strict] [--ids]"
     )]
     Import(ImportArgs),
     /// Put a record and print its id.
     #[command(
+        after_help = record::PUT_EXAMPLES,
         override_usage = "keyfall put [STORE] --user U --class C [--from ID]... [OPTIONS] FILE|-"
     )]
     Put(PutArgs),
@@ -103,7 +132,8 @@ pub(crate) enum Command {
     Inbox(UserArgs),
     /// Seal a record to a user's inbox, without a store: the envelope dies with the inbox key.
     #[command(
-        override_usage = "keyfall seal --to KEY --user U --class C [OPTIONS] FILE|- -o ENVELOPE"
+        after_help = sealed::SEAL_EXAMPLES,
+        override_usage = "keyfall seal --user U --class C [OPTIONS] --to KEY FILE|- -o ENVELOPE"
     )]
     Seal(SealArgs),
     /// Take envelopes in, as records, and print their ids. A second copy of one gives the same id.
@@ -114,7 +144,7 @@ pub(crate) enum Command {
     Key(KeyArgs),
     /// Ask for the records that a ticket opens, without a store: makes a signed request, and the
     /// secret that opens the answer.
-    #[command(override_usage = "keyfall ask --key FILE --ticket TICKET -o REQUEST --secret SECRET")]
+    #[command(override_usage = "keyfall ask --ticket TICKET --key FILE -o REQUEST --secret SECRET")]
     Ask(AskArgs),
     /// Open what `grant open`, `training open` or `export --to` sealed, into an empty directory.
     #[command(override_usage = "keyfall unseal --key FILE SEALED DIR")]
@@ -128,32 +158,44 @@ pub(crate) enum Command {
     /// Show what a record was derived from, and what was derived from it.
     #[command(override_usage = "keyfall lineage [STORE] ID")]
     Lineage(LineageArgs),
-    /// Make a derived record stand on its own, so that it stays when its sources are erased.
-    #[command(override_usage = "keyfall detach [STORE] ID --reason R")]
+    /// Make a derived record independent, so that it stays when its sources are erased.
+    #[command(
+        after_help = record::DETACH_EXAMPLES,
+        override_usage = "keyfall detach [STORE] ID --reason R"
+    )]
     Detach(DetachArgs),
     /// Show what was done to a user's records beyond putting and erasing, when and why.
     #[command(override_usage = "keyfall history [STORE] --user U")]
     History(UserArgs),
     /// Write a record to standard output or to a file.
     #[command(
+        after_help = record::GET_EXAMPLES,
         override_usage = "keyfall get [STORE] ID [--as WHO --purpose WHY] [-o FILE [--force]]"
     )]
     Get(GetArgs),
     /// Show everything kept about a user: records and where they come from, holds, what was done
     /// and why, what was erased, copies.
     #[command(
+        after_help = record::REPORT_EXAMPLES,
         override_usage = "keyfall report [STORE] --user U [--html | --json] [-o FILE [--force]]"
     )]
     Report(ReportArgs),
     /// Write everything kept about a user into an empty directory: the records as they were put,
     /// and the report.
-    #[command(override_usage = "keyfall export [STORE] --user U DIR\n       \
-        keyfall export [STORE] --user U --to FILE.pub SEALED [--force]")]
+    #[command(
+        after_help = record::EXPORT_EXAMPLES,
+        override_usage = "keyfall export [STORE] --user U DIR\n       \
+            keyfall export [STORE] --user U --to FILE.pub SEALED [--force]"
+    )]
     Export(ExportArgs),
     /// List the records of one user, or of all users.
-    #[command(override_usage = "keyfall list [STORE] [OPTIONS]")]
+    #[command(
+        after_help = record::LIST_EXAMPLES,
+        override_usage = "keyfall list [STORE] [OPTIONS]"
+    )]
     List(ListArgs),
-    /// Erase, in every copy: a user, a class of it, an interaction, a time range, or one record.
+    /// Erase, in every copy: a user, one of their classes, an interaction, a time range, or one
+    /// record.
     #[command(after_help = erase::ERASE_EXAMPLES, override_usage = erase::ERASE_USAGE)]
     Erase(EraseArgs),
     /// Erasure certificates: show, verify, upgrade.
@@ -181,32 +223,46 @@ pub(crate) enum Command {
     /// Copies: replicas in step or behind.
     #[command(subcommand)]
     Copy(CopyCommand),
-    /// Bring a directory of its own to the store's state, copying only what it lacks. It holds no
-    /// key.
-    #[command(override_usage = "keyfall backup [STORE] DEST")]
+    /// Back up into a directory of its own, copying only what it lacks. A backup holds no key.
+    #[command(
+        after_help = store::BACKUP_EXAMPLES,
+        override_usage = "keyfall backup [STORE] DEST"
+    )]
     Backup(BackupArgs),
     /// Find out what a restore from copies would bring back, without building anything: reads and
     /// opens all of it.
-    #[command(override_usage = "keyfall check STORE COPY...")]
+    #[command(
+        after_help = store::CHECK_EXAMPLES,
+        override_usage = "keyfall check STORE COPY..."
+    )]
     Check(CheckArgs),
-    /// Build a store from copies and the cell. It can be looked at; it can be written to once it
+    /// Build a store from copies and the cell. It can be read, and written to once it
     /// has taken over.
-    #[command(override_usage = "keyfall restore --cell PATH --into STORE [--adopt] COPY...")]
+    #[command(
+        after_help = store::RESTORE_EXAMPLES,
+        override_usage = "keyfall restore --into STORE [--adopt] --cell PATH COPY..."
+    )]
     Restore(RestoreArgs),
     /// Try every key that the cell leads to on every blob of the store, of its copies and of
     /// further places.
-    #[command(override_usage = "keyfall audit [STORE [COPY...]]")]
+    #[command(
+        after_help = store::AUDIT_EXAMPLES,
+        override_usage = "keyfall audit [STORE [COPY...]]"
+    )]
     Audit(AuditArgs),
     /// Give back the space of what nothing reaches any more. Erasure never waits for it.
-    #[command(override_usage = "keyfall discard [STORE] [--certificate CERT]...")]
+    #[command(
+        after_help = store::DISCARD_EXAMPLES,
+        override_usage = "keyfall discard [STORE] [--certificate CERT]..."
+    )]
     Discard(DiscardArgs),
     /// Show the store's state, what the cell promises, and how the copies stand.
     #[command(override_usage = "keyfall status [STORE]")]
     Status(StatusArgs),
     /// See it work: some users, a replica, a backup, an erase, a thief, a restore.
     Demo(DemoArgs),
-    /// Measure how long an erase takes on your own disk, beside the floor of that disk: the latency
-    /// that users will see.
+    /// Measure how long an erase takes on your own disk, next to the floor of that disk: the
+    /// latency that users will see. With --parts also puts, space and discard.
     #[command(after_help = bench::EXAMPLES)]
     Bench(BenchArgs),
 }

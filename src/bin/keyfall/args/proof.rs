@@ -38,9 +38,10 @@ pub(crate) enum CertificateCommand {
     /// records, and fall with it.
     #[command(override_usage = "keyfall certificate get [STORE] --user U DIR")]
     Get {
+        /// DIR is where the certificates go; STORE may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE DIR", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
-        /// Whose: the name that your application uses.
+        /// The user, by the name that your application uses.
         #[arg(long)]
         user: UserId,
     },
@@ -74,6 +75,8 @@ pub(crate) enum CertificateCommand {
     #[command(override_usage = "keyfall certificate upgrade [STORE] CERT [--checkpoint FILE] \
         [-o FILE [--force]]")]
     Upgrade {
+        /// CERT is the certificate, or CERT.draft; STORE may be left out if KEYFALL_STORE names
+        /// it.
         #[arg(value_name = "STORE CERT", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
         /// A checkpoint with cosignatures, as `log export` left it: used if it is of the log as it
@@ -83,7 +86,7 @@ pub(crate) enum CertificateCommand {
         /// Write it to this file instead.
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
-        /// Replace a certificate or a secret key at FILE.
+        /// Replace a certificate at FILE.
         #[arg(long)]
         force: bool,
     },
@@ -91,7 +94,7 @@ pub(crate) enum CertificateCommand {
 
 const LOG_EXAMPLES: &str = "\
 Examples:
-  keyfall log key assistant.db   # publish it: with it, anybody can verify every certificate
+  keyfall log key assistant.db   # publish it: with it, anyone can verify every certificate
   keyfall log export assistant.db /srv/www/log   # after erases; any web server can serve it
   keyfall log verify /srv/www/log --key KEY --checkpoint kept-last-month";
 
@@ -100,22 +103,28 @@ Examples:
 pub(crate) enum LogCommand {
     /// Print the log's public key.
     Key {
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
     },
     /// Sign and print a checkpoint of the log as it is now.
     Checkpoint {
+        /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
         places: Vec<PathBuf>,
     },
     /// Print the proof that a leaf is in the log.
     Prove {
+        /// INDEX is the number of the leaf, from 0; STORE may be left out if KEYFALL_STORE names
+        /// it.
         #[arg(value_name = "STORE INDEX", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
     },
     /// Bring a directory to the log's state, in the layout of C2SP tlog-tiles. It refuses if
     /// another history was published there.
     Export {
+        /// DIR is the directory of the published log; STORE may be left out if KEYFALL_STORE
+        /// names it.
         #[arg(value_name = "STORE DIR", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
     },

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use keyfall::{Class, InteractionId, Put, RecordId, Source, Timestamp, UserId};
+use keyfall::{Class, InteractionId, Put, RecordId, Timestamp, UserId};
 
 use super::values::time;
 
@@ -16,25 +16,58 @@ Examples:
 A cell of the table holds no TAB, CR or LF: a row that one of them breaks is named with its line,
 and nothing is imported. The same goes for an action marked for another user than its clip's.";
 
+pub(super) const PUT_EXAMPLES: &str = "\
+Examples:
+  keyfall put assistant.db --user ada --class audio --type audio/wav wake.wav
+  keyfall put assistant.db --user ada --class transcript --from ID said.txt
+  echo 'wake me at six' | keyfall put assistant.db --user ada --class transcript -
+
+The record is durable when its id is printed. A user that is new is created; one that was erased
+must be created again first, with `keyfall create`.";
+
+pub(super) const GET_EXAMPLES: &str = "\
+Examples:
+  keyfall get assistant.db ID -o clip.wav
+  keyfall get assistant.db ID --as analyst --purpose \"to count words\" -o clip.wav";
+
+pub(super) const LIST_EXAMPLES: &str = "\
+Examples:
+  keyfall list assistant.db --user ada
+  keyfall list assistant.db --user ada --class audio --after 2026-01-01 --before 2026-02-01
+  keyfall list assistant.db --user ada --newest --limit 10";
+
+pub(super) const REPORT_EXAMPLES: &str = "\
+Examples:
+  keyfall report assistant.db --user ada
+  keyfall report assistant.db --user ada --html -o ada.html";
+
+pub(super) const EXPORT_EXAMPLES: &str = "\
+Examples:
+  keyfall export assistant.db --user ada ada.out
+  keyfall export assistant.db --user ada --to ada.key.pub ada.sealed";
+
+pub(super) const DETACH_EXAMPLES: &str = "\
+Examples:
+  keyfall detach assistant.db ID --reason \"the alarm goes on ringing\"";
+
 #[derive(Args)]
 pub(crate) struct UserArgs {
+    /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
-    /// Whose: the name that your application uses.
+    /// The user, by the name that your application uses.
     #[arg(long)]
     pub(crate) user: UserId,
 }
 
 #[derive(Args)]
 pub(crate) struct ImportArgs {
+    /// CORPUS is the folder to import; STORE may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE CORPUS", num_args = 1..=2, required = true)]
     pub(crate) places: Vec<PathBuf>,
     /// JSON lines with client_id, clip, kind, party and text.
     #[arg(long, value_name = "FILE")]
     pub(crate) actions: Option<PathBuf>,
-    /// Print each record's id, user, class and clip as soon as it is durable.
-    #[arg(long)]
-    pub(crate) ids: bool,
     /// Pass over rows whose clip does not exist.
     #[arg(long)]
     pub(crate) skip_missing: bool,
@@ -42,11 +75,14 @@ pub(crate) struct ImportArgs {
     /// it.
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Print each record's id, user, class and clip as soon as it is durable.
+    #[arg(long)]
+    pub(crate) ids: bool,
 }
 
 #[derive(Args)]
 pub(crate) struct RecordArgs {
-    /// Whose: the name that your application uses.
+    /// The user, by the name that your application uses.
     #[arg(long)]
     pub(crate) user: UserId,
     /// audio, transcript, action, or a class of your own.
@@ -58,11 +94,11 @@ pub(crate) struct RecordArgs {
     /// Media type of the content, as in `audio/wav`.
     #[arg(long = "type", value_name = "MIME", default_value = "application/octet-stream")]
     pub(crate) media_type: String,
-    /// Why it is kept.
-    #[arg(long, default_value = "")]
+    /// Why it is kept; the user's report shows it.
+    #[arg(long, hide_default_value = true, default_value = "")]
     pub(crate) purpose: String,
     /// A record that it was derived from, of any user; may be given many times. It falls with any
-    /// of them.
+    /// of them, and is not put into their interaction: --interaction does that.
     #[arg(long, value_name = "ID")]
     pub(crate) from: Vec<RecordId>,
 }
@@ -74,12 +110,14 @@ impl RecordArgs {
         if let Some(id) = self.interaction {
             put = put.interaction(id);
         }
-        self.from.into_iter().fold(put, |put, id| put.derived_from(Source::Record(id)))
+        self.from.into_iter().fold(put, |put, id| put.derived_from(id))
     }
 }
 
 #[derive(Args)]
 pub(crate) struct PutArgs {
+    /// FILE is what is put, - for standard input; STORE may be left out if KEYFALL_STORE names
+    /// it.
     #[arg(value_name = "STORE FILE", num_args = 1..=2, required = true)]
     pub(crate) places: Vec<PathBuf>,
     #[command(flatten)]
@@ -88,6 +126,7 @@ pub(crate) struct PutArgs {
 
 #[derive(Args)]
 pub(crate) struct GetArgs {
+    /// ID is what `put` and `list` print; STORE may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE ID", num_args = 1..=2, required = true)]
     pub(crate) places: Vec<PathBuf>,
     /// Record who opens it, for the user's report.
@@ -99,22 +138,23 @@ pub(crate) struct GetArgs {
     /// Write to this file instead of standard output.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Replace a certificate or a secret key at FILE.
+    /// Replace a certificate at FILE.
     #[arg(long, requires = "output")]
     pub(crate) force: bool,
 }
 
 #[derive(Args)]
 pub(crate) struct ListArgs {
+    /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
-    /// Whose: the name that your application uses.
+    /// The user, by the name that your application uses.
     #[arg(long)]
     pub(crate) user: Option<UserId>,
     /// audio, transcript, action, or a class of your own.
     #[arg(long)]
     pub(crate) class: Option<Class>,
-    /// A UUID of version 7, as `put` and `list` show it.
+    /// A UUID of version 7, as `put` and `list` print it with --json.
     #[arg(long)]
     pub(crate) interaction: Option<InteractionId>,
     /// Only interactions that began then or later; a date is a day in UTC, and begins at 00:00Z.
@@ -126,19 +166,21 @@ pub(crate) struct ListArgs {
     /// Newest interaction first, of each user in turn: records are listed user by user.
     #[arg(long)]
     pub(crate) newest: bool,
-    /// At most so many [default: all]; for the newest of one user, name it with --user.
+    /// Maximum number of records [default: all]; for the newest of one user, name it with --user.
     #[arg(long)]
     pub(crate) limit: Option<u64>,
 }
 
 #[derive(Args)]
 pub(crate) struct LineageArgs {
+    /// ID is what `put` and `list` print; STORE may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE ID", num_args = 1..=2, required = true)]
     pub(crate) places: Vec<PathBuf>,
 }
 
 #[derive(Args)]
 pub(crate) struct DetachArgs {
+    /// ID is what `put` and `list` print; STORE may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE ID", num_args = 1..=2, required = true)]
     pub(crate) places: Vec<PathBuf>,
     /// Why it stays; the user's history shows it.
@@ -148,9 +190,10 @@ pub(crate) struct DetachArgs {
 
 #[derive(Args)]
 pub(crate) struct ReportArgs {
+    /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
-    /// Whose: the name that your application uses.
+    /// The user, by the name that your application uses.
     #[arg(long)]
     pub(crate) user: UserId,
     /// A page to read, complete in itself.
@@ -159,22 +202,24 @@ pub(crate) struct ReportArgs {
     /// Write to this file instead of standard output.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Replace a certificate or a secret key at FILE.
+    /// Replace a certificate at FILE.
     #[arg(long, requires = "output")]
     pub(crate) force: bool,
 }
 
 #[derive(Args)]
 pub(crate) struct ExportArgs {
+    /// DIR is an empty directory, or with --to the file SEALED; STORE may be left out if
+    /// KEYFALL_STORE names it.
     #[arg(value_name = "STORE DIR", num_args = 1..=2, required = true)]
     pub(crate) places: Vec<PathBuf>,
+    /// The user, by the name that your application uses.
+    #[arg(long)]
+    pub(crate) user: UserId,
     /// Seal it to this public key, into one file that `keyfall unseal` opens.
     #[arg(long, value_name = "FILE.pub")]
     pub(crate) to: Option<PathBuf>,
-    /// Whose: the name that your application uses.
-    #[arg(long)]
-    pub(crate) user: UserId,
-    /// Replace a certificate or a secret key at SEALED.
+    /// Replace a certificate at SEALED.
     #[arg(long, requires = "to")]
     pub(crate) force: bool,
 }

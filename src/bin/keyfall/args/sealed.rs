@@ -7,26 +7,34 @@ use keyfall::sealed::Ticket;
 
 use super::record::RecordArgs;
 
+pub(super) const SEAL_EXAMPLES: &str = "\
+Examples:
+  keyfall inbox assistant.db --user ada > ada.inbox
+  keyfall seal --user ada --class audio --to ada.inbox wake.wav -o wake.sealed
+  keyfall accept assistant.db wake.sealed";
+
 #[derive(Args)]
 pub(crate) struct SealArgs {
     /// What is sealed; - is standard input.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) record: RecordArgs,
     /// A file that holds what `keyfall inbox` printed.
     #[arg(long, value_name = "KEY")]
     pub(crate) to: PathBuf,
-    #[command(flatten)]
-    pub(crate) record: RecordArgs,
     /// Where to write the envelope.
     #[arg(short, long, value_name = "ENVELOPE")]
     pub(crate) output: PathBuf,
-    /// Replace a certificate or a secret key at ENVELOPE.
+    /// Replace a certificate at ENVELOPE.
     #[arg(long)]
     pub(crate) force: bool,
 }
 
 #[derive(Args)]
 pub(crate) struct AcceptArgs {
+    /// ENVELOPE is what `seal` wrote, one or several; STORE may be left out if KEYFALL_STORE
+    /// names it.
     #[arg(value_name = "STORE ENVELOPE", num_args = 1.., required = true)]
     pub(crate) places: Vec<PathBuf>,
 }
@@ -39,21 +47,21 @@ pub(crate) struct KeyArgs {
 
 #[derive(Args)]
 pub(crate) struct AskArgs {
-    /// The grantee's private key.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: PathBuf,
     /// What `grant add` or `training make` printed.
     #[arg(long)]
     pub(crate) ticket: Ticket,
+    /// The grantee's private key.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
     /// The request, to be sent to the owner of the store.
     #[arg(short, long, value_name = "REQUEST")]
     pub(crate) output: PathBuf,
-    /// Replace a certificate or a secret key at REQUEST.
-    #[arg(long)]
-    pub(crate) force: bool,
     /// The secret of this one request; `unseal` removes it.
     #[arg(long, value_name = "SECRET")]
     pub(crate) secret: PathBuf,
+    /// Replace a certificate at REQUEST.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Args)]

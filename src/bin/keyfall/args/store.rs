@@ -7,8 +7,42 @@ use keyfall::quorum::{MARGIN, Member};
 
 use super::keyholder::member;
 
+pub(super) const INIT_EXAMPLES: &str = "\
+Examples:
+  keyfall init assistant.db                                     # the cell is assistant.db.cell
+  keyfall init assistant.db --cell /mnt/key/assistant.cell
+  keyfall init assistant.db --keyholder KEY@HOST:7410 --keyholder ... --threshold 3";
+
+pub(super) const BACKUP_EXAMPLES: &str = "\
+Examples:
+  keyfall backup assistant.db /mnt/backup    # run again, it copies what is new
+  keyfall check assistant.db /mnt/backup     # what a restore from it would bring back
+
+A backup restores everything until the next erase and nothing after it: back up after erases, or
+keep a copy in step as well (`keyfall copy add`).";
+
+pub(super) const CHECK_EXAMPLES: &str = "\
+Examples:
+  keyfall check assistant.db /mnt/replica /mnt/backup";
+
+pub(super) const RESTORE_EXAMPLES: &str = "\
+Examples:
+  keyfall restore --into drill.db --cell assistant.db.cell /mnt/backup    # to look at
+  keyfall restore --into assistant.db --adopt --cell assistant.db.cell /mnt/replica /mnt/backup";
+
+pub(super) const AUDIT_EXAMPLES: &str = "\
+Examples:
+  keyfall audit assistant.db
+  keyfall audit assistant.db /mnt/backup";
+
+pub(super) const DISCARD_EXAMPLES: &str = "\
+Examples:
+  keyfall discard assistant.db
+  keyfall discard assistant.db --certificate ada.erased";
+
 #[derive(Args)]
 pub(crate) struct InitArgs {
+    /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
     /// Let the cell lie on a file system that may keep destroyed keys; every promise says so from
@@ -38,44 +72,50 @@ pub(crate) struct InitArgs {
 
 #[derive(Args)]
 pub(crate) struct StatusArgs {
+    /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
 }
 
 #[derive(Args)]
 pub(crate) struct BackupArgs {
+    /// DEST is the directory of the backup; STORE may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE DEST", num_args = 1..=2, required = true)]
     pub(crate) places: Vec<PathBuf>,
 }
 
 #[derive(Args)]
 pub(crate) struct CheckArgs {
+    /// STORE is the store, each COPY a copy of it to restore from.
     #[arg(value_name = "STORE COPY", required = true, num_args = 2..)]
     pub(crate) places: Vec<PathBuf>,
 }
 
 #[derive(Args)]
 pub(crate) struct RestoreArgs {
-    /// Take the place of the store that the copies are of. That store can only be looked at until
-    /// it takes over in turn, and not at all after the next erase. What is due is left for the next
-    /// command.
-    #[arg(long)]
-    pub(crate) adopt: bool,
     /// The store to build: a new or empty directory, or one in which a restore was cut short.
     #[arg(long, value_name = "STORE")]
     pub(crate) into: PathBuf,
+    /// Take the place of the store that the copies are of. That store can only be read until it
+    /// takes over in turn, and not at all after the next erase. What is due is left for the next
+    /// command.
+    #[arg(long)]
+    pub(crate) adopt: bool,
     #[arg(value_name = "COPY", required = true)]
     pub(crate) copies: Vec<PathBuf>,
 }
 
 #[derive(Args)]
 pub(crate) struct AuditArgs {
+    /// STORE is the store, each COPY a further place of its blobs; STORE alone may be left out
+    /// if KEYFALL_STORE names it.
     #[arg(value_name = "STORE COPY")]
     pub(crate) places: Vec<PathBuf>,
 }
 
 #[derive(Args)]
 pub(crate) struct DiscardArgs {
+    /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
     pub(crate) places: Vec<PathBuf>,
     /// Have this certificate say so; may be given many times.

@@ -30,15 +30,24 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
     }
     let days = jiff::SpanRelativeTo::days_are_24_hours();
     let span = span.and_then(|span| span.to_duration(days).ok());
-    span.and_then(|span| Duration::try_from(span).ok())
-        .ok_or_else(|| format!("{text:?} is no length of time; write 30d, 12h, 15min, 2w or 1d12h"))
+    span.and_then(|span| Duration::try_from(span).ok()).ok_or_else(|| {
+        format!("{text:?} is not a length of time; write 30d, 12h, 15min, 2w or 1d12h")
+    })
+}
+
+/// Reads how long to wait; a bare number is seconds.
+pub(super) fn patience(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    span(text).map_err(|e| format!("{e}; to wait for ten seconds, write 10s, or 10"))
 }
 
 /// Reads the number of a hold, a plan or a grant.
 pub(super) fn number(text: &str) -> Result<u64, String> {
     u64::from_str_radix(text, 16).map_err(|_| {
         format!(
-            "{text:?} is no number of a hold, a plan or a grant; `hold list`, `plan list` and \
+            "{text:?} is not the number of a hold, a plan or a grant; `hold list`, `plan list` and \
              `grant list` print them"
         )
     })

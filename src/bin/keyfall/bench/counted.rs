@@ -1,15 +1,17 @@
-//! A store and a cell that count what goes through them, so that a figure says what it paid for.
+//! A store and a cell that count what goes through them, so that each figure shows its cost.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use keyfall::Error;
-use keyfall::cell::{
-    Awaited, Contents, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey,
-};
+use keyfall::cell::{Contents, Durable, Owner, RootCell, RootKey};
 use keyfall::crypto::Key;
 use keyfall::limits::SLOT_BYTES;
-use keyfall::store::{Ahead, Blob, Cursor, Head, HeadId, Published, Removed, Store, Usage};
+use keyfall::promise::{Awaited, Dealt, Promise, Retirement, RootId, Statement};
+use keyfall::store::{
+    Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage,
+};
 use keyfall::store::{BlobName, StoreId};
 
 /// What went through since the process began.
@@ -91,6 +93,12 @@ impl<S: Store> Store for CountedStore<S> {
     fn place(&self) -> String {
         self.store.place()
     }
+    fn claimed(&self) -> Result<Option<Claimed>, Error> {
+        self.store.claimed()
+    }
+    fn claim(&self, claimed: &Claimed) -> Result<Option<Head>, Error> {
+        self.store.claim(claimed)
+    }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.store.name(drawn, ahead, len)
     }
@@ -106,6 +114,9 @@ impl<S: Store> Store for CountedStore<S> {
     fn put(&self, blobs: &[Blob]) -> Result<(), Error> {
         self.counters.write(bytes(blobs));
         self.store.put(blobs)
+    }
+    fn for_an_erase(&self, on: bool) {
+        self.store.for_an_erase(on);
     }
     fn head(&self) -> Result<Option<Head>, Error> {
         self.store.head()
@@ -150,6 +161,18 @@ impl RootCell for CountedCell {
     }
     fn wants_epoch(&self) -> bool {
         self.cell.wants_epoch()
+    }
+    fn look_every(&self) -> Duration {
+        self.cell.look_every()
+    }
+    fn take_over(&self) {
+        self.cell.take_over();
+    }
+    fn unfinished(&self) -> Vec<Dealt> {
+        self.cell.unfinished()
+    }
+    fn remembered(&self) -> Vec<Statement> {
+        self.cell.remembered()
     }
     fn awaited(&self, keep: &RootId) -> Option<Awaited> {
         self.cell.awaited(keep)

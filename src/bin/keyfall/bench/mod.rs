@@ -1,30 +1,43 @@
-//! `keyfall bench`: erase latency on the disk in question, beside that disk's own floor: a write of
-//! 4 KiB and `fdatasync`, then one of 512 bytes and `fdatasync`, which no erase can do without.
-//! Rounds are interleaved with the floor; medians are compared.
+//! `keyfall bench`: erases, puts, space and discard on the disk in question, each beside that
+//! disk's own floor. Of an erase that is a write of 4 KiB and `fdatasync`, then one of 512 bytes
+//! and `fdatasync`; of a put 512 bytes appended and `fdatasync`; of a batch its plaintexts appended
+//! in one write, and `fdatasync`. Rounds are interleaved with the floor; medians are compared.
 
 pub(crate) mod chart;
 mod counted;
-mod measured;
+mod discard;
+mod erases;
+mod floor;
+mod memory;
+mod puts;
+mod random;
+mod rows;
+mod space;
+mod subject;
 
 use std::io::Write;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
-use keyfall::Error;
-use serde_json::{Value, json};
+use keyfall::{Error, ErrorKind};
+use serde_json::Value;
 
-use crate::args::BenchArgs;
+use crate::args::{BenchArgs, Part};
 use crate::bench::chart::{Series, draw};
-use crate::bench::measured::{Row, Samples, measure};
+use crate::bench::discard::Found;
+use crate::bench::rows::{Row, Samples, Space, Verb};
 use crate::shell::failure::Done;
 use crate::shell::guarded;
 use crate::shell::outfile::{OutFile, Replace};
 use crate::shell::print::{block, line, table};
 use crate::shell::session::Session;
 
-/// Measures, and prints a table or JSON.
+/// Measures, and prints tables or JSON.
 pub(crate) fn run(session: &Session, args: &BenchArgs) -> Done {
     guarded::check_dir(&args.dir)?;
+    if args.svg.is_some() && !args.parts.contains(&Part::Erase) {
+        let text = "--svg draws erases, and they are not measured; add erase to --parts";
+        return Err(Error::new(ErrorKind::Invalid, text).into());
+    }
     // The file first: a long measurement should not end at a file that cannot be written.
     let svg = args
         .svg
@@ -34,26 +47,77 @@ pub(crate) fn run(session: &Session, args: &BenchArgs) -> Done {
     let dir = args.dir.join(format!("keyfall-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir).map_err(|e| Error::io(dir.display(), e))?;
     let scratch = Scratch(dir);
-    let rows = measure(args, &scratch.0)?;
+    let found = measure(args, &scratch.0)?;
     if let Some((svg, mut file)) = svg {
-        let drawn = file.write_all(plot(&rows).as_bytes());
+        let drawn = file.write_all(plot(&found.rows).as_bytes());
         drawn.map_err(|e| Error::io(svg.display(), e))?;
         file.finish()?;
     }
     if session.json {
-        return session.value(&Value::Array(rows.iter().map(as_json).collect()));
+        let rows = found.rows.iter().map(Row::as_json);
+        let told = rows.chain(found.spaces.iter().map(Space::as_json));
+        return session.value(&Value::Array(told.collect()));
     }
-    let headings = [
-        "over", "how many", "p50", "p99", "p99.9", "each", "to floor", "bytes", "syncs", "sealed",
-        "puts", "samples",
-    ];
-    block(table(&headings, rows.iter().map(shown)))?;
-    line("")?;
-    line(
-        "floor: 4 KiB appended and fdatasync, then 512 bytes and fdatasync, measured between the \
-         rounds; bytes and sealed for each erase, as handed to the store, whose log is written \
-         twice where commits are short: zeros ahead, then the frame",
-    )
+    tell(&found)
+}
+
+/// Runs the parts that are asked for, each once.
+fn measure(args: &BenchArgs, dir: &Path) -> Result<Found, Error> {
+    let mut all = Found::default();
+    for part in [Part::Erase, Part::Puts, Part::Space, Part::Discard] {
+        if !args.parts.contains(&part) {
+            continue;
+        }
+        match part {
+            Part::Erase => all.rows.extend(erases::measure(args, dir)?),
+            Part::Puts => all.rows.extend(puts::measure(args, dir)?),
+            Part::Space => all.spaces.extend(space::measure(args, dir)?),
+            Part::Discard => {
+                let found = discard::measure(args, dir)?;
+                all.rows.extend(found.rows);
+                all.spaces.extend(found.spaces);
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn tell(found: &Found) -> Done {
+    if !found.rows.is_empty() {
+        block(table(&Row::HEADINGS, found.rows.iter().map(Row::shown)))?;
+        line("")?;
+    }
+    if !found.spaces.is_empty() {
+        block(table(&Space::HEADINGS, found.spaces.iter().map(Space::shown)))?;
+        line("")?;
+    }
+    let has = |verb| found.rows.iter().any(|row| row.verb == verb);
+    if has(Verb::Erase) {
+        line(
+            "floor of an erase: 4 KiB appended and fdatasync, then 512 bytes and fdatasync, \
+             measured between the rounds",
+        )?;
+    }
+    if has(Verb::Put) {
+        line(
+            "floor of a put: 512 bytes appended and fdatasync; of a batch: its plaintexts appended \
+             in one write, and fdatasync; measured between the rounds",
+        )?;
+    }
+    if !found.rows.is_empty() {
+        line(
+            "bytes and sealed for each erase or put, as handed to the store, whose log is written \
+             twice where commits are short: zeros ahead, then the frame",
+        )?;
+    }
+    if !found.spaces.is_empty() {
+        line(
+            "on disk: blocks of the store's files while it is open, without its reserve, before \
+             and after the discard; each: after it; memory: resident before the discard, and the \
+             most during it",
+        )?;
+    }
+    Ok(())
 }
 
 /// The directory of the benchmark, which goes when that ends.
@@ -65,50 +129,10 @@ impl Drop for Scratch {
     }
 }
 
-fn ratio(row: &Row) -> f64 {
-    row.took.at(0.5).as_secs_f64() / row.floor.at(0.5).as_secs_f64()
-}
-
-fn micros(d: Duration) -> f64 {
-    (d.as_secs_f64() * 1e7).round() / 10.0
-}
-
-fn shown(row: &Row) -> Vec<String> {
-    let d = |part| format!("{:.1?}", row.took.at(part));
-    vec![
-        row.point.series.to_owned(),
-        row.point.x.to_string(),
-        d(0.5),
-        d(0.99),
-        d(0.999),
-        row.rate.map_or_else(
-            || format!("{:.1?}", row.took.at(0.5) / u32::try_from(row.per).unwrap_or(1)),
-            |rate| format!("{rate:.0}/s"),
-        ),
-        format!("{:.2}x", ratio(row)),
-        row.count.written.to_string(),
-        row.count.syncs.to_string(),
-        row.count.sealed.to_string(),
-        row.puts.map_or(String::new(), |puts| format!("{puts:.0}/s")),
-        row.took.0.len().to_string(),
-    ]
-}
-
-fn as_json(row: &Row) -> Value {
-    json!({
-        "series": row.point.series, "x": row.point.x, "samples": row.took.0.len(),
-        "erases_per_sample": row.per,
-        "p50_us": micros(row.took.at(0.5)), "p99_us": micros(row.took.at(0.99)),
-        "p999_us": micros(row.took.at(0.999)), "floor_us": micros(row.floor.at(0.5)),
-        "ratio": ratio(row), "erases_per_second": row.rate, "puts_per_second": row.puts,
-        "bytes_written_per_erase": row.count.written, "durable_writes": row.count.syncs,
-        "bytes_sealed_per_erase": row.count.sealed, "bytes_read_per_erase": row.count.opened,
-    })
-}
-
 fn plot(rows: &[Row]) -> String {
+    let erases = || rows.iter().filter(|row| row.verb == Verb::Erase);
     let mut series: Vec<Series> = Vec::new();
-    for row in rows.iter().filter(|row| row.rate.is_none()) {
+    for row in erases().filter(|row| row.rate.is_none()) {
         let at = series.iter().position(|s| s.name == row.point.series).unwrap_or_else(|| {
             series.push(Series { name: row.point.series.to_owned(), points: Vec::new() });
             series.len() - 1
@@ -122,7 +146,7 @@ fn plot(rows: &[Row]) -> String {
     }
     let xs = || series.iter().flat_map(|s| s.points.iter().map(|p| p.x));
     let (low, high) = (xs().fold(f64::INFINITY, f64::min), xs().fold(1.0, f64::max));
-    let mut floors = Samples(rows.iter().map(|row| row.floor.at(0.5)).collect());
+    let mut floors = Samples(erases().map(|row| row.floor.at(0.5)).collect());
     floors.0.sort_unstable();
     let floor = floors.at(0.5).as_secs_f64();
     series.push(Series {

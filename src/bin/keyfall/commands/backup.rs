@@ -33,8 +33,8 @@ pub(super) fn run(session: &Session, args: BackupArgs) -> Done {
     }
     tell("backup", &dest.place(), done)?;
     line(session.fill(
-        "It restores everything as it is now. After the next erase, one by a limit of age \
-         included, it restores nothing by itself: back up again then, or keep a copy in step \
+        "It restores everything as it is now. After the next erase, including one by an age \
+         limit, it restores nothing on its own: back up again then, or keep a copy in step \
          (`keyfall copy add STORE PLACE`).",
     ))
 }

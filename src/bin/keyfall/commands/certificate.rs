@@ -56,7 +56,7 @@ pub(super) fn run(session: &Session, command: CertificateCommand) -> Done {
 
 /// Reads and parses a certificate; errors name the file.
 pub(super) fn read(file: &Path) -> Result<Certificate, Error> {
-    let no_text = "not an erasure certificate: it is no text";
+    let no_text = "not an erasure certificate: it is not text";
     let text = String::from_utf8(read_limited(file)?);
     let text = text.map_err(|_| Error::new(ErrorKind::Corrupt, no_text));
     text.and_then(|text| text.parse()).map_err(|e: Error| e.context(file.display()))
@@ -154,9 +154,11 @@ impl Check<'_> {
         if session.json {
             let cosigned = verified.cosigned.iter();
             let cosigned =
-                cosigned.map(|(name, at)| json!({"witness": name, "at": at.to_string()}));
+                cosigned.map(|one| json!({"witness": one.witness, "at": one.at.to_string()}));
             return session.value(&json!({
                 "certificate": file.display().to_string(),
+                "user": certificate.facts.body.user, "scope": certificate.facts.body.scope,
+                "records": certificate.facts.body.records,
                 "grade": verified.judged.grade.to_string(),
                 "level": verified.judged.level.name(), "limits": verified.judged.reasons,
                 "log": verified.checkpoint.origin, "size": verified.checkpoint.size,
@@ -164,6 +166,7 @@ impl Check<'_> {
             }));
         }
         line(format_args!("{}:", file.display()))?;
+        line(format_args!("  {}", certificate.erased()))?;
         verified.words().into_iter().try_for_each(|word| line(format_args!("  {word}")))
     }
 }

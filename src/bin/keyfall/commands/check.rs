@@ -38,7 +38,7 @@ pub(super) fn run(session: &Session, args: CheckArgs) -> Done {
     bar.finish_and_clear();
     tell(session, &checked)?;
     if checked.is_whole() {
-        return if session.json { Ok(()) } else { line("a restore from here would be whole") };
+        return if session.json { Ok(()) } else { line("a restore from here would be complete") };
     }
     let text = format!(
         "{} lacking: in no copy, or not to be opened; bring the copies up to date, backups with \

@@ -79,7 +79,7 @@ fn remove(session: &Session, engine: &Engine, place: &str) -> Done {
     if session.json {
         session.value(&json!({"removed": place}))
     } else {
-        line(format_args!("{place} is no copy any more; its bytes stay where they are"))
+        line(format_args!("{place} is not a copy any more; its bytes stay where they are"))
     }
 }
 

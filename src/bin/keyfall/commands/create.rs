@@ -19,7 +19,7 @@ pub(super) fn run(session: &Session, args: UserArgs) -> Done {
         return session.value(&json!({"user": user.as_str(), "created": !there}));
     }
     line(if there {
-        format!("{user} is there already; nothing was changed")
+        format!("{user} exists already; nothing was changed")
     } else {
         format!("created {user}")
     })

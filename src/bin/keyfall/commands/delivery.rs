@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use keyfall::Error;
 use keyfall::certificate::Certificate;
-use keyfall::engine::Request;
 use keyfall::env::{Env, System};
 
 use crate::commands::draft::KeptDraft;
@@ -14,17 +13,18 @@ use crate::shell::outside::out_file;
 use crate::shell::session::Session;
 use keyfall::opening::absolute;
 
-/// The certificate that was asked for: where it goes, and what it says of the request.
+/// The certificate that was asked for: where it goes, and for whom and why it is to say the erase
+/// was done.
 pub(super) struct Wanted {
     pub(super) place: PathBuf,
     pub(super) replace: Replace,
-    pub(super) request: Request,
+    pub(super) authority: String,
+    pub(super) ground: String,
 }
 
 /// Room for a certificate, taken before there is anything to certify.
 pub(super) struct Delivery {
     pub(super) place: PathBuf,
-    pub(super) request: Request,
     /// The certificate is made from this if it cannot be written in the end.
     pub(super) draft: KeptDraft,
     file: OutFile,
@@ -47,13 +47,13 @@ impl Delivery {
         wanted: Wanted,
         bytes: u64,
     ) -> Result<Self, Error> {
-        let Wanted { place, replace, request } = wanted;
+        let Wanted { place, replace, .. } = wanted;
         let mut file = out_file(session, store, &place, replace)?.private();
         file.reserve(bytes)?;
         let spare = if file.is_through() { Some(Spare::prepare(store, bytes)?) } else { None };
         // Nothing can lie beside a pipe or a descriptor.
         let draft = KeptDraft::beside(spare.as_ref().map_or(&place, |spare| &spare.place));
-        Ok(Delivery { place, request, draft, file, spare })
+        Ok(Delivery { place, draft, file, spare })
     }
 
     pub(super) fn is_stdout(&self) -> bool {

@@ -54,7 +54,7 @@ pub(super) fn run(session: &Session, args: DiscardArgs) -> Done {
     for Prepared { place, certificate, .. } in &prepared {
         engine.certificates().upgrade(certificate, None).map_err(|e| e.context(place.display()))?;
     }
-    let bar = progress("blobs looked at", None);
+    let bar = progress("blobs read", None);
     let done = engine.discard(&mut |n| bar.set_position(n))?;
     bar.finish_and_clear();
     let mut failed = None;

@@ -78,7 +78,7 @@ impl KeptDraft {
         Ok(())
     }
 
-    /// Where it lies, if this process made it.
+    /// Where it is, if this process made it.
     pub(super) fn made(&self) -> Option<&Path> {
         self.made.load(Ordering::Relaxed).then_some(&*self.place)
     }
@@ -120,7 +120,7 @@ impl KeptDraft {
                 word(&self.place)
             ),
             None => format!(
-                "{place} is there already; move it away, or name another place for the certificate"
+                "{place} already exists; move it away, or name another place for the certificate"
             ),
         };
         Error::new(ErrorKind::Refused, text)

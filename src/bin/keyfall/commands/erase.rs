@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use keyfall::cell::{Awaited, Finality};
 use keyfall::certificate::Certificate;
-use keyfall::engine::Request;
+use keyfall::promise::{Awaited, Finality};
 use keyfall::{Engine, Erase, Erasure, Error, ErrorKind, Scope, UserId, When};
 use serde_json::{Value, json};
 
@@ -42,8 +41,7 @@ pub(super) fn run(session: &Session, args: EraseArgs) -> Done {
         return plan::add(session, &engine, erase, delay);
     }
     let (replace, authority, ground) = (Replace::forced(args.force), args.authority, args.ground);
-    let request = Request { authority, ground };
-    let wanted = args.output.map(|place| Wanted { place, replace, request });
+    let wanted = args.output.map(|place| Wanted { place, replace, authority, ground });
     erase_now(session, &store, erase, wanted, args.yes)
 }
 
@@ -110,16 +108,20 @@ fn erase_now(
     let what = erase_words(&erase);
     let when = ", in every copy, for ever";
     ask(yes, || question(&look(session, store)?, &erase, when), &what)?;
-    let prepare = |wanted: Wanted| {
-        let room = room(&erase, &what, &wanted.request);
-        Delivery::prepare(session, store, wanted, room)
-    };
-    let delivery = wanted.map(prepare).transpose()?;
     let mut copy = Copy::of(&erase);
-    if let Some(delivery) = &delivery {
-        erase = erase.certified(delivery.request.clone()).drafted(delivery.draft.keep(session));
+    let mut delivery = None;
+    if let Some(wanted) = wanted {
+        let room = room(&erase, &what, &wanted);
+        erase = erase.certified(&wanted.authority, &wanted.ground);
+        let prepared = Delivery::prepare(session, store, wanted, room)?;
+        erase = erase.drafted(prepared.draft.keep(session));
+        delivery = Some(prepared);
     }
     let engine = open(session, store)?;
+    let was_here = match erase.scope() {
+        Scope::User { user, .. } => Some(lives(&engine, user)),
+        Scope::Record(_) => None,
+    };
     if let Some(delivery) = &delivery {
         delivery.draft.check_left(&engine)?;
         copy = copy.of_living(&engine);
@@ -139,14 +141,14 @@ fn erase_now(
         Some(Err(e)) => (None, Some(e)),
     };
     let derived = done.derived + follow(session, &engine);
-    let outcome = Outcome { what: &what, derived, certified, draft: draft.as_ref() };
+    let outcome = Outcome { what: &what, was_here, derived, certified, draft: draft.as_ref() };
     let told = outcome.tell(session, &engine, &done, aside);
     late.map_or(told, |e| Err(Failure::Late(e)))
 }
 
 /// Bytes that a certificate may take: what was typed is in it a few times, escaped.
-fn room(erase: &Erase, what: &str, request: &Request) -> u64 {
-    let typed = what.len() + request.authority.len() + request.ground.len();
+fn room(erase: &Erase, what: &str, wanted: &Wanted) -> u64 {
+    let typed = what.len() + wanted.authority.len() + wanted.ground.len();
     (CERTIFICATE_BYTES + 16 * typed + 4096 * erase.kept().len()) as u64
 }
 
@@ -226,9 +228,8 @@ fn certify(
                 format!("; `keyfall certificate upgrade STORE {}` makes it again", word(draft))
             });
             Err(e.context(format!(
-                "erased at epoch {}, and not to be repeated; only its certificate{grade} could not \
-                 be put where it was to go{again}",
-                done.epoch
+                "erased, and not to be repeated; only its certificate{grade} could not be \
+                 written to its place{again}"
             )))
         }
     }
@@ -263,6 +264,8 @@ struct Certified {
 /// What became of an erase, besides what the engine says.
 struct Outcome<'o> {
     what: &'o str,
+    /// Whether the user was here, where the erase names one.
+    was_here: Option<bool>,
     derived: u64,
     certified: Option<Certified>,
     draft: Option<&'o KeptDraft>,
@@ -274,7 +277,7 @@ impl Outcome<'_> {
         let lines = if session.json {
             vec![format!("{:#}", session.with_due(self.json(session, engine, done)))]
         } else if done.already {
-            self.already_words(session, done)
+            self.already_words(session, engine, done)
         } else {
             self.words(session, engine, done)
         };
@@ -294,7 +297,8 @@ impl Outcome<'_> {
         let place = self.certified.as_ref().map(|certified| &certified.place);
         json!({
             "erased": self.what, "records": done.records, "derived": self.derived,
-            "already": done.already, "epoch": done.epoch, "completed": time(done.completed),
+            "already": done.already, "user_was_here": self.was_here, "epoch": begun(engine, done),
+            "completed": time(done.completed),
             "root_key": root_key(&done.finality), "until": done.finality.until().map(time),
             "awaited": awaited(session, &done.finality), "cell": promise_json(&engine.promise()),
             "certificate": place,
@@ -302,10 +306,10 @@ impl Outcome<'_> {
         })
     }
 
-    fn already_words(&self, session: &Session, done: &Erasure) -> Vec<String> {
-        let (what, epoch) = (self.what, done.epoch);
+    fn already_words(&self, session: &Session, engine: &Engine, done: &Erasure) -> Vec<String> {
+        let epoch = engine.head().epoch;
         let mut said =
-            vec![format!("{what} had been erased already; the store is at epoch {epoch}")];
+            vec![format!("{} had been erased already; the store is at epoch {epoch}", self.what)];
         said.extend(pending(&done.finality));
         said.extend(self.draft.map(|_| match self.left(done) {
             Some(left) => session.fill(&format!(
@@ -321,6 +325,9 @@ impl Outcome<'_> {
     fn words(&self, session: &Session, engine: &Engine, done: &Erasure) -> Vec<String> {
         let records = match done.records {
             None => "an unknown number of records (damaged pages)".to_owned(),
+            Some(0) if self.was_here == Some(false) => {
+                "nobody of this name was here; what arrives late is refused".to_owned()
+            }
             Some(0) => "nothing of it was here; what arrives late is refused".to_owned(),
             Some(n) => counted(n, "record"),
         };
@@ -333,14 +340,20 @@ impl Outcome<'_> {
             (_, Some(at)) => format!("pending until {at}"),
             (finality, None) => format!("pending: {}", awaited(session, finality).join("; ")),
         };
+        let epoch = begun(engine, done).map_or(String::new(), |epoch| format!("; epoch {epoch}"));
         let mut said = vec![
-            format!("erased {}: {records}{with}; epoch {}", self.what, done.epoch),
+            format!("erased {}: {records}{with}{epoch}", self.what),
             format!("root key of epoch {} {state}: {}", done.epoch - 1, engine.promise()),
         ];
         let certified = self.certified.as_ref();
         said.extend(certified.map(|it| format!("certificate {}: {}", it.place, it.grade)));
         said
     }
+}
+
+/// The epoch that began with an erase; one that waits for others has begun none yet.
+fn begun(engine: &Engine, done: &Erasure) -> Option<u64> {
+    Some(done.epoch).filter(|epoch| *epoch <= engine.head().epoch)
 }
 
 /// What became of the old root key.

@@ -49,7 +49,8 @@ pub(super) fn seal(session: &Session, args: SealArgs) -> Done {
     line(format_args!("sealed {} into {envelope}", bytes(length)))
 }
 
-/// Takes envelopes in. The first that fails ends the command; those before it are in, and told.
+/// Accepts envelopes. The first that fails ends the command; those before it have been accepted and
+/// reported.
 pub(super) fn accept(session: &Session, args: AcceptArgs) -> Done {
     let (store, envelopes) = store_and_some(args.places, "ENVELOPE")?;
     let engine = open(session, &store)?;
@@ -69,7 +70,7 @@ pub(super) fn accept(session: &Session, args: AcceptArgs) -> Done {
             let (envelope, id) = (place.display().to_string(), done.id.to_string());
             all.push(json!({"envelope": envelope, "id": id, "again": done.again}));
         } else if let Err(e) = line(done.id) {
-            // The others come in all the same.
+            // Accept the rest regardless.
             untold = untold.or(Some(e));
         }
     }

@@ -33,7 +33,7 @@ pub(super) fn run(session: &Session, args: InitArgs) -> Done {
     line(format_args!("      {promise}"))?;
     line(session.fill(
         "      Lose the cell and all data is lost; copy it, and what is erased later can be \
-         brought back from a backup. A backup from before the last erase restores nothing by \
-         itself: add a copy in step with `keyfall copy add STORE PLACE`.",
+         brought back from a backup. A backup from before the last erase restores \
+         nothing on its own: add a copy in step with `keyfall copy add STORE PLACE`.",
     ))
 }

@@ -30,7 +30,7 @@ pub(super) fn show(session: &Session, args: LineageArgs) -> Done {
     let derived = lineage.derived.iter().map(|id| row("source of", id));
     let rows: Vec<Vec<String>> = sources.chain(derived).collect();
     if rows.is_empty() {
-        line("derived from nothing, and nothing from it")?;
+        line("no sources, and nothing derived from it")?;
     } else {
         block(table(&["IT IS", "RECORD"], rows))?;
     }
@@ -57,13 +57,13 @@ pub(super) fn detach(session: &Session, args: DetachArgs) -> Done {
 pub(super) fn history(session: &Session, args: UserArgs) -> Done {
     let user = args.user;
     let engine = look(session, &one(args.places)?)?;
-    let facts = engine.audit_trail(&user)?;
+    let facts = engine.history(&user)?;
     if session.json {
         let facts: Vec<_> = facts.iter().map(|(at, fact)| fact_json(*at, fact)).collect();
         return session.value(&json!({"user": user.as_str(), "history": facts}));
     }
     if facts.is_empty() {
-        return line("nothing");
+        return line("no entries");
     }
     let rows = facts.iter().map(|(at, fact)| {
         let told = fact_words(fact);

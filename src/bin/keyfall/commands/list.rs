@@ -62,7 +62,9 @@ impl Lines {
         if self.json {
             return records.iter().try_for_each(|info| {
                 let before = if std::mem::replace(&mut self.begun, true) { "," } else { "[" };
-                write!(self.out, "{before}\n  {}", record_json(info))
+                // As the other commands print an array.
+                let shown = format!("{:#}", record_json(info)).replace('\n', "\n  ");
+                write!(self.out, "{before}\n  {shown}")
             });
         }
         if records.is_empty() {

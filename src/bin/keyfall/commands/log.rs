@@ -5,7 +5,7 @@ mod serve;
 use std::io::Write;
 use std::net::TcpListener;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keyfall::certificate::Leaf;
@@ -21,6 +21,7 @@ use crate::shell::outfile::{Replace, write_to};
 use crate::shell::places::{one, store_and};
 use crate::shell::print::{block, counted, line, progress};
 use crate::shell::read::{log_files, read_text};
+use crate::shell::remedy::word;
 use crate::shell::session::Session;
 use crate::shell::stores::{look, open};
 
@@ -38,7 +39,7 @@ pub(super) fn run(session: &Session, command: LogCommand) -> Done {
         LogCommand::Prove { places } => {
             let (store, [index]) = store_and(places, ["INDEX"])?;
             let index = index.to_string_lossy().parse();
-            let no_number = "INDEX is a number: the first leaf is 0";
+            let no_number = "INDEX must be a number, from 0";
             let index = index.map_err(|_| Error::new(ErrorKind::Invalid, no_number))?;
             let proof = open(session, &store)?.log().proof(index)?;
             tell_text(session, "proof", &proof.to_string())
@@ -63,6 +64,7 @@ fn tell_text(session: &Session, what: &str, text: &str) -> Done {
 
 fn verify(session: &Session, dir: &Path, trust: &TrustArgs) -> Done {
     let witnessed = trusted(trust)?;
+    checkpoint_in(dir)?;
     let bar = progress("leaves checked", None);
     let mut odd = 0_u64;
     let mut see = |n, leaf: &[u8]| {
@@ -74,11 +76,14 @@ fn verify(session: &Session, dir: &Path, trust: &TrustArgs) -> Done {
     let (checkpoint, note) = check_files(&files, &trust.key, kept(trust)?.as_ref(), &mut see)?;
     bar.finish_and_clear();
     if odd > 0 {
-        let text = format!("{} of the log: no erase", counted(odd, "leaf"));
+        let (leaves, does) = (counted(odd, "leaf"), if odd == 1 { "does" } else { "do" });
+        let text = format!(
+            "{leaves} of the log {does} not record an erase: the log is damaged; export it again"
+        );
         return Err(Error::new(ErrorKind::Corrupt, text).into());
     }
     let cosigned = witnessed.cosigned(&note)?;
-    let cosigned: Vec<&str> = cosigned.iter().map(|(name, _)| name.as_str()).collect();
+    let cosigned: Vec<&str> = cosigned.iter().map(|one| one.witness.as_str()).collect();
     tell(session, &checkpoint, &cosigned)
 }
 
@@ -127,8 +132,8 @@ fn export(session: &Session, engine: &Engine, dir: &Path) -> Done {
             if !goes_on {
                 let text = format!(
                     "{} was published with {} leaves of another history: the store was rolled \
-                     back, or the directory is another log's; publishing this would convict the \
-                     log",
+                     back, or the directory is another log's; publishing this would prove the log \
+                     inconsistent",
                     dir.display(),
                     old.size
                 );
@@ -157,7 +162,23 @@ fn export(session: &Session, engine: &Engine, dir: &Path) -> Done {
     tell(session, &checkpoint, &[])
 }
 
+/// The checkpoint of a directory that `log export` wrote.
+fn checkpoint_in(dir: &Path) -> Result<PathBuf, Error> {
+    let file = dir.join("checkpoint");
+    if file.try_exists().map_err(|e| Error::io(file.display(), e))? {
+        return Ok(file);
+    }
+    let text = format!(
+        "no log in {0}: it has no checkpoint; write one with `keyfall log export STORE {1}`, or \
+         name another directory",
+        dir.display(),
+        word(dir)
+    );
+    Err(Error::new(ErrorKind::Absent, text))
+}
+
 fn serve(dir: &Path, listen: &str) -> Done {
+    checkpoint_in(dir)?;
     let failed = |e: std::io::Error| Error::io(format_args!("listening on {listen}"), e);
     let listener = TcpListener::bind(listen).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -167,12 +188,12 @@ fn serve(dir: &Path, listen: &str) -> Done {
 
 /// Has a witness cosign the published checkpoint, by C2SP tlog-witness.
 fn cosign(session: &Session, dir: &Path, url: &str, key: &VerifierKey) -> Done {
-    let file = dir.join("checkpoint");
+    let file = checkpoint_in(dir)?;
     let note: Note = read_text(&file)?.parse().map_err(|e: Error| e.context(file.display()))?;
     let checkpoint: Checkpoint = note.text().parse()?;
     let witness = Witness::new(url);
     let mut old = 0;
-    // It may have seen another size than 0, and says so; one round more is enough then.
+    // It may have seen a larger log and say so; one more round suffices.
     for _ in 0..2 {
         match witness.add(dir, old, &checkpoint, &note)? {
             Answer::Cosigned(lines) => {
@@ -184,7 +205,7 @@ fn cosign(session: &Session, dir: &Path, url: &str, key: &VerifierKey) -> Done {
             Answer::HasSeen(size) if size > checkpoint.size => {
                 let text = format!(
                     "the witness {url} has seen {size} leaves of this log, {} has {}: the log was \
-                     rolled back",
+                     rolled back, or this is an older export; export the log again",
                     dir.display(),
                     checkpoint.size
                 );

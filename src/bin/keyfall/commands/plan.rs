@@ -55,7 +55,7 @@ pub(super) fn add(session: &Session, engine: &Engine, erase: Erase, delay: Durat
     let what = erase_words(&erase);
     let user = match erase.scope() {
         Scope::User { user, .. } => user.clone(),
-        Scope::Record(id) => engine.info(id)?.user,
+        Scope::Record(id) => engine.info(id)?.user.clone(),
     };
     let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
     let plan = engine.erase_at(erase, Timestamp(System.now().0.saturating_add(delay)))?;

@@ -37,8 +37,13 @@ pub(super) fn run(session: &Session, command: PolicyCommand) -> Done {
             };
             let user = user.as_ref();
             ask_if_any_fall(&engine, &Change { user, class: &policy.class, apply: &set }, yes)?;
+            let replaced = found(&engine, user, &policy.class, policy.purpose.as_deref())?;
+            let outranked = match user {
+                Some(_) => outranked(&engine, user, &policy)?,
+                None => Vec::new(),
+            };
             engine.policies(user).set(&policy)?;
-            tell_set(session, &engine, user, &policy)
+            tell_set(session, &engine, &Set { user, policy: &policy, replaced, outranked })
         }
         PolicyCommand::Unset { places, class, user, purpose, yes } => {
             let engine = open(session, &one(places)?)?;
@@ -46,30 +51,91 @@ pub(super) fn run(session: &Session, command: PolicyCommand) -> Done {
                 |all: &mut Vec<Policy>| all.retain(|p| p.class != class || p.purpose != purpose);
             let user = user.as_ref();
             ask_if_any_fall(&engine, &Change { user, class: &class, apply: &unset }, yes)?;
+            let removed = found(&engine, user, &class, purpose.as_deref())?;
             engine.policies(user).unset(&class, purpose.as_deref())?;
             if session.json {
-                session.value(&json!({"class": class.as_str(), "unset": true}))
-            } else {
-                line("removed")
+                return session.value(&json!({
+                    "class": class.as_str(), "user": user.map(UserId::as_str), "unset": true,
+                    "removed": removed.as_ref().map(policy_json),
+                }));
             }
+            let removed = removed.map_or(String::new(), |policy| policy_words(&policy));
+            line(format_args!("removed the policy of {}: {removed}", whose(user)))
         }
         PolicyCommand::List { places, user } => {
             let engine = look(session, &one(places)?)?;
             let policies = engine.policies(user.as_ref()).list()?;
             if session.json {
                 let policies: Vec<_> = policies.iter().map(policy_json).collect();
-                return session.value(&json!({"policies": policies}));
+                let user = user.as_ref().map(UserId::as_str);
+                return session.value(&json!({"user": user, "policies": policies}));
             }
             if policies.is_empty() {
-                return line("no policies");
+                return line(match &user {
+                    Some(user) => format!("user {user} has no policy of its own"),
+                    None => "the store has no policy".to_owned(),
+                });
             }
             policies.iter().try_for_each(|policy| line(policy_words(policy)))
         }
     }
 }
 
-/// Does what is due by a policy that was just set, and says what fell.
-fn tell_set(session: &Session, engine: &Engine, user: Option<&UserId>, policy: &Policy) -> Done {
+/// The policy of a class and purpose, if one is set: the store's, or the user's own.
+fn found(
+    engine: &Engine,
+    user: Option<&UserId>,
+    class: &Class,
+    purpose: Option<&str>,
+) -> Result<Option<Policy>, Error> {
+    let all = engine.policies(user).list()?;
+    Ok(all.into_iter().find(|p| p.class == *class && p.purpose.as_deref() == purpose))
+}
+
+/// The store's policies that no longer apply to a user, or to the records of one purpose, once the
+/// user has this one: any of the user's own for the class comes before all of the store's.
+fn outranked(
+    engine: &Engine,
+    user: Option<&UserId>,
+    policy: &Policy,
+) -> Result<Vec<Policy>, Error> {
+    let class = policy.class.clone();
+    let store = engine.policies(None).list()?;
+    let mut own = engine.policies(user).list()?;
+    own.retain(|p| p.class != policy.class || p.purpose != policy.purpose);
+    let before = Rules { own: own.clone(), store: store.clone(), class };
+    own.push(policy.clone());
+    let after = Rules { own, store: store.clone(), class: policy.class.clone() };
+    // The purposes that some policy tells apart, and all others.
+    let mut purposes: Vec<String> = store.iter().filter_map(|p| p.purpose.clone()).collect();
+    purposes.extend(policy.purpose.clone());
+    purposes.push(String::new());
+    let lost = |purpose: &String| {
+        let applied = before.policy(purpose)?;
+        (after.policy(purpose) != Some(applied)).then_some(applied)
+    };
+    let lost: Vec<&Policy> = purposes.iter().filter_map(lost).collect();
+    Ok(store.iter().filter(|p| lost.contains(p)).cloned().collect())
+}
+
+/// Whose policy it is, in words.
+fn whose(user: Option<&UserId>) -> String {
+    user.map_or("the store, for all users".to_owned(), |user| format!("user {user}"))
+}
+
+/// A policy that was just set.
+struct Set<'p> {
+    user: Option<&'p UserId>,
+    policy: &'p Policy,
+    /// The one whose place it took, of the same user, class and purpose.
+    replaced: Option<Policy>,
+    /// The store's that no longer apply to its user, or to that user's records of its purpose.
+    outranked: Vec<Policy>,
+}
+
+/// Does what is due by a policy that was just set, and says what it replaced and what fell.
+fn tell_set(session: &Session, engine: &Engine, set: &Set<'_>) -> Done {
+    let Set { user, policy, replaced, outranked } = set;
     let done = engine.run_due(&mut |_| {})?;
     if done.waiting {
         session.warn(&doubted(engine));
@@ -77,10 +143,24 @@ fn tell_set(session: &Session, engine: &Engine, user: Option<&UserId>, policy: &
     if session.json {
         let mut told = policy_json(policy);
         told["user"] = json!(user.map(UserId::as_str));
+        told["replaced"] = json!(replaced.as_ref().map(policy_json));
+        told["instead_of_store"] = outranked.iter().map(policy_json).collect();
         told["expired"] = json!(done.expired);
         return session.value(&told);
     }
-    line(policy_words(policy))?;
+    line(format_args!("policy of {}: {}", whose(*user), policy_words(policy)))?;
+    if let Some(replaced) = replaced {
+        line(format_args!("it replaces: {}", policy_words(replaced)))?;
+    }
+    for outranked in outranked {
+        line(format_args!(
+            "for this user it takes the place of the store's: {}",
+            policy_words(outranked)
+        ))?;
+        if outranked.readers_named && !policy.readers_named {
+            line("for these records readers need not be named any more")?;
+        }
+    }
     if done.expired == 0 {
         return Ok(());
     }

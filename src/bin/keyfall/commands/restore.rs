@@ -86,7 +86,7 @@ fn warn_of_others(session: &Session, done: &Restored) {
     if done.others.is_empty() {
         return;
     }
-    let others = done.others.iter().map(|(place, head)| format!("{place} holds {head}"));
+    let others = done.others.iter().map(|other| format!("{} holds {}", other.place, other.head));
     let text = format!(
         "{} of {} was restored, and nothing shows that it goes on from all the others: {}; what \
          only those hold is not in it; if one of them is the right one, restore from that one \
@@ -101,7 +101,8 @@ fn warn_of_others(session: &Session, done: &Restored) {
 fn tell(session: &Session, args: &RestoreArgs, done: &Restored) -> Done {
     if session.json {
         let others = done.others.iter();
-        let others = others.map(|(place, head)| json!({"place": place, "head": head_json(*head)}));
+        let others =
+            others.map(|other| json!({"place": other.place, "head": head_json(other.head)}));
         return session.value(&json!({
             "store": args.into.display().to_string(), "from": done.from, "blobs": done.blobs,
             "bytes": done.bytes, "head": head_json(done.head), "read_only": !args.adopt,
@@ -112,7 +113,7 @@ fn tell(session: &Session, args: &RestoreArgs, done: &Restored) -> Done {
     line(format_args!("restored {} from {}: {blobs} ({length})", done.head, done.from))?;
     if args.adopt {
         return line(
-            "It owns the root cell now. Every other copy of the store can only be looked at until \
+            "It owns the root cell now. Every other copy of the store can only be read until \
              it takes over in turn, and not at all after the next erase.",
         );
     }

@@ -137,7 +137,7 @@ fn write_secret(place: &Path, text: &str) -> Result<(), Error> {
     written.map_err(|e| match e.kind() {
         io::ErrorKind::AlreadyExists => {
             let text = format!(
-                "{} is there already, and a secret is never replaced; name another file, or move \
+                "{} already exists, and a secret is never replaced; name another file, or move \
                  it away",
                 place.display()
             );

@@ -45,7 +45,7 @@ pub(super) fn run(session: &Session, args: StatusArgs) -> Done {
     ))
 }
 
-/// Why the store can only be looked at; nothing where this look is all that keeps it from being
+/// Why the store is read-only; nothing if this look is all that keeps it from being
 /// owned.
 fn read_only(engine: &Engine, status: &Status) -> Option<String> {
     status.read_only.clone().filter(|_| !engine.ownership().may_own())

@@ -1,6 +1,6 @@
 //! `keyfall tend`.
 
-use keyfall::engine::Tended;
+use keyfall::engine::DueOutcome;
 use serde_json::json;
 
 use crate::args::TendArgs;
@@ -48,7 +48,7 @@ pub(super) fn run(session: &Session, args: TendArgs) -> Done {
     line(next.map_or("nothing is due later".to_owned(), |at| format!("next due {at}")))
 }
 
-fn tell(session: &Session, done: &Tended) -> Done {
+fn tell(session: &Session, done: &DueOutcome) -> Done {
     line(format_args!(
         "{} done; {} passed a limit; {} fell; {} refused, since they are held",
         counted(done.planned, "planned erase"),

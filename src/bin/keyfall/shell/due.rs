@@ -1,6 +1,6 @@
 //! What falls due in a store, and what was done about it, in words and as JSON.
 
-use keyfall::engine::{Due, Tended};
+use keyfall::engine::{Due, DueOutcome};
 use serde_json::{Value, json};
 
 use crate::shell::print::counted;
@@ -12,13 +12,13 @@ pub(crate) fn words(due: Due) -> &'static str {
         Due::Limit => "a limit that passes",
         Due::InboxKey => "an old inbox key is destroyed",
         Due::Pending => "what is pending becomes final",
-        Due::Following => "what an erase or a policy left to be looked at",
+        Due::Following => "work that an erase or a policy left",
         _ => "something of a user whose pages cannot be read",
     }
 }
 
 /// What was done, a clause each.
-pub(crate) fn done_words(done: &Tended) -> Vec<String> {
+pub(crate) fn done_words(done: &DueOutcome) -> Vec<String> {
     let counts = [
         (done.planned, "planned erase", "done"),
         (done.expired, "record", "erased that passed a limit"),
@@ -41,7 +41,7 @@ pub(crate) fn done_words(done: &Tended) -> Vec<String> {
 }
 
 /// What was done, as JSON; `fill` types the commands that troubles name.
-pub(crate) fn done_json(done: &Tended, fill: &dyn Fn(&str) -> String) -> Value {
+pub(crate) fn done_json(done: &DueOutcome, fill: &dyn Fn(&str) -> String) -> Value {
     let troubles = done.troubles.iter().map(|trouble| fill(&trouble.to_string()));
     let troubles: Vec<String> = troubles.collect();
     json!({

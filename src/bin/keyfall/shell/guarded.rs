@@ -41,7 +41,7 @@ pub(crate) fn check_file(place: &Path, target: &Path) -> Result<(), Error> {
         Some(store) => Err(Error::new(
             ErrorKind::Refused,
             format!(
-                "{} is where the cell of the store {} is looked for; name another file",
+                "{} is where the cell of the store {} is expected; name another file",
                 place.display(),
                 store.display()
             ),

@@ -16,7 +16,7 @@ use crate::shell::stores::builder;
 pub(crate) struct Making {
     pub(crate) accept_remnants: bool,
     pub(crate) log_origin: Option<String>,
-    /// The keyholders of the root key; none where the cell is a file.
+    /// The keyholders of the root key; none if the cell is a file.
     pub(crate) spread: Option<Spread>,
 }
 

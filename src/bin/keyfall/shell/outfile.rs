@@ -6,8 +6,8 @@
 //!   its own. Only its owner can read it until then.
 //! * A device, a pipe or an open descriptor of this process is written through; a link is followed,
 //!   and stays; a directory is refused, and so is a descriptor of another process.
-//! * A certificate or a secret is replaced on request only, for neither can be made again. What
-//!   lies in a store, a root cell or at a keyholder is never replaced.
+//! * A certificate is replaced on request only, for it cannot be made again. A secret key is never
+//!   replaced, nor what belongs to a store or a root cell, wherever a copy of it lies.
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
@@ -38,14 +38,14 @@ pub(crate) enum Replace {
     Nothing,
     /// What can be made again: no certificate, no secret.
     Ordinary,
-    /// Whatever file is there.
+    /// A certificate too.
     Anything,
     /// The file that says where a store's cell is: others may read it, and never write to it.
     Pointer,
 }
 
 impl Replace {
-    /// With `--force` any file may be replaced, otherwise only one that can be made again.
+    /// With `--force` a certificate may be replaced too, otherwise only what can be made again.
     pub(crate) fn forced(force: bool) -> Self {
         if force { Replace::Anything } else { Replace::Ordinary }
     }
@@ -157,7 +157,7 @@ impl OutFile {
         if replace != Replace::Pointer {
             guarded::check_file(&place, &target)?;
         } else if target != place {
-            return Err(invalid(&place, "is a link, and no file that names a cell"));
+            return Err(invalid(&place, "is a link, not a file that names a cell"));
         }
         if was.is_some() {
             may_replace(&place, &target, replace)?;
@@ -248,7 +248,7 @@ impl OutFile {
             None if self.private => 0o600,
             None => new_mode(),
         };
-        // Anybody who can write to the pointer chooses the key.
+        // Anyone who can write to the pointer chooses the key.
         let mode = if replace == Replace::Pointer { mode & 0o644 } else { mode };
         let done = file
             .stream_position()
@@ -358,7 +358,7 @@ fn landing(place: &Path) -> Result<Landing, Error> {
         };
         let kind = meta.file_type();
         if is_descriptor(&path) && !kind.is_dir() && !is_own_descriptor(&path) {
-            return Err(invalid(place, "is no open descriptor of this process, nor a file"));
+            return Err(invalid(place, "is neither an open descriptor of this process nor a file"));
         }
         if is_descriptor(&path) && !kind.is_dir()
             || kind.is_fifo()
@@ -375,28 +375,36 @@ fn landing(place: &Path) -> Result<Landing, Error> {
         } else {
             return Err(invalid(
                 place,
-                if kind.is_dir() { "is a directory" } else { "is no file" },
+                if kind.is_dir() { "is a directory" } else { "is not a file" },
             ));
         }
     }
     Err(invalid(place, "is a link that leads in a circle"))
 }
 
+/// What a file holds that cannot be made again.
+enum Precious {
+    /// A certificate, or what one is made of: the person who keeps it may give it up.
+    Certificate(&'static str),
+    /// A key, or a part of a store or a cell.
+    Key(&'static str),
+}
+
 /// What a file holds that cannot be made again, if anything.
-fn irreplaceable(file: &Path) -> Option<&'static str> {
+fn irreplaceable(file: &Path) -> Option<Precious> {
     let mut bytes = Vec::new();
     if File::open(file).and_then(|f| f.take(LOOK_BYTES).read_to_end(&mut bytes)).is_err() {
-        return Some("what cannot be read, and may be a certificate");
+        return Some(Precious::Key("what cannot be read, and may be a secret key"));
     }
     let holds = |text: &[u8], what: &[u8]| text.windows(what.len()).any(|window| window == what);
     // keyfall-private-1:, keyfall-keyholder-private-1:, keyfall-once-1: and the like.
     let label = bytes.split(|byte| *byte == b':').next().unwrap_or_default();
     let is_label = label.len() < 64 && label.starts_with(b"keyfall-");
     if is_label && (holds(label, b"-private-") || holds(label, b"-once-")) {
-        return Some("a secret key");
+        return Some(Precious::Key("a secret key"));
     }
     if Draft::is_one(&String::from_utf8_lossy(&bytes[..bytes.len().min(64)])) {
-        return Some("the draft of a certificate");
+        return Some(Precious::Certificate("the draft of a certificate"));
     }
     let magics: [(&[u8], _); 4] = [
         (b"KFSLOT", "a slot of a root cell"),
@@ -405,34 +413,39 @@ fn irreplaceable(file: &Path) -> Option<&'static str> {
         (b"keyfall store, format ", "the marker of a store"),
     ];
     if let Some((_, what)) = magics.iter().find(|(magic, _)| bytes.starts_with(magic)) {
-        return Some(*what);
+        return Some(Precious::Key(what));
     }
     let mut lines = bytes.split(|byte| *byte == b'\n');
     let place = lines.next().is_some_and(|line| line.starts_with(b"/"));
     if place && lines.next().is_some_and(|line| line.len() == 38 && line.starts_with(b"store ")) {
-        return Some("the place of a root cell");
+        return Some(Precious::Key("the place of a root cell"));
     }
-    holds(&bytes, b"\nkeyfall/certificate@v").then_some("a certificate")
+    let is_certificate = holds(&bytes, b"\nkeyfall/certificate@v");
+    is_certificate.then_some(Precious::Certificate("a certificate"))
 }
 
 fn may_replace(place: &Path, target: &Path, replace: Replace) -> Result<(), Error> {
     if replace == Replace::Nothing {
         return Err(Error::new(
             ErrorKind::Refused,
-            format!("{} is there already; move it away", place.display()),
+            format!("{} already exists; move it away", place.display()),
         ));
     }
-    match irreplaceable(target).filter(|_| replace == Replace::Ordinary) {
-        None => Ok(()),
-        Some(what) => Err(Error::new(
-            ErrorKind::Refused,
-            format!(
-                "{} holds {what}, which cannot be made again; name another file, or replace it \
-                 with --force",
-                place.display()
-            ),
-        )),
+    if replace == Replace::Pointer {
+        return Ok(());
     }
+    let text = match irreplaceable(target) {
+        Some(Precious::Key(what)) => {
+            format!("{} holds {what}, which is never replaced; name another file", place.display())
+        }
+        Some(Precious::Certificate(what)) if replace == Replace::Ordinary => format!(
+            "{} holds {what}, which cannot be made again; name another file, or replace it with \
+             --force",
+            place.display()
+        ),
+        _ => return Ok(()),
+    };
+    Err(Error::new(ErrorKind::Refused, text))
 }
 
 /// A name beside `target` that nothing has.

@@ -7,6 +7,8 @@ use keyfall::{Error, ErrorKind};
 use keyfall::opening::default_cell;
 use keyfall::opening::is_store;
 
+use crate::shell::remedy::word;
+
 /// The STORE argument of a command that takes no other path.
 pub(crate) fn one(places: Vec<PathBuf>) -> Result<PathBuf, Error> {
     store_and(places, []).map(|(store, [])| store)
@@ -51,7 +53,7 @@ pub(crate) fn store_and_any(mut places: Vec<PathBuf>) -> Result<(PathBuf, Vec<Pa
 fn lacking(given: &Path, name: &str) -> Error {
     let place = given.display();
     let text = if is_store(given) || default_cell(given).exists() {
-        format!("{name} is missing; name it after the store {place}")
+        format!("{name} is missing; give it after the store: `{}`", typed_with(given, name))
     } else {
         format!(
             "which store? {place} was taken for {name}; name the store's directory before it, as \
@@ -59,6 +61,20 @@ fn lacking(given: &Path, name: &str) -> Error {
         )
     };
     Error::new(ErrorKind::Invalid, text)
+}
+
+/// This command as it was typed, with `name` after the store.
+fn typed_with(store: &Path, name: &str) -> String {
+    let mut words = vec!["keyfall".to_owned()];
+    let mut named = false;
+    for arg in std::env::args_os().skip(1) {
+        words.push(word(&arg));
+        if !named && arg == store.as_os_str() {
+            named = true;
+            words.push(name.to_owned());
+        }
+    }
+    words.join(" ")
 }
 
 fn store_from_env() -> Result<PathBuf, Error> {

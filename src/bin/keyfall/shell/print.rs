@@ -27,7 +27,7 @@ pub(crate) fn tell(text: &str) {
     tell_whole(&printable(text));
 }
 
-/// Prints a text on standard error as it is. Where nobody reads it, nothing can be done about it.
+/// Prints a text on standard error as it is. If nobody reads it, nothing can be done about it.
 pub(crate) fn tell_whole(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
@@ -62,7 +62,7 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
-/// A number and its noun, in the plural where the number asks for it.
+/// A number and its noun, in the plural if the number asks for it.
 pub(crate) fn counted(n: u64, what: &str) -> String {
     match what {
         _ if n == 1 => format!("1 {what}"),
@@ -77,7 +77,7 @@ pub(crate) fn bytes(n: u64) -> String {
     indicatif::BinaryBytes(n).to_string()
 }
 
-/// A progress bar on standard error, where that is a terminal.
+/// A progress bar on standard error, if that is a terminal.
 pub(crate) fn progress(what: &'static str, total: Option<u64>) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();

@@ -32,7 +32,7 @@ pub(crate) fn read_limited(file: &Path) -> Result<Vec<u8>, Error> {
 /// Reads a small file of text.
 pub(crate) fn read_text(file: &Path) -> Result<String, Error> {
     let text = String::from_utf8(read_limited(file)?);
-    text.map_err(|_| Error::new(ErrorKind::Invalid, format!("{} is no text", file.display())))
+    text.map_err(|_| Error::new(ErrorKind::Invalid, format!("{} is not text", file.display())))
 }
 
 /// Reads a file that holds a public key.

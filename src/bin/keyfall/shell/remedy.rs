@@ -2,7 +2,7 @@
 //! given.
 //!
 //! The library speaks of itself: it names a function between backticks, and what that is given in
-//! parentheses after it. Here it becomes the command that does the same. Where a command is named,
+//! parentheses after it. Here it becomes the command that does the same. If a command is named,
 //! this program's own messages write STORE for the store, HERE for its place alone, and CELL after
 //! `--cell`.
 
@@ -18,6 +18,7 @@ const TYPED: &[(&str, &str)] = &[
     ("Builder::give_up", "keyfall copy remove STORE {} --take-over"),
     ("Builder::restore", "keyfall restore --cell CELL --into HERE COPY..."),
     ("Builder::take_over", "--take-over"),
+    ("Builder::wait_for_lock", "--wait 10s"),
     ("Certificates::get", "keyfall certificate upgrade STORE FILE"),
     ("Clock::trust", "keyfall tend STORE --clock-is-right"),
     ("Copies::remove", "keyfall copy remove STORE {}"),

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use keyfall::engine::Tended;
+use keyfall::engine::DueOutcome;
 use keyfall::opening::Location;
 use keyfall::{Error, ErrorKind};
 use serde_json::{Value, json};
@@ -18,10 +19,12 @@ use crate::shell::remedy::{self, About};
 pub(crate) struct Session {
     /// Whether answers, notes and errors are JSON.
     pub(crate) json: bool,
-    /// The root cell, where one was named.
+    /// The root cell, if one was named.
     pub(crate) cell: Option<PathBuf>,
     /// Whether a store is opened to take it over from another place of it.
     pub(crate) take_over: bool,
+    /// How long to wait for a store that is in use.
+    pub(crate) patience: Duration,
     said: Arc<Mutex<Said>>,
 }
 
@@ -46,7 +49,12 @@ pub(crate) enum Warning {
 impl Session {
     /// A session in which nothing was said yet.
     pub(crate) fn new(json: bool, cell: Option<PathBuf>, take_over: bool) -> Self {
-        Session { json, cell, take_over, said: Arc::default() }
+        Session { json, cell, take_over, ..Session::default() }
+    }
+
+    /// This session, which waits so long for a store that is in use.
+    pub(crate) fn waiting(self, patience: Duration) -> Session {
+        Session { patience, ..self }
     }
 
     /// This session with another cell.
@@ -96,7 +104,7 @@ impl Session {
         value
     }
 
-    /// Prints an answer on standard error, where standard output belongs to what was asked for.
+    /// Prints an answer on standard error: standard output belongs to the result.
     pub(crate) fn aside(&self, text: &str) {
         if self.json { tell_whole(text) } else { tell(text) }
     }
@@ -161,8 +169,8 @@ impl Session {
 
     /// Says on standard error, and in the answer, what was done since it was due; the command was
     /// about something else.
-    pub(crate) fn tended(&self, done: &Tended) {
-        if *done == Tended::default() {
+    pub(crate) fn tended(&self, done: &DueOutcome) {
+        if *done == DueOutcome::default() {
             return;
         }
         if self.json {

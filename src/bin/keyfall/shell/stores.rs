@@ -35,7 +35,7 @@ pub(crate) fn warn_of_lacking(session: &Session, lacks: Option<String>) {
 /// A store, and its cell if one was named. What is due is done when this program says so.
 pub(crate) fn builder(session: &Session, store: &Path) -> Builder {
     session.about(store);
-    let builder = Builder::at(store).keeper(Keeper::ByHand);
+    let builder = Builder::at(store).keeper(Keeper::ByHand).wait_for_lock(session.patience);
     match &session.cell {
         Some(cell) => builder.cell_at(cell),
         None => builder,
@@ -52,7 +52,8 @@ pub(crate) fn look(session: &Session, store: &Path) -> Result<Engine, Error> {
         store.display()
     );
     no_take_over(session, &instead)?;
-    let engine = builder(session, store).read_only().open()?;
+    let engine = builder(session, store).read_only().open();
+    let engine = engine.map_err(|e| of_named_cell(session, e))?;
     warn_of_lacking(session, engine.ownership().lacks());
     match engine.ownership().owes() {
         Ok(false) => {}
@@ -61,7 +62,7 @@ pub(crate) fn look(session: &Session, store: &Path) -> Result<Engine, Error> {
              writes",
             store.display()
         )),
-        Err(e) => session.warn(&e.context("whether something is due cannot be found out")),
+        Err(e) => session.warn(&e.context("cannot tell whether something is due")),
     }
     Ok(engine)
 }
@@ -119,7 +120,7 @@ fn leave_due(session: &Session, engine: &Engine, store: &Path) {
                 next.map_or("something", due::words)
             ));
         }
-        Err(e) => session.warn(&e.context("whether something is due cannot be found out")),
+        Err(e) => session.warn(&e.context("cannot tell whether something is due")),
     }
 }
 
@@ -137,18 +138,31 @@ pub(crate) fn open_as_it_is(session: &Session, store: &Path) -> Result<Engine, E
 }
 
 fn opened(session: &Session, store: &Path, builder: Builder) -> Result<Engine, Error> {
-    let engine = if session.take_over { builder.take_over() } else { builder }.open()?;
+    let engine = if session.take_over { builder.take_over() } else { builder }.open();
+    let engine = engine.map_err(|e| of_named_cell(session, e))?;
     warn_if_exposed(session, &session.cell_of(store)?);
     warn_of_lacking(session, engine.ownership().lacks());
     if session.take_over {
         session.note(&format!(
-            "{} owns its root cell now; any other place of it can only be looked at until it takes \
+            "{} owns its root cell now; any other place of it can only be read until it takes \
              over in turn, and not at all after the next erase, which destroys the key that opens \
              it",
             store.display()
         ));
     }
     Ok(engine)
+}
+
+/// An error whose remedy is to name another cell says what named this one: it may be a variable
+/// that was set long ago.
+fn of_named_cell(session: &Session, e: Error) -> Error {
+    match &session.cell {
+        Some(cell) if e.to_string().contains("`Builder::cell_at`") => {
+            let text = format!("{e}; now `--cell` or KEYFALL_CELL names {}", cell.display());
+            Error::new(e.kind(), text)
+        }
+        _ => e,
+    }
 }
 
 /// Says once that others than its owner may read a cell's keys, or put others in their place.

@@ -1,6 +1,6 @@
 //! What a root cell promises, how far an erase is final, and how keys lie in memory.
 
-use keyfall::cell::{Finality, Promise};
+use keyfall::promise::{Finality, Promise};
 use keyfall::secret::Usage;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ pub(crate) fn promise_json(promise: &Promise) -> Value {
     })
 }
 
-/// That older root keys may still exist, where they may: those of erases, or of an epoch that began
+/// That older root keys may still exist, if they may: those of erases, or of an epoch that began
 /// without one.
 pub(crate) fn pending(finality: &Finality) -> Option<String> {
     (!finality.is_final()).then(|| format!("the destruction of older root keys is {finality}"))

@@ -11,7 +11,7 @@ use crate::show::time::time;
 /// A fact of a user's history, in words.
 pub(crate) struct Told {
     pub(crate) what: String,
-    /// The reason for it, or its purpose; empty where none was given.
+    /// The reason for it, or its purpose; empty if none was given.
     pub(crate) reason: String,
 }
 

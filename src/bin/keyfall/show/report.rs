@@ -342,7 +342,7 @@ fn shared(report: &Report) -> Vec<String> {
     grants.chain(report.sets.iter().map(in_set)).collect()
 }
 
-/// What falls by itself, and when.
+/// What is erased automatically, and when.
 fn limits(report: &Report) -> Vec<String> {
     let planned = |plan: &Plan| {
         let held = if plan.held { ", held now" } else { "" };

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use super::gate::{Gate, Touch};
 use super::keyholders::{KeyholderEvent, Keyholders};
 use super::port::Media;
-use crate::cell::{CellDefect, MemoryCell, RootCell, RootKey};
+use crate::cell::defect::CellDefect;
+use crate::cell::{MemoryCell, RootCell, RootKey};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
@@ -176,9 +177,6 @@ impl Store for FaultyStore {
     }
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         self.gate.verb(Touch::Store, || self.store.claim(claimed))
-    }
-    fn confirm(&self) -> Result<bool> {
-        self.gate.verb(Touch::Store, || self.store.confirm())
     }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.store.name(drawn, ahead, len)

@@ -3,13 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use super::gate::{Fault, Gate, Touch, Verdict};
-use crate::cell::{
-    Awaited, Contents, Dealt, Durable, Owner, Promise, Retirement, RootCell, RootId, RootKey,
-    Statement,
-};
+use crate::cell::{Contents, Durable, Owner, RootCell, RootKey};
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::promise::{Awaited, Dealt, Promise, Retirement, RootId, Statement};
 use crate::testing::lock::locked;
 
 /// Every root key that was ever deposited: what a cell would hold that failed to destroy any.

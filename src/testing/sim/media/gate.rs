@@ -1,4 +1,5 @@
-//! The gate: every operation on a medium passes it. It counts them, and makes one of them go wrong.
+//! The gate: every operation on a medium passes through it. It counts them, and makes one of them
+//! go wrong.
 
 use std::collections::BTreeMap;
 use std::io;

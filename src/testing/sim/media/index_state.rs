@@ -96,5 +96,6 @@ impl IndexState {
         self.summary.files.retain(|file, _| !update.gone.contains(file));
         self.summary.head = update.head.or(self.summary.head);
         self.summary.mark = update.mark.unwrap_or(self.summary.mark);
+        self.summary.suspected = update.suspected.or(self.summary.suspected);
     }
 }

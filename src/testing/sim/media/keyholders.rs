@@ -1,6 +1,6 @@
 //! Five keyholders that are away, answer late or twice, or come back from a backup of themselves;
 //! one of them keeps whatever it was told to destroy. Never more of them fail at a time than the
-//! quorum tolerates: 3 of 5, one liar. Where they change, one is replaced and may come back later,
+//! quorum tolerates: 3 of 5, one liar. If they change, one is replaced and may come back later,
 //! or loses all that it holds.
 
 use std::collections::BTreeMap;
@@ -11,10 +11,12 @@ use ed25519_dalek::SigningKey;
 
 use super::disk::{Saved, SimDisk};
 use super::gate::Gate;
-use crate::cell::{CellDefect, Owner, RootCell, RootId, RootKey, ShareSlots, Statement};
+use crate::cell::defect::CellDefect;
+use crate::cell::{Owner, RootCell, RootKey, ShareSlots};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::promise::{RootId, Statement};
 use crate::quorum::net::KeyholderId;
 use crate::quorum::{
     Config, Held, Holder, Keyholder, Left, Member, QuorumCell, Rule, Share, recovered,
@@ -76,7 +78,7 @@ pub(crate) struct Keyholders {
     disks: Vec<SimDisk>,
     shared: Mutex<Shared>,
     env: SharedEnv,
-    /// The configuration on the engine's machine, where they change.
+    /// The configuration on the engine's machine, if they change.
     config: Option<Arc<Mutex<Config>>>,
 }
 

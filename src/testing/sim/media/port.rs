@@ -14,7 +14,7 @@ pub trait Media: Send + Sync {
     /// Opens the store at `place`; where `create` is set and nothing is there, makes an empty one.
     ///
     /// # Errors
-    /// `Absent` where nothing is there.
+    /// `Absent` if nothing is there.
     fn store(&self, place: &str, create: bool) -> Result<Arc<dyn Store>>;
 
     /// Opens the root cell, of which there is one.
@@ -44,7 +44,7 @@ pub trait Media: Send + Sync {
         false
     }
 
-    /// Keeps what is at `place` now; `None` where that is not simulated.
+    /// Keeps what is at `place` now; `None` if that is not simulated.
     fn save(&self, _place: &str) -> Option<Saved> {
         None
     }
@@ -57,7 +57,7 @@ pub trait Media: Send + Sync {
         false
     }
 
-    /// From here on things go wrong by themselves, where they may.
+    /// From here on things go wrong by themselves, if they may.
     fn stir(&self) {}
 
     /// From here on nothing goes wrong by itself.

@@ -9,14 +9,13 @@ use super::file::Loss;
 use super::gate::Gate;
 use super::index::SimIndex;
 use super::port::Media;
-use crate::cell::{
-    Awaited, CellDefect, Contents, Durable, KeySlots, Level, Owner, Promise, Retirement, RootCell,
-    RootId, RootKey, live_key_in,
-};
+use crate::cell::defect::CellDefect;
+use crate::cell::{Contents, Durable, KeySlots, Owner, RootCell, RootKey, live_key_in};
 use crate::crypto::Key;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
+use crate::promise::{Awaited, Level, Promise, Retirement, RootId};
 use crate::store::Store;
 use crate::store::journal::{JournalStore, Sizes};
 use crate::testing::lock::locked;

@@ -9,8 +9,7 @@
 mod rules;
 mod state;
 
-use keyfall::cell::Quorum;
-use keyfall::promise::Fence;
+use keyfall::promise::{Fence, Quorum};
 use stateright::{Model, Property};
 
 use self::state::{CLAIMS, HOLDERS, Holder, Mask, Phase, ROOTS, State, epoch, goes_on, id};

@@ -1,8 +1,7 @@
 //! What the model of keyholders sees: root keys, messages on their way, what each keyholder holds,
 //! and how far each writer is.
 
-use keyfall::cell::RootId;
-use keyfall::promise::Fence;
+use keyfall::promise::{Fence, RootId};
 
 /// Most root keys that a run may draw, the first included.
 pub(super) const ROOTS: usize = 4;

@@ -1,8 +1,7 @@
 //! What the model of late writes sees: objects in the logs of stores, the cell, and how far each
 //! engine is.
 
-use keyfall::cell::RootId;
-use keyfall::promise::Fence;
+use keyfall::promise::{Fence, RootId};
 
 pub(super) type Mask = u16;
 

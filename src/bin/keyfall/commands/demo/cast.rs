@@ -19,7 +19,8 @@ pub(super) const REASON: &str = "the alarm goes on ringing";
 /// Samples per second of the generated audio.
 const RATE: u32 = 8000;
 
-/// A WAVE file of spoken length: PCM 16 bit, mono, 8 kHz; 70 ms of a gliding tone for each letter.
+/// A WAVE file, as long as the sentence takes to say: PCM 16 bit, mono, 8 kHz; 70 ms of a gliding
+/// tone for each letter.
 pub(super) fn audio(sentence: &str) -> Vec<u8> {
     let samples = sentence.len() as u32 * RATE * 7 / 100;
     let mut wav = Vec::with_capacity(44 + samples as usize * 2);

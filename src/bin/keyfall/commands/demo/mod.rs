@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use keyfall::cell::FileCell;
 use keyfall::certificate::{Certificate, Trust};
-use keyfall::engine::{Audit, CopyMode, Grant, Request, Restored, restore};
+use keyfall::engine::{Audit, CopyMode, Grant, Restored, restore};
 use keyfall::env::System;
 use keyfall::sealed::{self, Identity, Ticket};
 use keyfall::store::{SledStore, Store};
@@ -169,8 +169,8 @@ impl Demo {
     /// Erases a user, and checks the certificate.
     fn erase(&self, stage: &Stage) -> Result<Erased, Failure> {
         let engine = &self.engine;
-        let request = Request { authority: ERASED.into(), ground: "she asked for it".into() };
-        let erase = Erase::new(Scope::user(UserId::new(ERASED)?)).certified(request);
+        let erase = Erase::new(Scope::user(UserId::new(ERASED)?));
+        let erase = erase.certified(ERASED, "she asked for it");
         let erasure = engine.erase(erase)?;
         stage.tell(format_args!(
             "$ keyfall erase --user {ERASED}\n{} records erased; epoch {}; the root key of epoch 1 \
@@ -185,9 +185,13 @@ impl Demo {
         let trust = Trust::in_log(engine.log().key()?);
         let verified = certificate.parse::<Certificate>()?.verify(&trust)?;
         let grade = verified.judged.grade.to_string();
+        let reasons = match verified.judged.reasons.join("; ") {
+            reasons if reasons.is_empty() => reasons,
+            reasons => format!(": {reasons}"),
+        };
         stage.tell(format_args!(
             "A certificate, {} bytes of text, checked with the public log's key and nothing else: \
-             {grade}.\n",
+             {grade}{reasons}.\n",
             certificate.len()
         ))?;
         Ok(Erased { erasure, grade })
@@ -257,10 +261,10 @@ struct Fire {
 }
 
 impl Fire {
-    /// Restores the store from the replica alone, for the old backup does not open by itself.
+    /// Restores the store from the replica alone, for the old backup does not open on its own.
     fn survive(stage: &Stage, records: &[Record], backup: Arc<dyn Store>) -> Result<Fire, Failure> {
         let refused = open_alone(stage, &backup)?;
-        stage.tell(format_args!("The old backup by itself: {refused}\n"))?;
+        stage.tell(format_args!("The old backup on its own: {refused}\n"))?;
 
         stage.tell("The store burns down. Everybody else comes back, from the replica alone:")?;
         std::fs::remove_dir_all(stage.at("store"))
@@ -289,13 +293,13 @@ impl Fire {
     }
 }
 
-/// Why the old backup does not open by itself.
+/// Why the old backup does not open on its own.
 fn open_alone(stage: &Stage, backup: &Arc<dyn Store>) -> Result<String, Error> {
     let cell = Arc::new(stage.cell()?);
     match Engine::open(Arc::clone(backup), cell, Options::default()) {
         Err(e) if e.kind() == ErrorKind::Mismatch => Ok(e.to_string()),
         _ => {
-            let text = "the old backup opened by itself: the promise is broken";
+            let text = "the old backup opened on its own: the promise is broken";
             Err(Error::new(ErrorKind::Corrupt, text))
         }
     }

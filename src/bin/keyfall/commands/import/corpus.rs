@@ -127,7 +127,7 @@ impl Corpus {
         let file = cells[columns.path];
         let is_name = |c: Component<'_>| matches!(c, Component::Normal(_));
         if file.is_empty() || !Path::new(file).components().all(is_name) {
-            let text = format!("{at}: {file:?} is no file in clips/; nothing was imported");
+            let text = format!("{at}: {file:?} is not a file in clips/; nothing was imported");
             return Err(invalid(text));
         }
         let name = format!("{}/clips/{file}", table.locale);
@@ -213,7 +213,7 @@ impl<'d> Table<'d> {
         Ok(Table { dir, place, locale, lines, columns, with_cr, number, blank })
     }
 
-    /// The next line that is not blank. Blank lines may stand at the end alone.
+    /// The next line that is not blank. Blank lines may be at the end alone.
     fn next_line(&mut self) -> Result<Option<Vec<u8>>, Error> {
         let mut line = Vec::new();
         let io = |e| Error::io(format!("reading {}", self.place.display()), e);
@@ -296,14 +296,14 @@ fn cells(line: &[u8], end: Option<bool>) -> Result<(Vec<&str>, bool), String> {
     let (line, ended) = line.strip_suffix(b"\n").map_or((line, false), |line| (line, true));
     let (line, cr) = line.strip_suffix(b"\r").map_or((line, false), |line| (line, true));
     if line.contains(&b'\r') {
-        return Err("a CR stands in a cell".to_owned());
+        return Err("there is a CR in a cell".to_owned());
     }
     if ended && end.is_some_and(|end| end != cr) {
         let what = if cr { "a CR" } else { "an LF" };
-        return Err(format!("it ends otherwise than the heading: {what} stands in a cell"));
+        return Err(format!("it does not end as the heading does: there is {what} in a cell"));
     }
     if !ended && cr && end == Some(false) {
-        return Err("a CR stands in a cell".to_owned());
+        return Err("there is a CR in a cell".to_owned());
     }
     let line = str::from_utf8(line).map_err(|_| "not UTF-8".to_owned())?;
     Ok((line.split('\t').collect(), cr))
@@ -405,7 +405,7 @@ fn parse(line: &[u8], at: u64) -> Result<(String, Action), String> {
     let client = match object.remove("client_id") {
         None | Some(serde_json::Value::Null) => None,
         Some(serde_json::Value::String(client)) => Some(client),
-        Some(_) => return Err("client_id is no text".to_owned()),
+        Some(_) => return Err("client_id is not text".to_owned()),
     };
     Ok((clip, Action { client, text: action.to_string(), at }))
 }

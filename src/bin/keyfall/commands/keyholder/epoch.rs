@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use keyfall::cell::{Retirement, RootCell, RootId};
+use keyfall::cell::RootCell;
 use keyfall::engine::root_of;
+use keyfall::promise::{Retirement, RootId};
 use keyfall::quorum::QuorumCell;
 use keyfall::quorum::net::open_cell;
 use keyfall::{Engine, Error, ErrorKind};
@@ -19,7 +20,7 @@ use keyfall::opening::blobs_to_look;
 pub(super) fn quorum_of(cell: &Path) -> Result<QuorumCell, Error> {
     open_cell(cell, &env())?.ok_or_else(|| {
         let text = format!(
-            "{} is not a cell with keyholders; \
+            "{} does not use keyholders; \
              `keyfall init NEW --keyholder KEY@HOST:PORT... --threshold T` makes one",
             cell.display()
         );
@@ -27,15 +28,15 @@ pub(super) fn quorum_of(cell: &Path) -> Result<QuorumCell, Error> {
     })
 }
 
-/// The root key of the store's head; if the head cannot be read, the newest that keyholders show.
+/// The root key of the store's head; if the head cannot be read, the newest that keyholders report.
 pub(super) fn live(session: &Session, store: &Path, quorum: &QuorumCell) -> Result<RootId, Error> {
     let none = || Error::new(ErrorKind::Absent, "the store has no root key yet");
     match blobs_to_look(store).and_then(|blobs| root_of(&blobs)) {
         Ok(head) => head.ok_or_else(none),
         Err(e) => {
             session.warn(&e.context(
-                "the head cannot be looked at, so this is about the newest root key that \
-                 keyholders show",
+                "cannot read the store's head; using the newest root key that the keyholders \
+                 report",
             ));
             quorum.load()?.keys.iter().map(|key| key.id).max().ok_or_else(none)
         }
@@ -68,6 +69,10 @@ pub(super) fn tell_epoch(session: &Session, epoch: &Epoch) -> Done {
         }));
     }
     let state = if retired.is_final() { "final" } else { "pending: `tend` asks the others again" };
-    let statements = counted(n as u64, "statement");
-    line(format_args!("epoch {number} began; {statements} of {needed} that are needed: {state}"))
+    // Only keyholders make statements.
+    let statements = match needed {
+        0 => String::new(),
+        _ => format!("{} of {needed} that are needed: ", counted(n as u64, "statement")),
+    };
+    line(format_args!("epoch {number} began; {statements}{state}"))
 }

@@ -1,6 +1,4 @@
 //! `keyfall keyholder`.
-//!
-//! `run` is the entry; it imports from replace and status, and those from epoch.
 
 mod epoch;
 mod replace;
@@ -67,7 +65,7 @@ fn tell_key(session: &Session, whose: &str, id: &str) -> Done {
     if session.json { session.value(&json!({whose: id})) } else { line(id) }
 }
 
-/// What an engine may do at a keyholder, if not what is usual.
+/// An engine's limits at a keyholder, if they are not the defaults.
 struct Limits {
     store: Option<String>,
     stores: Option<usize>,
@@ -82,9 +80,9 @@ fn allow(session: &Session, dir: &Path, engine: EngineId, limits: &Limits) -> Do
     }
     let stores = limits.stores.map(|stores| format!("; it may have {stores} stores there"));
     let stores = stores.unwrap_or_default();
-    let store = store.map_or_else(String::new, |store| format!("; store {store} is its own there"));
+    let store = store.map_or_else(String::new, |store| format!("; it owns store {store} there"));
     let dir = dir.display();
-    line(format_args!("{engine} may speak to the keyholder in {dir}{store}{stores}"))
+    line(format_args!("{engine} may use the keyholder in {dir}{store}{stores}"))
 }
 
 /// A keyholder that has another address now.
@@ -111,12 +109,14 @@ impl Move {
         let which = match (named.parse(), named.parse()) {
             (Ok(key), _) => Which::Key(key),
             (_, Ok(number)) => Which::Number(number),
-            _ => return Err(usage(&format!("{named:?} is no number, and no keyholder's key"))),
+            _ => {
+                return Err(usage(&format!("{named:?} is neither a number nor a keyholder's key")));
+            }
         };
         let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
         let parts = address.rsplit_once(':');
         if !parts.is_some_and(|(host, port)| !host.is_empty() && is_port(port)) {
-            return Err(usage(&format!("{address:?} is no HOST:PORT")));
+            return Err(usage(&format!("{address:?} is not HOST:PORT")));
         }
         let store = one(places.into_iter().map(PathBuf::from).collect())?;
         Ok(Move { store, which, address })
@@ -141,8 +141,7 @@ impl Move {
             return session.value(&json!({"number": number, "key": key, "address": address}));
         }
         let which = key.or_else(|| number.map(|n| n.to_string())).unwrap_or_default();
-        let there =
-            if offline { "whether it is there was not looked at" } else { "it answers there" };
-        line(format_args!("keyholder {which} is asked at {address} from now on; {there}"))
+        let there = if offline { "not checked" } else { "it answers there" };
+        line(format_args!("keyholder {which} is now at {address}; {there}"))
     }
 }

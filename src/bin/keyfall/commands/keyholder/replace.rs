@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use keyfall::cell::RootId;
+use keyfall::promise::RootId;
 use keyfall::quorum::net::{Replaced, leaving, put_back, replace_member};
 use keyfall::quorum::{Alive, Left, Member, Standing};
 use keyfall::{Engine, Error, ErrorKind};
@@ -15,7 +15,7 @@ use crate::shell::print::line;
 use crate::shell::session::Session;
 use crate::shell::stores::{open, open_as_it_is};
 
-/// A keyholder to be put in the place of another.
+/// A keyholder that replaces another.
 pub(super) struct Replacement<'s> {
     session: &'s Session,
     store: PathBuf,
@@ -40,11 +40,11 @@ impl<'s> Replacement<'s> {
     pub(super) fn run(self) -> Done {
         let (session, number) = (self.session, self.number);
         let quorum = quorum_of(&self.cell)?;
-        // The list as it is must take a claim first: an engine that reaches too few of it must not
-        // make a list of its own.
+        // The current list must take a claim first, or an engine that reaches too few of it could
+        // build a list of its own.
         match open(session, &self.store) {
             Ok(engine) => check_owner(&engine)?,
-            // The keyholder that leaves may be the reason why it cannot.
+            // The keyholder being replaced may be the reason why it cannot.
             Err(e) if e.kind() == ErrorKind::Io && self.comes_back() => {}
             Err(e) => return Err(e.into()),
         }
@@ -56,7 +56,7 @@ impl<'s> Replacement<'s> {
                 session.value(&json!({"epoch": root.epoch, "number": number, "renewed": false}))
             }
             Ok(None) => line(format_args!(
-                "keyholder {number} is {} now; {} holds no share of it, so no epoch begins",
+                "keyholder {number} is {} now; {} holds no share of the root key, so no new epoch is needed",
                 replaced.new.address, replaced.old.address
             )),
             Err(e) => Err(self.undone(replaced, &root, e).into()),
@@ -88,10 +88,10 @@ impl<'s> Replacement<'s> {
             let why = match standing {
                 Standing::Refuses(why) | Standing::Away(why) => why.as_str(),
                 Standing::Lies => "its share is wrong",
-                _ => "it answers, and did not take it",
+                _ => "it answered but did not accept it",
             };
             let address = &replaced.new.address;
-            let text = format!("the keyholder {address} was to be dealt its share: {why}");
+            let text = format!("could not give {address} its share: {why}");
             return Err(Error::new(ErrorKind::Io, text));
         }
         replaced.may_hold.then(|| begin(&engine)).transpose()
@@ -118,8 +118,8 @@ impl<'s> Replacement<'s> {
         let (new, old) = (replaced.new.address.clone(), replaced.old.clone());
         if self.is_better(&replaced, root).unwrap_or(false) {
             return e.context(format!(
-                "keyholder {number} is {new} now, and the share of {} is not worthless yet; \
-                 `keyfall keyholder renew STORE` makes it so when enough are there",
+                "keyholder {number} is {new} now, and the share held by {} is still valid; \
+                 `keyfall keyholder renew STORE` invalidates it once enough keyholders are reachable",
                 old.address
             ));
         }

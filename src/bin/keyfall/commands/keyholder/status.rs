@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use keyfall::cell::{Finality, RootCell, RootId};
+use keyfall::cell::RootCell;
+use keyfall::promise::{Finality, RootId};
 use keyfall::quorum::net::{leaving, open_cell};
 use keyfall::quorum::{Alive, Left, Member, QuorumCell, Rule, Standing};
 use serde_json::{Value, json};

@@ -98,7 +98,7 @@ fn answer(dir: &Path, stream: &TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)
 }
 
-/// Method and path of a request, without the slash in front; `None` where it is none.
+/// Method and path of a request, without the slash in front; `None` if it is none.
 fn request(stream: &TcpStream, deadline: Instant) -> io::Result<Option<(String, String)>> {
     let (mut head, mut some) = (Vec::new(), [0; 1024]);
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,0 +1,283 @@
+//! Serving one user: the planned erases that are due, what passed a limit, inbox keys that are old.
+
+use std::ops::ControlFlow;
+
+use super::defect::Defect;
+use super::due_outcome::{DueOutcome, Failing, Refusals, Setback, Trouble};
+use super::edit::Edit;
+use super::erase::apply;
+use super::fell::Fell;
+use super::follow::follow;
+use super::hold::drop_idle_marks;
+use super::hold_check::{part_is_held, record_is_held};
+use super::inbox;
+use super::part::Part;
+use super::record::erase_record;
+use super::retention::{counts, next_due, outnumbered, passed};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{Class, ClassTag, RecordId, Timestamp, UserId, UserTag};
+use crate::limits::RETRY;
+use crate::policy::{Policy, Rules, millis};
+use crate::record::Entry;
+use crate::scope::When;
+use crate::tree::Pages;
+use crate::tree::keys::split_record_key;
+use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
+use crate::tree::plans::Plan;
+use crate::tree::user::{UserPage, class_place};
+
+/// The due work done in one edit.
+pub(crate) struct Doing {
+    /// Work due by this time is done.
+    pub(crate) now: Timestamp,
+    /// Policies of the whole store, read once for all users.
+    policies: Vec<Policy>,
+    pub(crate) users_gone: u64,
+    pub(crate) erased: bool,
+    pub(crate) outcome: DueOutcome,
+}
+
+type Served<T> = std::result::Result<T, Setback>;
+
+impl Doing {
+    pub(crate) fn new(now: Timestamp, policies: Vec<Policy>) -> Self {
+        Doing { now, policies, users_gone: 0, erased: false, outcome: DueOutcome::default() }
+    }
+
+    /// When what cannot be done now is tried again.
+    pub(crate) fn later(&self) -> Timestamp {
+        Timestamp(self.now.0.saturating_add(millis(RETRY)))
+    }
+
+    pub(crate) fn rules(&self, pages: &dyn Pages, user: UserTag, page: &UserPage) -> Result<Rules> {
+        Ok(Rules { own: page.policies.all(pages, Some(user))?, store: self.policies.clone() })
+    }
+
+    /// Adds one erase's result to the totals, follows its links, and gives the number of its
+    /// records.
+    fn took(&mut self, edit: &mut Edit<'_>, mut fell: Fell) -> Served<u64> {
+        self.erased |= !fell.already;
+        self.users_gone += u64::from(fell.user_gone);
+        edit.note_fallen(&mut fell.spans);
+        let (links, most) = (std::mem::take(&mut fell.links), edit.means.follow);
+        self.outcome.derived += follow(edit, links, most).map_err(Setback::Follow)?.derived;
+        Ok(fell.records.unwrap_or(0))
+    }
+}
+
+/// Does what is due for one user, but for what is known to fail, and records when it is due again.
+pub(crate) fn serve(
+    edit: &mut Edit<'_>,
+    user: UserTag,
+    failing: Option<&Failing>,
+    doing: &mut Doing,
+) -> Served<()> {
+    let pages = edit.pages();
+    let mut refused = Refusals::default();
+    if !do_plans(edit, user, failing, doing, &mut refused)? {
+        return Ok(());
+    }
+    expire(edit, user, doing, &mut refused)?;
+    let Some((editor, page)) = edit.page(user)? else {
+        return Ok(());
+    };
+    let old = |made| inbox::end(made) <= doing.now;
+    for key in page.inbox.keys(pages, user)?.iter().filter(|key| old(key.made)) {
+        page.inbox.remove(editor, user, key.number)?;
+        doing.erased = true;
+        doing.outcome.inbox_keys += 1;
+    }
+    refused.write_down(editor, user, page, doing.now)?;
+    let next = next_due(pages, user, page, &doing.rules(pages, user, page)?)?;
+    // What is due still was refused, or failed.
+    Ok(edit.set_due(user, next.map(|next| if next <= doing.now { doing.later() } else { next }))?)
+}
+
+/// Does a user's planned erases that are due; says whether the user lives then.
+fn do_plans(
+    edit: &mut Edit<'_>,
+    user: UserTag,
+    failing: Option<&Failing>,
+    doing: &mut Doing,
+    refused: &mut Refusals,
+) -> Served<bool> {
+    let pages = edit.pages();
+    let (name, plans) = match edit.page(user)? {
+        None => return Ok(false),
+        Some((_, page)) => {
+            page.due = None;
+            let plans = page.plans.all(pages, user, &page.user)?.into_iter();
+            (page.user.clone(), plans.filter(|plan| plan.due <= doing.now).collect::<Vec<Plan>>())
+        }
+    };
+    for plan in &plans {
+        if let Some(e) = failing.and_then(|failing| failing.plans.get(&plan.id)) {
+            note_failure(edit, user, &name, plan, e, doing)?;
+            continue;
+        }
+        let dropped = edit.means.planted.is(Defect::PlanDropped)
+            && !plan.erase.kept().is_empty()
+            && edit.view.is_falling();
+        match apply(edit, &plan.erase) {
+            _ if dropped => {}
+            Ok(fell) => {
+                doing.took(edit, fell)?;
+                doing.outcome.planned += 1;
+            }
+            Err(e) if e.kind() == ErrorKind::Held => {
+                refused.add(edit, user, &plan.erase, &mut doing.outcome)?;
+                continue;
+            }
+            // It is done later, or cancelled: a plan goes only when it is done.
+            Err(e) => return Err(Setback::Plan(plan.id, e)),
+        }
+        match edit.page(user)? {
+            Some((editor, page)) => page.plans.remove(editor, user, plan)?,
+            None => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// Records that a planned erase failed: in a word, for the error itself may name what falls later.
+fn note_failure(
+    edit: &mut Edit<'_>,
+    user: UserTag,
+    name: &UserId,
+    plan: &Plan,
+    e: &Error,
+    doing: &mut Doing,
+) -> Result<()> {
+    doing.outcome.failed += 1;
+    let (user_name, id) = (Some(name.clone()), Some(plan.id));
+    doing.outcome.note(Trouble { user: user_name, plan: id, kind: e.kind(), why: e.to_string() });
+    match edit.page(user)? {
+        Some((editor, page)) => {
+            let word = format!("{:?}", e.kind()).to_lowercase();
+            page.history.fail(editor, user, doing.now, plan.id, word)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Erases what passed a limit.
+fn expire(
+    edit: &mut Edit<'_>,
+    user: UserTag,
+    doing: &mut Doing,
+    refused: &mut Refusals,
+) -> Served<()> {
+    let pages = edit.pages();
+    let Some((_, page)) = edit.page(user)? else {
+        return Ok(());
+    };
+    let rules = doing.rules(pages, user, page)?;
+    if rules.is_empty() {
+        return Ok(());
+    }
+    if page.holds.marks.root.is_some() {
+        drop_idle_marks(edit, user)?;
+    }
+    let Some((_, page)) = edit.page(user)? else {
+        return Ok(());
+    };
+    let classes: Vec<(ClassTag, Class)> =
+        page.classes.iter().map(|slot| (slot.tag, slot.class.clone())).collect();
+    for (tag, class) in classes {
+        let Some((_, page)) = edit.page(user)? else {
+            return Ok(());
+        };
+        // An erase of another class may have taken it.
+        let Some(slot) = page.class(tag) else {
+            continue;
+        };
+        let mut limit = Limit { user, class: &class, doing: &mut *doing, refused: &mut *refused };
+        if let Some(until) = passed(pages, user, slot, &rules, limit.doing.now)? {
+            limit.expire_part(edit, until)?;
+        }
+        if rules.by_purpose(&class) {
+            limit.expire_by_purpose(edit, &rules)?;
+        }
+    }
+    Ok(())
+}
+
+/// A class of a user of which something may have passed a limit.
+struct Limit<'d> {
+    user: UserTag,
+    class: &'d Class,
+    doing: &'d mut Doing,
+    refused: &'d mut Refusals,
+}
+
+impl Limit<'_> {
+    /// Erases its interactions that began before a time; if a hold covers some, the others one
+    /// by one.
+    fn expire_part(&mut self, edit: &mut Edit<'_>, until: Option<Timestamp>) -> Served<()> {
+        let (pages, moment) = (edit.pages(), edit.moment);
+        let mut whens = vec![When::Between { from: None, until }];
+        while let Some(when) = whens.pop() {
+            let Some((editor, page)) = edit.page(self.user)? else {
+                return Ok(());
+            };
+            let part = Part::of(page, self.user, Some(self.class), &[], when)?;
+            if !part_is_held(pages, page, &part)? {
+                let fell = part.erase(editor, page, &moment)?;
+                self.doing.outcome.expired += self.doing.took(edit, fell)?;
+            } else if let When::Interaction(_) = when {
+                self.refused.limit(page.class_tag(self.class), &mut self.doing.outcome);
+            } else {
+                whens.extend(part.interactions(pages, page)?.into_iter().map(When::Interaction));
+            }
+        }
+        Ok(())
+    }
+
+    /// Erases single records, if the limit depends on what each was put for.
+    fn expire_by_purpose(&mut self, edit: &mut Edit<'_>, rules: &Rules) -> Served<()> {
+        let (pages, epoch) = (edit.pages(), edit.moment.epoch);
+        let Some((_, page)) = edit.page(self.user)? else {
+            return Ok(());
+        };
+        for id in self.passed_by_purpose(pages, page, rules)? {
+            let Some((editor, page)) = edit.page(self.user)? else {
+                return Ok(());
+            };
+            if record_is_held(pages, page, &id)? {
+                self.refused.limit(id.class, &mut self.doing.outcome);
+                continue;
+            }
+            // If it is not there, it fell with another one.
+            if let Some(fell) = erase_record(editor, page, &id, epoch)? {
+                self.doing.outcome.expired += self.doing.took(edit, fell)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn passed_by_purpose(
+        &self,
+        pages: &dyn Pages,
+        page: &UserPage,
+        rules: &Rules,
+    ) -> Result<Vec<RecordId>> {
+        let (user, now) = (self.user, self.doing.now);
+        let (class, incarnation) = (page.class_tag(self.class), page.incarnation);
+        let mut ids = Vec::new();
+        if let Some(slot) = page.class(class) {
+            let before = outnumbered(pages, user, slot, rules)?;
+            let all = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
+            slot.tree.scan(pages, class_place(user), all, &mut |key, value| {
+                let (interaction, ordinal) = split_record_key(key)?;
+                let policy = rules.of(self.class, &Entry::decode(value)?.purpose);
+                let expired =
+                    policy.and_then(|p| p.expiry(interaction.began())).is_some_and(|at| at <= now);
+                if expired || counts(policy) && interaction.began().0 < before {
+                    ids.push(RecordId { interaction, user, incarnation, class, ordinal });
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        Ok(ids)
+    }
+}

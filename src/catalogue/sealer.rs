@@ -1,0 +1,81 @@
+//! The sealer: every page of a change goes through it, and is named and sealed under a fresh key.
+
+use std::collections::VecDeque;
+
+use super::defect::Defect;
+use super::means::Means;
+use crate::crypto::{self, Fresh, Key, chunked, hedge};
+use crate::error::Result;
+use crate::ids::{RealmId, UserTag};
+use crate::limits::SEAL_OVERHEAD;
+use crate::pages::Made;
+use crate::secret::Secret;
+use crate::store::{Ahead, Blob};
+use crate::tree::{PageKind, Ref, Sink};
+
+/// Pages of one commit that are kept for the cache, at most. Those nearest to the root come last.
+const MADE_MAX: usize = 256;
+/// Of them, pages of one user.
+const MADE_OWN_MAX: usize = 8;
+
+/// Seals pages and keeps the blobs for the commit, children before parents.
+pub(crate) struct Sealer<'a> {
+    means: Means<'a>,
+    realm: RealmId,
+    /// The commit's, in their order: names can say where they will lie.
+    pub(crate) blobs: Vec<Blob>,
+    ahead: Ahead,
+    /// The last of them, as they were before.
+    pub(crate) made: VecDeque<Made>,
+    /// How many of the last are one user's.
+    own: usize,
+}
+
+impl<'a> Sealer<'a> {
+    /// Seals pages to come after these blobs of the same commit.
+    pub(crate) fn new(means: Means<'a>, realm: RealmId, blobs: Vec<Blob>) -> Self {
+        Sealer { means, realm, ahead: Ahead::of(&blobs), blobs, made: VecDeque::new(), own: 0 }
+    }
+
+    /// The key that was drawn for a page, unless a defect puts another in its place.
+    fn key(&self, drawn: Key, owner: Option<UserTag>) -> Key {
+        if let Some(owner) = owner.filter(|_| self.means.planted.is(Defect::KeepPageKey)) {
+            return Key::copied_from(&hedge(&[b"kept", &owner.0]));
+        }
+        if self.means.planted.is(Defect::ReuseKey) {
+            let first = self.blobs.first().map_or(&b""[..], |(_, bytes)| bytes);
+            return Key::copied_from(&hedge(&[b"reused", &first[..first.len().min(24)]]));
+        }
+        drawn
+    }
+
+    /// Keeps a page for the cache: not too many, and few of one user.
+    fn keep(&mut self, made: Made) {
+        let owner = made.owner;
+        let another = owner.is_none() || self.made.back().is_none_or(|last| last.owner != owner);
+        self.own = if another { 0 } else { self.own + 1 };
+        if self.own == MADE_OWN_MAX {
+            self.own -= 1;
+            self.made.remove(self.made.len() - MADE_OWN_MAX);
+        } else if self.made.len() == MADE_MAX {
+            self.made.pop_front();
+        }
+        self.made.push_back(made);
+    }
+}
+
+impl Sink for Sealer<'_> {
+    fn seal(&mut self, kind: PageKind, owner: Option<UserTag>, plaintext: Secret) -> Result<Ref> {
+        let fresh = Fresh::new(self.means.env, hedge(&[&plaintext]));
+        let (name, drawn, salt) = fresh.object()?;
+        let key = self.key(drawn, owner);
+        let len = plaintext.len() + SEAL_OVERHEAD;
+        let name = self.means.names.name(name, self.ahead, len);
+        let context = crypto::page_context(self.realm, kind.byte(), name);
+        self.blobs.push((name, chunked::seal(&key, &salt, &context, &plaintext)));
+        self.ahead = self.ahead.and(len);
+        // A copy: what it was written in has room for the largest page.
+        self.keep(Made { name, owner, page: Secret::copied_from(&plaintext) });
+        Ok(Ref::new(name, &key))
+    }
+}

@@ -1,0 +1,42 @@
+//! Bringing a copy or a backup up to date, while writers go on.
+
+use super::core::Core;
+use super::lines::may_replace;
+use super::replica::{Backup, Copied, copy_tree};
+use crate::catalogue::walk::Walked;
+use crate::error::{ErrorKind, Result};
+use crate::secret::WipeStack;
+use crate::store::Store;
+
+/// Brings a store to a recent head; begins again after an erase, keeping what it has.
+pub(super) fn catch_up(
+    core: &Core,
+    to: &dyn Store,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Backup> {
+    let _wiped = WipeStack;
+    let mut total = Backup::default();
+    loop {
+        core.check_usable()?;
+        let (pass, root) = core.walk_with_root();
+        let (roots, geometry, head) = {
+            let state = core.state();
+            (state.head.roots.duplicate(), state.head.geometry, state.stored.clone())
+        };
+        let from = core.uncached_pages();
+        let what = Copied { roots: &roots, geometry, head: &head };
+        let copied = match may_replace(core, &pass, to, what, &root) {
+            Ok(Walked::Whole) => copy_tree(&pass, &from, what, to, &mut total, progress),
+            not_yet => not_yet,
+        };
+        drop((root, roots, pass));
+        let moved_on = core.state().stored.id != head.id;
+        match copied {
+            Ok(Walked::Whole) => return Ok(total),
+            Ok(Walked::Interrupted) => crate::sync::yield_now(),
+            // A page that a commit replaced meanwhile may have been discarded under the walk.
+            Err(e) if moved_on && e.kind() == ErrorKind::Corrupt => {}
+            Err(e) => return Err(e),
+        }
+    }
+}

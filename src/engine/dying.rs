@@ -1,0 +1,82 @@
+//! What the cleaner goes by: whether it is on, about how much died, and what it failed with.
+
+use super::bell::Bell;
+use crate::catalogue::span::Span;
+use crate::store::{Blob, Waste};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, locked};
+
+/// Whether an engine gives space back automatically.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cleaner {
+    /// An engine that has a thread for what is due has another for this. What fails is tried again.
+    #[default]
+    On,
+    /// Only [`Engine::clean`](crate::Engine::clean) and
+    /// [`Engine::discard`](crate::Engine::discard) do.
+    Off,
+}
+
+/// So much that died wakes the cleaner.
+const WAKE: u64 = 8 << 20;
+/// What an erased record is believed to take if nothing else is known.
+const RECORD: u64 = 16 << 10;
+/// A page is no longer than this; a payload may be.
+const PAGE_MOST: u64 = 8 << 10;
+
+/// What the cleaner knows between two of its calls.
+#[derive(Default)]
+pub(super) struct Cleaners {
+    pub(super) bell: Bell,
+    /// Bytes that died since it was woken last.
+    since: AtomicU64,
+    /// Live bytes of the store when it looked last.
+    live: AtomicU64,
+    failed: Mutex<Option<String>>,
+}
+
+impl Cleaners {
+    /// Why space was not given back when that was tried last.
+    pub(super) fn failed(&self) -> Option<String> {
+        locked(&self.failed).clone()
+    }
+
+    /// Records why it was not, or that it was.
+    pub(super) fn note(&self, failed: Option<String>) {
+        *locked(&self.failed) = failed;
+    }
+
+    /// Takes in how much lives in the store.
+    pub(super) fn look(&self, waste: &Waste) {
+        let dead = waste.given_back.saturating_add(waste.suspected);
+        self.live.store(waste.bytes.saturating_sub(dead), Ordering::Relaxed);
+    }
+
+    /// About how many bytes die with a commit that replaces so many pages by these blobs, and
+    /// erases these spans.
+    pub(super) fn dying(
+        &self,
+        blobs: &[Blob],
+        replaced: usize,
+        erased: &[Span],
+        users: u64,
+    ) -> u64 {
+        let sizes = blobs.iter().map(|(_, bytes)| (bytes.len() as u64).min(PAGE_MOST));
+        let pages = sizes.sum::<u64>() / blobs.len().max(1) as u64 * replaced as u64;
+        let user = (self.live.load(Ordering::Relaxed) / users.max(1)).max(RECORD);
+        let of = |span: &Span| match () {
+            () if span.low == span.high => RECORD,
+            () if span.class.is_some() => user.div_ceil(2),
+            () => user,
+        };
+        erased.iter().map(of).fold(pages, u64::saturating_add)
+    }
+
+    /// Counts what died, and wakes the cleaner if that is much.
+    pub(super) fn heard(&self, bytes: u64) {
+        if self.since.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) >= WAKE {
+            self.since.store(0, Ordering::Relaxed);
+            self.bell.ring();
+        }
+    }
+}

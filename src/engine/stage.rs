@@ -1,0 +1,186 @@
+//! The first stage of a put: its payload goes into the store, sealed, before anything points to it.
+//! Two segments are in memory at most. Nothing is in the tree yet: the record gets its place there
+//! with the commit (`puts`), and until then its segments are kept from a discard (`in_flight`).
+
+use std::io::Read;
+
+use super::core::{Core, Staging};
+use crate::catalogue::admit::{Admitted, admit};
+use crate::catalogue::origins::{Origins, origins};
+use crate::catalogue::staged::Staged;
+use crate::crypto::chunked::Suite;
+use crate::crypto::{self, Fresh, hedge};
+use crate::error::{Error, Result};
+use crate::limits::{CHUNK_BYTES, HEADER_BYTES, RECORD_MAX_BYTES, TAG_BYTES};
+use crate::record::layout::{padded, payload_context, segment_name};
+use crate::record::{Body, Entry, Put, Source, check_media_type, check_purpose};
+use crate::sealed;
+use crate::secret::Secret;
+use crate::store::Ahead;
+
+/// Most bytes of payloads that a batch keeps until it is committed.
+const WAITING_MAX: usize = 1 << 20;
+
+/// Streams a record's payload into the store, and adds the record to a batch. Of a payload that
+/// fails nothing is kept.
+pub(super) fn stage(
+    core: &Core,
+    staging: &mut Staging,
+    put: Put,
+    mut payload: impl Read,
+) -> Result<()> {
+    core.check_owner()?;
+    core.check_usable()?;
+    check_media_type(&put.media_type)?;
+    check_purpose(&put.purpose)?;
+    let to = admitted(core, &put)?;
+    let env = &*core.options.env;
+    let lag = Entry::lag(to.interaction, put.created.unwrap_or_else(|| env.now()));
+    let context = payload_context(core.realm, to.user, to.incarnation, &put.class, to.interaction);
+    let segment_bytes = core.state().head.geometry.segment_bytes;
+    let begun = begin(&mut payload, segment_bytes)?;
+    // After the first bytes: a caller may take its time with them, and an erase reaches no
+    // lineage secret here.
+    let Origins { sources, secrets, depth } = match put.sources.is_empty() {
+        true => Origins::default(),
+        false => origins_of(core, staging, put.sources)?,
+    };
+    let now = env.now().0.to_be_bytes();
+    let mut parts: Vec<&[u8]> = vec![&context, &begun.plain[..begun.filled], &now];
+    parts.extend(secrets.iter().map(|s| &s.bytes()[..]));
+    let (first, secret, salt) = Fresh::new(env, hedge(&parts)).object()?;
+    let root = crypto::content_root(&secret, secrets);
+    let suite = Suite::derive(&crypto::content_key(&root), &salt, &context);
+    let mut entry = Entry {
+        secret,
+        body: Body::Segments(first),
+        detached: false,
+        sources: sources.len() as u16,
+        depth,
+        length: 0,
+        lag,
+        media_type: put.media_type,
+        purpose: put.purpose.into(),
+    };
+    let stored = staging.stored.len();
+    let waiting = stream(core, staging, &suite, &mut entry, begun, &mut payload)
+        .inspect_err(|_| core.in_flight.release(staging.stored.drain(stored..), false))?;
+    let (user, class) = (put.user, put.class);
+    staging.staged.push(Staged { user, class, to, entry, waiting, sources, root, envelope: None });
+    Ok(())
+}
+
+/// Whether a put may begin, and where it goes.
+fn admitted(core: &Core, put: &Put) -> Result<Admitted> {
+    let state = core.state();
+    let pages = core.pages();
+    admit(&core.view(&state, &pages), &*core.options.env, core.reading(&state), put)
+}
+
+/// What a record is derived from, looked up now.
+fn origins_of(core: &Core, staging: &mut Staging, sources: Vec<Source>) -> Result<Origins> {
+    let state = core.state();
+    let before = staging.erases.unwrap_or(state.erases);
+    staging.erases = Some(before.min(state.erases));
+    let pages = core.pages();
+    origins(&core.view(&state, &pages), &staging.staged, sources)
+}
+
+/// The beginning of a payload, as it was read.
+struct Begun {
+    /// Room for one segment, if the payload does not end in it.
+    plain: Secret,
+    /// Bytes of it that were read.
+    filled: usize,
+}
+
+/// Reads the beginning of a payload: one segment, or all if it is shorter.
+fn begin(payload: &mut impl Read, segment_bytes: usize) -> Result<Begun> {
+    // Most records are short: a buffer costs its wiping.
+    let mut plain = Secret::zeroed(CHUNK_BYTES);
+    let mut filled = fill(payload, &mut plain)?;
+    if filled == CHUNK_BYTES {
+        let mut whole = Secret::zeroed(segment_bytes);
+        whole[..filled].copy_from_slice(&plain);
+        filled += fill(payload, &mut whole[filled..])?;
+        plain = whole;
+    }
+    Ok(Begun { plain, filled })
+}
+
+/// Fills `buffer` as far as the reader goes.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
+    sealed::fill(reader, buffer).map_err(|e| sealed::reading("reading what is to be put", e))
+}
+
+/// Takes a payload's segments in, after its beginning; a short one into the entry. Gives the only
+/// segment back where it waits for the commit.
+fn stream(
+    core: &Core,
+    staging: &mut Staging,
+    suite: &Suite,
+    entry: &mut Entry,
+    begun: Begun,
+    payload: &mut impl Read,
+) -> Result<Option<Vec<u8>>> {
+    let geometry = core.state().head.geometry;
+    let Begun { mut plain, filled } = begun;
+    let Body::Segments(mut first) = entry.body else { return Ok(None) };
+    if filled <= geometry.inline_max() {
+        entry.length = filled as u64;
+        entry.body = Body::short(&plain[..filled], (!entry.stands_alone()).then_some(suite));
+        return Ok(None);
+    }
+    let segment_bytes = geometry.segment_bytes;
+    let (mut n, mut chunk, mut segment) = (filled, 0u64, 0u64);
+    // Zeros that are still to come, once the payload has ended.
+    let mut padding = None;
+    loop {
+        if padding.is_none() {
+            entry.length += n as u64;
+            if entry.length > RECORD_MAX_BYTES {
+                return Err(Error::invalid(format!(
+                    "a record has at most {RECORD_MAX_BYTES} bytes; cut it into several"
+                )));
+            }
+            if n < segment_bytes {
+                padding = Some(padded(entry.length) - entry.length);
+            }
+        }
+        if let Some(left) = &mut padding {
+            let zeros = (segment_bytes - n).min(usize::try_from(*left).unwrap_or(usize::MAX));
+            plain[n..n + zeros].fill(0);
+            n += zeros;
+            *left -= zeros as u64;
+        }
+        let mut sealed = Vec::with_capacity(HEADER_BYTES + n + (n / CHUNK_BYTES + 1) * TAG_BYTES);
+        if segment == 0 {
+            sealed.extend_from_slice(suite.header());
+        }
+        // A full segment has only full chunks; the last chunk of all is shorter, and ends the last
+        // segment.
+        let last = padding == Some(0) && n < segment_bytes;
+        let full = n / CHUNK_BYTES * CHUNK_BYTES;
+        for piece in plain[..full].chunks(CHUNK_BYTES).chain(last.then(|| &plain[full..n])) {
+            suite.seal_chunk(chunk, piece, &mut sealed);
+            chunk += 1;
+        }
+        if last && segment == 0 && staging.waiting_bytes + sealed.len() <= WAITING_MAX {
+            staging.waiting_bytes += sealed.len();
+            return Ok(Some(sealed));
+        }
+        if segment == 0 {
+            first = core.store().name(first, Ahead::default(), sealed.len());
+            entry.body = Body::Segments(first);
+        }
+        let name = segment_name(&entry.secret, first, segment);
+        core.in_flight.keep(std::iter::once(name));
+        staging.stored.push(name);
+        core.judged(core.store().put(&[(name, sealed)]))?;
+        if last {
+            return Ok(None);
+        }
+        segment += 1;
+        n = if padding.is_none() { fill(payload, &mut plain)? } else { 0 };
+    }
+}

@@ -1,0 +1,278 @@
+//! The asynchronous engine.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::io::AsyncRead;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::spawn_blocking;
+
+use super::blocking::{joined, over};
+use super::payload::{begin, feed, pieces};
+use super::reader::AsyncReader;
+use crate::catalogue::interactions::Interactions;
+use crate::catalogue::list::{Listing, Query};
+use crate::engine::batch::Batch;
+use crate::engine::core::{Answer, Asked, mixed_up};
+use crate::engine::erasure::Erasure;
+use crate::engine::later;
+use crate::engine::queue::Outcome;
+use crate::engine::verbs::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::RecordId;
+use crate::record::{Put, RecordInfo};
+use crate::scope::Erase;
+use crate::sync::{Mutex, locked};
+
+/// How many calls run on blocking threads at once, unless [`AsyncEngine::at_once`] says otherwise.
+const AT_ONCE: usize = 64;
+
+/// An [`Engine`] for a tokio runtime. Cheap to clone; all clones are one engine.
+///
+/// Open it with [`AsyncEngine::open_with`], end it with [`AsyncEngine::close`]. What has no method
+/// here runs by [`AsyncEngine::run`], on a thread that may block.
+///
+/// Dropping a future of [`put`](Self::put) or [`commit`](Self::commit) before its records were
+/// handed to the writer leaves nothing of them. Later the commit goes on, and the ids are lost with
+/// the future. Dropping a future of [`erase`](Self::erase) that was polled once never undoes the
+/// erase: it is done, or it was not begun.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use keyfall::{AsyncEngine, Class, Engine, Options, Put, Scope, UserId};
+/// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+/// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+/// # let engine = Engine::init(store, cell, Options::default())?;
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # runtime.block_on(async {
+/// let engine = AsyncEngine::new(engine);
+/// let ada = UserId::new("ada")?;
+/// let id = engine.put(Put::new(ada.clone(), Class::audio()), &b"RIFF...."[..]).await?;
+/// let report = engine.run(move |engine| engine.report(&ada)).await?;
+/// engine.erase(Scope::record(id)).await?;
+/// # assert_eq!(report.user.as_str(), "ada");
+/// # Ok::<(), keyfall::Error>(())
+/// # })?;
+/// # Ok::<(), keyfall::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct AsyncEngine {
+    engine: Engine,
+    /// For calls that end by themselves.
+    calls: Arc<Semaphore>,
+    /// For puts that wait for their payload.
+    streams: Arc<Semaphore>,
+    /// Threads that serve the queue: each holds the engine until it ends.
+    servers: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+impl std::fmt::Debug for AsyncEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AsyncEngine over {:?}", self.engine)
+    }
+}
+
+impl AsyncEngine {
+    /// An engine, to be used from a tokio runtime.
+    pub fn new(engine: Engine) -> Self {
+        AsyncEngine {
+            engine,
+            calls: semaphore(AT_ONCE),
+            streams: semaphore(AT_ONCE),
+            servers: Arc::default(),
+        }
+    }
+
+    /// Opens an engine on a blocking thread:
+    ///
+    /// ```no_run
+    /// # async fn opened() -> keyfall::Result<keyfall::AsyncEngine> {
+    /// keyfall::AsyncEngine::open_with(|| keyfall::open("assistant.db")).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What `open` gives; `Io` if the runtime shuts down.
+    pub async fn open_with(open: impl FnOnce() -> Result<Engine> + Send + 'static) -> Result<Self> {
+        joined(spawn_blocking(open)).await?.map(AsyncEngine::new)
+    }
+
+    /// Closes the store and its cell, on a blocking thread ([`Engine::close`]).
+    ///
+    /// # Errors
+    /// `Locked` if a clone, an [`AsyncReader`] or a future that was not polled to its end still
+    /// holds the engine; it is closed when they are dropped.
+    pub async fn close(self) -> Result<()> {
+        let AsyncEngine { engine, servers, .. } = self;
+        let servers = std::mem::take(&mut *locked(&servers));
+        let close = move || {
+            // One that panicked has told its callers.
+            servers.into_iter().for_each(|server| drop(server.join()));
+            engine.close()
+        };
+        joined(spawn_blocking(close)).await?
+    }
+
+    /// Lets so many calls run on the runtime's blocking threads at once, and as many puts whose
+    /// payload streams in: 64 of each by default. The runtime needs more blocking threads than both
+    /// together (tokio's default is 512). A put or an erase that waits for its commit needs none,
+    /// so this does not bound how many share one.
+    #[must_use]
+    pub fn at_once(self, calls: usize) -> Self {
+        AsyncEngine { calls: semaphore(calls), streams: semaphore(calls), ..self }
+    }
+
+    /// The engine itself, whose calls block.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Runs calls of the engine on a blocking thread: whatever has no method here.
+    ///
+    /// # Errors
+    /// What `call` gives; `Io` if the runtime shuts down.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let permit = permit(&self.calls).await?;
+        let engine = self.engine.clone();
+        let called = spawn_blocking(move || {
+            let _permit = permit;
+            call(&engine)
+        });
+        joined(called).await?
+    }
+
+    /// Puts one record, durably, and returns its id. Memory: 2 MiB at most beside what
+    /// [`Engine::put`] takes.
+    ///
+    /// # Errors
+    /// As [`Engine::put`]; `Io` if reading the payload fails: nothing is kept of it then.
+    pub async fn put(&self, put: Put, payload: impl AsyncRead) -> Result<RecordId> {
+        let mut payload = pin!(payload);
+        let begun = begin(payload.as_mut()).await?;
+        let whole = begun.ended;
+        let permits = if whole { &self.calls } else { &self.streams };
+        let permit = permit(permits).await?;
+        let (to, from) = pieces(begun);
+        let engine = self.engine.clone();
+        let mut adding = spawn_blocking(move || {
+            let _permit = permit;
+            let mut batch = engine.batch();
+            batch.add(put, from).map(|_| batch)
+        });
+        let ended = if whole { None } else { feed(payload, to, &mut adding).await };
+        let batch = match ended {
+            Some(ended) => ended,
+            None => joined(adding).await,
+        };
+        let ids = self.commit(batch??).await?;
+        ids.first().copied().ok_or_else(mixed_up)
+    }
+
+    /// Makes the records of a batch durable at once and returns their ids; it was filled on a
+    /// blocking thread ([`AsyncEngine::run`]).
+    ///
+    /// # Errors
+    /// As [`Batch::commit`].
+    pub async fn commit(&self, batch: Batch) -> Result<Vec<RecordId>> {
+        match batch.into_staging()? {
+            Some(staging) => self.wait(Asked::Put(staging)).await?.put(),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Erases a scope and returns when that is complete.
+    ///
+    /// # Errors
+    /// As [`Engine::erase`].
+    pub async fn erase(&self, erase: impl Into<Erase>) -> Result<Erasure> {
+        // No look ahead: that needs a blocking thread, and an erase waits for none.
+        self.engine.inner.process.check()?;
+        let erase = erase.into();
+        self.wait(Asked::Erase(erase)).await?.erased()
+    }
+
+    /// Opens a record.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub async fn get(&self, id: &RecordId) -> Result<AsyncReader> {
+        let id = *id;
+        self.run(move |engine| engine.get(&id)).await.map(AsyncReader::new)
+    }
+
+    /// Opens a record, having recorded who reads it and what for.
+    ///
+    /// # Errors
+    /// As [`Engine::get_as`].
+    pub async fn get_as(
+        &self,
+        id: &RecordId,
+        principal: impl Into<String>,
+        purpose: impl Into<String>,
+    ) -> Result<AsyncReader> {
+        let (id, principal, purpose) = (*id, principal.into(), purpose.into());
+        let opened = self.run(move |engine| engine.get_as(&id, &principal, &purpose)).await;
+        opened.map(AsyncReader::new)
+    }
+
+    /// A record's metadata.
+    ///
+    /// # Errors
+    /// As [`Engine::info`].
+    pub async fn info(&self, id: &RecordId) -> Result<RecordInfo> {
+        let id = *id;
+        self.run(move |engine| engine.info(&id)).await
+    }
+
+    /// Lists records, a page at a time.
+    ///
+    /// # Errors
+    /// As [`Engine::list`].
+    pub async fn list(&self, query: Query) -> Result<Listing> {
+        self.run(move |engine| engine.list(&query)).await
+    }
+
+    /// Lists interactions with their records, a page at a time.
+    ///
+    /// # Errors
+    /// As [`Engine::interactions`].
+    pub async fn interactions(&self, query: Query) -> Result<Interactions> {
+        self.run(move |engine| engine.interactions(&query)).await
+    }
+
+    /// Leaves a request in the queue and waits for its answer, without a thread.
+    async fn wait(&self, request: Asked) -> Result<Answer> {
+        let (tell, told) = oneshot::channel();
+        // A caller that went away wants no answer.
+        let then = move |outcome| drop(tell.send(outcome));
+        if let Some(server) = later::leave(&self.engine.inner, request, then) {
+            let mut servers = locked(&self.servers);
+            servers.retain(|server| !server.is_finished());
+            servers.push(server);
+        }
+        match told.await {
+            Ok(Outcome::Answered(answer)) => Ok(answer),
+            Ok(Outcome::NotBegun) => Err(Error::new(
+                ErrorKind::Io,
+                "no thread can be started to write, so nothing was done; raise the limit of \
+                 processes and threads, and call again",
+            )),
+            Ok(Outcome::Panicked) | Err(_) => {
+                let text = "the thread that served this request panicked; open the engine again";
+                Err(Error::new(ErrorKind::Poisoned, text).perhaps())
+            }
+        }
+    }
+}
+
+fn semaphore(permits: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS)))
+}
+
+async fn permit(of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
+    Arc::clone(of).acquire_owned().await.map_err(|_| over())
+}

@@ -1,0 +1,171 @@
+//! What a record is: its metadata in the class's tree, its payload in segments of the store.
+//!
+//! ```text
+//! entry   = media type len 1 ‖ media type ‖ purpose len 1 ‖ purpose
+//!           ‖ flags 1 ‖ record secret 32 ‖ [sources 2 ‖ depth 2] ‖ [lag v] ‖ body
+//! flags   = the sum of 1 detached, 2 sources and depth follow, 4 the lag follows, 8 segments
+//! body    = length v ‖ first segment's name 16          where the payload is in segments
+//!         | payload                                     of a record that stands alone
+//!         | payload, sealed under the content key       of any other
+//! payload = one object of C2SP chunked-encryption, cut into segments: as many chunks each as the
+//!           geometry says, the header before the first
+//! ```
+//! What is sealed in segments is padded with zeros: a store sees one of few lengths, and the entry
+//! alone has the true one. A short payload is stored in the entry, and no store sees it: the page
+//! around it seals it, and hides its length. One that is derived is sealed under its content key
+//! there too, so that it falls with its sources before any page is written again.
+
+mod entry;
+pub(crate) mod layout;
+
+pub(crate) use entry::{Body, Entry};
+
+use zeroize::Zeroize;
+
+use crate::error::{Error, Result};
+use crate::ids::{Class, InteractionId, RecordId, Timestamp, UserId};
+use crate::limits::{MEDIA_TYPE_MAX_BYTES, PURPOSE_MAX_BYTES};
+
+/// What the engine tells of a record without opening it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecordInfo {
+    /// Id of the record.
+    pub id: RecordId,
+    /// The user it belongs to.
+    pub user: UserId,
+    /// The exchange it belongs to.
+    pub interaction: InteractionId,
+    /// Its class, such as `audio`.
+    pub class: Class,
+    /// Media type (RFC 6838).
+    pub media_type: String,
+    /// Why it is kept, in the application's words; may be empty.
+    pub purpose: String,
+    /// When it was made, as the application says.
+    pub created: Timestamp,
+    /// Bytes of its plaintext.
+    pub length: u64,
+    /// How many records it was derived from, and depends on: it falls with any of them.
+    pub sources: u16,
+    /// Whether it was detached from a record that it had been derived from.
+    pub detached: bool,
+}
+
+impl RecordInfo {
+    /// Wipes what is personal in it, where the engine itself lets go of one. One that a caller was
+    /// given is the caller's to wipe.
+    pub(crate) fn wipe(&mut self) {
+        self.purpose.zeroize();
+    }
+}
+
+/// Checks a media type: printable ASCII with a slash, at most 127 bytes.
+pub(crate) fn check_media_type(media_type: &str) -> Result<()> {
+    let ok = media_type.len() <= MEDIA_TYPE_MAX_BYTES
+        && media_type.contains('/')
+        && media_type.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    if ok {
+        Ok(())
+    } else {
+        Err(Error::invalid(format!(
+            "not a media type: {media_type:?}; write one like audio/wav, at most \
+             {MEDIA_TYPE_MAX_BYTES} bytes"
+        )))
+    }
+}
+
+/// Checks a purpose: at most 255 bytes.
+pub(crate) fn check_purpose(purpose: &str) -> Result<()> {
+    if purpose.len() <= PURPOSE_MAX_BYTES {
+        Ok(())
+    } else {
+        Err(Error::invalid(format!(
+            "a purpose has at most {PURPOSE_MAX_BYTES} bytes, this one {}",
+            purpose.len()
+        )))
+    }
+}
+
+/// A record to be put. Built up from user and class; the rest has defaults.
+#[derive(Clone, Debug)]
+pub struct Put {
+    pub(crate) user: UserId,
+    pub(crate) class: Class,
+    pub(crate) interaction: Option<InteractionId>,
+    pub(crate) media_type: String,
+    pub(crate) purpose: String,
+    pub(crate) created: Option<Timestamp>,
+    pub(crate) sources: Vec<Source>,
+}
+
+/// What a record is derived from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A record, of any user.
+    Record(RecordId),
+    /// One of the same batch, by the number that [`crate::Batch::add`] gave.
+    Added(usize),
+}
+
+impl From<RecordId> for Source {
+    fn from(id: RecordId) -> Self {
+        Source::Record(id)
+    }
+}
+
+impl Put {
+    /// A record of `user` in `class`, in an interaction of its own that begins now.
+    pub fn new(user: UserId, class: Class) -> Self {
+        Put {
+            user,
+            class,
+            interaction: None,
+            media_type: "application/octet-stream".into(),
+            purpose: String::new(),
+            created: None,
+            sources: Vec::new(),
+        }
+    }
+
+    /// Puts it into this interaction.
+    #[must_use]
+    pub fn interaction(mut self, id: InteractionId) -> Self {
+        self.interaction = Some(id);
+        self
+    }
+
+    /// Names its media type (RFC 6838); the default is `application/octet-stream`.
+    #[must_use]
+    pub fn media_type(mut self, media_type: impl Into<String>) -> Self {
+        self.media_type = media_type.into();
+        self
+    }
+
+    /// Says why it is kept, in at most 255 bytes.
+    #[must_use]
+    pub fn purpose(mut self, purpose: impl Into<String>) -> Self {
+        self.purpose = purpose.into();
+        self
+    }
+
+    /// Says what it was derived from, once for each source: a record, by its id, or one of the same
+    /// batch ([`Source::Added`]). It cannot be read any more from the moment one of them is erased.
+    /// It is not put into their interaction: `put.interaction(source.interaction())`, of a
+    /// [`RecordId`], does that.
+    #[must_use]
+    pub fn derived_from(mut self, source: impl Into<Source>) -> Self {
+        self.sources.push(source.into());
+        self
+    }
+
+    /// Says when it was made; the default is now. This is for people: age limits, erases of a
+    /// span of time, [`Query::from`](crate::Query) and the order of a listing go by when the
+    /// interaction began. What was recorded earlier is put into an interaction of its time
+    /// ([`InteractionId::from_parts`]).
+    #[must_use]
+    pub fn created(mut self, created: Timestamp) -> Self {
+        self.created = Some(created);
+        self
+    }
+}
