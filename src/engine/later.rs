@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 use super::core::{Answer, Asked, Core, Queued};
-use super::queue::Outcome;
+use super::observing::Delivery;
+use super::queue::{Outcome, Turn};
 use super::turn::serve;
 
 /// The thread's duty. Where it panics, another thread takes it over.
@@ -17,8 +18,7 @@ impl Server {
     /// Serves the queue until it is empty.
     fn run(mut self) {
         while let Some(core) = self.0.clone() {
-            let turn = core.queue.turn(|requests| serve(&core, requests));
-            core.observing.deliver();
+            let turn = make_turn(&core);
             drop(core);
             if turn.ended {
                 // Before a caller has its answer, which may close the engine then.
@@ -35,6 +35,13 @@ impl Drop for Server {
             start(&core);
         }
     }
+}
+
+/// Serves what waits, and tells the observer, before anybody has an answer.
+fn make_turn(core: &Core) -> Turn<Answer> {
+    // Not in the turn: who calls the engine waits for its end.
+    let _told = Delivery(&core.observing);
+    core.queue.turn(|requests| serve(core, requests))
 }
 
 /// Starts a thread that serves; where none can be started, nothing of what was left is begun.
