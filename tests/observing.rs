@@ -1,6 +1,6 @@
 //! What an observer is told: what was done, with counts; and nobody's data, in no event, no line of
-//! `tracing` and no metric. `cargo test --no-default-features --features sled,tracing,metrics --test
-//! observing` builds it without the programs.
+//! `tracing` and no metric. It is built without the programs by
+//! `cargo test --no-default-features --features sled,tracing,metrics --test observing`.
 
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 

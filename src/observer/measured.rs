@@ -43,7 +43,8 @@ const AEAD: &str = if cfg!(feature = "aws-lc") { "aws-lc" } else { "aes-gcm" };
 /// | `keyfall_reads_cut_total` | counter: readers closed | `why` |
 /// | `keyfall_discards_total` | counter | `outcome` |
 /// | `keyfall_discarded_bytes_total` | counter | `left`: `true` for what may still be there |
-/// | `keyfall_cleaned_bytes_total`, `keyfall_clean_moved_bytes_total` | counters: bytes that the cleaner gave back, and live ones that it wrote once more | |
+/// | `keyfall_cleaned_bytes_total` | counter: bytes that the cleaner gave back | |
+/// | `keyfall_clean_moved_bytes_total` | counter: live bytes that it wrote once more | |
 /// | `keyfall_cleaner_failures_total` | counter | `kind` |
 /// | `keyfall_cleaner_stopped`, `keyfall_cleaner_stuck` | gauges: 0 or 1 | |
 /// | `keyfall_events_lost_total` | counter | |

@@ -51,8 +51,8 @@ use crate::store::HeadId;
 ///
 /// * **After the fact.** An event says what has happened; nothing can be refused here.
 /// * **One at a time, in the order in which things happened**, from any thread: from that of a
-///   call, of another call that came at the same time, or from a thread of the engine's. As a rule a
-///   call returns after its own events were told.
+///   call, of another call that came at the same time, or from a thread of the engine's. As a rule
+///   a call returns after its own events were told.
 /// * **Without a lock of the engine's.** An observer may call the engine. What that call makes
 ///   happen is told after the present event, so a put for each commit has no end. It must not wait
 ///   for a future of the asynchronous engine: the thread that would answer may be the one that
@@ -214,8 +214,8 @@ pub enum Event {
         took: Duration,
     },
     /// Something that was due for one user could not be done: one for each of
-    /// [`DueOutcome::troubles`](crate::engine::DueOutcome::troubles), of which there are 64 a call at
-    /// most.
+    /// [`DueOutcome::troubles`](crate::engine::DueOutcome::troubles), of which there are 64 a call
+    /// at most.
     #[non_exhaustive]
     Trouble {
         /// Why.
