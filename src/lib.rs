@@ -60,6 +60,7 @@
 //! | give space back, automatically or at once | [`engine::Cleaner`], [`Engine::clean`], [`Engine::discard`] |
 //! | know what to do about an error | [`ErrorKind`], [`Error::may_have_happened`] |
 //! | go on after [`ErrorKind::Poisoned`], shut down | [`Engine::close`], [`Builder::open`] |
+//! | be told of commits, erases, what was due, failures | [`Builder::observer`], [`observer`] |
 //! | bring a store or a cell of my own | [`store::Store`], [`cell::RootCell`], [`Builder::over`] |
 //!
 //! # Features
@@ -73,6 +74,8 @@
 //! | `sled` | the store in a directory |
 //! | `keyholders` | the root key shared among servers |
 //! | `tokio` | the engine for asynchronous programs |
+//! | `tracing` | an observer that makes events of `tracing` of what an engine does |
+//! | `metrics` | an observer that makes metrics of it |
 //! | `aws-lc` | AES-256-GCM by AWS-LC: the same bytes |
 //! | `cli` | the program `keyfall` |
 //! | `verify` | the program `keyfall-verify`, which has no engine in it |
@@ -107,6 +110,7 @@
 //! | `dir` | directories: one process at a time in each, and no link that leads out |
 //! | `disk` | files as a medium: how they are written, synced and overwritten |
 //! | [`store`] | the port that may keep every byte for ever, and its adapters: ciphertext only |
+//! | [`observer`] | what an engine tells of its work: numbers and kinds, and nobody's data |
 //! | [`crypto`] | the key schedule and the one sealing format |
 //! | [`cell`] | the port that must forget, and its adapters |
 //! | `tree` | the sealed tree, without I/O: users, classes, records, fences, links, holds |
@@ -145,6 +149,8 @@ mod error;
 mod ids;
 pub mod limits;
 pub mod log;
+#[cfg(feature = "engine")]
+pub mod observer;
 #[cfg(feature = "engine")]
 pub mod opening;
 #[cfg(feature = "engine")]

@@ -17,10 +17,11 @@
 //! 4. `state`: what readers see. It is held whole only to be swapped, and `walks` is not held then.
 //! 5. `readers`, and in it the locks of one open reader.
 //!
-//! `queue`, `in_flight`, `awaiting`, `clock`, `bell`, `cleaners`, `watched` and the cache's own are
-//! leaves: no other lock is taken while one of them is held. Letting go of a store that only looks
-//! tries `state` and `writer` and never waits for them.
+//! `queue`, `in_flight`, `awaiting`, `clock`, `bell`, `cleaners`, `watched`, `observing` and the
+//! cache's own are leaves: no other lock is taken while one of them is held. Letting go of a store
+//! that only looks tries `state` and `writer` and never waits for them.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ use super::bell::Bell;
 use super::dying::Cleaners;
 use super::erasure::Erasure;
 use super::in_flight::InFlight;
+use super::observing::{Delivery, Observing, failed};
 use super::options::Options;
 use super::own::{Role, is_last, lacking};
 use super::queue::Queue;
@@ -48,6 +50,7 @@ use crate::certificate::CellFacts;
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, InteractionId, RealmId, RecordId, StoreId};
+use crate::observer::{ClosedBy, Event};
 use crate::pages::{PageCache, PageSource, SharedStore};
 use crate::process::Process;
 use crate::promise::{Awaited, Finality, RootId};
@@ -75,7 +78,7 @@ pub(super) struct Core {
     pub(super) cache: PageCache,
     pub(super) state: RwLock<State>,
     pub(super) writer: Mutex<Writer>,
-    pub(super) queue: Queue<Asked, Answer>,
+    pub(super) queue: Queue<Queued, Answer>,
     pub(super) readers: Readers,
     pub(super) in_flight: InFlight,
     /// Held by a discard and by the cleaner: two discards at once would take each other's `since`
@@ -89,7 +92,14 @@ pub(super) struct Core {
     pub(super) bell: Bell,
     pub(super) cleaners: Cleaners,
     pub(super) watched: Watched,
+    pub(super) observing: Observing,
     pub(super) process: Process,
+}
+
+/// A request, and when it was made ([`Observing::begin`]).
+pub(super) struct Queued {
+    pub(super) asked: Asked,
+    pub(super) since: Option<Duration>,
 }
 
 /// The requests that the writer serves together with others.
@@ -162,6 +172,29 @@ pub(super) struct Writer {
     /// Whether something was erased since this engine was opened: then more will be.
     pub(super) erases: bool,
     pub(super) copies: Vec<Attached>,
+    /// How long the requests that are served now had waited, the longest of them; for observers.
+    pub(super) waited: Option<Duration>,
+}
+
+/// The writer's lock. When it is let go of, the observer is told what was noted.
+pub(super) struct Writing<'c> {
+    /// Dropped first.
+    writer: MutexGuard<'c, Writer>,
+    _told: Delivery<'c>,
+}
+
+impl Deref for Writing<'_> {
+    type Target = Writer;
+
+    fn deref(&self) -> &Writer {
+        &self.writer
+    }
+}
+
+impl DerefMut for Writing<'_> {
+    fn deref_mut(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
 }
 
 /// When a read-only engine asked its cell last. The owner, in another process, destroys root
@@ -191,10 +224,13 @@ impl Drop for Core {
         let mut writer = locked(&self.writer);
         // Before the store is let go of: an engine that waited for it wants the copies, too.
         writer.copies.iter_mut().for_each(Attached::let_go);
-        if writer.next.is_some() && self.looks_only().is_none() && self.check_usable().is_ok() {
-            let _ =
-                self.cell.retire(&writer.root.id, Durable::verified(self.state().stored.id.commit));
-        }
+        let head = self.state().stored.id;
+        let unused = writer.next.is_some() && self.looks_only().is_none();
+        let retired = (unused && self.check_usable().is_ok())
+            .then(|| self.cell.retire(&writer.root.id, Durable::verified(head.commit)));
+        drop(writer);
+        let error = retired.and_then(|retired| failed(&retired));
+        self.observing.tell(|| Event::Closed { head, error });
     }
 }
 
@@ -217,7 +253,7 @@ impl Core {
     /// an erase has while it waits for walks: no erase ends between the two, nor, while the walk
     /// lasts, with its old root key in this thread's memory. Let the key go first.
     pub(super) fn walk_with_root(&self) -> (Walking<'_>, RootKey) {
-        let writer = self.writer();
+        let writer = self.writer_untold();
         (self.walks.begin(), writer.root.duplicate())
     }
 
@@ -250,7 +286,14 @@ impl Core {
         &self.stores[0]
     }
 
-    pub(super) fn writer(&self) -> MutexGuard<'_, Writer> {
+    /// The writer's lock. Hold no other lock of the engine when it is dropped.
+    pub(super) fn writer(&self) -> Writing<'_> {
+        Writing { writer: locked(&self.writer), _told: Delivery(&self.observing) }
+    }
+
+    /// The same, for a caller that holds another lock, or is waited for: nothing is delivered when
+    /// it is dropped.
+    pub(super) fn writer_untold(&self) -> MutexGuard<'_, Writer> {
         locked(&self.writer)
     }
 
@@ -267,7 +310,9 @@ impl Core {
 
     /// A look at the clock, while this head is the newest.
     pub(super) fn reading_at(&self, head: &HeadPage) -> Reading {
-        locked(&self.clock).reading(head, &self.options)
+        let reading = locked(&self.clock).reading(head, &self.options);
+        self.observing.clock(reading, head.time);
+        reading
     }
 
     /// The latest that is known now, for a look at the clock later, without a state.
@@ -309,9 +354,26 @@ impl Core {
         if let Err(e) = &outcome
             && e.kind() != ErrorKind::Full
         {
-            self.poisoned.store(true, Ordering::Release);
+            self.poison(e.kind());
         }
         outcome
+    }
+
+    /// Has nothing more be done by this engine.
+    pub(super) fn poison(&self, error: ErrorKind) {
+        if !self.poisoned.swap(true, Ordering::AcqRel) {
+            self.observing.note(|| Event::Poisoned { error });
+        }
+    }
+
+    /// Notes that the engine is open.
+    pub(super) fn note_opened(&self) {
+        self.observing.note(|| {
+            let (state, owner) = (self.state(), self.looks_only().is_none());
+            let (users, copies) = (state.head.users, state.head.copies.len() as u64);
+            let (head, level) = (state.stored.id, self.cell.destroys().level);
+            Event::Opened { head, owner, users, copies, level }
+        });
     }
 
     /// Fails with `Fenced` in an engine that only reads; called before anything is written.
@@ -393,7 +455,8 @@ impl Core {
     /// Lets go of every key.
     fn end_look(&self) {
         self.watched.over.store(true, Ordering::Release);
-        let outlets = self.readers.close_all();
+        let closed = self.readers.close_all();
+        self.observing.readers_closed(closed.readers, ClosedBy::Owner);
         self.cache.clear();
         // What is held at this moment is let go of by the call that holds it, which fails at its
         // next page.
@@ -403,7 +466,7 @@ impl Core {
         if let Ok(mut writer) = self.writer.try_lock() {
             writer.root.key = Key::copied_from(&[0; 32]);
         }
-        wait_for_writes(&outlets);
+        wait_for_writes(&closed.outlets);
     }
 }
 
@@ -443,6 +506,7 @@ impl Core {
         if awaiting.is_none() {
             *awaiting = Some(Awaited::Engine(why.to_owned()));
         }
+        self.observing.owes();
     }
 
     /// Whether derived records that cannot be read any more are still in lists.

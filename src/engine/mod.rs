@@ -35,6 +35,7 @@ mod leaf;
 mod lines;
 mod log;
 mod mark;
+mod observing;
 mod open;
 mod options;
 mod own;

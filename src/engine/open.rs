@@ -12,6 +12,7 @@ use super::heads::{OpenHead, open_head, seal_head};
 use super::in_flight::InFlight;
 use super::keeper::KeeperThread;
 use super::log;
+use super::observing::Observing;
 use super::options::{OpenAs, Options};
 use super::own::{self, Last, Role, Seen};
 use super::paved::Engine;
@@ -204,6 +205,7 @@ impl Engine {
         let id = Prefix::decode(&found.stored.bytes)?.store;
         let mut inner = assembled(id, ports, found, role);
         inner.mark = mark;
+        inner.note_opened();
         if inner.looks_only().is_none() {
             let mut writer = inner.writer();
             match settle(&inner, &mut writer) {
@@ -214,6 +216,7 @@ impl Engine {
             // An adapter that cannot say is asked again by the cleaner.
             inner.cleaners.look(&inner.store().waste().ok().flatten().unwrap_or_default());
         }
+        inner.observing.deliver();
         let inner = Arc::new(inner);
         let keeper = match inner.options.keeper {
             Keeper::Thread if cfg!(not(feature = "shuttle")) => Some(KeeperThread::start(&inner)?),
@@ -236,6 +239,7 @@ pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) 
     let OpenHead { stored, page: head, root } = found;
     let clock = Mutex::new(Anchor::new(&head, &options));
     let writes = role == Role::Owner;
+    let observing = Observing::new(&options);
     let copies =
         head.copies.iter().map(|entry| Attached::new(entry.clone(), &options, writes)).collect();
     Core {
@@ -255,6 +259,7 @@ pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) 
             next: None,
             erases: false,
             copies,
+            waited: None,
         }),
         queue: Queue::default(),
         readers: Readers::default(),
@@ -267,6 +272,7 @@ pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) 
         bell: Bell::default(),
         cleaners: Cleaners::default(),
         watched: Watched::default(),
+        observing,
         process: crate::process::Process::this(),
     }
 }

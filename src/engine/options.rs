@@ -16,6 +16,7 @@ use crate::env::{SharedEnv, System};
 use crate::error::Error;
 use crate::error::Result;
 use crate::limits::CLOCK_JUMP;
+use crate::observer::Observer;
 use crate::store::Store;
 use crate::tree::Geometry;
 
@@ -80,6 +81,8 @@ pub struct Options {
     /// Copies in step, by their places: what these hold and the store lacks is given up. A
     /// take-over is refused if another one is ahead.
     pub give_up: Vec<String>,
+    /// What is told of the engine's work; `None`: nobody.
+    pub observer: Option<Arc<dyn Observer>>,
     /// A defect to plant, so that tests can see that they would find it.
     #[cfg(feature = "testing")]
     pub(crate) defect: Option<Defect>,
@@ -102,6 +105,7 @@ impl Options {
             open_copy: Arc::new(open_directory),
             open_as: OpenAs::default(),
             give_up: Vec::new(),
+            observer: None,
             #[cfg(feature = "testing")]
             defect: None,
         }
@@ -177,6 +181,12 @@ impl Options {
     #[must_use]
     pub fn give_up(self, places: Vec<String>) -> Self {
         Options { give_up: places, ..self }
+    }
+
+    /// Tells `observer` what the engine does.
+    #[must_use]
+    pub fn observer(self, observer: Arc<dyn Observer>) -> Self {
+        Options { observer: Some(observer), ..self }
     }
 
     /// What changes are made with.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::commit::{Commit, publish};
+use super::commit::{About, Commit, publish};
 use super::core::{Core, Staging, State, Writer};
 use super::epoch::next_epoch;
 use super::ready::ready;
@@ -15,6 +15,7 @@ use crate::catalogue::seal_pages::seal;
 use crate::catalogue::staged::Inserted;
 use crate::error::{ErrorKind, Result};
 use crate::ids::{BlobName, RecordId, UserTag};
+use crate::observer::CommitKind;
 
 /// Most records that batches of several callers put in one commit.
 const TOGETHER_MAX: usize = 16_384;
@@ -118,6 +119,7 @@ fn put_commit(core: &Core, writer: &Writer, batches: &[&Staging]) -> Result<Buil
     let is_new = batches.iter().zip(&all).any(|(b, i)| i.same.len() < b.staged.len());
     let (users, replaced) =
         all.iter().fold((0, 0), |(users, n), i| (users + i.created, n + i.replaced));
+    let about = about(batches, &all);
     let ids = all.into_iter().map(|inserted| inserted.ids).collect();
     if !is_new {
         return Ok(Built { commit: None, ids, unused });
@@ -127,6 +129,7 @@ fn put_commit(core: &Core, writer: &Writer, batches: &[&Staging]) -> Result<Buil
     commit.change.head.users += users;
     let stored = batches.iter().flat_map(|batch| batch.stored.iter().copied());
     commit.staged = stored.filter(|name| !unused.contains(name)).collect();
+    commit.about = about;
     if replaced > 0 {
         let head = &mut commit.change.head;
         head.floor = head.floor.max(clock.sure());
@@ -174,4 +177,17 @@ fn write_refusal(core: &Core, writer: &mut Writer, batches: &[&Staging]) -> Resu
         seal(edit, core.next_head(&state))?
     };
     publish(core, writer, change).map(drop)
+}
+
+/// What an observer is told: of records that were there already nothing.
+fn about(batches: &[&Staging], all: &[Inserted]) -> About {
+    let mut about = About::of(CommitKind::Put, batches.len());
+    for (batch, inserted) in batches.iter().zip(all) {
+        let fresh = batch.staged.iter().enumerate().filter(|(n, _)| inserted.same.binary_search(n).is_err());
+        for (_, staged) in fresh {
+            about.records += 1;
+            about.bytes += staged.entry.length;
+        }
+    }
+    about
 }

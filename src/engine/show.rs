@@ -5,10 +5,12 @@ use std::collections::VecDeque;
 use std::sync::PoisonError;
 
 use super::core::{Core, State};
+use super::readers::ClosedReaders;
 use crate::catalogue::change::{Change, Cuts};
 use crate::catalogue::defect::Defect;
 use crate::catalogue::span::Span;
 use crate::ids::{BlobName, UserTag};
+use crate::observer::ClosedBy;
 use crate::pages::Made;
 use crate::sealed::outlet::wait_for_writes;
 use crate::store::{Blob, Head};
@@ -50,7 +52,7 @@ fn install(
     if !erased.is_empty() {
         core.walks.stop();
     }
-    let mut outlets = Vec::new();
+    let mut closed = ClosedReaders::default();
     {
         let mut state = core.state.write().unwrap_or_else(PoisonError::into_inner);
         *state = next;
@@ -58,11 +60,12 @@ fn install(
         if !core.planted(Defect::ForgetCache) {
             let owners: Vec<UserTag> = erased.iter().map(|span| span.user).collect();
             core.cache.forget(replaced, &owners);
-            outlets = core.readers.close(erased);
+            closed = core.readers.close(erased);
         }
         core.cache.add(made);
     }
-    wait_for_writes(&outlets);
+    wait_for_writes(&closed.outlets);
+    core.observing.readers_closed(closed.readers, ClosedBy::Erase);
     if !erased.is_empty() {
         core.walks.wait();
     }

@@ -20,6 +20,7 @@ use crate::engine::{Cleaner, Follow, Geometry, Keeper, OpenAs, OpenCopy};
 use crate::engine::{Progress, Restored, restore};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
+use crate::observer::Observer;
 #[cfg(feature = "keyholders")]
 use crate::quorum::{Member, Rule};
 use crate::store::Store;
@@ -306,6 +307,12 @@ impl Builder {
     #[must_use]
     pub fn log_origin(self, origin: impl Into<String>) -> Self {
         self.set(|options| options.log_origin(origin))
+    }
+
+    /// Tells an observer what the engine does ([`Options::observer`]).
+    #[must_use]
+    pub fn observer(self, observer: Arc<dyn Observer>) -> Self {
+        self.set(|options| options.observer(observer))
     }
 
     /// Sets the function that opens copies from their places ([`Options::open_copy`]).

@@ -58,8 +58,11 @@ pub(super) fn erase_all(inner: &Core, erases: &[Erase]) -> Vec<Result<Erasure>> 
     if let Err(e) = inner.process.check() {
         return erases.iter().map(|_| Err(e.copy())).collect();
     }
+    let began = inner.observing.begin();
     let mut writer = inner.writer();
-    erases::erase_all(inner, &mut writer, &erases.iter().collect::<Vec<_>>())
+    let erased = erases::erase_all(inner, &mut writer, &erases.iter().collect::<Vec<_>>());
+    inner.observing.erases(erases.iter().map(|erase| (erase, began)), &erased);
+    erased
 }
 
 pub(super) fn erase_at(inner: &Arc<Core>, erase: Erase, due: Timestamp) -> Result<Plan> {
