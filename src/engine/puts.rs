@@ -183,7 +183,11 @@ fn write_refusal(core: &Core, writer: &mut Writer, batches: &[&Staging]) -> Resu
 fn about(batches: &[&Staging], all: &[Inserted]) -> About {
     let mut about = About::of(CommitKind::Put, batches.len());
     for (batch, inserted) in batches.iter().zip(all) {
-        let fresh = batch.staged.iter().enumerate().filter(|(n, _)| inserted.same.binary_search(n).is_err());
+        let fresh = batch
+            .staged
+            .iter()
+            .enumerate()
+            .filter(|(n, _)| inserted.same.binary_search(n).is_err());
         for (_, staged) in fresh {
             about.records += 1;
             about.bytes += staged.entry.length;
