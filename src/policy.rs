@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! policy = 1 ‖ class name ‖ purpose text ‖ flags 1 ‖ [age ms 8] ‖ [number 8] ‖ [until 8]
-//!          flags: 1 age, 2 number, 4 until, 8 readers are named, 16 only this purpose
+//!          ‖ [reason text]
+//!          flags: 1 age, 2 number, 4 until, 8 readers are named, 16 only this purpose,
+//!          32 what was derived stays, for this reason
 //! ```
 
 use std::time::Duration;
@@ -10,7 +12,7 @@ use std::time::Duration;
 use crate::codec::{Decoder, Encoder};
 use crate::error::{Error, Result};
 use crate::ids::{Class, Timestamp};
-use crate::limits::{CLASS_MAX_BYTES, PURPOSE_MAX_BYTES};
+use crate::limits::{CLASS_MAX_BYTES, PURPOSE_MAX_BYTES, REASON_MAX_BYTES};
 use crate::secret::Secret;
 
 const VERSION: u8 = 1;
@@ -19,10 +21,12 @@ const NUMBER: u8 = 2;
 const UNTIL: u8 = 4;
 const NAMED: u8 = 8;
 const PURPOSE: u8 = 16;
+const DERIVED: u8 = 32;
 
 /// How long records of one class are kept: of the store, or of one user instead. What passed a
 /// limit is erased like anything else, with what was derived from it, by
-/// [`Engine::run_due`](crate::Engine::run_due).
+/// [`Engine::run_due`](crate::Engine::run_due): a limit for recordings takes the transcripts and
+/// the alarms that were made of them, unless the policy says [`Policy::keep_derived`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// The class whose records it limits.
@@ -37,6 +41,8 @@ pub struct Policy {
     pub until: Option<Timestamp>,
     /// Whether an opening must name its reader and a purpose.
     pub readers_named: bool,
+    /// Why what was derived from a record outlasts it; `None` if it falls with it.
+    pub keep_derived: Option<String>,
 }
 
 impl Policy {
@@ -49,6 +55,7 @@ impl Policy {
             max_records: None,
             until: None,
             readers_named: false,
+            keep_derived: None,
         }
     }
 
@@ -82,7 +89,23 @@ impl Policy {
         Policy { readers_named: true, ..self }
     }
 
+    /// What was derived from a record that passed a limit stays, detached from it, as with
+    /// [`Erase::keep_derived`](crate::Erase::keep_derived); the user's history says why.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use keyfall::{Class, Policy};
+    /// let month = Duration::from_secs(30 * 24 * 3600);
+    /// let policy = Policy::new(Class::audio()).max_age(month).keep_derived("alarms go on ringing");
+    /// assert_eq!(policy.keep_derived.as_deref(), Some("alarms go on ringing"));
+    /// ```
+    #[must_use]
+    pub fn keep_derived(self, reason: impl Into<String>) -> Self {
+        Policy { keep_derived: Some(reason.into()), ..self }
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
+        self.check_kept()?;
         let purpose = self.purpose.as_deref().unwrap_or("-");
         if purpose.is_empty() || purpose.len() > PURPOSE_MAX_BYTES {
             return Err(Error::invalid(format!("a purpose has 1 to {PURPOSE_MAX_BYTES} bytes")));
@@ -91,6 +114,24 @@ impl Policy {
             return Err(Error::invalid(
                 "a number limits a class, not the records of one purpose; leave one of the two out",
             ));
+        }
+        Ok(())
+    }
+
+    fn check_kept(&self) -> Result<()> {
+        let Some(reason) = &self.keep_derived else { return Ok(()) };
+        if self.max_age.is_none() && self.max_records.is_none() && self.until.is_none() {
+            return Err(Error::invalid(
+                "a policy without a limit takes nothing, so nothing derived is kept; add a limit, \
+                 or leave that out",
+            ));
+        }
+        let purpose = self.purpose.as_deref().unwrap_or_default();
+        if reason.trim().is_empty() || reason.len() + purpose.len() > REASON_MAX_BYTES {
+            return Err(Error::invalid(format!(
+                "to keep what was derived a reason is needed, which has with the purpose at most \
+                 {REASON_MAX_BYTES} bytes: it is stored in the user's history"
+            )));
         }
         Ok(())
     }
@@ -108,7 +149,8 @@ impl Policy {
             | flag(self.max_records.is_some(), NUMBER)
             | flag(self.until.is_some(), UNTIL)
             | flag(self.readers_named, NAMED)
-            | flag(self.purpose.is_some(), PURPOSE);
+            | flag(self.purpose.is_some(), PURPOSE)
+            | flag(self.keep_derived.is_some(), DERIVED);
         e.u8(VERSION)
             .text(self.class.as_str())
             .text(self.purpose.as_deref().unwrap_or_default())
@@ -116,6 +158,9 @@ impl Policy {
         let numbers = [self.max_age.map(millis), self.max_records, self.until.map(|t| t.0)];
         for number in numbers.into_iter().flatten() {
             e.u64(number);
+        }
+        if let Some(reason) = &self.keep_derived {
+            e.text(reason);
         }
         e.finish()
     }
@@ -129,7 +174,7 @@ impl Policy {
             Class::new(d.text(CLASS_MAX_BYTES)?).map_err(|_| Decoder::new(&[], "policy").bad())?;
         let purpose = d.text(PURPOSE_MAX_BYTES)?.to_owned();
         let flags = d.u8()?;
-        if flags > (AGE | NUMBER | UNTIL | NAMED | PURPOSE)
+        if flags > (AGE | NUMBER | UNTIL | NAMED | PURPOSE | DERIVED)
             || (flags & PURPOSE == 0) != purpose.is_empty()
         {
             return Err(d.bad());
@@ -142,6 +187,10 @@ impl Policy {
             until: number(UNTIL)?.map(Timestamp),
             readers_named: flags & NAMED != 0,
             purpose: (flags & PURPOSE != 0).then_some(purpose),
+            keep_derived: match flags & DERIVED {
+                0 => None,
+                _ => Some(d.text(REASON_MAX_BYTES)?.to_owned()),
+            },
         };
         d.end()?;
         Ok(policy)

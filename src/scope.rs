@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! erase = scope ‖ kept classes 1 ‖ (class name text ‖ reason text, empty for the one before it)*
+//!       | scope ‖ 255 ‖ reason text                            what was derived is kept
 //! scope = 1 ‖ record id 40
 //!         2 ‖ class name, empty for all ‖ when
 //! when  = 0 ever  |  1 ‖ interaction 16  |  2 ‖ from 8 ‖ until 8, with 2^64-1 for none
@@ -145,6 +146,8 @@ pub struct Erase {
     keep: Vec<Class>,
     /// One for each of them.
     reasons: Vec<String>,
+    /// Why what was derived stays, if it does.
+    keep_derived: Option<String>,
     pub(crate) window: Option<Duration>,
     pub(crate) request: Option<Request>,
     pub(crate) drafted: Option<Drafted>,
@@ -157,6 +160,7 @@ impl Erase {
             scope,
             keep: Vec::new(),
             reasons: Vec::new(),
+            keep_derived: None,
             window: None,
             request: None,
             drafted: None,
@@ -171,6 +175,25 @@ impl Erase {
     pub fn keep(mut self, class: Class, reason: impl Into<String>) -> Self {
         self.keep.push(class);
         self.reasons.push(reason.into());
+        self
+    }
+
+    /// Keeps what was derived from the records of a class, or from one record, when these fall: it
+    /// is detached from them, and the user's history says why. Without this all that was derived
+    /// falls. What stays is the user's own still: later erases reach it. What was derived in the
+    /// tree of another user falls, as ever, and so does what depends on that, or on anything else
+    /// that falls.
+    ///
+    /// ```
+    /// # use keyfall::{Class, Erase, Scope, UserId};
+    /// let recordings = Scope::class(UserId::new("ada")?, Class::audio());
+    /// let erase = Erase::new(recordings).keep_derived("she wants to keep what she said");
+    /// assert!(erase.derived_kept().is_some());
+    /// # Ok::<(), keyfall::Error>(())
+    /// ```
+    #[must_use]
+    pub fn keep_derived(mut self, reason: impl Into<String>) -> Self {
+        self.keep_derived = Some(reason.into());
         self
     }
 
@@ -227,6 +250,11 @@ impl Erase {
     /// The classes that stay.
     pub fn kept(&self) -> &[Class] {
         &self.keep
+    }
+
+    /// Why what was derived stays; `None` if it falls.
+    pub fn derived_kept(&self) -> Option<&str> {
+        self.keep_derived.as_deref()
     }
 
     /// The classes that stay, each with the reason why.
@@ -294,6 +322,14 @@ impl Erase {
         if let Scope::User { when: When::Between { from, until }, .. } = &self.scope {
             check_span(*from, *until)?;
         }
+        if let Some(reason) = &self.keep_derived {
+            check_reason(reason)?;
+            if !self.keep.is_empty() || matches!(self.scope, Scope::User { class: None, .. }) {
+                return Err(Error::invalid(
+                    "what was derived is kept by an erase of one class, or of one record; name one",
+                ));
+            }
+        }
         if self.keep.is_empty() {
             return Ok(());
         }
@@ -328,6 +364,7 @@ impl Erase {
                  when you erase",
             ));
         }
+        // The reason for keeping what was derived is alone, and was checked.
         if self.written().map(|(_, reason)| reason.len()).sum::<usize>() > REASON_MAX_BYTES {
             return Err(Error::invalid(format!(
                 "the reasons of one planned erase have at most {REASON_MAX_BYTES} bytes together; \
@@ -381,6 +418,8 @@ pub(crate) fn check_reason(reason: &str) -> Result<()> {
 const RECORD: u8 = 1;
 const PART: u8 = 2;
 const NONE: u64 = u64::MAX;
+/// In the place of the number of kept classes: what was derived is kept.
+const DERIVED: u8 = 255;
 
 impl Erase {
     /// Writes it for the page of its user.
@@ -399,6 +438,10 @@ impl Erase {
                     }
                 };
             }
+        }
+        if let Some(reason) = &self.keep_derived {
+            e.u8(DERIVED).text(reason);
+            return;
         }
         e.u8(self.keep.len() as u8);
         for (class, reason) in self.written() {
@@ -428,7 +471,14 @@ impl Erase {
             _ => return Err(d.bad()),
         };
         let mut erase = Erase::new(scope);
-        for _ in 0..d.u8()? {
+        let kept = match d.u8()? {
+            DERIVED => {
+                erase.keep_derived = Some(d.text(REASON_MAX_BYTES)?.to_owned());
+                0
+            }
+            kept => kept,
+        };
+        for _ in 0..kept {
             erase.keep.push(Class::new(d.text(CLASS_MAX_BYTES)?).map_err(bad)?);
             let reason = d.text(REASON_MAX_BYTES)?;
             let before = erase.reasons.last().map(String::as_str);

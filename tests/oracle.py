@@ -825,10 +825,12 @@ def keyed(policies):
     return {key(policy): policy for policy in policies}
 
 
-def policy(class_name, purpose="", age=None, number=None, until=None, named=False):
+def policy(class_name, purpose="", age=None, number=None, until=None, named=False, derived=None):
     numbers = (age, number, until)
     flags = sum(1 << n for n, x in enumerate(numbers) if x is not None) | named << 3 | bool(purpose) << 4
-    return b"\1" + text(class_name) + text(purpose) + bytes([flags]) + b"".join(struct.pack(">Q", x) for x in numbers if x is not None)
+    flags |= (derived is not None) << 5
+    limits = b"".join(struct.pack(">Q", x) for x in numbers if x is not None)
+    return b"\1" + text(class_name) + text(purpose) + bytes([flags]) + limits + (b"" if derived is None else text(derived))
 
 
 def hashed(*parts):
@@ -934,11 +936,11 @@ def vectors():
     day = 86400000
     whole = b"\2" + text("") + b"\0\0"
     keeping = b"\2" + text("") + b"\1" + first + b"\2" + text("action") + text("it rings") + text("alarm") + text("")
-    span = b"\2" + text("audio") + b"\2" + struct.pack(">QQ", 0, began) + b"\0"
+    span = b"\2" + text("audio") + b"\2" + struct.pack(">QQ", 0, began) + b"\xff" + text("it rings")
     plans = planned(began + 9000 * day, 7, whole) | planned(began + 9001 * day, 8, keeping) | planned(began + 9002 * day, 9, span)
     slot_ = m.user("ada", [("audio", first, 0, b"to go", ""), ("transcript", second, 0, b"health", "treatment")],
                    due=began + 9000 * day, plans=plans,
-                   policies=[policy("audio", number=3), policy("transcript", "treatment", age=9999 * day, named=True)],
+                   policies=[policy("audio", number=3, derived="it rings"), policy("transcript", "treatment", age=9999 * day, named=True)],
                    facts=[b"\6" + struct.pack(">QQ", 7, began + 9000 * day), b"\7" + struct.pack(">Q", 6)])
     agenda = {struct.pack(">Q", began + 9000 * day) + slot_[:12]: b""}
     m.publish([slot_], agenda=agenda, policies=[policy("audio", age=9999 * day), policy("action", until=began)],
@@ -1095,8 +1097,10 @@ def seeds():
         yield 13, "fact-" + name, fact
     yield 14, "policy", policy("audio", "treatment", 1, None, 3, True)
     yield 14, "policy-number", policy("audio", number=9)
+    yield 14, "policy-derived", policy("audio", "treatment", 1, derived="it rings")
     yield 15, "erase", b"\2" + text("audio") + b"\2" + struct.pack(">QQ", 0, 2**64 - 1) + b"\1" + text("action") + text("it rings")
     yield 15, "erase-record", b"\1" + id + b"\0"
+    yield 15, "erase-derived", b"\2" + text("audio") + b"\0\xff" + text("it rings")
     yield 15, "erase-interaction", b"\2" + text("") + b"\1" + first + b"\0"
     yield 16, "grant", b"\1" + m.random(32) + struct.pack(">QBQQQQI", 1, 1, 2, 3, 4, 3, 1) + text("audio") + text("a skill") + text("to help")
     yield 17, "set", b"\1" + m.random(32) + struct.pack(">QQQQQI", 1, 2, 3, 4, 2, 1) + text("voices") + text("to mend")

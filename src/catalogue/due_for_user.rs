@@ -11,9 +11,11 @@ use super::follow::follow;
 use super::hold::drop_idle_marks;
 use super::hold_check::{part_is_held, record_is_held};
 use super::inbox;
+use super::keep_derived::keep_derived;
 use super::part::Part;
 use super::record::erase_record;
 use super::retention::{counts, next_due, outnumbered, passed};
+use super::span::Span;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, ClassTag, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::RETRY;
@@ -193,7 +195,8 @@ fn expire(
         };
         let mut limit = Limit { user, class: &class, doing: &mut *doing, refused: &mut *refused };
         if let Some(until) = passed(pages, user, slot, &rules, limit.doing.now)? {
-            limit.expire_part(edit, until)?;
+            let kept = rules.of_class(&class).and_then(|p| p.keep_derived.as_deref());
+            limit.expire_part(edit, until, kept)?;
         }
         if rules.by_purpose(&class) {
             limit.expire_by_purpose(edit, &rules)?;
@@ -212,20 +215,28 @@ struct Limit<'d> {
 
 impl Limit<'_> {
     /// Erases its interactions that began before a time; if a hold covers some, the others one
-    /// by one.
-    fn expire_part(&mut self, edit: &mut Edit<'_>, until: Option<Timestamp>) -> Served<()> {
+    /// by one. `keep`: why what was derived stays, if it does.
+    fn expire_part(
+        &mut self,
+        edit: &mut Edit<'_>,
+        until: Option<Timestamp>,
+        keep: Option<&str>,
+    ) -> Served<()> {
         let (pages, moment) = (edit.pages(), edit.moment);
         let mut whens = vec![When::Between { from: None, until }];
         while let Some(when) = whens.pop() {
-            let Some((editor, page)) = edit.page(self.user)? else {
+            let Some((_, page)) = edit.page(self.user)? else {
                 return Ok(());
             };
             let part = Part::of(page, self.user, Some(self.class), &[], when)?;
+            let tag = page.class_tag(self.class);
             if !part_is_held(pages, page, &part)? {
-                let fell = part.erase(editor, page, &moment)?;
+                keep.map(|reason| keep_derived(edit, part.span(), reason)).transpose()?;
+                let fell =
+                    edit.user(self.user, |editor, page| part.erase(editor, page, &moment))?;
                 self.doing.outcome.expired += self.doing.took(edit, fell)?;
             } else if let When::Interaction(_) = when {
-                self.refused.limit(page.class_tag(self.class), &mut self.doing.outcome);
+                self.refused.limit(tag, &mut self.doing.outcome);
             } else {
                 whens.extend(part.interactions(pages, page)?.into_iter().map(When::Interaction));
             }
@@ -239,28 +250,33 @@ impl Limit<'_> {
         let Some((_, page)) = edit.page(self.user)? else {
             return Ok(());
         };
-        for id in self.passed_by_purpose(pages, page, rules)? {
-            let Some((editor, page)) = edit.page(self.user)? else {
+        for (id, keep) in self.passed_by_purpose(pages, page, rules)? {
+            let Some((_, page)) = edit.page(self.user)? else {
                 return Ok(());
             };
             if record_is_held(pages, page, &id)? {
                 self.refused.limit(id.class, &mut self.doing.outcome);
                 continue;
             }
+            keep.map(|reason| keep_derived(edit, &Span::one(&id), reason)).transpose()?;
             // If it is not there, it fell with another one.
-            if let Some(fell) = erase_record(editor, page, &id, epoch)? {
+            if let Some(fell) =
+                edit.user(self.user, |editor, page| erase_record(editor, page, &id, epoch))?
+            {
                 self.doing.outcome.expired += self.doing.took(edit, fell)?;
             }
         }
         Ok(())
     }
 
-    fn passed_by_purpose(
+    /// Records that passed a limit, each with the reason why what was derived from it stays, if it
+    /// does.
+    fn passed_by_purpose<'r>(
         &self,
         pages: &dyn Pages,
         page: &UserPage,
-        rules: &Rules,
-    ) -> Result<Vec<RecordId>> {
+        rules: &'r Rules,
+    ) -> Result<Vec<(RecordId, Option<&'r str>)>> {
         let (user, now) = (self.user, self.doing.now);
         let (class, incarnation) = (page.class_tag(self.class), page.incarnation);
         let mut ids = Vec::new();
@@ -273,7 +289,8 @@ impl Limit<'_> {
                 let expired =
                     policy.and_then(|p| p.expiry(interaction.began())).is_some_and(|at| at <= now);
                 if expired || counts(policy) && interaction.began().0 < before {
-                    ids.push(RecordId { interaction, user, incarnation, class, ordinal });
+                    let keep = policy.and_then(|p| p.keep_derived.as_deref());
+                    ids.push((RecordId { interaction, user, incarnation, class, ordinal }, keep));
                 }
                 Ok(ControlFlow::Continue(()))
             })?;

@@ -36,6 +36,7 @@ mod holds;
 mod house;
 mod inbox;
 mod judged;
+mod keep_derived;
 mod keyholders;
 mod kill;
 mod late;

@@ -27,9 +27,11 @@ pub(super) fn run(session: &Session, command: PolicyCommand) -> Done {
             max_records,
             until,
             readers_named,
+            keep_derived,
             yes,
         } => {
-            let policy = Policy { class, purpose, max_age, max_records, until, readers_named };
+            let policy =
+                Policy { class, purpose, max_age, max_records, until, readers_named, keep_derived };
             let engine = open(session, &one(places)?)?;
             let set = |all: &mut Vec<Policy>| {
                 all.retain(|p| p.class != policy.class || p.purpose != policy.purpose);
@@ -184,9 +186,15 @@ fn ask_if_any_fall(engine: &Engine, change: &Change<'_>, yes: bool) -> Done {
         return Ok(());
     }
     let class = change.class;
+    let mut set = Vec::new();
+    (change.apply)(&mut set);
+    let derived = match set.first().map(|policy| policy.keep_derived.is_some()) {
+        Some(true) => "",
+        Some(false) => ", with what was derived from them",
+        None => ", with what was derived from them unless the policy that is left keeps it",
+    };
     let what = format!("{} of class {class} past the limit now", counted(records, "record"));
-    let question =
-        format!("Erase {what}, with what was derived from them, in every copy, for ever?");
+    let question = format!("Erase {what}{derived}, in every copy, for ever?");
     ask(yes, || Ok(question), &what)
 }
 

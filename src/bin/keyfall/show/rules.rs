@@ -65,6 +65,7 @@ pub(crate) fn policy_words(policy: &Policy) -> String {
         policy.max_records.map(|n| format!("at most {}", counted(n, "record"))),
         policy.until.map(|at| format!("until {}", time(at))),
         policy.readers_named.then(|| "opened only for named readers".to_owned()),
+        policy.keep_derived.as_ref().map(|why| format!("what was derived stays: {why}")),
     ];
     let limits: Vec<String> = limits.into_iter().flatten().collect();
     let limits = if limits.is_empty() { "without a limit".to_owned() } else { limits.join(", ") };
@@ -77,6 +78,6 @@ pub(crate) fn policy_json(policy: &Policy) -> Value {
         "class": policy.class.as_str(), "purpose": policy.purpose,
         "max_age_seconds": policy.max_age.map(|age| age.as_secs()),
         "max_records": policy.max_records, "until": policy.until.map(time),
-        "readers_named": policy.readers_named,
+        "readers_named": policy.readers_named, "keep_derived": policy.keep_derived,
     })
 }
