@@ -34,6 +34,27 @@ fn runtime(blocking: usize) -> Runtime {
     builder.worker_threads(2).max_blocking_threads(blocking).enable_time().build().unwrap()
 }
 
+#[test]
+fn a_payload_that_is_not_as_long_as_it_was_declared_is_not_stored() {
+    let engine = engine();
+    runtime(4).block_on(async {
+        for length in [0, 9, 16 << 10, 70_000, 1 << 20] {
+            let put = |declared: usize| {
+                let payload = Payload::new(length, Then::End);
+                engine.put(audio("ada").length(declared as u64), payload)
+            };
+            let id = put(length).await.unwrap();
+            assert_eq!(engine.info(&id).await.unwrap().length, length as u64);
+            let head = engine.engine().head();
+            assert_eq!(put(length + 1).await.unwrap_err().kind(), ErrorKind::Invalid);
+            if length > 0 {
+                assert_eq!(put(length - 1).await.unwrap_err().kind(), ErrorKind::Invalid);
+            }
+            assert_eq!(engine.engine().head(), head);
+        }
+    });
+}
+
 fn audio(name: &str) -> Put {
     Put::new(user(name), Class::audio())
 }

@@ -16,6 +16,7 @@ mod commit;
 mod commit_edit;
 mod copies;
 mod core;
+mod declared;
 mod draft;
 mod draw_root_key;
 mod dying;

@@ -5,6 +5,7 @@
 use std::io::Read;
 
 use super::core::{Core, Staging};
+use super::declared::Declared;
 use crate::catalogue::admit::{Admitted, admit};
 use crate::catalogue::origins::{Origins, origins};
 use crate::catalogue::staged::Staged;
@@ -27,12 +28,13 @@ pub(super) fn stage(
     core: &Core,
     staging: &mut Staging,
     put: Put,
-    mut payload: impl Read,
+    payload: impl Read,
 ) -> Result<()> {
     core.check_owner()?;
     core.check_usable()?;
     check_media_type(&put.media_type)?;
     check_purpose(&put.purpose)?;
+    let mut payload = Declared::new(payload, put.length)?;
     let to = admitted(core, &put)?;
     let env = &*core.options.env;
     let lag = Entry::lag(to.interaction, put.created.unwrap_or_else(|| env.now()));
