@@ -50,6 +50,7 @@
 //! | erase a user, a class, an interaction, a span of time | [`Engine::erase`], [`Scope`] |
 //! | let some of it stay, plan it | [`Erase::keep`], [`Engine::erase_at`] |
 //! | have a certificate made | [`Erase::certified`], [`Erasure::certificate`], [`engine::Unsigned::sign`] |
+//! | have one made of a planned erase, or of what passes a limit | [`Options::drafts`], [`Policy::certified`] |
 //! | have it made even after a crash between erase and certificate | [`Erase::drafted`], [`Engine::certificates`] |
 //! | check one | [`certificate::Certificate::verify`], [`certificate::Trust`], [`Engine::log`] |
 //! | keep records for so long and no longer | [`Policy`], [`Engine::policies`] |

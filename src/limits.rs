@@ -167,7 +167,7 @@ const _: () = assert!(
     "two facts fit in the smallest page"
 );
 const _: () = assert!(
-    2 * (20 + 2 + 8 + 55 + KEPT_MAX * (4 + CLASS_MAX_BYTES) + REASON_MAX_BYTES) + 3
+    2 * (20 + 2 + 8 + 59 + KEPT_MAX * (4 + CLASS_MAX_BYTES) + REASON_MAX_BYTES) + 3
         <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two planned erases fit in the smallest page"
 );

@@ -7,6 +7,7 @@
 //!         2 ‖ class name, empty for all ‖ when
 //! when  = 0 ever  |  1 ‖ interaction 16  |  2 ‖ from 8 ‖ until 8, with 2^64-1 for none
 //! ```
+//! Where a certificate is wanted authority text ‖ ground text follow.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,6 +118,8 @@ pub(crate) struct Request {
     pub(crate) authority: String,
     /// The legal ground; may be empty.
     pub(crate) ground: String,
+    /// When it was asked for, if that was not just now.
+    pub(crate) asked: Option<Timestamp>,
 }
 
 type TakeDraft = dyn Fn(&Draft) -> Result<()> + Send + Sync;
@@ -124,6 +127,12 @@ type TakeDraft = dyn Fn(&Draft) -> Result<()> + Send + Sync;
 /// Takes the draft of a certificate.
 #[derive(Clone)]
 pub(crate) struct Drafted(pub(crate) Arc<TakeDraft>);
+
+impl Drafted {
+    pub(crate) fn new(keep: impl Fn(&Draft) -> Result<()> + Send + Sync + 'static) -> Self {
+        Drafted(Arc::new(keep))
+    }
+}
 
 impl std::fmt::Debug for Drafted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -208,7 +217,8 @@ impl Erase {
 
     /// Has a certificate of it issued when it is complete ([`crate::Erasure::certificate`]), which
     /// names the person or office that asked for the erase and its legal ground. Either may be
-    /// empty, and then is not in it. The engine keeps nothing of what is in it.
+    /// empty, and then is not in it. The engine keeps nothing of what is in it. Of an erase that is
+    /// planned, [`Options::drafts`](crate::Options::drafts) gets the draft when it is done.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -226,7 +236,8 @@ impl Erase {
     /// ```
     #[must_use]
     pub fn certified(mut self, authority: impl Into<String>, ground: impl Into<String>) -> Self {
-        self.request = Some(Request { authority: authority.into(), ground: ground.into() });
+        let (authority, ground) = (authority.into(), ground.into());
+        self.request = Some(Request { authority, ground, asked: None });
         self
     }
 
@@ -238,7 +249,7 @@ impl Erase {
     /// there is no draft.
     #[must_use]
     pub fn drafted(mut self, keep: impl Fn(&Draft) -> Result<()> + Send + Sync + 'static) -> Self {
-        self.drafted = Some(Drafted(Arc::new(keep)));
+        self.drafted = Some(Drafted::new(keep));
         self
     }
 
@@ -255,6 +266,11 @@ impl Erase {
     /// Why what was derived stays; `None` if it falls.
     pub fn derived_kept(&self) -> Option<&str> {
         self.keep_derived.as_deref()
+    }
+
+    /// For whom and on what ground it is certified; `None` if it is not.
+    pub fn certified_for(&self) -> Option<(&str, &str)> {
+        self.request.as_ref().map(|request| (&*request.authority, &*request.ground))
     }
 
     /// The classes that stay, each with the reason why.
@@ -355,20 +371,24 @@ impl Erase {
         }
     }
 
+    /// The same, for a certificate that says when it was asked for.
+    pub(crate) fn asked_at(mut self, at: Timestamp) -> Self {
+        if let Some(request) = &mut self.request {
+            request.asked = Some(at);
+        }
+        self
+    }
+
     /// Whether it fits among a user's plans; what comes back from there has no window, for it is
     /// final when it is done.
     pub(crate) fn into_plan(self) -> Result<Self> {
-        if self.request.is_some() {
-            return Err(Error::invalid(
-                "a planned erase has nobody to give a certificate to when it is done; ask for one \
-                 when you erase",
-            ));
-        }
-        // The reason for keeping what was derived is alone, and was checked.
-        if self.written().map(|(_, reason)| reason.len()).sum::<usize>() > REASON_MAX_BYTES {
+        let reasons = self.written().map(|(_, reason)| reason.len()).sum::<usize>();
+        let derived = self.keep_derived.as_ref().map_or(0, String::len);
+        let asked = self.request.as_ref().map_or(0, |r| r.authority.len() + r.ground.len());
+        if reasons + derived + asked > REASON_MAX_BYTES {
             return Err(Error::invalid(format!(
-                "the reasons of one planned erase have at most {REASON_MAX_BYTES} bytes together; \
-                 shorten them"
+                "the reasons of one planned erase, and for whom and on what ground it is certified, \
+                 have at most {REASON_MAX_BYTES} bytes together; shorten them"
             )));
         }
         Ok(Erase { window: None, drafted: None, ..self })
@@ -439,13 +459,15 @@ impl Erase {
                 };
             }
         }
-        if let Some(reason) = &self.keep_derived {
-            e.u8(DERIVED).text(reason);
-            return;
-        }
-        e.u8(self.keep.len() as u8);
+        match &self.keep_derived {
+            Some(reason) => e.u8(DERIVED).text(reason),
+            None => e.u8(self.keep.len() as u8),
+        };
         for (class, reason) in self.written() {
             e.text(class.as_str()).text(reason);
+        }
+        if let Some(Request { authority, ground, .. }) = &self.request {
+            e.text(authority).text(ground);
         }
     }
 
@@ -488,6 +510,11 @@ impl Erase {
                 reason => reason.to_owned(),
             };
             erase.reasons.push(reason);
+        }
+        if d.left() > 0 {
+            let authority = d.text(AUTHORITY_MAX_BYTES)?.to_owned();
+            let ground = d.text(REASON_MAX_BYTES)?.to_owned();
+            erase.request = Some(Request { authority, ground, asked: None });
         }
         Ok(erase)
     }

@@ -81,7 +81,7 @@ fn body(
         store: core.id.to_string(),
         user: docket.user,
         scope: erase.words_in_full(),
-        requested: common.asked.to_string(),
+        requested: request.asked.unwrap_or(common.asked).to_string(),
         authority: request.authority.clone(),
         ground: request.ground.clone(),
         method: METHOD.to_owned(),

@@ -19,6 +19,7 @@ mod core;
 mod declared;
 mod draft;
 mod draw_root_key;
+mod due_drafts;
 mod dying;
 mod epoch;
 mod erases;

@@ -15,6 +15,7 @@ use super::roots::Settings;
 #[cfg(feature = "sled")]
 use super::site::Site;
 use crate::cell::RootCell;
+use crate::certificate::Draft;
 use crate::engine::{Cleaner, Follow, Geometry, Keeper, OpenAs, OpenCopy};
 #[cfg(feature = "sled")]
 use crate::engine::{Progress, Restored, restore};
@@ -306,6 +307,12 @@ impl Builder {
     #[must_use]
     pub fn log_origin(self, origin: impl Into<String>) -> Self {
         self.set(|options| options.log_origin(origin))
+    }
+
+    /// Sets what keeps the drafts of certificates of what is due ([`Options::drafts`]).
+    #[must_use]
+    pub fn drafts(self, keep: impl Fn(&Draft) -> Result<()> + Send + Sync + 'static) -> Self {
+        self.set(|options| options.drafts(keep))
     }
 
     /// Sets the function that opens copies from their places ([`Options::open_copy`]).

@@ -340,7 +340,8 @@ impl Engine {
     /// its scope can be read; at that time the open engine does it, or the next one to open,
     /// without being asked again. The plan is in the tree, and so in every copy. The erase is final
     /// when it is done, whatever window it allows. A hold does not keep it from being planned, but
-    /// from being done: [`Plan::held`] says whether one covers it now.
+    /// from being done: [`Plan::held`] says whether one covers it now. Of a certified one
+    /// [`Options::drafts`](crate::Options::drafts) gets the draft when it is done.
     ///
     /// # Errors
     /// `Invalid` for a time that has passed, and for all that [`Engine::erase`] finds invalid;

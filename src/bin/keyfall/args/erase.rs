@@ -11,9 +11,9 @@ use super::values::{span, time};
 pub(super) const ERASE_USAGE: &str = "\
 keyfall erase [STORE] --user U [--class C] [--interaction I | --after T --before T] \
 [--keep C --reason R | --keep-derived R] [--in TIME | --final-within TIME] \
-[-o CERT [--authority WHO] [--ground WHY] [--force]] [--yes | --dry-run]
+[-o CERT [--force]] [--authority WHO] [--ground WHY] [--yes | --dry-run]
        keyfall erase [STORE] --record ID [--keep-derived R] [--in TIME | --final-within TIME] \
-[-o CERT [--authority WHO] [--ground WHY] [--force]] [--yes | --dry-run]";
+[-o CERT [--force]] [--authority WHO] [--ground WHY] [--yes | --dry-run]";
 
 pub(super) const ERASE_EXAMPLES: &str = "\
 Examples:
@@ -23,7 +23,7 @@ Examples:
   keyfall erase assistant.db --user ada --interaction I --keep action --reason \"rings on\"
   keyfall erase assistant.db --user ada --class audio --keep-derived \"alarms go on ringing\"
   keyfall erase assistant.db --record ID
-  keyfall erase assistant.db --user ada --in 30d
+  keyfall erase assistant.db --user ada --in 30d --authority ada --ground \"GDPR, article 17\"
   keyfall erase assistant.db --user ada -o ada.erased --authority ada --ground \"GDPR, article 17\"
 
 What was derived from an erased record is erased with it, whichever user it belongs to: an erase of
@@ -88,17 +88,24 @@ pub(crate) struct EraseArgs {
     )]
     pub(crate) keep_derived: Option<String>,
     /// Do it after this much time, unless it is cancelled: 30d, 12h, 2w.
-    #[arg(long = "in", value_name = "TIME", value_parser = span, conflicts_with = "final_within")]
+    #[arg(
+        long = "in",
+        value_name = "TIME",
+        value_parser = span,
+        conflicts_with = "final_within",
+        group = "certified"
+    )]
     pub(crate) delay: Option<Duration>,
     /// Keep the old root key for this long at most, so that many erases share one. Until then the
     /// erase is pending.
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub(crate) final_within: Option<Duration>,
-    /// The person or office that asked for it; the certificate shows it.
+    /// The person or office that asked for it; the certificate shows it. With --in this, or
+    /// --ground, has a certificate made when the erase is done: `certificate collect` writes it.
     #[arg(
         long,
         value_name = "WHO",
-        requires = "output",
+        requires = "certified",
         hide_default_value = true,
         default_value = ""
     )]
@@ -107,14 +114,21 @@ pub(crate) struct EraseArgs {
     #[arg(
         long,
         value_name = "WHY",
-        requires = "output",
+        requires = "certified",
         hide_default_value = true,
         default_value = ""
     )]
     pub(crate) ground: String,
     /// Write a certificate of it to this file. The store keeps none of a user who is erased whole:
     /// keep it.
-    #[arg(short, long, value_name = "CERT", conflicts_with = "delay", alias = "certificate")]
+    #[arg(
+        short,
+        long,
+        value_name = "CERT",
+        conflicts_with = "delay",
+        alias = "certificate",
+        group = "certified"
+    )]
     pub(crate) output: Option<PathBuf>,
     /// Replace a certificate at CERT.
     #[arg(long, requires = "output")]

@@ -302,7 +302,7 @@ pub(crate) enum PolicyCommand {
         after_help = POLICY_EXAMPLES,
         override_usage = "keyfall policy set [STORE] [--user U] --class C [--purpose P] \
             [--max-age TIME] [--max-records N] [--until T] [--keep-derived R] [--readers-named] \
-            [--yes]"
+            [--authority WHO] [--ground WHY] [--yes]"
     )]
     Set {
         /// The store; may be left out if KEYFALL_STORE names it.
@@ -332,6 +332,13 @@ pub(crate) enum PolicyCommand {
         /// it stays is shown in the user's history [default: it falls].
         #[arg(long, value_name = "REASON")]
         keep_derived: Option<String>,
+        /// Have what passed a limit certified, for this person or office; `certificate collect`
+        /// writes the certificates.
+        #[arg(long, value_name = "WHO")]
+        authority: Option<String>,
+        /// Have what passed a limit certified, on this ground.
+        #[arg(long, value_name = "WHY")]
+        ground: Option<String>,
         /// Open them only for readers who give their name and purpose.
         #[arg(long)]
         readers_named: bool,

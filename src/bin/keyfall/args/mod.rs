@@ -198,8 +198,8 @@ pub(crate) enum Command {
     /// record.
     #[command(after_help = erase::ERASE_EXAMPLES, override_usage = erase::ERASE_USAGE)]
     Erase(EraseArgs),
-    /// Erasure certificates: show, verify, upgrade.
-    #[command(subcommand)]
+    /// Erasure certificates: show, verify, upgrade, collect those of planned erases.
+    #[command(subcommand, alias = "certificates")]
     Certificate(CertificateCommand),
     /// The public log of erases: its key, checkpoints, proofs, and its files for any web server.
     #[command(subcommand)]

@@ -38,6 +38,8 @@ pub(super) fn run(session: &Session, args: EraseArgs) -> Done {
         let engine = open(session, &store)?;
         let when = format!(" in {}, unless it is cancelled", span(delay));
         ask(args.yes, || question(&engine, &erase, &when), &erase_words(&erase))?;
+        let asked = !(args.authority.is_empty() && args.ground.is_empty());
+        let erase = if asked { erase.certified(args.authority, args.ground) } else { erase };
         return plan::add(session, &engine, erase, delay);
     }
     let (replace, authority, ground) = (Replace::forced(args.force), args.authority, args.ground);

@@ -23,6 +23,7 @@ mod lineage;
 mod list;
 mod log;
 mod plan;
+mod planned;
 mod policy;
 mod put;
 mod report;
