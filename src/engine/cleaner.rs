@@ -87,7 +87,10 @@ pub(super) fn clean(core: &Core, how: &How<'_>) -> Result<Cleaning> {
 pub(super) fn keep(core: &Core) {
     let ended = || core.cleaners.bell.is_ended();
     let mut nap = FIRST;
-    while core.cleaners.bell.wait(Some(nap)) && !core.poisoned.load(Ordering::Acquire) {
+    while core.cleaners.bell.wait(Some(nap)) {
+        if core.poisoned.load(Ordering::Acquire) {
+            continue;
+        }
         let pause = || std::thread::sleep(BETWEEN);
         let outcome = clean(core, &How { sweep: false, stop: &ended, pause: &pause });
         nap = if outcome.is_ok() { NAP } else { PAUSE };

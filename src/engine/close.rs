@@ -9,8 +9,8 @@ use crate::sync::atomic::Ordering;
 
 impl Engine {
     /// Whether an earlier write failed with an unknown outcome: every further call is `Poisoned`
-    /// then. Close this engine and open the store again; opening finds out what became of that
-    /// write, and finishes or undoes it.
+    /// then, until [`Engine::reopen`] has found out what became of that write, and finished or
+    /// undone it. If that fails, close this engine and open the store again.
     pub fn is_poisoned(&self) -> bool {
         self.inner.poisoned.load(Ordering::Acquire)
     }

@@ -100,7 +100,9 @@ fn keep(inner: &Core) {
             nap
         };
         drop(wiped);
-        if inner.poisoned.load(Ordering::Acquire) || !inner.bell.wait(nap) {
+        // Poisoned, it waits until the engine is reopened, which rings.
+        let nap = nap.filter(|_| !inner.poisoned.load(Ordering::Acquire));
+        if !inner.bell.wait(nap) {
             return;
         }
     }

@@ -69,6 +69,7 @@ fn put_commit(core: &Core, batches: &[&Staging]) -> Result<(Commit, Vec<Vec<Reco
     let mut edit = Edit::new(core.start(&state, &pages));
     let (mut all, mut users) = (Vec::with_capacity(batches.len()), 0);
     for batch in batches {
+        core.check_life(batch)?;
         let look_again = batch.erases.is_some_and(|erases| erases < state.erases);
         let inserted = insert_all(&mut edit, &batch.staged, look_again)?;
         all.push(inserted.ids);

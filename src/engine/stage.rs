@@ -32,6 +32,8 @@ pub(super) fn stage(
 ) -> Result<()> {
     core.check_owner()?;
     core.check_usable()?;
+    staging.life.get_or_insert(core.life());
+    core.check_life(staging)?;
     check_media_type(&put.media_type)?;
     check_purpose(&put.purpose)?;
     let mut payload = Declared::new(payload, put.length)?;

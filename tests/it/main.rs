@@ -57,6 +57,7 @@ mod protocol;
 mod quorum;
 mod read_only;
 mod remains;
+mod reopen;
 mod report;
 mod residue;
 mod short;

@@ -34,6 +34,7 @@ use crate::engine::erasure::Erasure;
 use crate::engine::keeper;
 use crate::engine::progress::Progress;
 use crate::engine::reader::Reader;
+use crate::engine::reopen;
 use crate::engine::replica::Backup;
 use crate::error::Result;
 use crate::ids::{InteractionId, RecordId, StoreId, Timestamp, UserId};
@@ -389,6 +390,44 @@ impl Engine {
 
 /// Looking after the store.
 impl Engine {
+    /// Goes on after [`ErrorKind::Poisoned`](crate::ErrorKind::Poisoned), in place: opens the store
+    /// again, finds out what became of the write whose outcome was unknown, and finishes or undoes
+    /// it. All clones see what was found; the locks on the store and on its cell are kept
+    /// meanwhile, so no other process comes in between. If the engine is not poisoned, as when
+    /// another thread reopened it already, nothing happens.
+    ///
+    /// Readers opened before, and puts begun before, fail as `Poisoned` from then on: open and put
+    /// again. Of a call that failed [`Error::may_have_happened`](crate::Error::may_have_happened)
+    /// tells whether it is worth a look before it is repeated.
+    ///
+    /// ```
+    /// use keyfall::{Class, Engine, Put, RecordId, Result, UserId};
+    ///
+    /// fn put(engine: &Engine, user: &UserId, said: &[u8]) -> Result<RecordId> {
+    ///     let put = || engine.put(Put::new(user.clone(), Class::transcript()), said);
+    ///     put().or_else(|e| {
+    ///         if engine.is_poisoned() {
+    ///             engine.reopen()?;
+    ///         }
+    ///         // What may have been stored all the same is not put twice.
+    ///         if e.may_have_happened() { Err(e) } else { put() }
+    ///     })
+    /// }
+    /// # use std::sync::Arc;
+    /// # use keyfall::{Options, cell::MemoryCell, store::MemoryStore};
+    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+    /// # let engine = Engine::init(store, cell, Options::default())?;
+    /// # put(&engine, &UserId::new("ada")?, b"six")?;
+    /// # Ok::<(), keyfall::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Engine::open`]; the engine stays poisoned then, and this can be called again. `Fenced`
+    /// if another place of the store took over meanwhile.
+    pub fn reopen(&self) -> Result<()> {
+        reopen::reopen(&self.inner)
+    }
+
     /// The identity of the store.
     pub fn id(&self) -> StoreId {
         self.inner.id

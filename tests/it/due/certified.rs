@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use keyfall::cell::RootCell;
 use keyfall::certificate::{Certificate, Draft};
 use keyfall::engine::Fact;
-use keyfall::env::Env;
 use keyfall::{Class, Engine, Erase, Error, ErrorKind, Options, Policy, Scope};
 
 use crate::support::{DAY, SMALL_PAGES, World, error_kind, facts, read_record, user};

@@ -114,6 +114,14 @@ impl AsyncEngine {
         joined(spawn_blocking(close)).await?
     }
 
+    /// Goes on after `Poisoned`, on a blocking thread ([`Engine::reopen`]).
+    ///
+    /// # Errors
+    /// As [`Engine::reopen`].
+    pub async fn reopen(&self) -> Result<()> {
+        self.run(Engine::reopen).await
+    }
+
     /// Lets so many calls run on the runtime's blocking threads at once, and as many puts whose
     /// payload streams in: 64 of each by default. The runtime needs more blocking threads than both
     /// together (tokio's default is 512). A put or an erase that waits for its commit needs none,
