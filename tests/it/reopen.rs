@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use keyfall::cell::RootCell;
-use keyfall::engine::Keeper;
+use keyfall::engine::{CopyMode, Keeper};
+use keyfall::promise::Awaited;
 use keyfall::store::{
     Blob, BlobName, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage,
 };
 use keyfall::testing::RecordingStore;
-use keyfall::{Builder, Class, Engine, Error, ErrorKind, Put, RecordId, Scope};
+use keyfall::{Builder, Class, Engine, Erase, Error, ErrorKind, Put, RecordId, Scope};
 
 use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
 
@@ -200,6 +201,38 @@ fn a_store_that_stays_broken_stays_poisoned_and_can_be_reopened_later() {
     *store.stays_broken.lock().unwrap() = false;
     engine.reopen().unwrap();
     put(engine, b"x").unwrap();
+}
+
+#[test]
+fn closing_says_whether_all_is_settled() {
+    let (mut world, store) = world(407, Keeper::ByHand);
+    let id = put(world.engine(), b"x").unwrap();
+    world.engine().erase(Scope::record(id)).unwrap();
+    assert!(world.engine.take().unwrap().close().unwrap().is_final());
+    world.reopen();
+    let id = put(world.engine(), b"y").unwrap();
+    let waits = Erase::new(Scope::record(id)).final_within(Duration::from_secs(60));
+    world.engine().erase(waits).unwrap();
+    let settled = world.engine.take().unwrap().close().unwrap();
+    assert!(matches!(settled.awaited(), [Awaited::Window(_)]), "{settled}");
+    world.reopen();
+    *store.commit.lock().unwrap() = Some(Fails::Before);
+    put(world.engine(), b"unknown").unwrap_err();
+    let settled = world.engine.take().unwrap().close().unwrap();
+    assert!(settled.to_string().contains("unknown outcome"), "{settled}");
+    // A copy in step that is away.
+    world.reopen();
+    let engine = world.engine();
+    engine.copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
+    let id = put(engine, b"z").unwrap();
+    assert!(world.engine.take().unwrap().close().unwrap().is_final());
+    let here = world.options.clone();
+    let away = Arc::new(|_: &str, _: bool| -> keyfall::Result<Arc<dyn Store>> { Err(broken()) });
+    world.options = here.open_copy(away);
+    world.reopen();
+    world.engine().erase(Scope::record(id)).unwrap_err();
+    let settled = world.engine.take().unwrap().close().unwrap();
+    assert!(settled.to_string().contains("replica"), "{settled}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ use crate::engine::queue::Outcome;
 use crate::engine::verbs::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::RecordId;
+use crate::promise::Finality;
 use crate::record::{Put, RecordInfo};
 use crate::scope::Erase;
 use crate::sync::{Mutex, locked};
@@ -98,12 +99,13 @@ impl AsyncEngine {
         joined(spawn_blocking(open)).await?.map(AsyncEngine::new)
     }
 
-    /// Closes the store and its cell, on a blocking thread ([`Engine::close`]).
+    /// Closes the store and its cell, on a blocking thread, and says whether all is settled
+    /// ([`Engine::close`]).
     ///
     /// # Errors
     /// `Locked` if a clone, an [`AsyncReader`] or a future that was not polled to its end still
     /// holds the engine; it is closed when they are dropped.
-    pub async fn close(self) -> Result<()> {
+    pub async fn close(self) -> Result<Finality> {
         let AsyncEngine { engine, servers, .. } = self;
         let servers = std::mem::take(&mut *locked(&servers));
         let close = move || {
