@@ -39,6 +39,7 @@
 //! | keep the cell elsewhere | [`Builder::cell_at`] |
 //! | look only, or take another place over | [`Builder::read_only`], [`Builder::take_over`] |
 //! | wait for the process that has it open | [`Builder::wait_for_lock`] |
+//! | keep an index of my own up to date | [`Engine::watch`] |
 //! | create a user, also one that was erased | [`Engine::create_user`] |
 //! | begin an interaction, for the records of one exchange | [`Engine::new_interaction`], [`Put::interaction`] |
 //! | put a record, or several at once | [`Engine::put`], [`Engine::batch`] |

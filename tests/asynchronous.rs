@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use keyfall::cell::MemoryCell;
+use keyfall::engine::{Changed, Watched};
 use keyfall::store::MemoryStore;
 use keyfall::{
     AsyncEngine, Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, UserId,
@@ -52,6 +53,34 @@ fn a_payload_that_is_not_as_long_as_it_was_declared_is_not_stored() {
             }
             assert_eq!(engine.engine().head(), head);
         }
+    });
+}
+
+#[test]
+fn a_caller_that_watches_waits_without_a_thread_and_goes_away_without_harm() {
+    let engine = engine().at_once(1);
+    runtime(4).block_on(async {
+        let start = engine.engine().head();
+        assert!(matches!(
+            tokio::time::timeout(Duration::from_millis(50), engine.watch(start)).await,
+            Err(_) | Ok(Ok(Watched::ListAgain(_)))
+        ));
+        let watching: Vec<JoinHandle<_>> = (0..50)
+            .map(|_| {
+                let engine = engine.clone();
+                tokio::spawn(async move { engine.watch(start).await.unwrap() })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        // One thread for calls, and fifty that wait: a put goes on.
+        let id = engine.put(audio("ada"), &b"words"[..]).await.unwrap();
+        for watching in watching {
+            let Watched::Changes { changes, .. } = watching.await.unwrap() else {
+                panic!("it was told to list again")
+            };
+            assert_eq!(changes, [Changed::Put(id)]);
+        }
+        engine.close().await.unwrap();
     });
 }
 

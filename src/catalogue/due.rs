@@ -35,8 +35,8 @@ pub(crate) fn due_now(view: &View<'_>, clock: Reading, sweep_stuck: bool) -> Res
     Ok(if sweeps.is_empty() { due } else { sweeps })
 }
 
-/// Attempts to do what is due until nothing in it fails, but for what is known to fail; nothing of a
-/// failed attempt is kept.
+/// Attempts to do what is due, but for what is known to fail, until nothing in it fails; nothing of
+/// a failed attempt is kept.
 pub(crate) fn attempts<'a>(
     start: Start<'a>,
     due: &[DueFor],

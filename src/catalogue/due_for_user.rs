@@ -303,8 +303,8 @@ impl Limit<'_> {
         Ok(())
     }
 
-    /// Takes out what passed a limit, by `act`, as its policy says: what was derived may stay, and a
-    /// certificate be wanted.
+    /// Takes out what passed a limit, by `act`, as its policy says: what was derived may stay, and
+    /// a certificate be wanted.
     fn take(
         &mut self,
         edit: &mut Edit<'_>,

@@ -1,5 +1,5 @@
-//! What becomes of a record that an erase is to leave: whether it falls all the same, and with which
-//! of its sources.
+//! What becomes of a record that an erase is to leave: whether it falls all the same, and with
+//! which of its sources.
 
 use std::collections::{BTreeSet, HashMap};
 

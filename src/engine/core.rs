@@ -17,15 +17,17 @@
 //! 4. `state`: what readers see. It is held whole only to be swapped, and `walks` is not held then.
 //! 5. `readers`, and in it the locks of one open reader.
 //!
-//! `queue`, `in_flight`, `awaiting`, `clock`, `bell`, `cleaners`, `watched` and the cache's own are
-//! leaves: no other lock is taken while one of them is held. Letting go of a store that only looks
-//! tries `state` and `writer` and never waits for them.
+//! `queue`, `in_flight`, `awaiting`, `clock`, `bell`, `changes`, `cleaners`, `watched` and the
+//! cache's own are leaves: no other lock is taken while one of them is held. Letting go of a store
+//! that only looks tries `state` and `writer` and never waits for them. A reopening holds `walks`
+//! whole while it opens the store and looks at it, and `state` too.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::anchor::{Anchor, Floor};
 use super::bell::Bell;
+use super::changes::Changes;
 use super::dying::Cleaners;
 use super::erasure::Erasure;
 use super::in_flight::InFlight;
@@ -89,6 +91,7 @@ pub(super) struct Core {
     pub(super) awaiting: Mutex<Option<Awaited>>,
     pub(super) clock: Mutex<Anchor>,
     pub(super) bell: Bell,
+    pub(super) changes: Changes,
     pub(super) cleaners: Cleaners,
     pub(super) watched: Watched,
     pub(super) process: Process,

@@ -8,6 +8,7 @@ mod batch;
 mod bell;
 mod bodies;
 mod catch_up;
+mod changes;
 mod check;
 mod cleaner;
 mod clock;
@@ -66,6 +67,7 @@ pub(crate) mod verbs;
 mod walks;
 
 pub use bell::Keeper;
+pub use changes::{Changed, Fallen, Watched};
 pub use check::Checked;
 pub use cleaner::Cleaning;
 pub use copies::{Restored, restore};

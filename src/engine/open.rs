@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::anchor::Anchor;
 use super::bell::{Bell, Keeper};
+use super::changes::Changes;
 use super::core::{Core, State, Watched, Writer};
 use super::draw_root_key::draw_root;
 use super::dying::Cleaners;
@@ -222,6 +223,7 @@ pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) 
         awaiting: Mutex::default(),
         clock,
         bell: Bell::default(),
+        changes: Changes::default(),
         cleaners: Cleaners::default(),
         watched: Watched::default(),
         process: crate::process::Process::this(),

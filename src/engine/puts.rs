@@ -77,6 +77,7 @@ fn put_commit(core: &Core, batches: &[&Staging]) -> Result<(Commit, Vec<Vec<Reco
     }
     let mut commit = Commit::from(seal(edit, core.next_head(&state))?);
     commit.change.head.users += users;
+    commit.change.put = all.iter().flatten().copied().collect();
     commit.staged = batches.iter().flat_map(|batch| batch.stored.iter().copied()).collect();
     Ok((commit, all))
 }

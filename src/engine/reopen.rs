@@ -1,8 +1,8 @@
 //! Reopening in place: after a write whose outcome is unknown the engine does what a process does
 //! that opens the store, and keeps its locks and its handles.
 //!
-//! Nothing of before goes on: readers end, walks stop, and what was staged is refused at its commit,
-//! for the store may lack some of it. Requests that wait in the queue were not begun: while the
+//! Nothing of before goes on: readers end, walks stop, and what was staged is refused at its
+//! commit, for the store may lack some of it. Requests that wait in the queue were not begun: while the
 //! engine is poisoned they fail, and those that come after are done.
 
 use std::sync::PoisonError;
@@ -79,7 +79,9 @@ fn begin_again(core: &Core, found: OpenHead) -> Writer {
     core.cache.clear();
     let mut state = core.state.write().unwrap_or_else(PoisonError::into_inner);
     let erases = state.erases + 1;
+    let id = stored.id;
     *state = State { head, stored, erases };
     drop(state);
+    core.changes.reset(id);
     Writer { root, settled: false, unread: Vec::new(), next: None, erases: false, copies }
 }

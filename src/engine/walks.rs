@@ -48,8 +48,8 @@ impl Walks {
         self.erasing.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Has walks end, and keeps others from beginning until what this gives is dropped. Only the one
-    /// writer calls it.
+    /// Has walks end, and keeps others from beginning until what this gives is dropped. Only the
+    /// one writer calls it.
     pub(super) fn halt(&self) -> Halted<'_> {
         self.stop();
         let gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);

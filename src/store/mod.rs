@@ -236,8 +236,8 @@ pub trait Store: Send + Sync {
         self.head()
     }
 
-    /// Opens it again over its medium after a write whose outcome is unknown, as a process does that
-    /// comes after, and keeps its lock meanwhile. Nobody else reads, writes or sweeps until this
+    /// Opens it again over its medium after a write whose outcome is unknown, as a process does
+    /// that comes after, and keeps its lock meanwhile. Nobody else reads, writes or sweeps until this
     /// returns. A store that goes on after such a write has nothing to do.
     ///
     /// # Errors

@@ -361,8 +361,8 @@ impl Lineage {
         self.others(pages, id, DERIVED)
     }
 
-    /// What was derived from the records of this user's in a class, from one key to another: each of
-    /// these with each that was derived from it.
+    /// What was derived from the records of this user's in a class, from one key to another: each
+    /// of these with each that was derived from it.
     pub(crate) fn derived_in(
         &self,
         pages: &dyn Pages,

@@ -66,5 +66,6 @@ mod sled_store;
 mod times;
 mod trees;
 mod vectors;
+mod watch;
 mod writes;
 mod wycheproof;

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::audit::Audit;
 use super::certificates::Certificates;
@@ -22,12 +23,13 @@ use super::report::Report;
 use super::requests::Opened;
 use super::status::Status;
 use super::training::Training;
-use super::{audit, discard, erasing, inbox, lineage, records, report, requests, status};
+use super::{audit, discard, erasing, inbox, lineage, records, report, requests, status, watch};
 use crate::catalogue::due_outcome::DueOutcome;
 use crate::catalogue::interactions::Interactions;
 use crate::catalogue::list::{Listing, Query};
 use crate::engine::batch::Batch;
 use crate::engine::catch_up::catch_up;
+use crate::engine::changes::Watched;
 use crate::engine::cleaner::{Cleaning, How, clean};
 use crate::engine::core::Core;
 use crate::engine::erasure::Erasure;
@@ -400,27 +402,6 @@ impl Engine {
     /// again. Of a call that failed [`Error::may_have_happened`](crate::Error::may_have_happened)
     /// tells whether it is worth a look before it is repeated.
     ///
-    /// ```
-    /// use keyfall::{Class, Engine, Put, RecordId, Result, UserId};
-    ///
-    /// fn put(engine: &Engine, user: &UserId, said: &[u8]) -> Result<RecordId> {
-    ///     let put = || engine.put(Put::new(user.clone(), Class::transcript()), said);
-    ///     put().or_else(|e| {
-    ///         if engine.is_poisoned() {
-    ///             engine.reopen()?;
-    ///         }
-    ///         // What may have been stored all the same is not put twice.
-    ///         if e.may_have_happened() { Err(e) } else { put() }
-    ///     })
-    /// }
-    /// # use std::sync::Arc;
-    /// # use keyfall::{Options, cell::MemoryCell, store::MemoryStore};
-    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
-    /// # let engine = Engine::init(store, cell, Options::default())?;
-    /// # put(&engine, &UserId::new("ada")?, b"six")?;
-    /// # Ok::<(), keyfall::Error>(())
-    /// ```
-    ///
     /// # Errors
     /// As [`Engine::open`]; the engine stays poisoned then, and this can be called again. `Fenced`
     /// if another place of the store took over meanwhile.
@@ -436,6 +417,19 @@ impl Engine {
     /// The head that readers see now.
     pub fn head(&self) -> HeadId {
         self.inner.state().stored.id
+    }
+
+    /// What changed since a head, a page at a time, for an index of one's own: ids of records that
+    /// were put, and what fell. If nothing did, waits for a change, `patience` at most. Take the
+    /// head first, then list, then watch from that head on; see [`Watched`].
+    ///
+    /// Changes are kept in memory alone, the last 16,384, from the first call of this on. Derived
+    /// records that an erase left to be followed cannot be read, and are told of when they are.
+    ///
+    /// # Errors
+    /// `Fenced` for a read-only engine, which sees one state; `Poisoned`.
+    pub fn watch(&self, since: HeadId, patience: Duration) -> Result<Watched> {
+        watch::watch(&self.inner, since, patience)
     }
 
     /// What the cell promises of a destroyed key.

@@ -3,6 +3,7 @@
 mod answers;
 mod erasing;
 mod help;
+mod planned;
 mod records;
 mod stores;
 

@@ -55,7 +55,7 @@ fn a_planned_erase_is_certified_when_it_is_done_and_says_what_was_done_and_when(
     let erase = Erase::new(Scope::user(user("ada"))).certified("ada herself", "GDPR, article 17");
     let plan = world.engine().erase_at(erase.clone(), world.in_days(30)).unwrap();
     assert_eq!(plan.erase.certified_for(), Some(("ada herself", "GDPR, article 17")));
-    assert_eq!(world.engine().plans(&user("ada")).list().unwrap(), [plan.clone()]);
+    assert_eq!(world.engine().plans(&user("ada")).list().unwrap(), std::slice::from_ref(&plan));
     // What came after it was planned is in it too.
     world.put("ada", Class::transcript(), b"wake me at six");
     world.reopen();

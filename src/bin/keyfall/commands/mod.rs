@@ -33,6 +33,7 @@ mod status;
 mod tend;
 mod training;
 mod trust;
+mod watch;
 
 use crate::args::Command;
 use crate::bench;
@@ -60,6 +61,7 @@ pub(crate) fn run(session: &Session, command: Command) -> Done {
         Command::Unseal(args) => sealed::unseal(session, &args),
         Command::Grant(command) => grant::run(session, command),
         Command::Training(command) => training::run(session, command),
+        Command::Watch(args) => watch::run(session, args),
         Command::Erase(args) => erase::run(session, args),
         Command::Tend(args) => tend::run(session, args),
         Command::Plan(command) => plan::run(session, command),
