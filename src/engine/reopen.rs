@@ -2,8 +2,8 @@
 //! that opens the store, and keeps its locks and its handles.
 //!
 //! Nothing of before goes on: readers end, walks stop, and what was staged is refused at its
-//! commit, for the store may lack some of it. Requests that wait in the queue were not begun: while the
-//! engine is poisoned they fail, and those that come after are done.
+//! commit, for the store may lack some of it. Requests that wait in the queue were not begun: while
+//! the engine is poisoned they fail, and those that come after are done.
 
 use std::sync::PoisonError;
 

@@ -237,8 +237,8 @@ pub trait Store: Send + Sync {
     }
 
     /// Opens it again over its medium after a write whose outcome is unknown, as a process does
-    /// that comes after, and keeps its lock meanwhile. Nobody else reads, writes or sweeps until this
-    /// returns. A store that goes on after such a write has nothing to do.
+    /// that comes after, and keeps its lock meanwhile. Nobody else reads, writes or sweeps until
+    /// this returns. A store that goes on after such a write has nothing to do.
     ///
     /// # Errors
     /// `Corrupt`, `Io`, `Full`: then it stays as it is, and this can be called again.

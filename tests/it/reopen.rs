@@ -222,6 +222,8 @@ fn closing_says_whether_all_is_settled() {
     assert!(settled.to_string().contains("unknown outcome"), "{settled}");
     // A copy in step that is away.
     world.reopen();
+    world.pass(61_000);
+    world.tend();
     let engine = world.engine();
     engine.copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
     let id = put(engine, b"z").unwrap();

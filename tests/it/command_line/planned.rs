@@ -38,7 +38,7 @@ fn what_was_derived_outlasts_a_class_and_a_limit_with_a_reason() {
     assert_eq!(cli.ok(&["get", "store", &text]), "wake me");
     assert!(cli.ok(&["report", "store", "--user", "ada"]).contains("the alarm rings on"));
     let user = ["erase", "store", "--user", "ada", "--keep-derived", "why"];
-    assert!(cli.fails(1, &[&user[..], &["--yes"]].concat()).contains("one class"));
+    assert!(cli.fails(2, &[&user[..], &["--yes"]].concat()).contains("one class"));
 
     let (audio, text) = turn(&cli);
     let set = ["policy", "set", "store", "--class", "audio", "--max-age", "0s"];

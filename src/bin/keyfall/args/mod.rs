@@ -195,8 +195,8 @@ pub(crate) enum Command {
         override_usage = "keyfall list [STORE] [OPTIONS]"
     )]
     List(ListArgs),
-    /// Keep the store open, do what falls due, and print the id of each record that is put or falls,
-    /// a line each (with --json a JSON object).
+    /// Keep the store open, do what falls due, and print the id of each record that is put or
+    /// falls, a line each (with --json a JSON object).
     ///
     /// One process at a time has a store open to write: this shows what falls due while no service
     /// runs. A service watches its own store: `Engine::watch`.
