@@ -286,7 +286,7 @@ fn what_is_due_is_done_by_an_engine_that_was_reopened() {
     engine.reopen().unwrap();
     world.days_pass(2);
     // A commit that changes the agenda rings.
-    let other = put(engine, b"y").unwrap();
+    let other = engine.put(audio("ben"), &b"y"[..]).unwrap();
     engine.erase_at(Scope::record(other), world.in_days(1)).unwrap();
     let began = Instant::now();
     while read_record(engine, &id).is_ok() {

@@ -81,11 +81,7 @@ pub(crate) struct EraseArgs {
     pub(crate) reason: Option<String>,
     /// Leave what was derived from the records of the class, or from the record, if it is the same
     /// user's, detached from what falls; why it stays is shown in the user's history.
-    #[arg(
-        long,
-        value_name = "REASON",
-        conflicts_with_all = ["keep", "interaction"]
-    )]
+    #[arg(long, value_name = "REASON", conflicts_with = "keep")]
     pub(crate) keep_derived: Option<String>,
     /// Do it after this much time, unless it is cancelled: 30d, 12h, 2w.
     #[arg(
