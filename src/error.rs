@@ -64,7 +64,7 @@ pub enum ErrorKind {
     Changed,
     /// A copy that must be in step did not take a commit.
     Copy,
-    /// An earlier write failed with an unknown outcome: close the engine and open it again, which
+    /// An earlier write failed with an unknown outcome: [`Engine::reopen`](crate::Engine::reopen)
     /// finds out.
     Poisoned,
     /// The disk is full.

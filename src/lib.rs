@@ -39,6 +39,7 @@
 //! | keep the cell elsewhere | [`Builder::cell_at`] |
 //! | look only, or take another place over | [`Builder::read_only`], [`Builder::take_over`] |
 //! | wait for the process that has it open | [`Builder::wait_for_lock`] |
+//! | keep an index of my own up to date | [`Engine::watch`] |
 //! | create a user, also one that was erased | [`Engine::create_user`] |
 //! | begin an interaction, for the records of one exchange | [`Engine::new_interaction`], [`Put::interaction`] |
 //! | put a record, or several at once | [`Engine::put`], [`Engine::batch`] |
@@ -51,6 +52,7 @@
 //! | erase a user, a class, an interaction, a span of time | [`Engine::erase`], [`Scope`] |
 //! | let some of it stay, plan it | [`Erase::keep`], [`Engine::erase_at`] |
 //! | have a certificate made | [`Erase::certified`], [`Erasure::certificate`], [`engine::Unsigned::sign`] |
+//! | have one made of a planned erase, or of what passes a limit | [`Options::drafts`], [`Policy::certified`] |
 //! | have it made even after a crash between erase and certificate | [`Erase::drafted`], [`Engine::certificates`] |
 //! | check one | [`certificate::Certificate::verify`], [`certificate::Trust`], [`Engine::log`] |
 //! | keep records for so long and no longer | [`Policy`], [`Engine::policies`] |
@@ -59,7 +61,7 @@
 //! | restore from copies, or try whether that works | [`Builder::restore`], [`engine::Copies::check_restore`] |
 //! | give space back, automatically or at once | [`engine::Cleaner`], [`Engine::clean`], [`Engine::discard`] |
 //! | know what to do about an error | [`ErrorKind`], [`Error::may_have_happened`] |
-//! | go on after [`ErrorKind::Poisoned`], shut down | [`Engine::close`], [`Builder::open`] |
+//! | go on after [`ErrorKind::Poisoned`], shut down | [`Engine::reopen`], [`Engine::close`] |
 //! | be told of commits, erases, what was due, failures | [`Builder::observer`], [`observer`] |
 //! | bring a store or a cell of my own | [`store::Store`], [`cell::RootCell`], [`Builder::over`] |
 //!

@@ -177,7 +177,7 @@ const _: () = assert!(
     "two facts fit in the smallest page"
 );
 const _: () = assert!(
-    2 * (20 + 2 + 8 + 55 + KEPT_MAX * (4 + CLASS_MAX_BYTES) + REASON_MAX_BYTES) + 3
+    2 * (20 + 2 + 8 + 59 + KEPT_MAX * (4 + CLASS_MAX_BYTES) + REASON_MAX_BYTES) + 3
         <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two planned erases fit in the smallest page"
 );
@@ -193,8 +193,9 @@ const _: () = assert!(
 const _: () =
     assert!(NAME_MAX_BYTES + 48 <= PRINCIPAL_MAX_BYTES, "a run of a training set is a principal");
 const _: () = assert!(
-    2 * (20 + 2 + CLASS_MAX_BYTES + PURPOSE_MAX_BYTES + 40) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
-    "two policies fit in the smallest page"
+    2 * (20 + 2 + CLASS_MAX_BYTES + PURPOSE_MAX_BYTES + 40) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD
+        && REASON_MAX_BYTES <= PURPOSE_MAX_BYTES,
+    "two policies fit in the smallest page: purpose and reason share their bytes"
 );
 const _: () = assert!(
     USER_MAX_BYTES + CLASSES_MAX * (CLASS_MAX_BYTES + 80 + 97) + 640

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use keyfall::cell::MemoryCell;
-use keyfall::engine::Keeper;
+use keyfall::engine::{Changed, Keeper, Watched};
 use keyfall::observer::{CommitKind, Event, Outcome, ScopeKind};
 use keyfall::store::MemoryStore;
 use keyfall::{
@@ -34,6 +34,55 @@ fn engine() -> AsyncEngine {
 fn runtime(blocking: usize) -> Runtime {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(2).max_blocking_threads(blocking).enable_time().build().unwrap()
+}
+
+#[test]
+fn a_payload_that_is_not_as_long_as_it_was_declared_is_not_stored() {
+    let engine = engine();
+    runtime(4).block_on(async {
+        for length in [0, 9, 16 << 10, 70_000, 1 << 20] {
+            let put = |declared: usize| {
+                let payload = Payload::new(length, Then::End);
+                engine.put(audio("ada").length(declared as u64), payload)
+            };
+            let id = put(length).await.unwrap();
+            assert_eq!(engine.info(&id).await.unwrap().length, length as u64);
+            let head = engine.engine().head();
+            assert_eq!(put(length + 1).await.unwrap_err().kind(), ErrorKind::Invalid);
+            if length > 0 {
+                assert_eq!(put(length - 1).await.unwrap_err().kind(), ErrorKind::Invalid);
+            }
+            assert_eq!(engine.engine().head(), head);
+        }
+    });
+}
+
+#[test]
+fn a_caller_that_watches_waits_without_a_thread_and_goes_away_without_harm() {
+    let engine = engine().at_once(1);
+    runtime(4).block_on(async {
+        let start = engine.engine().head();
+        assert!(matches!(
+            tokio::time::timeout(Duration::from_millis(50), engine.watch(start)).await,
+            Err(_) | Ok(Ok(Watched::ListAgain(_)))
+        ));
+        let watching: Vec<JoinHandle<_>> = (0..50)
+            .map(|_| {
+                let engine = engine.clone();
+                tokio::spawn(async move { engine.watch(start).await.unwrap() })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        // One thread for calls, and fifty that wait: a put goes on.
+        let id = engine.put(audio("ada"), &b"words"[..]).await.unwrap();
+        for watching in watching {
+            let Watched::Changes { changes, .. } = watching.await.unwrap() else {
+                panic!("it was told to list again")
+            };
+            assert_eq!(changes, [Changed::Put(id)]);
+        }
+        engine.close().await.unwrap();
+    });
 }
 
 fn audio(name: &str) -> Put {

@@ -944,10 +944,13 @@ def keyed(policies):
     return {key(policy): policy for policy in policies}
 
 
-def policy(class_name, purpose="", age=None, number=None, until=None, named=False):
+def policy(class_name, purpose="", age=None, number=None, until=None, named=False, derived=None, certified=None):
     numbers = (age, number, until)
     flags = sum(1 << n for n, x in enumerate(numbers) if x is not None) | named << 3 | bool(purpose) << 4
-    return b"\1" + text(class_name) + text(purpose) + bytes([flags]) + b"".join(struct.pack(">Q", x) for x in numbers if x is not None)
+    flags |= (derived is not None) << 5 | (certified is not None) << 6
+    tail = b"".join(text(x) for x in [derived, *(certified or ())] if x is not None)
+    limits = b"".join(struct.pack(">Q", x) for x in numbers if x is not None)
+    return b"\1" + text(class_name) + text(purpose) + bytes([flags]) + limits + tail
 
 
 def hashed(*parts):
@@ -1062,14 +1065,15 @@ def vectors():
     day = 86400000
     whole = b"\2" + text("") + b"\0\0"
     keeping = b"\2" + text("") + b"\1" + first + b"\2" + text("action") + text("it rings") + text("alarm") + text("")
-    span = b"\2" + text("audio") + b"\2" + struct.pack(">QQ", 0, began) + b"\0"
+    span = b"\2" + text("audio") + b"\2" + struct.pack(">QQ", 0, began) + b"\xff" + text("it rings")
+    whole += text("ada") + text("GDPR, article 17")
     plans = planned(began + 9000 * day, 7, whole) | planned(began + 9001 * day, 8, keeping) | planned(began + 9002 * day, 9, span)
     slot_ = m.user("ada", [("audio", first, 0, b"to go", ""), ("transcript", second, 0, b"health", "treatment")],
                    due=began + 9000 * day, plans=plans,
-                   policies=[policy("audio", number=3), policy("transcript", "treatment", age=9999 * day, named=True)],
+                   policies=[policy("audio", number=3, derived="it rings"), policy("transcript", "treatment", age=9999 * day, named=True)],
                    facts=[b"\6" + struct.pack(">QQ", 7, began + 9000 * day), b"\7" + struct.pack(">Q", 6)])
     agenda = {struct.pack(">Q", began + 9000 * day) + slot_[:12]: b""}
-    m.publish([slot_], agenda=agenda, policies=[policy("audio", age=9999 * day), policy("action", until=began)],
+    m.publish([slot_], agenda=agenda, policies=[policy("audio", age=9999 * day, certified=("the board", "")), policy("action", until=began)],
               pending=began + 9003 * day)
     m.expected["records"].pop()
     m.expected |= {"plans": [began + 9000 * day, began + 9001 * day, began + 9002 * day], "policies": 2, "named": 1,
@@ -1223,8 +1227,12 @@ def seeds():
         yield 13, "fact-" + name, fact
     yield 14, "policy", policy("audio", "treatment", 1, None, 3, True)
     yield 14, "policy-number", policy("audio", number=9)
+    yield 14, "policy-derived", policy("audio", "treatment", 1, derived="it rings")
     yield 15, "erase", b"\2" + text("audio") + b"\2" + struct.pack(">QQ", 0, 2**64 - 1) + b"\1" + text("action") + text("it rings")
+    yield 14, "policy-certified", policy("audio", age=1, derived="it rings", certified=("the board", "retention"))
+    yield 15, "erase-certified", b"\1" + id + b"\0" + text("ada") + text("")
     yield 15, "erase-record", b"\1" + id + b"\0"
+    yield 15, "erase-derived", b"\2" + text("audio") + b"\0\xff" + text("it rings")
     yield 15, "erase-interaction", b"\2" + text("") + b"\1" + first + b"\0"
     yield 16, "grant", b"\1" + m.random(32) + struct.pack(">QBQQQQI", 1, 1, 2, 3, 4, 3, 1) + text("audio") + text("a skill") + text("to help")
     yield 17, "set", b"\1" + m.random(32) + struct.pack(">QQQQQI", 1, 2, 3, 4, 2, 1) + text("voices") + text("to mend")

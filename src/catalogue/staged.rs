@@ -46,3 +46,11 @@ pub(crate) struct Inserted {
     /// Links of these.
     pub(crate) links: Vec<Links>,
 }
+
+impl Inserted {
+    /// The records that were not there already.
+    pub(crate) fn fresh(&self) -> impl Iterator<Item = RecordId> {
+        let fresh = self.ids.iter().enumerate();
+        fresh.filter(|(n, _)| self.same.binary_search(n).is_err()).map(|(_, id)| *id)
+    }
+}

@@ -107,7 +107,7 @@ pub(super) fn keep(core: &Core) {
     let mut nap = FIRST;
     while core.cleaners.bell.wait(Some(nap)) {
         if core.poisoned.load(Ordering::Acquire) {
-            return;
+            continue;
         }
         let pause = || std::thread::sleep(BETWEEN);
         let outcome = clean(core, &How { sweep: false, stop: &ended, pause: &pause });

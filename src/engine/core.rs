@@ -17,9 +17,10 @@
 //! 4. `state`: what readers see. It is held whole only to be swapped, and `walks` is not held then.
 //! 5. `readers`, and in it the locks of one open reader.
 //!
-//! `queue`, `in_flight`, `awaiting`, `clock`, `bell`, `cleaners`, `watched`, `observing` and the
-//! cache's own are leaves: no other lock is taken while one of them is held. Letting go of a store
-//! that only looks tries `state` and `writer` and never waits for them.
+//! `queue`, `in_flight`, `awaiting`, `clock`, `bell`, `changes`, `cleaners`, `watched`, `observing`
+//! and the cache's own are leaves: no other lock is taken while one of them is held. Letting go of
+//! a store that only looks tries `state` and `writer` and never waits for them. A reopening holds
+//! `walks` whole while it opens the store and looks at it, and `state` too.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, PoisonError};
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use super::anchor::{Anchor, Floor};
 use super::bell::Bell;
+use super::changes::Changes;
 use super::dying::Cleaners;
 use super::erasure::Erasure;
 use super::in_flight::InFlight;
@@ -34,7 +36,7 @@ use super::observing::{Delivery, Observing, failed};
 use super::options::Options;
 use super::own::{Role, is_last, lacking};
 use super::queue::Queue;
-use super::readers::{Readers, look_over};
+use super::readers::{Closed, Readers, look_over};
 use super::replica::Attached;
 use super::walks::Walks;
 use crate::catalogue::admit::new_interaction;
@@ -58,7 +60,7 @@ use crate::scope::Erase;
 use crate::sealed::outlet::wait_for_writes;
 use crate::secret::WipeStack;
 use crate::store::{Blob, Head};
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, locked};
 use crate::tree::Pages;
 use crate::tree::head::{HeadPage, Prefix};
@@ -86,10 +88,13 @@ pub(super) struct Core {
     pub(super) discarding: Mutex<()>,
     pub(super) walks: Walks,
     pub(super) poisoned: AtomicBool,
+    /// How often it was reopened: what was staged before must not be committed after.
+    pub(super) life: AtomicU64,
     /// What is missing before the last root key to be retired is known to be destroyed.
     pub(super) awaiting: Mutex<Option<Awaited>>,
     pub(super) clock: Mutex<Anchor>,
     pub(super) bell: Bell,
+    pub(super) changes: Changes,
     pub(super) cleaners: Cleaners,
     pub(super) watched: Watched,
     pub(super) observing: Observing,
@@ -146,6 +151,8 @@ pub(super) struct Staging {
     pub(super) waiting_bytes: usize,
     /// Names of those that are there.
     pub(super) stored: Vec<BlobName>,
+    /// In which life of the engine its first record was added.
+    pub(super) life: Option<u64>,
     /// The fewest erases after which sources were looked at; `None` if none was.
     pub(super) erases: Option<u64>,
 }
@@ -337,12 +344,29 @@ impl Core {
 
 /// Whether it may go on.
 impl Core {
+    /// How often the engine was reopened.
+    pub(super) fn life(&self) -> u64 {
+        self.life.load(Ordering::Acquire)
+    }
+
+    /// Fails for what was begun before the engine was reopened: the store may lack some of it.
+    pub(super) fn check_life(&self, staging: &Staging) -> Result<()> {
+        if staging.life.is_none_or(|life| life == self.life()) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Poisoned,
+            "this put was begun before the engine was reopened, and nothing of it is stored; put \
+             it again",
+        ))
+    }
+
     pub(super) fn check_usable(&self) -> Result<()> {
         self.process.check()?;
         if self.poisoned.load(Ordering::Acquire) {
             return Err(Error::new(
                 ErrorKind::Poisoned,
-                "an earlier write failed with an unknown outcome; close this engine and open it again, which finds out and finishes or undoes it",
+                "an earlier write failed with an unknown outcome; `Engine::reopen` finds out, and finishes or undoes it",
             ));
         }
         self.check_watched()
@@ -455,7 +479,7 @@ impl Core {
     /// Lets go of every key.
     fn end_look(&self) {
         self.watched.over.store(true, Ordering::Release);
-        let closed = self.readers.close_all();
+        let closed = self.readers.close_all(Closed::LookOver);
         self.observing.readers_closed(closed.readers, ClosedBy::Owner);
         self.cache.clear();
         // What is held at this moment is let go of by the call that holds it, which fails at its

@@ -196,7 +196,14 @@ fn pending_until(erases: &[&Erase], fell: &[Result<Fell>], clock: Reading) -> Op
     soonest.filter(|at| *at > clock.now.0).map(Timestamp)
 }
 
-fn common(core: &Core, writer: &Writer, head: &HeadPage, asked: Timestamp, derived: u64) -> Common {
+/// What the certificates of a commit have in common.
+pub(super) fn common(
+    core: &Core,
+    writer: &Writer,
+    head: &HeadPage,
+    asked: Timestamp,
+    derived: u64,
+) -> Common {
     Common {
         cell: core.cell_facts(),
         asked,

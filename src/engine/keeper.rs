@@ -101,9 +101,8 @@ fn keep(inner: &Core) {
         }
         drop(wiped);
         inner.observing.deliver();
-        if inner.poisoned.load(Ordering::Acquire) {
-            return;
-        }
+        // Poisoned, it waits until the engine is reopened, which rings.
+        let nap = nap.filter(|_| !inner.poisoned.load(Ordering::Acquire));
         if !inner.bell.wait(nap) {
             stopped.with_its_engine = true;
             return;

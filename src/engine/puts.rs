@@ -110,6 +110,7 @@ struct Joined<'a> {
 fn put_commit(core: &Core, writer: &Writer, batches: &[&Staging]) -> Result<Built> {
     let state = core.state();
     let pages = core.pages();
+    batches.iter().try_for_each(|batch| core.check_life(batch))?;
     let Joined { edit, all } = join(core.start(&state, &pages), &state, batches)?;
     let mut unused = HashSet::new();
     for (batch, inserted) in batches.iter().zip(&all) {
@@ -120,6 +121,7 @@ fn put_commit(core: &Core, writer: &Writer, batches: &[&Staging]) -> Result<Buil
     let (users, replaced) =
         all.iter().fold((0, 0), |(users, n), i| (users + i.created, n + i.replaced));
     let about = about(batches, &all);
+    let put = all.iter().flat_map(Inserted::fresh).collect();
     let ids = all.into_iter().map(|inserted| inserted.ids).collect();
     if !is_new {
         return Ok(Built { commit: None, ids, unused });
@@ -130,6 +132,7 @@ fn put_commit(core: &Core, writer: &Writer, batches: &[&Staging]) -> Result<Buil
     let stored = batches.iter().flat_map(|batch| batch.stored.iter().copied());
     commit.staged = stored.filter(|name| !unused.contains(name)).collect();
     commit.about = about;
+    commit.change.put = put;
     if replaced > 0 {
         let head = &mut commit.change.head;
         head.floor = head.floor.max(clock.sure());

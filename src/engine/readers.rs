@@ -44,8 +44,8 @@ impl Readers {
     }
 
     /// Closes every reader.
-    pub(super) fn close_all(&self) -> ClosedReaders {
-        self.close_where(|open| Some(locked(&open.inside).close(Closed::LookOver)))
+    pub(super) fn close_all(&self, why: Closed) -> ClosedReaders {
+        self.close_where(|open| Some(locked(&open.inside).close(why)))
     }
 
     /// Keeps readers open when sources are erased from which their records were cut.
@@ -138,6 +138,8 @@ pub(super) enum Closed {
     Revoked,
     /// The root key under which a store is read is gone.
     LookOver,
+    /// The engine was opened again.
+    Reopened,
 }
 
 /// What of a reader one lock guards.
@@ -186,6 +188,10 @@ impl Inside {
             Some(Closed::Revoked) => Err(revoked()),
             Some(Closed::Erased) => Err(open.erased()),
             Some(Closed::LookOver) => Err(look_over("this store")),
+            Some(Closed::Reopened) => Err(Error::new(
+                ErrorKind::Poisoned,
+                "this was opened before the engine was reopened; open it again",
+            )),
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::commit::{About, Commit, publish};
 use super::core::{Core, State, Writer};
+use super::due_drafts::{Asked, begin_certified};
 use super::epoch::{next_epoch, rekey};
 use super::observing::failed;
 use super::own::Role;
@@ -13,7 +14,7 @@ use super::retire::chase;
 use crate::catalogue::defect::Defect;
 use crate::catalogue::due::{attempts, due_now};
 use crate::catalogue::due_for_user::Doing;
-use crate::catalogue::due_outcome::DueOutcome;
+use crate::catalogue::due_outcome::{DueOutcome, Failures};
 use crate::catalogue::edit::Start;
 use crate::catalogue::follow::{Resumed, Stuck, follow_left};
 use crate::catalogue::moment::{Moment, Reading, later};
@@ -226,7 +227,8 @@ fn do_due(core: &Core, writer: &mut Writer, run: &mut Run) -> Result<Option<DueO
     }
     ready_to_erase(core, writer)?;
     let clock = clock_of(core, run);
-    let (commit, mut outcome) = {
+    let mut failures = Failures::default();
+    let (commit, mut outcome) = loop {
         let state = core.state();
         let pages = core.pages();
         let start = core.start(&state, &pages);
@@ -236,8 +238,8 @@ fn do_due(core: &Core, writer: &mut Writer, run: &mut Run) -> Result<Option<DueO
         if due.is_empty() && !is_stale(&state, clock) {
             return Ok(None);
         }
-        let (edit, doing) = attempts(start, &due, &mut run.sweep_stuck)?;
-        let Doing { users_gone, erased, mut outcome, .. } = doing;
+        let (edit, doing) = attempts(start, &due, &mut failures, &mut run.sweep_stuck)?;
+        let Doing { users_gone, erased, mut outcome, certified, .. } = doing;
         let mut commit = Commit::from(seal(edit, core.next_head(&state))?);
         commit.about = About::of(CommitKind::Due, 1);
         let head = &mut commit.change.head;
@@ -245,9 +247,17 @@ fn do_due(core: &Core, writer: &mut Writer, run: &mut Run) -> Result<Option<DueO
         if erased {
             head.floor = head.floor.max(clock.sure());
             outcome.finalized = head.pending.is_some();
-            next_epoch(core, &state, writer, &mut commit)?;
+            let asked = Asked { clock, derived: outcome.derived, certified };
+            let unkept = begin_certified(core, &state, writer, &mut commit, asked)?;
+            if !unkept.is_empty() {
+                // Again, without those.
+                for (user, setback) in unkept {
+                    failures.learn(user, setback)?;
+                }
+                continue;
+            }
         }
-        (commit, outcome)
+        break (commit, outcome);
     };
     let retired = publish(core, writer, commit)?;
     outcome.finalized &= retired.is_some_and(|retired| retired.is_final());

@@ -24,12 +24,14 @@ pub(super) fn show(
     stored: Head,
     staged: &[BlobName],
 ) -> (Vec<Blob>, u64) {
-    let Change { head, blobs, made, replaced, erased, cuts } = change;
+    let Change { head, blobs, made, replaced, put, erased, cuts } = change;
     let agenda = |head: &HeadPage| (head.roots.agenda.as_ref().map(|at| at.name), head.pending);
     let dead = core.cleaners.dying(&blobs, replaced.len(), &erased, head.users);
     let rings = head.roots.falling.is_some() || agenda(&head) != agenda(&core.state().head);
     let erases = core.state().erases + u64::from(!erased.is_empty());
+    let id = stored.id;
     install(core, State { head, stored, erases }, made, &replaced, &erased, &cuts);
+    core.changes.note(id, put, &erased);
     core.in_flight.release(blobs.iter().map(|(name, _)| *name).chain(staged.iter().copied()), true);
     if rings {
         core.bell.ring();

@@ -5,6 +5,7 @@
 use std::io::Read;
 
 use super::core::{Core, Staging};
+use super::declared::Declared;
 use crate::catalogue::admit::{Admitted, admit};
 use crate::catalogue::name::{is_named_alike, standing_already};
 use crate::catalogue::origins::{Origins, origins};
@@ -28,13 +29,16 @@ pub(super) fn stage(
     core: &Core,
     staging: &mut Staging,
     put: Put,
-    mut payload: impl Read,
+    payload: impl Read,
 ) -> Result<()> {
     core.check_owner()?;
     core.check_usable()?;
+    staging.life.get_or_insert(core.life());
+    core.check_life(staging)?;
     check_media_type(&put.media_type)?;
     check_purpose(&put.purpose)?;
     check_label(&put, core.state().head.geometry)?;
+    let mut payload = Declared::new(payload, put.length)?;
     let to = admitted(core, &put)?;
     let env = &*core.options.env;
     let lag = Entry::lag(to.interaction, put.created.unwrap_or_else(|| env.now()));

@@ -130,6 +130,7 @@ pub struct Put {
     pub(crate) purpose: String,
     pub(crate) created: Option<Timestamp>,
     pub(crate) sources: Vec<Source>,
+    pub(crate) length: Option<u64>,
     pub(crate) label: Label,
     pub(crate) mode: PutMode,
 }
@@ -175,6 +176,7 @@ impl Put {
             purpose: String::new(),
             created: None,
             sources: Vec::new(),
+            length: None,
             label: Label::default(),
             mode: PutMode::Replace,
         }
@@ -243,6 +245,27 @@ impl Put {
     #[must_use]
     pub fn derived_from(mut self, source: impl Into<Source>) -> Self {
         self.sources.push(source.into());
+        self
+    }
+
+    /// Declares how many bytes its payload has, as a `Content-Length` does: a payload that ends
+    /// before, or goes on after, is `Invalid`, and nothing of it is stored. Without this a payload
+    /// is whatever its reader gives until it ends, also where the sender was cut off.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use keyfall::{Class, Engine, ErrorKind, Options, Put, UserId};
+    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+    /// # let engine = Engine::init(store, cell, Options::default())?;
+    /// let put = Put::new(UserId::new("ada")?, Class::audio()).length(1_000);
+    /// let half = engine.put(put, &b"RIFF...."[..]);
+    /// assert_eq!(half.map_err(|e| e.kind()), Err(ErrorKind::Invalid));
+    /// # Ok::<(), keyfall::Error>(())
+    /// ```
+    #[must_use]
+    pub fn length(mut self, bytes: u64) -> Self {
+        self.length = Some(bytes);
         self
     }
 

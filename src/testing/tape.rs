@@ -199,6 +199,9 @@ impl Store for RecordingStore {
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         self.store.claim(claimed)
     }
+    fn reopen(&self) -> Result<()> {
+        self.store.reopen()
+    }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.store.name(drawn, ahead, len)
     }

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::audit::Audit;
 use super::certificates::Certificates;
@@ -22,18 +23,20 @@ use super::report::Report;
 use super::requests::Opened;
 use super::status::Status;
 use super::training::Training;
-use super::{audit, discard, erasing, inbox, lineage, records, report, requests, status};
+use super::{audit, discard, erasing, inbox, lineage, records, report, requests, status, watch};
 use crate::catalogue::due_outcome::DueOutcome;
 use crate::catalogue::interactions::Interactions;
 use crate::catalogue::query::{Listing, Query};
 use crate::engine::batch::Batch;
 use crate::engine::catch_up::catch_up;
+use crate::engine::changes::Watched;
 use crate::engine::cleaner::{Cleaning, How, clean};
 use crate::engine::core::Core;
 use crate::engine::erasure::Erasure;
 use crate::engine::keeper;
 use crate::engine::progress::Progress;
 use crate::engine::reader::Reader;
+use crate::engine::reopen;
 use crate::engine::replica::Backup;
 use crate::error::Result;
 use crate::ids::{InteractionId, RecordId, StoreId, Timestamp, UserId};
@@ -371,7 +374,8 @@ impl Engine {
     /// its scope can be read; at that time the open engine does it, or the next one to open,
     /// without being asked again. The plan is in the tree, and so in every copy. The erase is final
     /// when it is done, whatever window it allows. A hold does not keep it from being planned, but
-    /// from being done: [`Plan::held`] says whether one covers it now.
+    /// from being done: [`Plan::held`] says whether one covers it now. Of a certified one
+    /// [`Options::drafts`](crate::Options::drafts) gets the draft when it is done.
     ///
     /// # Errors
     /// `Invalid` for a time that has passed, and for all that [`Engine::erase`] finds invalid;
@@ -419,6 +423,23 @@ impl Engine {
 
 /// Looking after the store.
 impl Engine {
+    /// Goes on after [`ErrorKind::Poisoned`](crate::ErrorKind::Poisoned), in place: opens the store
+    /// again, finds out what became of the write whose outcome was unknown, and finishes or undoes
+    /// it. All clones see what was found; the locks on the store and on its cell are kept
+    /// meanwhile, so no other process comes in between. If the engine is not poisoned, as when
+    /// another thread reopened it already, nothing happens.
+    ///
+    /// Readers opened before, and puts begun before, fail as `Poisoned` from then on: open and put
+    /// again. Of a call that failed [`Error::may_have_happened`](crate::Error::may_have_happened)
+    /// tells whether it is worth a look before it is repeated.
+    ///
+    /// # Errors
+    /// As [`Engine::open`]; the engine stays poisoned then, and this can be called again. `Fenced`
+    /// if another place of the store took over meanwhile.
+    pub fn reopen(&self) -> Result<()> {
+        reopen::reopen(&self.inner)
+    }
+
     /// The identity of the store.
     pub fn id(&self) -> StoreId {
         self.inner.id
@@ -427,6 +448,19 @@ impl Engine {
     /// The head that readers see now.
     pub fn head(&self) -> HeadId {
         self.inner.state().stored.id
+    }
+
+    /// What changed since a head, a page at a time, for an index of one's own: ids of records that
+    /// were put, and what fell. If nothing did, waits for a change, `patience` at most. Take the
+    /// head first, then list, then watch from that head on; see [`Watched`].
+    ///
+    /// Changes are kept in memory alone, the last 16,384, from the first call of this on. Derived
+    /// records that an erase left to be followed cannot be read, and are told of when they are.
+    ///
+    /// # Errors
+    /// `Fenced` for a read-only engine, which sees one state; `Poisoned`.
+    pub fn watch(&self, since: HeadId, patience: Duration) -> Result<Watched> {
+        watch::watch(&self.inner, since, patience)
     }
 
     /// What the cell promises of a destroyed key.

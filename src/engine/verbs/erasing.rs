@@ -69,6 +69,12 @@ pub(super) fn erase_at(inner: &Arc<Core>, erase: Erase, due: Timestamp) -> Resul
     let _wiped = WipeStack;
     erase.check()?;
     let erase = erase.into_plan()?;
+    if erase.request.is_some() && inner.options.drafts.is_none() {
+        return Err(Error::invalid(
+            "nobody would take the draft of this certificate when the erase is done; open the \
+             engine with `Options::drafts`, or plan the erase without one",
+        ));
+    }
     if let Some(doubts) = doubts(inner) {
         return Err(Error::new(
             ErrorKind::Refused,

@@ -79,8 +79,22 @@ pub(super) type Hold = (u64, Option<Class>, Option<InteractionId>);
 #[derive(Clone, Debug)]
 pub(super) enum Named {
     User(u8),
-    Part { user: u8, class: Option<Class>, when: When, keep: Option<Class> },
+    Part {
+        user: u8,
+        class: Option<Class>,
+        when: When,
+        keep: Option<Class>,
+        /// What was derived from it stays.
+        alone: bool,
+    },
     Record(RecordId),
+}
+
+impl Named {
+    /// All of a part, with what was derived from it.
+    pub(super) fn part(user: u8, class: Option<Class>, when: When) -> Self {
+        Named::Part { user, class, when, keep: None, alone: false }
+    }
 }
 
 /// Everything that was acknowledged, or seen to have happened.
@@ -179,7 +193,9 @@ impl Model {
                 .filter(|(id, (user, r))| {
                     !fallen.contains(id)
                         && !keeps(named, *user, r)
-                        && r.sources.iter().any(|s| fallen.contains(s))
+                        && r.sources.iter().any(|s| {
+                            fallen.contains(s) && !(taken.contains(s) && cuts(named, *user))
+                        })
                 })
                 .map(|(id, _)| *id)
                 .collect();
@@ -270,20 +286,23 @@ impl Model {
         match named {
             Named::User(user) => touched(user, &|_| true),
             Named::Record(_) => false,
-            Named::Part { user, class, when, keep } => touched(user, &|(_, of, interaction)| {
-                let of_class = of.as_ref().is_none_or(|of| {
-                    class.as_ref().is_none_or(|c| c == of) && keep.as_ref().is_none_or(|k| k != of)
-                });
-                of_class
-                    && interaction.is_none_or(|i| match when {
-                        When::Ever => true,
-                        When::Interaction(this) => *this == i,
-                        When::Between { from, until } => {
-                            from.is_none_or(|f| i.began() >= f)
-                                && until.is_none_or(|u| i.began() < u)
-                        }
-                    })
-            }),
+            Named::Part { user, class, when, keep, .. } => {
+                touched(user, &|(_, of, interaction)| {
+                    let of_class = of.as_ref().is_none_or(|of| {
+                        class.as_ref().is_none_or(|c| c == of)
+                            && keep.as_ref().is_none_or(|k| k != of)
+                    });
+                    of_class
+                        && interaction.is_none_or(|i| match when {
+                            When::Ever => true,
+                            When::Interaction(this) => *this == i,
+                            When::Between { from, until } => {
+                                from.is_none_or(|f| i.began() >= f)
+                                    && until.is_none_or(|u| i.began() < u)
+                            }
+                        })
+                })
+            }
         }
     }
 
@@ -344,12 +363,7 @@ impl Model {
                 let Some(first) = user.records.iter().find(passed) else {
                     continue;
                 };
-                let part = |when| Named::Part {
-                    user: *n,
-                    class: Some(first.class.clone()),
-                    when,
-                    keep: None,
-                };
+                let part = |when| Named::part(*n, Some(first.class.clone()), when);
                 let until = Timestamp((now + 1).saturating_sub(*age));
                 let whole = part(When::Between { from: None, until: Some(until) });
                 if !self.held(&whole) {
@@ -406,13 +420,18 @@ fn takes(named: &Named, owner: u8, record: &Record) -> bool {
     match named {
         Named::User(user) => *user == owner,
         Named::Record(id) => *id == record.id,
-        Named::Part { user, class, when, keep } => {
+        Named::Part { user, class, when, keep, .. } => {
             *user == owner
                 && class.as_ref().is_none_or(|c| *c == record.class)
                 && keep.as_ref().is_none_or(|k| *k != record.class)
                 && spans(*when, record)
         }
     }
+}
+
+/// Whether an erase cuts a user's records from those that it takes.
+fn cuts(named: &Named, owner: u8) -> bool {
+    matches!(named, Named::Part { user, alone: true, .. } if *user == owner)
 }
 
 /// Whether an erase keeps a live record in spite of its scope.

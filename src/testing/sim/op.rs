@@ -160,6 +160,8 @@ pub(super) struct Chosen {
 pub(super) enum Scoped {
     User(u8),
     Class(u8, Class),
+    /// A class, except what was derived from it.
+    ClassAlone(u8, Class),
     Interaction {
         user: u8,
         interaction: u8,
@@ -293,6 +295,7 @@ fn rare_op(number: u8, b: &[u8; STEP_BYTES]) -> Op {
             class: class(b[2]),
             age: (b[3] > 99).then_some(b[4] % 64),
         },
+        (63, 3) => Op::Erase(vec![Scoped::ClassAlone(user(b[1]), class(b[2]))]),
         (63, 4..=7) => Op::Erase(vec![Scoped::Keeping {
             user: user(b[1]),
             keep: class(b[2]),

@@ -4,6 +4,7 @@ mod answers;
 mod erasing;
 mod help;
 mod named;
+mod planned;
 mod records;
 mod stores;
 

@@ -29,6 +29,7 @@ pub(crate) use record::{
 pub(crate) use sealed::{AcceptArgs, AskArgs, KeyArgs, SealArgs, UnsealArgs};
 pub(crate) use store::{
     AuditArgs, BackupArgs, CheckArgs, DemoArgs, DiscardArgs, InitArgs, RestoreArgs, StatusArgs,
+    WatchArgs,
 };
 use values::patience;
 
@@ -201,12 +202,19 @@ pub(crate) enum Command {
         override_usage = "keyfall list [STORE] [OPTIONS]"
     )]
     List(ListArgs),
+    /// Keep the store open, do what falls due, and print the id of each record that is put or
+    /// falls, a line each (with --json a JSON object).
+    ///
+    /// One process at a time has a store open to write: this shows what falls due while no service
+    /// runs. A service watches its own store: `Engine::watch`.
+    #[command(override_usage = "keyfall watch [STORE] [--for TIME]")]
+    Watch(WatchArgs),
     /// Erase, in every copy: a user, one of their classes, an interaction, a time range, or one
     /// record.
     #[command(after_help = erase::ERASE_EXAMPLES, override_usage = erase::ERASE_USAGE)]
     Erase(EraseArgs),
-    /// Erasure certificates: show, verify, upgrade.
-    #[command(subcommand)]
+    /// Erasure certificates: show, verify, upgrade, collect those of planned erases.
+    #[command(subcommand, alias = "certificates")]
     Certificate(CertificateCommand),
     /// The public log of erases: its key, checkpoints, proofs, and its files for any web server.
     #[command(subcommand)]
@@ -299,6 +307,7 @@ impl Command {
             Command::Training(command) => !matches!(command, TrainingCommand::List { .. }),
             Command::Copy(command) => !matches!(command, CopyCommand::Status { .. }),
             Command::List(_)
+            | Command::Watch(_)
             | Command::Lineage(_)
             | Command::History(_)
             | Command::Status(_)

@@ -24,6 +24,7 @@ mod lineage;
 mod list;
 mod log;
 mod plan;
+mod planned;
 mod policy;
 mod put;
 mod report;
@@ -33,6 +34,7 @@ mod status;
 mod tend;
 mod training;
 mod trust;
+mod watch;
 
 use crate::args::Command;
 use crate::bench;
@@ -61,6 +63,7 @@ pub(crate) fn run(session: &Session, command: Command) -> Done {
         Command::Unseal(args) => sealed::unseal(session, &args),
         Command::Grant(command) => grant::run(session, command),
         Command::Training(command) => training::run(session, command),
+        Command::Watch(args) => watch::run(session, args),
         Command::Erase(args) => erase::run(session, args),
         Command::Tend(args) => tend::run(session, args),
         Command::Plan(command) => plan::run(session, command),

@@ -14,7 +14,8 @@ use crate::show::erase::erase_words;
 use crate::show::history::{fact_json, fact_words};
 use crate::show::record::record_json;
 use crate::show::rules::{
-    grant_json, grant_words, hold_json, hold_words, number, plan_json, policy_json, policy_words,
+    certified_words, grant_json, grant_words, hold_json, hold_words, number, plan_json,
+    policy_json, policy_words,
 };
 use crate::show::time::time;
 
@@ -370,7 +371,11 @@ fn shared(report: &Report) -> Vec<String> {
 fn limits(report: &Report) -> Vec<String> {
     let planned = |plan: &Plan| {
         let held = if plan.held { ", held now" } else { "" };
-        format!("erase of {} planned for {}{held}", erase_words(&plan.erase), time(plan.due))
+        let certified = plan.erase.certified_for();
+        let certified = certified
+            .map_or(String::new(), |(who, why)| format!(", {}", certified_words(who, why)));
+        let what = erase_words(&plan.erase);
+        format!("erase of {what} planned for {}{held}{certified}", time(plan.due))
     };
     let mut all: Vec<String> = report.plans.iter().map(planned).collect();
     all.extend(report.policies.iter().map(policy_words));
