@@ -1,6 +1,6 @@
 //! What the observer is told, and when. Events are noted while locks are held, in the order in
-//! which things happen; they are delivered once no lock is: where the writer's lock is let go of, at
-//! the end of a call that queued, after each turn of the thread that serves callers who do not
+//! which things happen; they are delivered once no lock is: where the writer's lock is let go of,
+//! at the end of a call that queued, after each turn of the thread that serves callers who do not
 //! block, and in each turn of the keeper and of the cleaner.
 
 use std::collections::VecDeque;

@@ -80,7 +80,7 @@ pub const PLANTED: &[PlantedDefect] = &[
     .at(1_521),
     engine("the writer has its own list of copies", Defect::TwoLists, World::Many, "LOST")
         .at(2_399),
-    engine("a cleaner takes what lives", Defect::SweepLive, World::Alone, "LOST"),
+    engine("a cleaner takes what lives", Defect::SweepLive, World::Alone, "is missing"),
     cell("the old shares go when t hold the new", CellDefect::NoMargin, "LOST").at(7_574),
 ];
 
