@@ -281,7 +281,7 @@ fn rare_op(number: u8, b: &[u8; STEP_BYTES]) -> Op {
             let (user, class) = (user(b[1]), some(b[2]).map(class));
             Op::Grant(Granted { user, class, set: true, revoked: b[3] & 1 == 1 })
         }
-        (60, 2 | 3) | (61, 0) | (63, 0 | 3) => put_named(b),
+        (60, 2 | 3) | (61, 0) | (63, 0) => put_named(b),
         (62, 4) => Op::LegalHold {
             user: user(b[1]),
             class: some(b[2]).map(class),
