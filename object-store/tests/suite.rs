@@ -160,7 +160,7 @@ async fn after_an_erase_every_path_says_erased_also_in_a_restored_backup() {
     engine.close().await.unwrap();
 
     let target = MemoryStore::new();
-    keyfall::engine::restore(&[backup], &target, &*cell, &mut |_| {}).unwrap();
+    keyfall::engine::restore(&*cell, &[backup], &target, &mut |_| {}).unwrap();
     let engine = Engine::open(Arc::new(target), cell, Options::default()).unwrap();
     let engine = AsyncEngine::new(engine);
     let files = KeyfallStore::for_user(engine.clone(), ada());
