@@ -120,13 +120,19 @@ pub(crate) fn streamed(
         if left == 0 {
             return Ok(None);
         }
-        let most = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
-        let mut piece = vec![0; most];
-        let read = reader.read_exact(&mut piece).await;
-        read.map_err(|e| cut(&path, e))?;
-        Ok(Some((Bytes::from(piece), (reader, left - most as u64, path))))
+        let piece = piece(&mut reader, left, &path).await?;
+        let left = left - piece.len() as u64;
+        Ok(Some((piece, (reader, left, path))))
     })
     .boxed()
+}
+
+/// The next piece of a record of which so many bytes are wanted.
+pub(crate) async fn piece(reader: &mut AsyncReader, left: u64, path: &Path) -> Result<Bytes> {
+    let most = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
+    let mut piece = vec![0; most];
+    reader.read_exact(&mut piece).await.map_err(|e| cut(path, e))?;
+    Ok(piece.into())
 }
 
 /// The error of a read.

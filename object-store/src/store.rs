@@ -1,6 +1,7 @@
 //! The store.
 
 use std::fmt;
+use std::io::SeekFrom;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -20,13 +21,15 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt};
 
 use crate::error::{about, about_put, generic};
 use crate::listing;
-use crate::payload::{cut, streamed, whole};
+use crate::payload::{cut, piece, streamed, whole};
 use crate::place::{Place, Whose};
 use crate::said::{self, ONCE};
 use crate::upload::Upload;
 
 /// Files that are erased in one commit at most.
 const TOGETHER: usize = 1_000;
+/// How often a file is looked for again that was replaced meanwhile.
+const REPLACED: usize = 100;
 
 /// Files of one user, or of all, as an object store.
 #[derive(Clone)]
@@ -170,6 +173,51 @@ impl KeyfallStore {
         revived.await.map_err(|e| about_put(path, e))
     }
 
+    /// A file as it is now; `None` if it was replaced between looking and reading.
+    async fn get_once(&self, location: &Path, options: &GetOptions) -> Result<Option<GetResult>> {
+        let info = self.find(location).await?;
+        let meta = said::meta(location.clone(), &info);
+        options.check_preconditions(&meta)?;
+        if let Some(version) = &options.version {
+            let source = format!("there are no versions here, and none is {version}").into();
+            return Err(object_store::Error::NotFound { path: location.to_string(), source });
+        }
+        let range = match &options.range {
+            Some(range) => range.as_range(info.length).map_err(generic)?,
+            None => 0..info.length,
+        };
+        let payload = if options.head || range.is_empty() {
+            stream::empty().boxed()
+        } else {
+            match self.payload(location, &info.id, range.clone()).await {
+                Err(object_store::Error::NotFound { .. }) => return Ok(None),
+                payload => payload?,
+            }
+        };
+        Ok(Some(GetResult {
+            payload: GetResultPayload::Stream(payload),
+            meta,
+            range,
+            attributes: said::attributes(&info),
+            extensions: Default::default(),
+        }))
+    }
+
+    async fn payload(
+        &self,
+        path: &Path,
+        id: &RecordId,
+        range: Range<u64>,
+    ) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let mut reader = self.open(path, id).await?;
+        reader.seek(SeekFrom::Start(range.start)).await.map_err(|e| cut(path, e))?;
+        let length = range.end - range.start;
+        let first = piece(&mut reader, length, path).await?;
+        let left = length - first.len() as u64;
+        let first = stream::once(std::future::ready(Ok(first)));
+        Ok(first.chain(streamed(reader, left, path.clone())).boxed())
+    }
+
     /// Erases the files at some paths in one commit. One that is not there is no error, as in S3.
     async fn erase(&self, paths: Vec<Result<Path>>) -> Vec<Result<Path>> {
         let mut outcomes = Vec::with_capacity(paths.len());
@@ -233,33 +281,15 @@ impl ObjectStore for KeyfallStore {
         Ok(Box::new(Upload::new(self.clone(), location.clone(), put)))
     }
 
+    /// A file of at most 256 KiB is read before this returns. A longer one is read as its stream is
+    /// polled, which fails if the file is erased or overwritten meanwhile.
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let info = self.find(location).await?;
-        let meta = said::meta(location.clone(), &info);
-        options.check_preconditions(&meta)?;
-        if let Some(version) = options.version {
-            let source = format!("there are no versions here, and none is {version}").into();
-            return Err(object_store::Error::NotFound { path: location.to_string(), source });
+        for _ in 0..REPLACED {
+            if let Some(got) = self.get_once(location, &options).await? {
+                return Ok(got);
+            }
         }
-        let range = match options.range {
-            Some(range) => range.as_range(info.length).map_err(generic)?,
-            None => 0..info.length,
-        };
-        let payload = if options.head || range.is_empty() {
-            stream::empty().boxed()
-        } else {
-            let mut reader = self.open(location, &info.id).await?;
-            let place = std::io::SeekFrom::Start(range.start);
-            reader.seek(place).await.map_err(|e| cut(location, e))?;
-            streamed(reader, range.end - range.start, location.clone())
-        };
-        Ok(GetResult {
-            payload: GetResultPayload::Stream(payload),
-            meta,
-            range,
-            attributes: said::attributes(&info),
-            extensions: Default::default(),
-        })
+        Err(generic("the file is replaced faster than it can be opened; try again"))
     }
 
     /// One opening of the record for all ranges: a reader by name is written down once.
@@ -269,8 +299,7 @@ impl ObjectStore for KeyfallStore {
         let mut all = Vec::with_capacity(ranges.len());
         for range in ranges {
             let range = GetRange::Bounded(range.clone()).as_range(info.length).map_err(generic)?;
-            let place = std::io::SeekFrom::Start(range.start);
-            reader.seek(place).await.map_err(|e| cut(location, e))?;
+            reader.seek(SeekFrom::Start(range.start)).await.map_err(|e| cut(location, e))?;
             let length = usize::try_from(range.end - range.start).map_err(generic)?;
             let mut bytes = vec![0; length];
             reader.read_exact(&mut bytes).await.map_err(|e| cut(location, e))?;

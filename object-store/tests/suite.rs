@@ -9,12 +9,12 @@
 use std::sync::Arc;
 
 use keyfall::cell::MemoryCell;
-use keyfall::store::{MemoryStore, SharedStore};
+use keyfall::store::{MemoryStore, Store};
 use keyfall::{AsyncEngine, Engine, ErrorKind, Options, Scope, UserId};
 use keyfall_object_store::KeyfallStore;
 use object_store::integration::*;
 use object_store::path::Path;
-use object_store::{Error, ObjectStore, ObjectStoreExt};
+use object_store::{Error, ObjectStoreExt};
 
 fn engine() -> AsyncEngine {
     let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
@@ -126,6 +126,11 @@ async fn over_all_users() {
     stream_get(&files).await;
 }
 
+async fn back_up(engine: &AsyncEngine, to: &Arc<dyn Store>) {
+    let to = Arc::clone(to);
+    engine.run(move |engine| engine.backup(&*to, &mut |_| {}).map(drop)).await.unwrap();
+}
+
 /// The kind of the engine's error inside a `NotFound`.
 fn kind(error: Error) -> Option<ErrorKind> {
     let Error::NotFound { source, .. } = error else { return None };
@@ -144,9 +149,8 @@ async fn after_an_erase_every_path_says_erased_also_in_a_restored_backup() {
             files.put(path, "RIFF".into()).await.unwrap();
         }
     }
-    let backup: SharedStore = Arc::new(MemoryStore::new());
-    let to = Arc::clone(&backup);
-    engine.run(move |engine| engine.backup(&*to, &mut |_| {}).map(drop)).await.unwrap();
+    let backup: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    back_up(&engine, &backup).await;
     let files = KeyfallStore::for_user(engine.clone(), ada());
     assert_eq!(kind(files.get(&Path::from("no.wav")).await.unwrap_err()), Some(ErrorKind::Absent));
     engine.erase(Scope::user(ada())).await.unwrap();
@@ -157,6 +161,8 @@ async fn after_an_erase_every_path_says_erased_also_in_a_restored_backup() {
     // Nobody begins a life by accident.
     assert!(files.put(&paths[0], "RIFF".into()).await.is_err());
     drop(files);
+    // Of the epoch before nothing can be restored any more, for anybody: the backup is brought up.
+    back_up(&engine, &backup).await;
     engine.close().await.unwrap();
 
     let target = MemoryStore::new();
