@@ -16,12 +16,16 @@
 )]
 pub(crate) mod journal;
 mod memory;
+#[cfg(feature = "objects")]
+mod objects;
 #[cfg(feature = "sled")]
 mod sled;
 
 use std::fmt;
 
 pub use memory::MemoryStore;
+#[cfg(feature = "objects")]
+pub use objects::ObjectLog;
 #[cfg(feature = "sled")]
 pub use sled::SledStore;
 

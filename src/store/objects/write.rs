@@ -2,7 +2,7 @@
 
 use super::bucket::Bucket;
 use super::claim::refresh;
-use super::frame::{Content, End, Kind, LABEL, HEADER, Spot, bytes_of, encode};
+use super::frame::{Content, End, HEADER, Kind, LABEL, Spot, bytes_of, encode};
 use super::naming::Naming;
 use super::objects::Object;
 use super::state::{CHUNK, LAST_CHUNK, State, Stream};
@@ -23,6 +23,7 @@ pub(super) struct Writing<'a> {
 }
 
 /// A part of a commit.
+#[derive(Default)]
 struct Part {
     stream: Stream,
     blobs: Vec<Blob>,
@@ -158,14 +159,19 @@ impl Writing<'_> {
         let short = blobs.iter().filter(|(_, blob)| blob.len() <= SHORT_MAX);
         let (mut parts, number) = self.parts(short);
         let native = parts.iter().all(|part| self.is_native(part, number));
-        if !native {
-            for part in parts.drain(..).filter(|part| !part.blobs.is_empty()) {
-                self.stray(&part.blobs, number)?;
+        let mut last = parts.pop().unwrap_or_default();
+        if native {
+            for part in parts {
+                self.pack(&part, number)?;
             }
-        }
-        let last = parts.pop().unwrap_or(Part { stream: Stream::default(), blobs: Vec::new() });
-        for part in parts {
-            self.pack(&part, number)?;
+        } else {
+            // In order, so that a crash takes a suffix.
+            let blobs = std::mem::take(&mut last.blobs);
+            let all = parts.into_iter().map(|part| part.blobs).chain([blobs]);
+            for blobs in all.filter(|blobs| !blobs.is_empty()) {
+                self.stray(&blobs, number)?;
+            }
+            last.stream.lead = 0;
         }
         self.publish(&last, number, head)
     }
