@@ -124,9 +124,8 @@ impl Finder<'_> {
     /// The header of an object; `None` if it is not there.
     fn header(&self, object: Object) -> Result<Option<Header>> {
         let Some(bytes) = self.range(object, 0, HEADER as u64)? else { return Ok(None) };
-        let header = Header::decode(&bytes).map_err(|e| {
-            e.context(format!("{}: {}", self.bucket.place(), object.name()))
-        })?;
+        let header = Header::decode(&bytes)
+            .map_err(|e| e.context(format!("{}: {}", self.bucket.place(), object.name())))?;
         Ok(Some(header))
     }
 

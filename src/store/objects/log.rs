@@ -14,12 +14,10 @@ use super::remove::remove;
 use super::state::State;
 use super::tables::{dead, learn_all};
 use super::write::{SHORT_MAX, Writing};
-use crate::env::{Env, SharedEnv, System};
+use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
-use crate::store::{
-    Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage,
-};
+use crate::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
 use crate::sync::{Mutex, locked};
 
 /// A store on numbered objects, each created once: S3 and its like, or a directory that machines
@@ -146,8 +144,7 @@ impl ObjectLog {
             let text = format!("{} was opened read-only; open it to write", self.place());
             return Err(Error::new(ErrorKind::Refused, text));
         }
-        let writing =
-            Writing { bucket: &self.bucket, naming: &self.naming, state: &self.state };
+        let writing = Writing { bucket: &self.bucket, naming: &self.naming, state: &self.state };
         writing.check()?;
         Ok(writing)
     }

@@ -29,7 +29,6 @@ mod naming;
 mod objects;
 mod remove;
 mod state;
-mod stream;
 mod tables;
 mod windows;
 mod write;

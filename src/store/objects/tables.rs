@@ -198,4 +198,3 @@ pub(super) fn made(state: &mut State, object: Object, blobs: &[(BlobName, Spot)]
         catalogue.enter(object, Listing { blobs, size: size as u64, is_claim: false });
     }
 }
-

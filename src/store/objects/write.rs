@@ -86,7 +86,10 @@ impl Writing<'_> {
             if state.waiting.is_empty() {
                 return Ok(());
             }
-            (Part { stream: state.stream, blobs: std::mem::take(&mut state.waiting) }, state.last + 1)
+            (
+                Part { stream: state.stream, blobs: std::mem::take(&mut state.waiting) },
+                state.last + 1,
+            )
         };
         self.pack(&part, number)?;
         let mut state = locked(self.state);
