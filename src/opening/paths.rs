@@ -3,6 +3,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "sled")]
+use super::remote::{on_the_ground, url_of};
 use crate::error::{Error, ErrorKind, Result};
 
 /// As many links as the kernel follows.
@@ -37,7 +39,8 @@ pub fn apart(places: &[(&str, &Path)]) -> Result<()> {
 /// # Errors
 /// As [`absolute`].
 pub fn lies_inside(place: &Path, other: &Path) -> Result<bool> {
-    let (place, other) = (absolute(place)?, absolute(other)?);
+    let (place, other) = (on_the_ground(place), on_the_ground(other));
+    let (place, other) = (absolute(&place)?, absolute(&other)?);
     let node = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
     let there = node(&other);
     Ok(place.starts_with(&other)
@@ -45,11 +48,15 @@ pub fn lies_inside(place: &Path, other: &Path) -> Result<bool> {
 }
 
 /// An absolute path with its links followed, also those that lead where nothing is yet, and the
-/// rest taken by the letter.
+/// rest taken by the letter. A URL is itself.
 ///
 /// # Errors
 /// `Invalid` for a link that leads in a circle; `Io`.
 pub fn absolute(path: &Path) -> Result<PathBuf> {
+    #[cfg(feature = "sled")]
+    if let Some(url) = url_of(path) {
+        return Ok(PathBuf::from(url.trim_end_matches('/')));
+    }
     let whole = std::path::absolute(path).map_err(|e| Error::io(path.display(), e))?;
     let parts = |path: &Path| {
         path.components().rev().map(|part| part.as_os_str().to_owned()).collect::<Vec<_>>()

@@ -19,6 +19,8 @@ mod memory;
 #[cfg(feature = "objects")]
 mod objects;
 #[cfg(feature = "sled")]
+pub(crate) mod place;
+#[cfg(feature = "sled")]
 mod sled;
 
 use std::fmt;
