@@ -3,12 +3,22 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-#[cfg(feature = "sled")]
-use super::remote::{on_the_ground, url_of};
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::place::is_url;
 
 /// As many links as the kernel follows.
 const LINKS_MAX: usize = 40;
+
+/// The URL that a place is, if it is one: `s3://`, `gs://`, `az://` or `file:///`.
+pub fn url_of(place: &Path) -> Option<&str> {
+    place.to_str().filter(|place| is_url(place))
+}
+
+/// The directory of a `file:///` URL; any other place as it is.
+pub(super) fn on_the_ground(place: &Path) -> PathBuf {
+    let path = url_of(place).and_then(|url| url.strip_prefix("file://"));
+    path.map_or_else(|| place.to_owned(), PathBuf::from)
+}
 
 /// Refuses places of which one is another, or lies inside it: whatever takes the one takes the
 /// other. Each comes with what it is, for the error.
@@ -53,7 +63,6 @@ pub fn lies_inside(place: &Path, other: &Path) -> Result<bool> {
 /// # Errors
 /// `Invalid` for a link that leads in a circle; `Io`.
 pub fn absolute(path: &Path) -> Result<PathBuf> {
-    #[cfg(feature = "sled")]
     if let Some(url) = url_of(path) {
         return Ok(PathBuf::from(url.trim_end_matches('/')));
     }

@@ -1,43 +1,23 @@
 //! A store at a URL, with its cell: neither lies beside the other, and no file says where the cell
 //! is.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use super::paths::url_of;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::Store;
-use crate::store::place::{How, at_url, is_url};
-
-/// The URL that a place is, if it is one: `s3://`, `gs://`, `az://` or `file:///`.
-pub fn url_of(place: &Path) -> Option<&str> {
-    place.to_str().filter(|place| is_url(place))
-}
-
-/// The directory of a `file:///` URL; any other place as it is.
-pub(super) fn on_the_ground(place: &Path) -> PathBuf {
-    let path = url_of(place).and_then(|url| url.strip_prefix("file://"));
-    path.map_or_else(|| place.to_owned(), PathBuf::from)
-}
-
-/// Opens the store at a URL.
-pub(super) fn open(url: &str, how: How) -> Result<Arc<dyn Store>> {
-    at_url(url, how)
-}
-
-/// The store that a restore builds at a URL, or one that an interrupted restore left.
-pub(super) fn to_build_at(url: &str) -> Result<Arc<dyn Store>> {
-    at_url(url, How::Create)
-}
+use crate::store::place::{How, at_url};
+use crate::store::{SledStore, Store};
 
 /// Opens the copy at a place to write to it, or makes one.
 ///
 /// # Errors
-/// As [`SledStore::open_or_create`](crate::store::SledStore::open_or_create), and for a URL as
+/// As [`SledStore::open_or_create`], and for a URL as
 /// `ObjectLog::open_or_create`.
 pub fn copy_to_write(place: &Path) -> Result<Arc<dyn Store>> {
     match url_of(place) {
         Some(url) => at_url(url, How::OpenOrCreate),
-        None => Ok(Arc::new(crate::store::SledStore::open_or_create(place)?)),
+        None => Ok(Arc::new(SledStore::open_or_create(place)?)),
     }
 }
 

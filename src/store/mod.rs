@@ -18,7 +18,6 @@ pub(crate) mod journal;
 mod memory;
 #[cfg(feature = "objects")]
 mod objects;
-#[cfg(feature = "sled")]
 pub(crate) mod place;
 #[cfg(feature = "sled")]
 mod sled;

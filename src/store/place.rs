@@ -1,16 +1,20 @@
 //! Places that are no directories: URLs.
 
+#[cfg(feature = "sled")]
 use std::sync::Arc;
 
+#[cfg(feature = "sled")]
 use super::Store;
-#[cfg(feature = "objects")]
+#[cfg(all(feature = "sled", feature = "objects"))]
 use super::objects::ObjectLog;
+#[cfg(feature = "sled")]
 use crate::error::{Error, ErrorKind, Result};
 
 /// The schemes of places of objects.
 const SCHEMES: [&str; 4] = ["s3", "gs", "az", "file"];
 
 /// What is to be done with the log at a URL.
+#[cfg(feature = "sled")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
     /// Nothing is written.
@@ -30,7 +34,7 @@ pub(crate) fn is_url(place: &str) -> bool {
 /// # Errors
 /// As the functions of [`ObjectLog`](super::ObjectLog) of these names; `Refused` without the
 /// feature `objects`.
-#[cfg(feature = "objects")]
+#[cfg(all(feature = "sled", feature = "objects"))]
 pub(crate) fn at_url(url: &str, how: How) -> Result<Arc<dyn Store>> {
     let objects = keyfall_objects::cloud::CloudObjects::at(url)
         .map_err(|e| Error::new(ErrorKind::Invalid, e.message))?;
@@ -44,10 +48,12 @@ pub(crate) fn at_url(url: &str, how: How) -> Result<Arc<dyn Store>> {
     Ok(Arc::new(log?))
 }
 
-#[cfg(not(feature = "objects"))]
+#[cfg(all(feature = "sled", not(feature = "objects")))]
 pub(crate) fn at_url(url: &str, _how: How) -> Result<Arc<dyn Store>> {
     Err(Error::new(
         ErrorKind::Refused,
-        format!("{url}: this program keeps no stores on objects; build it with the feature `objects`"),
+        format!(
+            "{url}: this program keeps no stores on objects; build it with the feature `objects`"
+        ),
     ))
 }
