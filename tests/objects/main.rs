@@ -4,4 +4,6 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod conformance;
+mod engines;
+mod network;
 mod places;

@@ -3,7 +3,7 @@
 
 use super::bucket::Bucket;
 use super::frame::{Content, End, Header, Kind, encode};
-use super::objects::{COMMITS, FLOORS, Object, number_of, numbered};
+use super::named::{COMMITS, FLOORS, Object, number_of, numbered};
 use super::state::{State, Stream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Claimed, Head, fenced};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::bucket::Bucket;
 use super::frame::{HEADER, Header, LABEL};
+use super::named::Object;
 use super::naming::{Hint, Naming};
-use super::objects::Object;
 use super::state::State;
 use super::tables::{learn_elsewhere, learn_segments, spot_of};
 use super::windows::WINDOW;

@@ -86,6 +86,9 @@ pub(super) struct Spot {
     pub(super) len: u32,
 }
 
+/// The blobs of an object, in order.
+pub(super) type Table = Vec<(BlobName, Spot)>;
+
 /// Bytes of an object of these blobs, without its end.
 pub(super) fn bytes_of(lead: u32, blobs: &[Blob]) -> usize {
     let each = |(_, blob): &Blob| LABEL + blob.len() + ENTRY;
@@ -234,7 +237,7 @@ impl Header {
     }
 
     /// The blobs that the table names, and where each lies; and the end.
-    pub(super) fn decode_tail(&self, tail: &[u8]) -> Result<(Vec<(BlobName, Spot)>, Option<End>)> {
+    pub(super) fn decode_tail(&self, tail: &[u8]) -> Result<(Table, Option<End>)> {
         let mut d = Decoder::new(tail, "table of an object");
         if tail.len() as u64 != self.tail_len() || crc32fast::hash(tail) != self.tail_sum {
             return Err(d.bad());

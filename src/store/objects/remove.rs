@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::bucket::Bucket;
 use super::claim::raise_floor;
-use super::objects::{COMMITS, DEAD, Object, drawn_name, numbered};
+use super::named::{COMMITS, DEAD, Object, drawn_name, numbered};
 use super::state::State;
 use super::tables::{encode_dead, learn_all};
 use crate::error::Result;

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::frame::{HEADER, LABEL, Spot};
+use super::named::Object;
 use super::naming::Place;
-use super::objects::Object;
 use super::tables::Catalogue;
 use super::windows::Windows;
 use crate::ids::BlobName;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::bucket::Bucket;
-use super::frame::{HEADER, Header, Kind, Spot};
-use super::objects::{COMMITS, DEAD, Object, PACKS, SEGMENTS, STRAYS};
+use super::frame::{HEADER, Header, Kind, Spot, Table};
+use super::named::{COMMITS, DEAD, Object, PACKS, SEGMENTS, STRAYS};
 use super::state::{Elsewhere, State};
 use crate::codec::Decoder;
 use crate::error::Result;
@@ -50,11 +50,7 @@ impl Catalogue {
 }
 
 /// The blobs of an object of so many bytes, by its table; `None` if it is gone.
-fn table(
-    bucket: &Bucket,
-    object: Object,
-    size: u64,
-) -> Result<Option<(Header, Vec<(BlobName, Spot)>)>> {
+fn table(bucket: &Bucket, object: Object, size: u64) -> Result<Option<(Header, Table)>> {
     let name = object.name();
     let begin = if size <= WHOLE { size } else { HEADER as u64 };
     let Some(bytes) = bucket.get_range(&name, 0, begin.max(1))? else { return Ok(None) };

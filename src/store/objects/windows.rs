@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::objects::Object;
+use super::named::Object;
 
 /// Bytes of a window.
 pub(super) const WINDOW: u64 = 64 << 10;

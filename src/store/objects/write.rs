@@ -3,8 +3,8 @@
 use super::bucket::Bucket;
 use super::claim::refresh;
 use super::frame::{Content, End, HEADER, Kind, LABEL, Spot, bytes_of, encode};
+use super::named::Object;
 use super::naming::Naming;
-use super::objects::Object;
 use super::state::{CHUNK, LAST_CHUNK, State, Stream};
 use super::tables::made;
 use crate::error::{Error, ErrorKind, Result};
