@@ -153,7 +153,7 @@ fn a_commit_of_several_objects() {
     let engine = Engine::init(log(&objects), Arc::clone(&cell), options()).unwrap();
     let mut batch = engine.batch();
     for n in 0..3000 {
-        batch.put(Put::new(user(n), Class::audio()), &vec![n as u8; 2500][..]).unwrap();
+        batch.add(Put::new(user(n), Class::audio()), &vec![n as u8; 2500][..]).unwrap();
     }
     let ids = batch.commit().unwrap();
     let packs = objects.list("p", "", 100).unwrap().len();

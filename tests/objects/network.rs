@@ -56,7 +56,7 @@ impl World {
         for _ in 0..200 {
             match self.opened() {
                 Ok(engine) if engine.read_only().is_none() => return engine,
-                Ok(engine) => last = engine.read_only(),
+                Ok(engine) => last = engine.read_only().map(str::to_owned),
                 Err(e) => last = Some(format!("{e:?}")),
             }
         }
