@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use super::bucket::Bucket;
-use super::frame::{HEADER, Header, LABEL};
+use super::frame::{HEADER, Header, LABEL, Spot};
 use super::named::Object;
 use super::naming::{Hint, Naming};
 use super::state::State;
-use super::tables::{learn_elsewhere, learn_segments, spot_of};
+use super::tables::{learn_elsewhere, learn_segments};
 use super::windows::WINDOW;
 use crate::error::{Error, Result};
 use crate::ids::BlobName;
@@ -100,10 +100,25 @@ impl Finder<'_> {
         if let Some(blob) = self.blob_at(object, name, hint.at.offset, hint.len)? {
             return Ok(Some(blob));
         }
-        match spot_of(self.bucket, object, name)? {
+        match self.spot(object, name)? {
             Some(spot) => self.blob_at(object, name, spot.offset, spot.len as usize),
             None => Ok(None),
         }
+    }
+
+    /// Where a blob lies in an object, by its table.
+    fn spot(&self, object: Object, name: &BlobName) -> Result<Option<Spot>> {
+        let Some(header) = self.header(object)? else { return Ok(None) };
+        let len = header.tail_len();
+        let tail = match len {
+            0 => Some(Vec::new()),
+            _ => self.range(object, header.table_at(), len)?,
+        };
+        let Some(tail) = tail else { return Ok(None) };
+        let (blobs, _) = header
+            .decode_tail(&tail)
+            .map_err(|e| e.context(format!("{}: {}", self.bucket.place(), object.name())))?;
+        Ok(blobs.into_iter().find(|(there, _)| there == name).map(|(_, spot)| spot))
     }
 
     /// The blob of at most `len` bytes whose label is at `offset`, if it is there.

@@ -73,13 +73,6 @@ fn table(bucket: &Bucket, object: Object, size: u64) -> Result<Option<(Header, T
     Ok(Some((header, blobs)))
 }
 
-/// Where a blob lies in an object, by its table.
-pub(super) fn spot_of(bucket: &Bucket, object: Object, name: &BlobName) -> Result<Option<Spot>> {
-    let found = table(bucket, object, u64::MAX)?;
-    let blobs = found.map(|found| found.1).unwrap_or_default();
-    Ok(blobs.into_iter().find(|(there, _)| there == name).map(|(_, spot)| spot))
-}
-
 /// Learns where the blobs lie whose names do not say it, unless that is known.
 pub(super) fn learn_elsewhere(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
     if locked(state).elsewhere.is_some() {
