@@ -248,6 +248,10 @@ impl std::fmt::Debug for Options {
 
 #[cfg(feature = "sled")]
 fn open_directory(place: &str, create: bool) -> Result<Arc<dyn Store>> {
+    use crate::store::place::{How, at_url, is_url};
+    if is_url(place) {
+        return at_url(place, if create { How::OpenOrCreate } else { How::Open });
+    }
     let dir = std::path::Path::new(place);
     let store = if create {
         crate::store::SledStore::open_or_create(dir)

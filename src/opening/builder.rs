@@ -10,6 +10,10 @@ use std::time::{Duration, Instant};
 #[cfg(feature = "sled")]
 use super::location::by_length;
 #[cfg(feature = "sled")]
+use super::paths::url_of;
+#[cfg(feature = "sled")]
+use super::remote::check_reach;
+#[cfg(feature = "sled")]
 use super::restoring::copy_as_it_is;
 use super::roots::Settings;
 #[cfg(feature = "sled")]
@@ -25,6 +29,8 @@ use crate::observer::Observer;
 #[cfg(feature = "keyholders")]
 use crate::quorum::{Member, Rule};
 use crate::store::Store;
+#[cfg(feature = "sled")]
+use crate::store::place::{How, at_url, is_url};
 use crate::{Engine, Options};
 
 /// Pause before what is in use is tried again.
@@ -129,6 +135,9 @@ impl std::fmt::Debug for Builder {
 /// Where the store and its cell are.
 impl Builder {
     /// The store in this directory, with its cell where [`super::default_cell`] is or leads.
+    ///
+    /// Or, with the feature `objects`, the store at a URL: `s3://bucket/prefix`, `gs://`, `az://`
+    /// or `file:///directory`, whose cell is named with [`Builder::cell_at`].
     #[cfg(feature = "sled")]
     pub fn at(store: impl Into<PathBuf>) -> Self {
         Builder::with(StoreAt::Directory(store.into()), CellAt::Beside)
@@ -166,8 +175,10 @@ impl Builder {
         self.settings.options.open_as = OpenAs::ReadOnly;
         #[cfg(feature = "sled")]
         {
-            let look =
-                |place: &str, _: bool| Ok(Arc::new(by_length(Path::new(place))?) as Arc<dyn Store>);
+            let look = |place: &str, _: bool| match is_url(place) {
+                true => at_url(place, How::Look),
+                false => Ok(Arc::new(by_length(Path::new(place))?) as Arc<dyn Store>),
+            };
             self.settings.options.open_copy = Arc::new(look);
         }
         self
@@ -193,6 +204,13 @@ impl Builder {
     #[must_use]
     pub fn accept_remnants(mut self) -> Self {
         self.settings.accept_remnants = true;
+        self
+    }
+
+    /// Lets the cell of a new store at a URL be a file: only this machine ever opens the store.
+    #[must_use]
+    pub fn single_machine(mut self) -> Self {
+        self.settings.single_machine = true;
         self
     }
 
@@ -312,7 +330,10 @@ impl Builder {
     pub fn create(&self) -> Result<Engine> {
         self.patiently(|| match &self.store {
             #[cfg(feature = "sled")]
-            StoreAt::Directory(dir) => self.site(dir)?.create(),
+            StoreAt::Directory(dir) => match url_of(dir) {
+                Some(url) => self.create_at(url),
+                None => self.site(dir)?.create(),
+            },
             StoreAt::Given(store) => {
                 Engine::init(Arc::clone(store), self.make_cell()?, self.settings.options.clone())
             }
@@ -328,7 +349,10 @@ impl Builder {
     pub fn open(&self) -> Result<Engine> {
         self.patiently(|| match &self.store {
             #[cfg(feature = "sled")]
-            StoreAt::Directory(dir) => self.site(dir)?.open(),
+            StoreAt::Directory(dir) => match url_of(dir) {
+                Some(url) => self.open_at(url),
+                None => self.site(dir)?.open(),
+            },
             StoreAt::Given(store) => {
                 Engine::open(Arc::clone(store), self.open_cell()?, self.settings.options.clone())
             }
@@ -349,7 +373,13 @@ impl Builder {
         }
         self.patiently(|| match &self.store {
             #[cfg(feature = "sled")]
-            StoreAt::Directory(dir) => self.site(dir)?.open_or_create(),
+            StoreAt::Directory(dir) => match url_of(dir) {
+                Some(url) => {
+                    self.check_reach(dir)?;
+                    self.open_or_create_over(at_url(url, How::OpenOrCreate)?)
+                }
+                None => self.site(dir)?.open_or_create(),
+            },
             StoreAt::Given(store) => self.open_or_create_over(Arc::clone(store)),
         })
     }
@@ -366,9 +396,7 @@ impl Builder {
         match &self.store {
             StoreAt::Directory(dir) => self.site(dir)?.restore(copies, progress),
             StoreAt::Given(store) => {
-                let copies = copies
-                    .iter()
-                    .map(|copy| Ok(Arc::new(copy_as_it_is(copy.as_ref())?) as Arc<dyn Store>));
+                let copies = copies.iter().map(|copy| copy_as_it_is(copy.as_ref()));
                 restore(
                     &*self.open_cell()?,
                     &copies.collect::<Result<Vec<_>>>()?,
@@ -403,6 +431,33 @@ impl Builder {
         } else {
             e
         }
+    }
+
+    #[cfg(feature = "sled")]
+    fn create_at(&self, url: &str) -> Result<Engine> {
+        self.check_reach(Path::new(url))?;
+        Engine::init(at_url(url, How::Create)?, self.make_cell()?, self.settings.options.clone())
+    }
+
+    #[cfg(feature = "sled")]
+    fn open_at(&self, url: &str) -> Result<Engine> {
+        let look = self.settings.options.open_as == OpenAs::ReadOnly;
+        let store = at_url(url, if look { How::Look } else { How::Open })?;
+        Engine::open(store, self.open_cell()?, self.settings.options.clone())
+    }
+
+    /// Refuses a cell in files for a store that other machines reach. An adapter's user knows what
+    /// it is.
+    #[cfg(feature = "sled")]
+    fn check_reach(&self, store: &Path) -> Result<()> {
+        let shared = match &self.cell {
+            CellAt::Given(_) => true,
+            CellAt::Directory(cell) => {
+                self.settings.is_spread() || cell.join("quorum.json").exists()
+            }
+            CellAt::Beside => self.settings.is_spread(),
+        };
+        check_reach(store, shared, self.settings.single_machine)
     }
 
     #[cfg(feature = "sled")]

@@ -16,12 +16,17 @@
 )]
 pub(crate) mod journal;
 mod memory;
+#[cfg(feature = "objects")]
+mod objects;
+pub(crate) mod place;
 #[cfg(feature = "sled")]
 mod sled;
 
 use std::fmt;
 
 pub use memory::MemoryStore;
+#[cfg(feature = "objects")]
+pub use objects::ObjectLog;
 #[cfg(feature = "sled")]
 pub use sled::SledStore;
 

@@ -61,6 +61,9 @@ pub(crate) struct InitArgs {
     /// then on.
     #[arg(long)]
     pub(crate) accept_remnants: bool,
+    /// For a store at a URL: only this machine ever opens it, so that the cell may be a file here.
+    #[arg(long)]
+    pub(crate) single_machine: bool,
     /// Spread the root key over keyholders: name each of them. Five with a threshold of 3 are a
     /// good start.
     #[arg(long, value_name = "KEY@HOST:PORT", value_parser = member, requires = "threshold")]
@@ -113,6 +116,9 @@ pub(crate) struct RestoreArgs {
     /// command.
     #[arg(long)]
     pub(crate) adopt: bool,
+    /// For a store at a URL: only this machine ever opens it, so that the cell may be a file here.
+    #[arg(long)]
+    pub(crate) single_machine: bool,
     #[arg(value_name = "COPY", required = true)]
     pub(crate) copies: Vec<PathBuf>,
 }
