@@ -1,0 +1,3 @@
+//! The handlers, one file for each kind of resource.
+
+pub(crate) mod health;
