@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use keyfall::{AsyncEngine, UserHandle, UserId};
+use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::answers::Answers;
 use crate::auth::book::Book;
 use crate::config::Config;
 use crate::problem::{Answer, Problem};
@@ -19,14 +21,26 @@ struct Shared {
     engine: AsyncEngine,
     config: Config,
     book: Book,
+    answers: Arc<Answers>,
+    metrics: PrometheusHandle,
     stopping: AtomicBool,
 }
 
+/// What a service is made of.
+pub(crate) struct Parts {
+    pub(crate) engine: AsyncEngine,
+    pub(crate) config: Config,
+    pub(crate) book: Book,
+    pub(crate) answers: Answers,
+    pub(crate) metrics: PrometheusHandle,
+}
+
 impl App {
-    /// The service, over an engine.
-    pub(crate) fn new(engine: AsyncEngine, config: Config, book: Book) -> Self {
-        let stopping = AtomicBool::new(false);
-        App { shared: Arc::new(Shared { engine, config, book, stopping }) }
+    /// The service, of its parts.
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { engine, config, book, answers, metrics } = parts;
+        let (answers, stopping) = (Arc::new(answers), AtomicBool::new(false));
+        App { shared: Arc::new(Shared { engine, config, book, answers, metrics, stopping }) }
     }
 
     /// The engine.
@@ -42,6 +56,16 @@ impl App {
     /// The credentials.
     pub(crate) fn book(&self) -> &Book {
         &self.shared.book
+    }
+
+    /// The answers that repeated requests get again.
+    pub(crate) fn answers(&self) -> &Arc<Answers> {
+        &self.shared.answers
+    }
+
+    /// What was counted.
+    pub(crate) fn metrics(&self) -> &PrometheusHandle {
+        &self.shared.metrics
     }
 
     /// Says that the service stops: it is not ready from now on.

@@ -17,6 +17,8 @@ pub(crate) enum Ask {
     Run(Box<Config>),
     /// To look at the configuration alone; it is right.
     Checked,
+    /// To write the document that describes the service.
+    Document,
 }
 
 /// Why the service cannot be started as it was told.
@@ -54,6 +56,12 @@ pub(crate) struct Config {
     /// Most bytes of a record.
     #[serde(default = "max_record_bytes")]
     pub(crate) max_record_bytes: u64,
+    /// Requests a second of one principal, once its burst is used up.
+    #[serde(default = "requests_per_second")]
+    pub(crate) requests_per_second: u32,
+    /// Requests of one principal at once.
+    #[serde(default = "burst")]
+    pub(crate) burst: u32,
 }
 
 impl Config {
@@ -73,6 +81,14 @@ fn log() -> String {
 
 fn max_record_bytes() -> u64 {
     16 << 30
+}
+
+fn requests_per_second() -> u32 {
+    20_000
+}
+
+fn burst() -> u32 {
+    20_000
 }
 
 /// The path of a directory beside the store: `assistant.db.service`.
@@ -96,6 +112,10 @@ struct Flags {
     #[arg(long)]
     #[serde(skip)]
     check_config: bool,
+    /// Write the document that describes the service (OpenAPI 3.1), and end.
+    #[arg(long)]
+    #[serde(skip)]
+    openapi: bool,
     /// Directory of the store; it is made where there is none.
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -140,6 +160,9 @@ struct Flags {
 /// What is wrong with them, and where it was said.
 pub(crate) fn ask() -> Result<Ask, Unusable> {
     let flags = Flags::parse();
+    if flags.openapi {
+        return Ok(Ask::Document);
+    }
     let file = &flags.config;
     let said_in_file = match file.exists() {
         true => Figment::new().merge(Toml::file_exact(file)),
@@ -166,6 +189,8 @@ const NAMES: &[&str] = &[
     "log",
     "log_json",
     "max_record_bytes",
+    "requests_per_second",
+    "burst",
 ];
 
 fn said(error: figment::Error) -> Unusable {

@@ -11,6 +11,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use keyfall::{Error, ErrorKind};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// What a fallible handler gives.
 pub(crate) type Answer<T> = Result<T, Problem>;
@@ -26,10 +27,12 @@ pub(crate) struct Problem {
     pub(crate) detail: Cow<'static, str>,
     /// Seconds until it is worth asking again.
     pub(crate) retry_after: Option<u64>,
+    /// Numbers of the holds that refuse an erase.
+    pub(crate) holds: Vec<String>,
 }
 
 /// The body of a problem.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct ProblemBody {
     /// Where the kind is explained.
     r#type: String,
@@ -43,6 +46,9 @@ pub(crate) struct ProblemBody {
     instance: String,
     /// The kind, for programs.
     kind: &'static str,
+    /// Numbers of the holds that refuse an erase.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    holds: Vec<String>,
 }
 
 impl Problem {
@@ -52,7 +58,7 @@ impl Problem {
         kind: &'static str,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Problem { status, kind, detail: detail.into(), retry_after: None }
+        Problem { status, kind, detail: detail.into(), retry_after: None, holds: Vec::new() }
     }
 
     /// The request itself is wrong.
@@ -90,6 +96,7 @@ impl Problem {
             detail: self.detail.clone().into_owned(),
             instance: instance.to_owned(),
             kind: self.kind,
+            holds: self.holds.clone(),
         }
     }
 
@@ -197,6 +204,7 @@ pub(crate) const KINDS: &[(&str, &str)] = &[
     ("too-large", "Too large"),
     ("range", "No such range"),
     ("held", "Under a legal hold"),
+    ("key-used", "The Idempotency-Key was used"),
     ("rate", "Too many requests"),
     ("io", "The service failed"),
     ("corrupt", "Stored bytes are damaged"),

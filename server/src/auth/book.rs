@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock};
 use keyfall::Timestamp;
 use zeroize::Zeroizing;
 
-use super::credential::{Credential, fresh_token, hash};
+use super::credential::{Credential, Users, fresh_token, hash};
 use crate::private;
 
 /// The credentials of a service, and the token of its admin.
@@ -79,6 +79,30 @@ impl Book {
     /// What the system says; nothing is removed then.
     pub(crate) fn remove(&self, id: &str) -> io::Result<bool> {
         self.change(|pages| pages.retain(|one| one.id != id))
+    }
+
+    /// Takes the handle of a user who was erased out of all credentials; one that is for nobody
+    /// else ends.
+    ///
+    /// # Errors
+    /// What the system says; nothing is changed then.
+    pub(crate) fn forget(&self, handle: &str) -> io::Result<()> {
+        let lists = |one: &Credential| match &one.users {
+            Users::List(list) => list.iter().any(|listed| listed == handle),
+            Users::Any(_) => false,
+        };
+        if !self.list().iter().any(lists) {
+            return Ok(());
+        }
+        let forget = |pages: &mut Vec<Credential>| {
+            for page in pages.iter_mut() {
+                if let Users::List(list) = &mut page.users {
+                    list.retain(|listed| listed != handle);
+                }
+            }
+            pages.retain(|page| page.users != Users::List(Vec::new()));
+        };
+        self.change(forget).map(|_| ())
     }
 
     /// Changes the book, durably; says whether it has another number of credentials now.

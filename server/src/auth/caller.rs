@@ -1,16 +1,19 @@
 //! The caller of a request: its credential, and the purpose that it names.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::Response;
 use keyfall::{RecordId, UserHandle};
 
-use super::credential::Credential;
+use super::credential::{Credential, Users};
 use crate::app::{App, User};
 use crate::problem::{Answer, Problem};
+use crate::words::now;
 
 /// The header that names what a record is read for.
-pub(crate) const PURPOSE: &str = "keyfall-purpose";
+const PURPOSE: &str = "keyfall-purpose";
 
 /// A caller with a credential.
 #[derive(Clone)]
@@ -24,6 +27,11 @@ impl Caller {
     /// The caller with this credential, for a purpose or for none.
     pub(crate) fn new(credential: Credential, named: Option<String>) -> Self {
         Caller { credential, named }
+    }
+
+    /// The name of the credential.
+    pub(crate) fn credential(&self) -> &str {
+        &self.credential.id
     }
 
     /// Who acts, as the reports of users have it.
@@ -52,6 +60,28 @@ impl Caller {
             return Ok(());
         }
         Err(Problem::forbidden("the credential is not for this user"))
+    }
+
+    /// Fails unless the credential allows reading, of some class at least.
+    ///
+    /// # Errors
+    /// 403.
+    pub(crate) fn may_read(&self) -> Answer<()> {
+        match self.credential.reads() {
+            true => Ok(()),
+            false => self.may("read"),
+        }
+    }
+
+    /// Fails unless the credential is for all users.
+    ///
+    /// # Errors
+    /// 403.
+    pub(crate) fn may_with_anybody(&self) -> Answer<()> {
+        match self.credential.users {
+            Users::Any(_) => Ok(()),
+            Users::List(_) => Err(Problem::forbidden("the credential is not for all users")),
+        }
     }
 
     /// The user of a handle in a path, if the credential allows an act on their records. Whether
@@ -98,16 +128,30 @@ impl Caller {
 impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
-        let token = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = token.and_then(bearer).ok_or_else(Problem::unauthorized)?;
-        let credential = app.book().find(token, now()).ok_or_else(Problem::unauthorized)?;
-        let named = match parts.headers.get(PURPOSE) {
-            None => None,
-            Some(value) => Some(text(value.as_bytes())?),
-        };
-        Ok(Caller::new(credential, named))
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Answer<Self> {
+        parts.extensions.get::<Caller>().cloned().ok_or_else(Problem::unauthorized)
     }
+}
+
+/// Finds the caller of a request, for the handler and for what lies between. A handler that takes
+/// no [`Caller`] is open to everybody.
+///
+/// # Errors
+/// 401 for a token that opens nothing, 400 for a header that is not text.
+pub(crate) async fn authenticate(
+    State(app): State<App>,
+    mut request: Request,
+    next: Next,
+) -> Answer<Response> {
+    let headers = request.headers();
+    if let Some(header) = headers.get(AUTHORIZATION) {
+        let token = header.to_str().ok().and_then(bearer).ok_or_else(Problem::unauthorized)?;
+        let credential = app.book().find(token, now()).ok_or_else(Problem::unauthorized)?;
+        let named = headers.get(PURPOSE).map(|value| text(value.as_bytes())).transpose()?;
+        let named = named.filter(|purpose| !purpose.is_empty());
+        request.extensions_mut().insert(Caller::new(credential, named));
+    }
+    Ok(next.run(request).await)
 }
 
 /// The token of an `Authorization` header.
@@ -117,13 +161,7 @@ fn bearer(header: &str) -> Option<&str> {
 }
 
 /// A header's value as text: UTF-8, as it is.
-fn text(value: &[u8]) -> Answer<String> {
+pub(crate) fn text(value: &[u8]) -> Answer<String> {
     String::from_utf8(value.to_vec())
         .map_err(|_| Problem::invalid("a header's value is not UTF-8; write it as UTF-8"))
-}
-
-/// The time by which credentials end.
-#[expect(clippy::disallowed_methods, reason = "the engine's own clock is not for credentials")]
-fn now() -> keyfall::Timestamp {
-    keyfall::Timestamp::now()
 }

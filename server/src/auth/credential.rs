@@ -12,6 +12,10 @@ use crate::private::random;
 /// What tokens begin with, so that scanners of source code know one.
 const PREFIX: &str = "kf_";
 
+/// What may be done, beside `read:CLASS`.
+pub(crate) const SCOPES: &[&str] =
+    &["put", "read", "report", "erase", "rules", "inbox", "status", "admin"];
+
 /// A credential, as the book keeps it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Credential {
@@ -93,6 +97,12 @@ impl Credential {
     pub(crate) fn allows(&self, act: &str) -> bool {
         let whole = act.split_once(':').map_or(act, |(whole, _)| whole);
         self.scopes.iter().any(|scope| scope == act || scope == whole || scope == "admin")
+    }
+
+    /// Whether it allows reading at all.
+    pub(crate) fn reads(&self) -> bool {
+        let reads = |scope: &String| scope.starts_with("read") || scope == "admin";
+        self.scopes.iter().any(reads)
     }
 
     /// Whether it allows a purpose.

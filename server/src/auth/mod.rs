@@ -7,3 +7,4 @@
 pub(crate) mod book;
 pub(crate) mod caller;
 pub(crate) mod credential;
+pub(crate) mod limit;
