@@ -14,18 +14,17 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::api::health::{healthz, readyz};
 use crate::app::App;
 use crate::auth::caller::authenticate;
-use crate::auth::limit::{Limit, limit};
-use crate::{metering, openapi, page};
+use crate::auth::limit::limited;
 use crate::private::random;
 use crate::problem::Problem;
+use crate::{metering, openapi, page};
 
 const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
 
 /// The service.
 pub(crate) fn router(app: App) -> Router {
     let (api, _) = openapi::router().split_for_parts();
-    let limited = Limit::of(app.config());
-    api.layer(from_fn_with_state(limited, limit))
+    limited(api, app.config())
         .layer(from_fn_with_state(app.clone(), authenticate))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))

@@ -23,7 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Buckets of durations, in seconds: 250 microseconds to ten seconds.
 const BUCKETS: &[f64] = &[
-    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0,
 ];
 
 /// Serves until it is told to stop.

@@ -30,14 +30,11 @@ pub(crate) fn point(text: &str) -> Answer<Timestamp> {
 /// # Errors
 /// 400.
 pub(crate) fn span(text: &str) -> Answer<Duration> {
-    let wrong = || {
-        Problem::invalid("that is not a length of time; write 30d, 12h, 15min, 2w or 1d12h")
-    };
+    let wrong =
+        || Problem::invalid("that is not a length of time; write 30d, 12h, 15min, 2w or 1d12h");
     let span: jiff::Span = text.parse().map_err(|_| wrong())?;
     if span.get_months() != 0 || span.get_years() != 0 {
-        return Err(Problem::invalid(
-            "months and years differ in length; write days: 180d, 365d",
-        ));
+        return Err(Problem::invalid("months and years differ in length; write days: 180d, 365d"));
     }
     let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
     Duration::try_from(span).map_err(|_| wrong())

@@ -124,10 +124,8 @@ pub(crate) async fn get_lineage(
 ) -> Answer<Json<Value>> {
     caller.may("report")?;
     let id = caller.record(&id)?;
-    let (info, lineage) = app
-        .engine()
-        .run(move |engine| Ok((engine.info(&id)?, engine.lineage(&id)?)))
-        .await?;
+    let (info, lineage) =
+        app.engine().run(move |engine| Ok((engine.info(&id)?, engine.lineage(&id)?))).await?;
     let ids = |ids: &[RecordId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
     Ok(Json(json!({
         "record": record_json(&info),

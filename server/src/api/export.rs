@@ -87,7 +87,7 @@ fn write(engine: &Engine, out: &mut Outlet, user: &User, reader: Option<&Reader>
     if !live.is_live() {
         return Err(Error::new(keyfall::ErrorKind::Erased, "some of it was erased meanwhile"));
     }
-    let mut out = archive.finish().map_err(failed)?.into_inner();
+    let out = archive.finish().map_err(failed)?.into_inner();
     out.flush().map_err(Error::from)
 }
 

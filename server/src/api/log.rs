@@ -157,9 +157,8 @@ pub(crate) struct Checked {
 )]
 pub(crate) async fn verify(State(app): State<App>, text: String) -> Answer<Json<Checked>> {
     let log = app.engine().run(|engine| engine.log().key()).await?;
-    let verified = text
-        .parse::<Certificate>()
-        .and_then(|certificate| certificate.verify(&Trust::in_log(log)));
+    let verified =
+        text.parse::<Certificate>().and_then(|certificate| certificate.verify(&Trust::in_log(log)));
     Ok(Json(match verified {
         Ok(verified) => Checked {
             holds: true,

@@ -172,8 +172,11 @@ pub(crate) async fn list_records(
     let records = page.records.iter().map(record_json).collect();
     let next = page.next.map(|id| id.to_string());
     let link = next.as_ref().map(|next| asked.link(&handle, limit, next));
-    let mut response = Json(json!({"records": Value::Array(records), "next": next})).into_response();
-    response.headers_mut().insert("cache-control", axum::http::HeaderValue::from_static("no-store"));
+    let mut response =
+        Json(json!({"records": Value::Array(records), "next": next})).into_response();
+    response
+        .headers_mut()
+        .insert("cache-control", axum::http::HeaderValue::from_static("no-store"));
     if let Some(link) = link.and_then(|link| link.parse().ok()) {
         response.headers_mut().insert(LINK, link);
     }

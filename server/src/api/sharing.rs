@@ -125,7 +125,9 @@ pub(crate) async fn open_request(State(app): State<App>, body: Bytes) -> Answer<
     }
     // Whether it is a request at all is said with a status; what fails later cuts the body.
     if !body.starts_with(b"KF") {
-        return Err(Problem::invalid("that is not a grantee's request; `keyfall sealed ask` makes one"));
+        return Err(Problem::invalid(
+            "that is not a grantee's request; `keyfall sealed ask` makes one",
+        ));
     }
     let parcel = written(&app, move |engine, out| engine.open_request(&body, out).map(drop));
     let headers = [(CONTENT_TYPE, "application/octet-stream"), (CACHE_CONTROL, "no-store")];
@@ -175,11 +177,7 @@ pub(crate) struct AcceptedAnswer {
         (status = 201, description = "It is a record now", body = AcceptedAnswer, headers(("Location" = String))),
     )
 )]
-pub(crate) async fn accept(
-    State(app): State<App>,
-    caller: Caller,
-    body: Body,
-) -> Answer<Response> {
+pub(crate) async fn accept(State(app): State<App>, caller: Caller, body: Body) -> Answer<Response> {
     caller.may("inbox")?;
     let mut body = Blocking::new(body, app.config().max_record_bytes);
     let (accepted, body) = app

@@ -7,7 +7,6 @@ use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use keyfall::{ErrorKind, UserId};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::report::report_json;
@@ -138,10 +137,7 @@ pub(crate) async fn get_report(
     Path(handle): Path<String>,
 ) -> Answer<Response> {
     let user = caller.user(&app, "report", &handle).await?;
-    let (report, live) = app
-        .engine()
-        .run(move |engine| report_json(engine, &user))
-        .await?;
+    let (report, live) = app.engine().run(move |engine| report_json(engine, &user)).await?;
     // Something of it may have been erased while it was written.
     if !live.is_live() {
         return Err(Problem {

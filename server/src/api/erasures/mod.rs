@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::IntoParams;
 
-use self::asked::{ErasureRequest, Requests};
+use self::asked::Requests;
 use self::name::Name;
 use self::outcome::{Erasure, Outcomes};
 use self::perform::{Done, perform};

@@ -128,12 +128,7 @@ impl Erasure {
     }
 
     /// The erases of an epoch.
-    pub(super) fn of_epoch(
-        id: &str,
-        epoch: u64,
-        pending: bool,
-        until: Option<Timestamp>,
-    ) -> Self {
+    pub(super) fn of_epoch(id: &str, epoch: u64, pending: bool, until: Option<Timestamp>) -> Self {
         let state = if pending { State::Pending } else { State::Complete };
         let pending_until = until.filter(|_| pending).map(|until| until.to_string());
         Erasure { epoch: Some(epoch), pending_until, ..Erasure::new(id.to_owned(), state) }

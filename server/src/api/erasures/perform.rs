@@ -136,20 +136,15 @@ fn done(erasure: &Erasure) -> Answer<Done> {
     Ok(Done { status, body: to_value(erasure).map_err(|_| Problem::internal())? })
 }
 
-async fn plan(
-    app: &App,
-    read: &Read,
-    scope: Scope,
-    delay: std::time::Duration,
-) -> Answer<Done> {
+async fn plan(app: &App, read: &Read, scope: Scope, delay: std::time::Duration) -> Answer<Done> {
     if read.certified() {
         return Err(Problem::invalid(
             "a planned erase has nobody to give a certificate to when it is done; leave it out",
         ));
     }
-    let due = now().checked_add(delay).ok_or_else(|| {
-        Problem::invalid("that is too far ahead; write a shorter time in `in`")
-    })?;
+    let due = now()
+        .checked_add(delay)
+        .ok_or_else(|| Problem::invalid("that is too far ahead; write a shorter time in `in`"))?;
     let erase = read.erase(scope);
     let plan = app.engine().run(move |engine| engine.erase_at(erase, due)).await?;
     let name = Name::Plan { handle: read.target.handle(), number: plan.id };
