@@ -47,7 +47,8 @@ fn each_operation_wants_its_scope_its_user_and_a_credential() {
     let service = Service::start();
     let (ada, ben) = (service.user("ada"), service.user("ben"));
     let id = service.put(&ada, "audio", b"RIFF....");
-    let scopes = ["put", "read", "read:audio", "report", "erase", "rules", "inbox", "status", "admin"];
+    let scopes =
+        ["put", "read", "read:audio", "report", "erase", "rules", "inbox", "status", "admin"];
     let made = |scope: &str, users: &str| {
         service.credential(&format!(
             "{{\"principal\":\"p\",\"scopes\":[\"{scope}\"],\"users\":{users},\"purposes\":[\"*\"]}}"
@@ -65,8 +66,8 @@ fn each_operation_wants_its_scope_its_user_and_a_credential() {
     for scope in scopes {
         let token = made(scope, "\"any\"");
         for (method, path, needs) in OPERATIONS {
-            let allowed = [*needs, "admin"].contains(&scope)
-                || (*needs == "read" && scope == "read:audio");
+            let allowed =
+                [*needs, "admin"].contains(&scope) || (*needs == "read" && scope == "read:audio");
             let status = ask(method, path, &token);
             assert!(![401, 500, 503].contains(&status), "{method} {path} as {scope}: {status}");
             assert_eq!(status != 403, allowed, "{method} {path} as {scope}: {status}");

@@ -15,14 +15,16 @@ pub(crate) struct Service {
     pub(crate) address: String,
     pub(crate) token: String,
     pub(crate) dir: PathBuf,
-    _keep: Option<TempDir>,
+    keep: Option<TempDir>,
 }
 
 impl Service {
     /// A service over a store of its own.
     pub(crate) fn start() -> Service {
         let dir = TempDir::new().unwrap();
-        Service { _keep: Some(dir), ..Service::over(&dir_of(&dir), &[]) }
+        let mut service = Service::over(dir.path(), &[]);
+        service.keep = Some(dir);
+        service
     }
 
     /// A service over the store in a directory.
@@ -46,12 +48,16 @@ impl Service {
         let address = address.unwrap_or_else(|| panic!("it says where: {line:?}\n{}", log()));
         let token = std::fs::read_to_string(dir.join("token")).unwrap().trim().to_owned();
         let (address, dir) = (address.to_owned(), dir.to_owned());
-        Service { child, address, token, dir, _keep: None }
+        Service { child, address, token, dir, keep: None }
     }
 
     /// A request of the admin.
     pub(crate) fn ask(&self, method: &str, path: &str) -> Request<'_> {
-        let request = Request { service: self, head: format!("{method} {path} HTTP/1.1\r\n"), body: Vec::new() };
+        let request = Request {
+            service: self,
+            head: format!("{method} {path} HTTP/1.1\r\n"),
+            body: Vec::new(),
+        };
         request.header("Host", "x").header("Connection", "close")
     }
 
@@ -93,15 +99,12 @@ impl Service {
     }
 }
 
-fn dir_of(dir: &TempDir) -> PathBuf {
-    dir.path().to_owned()
-}
-
 impl Drop for Service {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        drop(self.keep.take());
     }
 }
 
