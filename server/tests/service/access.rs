@@ -1,6 +1,6 @@
 //! What a credential allows, endpoint by endpoint.
 
-use crate::kit::Service;
+use super::kit::Service;
 
 /// Every operation, with the scope that it needs.
 const OPERATIONS: &[(&str, &str, &str)] = &[

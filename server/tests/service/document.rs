@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::kit::Service;
+use super::kit::Service;
 
 #[test]
 fn the_document_that_is_committed_is_the_programs() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keyfall::certificate::{Certificate, Trust};
 
-use crate::kit::{Reply, Service};
+use super::kit::{Reply, Service};
 
 fn erase(service: &Service, json: &str) -> Reply {
     service.admin("POST", "/v1/erasures").json(json)

@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use crate::kit::Service;
+use super::kit::Service;
 
 #[test]
 fn an_envelope_becomes_a_record_once() {

@@ -1,6 +1,6 @@
 //! A log line with a user's name is the copy that no erase reaches.
 
-use crate::kit::Service;
+use super::kit::Service;
 
 #[test]
 fn no_log_line_has_a_name_an_id_or_a_purpose() {

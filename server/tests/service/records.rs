@@ -1,6 +1,6 @@
 //! The life of a record, and parts of it.
 
-use crate::kit::Service;
+use super::kit::Service;
 
 #[test]
 fn a_record_is_put_found_read_and_gone_for_good_when_it_is_erased() {
@@ -117,7 +117,7 @@ fn what_is_no_record_is_refused_with_a_word() {
     let service = Service::start();
     let ada = service.user("ada");
     let path = format!("/v1/users/{ada}/records");
-    let refused = |request: crate::kit::Request<'_>, status, kind: &str| {
+    let refused = |request: super::kit::Request<'_>, status, kind: &str| {
         let got = request.body(b"x");
         assert_eq!((got.status, got.kind()), (status, kind.to_owned()), "{}", got.text());
     };

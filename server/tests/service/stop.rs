@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::kit::{Reply, Service};
+use super::kit::{Reply, Service};
 
 #[test]
 fn a_stop_finishes_what_was_begun_and_loses_nothing() {

@@ -2,11 +2,5 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking")]
 
-mod access;
-mod document;
-mod erasures;
-mod kit;
-mod others;
-mod privacy;
-mod records;
-mod stop;
+#[path = "service/mod.rs"]
+mod service;
