@@ -38,6 +38,12 @@ fn body(path: &str, ada: &str) -> String {
         "/v1/erasures?dry_run=true" => format!("{{\"scope\":{{\"user\":\"{ada}\"}}}}"),
         path if path.contains("policies") => "{\"class\":\"audio\"}".to_owned(),
         path if path.ends_with("holds") => "{\"reason\":\"a\",\"authority\":\"b\"}".to_owned(),
+        path if path.ends_with("grants") => {
+            "{\"to\":\"no key\",\"name\":\"n\",\"purpose\":\"p\"}".to_owned()
+        }
+        "/v1/credentials" => {
+            "{\"principal\":\"p\",\"scopes\":[\"put\"],\"users\":\"any\"}".to_owned()
+        }
         _ => "{}".to_owned(),
     }
 }
