@@ -39,7 +39,6 @@ pub(crate) struct PutAnswer {
         ("Keyfall-Purpose" = Option<String>, Header, description = "Why it is kept: a purpose of the credential"),
         ("Keyfall-From" = Option<String>, Header, description = "The id of a record that it was derived from, once for each: it falls with them"),
         ("Keyfall-Created" = Option<String>, Header, description = "When it was made; now, if it is not given"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A random key of 16 to 255 characters: the same request with the same key puts nothing twice, for a day"),
     ),
     request_body(content = Vec<u8>, content_type = "*/*", description = "The record"),
     responses(
