@@ -40,6 +40,7 @@
 //! | look only, or take another place over | [`Builder::read_only`], [`Builder::take_over`] |
 //! | wait for the process that has it open | [`Builder::wait_for_lock`] |
 //! | create a user, also one that was erased | [`Engine::create_user`] |
+//! | name a user in an address, without the name | [`Engine::handle`], [`Engine::user_of`] |
 //! | begin an interaction, for the records of one exchange | [`Engine::new_interaction`], [`Put::interaction`] |
 //! | put a record, or several at once | [`Engine::put`], [`Engine::batch`] |
 //! | derive a transcript that falls with its recording | [`Put::derived_from`], [`Source`] |
@@ -179,7 +180,7 @@ pub use engine::paved::{AsyncEngine, AsyncReader};
 pub use engine::paved::{Batch, Engine, Erasure, Options, Query, Reader};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "engine")]
-pub use ids::{Class, InteractionId, RecordId, UserId};
+pub use ids::{Class, InteractionId, RecordId, UserHandle, UserId};
 #[cfg(feature = "engine")]
 pub use opening::builder::Builder;
 #[cfg(feature = "sled")]
