@@ -9,11 +9,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use keyfall::{Timestamp, UserId};
 
-use super::Pages;
 use super::desk::{Role, Session};
 use super::frame::{notice, now};
 use super::when::When;
 use super::words::Words;
+use crate::app::App;
 
 /// Over TLS the cookie has a name that browsers take from its own host alone.
 const SECURE: &str = "__Host-keyfall-page";
@@ -52,12 +52,12 @@ impl Visit {
     }
 }
 
-impl FromRequestParts<Pages> for Visit {
+impl FromRequestParts<App> for Visit {
     type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, pages: &Pages) -> Result<Self, Response> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
         let token = cookie(&parts.headers).unwrap_or_default();
-        let Some(session) = pages.desk.session(&token) else {
+        let Some(session) = app.desk().session(&token) else {
             let words = words(&parts.headers);
             return Err(notice(words, StatusCode::UNAUTHORIZED, "ended-title", "ended-lead"));
         };
@@ -84,12 +84,12 @@ impl Filled {
     }
 }
 
-impl FromRequest<Pages> for Filled {
+impl FromRequest<App> for Filled {
     type Rejection = Response;
 
-    async fn from_request(request: Request, pages: &Pages) -> Result<Self, Response> {
+    async fn from_request(request: Request, app: &App) -> Result<Self, Response> {
         let (mut parts, body) = request.into_parts();
-        let visit = Visit::from_request_parts(&mut parts, pages).await?;
+        let visit = Visit::from_request_parts(&mut parts, app).await?;
         let refused =
             || notice(visit.words, StatusCode::FORBIDDEN, "gone-page-title", "ended-lead");
         let from = parts.headers.get("sec-fetch-site").map(|value| value.as_bytes());
@@ -97,7 +97,7 @@ impl FromRequest<Pages> for Filled {
             return Err(refused());
         }
         let request = Request::from_parts(parts, body);
-        let form = Form::<Vec<(String, String)>>::from_request(request, pages).await;
+        let form = Form::<Vec<(String, String)>>::from_request(request, app).await;
         let Ok(Form(fields)) = form else { return Err(refused()) };
         let filled = Filled { visit: visit.clone(), fields };
         if filled.field("csrf").is_some_and(|csrf| visit.session.gave(csrf)) {
