@@ -42,7 +42,17 @@ impl App {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { engine, config, book, answers, metrics } = parts;
         let (answers, stopping) = (Arc::new(answers), AtomicBool::new(false));
-        App { shared: Arc::new(Shared { engine, config, book, answers, metrics, stopping, desk: Desk::default() }) }
+        App {
+            shared: Arc::new(Shared {
+                engine,
+                config,
+                book,
+                answers,
+                metrics,
+                stopping,
+                desk: Desk::default(),
+            }),
+        }
     }
 
     /// The links and sessions of the page.

@@ -116,9 +116,8 @@ pub(crate) async fn enter(
     headers: HeaderMap,
 ) -> Response {
     let entered = app.desk().enter(&token).ok().flatten();
-    let cookie = entered.and_then(|session| {
-        HeaderValue::from_str(&set_cookie(&headers, Some(&session))).ok()
-    });
+    let cookie = entered
+        .and_then(|session| HeaderValue::from_str(&set_cookie(&headers, Some(&session))).ok());
     match cookie {
         Some(cookie) => see([(SET_COOKIE, cookie)], "/page"),
         None => notice(words(&headers), StatusCode::GONE, "ended-title", "ended-lead"),
@@ -137,10 +136,7 @@ pub(crate) async fn leave(State(app): State<App>, headers: HeaderMap, form: Fill
 }
 
 /// Sends the browser on.
-pub(crate) fn see<const N: usize>(
-    headers: [(HeaderName, HeaderValue); N],
-    to: &str,
-) -> Response {
+pub(crate) fn see<const N: usize>(headers: [(HeaderName, HeaderValue); N], to: &str) -> Response {
     let mut response = StatusCode::SEE_OTHER.into_response();
     response.headers_mut().extend(headers);
     if let Ok(to) = HeaderValue::from_str(to) {

@@ -83,10 +83,8 @@ fn full(visit: &Visit, asked: &Asked, listed: &Listed, title: &str) -> Markup {
     let counts = listed.report.classes.iter().filter(|(_, n)| *n > 0);
     let counts: Vec<_> = counts.map(|(class, n)| counted(words, class.as_str(), *n)).collect();
     let since = when.date_of(listed.report.created);
-    let lead = words.with("list-lead", [
-        ("what", joined(words, &counts).into()),
-        ("since", since.into()),
-    ]);
+    let lead =
+        words.with("list-lead", [("what", joined(words, &counts).into()), ("since", since.into())]);
     html! {
         h1 { (title) }
         p.lead { (lead) }
@@ -159,10 +157,17 @@ fn everything(visit: &Visit, asked: &Asked) -> Markup {
 
 fn older(visit: &Visit, asked: &Asked, next: &str) -> Markup {
     let part = |name: &str, value: &Option<String>| {
-        value.as_deref().filter(|v| v.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)))
-            .map(|value| format!("&{name}={value}")).unwrap_or_default()
+        value
+            .as_deref()
+            .filter(|v| v.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)))
+            .map(|value| format!("&{name}={value}"))
+            .unwrap_or_default()
     };
-    let to = format!("{KEPT}?after={next}{}{}", part("class", &asked.class), part("until", &asked.until));
+    let to = format!(
+        "{KEPT}?after={next}{}{}",
+        part("class", &asked.class),
+        part("until", &asked.until)
+    );
     html! { a.button href=(to) { (visit.words.say("older")) } }
 }
 

@@ -2,7 +2,7 @@
 
 use keyfall::certificate::{Certificate, Grade, Trust};
 use keyfall::log::VerifierKey;
-use keyfall::{Engine, Error, ErrorKind, Erasure, Put, Timestamp, UserId};
+use keyfall::{Engine, Erasure, Error, ErrorKind, Put, Timestamp, UserId};
 
 use super::scopes::proof_class;
 

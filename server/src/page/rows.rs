@@ -16,7 +16,8 @@ pub(crate) fn row(turn: &Turn, when: &When<'_>, plans: &[Plan]) -> Markup {
     let name = name(turn, when);
     let (named, at) = (name.clone(), time.clone());
     let select = words.with("select-one", [("text", named.into()), ("time", at.into())]);
-    let erase = words.with("erase-one-label", [("text", name.into()), ("time", time.clone().into())]);
+    let erase =
+        words.with("erase-one-label", [("text", name.into()), ("time", time.clone().into())]);
     html! {
         li.turn id=(format!("t-{}", turn.id)) {
             label.pick {

@@ -178,8 +178,13 @@ mod tests {
             What::of(&fields)
         };
         let id = "019b76da-a800-7001-8001-010101010101";
-        assert_eq!(form(&[("turn", id), ("day", "2026-03-01")]), Some(What::Day("2026-03-01".into())));
-        assert!(matches!(form(&[("turn", id), ("turn", "x")]), Some(What::Turns(t)) if t.len() == 1));
+        assert_eq!(
+            form(&[("turn", id), ("day", "2026-03-01")]),
+            Some(What::Day("2026-03-01".into()))
+        );
+        assert!(
+            matches!(form(&[("turn", id), ("turn", "x")]), Some(What::Turns(t)) if t.len() == 1)
+        );
         assert_eq!(form(&[("csrf", "x")]), None);
         assert_eq!(form(&[("day", "yesterday")]), None);
     }

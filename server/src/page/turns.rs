@@ -4,7 +4,9 @@ use std::io::Read;
 
 use keyfall::engine::{Access, Report};
 use keyfall::time::Day;
-use keyfall::{Class, Engine, Error, ErrorKind, InteractionId, Query, RecordId, RecordInfo, Timestamp, UserId};
+use keyfall::{
+    Class, Engine, Error, ErrorKind, InteractionId, Query, RecordId, RecordInfo, Timestamp, UserId,
+};
 
 use super::scopes::proof_class;
 

@@ -5,10 +5,8 @@ use std::sync::LazyLock;
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
 
-const CATALOGUES: &[(&str, &str)] = &[
-    ("en", include_str!("../../messages/en.ftl")),
-    ("de", include_str!("../../messages/de.ftl")),
-];
+const CATALOGUES: &[(&str, &str)] =
+    &[("en", include_str!("../../messages/en.ftl")), ("de", include_str!("../../messages/de.ftl"))];
 
 static ALL: LazyLock<Vec<Words>> =
     LazyLock::new(|| CATALOGUES.iter().map(|(tag, source)| Words::read(tag, source)).collect());
