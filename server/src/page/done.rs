@@ -27,6 +27,7 @@ pub(crate) async fn done(visit: Visit, Path(number): Path<usize>) -> Response {
             div {
                 h1 tabindex="-1" { (said.title) }
                 @for line in &said.lines { p.lead { (line) } }
+                p.soft { (outcome.what) }
             }
         }
         @if let Some(kind) = outcome.failed { (failure(visit.words, kind)) }
@@ -141,7 +142,7 @@ fn count(said: &str, n: u64) -> Markup {
 /// What a planned erase names, in words.
 pub(crate) fn scope_words(scope: &Scope, when: &When<'_>) -> String {
     match scope {
-        Scope::Record(id) => What::Turns(vec![id.interaction]).words(when),
+        Scope::Record(id) => What::Turns(vec![id.interaction()]).words(when),
         Scope::User { when: Of::Interaction(id), .. } => What::Turns(vec![*id]).words(when),
         Scope::User { when: Of::Between { from: Some(from), .. }, .. } => {
             What::Day(when.zone.day(*from).to_string()).words(when)

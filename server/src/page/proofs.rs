@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use keyfall::{Engine, Error, Query, RecordInfo, UserId};
+use keyfall::{Engine, Error, ErrorKind, Query, RecordInfo, UserId};
 use maud::{Markup, html};
 
 use super::frame::{PROOFS, failed, notice, page};
@@ -69,11 +69,11 @@ pub(crate) async fn download(
     if let Some(text) = of_session {
         return file(text);
     }
-    let handle = visit.session.grant.handle.clone();
+    let handle = visit.session.grant.handle;
     let read = app.engine().run(move |engine| {
         let id: keyfall::RecordId = name.parse()?;
         if id.handle() != handle || engine.info(&id)?.class != proof_class()? {
-            return Err(Error::invalid("it is no proof of this person's"));
+            return Err(Error::new(ErrorKind::Absent, "it is no proof of this person's"));
         }
         let mut text = String::new();
         engine.get(&id)?.take(PROOF_MAX_BYTES).read_to_string(&mut text)?;

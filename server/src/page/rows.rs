@@ -32,8 +32,8 @@ pub(crate) fn row(turn: &Turn, when: &When<'_>, plans: &[Plan]) -> Markup {
                         (words.with("goes-on", [("when", when.moment(plan.due).into())]))
                     }
                 }
-                @for item in of(turn, &Class::transcript()) { (quote(item, when)) }
-                @for item in of(turn, &Class::audio()) { (sound(item, when)) }
+                @for item in of(turn, Class::transcript()) { (quote(item, when)) }
+                @for item in of(turn, Class::audio()) { (sound(item, when)) }
                 ul.done { @for item in others(turn) { li { (icon(Icon::Arrow)) (other(item, when)) } } }
                 p.state role="status" data-erased=(words.say("row-erased")) {}
                 (about(turn, when))
@@ -49,7 +49,8 @@ pub(crate) fn row(turn: &Turn, when: &When<'_>, plans: &[Plan]) -> Markup {
 
 /// What a button that acts on it calls it.
 fn name(turn: &Turn, when: &When<'_>) -> String {
-    let texts = of(turn, &Class::transcript()).chain(others(turn));
+    let transcripts = of(turn, Class::transcript());
+    let texts = transcripts.chain(others(turn));
     let mut texts = texts.filter_map(|item| match &item.text {
         Text::Shown { text, .. } if !text.is_empty() => Some(text),
         _ => None,
@@ -64,8 +65,7 @@ fn name(turn: &Turn, when: &When<'_>) -> String {
     }
 }
 
-fn of<'t>(turn: &'t Turn, class: &Class) -> impl Iterator<Item = &'t Item> {
-    let class = class.clone();
+fn of(turn: &Turn, class: Class) -> impl Iterator<Item = &Item> {
     turn.said.iter().filter(move |item| item.info.class == class)
 }
 

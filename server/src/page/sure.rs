@@ -19,7 +19,7 @@ pub(crate) async fn sure(State(app): State<App>, visit: Visit) -> Response {
             Err(e) if gone(&e) => None,
             report => Some(report?),
         };
-        Ok((engine.promise(), engine.copies().list()?.len(), report))
+        Ok((engine.promise(), engine.copies().list().len(), report))
     });
     let (promise, copies, report) = match read.await {
         Ok(read) => read,
@@ -100,7 +100,7 @@ fn shared(visit: &Visit, report: &Report) -> Markup {
             @if report.grants.is_empty() { p { (words.say("shared-none")) } }
             ul { @for (_, grant) in &report.grants {
                 li { (words.with("shared-row", [
-                    ("who", grant.grantee.clone().into()),
+                    ("who", grant.name.clone().into()),
                     ("why", grant.purpose.clone().into()),
                 ])) }
             } }
