@@ -89,7 +89,7 @@ show-button = Show
 older = Older
 newest = Back to the newest
 erase-day = Erase this day
-erase-day-label = Erase { $day }
+erase-day-label = Erase this day: { $day }
 erase-kind = Erase all { $kind }
 erase-one = Erase
 erase-one-label = Erase “{ $text }”, { $time }
@@ -132,7 +132,7 @@ planned-title = { $n ->
 planned-row = { $what }: on { $when }
 planned-held = A legal hold covers some of it: it stays unless the hold ends before.
 planned-cancel = Call it off
-planned-cancel-label = Call off: { $what }
+planned-cancel-label = Call it off: { $what }
 cancelled = Called off. It stays.
 cancel-late = That is no longer planned: it was called off before, or it was erased.
 
