@@ -10,7 +10,7 @@ use super::done::goes;
 use super::frame::{Icon, KEPT, csrf, failed, icon, page};
 use super::link::see;
 use super::outcome::Outcome;
-use super::scopes::{What, counted, proof_class};
+use super::scopes::{What, counted, place, proof_class};
 use super::turns::gone;
 use super::visit::{Filled, Visit};
 use super::when::When;
@@ -162,7 +162,11 @@ fn ahead(engine: &Engine, user: &UserId, erases: Vec<Erase>) -> Result<Ahead, Er
         }
     }
     let seen = match sum {
-        Some(seen) => seen,
+        Some(mut seen) => {
+            let counts = seen.records.iter_mut();
+            counts.for_each(|counts| counts.sort_by_key(|(class, _)| place(class.as_str())));
+            seen
+        }
         // Nothing is foreseen where all is held or gone.
         None if held => return Ok(Ahead { report, seen: nowhere(engine, user)?, held }),
         None => nowhere(engine, user)?,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::desk::Role;
 use super::frame::{Icon, KEPT, csrf, failed, icon, page};
 use super::rows::row;
-use super::scopes::{counted, joined, kind, span};
+use super::scopes::{counted, joined, kind, place, span};
 use super::turns::{Listed, Wanted, read};
 use super::visit::Visit;
 use crate::app::App;
@@ -80,7 +80,9 @@ fn nothing(visit: &Visit, title: &str) -> Markup {
 
 fn full(visit: &Visit, asked: &Asked, listed: &Listed, title: &str) -> Markup {
     let (words, when) = (visit.words, visit.when());
-    let counts = listed.report.classes.iter().filter(|(_, n)| *n > 0);
+    let mut counts: Vec<_> = listed.report.classes.iter().filter(|(_, n)| *n > 0).collect();
+    counts.sort_by_key(|(class, _)| place(class.as_str()));
+    let counts = counts.into_iter();
     let counts: Vec<_> = counts.map(|(class, n)| counted(words, class.as_str(), *n)).collect();
     let since = when.date_of(listed.report.created);
     let lead =

@@ -4,7 +4,7 @@ use keyfall::certificate::{Certificate, Grade, Trust};
 use keyfall::log::VerifierKey;
 use keyfall::{Engine, Erasure, Error, ErrorKind, Put, Timestamp, UserId};
 
-use super::scopes::proof_class;
+use super::scopes::{place, proof_class};
 
 /// The media type under which proofs are kept among a user's records.
 pub(crate) const PROOF_TYPE: &str = "text/vnd.keyfall.certificate";
@@ -57,6 +57,9 @@ impl Outcome {
                 Ok(erasure) => outcome.add(engine, user, &erasure, &key)?,
                 Err(e) => outcome.failed = Some(e.kind()),
             }
+        }
+        if let Some(counts) = &mut outcome.counts {
+            counts.sort_by_key(|(class, _)| place(class));
         }
         Ok(outcome)
     }

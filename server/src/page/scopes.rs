@@ -141,6 +141,13 @@ pub(crate) fn counted(words: &Words, class: &str, n: u64) -> String {
     }
 }
 
+/// The place of a class among others: what is said, what is written of it, what is done, the rest by
+/// name. The engine's own order means nothing.
+pub(crate) fn place(class: &str) -> (usize, String) {
+    let known = ["audio", "transcript", "action"];
+    (known.iter().position(|one| *one == class).unwrap_or(known.len()), class.to_owned())
+}
+
 /// Several things, joined as the language does it.
 pub(crate) fn joined(words: &Words, things: &[String]) -> String {
     match things {
