@@ -9,6 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::answers::Answers;
 use crate::auth::book::Book;
 use crate::config::Config;
+use crate::page::desk::Desk;
 use crate::problem::{Answer, Problem};
 
 /// The service: its engine, its configuration, its credentials. Cheap to clone.
@@ -24,6 +25,7 @@ struct Shared {
     answers: Arc<Answers>,
     metrics: PrometheusHandle,
     stopping: AtomicBool,
+    desk: Desk,
 }
 
 /// What a service is made of.
@@ -40,7 +42,22 @@ impl App {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { engine, config, book, answers, metrics } = parts;
         let (answers, stopping) = (Arc::new(answers), AtomicBool::new(false));
-        App { shared: Arc::new(Shared { engine, config, book, answers, metrics, stopping }) }
+        App {
+            shared: Arc::new(Shared {
+                engine,
+                config,
+                book,
+                answers,
+                metrics,
+                stopping,
+                desk: Desk::default(),
+            }),
+        }
+    }
+
+    /// The links and sessions of the page.
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.shared.desk
     }
 
     /// The engine.

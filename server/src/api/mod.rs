@@ -1,9 +1,9 @@
 //! The handlers, one file for each kind of resource.
 
-mod content;
+pub(crate) mod content;
 mod credentials;
 mod erasures;
-mod export;
+pub(crate) mod export;
 pub(crate) mod health;
 pub(crate) mod log;
 mod records;
@@ -25,6 +25,7 @@ pub(crate) fn router(document: OpenApi) -> OpenApiRouter<App> {
         .routes(routes!(users::create_user))
         .routes(routes!(users::get_user))
         .routes(routes!(users::get_report))
+        .routes(routes!(crate::page::link::create_page_link))
         .routes(routes!(export::export))
         .routes(routes!(records::put_record, records::list_records))
         .routes(routes!(content::get_record, content::head_record))
