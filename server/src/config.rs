@@ -46,7 +46,6 @@ pub(crate) struct Config {
     pub(crate) admin_token_file: PathBuf,
     /// Address under which browsers reach the service, such as `https://voice.example`.
     #[serde(default)]
-    #[allow(dead_code, reason = "the page reads it, for its links")]
     pub(crate) public_url: Option<String>,
     /// What is logged, as `tracing` filters it: `info`, `keyfalld=debug`.
     #[serde(default = "log")]

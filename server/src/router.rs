@@ -30,7 +30,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/readyz", get(readyz))
         .route("/openapi.json", get(openapi::document))
         .route("/docs", get(openapi::docs))
-        .merge(page::router(&app))
+        .merge(page::router())
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(around))
         .with_state(app)

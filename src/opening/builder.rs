@@ -15,11 +15,13 @@ use super::roots::Settings;
 #[cfg(feature = "sled")]
 use super::site::Site;
 use crate::cell::RootCell;
+use crate::certificate::Draft;
 use crate::engine::{Cleaner, Follow, Geometry, Keeper, OpenAs, OpenCopy};
 #[cfg(feature = "sled")]
 use crate::engine::{Progress, Restored, restore};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
+use crate::observer::Observer;
 #[cfg(feature = "keyholders")]
 use crate::quorum::{Member, Rule};
 use crate::store::Store;
@@ -65,12 +67,9 @@ pub fn open(path: impl AsRef<Path>) -> Result<Engine> {
 
 /// How a store and its cell are opened: where they are, and what may be done.
 ///
-/// A builder can be used again. After [`ErrorKind::Poisoned`] drop the engine with its readers and
-/// batches, or [`Engine::close`] it, and open once more with the same builder: opening finds out
-/// what became of the write whose outcome was unknown. If threads share an engine, let one of
-/// them do that, under a lock of yours and after another look at [`Engine::is_poisoned`]: each call
-/// asks `engine()` of the service below for a clone. While another one still holds the poisoned
-/// engine, that is `Locked`, and goes well later.
+/// A builder can be used again. After [`ErrorKind::Poisoned`] [`Engine::reopen`] goes on in place,
+/// for all clones at once. Where that fails, drop the engine with its readers and batches, or
+/// [`Engine::close`] it, and open once more with the same builder.
 ///
 /// ```no_run
 /// use keyfall::{Builder, Class, Put, UserId};
@@ -82,37 +81,12 @@ pub fn open(path: impl AsRef<Path>) -> Result<Engine> {
 ///     && engine.is_poisoned()
 /// {
 ///     eprintln!("{e}; it may have been stored all the same: {}", e.may_have_happened());
-///     engine.close()?;
-///     engine = builder.open()?;
-/// }
-/// # drop(engine);
-/// # Ok::<(), keyfall::Error>(())
-/// ```
-///
-/// ```
-/// use std::sync::{Mutex, PoisonError};
-///
-/// use keyfall::{Builder, Engine};
-///
-/// struct Service {
-///     builder: Builder,
-///     open: Mutex<Option<Engine>>,
-/// }
-///
-/// impl Service {
-///     fn engine(&self) -> keyfall::Result<Engine> {
-///         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-///         match open.take().filter(|engine| !engine.is_poisoned()) {
-///             Some(engine) => Ok(open.insert(engine).clone()),
-///             None => Ok(open.insert(self.builder.open_or_create()?).clone()),
-///         }
+///     if engine.reopen().is_err() {
+///         engine.close()?;
+///         engine = builder.open()?;
 ///     }
 /// }
-/// # use keyfall::{cell::MemoryCell, store::MemoryStore};
-/// # use std::sync::Arc;
-/// # let builder = Builder::over(Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
-/// # let service = Service { builder, open: Mutex::default() };
-/// # assert_eq!(service.engine()?.id(), service.engine()?.id());
+/// # drop(engine);
 /// # Ok::<(), keyfall::Error>(())
 /// ```
 #[derive(Clone)]
@@ -306,6 +280,18 @@ impl Builder {
     #[must_use]
     pub fn log_origin(self, origin: impl Into<String>) -> Self {
         self.set(|options| options.log_origin(origin))
+    }
+
+    /// Tells an observer what the engine does ([`Options::observer`]).
+    #[must_use]
+    pub fn observer(self, observer: Arc<dyn Observer>) -> Self {
+        self.set(|options| options.observer(observer))
+    }
+
+    /// Sets what keeps the drafts of certificates of what is due ([`Options::drafts`]).
+    #[must_use]
+    pub fn drafts(self, keep: impl Fn(&Draft) -> Result<()> + Send + Sync + 'static) -> Self {
+        self.set(|options| options.drafts(keep))
     }
 
     /// Sets the function that opens copies from their places ([`Options::open_copy`]).

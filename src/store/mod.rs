@@ -236,6 +236,16 @@ pub trait Store: Send + Sync {
         self.head()
     }
 
+    /// Opens it again over its medium after a write whose outcome is unknown, as a process does
+    /// that comes after, and keeps its lock meanwhile. Nobody else reads, writes or sweeps until
+    /// this returns. A store that goes on after such a write has nothing to do.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`, `Full`: then it stays as it is, and this can be called again.
+    fn reopen(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// A name for a blob of `len` bytes that is to come with the next [`Store::put`] or
     /// [`Store::commit`], with `ahead` before it there. `drawn` is fresh. A store may return a
     /// different name, equally unique and equally opaque to anyone who sees only names, and may

@@ -31,7 +31,7 @@ use crate::app::App;
 const FORM_MAX_BYTES: usize = 64 << 10;
 
 /// The routes of the page.
-pub(crate) fn router(_app: &App) -> Router<App> {
+pub(crate) fn router() -> Router<App> {
     Router::new()
         .route("/page", get(list::list))
         .route("/page/enter/{token}", get(link::ask).post(link::enter))

@@ -28,3 +28,4 @@ pub(crate) mod report;
 pub(crate) mod requests;
 pub(crate) mod status;
 pub(crate) mod training;
+mod watch;

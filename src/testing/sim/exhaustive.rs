@@ -11,7 +11,7 @@ use super::media::file::Loss;
 use super::media::gate::Fault;
 use super::media::port::Media;
 use super::media::simulated::SimulatedDisk;
-use super::op::{Granted, Item, Op, Scoped, Trouble};
+use super::op::{Granted, Item, Mode, Named, Op, Scoped, Trouble};
 use super::opening::start;
 use super::play::apply;
 use super::run::Run;
@@ -20,13 +20,16 @@ use crate::testing::lock::locked;
 use crate::testing::seeded::Seeded;
 
 /// The verbs, by the names under which they are reported.
-pub const VERBS: [&str; 32] = [
+pub const VERBS: [&str; 35] = [
     "init",
     "open",
     "put",
     "put, two segments",
     "put, a batch",
     "put, derived",
+    "put, named",
+    "put, named, again",
+    "put, named, replaces",
     "detach",
     "create a user",
     "erase a user",
@@ -73,6 +76,18 @@ fn put(user: u8, class: Class, len: usize) -> Op {
     Op::Put { user, items: vec![Item::plain(class, None, len)] }
 }
 
+fn named(content: u8) -> Op {
+    Op::PutNamed(Named {
+        user: 0,
+        name: 0,
+        class: Class::audio(),
+        content,
+        len: 700,
+        source: None,
+        mode: Mode::Replace,
+    })
+}
+
 /// What happens before the verb: three users, fences, copies in step and behind, a backup,
 /// something to discard.
 fn prologue(verb: &str) -> Vec<Op> {
@@ -105,6 +120,13 @@ fn prologue(verb: &str) -> Vec<Op> {
     }
     let later = |tenths| Op::Plan(Scoped::Class(0, Class::audio()), tenths);
     match verb {
+        "put, named, again" => ops.push(named(2)),
+        "put, named, replaces" => {
+            ops.push(named(1));
+            // It falls with what is replaced.
+            let derived = Item { sources: vec![5], ..item(Class::action()) };
+            ops.push(Op::Put { user: 1, items: vec![derived] });
+        }
         "cancel a planned erase" => ops.push(later(200)),
         "do what is due" => ops.extend([
             later(0),
@@ -142,6 +164,7 @@ fn op(verb: &str) -> Op {
                 |from_last| Item { sources: vec![0, 1], from_last, ..item(Class::action()) };
             Op::Put { user: 3, items: vec![derived(false), derived(true)] }
         }
+        "put, named" | "put, named, again" | "put, named, replaces" => named(2),
         "detach" => Op::Detach(1),
         "erase what others were derived from" => Op::Erase(vec![Scoped::User(0)]),
         "follow what fell" | "do what is due" | "make it final" => Op::Tend,

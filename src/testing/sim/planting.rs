@@ -61,7 +61,7 @@ pub const PLANTED: &[PlantedDefect] = &[
         verdict: "owns the cell by itself",
         seed: 18,
     },
-    cell("a keyholder's fence lies in a tombstone", CellDefect::FenceInTombstone, "").at(140),
+    cell("a keyholder's fence lies in a tombstone", CellDefect::FenceInTombstone, "").at(386),
     engine("a plan that fails is dropped", Defect::PlanDropped, World::Many, "").at(1_464),
     engine("an epoch stands for an erase", Defect::EpochForErase, World::Many, "was let in")
         .at(1_594),

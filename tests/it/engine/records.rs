@@ -6,7 +6,7 @@ use keyfall::cell::RootCell;
 use keyfall::engine::{CopyMode, Geometry};
 use keyfall::store::{MemoryStore, Store};
 use keyfall::testing::RecordingStore;
-use keyfall::{Class, Engine, ErrorKind, Put, Timestamp};
+use keyfall::{Class, Engine, ErrorKind, Put, Query, Timestamp};
 
 use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
 
@@ -18,6 +18,44 @@ fn what_goes_in_comes_out_at_every_size() {
         let id = world.put("ada", Class::audio(), &content);
         assert_eq!(read_record(world.engine(), &id).unwrap(), content, "{len} bytes");
         assert_eq!(world.engine().info(&id).unwrap().length, len as u64);
+    }
+}
+
+#[test]
+fn half_an_upload_is_not_stored_as_whole() {
+    let world = World::new(65, Geometry::default());
+    let put = |length: u64| Put::new(user("ada"), Class::audio()).length(length);
+    for len in [0, 1, 512, 513, 16_384, 16_385, 262_144, 262_145, 600_000] {
+        let content = bytes(len as u64, len);
+        let id = world.engine().put(put(len as u64), &content[..]).unwrap();
+        assert_eq!(read_record(world.engine(), &id).unwrap(), content, "{len} bytes");
+        let head = world.engine().head();
+        for declared in [len + 1, len * 2 + 9] {
+            let e = world.engine().put(put(declared as u64), &content[..]).unwrap_err();
+            assert_eq!((e.kind(), e.may_have_happened()), (ErrorKind::Invalid, false));
+            assert!(e.to_string().contains("ended after"), "{e}");
+        }
+        for declared in [0, len / 2, len.saturating_sub(1)].into_iter().filter(|n| *n < len) {
+            let e = world.engine().put(put(declared as u64), &content[..]).unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::Invalid);
+            assert!(e.to_string().contains("has more than"), "{e}");
+        }
+        assert_eq!(world.engine().head(), head, "nothing was committed");
+    }
+    let too_long = world.engine().put(put(u64::MAX), &b"x"[..]);
+    assert_eq!(error_kind(too_long), ErrorKind::Invalid);
+    // A batch goes on without it.
+    let mut batch = world.engine().batch();
+    batch.add(put(2), &b"ok"[..]).unwrap();
+    assert_eq!(error_kind(batch.add(put(3), &b"no"[..])), ErrorKind::Invalid);
+    assert_eq!(batch.commit().unwrap().len(), 1);
+    // What was written of those that failed is dead: a discard takes it.
+    world.engine().discard(&mut |_| {}).unwrap();
+    let records = world.engine().list(&Query::default()).unwrap().records;
+    assert_eq!(records.len(), 10);
+    for record in records {
+        let content = read_record(world.engine(), &record.id).unwrap();
+        assert_eq!(content.len() as u64, record.length);
     }
 }
 

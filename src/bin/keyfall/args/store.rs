@@ -1,11 +1,13 @@
 //! Arguments of commands that are about a store as a whole.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use keyfall::quorum::{MARGIN, Member};
 
 use super::keyholder::member;
+use super::values::span;
 
 pub(super) const INIT_EXAMPLES: &str = "\
 Examples:
@@ -39,6 +41,16 @@ pub(super) const DISCARD_EXAMPLES: &str = "\
 Examples:
   keyfall discard assistant.db
   keyfall discard assistant.db --certificate ada.erased";
+
+#[derive(Args)]
+pub(crate) struct WatchArgs {
+    /// The store; may be left out if KEYFALL_STORE names it.
+    #[arg(value_name = "STORE", num_args = 0..=1)]
+    pub(crate) places: Vec<PathBuf>,
+    /// End after this much time: 10s, 5min [default: when it is interrupted].
+    #[arg(long = "for", value_name = "TIME", value_parser = span)]
+    pub(crate) time: Option<Duration>,
+}
 
 #[derive(Args)]
 pub(crate) struct InitArgs {

@@ -16,8 +16,8 @@ use crate::shell::stores::open;
 
 /// Puts a file, or standard input.
 pub(super) fn run(session: &Session, args: PutArgs) -> Done {
-    let (store, [file]) = store_and(args.places, ["FILE"])?;
-    let put = args.record.into_put();
+    let (store, [file]) = store_and(args.places.clone(), ["FILE"])?;
+    let put = args.into_put();
     let id = if file == Path::new("-") {
         open(session, &store)?.put(put, io::stdin().lock())?
     } else {
@@ -39,6 +39,9 @@ fn put_file(session: &Session, store: &Path, put: Put, file: &Path) -> Result<Re
         let text = format!("{} is a directory; name a file", file.display());
         return Err(Error::new(ErrorKind::Invalid, text));
     }
+    // A file that is cut short while it is read is not stored as whole. What a pipe gives nobody
+    // knows before, and files of /proc say 0.
+    let put = if meta.is_file() && meta.len() > 0 { put.length(meta.len()) } else { put };
     let engine = open(session, store)?;
     let bar = progress("bytes", Some(meta.len()));
     let id = engine.put(put, bar.wrap_read(reader))?;
