@@ -159,6 +159,10 @@ impl From<Error> for Problem {
             ErrorKind::Exists => {
                 Problem::new(S::CONFLICT, "exists", "this exists; name something else")
             }
+            ErrorKind::Changed => {
+                let detail = "another record has this name, or none; look at what has it now";
+                Problem::new(S::PRECONDITION_FAILED, "precondition", detail)
+            }
             ErrorKind::Refused | ErrorKind::Fenced | ErrorKind::Medium | ErrorKind::Mismatch => {
                 let detail = "the state of the store, a policy or somebody's rights forbid this";
                 Problem::new(S::CONFLICT, "refused", detail)

@@ -24,7 +24,7 @@ pub(crate) struct NewCredential {
     #[schema(example = "support desk")]
     principal: String,
     /// What may be done: `put`, `read`, `read:CLASS`, `report`, `erase`, `rules`, `inbox`,
-    /// `status`, `admin`.
+    /// `page`, `status`, `admin`.
     #[schema(example = json!(["read:audio", "report"]))]
     scopes: Vec<String>,
     /// With whose records: `"any"`, or a list of handles.

@@ -14,7 +14,7 @@ const PREFIX: &str = "kf_";
 
 /// What may be done, beside `read:CLASS`.
 pub(crate) const SCOPES: &[&str] =
-    &["put", "read", "report", "erase", "rules", "inbox", "status", "admin"];
+    &["put", "read", "report", "erase", "rules", "inbox", "page", "status", "admin"];
 
 /// A credential, as the book keeps it.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -26,6 +26,7 @@ const OPERATIONS: &[(&str, &str, &str)] = &[
     ("POST", "/v1/users/{ada}/grants", "rules"),
     ("GET", "/v1/users/{ada}/inbox", "inbox"),
     ("POST", "/v1/inbox", "inbox"),
+    ("POST", "/v1/users/{ada}/page-links", "page"),
     ("GET", "/v1/status", "status"),
     ("GET", "/metrics", "status"),
     ("GET", "/v1/credentials", "admin"),
@@ -53,8 +54,18 @@ fn each_operation_wants_its_scope_its_user_and_a_credential() {
     let service = Service::start();
     let (ada, ben) = (service.user("ada"), service.user("ben"));
     let id = service.put(&ada, "audio", b"RIFF....");
-    let scopes =
-        ["put", "read", "read:audio", "report", "erase", "rules", "inbox", "status", "admin"];
+    let scopes = [
+        "put",
+        "read",
+        "read:audio",
+        "report",
+        "erase",
+        "rules",
+        "inbox",
+        "page",
+        "status",
+        "admin",
+    ];
     let made = |scope: &str, users: &str| {
         service.credential(&format!(
             "{{\"principal\":\"p\",\"scopes\":[\"{scope}\"],\"users\":{users},\"purposes\":[\"*\"]}}"
