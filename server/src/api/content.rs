@@ -15,6 +15,7 @@ use std::io::SeekFrom;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
+use super::label;
 use super::report::{access_json, record_json};
 use crate::app::App;
 use crate::auth::caller::Caller;
@@ -210,6 +211,7 @@ fn described(status: StatusCode, info: &RecordInfo) -> Response {
     insert(&mut response, HeaderName::from_static("keyfall-interaction"), &interaction);
     let created = info.created.to_string();
     insert(&mut response, HeaderName::from_static("keyfall-created"), &created);
+    label::add(response.headers_mut(), info);
     response
 }
 

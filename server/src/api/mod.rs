@@ -5,6 +5,7 @@ mod credentials;
 mod erasures;
 pub(crate) mod export;
 pub(crate) mod health;
+mod label;
 pub(crate) mod log;
 mod records;
 mod report;

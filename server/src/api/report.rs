@@ -78,6 +78,9 @@ pub(crate) fn record_json(info: &RecordInfo) -> Value {
         "purpose": info.purpose,
         "created": time(info.created),
         "length": info.length,
+        "name": info.name,
+        "meta": info.meta,
+        "sha256": info.digest.map(|digest| data_encoding::HEXLOWER.encode(&digest)),
         "sources": info.sources,
         "detached": info.detached,
     })

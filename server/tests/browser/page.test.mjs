@@ -1,5 +1,5 @@
 // The page in Chromium: hear it, erase it, be sure.
-//   KEYFALLD=PATH [SHOTS=DIRECTORY] node --test page.test.mjs
+//   KEYFALLD=PATH [CHROMIUM=PATH] [SHOTS=DIRECTORY] node --test page.test.mjs
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -30,7 +30,7 @@ before(async () => {
     service.stdout.on("data", (line) => found(/http:\S+/.exec(String(line))[0]));
   });
   token = readFileSync(join(dir, "token"), "utf8").trim();
-  browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ARGS.split(" ") });
+  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ARGS.split(" ") });
 });
 
 after(async () => {

@@ -4,6 +4,7 @@ mod access;
 mod document;
 mod erasures;
 mod kit;
+mod names;
 mod others;
 mod privacy;
 mod records;
