@@ -41,6 +41,7 @@
 //! | wait for the process that has it open | [`Builder::wait_for_lock`] |
 //! | keep an index of my own up to date | [`Engine::watch`] |
 //! | create a user, also one that was erased | [`Engine::create_user`] |
+//! | name a user in an address, without the name | [`Engine::handle`], [`Engine::user_of`] |
 //! | begin an interaction, for the records of one exchange | [`Engine::new_interaction`], [`Put::interaction`] |
 //! | put a record, or several at once | [`Engine::put`], [`Engine::batch`] |
 //! | derive a transcript that falls with its recording | [`Put::derived_from`], [`Source`] |
@@ -188,7 +189,7 @@ pub use engine::paved::{AsyncEngine, AsyncReader};
 pub use engine::paved::{Batch, Engine, Erasure, Options, Query, Reader};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "engine")]
-pub use ids::{Class, InteractionId, RecordId, UserId};
+pub use ids::{Class, InteractionId, RecordId, UserHandle, UserId};
 #[cfg(feature = "engine")]
 pub use opening::builder::Builder;
 #[cfg(feature = "sled")]

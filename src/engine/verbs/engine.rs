@@ -39,7 +39,7 @@ use crate::engine::reader::Reader;
 use crate::engine::reopen;
 use crate::engine::replica::Backup;
 use crate::error::Result;
-use crate::ids::{InteractionId, RecordId, StoreId, Timestamp, UserId};
+use crate::ids::{InteractionId, RecordId, StoreId, Timestamp, UserHandle, UserId};
 use crate::pages::SharedStore;
 use crate::promise::{Promise, Retirement};
 use crate::record::{Put, RecordInfo};
@@ -123,6 +123,40 @@ impl Engine {
     /// As [`Engine::put`].
     pub fn create_user(&self, user: &UserId) -> Result<()> {
         records::create_user(&self.inner, user)
+    }
+
+    /// The handle of a user: what stands for the name where the name must not be, as in an address.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use keyfall::{Engine, ErrorKind, Options, Scope, UserId};
+    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+    /// # let engine = Engine::init(store, cell, Options::default())?;
+    /// let ada = UserId::new("ada")?;
+    /// engine.create_user(&ada)?;
+    /// let handle = engine.handle(&ada)?;
+    /// assert_eq!(engine.user_of(&handle.to_string().parse()?)?, ada);
+    ///
+    /// engine.erase(Scope::user(ada.clone()))?;
+    /// engine.create_user(&ada)?; // another life, and another handle
+    /// assert_eq!(engine.user_of(&handle).unwrap_err().kind(), ErrorKind::Erased);
+    /// # Ok::<(), keyfall::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Erased` or `Absent` for a user who was erased or never was here; `Corrupt`, `Io`.
+    pub fn handle(&self, user: &UserId) -> Result<UserHandle> {
+        records::handle(&self.inner, user)
+    }
+
+    /// The user of a handle.
+    ///
+    /// # Errors
+    /// `Erased` if the user was erased, also if one of this name was created again since; `Absent`
+    /// for a handle that this store never gave; `Corrupt`, `Io`.
+    pub fn user_of(&self, handle: &UserHandle) -> Result<UserId> {
+        records::user_of(&self.inner, handle)
     }
 
     /// Begins an interaction now; its id orders after all that began before.

@@ -23,7 +23,7 @@ use crate::engine::readers::Via;
 use crate::engine::ready::ready;
 use crate::engine::run_due::run_due_first;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{RecordId, UserId};
+use crate::ids::{RecordId, UserHandle, UserId};
 use crate::record::layout::payload_context;
 use crate::record::{Put, RecordInfo};
 use crate::secret::WipeStack;
@@ -48,6 +48,17 @@ pub(super) fn create_user(inner: &Core, user: &UserId) -> Result<()> {
     };
     commit.change.head.users += 1;
     publish(inner, &mut writer, commit).map(|_| ())
+}
+
+pub(super) fn handle(inner: &Core, user: &UserId) -> Result<UserHandle> {
+    inner.look(|view| {
+        let (user, page) = view.user(user)?;
+        Ok(UserHandle { user, incarnation: page.incarnation })
+    })
+}
+
+pub(super) fn user_of(inner: &Core, handle: &UserHandle) -> Result<UserId> {
+    inner.look(|view| view.life(handle).map(|page| page.user))
 }
 
 /// Opens a record; `named` says whether the reader was recorded in the access log.
