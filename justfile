@@ -55,6 +55,14 @@ demo:
 documents:
     .ci/run documents
 
+# the service: lints, tests, every command of docs/service.md
+server:
+    .ci/run server
+
+# the page of a user, in Chromium
+browser:
+    .ci/run browser
+
 # fuzz targets, 40 seconds
 fuzz:
     .ci/run fuzz

@@ -19,7 +19,8 @@ use std::fmt;
 /// | `Fenced` | step down, or take over on purpose | after that | ask |
 /// | `Held` | lift the legal hold | after that | no |
 /// | `Locked` | close what has it open | later | no |
-/// | `Exists` | open it, or name another place | no | no |
+/// | `Exists` | use what is there, or name another place or another record | no | no |
+/// | `Changed` | look at what is there now, and decide again (HTTP 412) | decided | no |
 /// | `Copy` | bring the copy back, or remove it from the list | after that | ask |
 /// | `Poisoned` | close the engine and open it again | after that | of this call no |
 /// | `Full` | free some space | after that | ask |
@@ -56,11 +57,14 @@ pub enum ErrorKind {
     /// The store or the cell is open already, in another process or in this one: call again once it
     /// is closed.
     Locked,
-    /// A store or a cell is already at this place.
+    /// It is there already: a store or a cell at this place, another record with this name.
     Exists,
+    /// The record that a put was to replace does not have the name any more
+    /// ([`PutMode::IfIs`](crate::PutMode::IfIs)): look at what has it now.
+    Changed,
     /// A copy that must be in step did not take a commit.
     Copy,
-    /// An earlier write failed with an unknown outcome: close the engine and open it again, which
+    /// An earlier write failed with an unknown outcome: [`Engine::reopen`](crate::Engine::reopen)
     /// finds out.
     Poisoned,
     /// The disk is full.

@@ -278,6 +278,11 @@ impl RecordId {
         self.interaction
     }
 
+    /// The user that the record belongs to, without the name.
+    pub fn handle(&self) -> UserHandle {
+        UserHandle { user: self.user, incarnation: self.incarnation }
+    }
+
     /// interaction 16 ‖ user tag 12 ‖ incarnation 2 ‖ class tag 6 ‖ ordinal 4 (SPEC.md 3).
     pub fn to_bytes(&self) -> [u8; 40] {
         let mut out = [0; 40];
@@ -306,6 +311,52 @@ impl RecordId {
             class: ClassTag(part(b, 30)),
             ordinal: u32::from_be_bytes(part(b, 36)),
         })
+    }
+}
+
+/// A user in one life, without the name: what services put into addresses, where a name would end up
+/// in the logs of others. `u_` and 23 characters.
+///
+/// It is as much a pseudonym as the [`RecordId`]s of the user, which have the same 14 bytes in them.
+/// [`Engine::handle`](crate::Engine::handle) gives the handle of a user,
+/// [`Engine::user_of`](crate::Engine::user_of) the user; nothing is stored for it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserHandle {
+    pub(crate) user: UserTag,
+    pub(crate) incarnation: u16,
+}
+
+impl UserHandle {
+    const PREFIX: &str = "u_";
+}
+
+impl fmt::Display for UserHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = [0; 14];
+        bytes[..12].copy_from_slice(&self.user.0);
+        bytes[12..].copy_from_slice(&self.incarnation.to_be_bytes());
+        write!(f, "{}{}", Self::PREFIX, data_encoding::BASE32_DNSSEC.encode(&bytes))
+    }
+}
+
+impl fmt::Debug for UserHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl FromStr for UserHandle {
+    type Err = Error;
+    fn from_str(s: &str) -> Result<Self> {
+        let bad =
+            || Error::invalid(format!("not a user's handle: {s:?}; `Engine::handle` gives it"));
+        let text = s.strip_prefix(Self::PREFIX).ok_or_else(bad)?;
+        let bytes = data_encoding::BASE32_DNSSEC.decode(text.as_bytes()).map_err(|_| bad())?;
+        let bytes: [u8; 14] = bytes.as_slice().try_into().map_err(|_| bad())?;
+        let (mut user, mut incarnation) = ([0; 12], [0; 2]);
+        user.copy_from_slice(&bytes[..12]);
+        incarnation.copy_from_slice(&bytes[12..]);
+        Ok(UserHandle { user: UserTag(user), incarnation: u16::from_be_bytes(incarnation) })
     }
 }
 

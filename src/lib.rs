@@ -39,7 +39,9 @@
 //! | keep the cell elsewhere | [`Builder::cell_at`] |
 //! | look only, or take another place over | [`Builder::read_only`], [`Builder::take_over`] |
 //! | wait for the process that has it open | [`Builder::wait_for_lock`] |
+//! | keep an index of my own up to date | [`Engine::watch`] |
 //! | create a user, also one that was erased | [`Engine::create_user`] |
+//! | name a user in an address, without the name | [`Engine::handle`], [`Engine::user_of`] |
 //! | begin an interaction, for the records of one exchange | [`Engine::new_interaction`], [`Put::interaction`] |
 //! | put a record, or several at once | [`Engine::put`], [`Engine::batch`] |
 //! | take a payload in parts, over restarts | [`Engine::uploads`] |
@@ -48,10 +50,12 @@
 //! | read a record, seek in it | [`Engine::get`], [`Reader`] |
 //! | open it once, on record, for a player that seeks | [`Engine::open_as`], [`Opening`] |
 //! | list what a user has | [`Engine::list`], [`Query`] |
+//! | give a record a name, and find it by that | [`Put::name`], [`Engine::find`], [`PutMode`] |
 //! | show what was said and done, day by day, in pages | [`Engine::interactions`], [`engine::Interactions::by_day`], [`time::Zone`] |
 //! | erase a user, a class, an interaction, a span of time | [`Engine::erase`], [`Scope`] |
 //! | let some of it stay, plan it | [`Erase::keep`], [`Engine::erase_at`] |
 //! | have a certificate made | [`Erase::certified`], [`Erasure::certificate`], [`engine::Unsigned::sign`] |
+//! | have one made of a planned erase, or of what passes a limit | [`Options::drafts`], [`Policy::certified`] |
 //! | have it made even after a crash between erase and certificate | [`Erase::drafted`], [`Engine::certificates`] |
 //! | check one | [`certificate::Certificate::verify`], [`certificate::Trust`], [`Engine::log`] |
 //! | keep records for so long and no longer | [`Policy`], [`Engine::policies`] |
@@ -60,7 +64,8 @@
 //! | restore from copies, or try whether that works | [`Builder::restore`], [`engine::Copies::check_restore`] |
 //! | give space back, automatically or at once | [`engine::Cleaner`], [`Engine::clean`], [`Engine::discard`] |
 //! | know what to do about an error | [`ErrorKind`], [`Error::may_have_happened`] |
-//! | go on after [`ErrorKind::Poisoned`], shut down | [`Engine::close`], [`Builder::open`] |
+//! | go on after [`ErrorKind::Poisoned`], shut down | [`Engine::reopen`], [`Engine::close`] |
+//! | be told of commits, erases, what was due, failures | [`Builder::observer`], [`observer`] |
 //! | bring a store or a cell of my own | [`store::Store`], [`cell::RootCell`], [`Builder::over`] |
 //!
 //! # Features
@@ -74,6 +79,8 @@
 //! | `sled` | the store in a directory |
 //! | `keyholders` | the root key shared among servers |
 //! | `tokio` | the engine for asynchronous programs |
+//! | `tracing` | an observer that makes events of `tracing` of what an engine does |
+//! | `metrics` | an observer that makes metrics of it |
 //! | `aws-lc` | AES-256-GCM by AWS-LC: the same bytes |
 //! | `cli` | the program `keyfall` |
 //! | `verify` | the program `keyfall-verify`, which has no engine in it |
@@ -108,6 +115,7 @@
 //! | `dir` | directories: one process at a time in each, and no link that leads out |
 //! | `disk` | files as a medium: how they are written, synced and overwritten |
 //! | [`store`] | the port that may keep every byte for ever, and its adapters: ciphertext only |
+//! | [`observer`] | what an engine tells of its work: numbers and kinds, and nobody's data |
 //! | [`crypto`] | the key schedule and the one sealing format |
 //! | [`cell`] | the port that must forget, and its adapters |
 //! | `tree` | the sealed tree, without I/O: users, classes, records, fences, links, holds |
@@ -147,6 +155,8 @@ mod ids;
 pub mod limits;
 pub mod log;
 #[cfg(feature = "engine")]
+pub mod observer;
+#[cfg(feature = "engine")]
 pub mod opening;
 #[cfg(feature = "engine")]
 mod pages;
@@ -181,7 +191,7 @@ pub use engine::paved::{AsyncEngine, AsyncOpening, AsyncReader, AsyncUploads};
 pub use engine::paved::{Batch, Engine, Erasure, Opening, Options, Query, Reader};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "engine")]
-pub use ids::{Class, InteractionId, RecordId, UploadId, UserId};
+pub use ids::{Class, InteractionId, RecordId, UploadId, UserHandle, UserId};
 #[cfg(feature = "engine")]
 pub use opening::builder::Builder;
 #[cfg(feature = "sled")]
@@ -189,7 +199,7 @@ pub use opening::builder::open;
 #[cfg(feature = "engine")]
 pub use policy::Policy;
 #[cfg(feature = "engine")]
-pub use record::{Put, RecordInfo, Source};
+pub use record::{Put, PutMode, RecordInfo, Source};
 #[cfg(feature = "engine")]
 pub use scope::{Erase, Scope, When};
 pub use time::point::Timestamp;

@@ -39,7 +39,7 @@ pub const INLINE_MAX_BYTES: usize = 512;
 /// And at most this part of a page: an eighth.
 pub const INLINE_PART: usize = 8;
 /// Most stored bytes of a user page.
-pub const USER_PAGE_MAX_BYTES: usize = 8192;
+pub const USER_PAGE_MAX_BYTES: usize = 16_384;
 /// Most stored bytes of a user page in which records stand.
 pub const USER_PAGE_SHORT_BYTES: usize = 1024;
 /// Most stored bytes of the page with the log's state.
@@ -72,6 +72,16 @@ pub const CLASSES_MAX: usize = 48;
 pub const MEDIA_TYPE_MAX_BYTES: usize = 127;
 /// Most bytes of a purpose.
 pub const PURPOSE_MAX_BYTES: usize = 255;
+/// Most bytes of the name that an application gives a record.
+pub const RECORD_NAME_MAX_BYTES: usize = 1024;
+/// And at most this part of a page: a quarter.
+pub const RECORD_NAME_PART: usize = 4;
+/// Most keys of a record's metadata.
+pub const META_MAX: usize = 64;
+/// Most bytes of a record's metadata, keys and values.
+pub const META_MAX_BYTES: usize = 2048;
+/// Most bytes of a key of metadata.
+pub const META_KEY_MAX_BYTES: usize = 255;
 /// Most bytes of the name of a record's reader.
 pub const PRINCIPAL_MAX_BYTES: usize = 80;
 /// Most bytes of a reason.
@@ -174,7 +184,7 @@ const _: () = assert!(
     "two facts fit in the smallest page"
 );
 const _: () = assert!(
-    2 * (20 + 2 + 8 + 55 + KEPT_MAX * (4 + CLASS_MAX_BYTES) + REASON_MAX_BYTES) + 3
+    2 * (20 + 2 + 8 + 59 + KEPT_MAX * (4 + CLASS_MAX_BYTES) + REASON_MAX_BYTES) + 3
         <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
     "two planned erases fit in the smallest page"
 );
@@ -190,13 +200,22 @@ const _: () = assert!(
 const _: () =
     assert!(NAME_MAX_BYTES + 48 <= PRINCIPAL_MAX_BYTES, "a run of a training set is a principal");
 const _: () = assert!(
-    2 * (20 + 2 + CLASS_MAX_BYTES + PURPOSE_MAX_BYTES + 40) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
-    "two policies fit in the smallest page"
+    2 * (20 + 2 + CLASS_MAX_BYTES + PURPOSE_MAX_BYTES + 40) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD
+        && REASON_MAX_BYTES <= PURPOSE_MAX_BYTES,
+    "two policies fit in the smallest page: purpose and reason share their bytes"
 );
 const _: () = assert!(
-    USER_MAX_BYTES + CLASSES_MAX * (CLASS_MAX_BYTES + 1 + 80) + 640
+    USER_MAX_BYTES + CLASSES_MAX * (CLASS_MAX_BYTES + 1 + 80 + 97) + 640
         < USER_PAGE_MAX_BYTES - SEAL_OVERHEAD,
     "a user page holds all classes"
+);
+const _: () = assert!(
+    3 * (2 + PAGE_MIN_BYTES / RECORD_NAME_PART + 48) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
+    "three pointers to names fit in the smallest page"
+);
+const _: () = assert!(
+    2 * (21 + 2 + PAGE_MIN_BYTES * 3 / 8) + 3 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,
+    "two pieces of labels fit in the smallest page"
 );
 const _: () = assert!(
     3 + 2 + ENTRY_MAX_BYTES + 24 <= PAGE_MIN_BYTES - SEAL_OVERHEAD,

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! policy = 1 ‖ class name ‖ purpose text ‖ flags 1 ‖ [age ms 8] ‖ [number 8] ‖ [until 8]
-//!          flags: 1 age, 2 number, 4 until, 8 readers are named, 16 only this purpose
+//!          ‖ [reason text] ‖ [authority text ‖ ground text]
+//!          flags: 1 age, 2 number, 4 until, 8 readers are named, 16 only this purpose,
+//!          32 what was derived stays, for this reason, 64 a certificate is wanted
 //! ```
 
 use std::time::Duration;
@@ -10,7 +12,8 @@ use std::time::Duration;
 use crate::codec::{Decoder, Encoder};
 use crate::error::{Error, Result};
 use crate::ids::{Class, Timestamp};
-use crate::limits::{CLASS_MAX_BYTES, PURPOSE_MAX_BYTES};
+use crate::limits::{AUTHORITY_MAX_BYTES, CLASS_MAX_BYTES, PURPOSE_MAX_BYTES, REASON_MAX_BYTES};
+use crate::scope::{Erase, Scope, check_reason};
 use crate::secret::Secret;
 
 const VERSION: u8 = 1;
@@ -19,10 +22,13 @@ const NUMBER: u8 = 2;
 const UNTIL: u8 = 4;
 const NAMED: u8 = 8;
 const PURPOSE: u8 = 16;
+const DERIVED: u8 = 32;
+const CERTIFIED: u8 = 64;
 
 /// How long records of one class are kept: of the store, or of one user instead. What passed a
 /// limit is erased like anything else, with what was derived from it, by
-/// [`Engine::run_due`](crate::Engine::run_due).
+/// [`Engine::run_due`](crate::Engine::run_due): a limit for recordings takes the transcripts and
+/// the alarms that were made of them, unless the policy says [`Policy::keep_derived`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// The class whose records it limits.
@@ -37,6 +43,10 @@ pub struct Policy {
     pub until: Option<Timestamp>,
     /// Whether an opening must name its reader and a purpose.
     pub readers_named: bool,
+    /// Why what was derived from a record outlasts it; `None` if it falls with it.
+    pub keep_derived: Option<String>,
+    /// For whom and on what ground what passed a limit is certified; `None` if it is not.
+    pub certified: Option<(String, String)>,
 }
 
 impl Policy {
@@ -49,6 +59,8 @@ impl Policy {
             max_records: None,
             until: None,
             readers_named: false,
+            keep_derived: None,
+            certified: None,
         }
     }
 
@@ -82,7 +94,38 @@ impl Policy {
         Policy { readers_named: true, ..self }
     }
 
+    /// What was derived from a record that passed a limit stays, detached from it, as with
+    /// [`Erase::keep_derived`](crate::Erase::keep_derived); the user's history says why.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use keyfall::{Class, Policy};
+    /// let month = Duration::from_secs(30 * 24 * 3600);
+    /// let policy = Policy::new(Class::audio()).max_age(month).keep_derived("alarms go on ringing");
+    /// assert_eq!(policy.keep_derived.as_deref(), Some("alarms go on ringing"));
+    /// ```
+    #[must_use]
+    pub fn keep_derived(self, reason: impl Into<String>) -> Self {
+        Policy { keep_derived: Some(reason.into()), ..self }
+    }
+
+    /// Has a certificate made of what passed a limit, for each user of whom something did, that
+    /// names the person or office that wants it and its ground; either may be empty. The engine
+    /// that erases gives the draft to [`Options::drafts`](crate::Options::drafts).
+    #[must_use]
+    pub fn certified(self, authority: impl Into<String>, ground: impl Into<String>) -> Self {
+        Policy { certified: Some((authority.into(), ground.into())), ..self }
+    }
+
+    /// The bytes of its texts, which must be few enough together.
+    fn text_bytes(&self) -> usize {
+        let certified = self.certified.as_ref().map_or(0, |(who, why)| who.len() + why.len());
+        let texts = [&self.purpose, &self.keep_derived].into_iter().flatten();
+        certified + texts.map(String::len).sum::<usize>()
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
+        self.check_texts()?;
         let purpose = self.purpose.as_deref().unwrap_or("-");
         if purpose.is_empty() || purpose.len() > PURPOSE_MAX_BYTES {
             return Err(Error::invalid(format!("a purpose has 1 to {PURPOSE_MAX_BYTES} bytes")));
@@ -93,6 +136,41 @@ impl Policy {
             ));
         }
         Ok(())
+    }
+
+    fn check_texts(&self) -> Result<()> {
+        let limits = self.max_age.is_some() || self.max_records.is_some() || self.until.is_some();
+        if !limits && (self.keep_derived.is_some() || self.certified.is_some()) {
+            return Err(Error::invalid(
+                "a policy without a limit takes nothing: nothing derived is kept, and nothing \
+                 certified; add a limit, or leave that out",
+            ));
+        }
+        if let Some(reason) = &self.keep_derived {
+            check_reason(reason)?;
+        }
+        if self.certified.as_ref().is_some_and(|(who, _)| who.len() > AUTHORITY_MAX_BYTES) {
+            return Err(Error::invalid(format!(
+                "the requester is named in at most {AUTHORITY_MAX_BYTES} bytes"
+            )));
+        }
+        if self.text_bytes() > PURPOSE_MAX_BYTES {
+            return Err(Error::invalid(format!(
+                "purpose and reason of a policy, and for whom and on what ground it certifies, have \
+                 at most {PURPOSE_MAX_BYTES} bytes together; shorten them"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The erase of what passed a limit, as a certificate names it; `None` if none is wanted.
+    pub(crate) fn erase(&self, scope: Scope) -> Option<Erase> {
+        let (authority, ground) = self.certified.as_ref()?;
+        let erase = Erase::new(scope).certified(authority, ground);
+        Some(match &self.keep_derived {
+            Some(reason) => erase.keep_derived(reason),
+            None => erase,
+        })
     }
 
     /// When a record falls whose interaction began at `began`, by age and date alone.
@@ -108,7 +186,9 @@ impl Policy {
             | flag(self.max_records.is_some(), NUMBER)
             | flag(self.until.is_some(), UNTIL)
             | flag(self.readers_named, NAMED)
-            | flag(self.purpose.is_some(), PURPOSE);
+            | flag(self.purpose.is_some(), PURPOSE)
+            | flag(self.keep_derived.is_some(), DERIVED)
+            | flag(self.certified.is_some(), CERTIFIED);
         e.u8(VERSION)
             .text(self.class.as_str())
             .text(self.purpose.as_deref().unwrap_or_default())
@@ -116,6 +196,12 @@ impl Policy {
         let numbers = [self.max_age.map(millis), self.max_records, self.until.map(|t| t.0)];
         for number in numbers.into_iter().flatten() {
             e.u64(number);
+        }
+        if let Some(reason) = &self.keep_derived {
+            e.text(reason);
+        }
+        if let Some((authority, ground)) = &self.certified {
+            e.text(authority).text(ground);
         }
         e.finish()
     }
@@ -129,7 +215,7 @@ impl Policy {
             Class::new(d.text(CLASS_MAX_BYTES)?).map_err(|_| Decoder::new(&[], "policy").bad())?;
         let purpose = d.text(PURPOSE_MAX_BYTES)?.to_owned();
         let flags = d.u8()?;
-        if flags > (AGE | NUMBER | UNTIL | NAMED | PURPOSE)
+        if flags > (AGE | NUMBER | UNTIL | NAMED | PURPOSE | DERIVED | CERTIFIED)
             || (flags & PURPOSE == 0) != purpose.is_empty()
         {
             return Err(d.bad());
@@ -142,6 +228,17 @@ impl Policy {
             until: number(UNTIL)?.map(Timestamp),
             readers_named: flags & NAMED != 0,
             purpose: (flags & PURPOSE != 0).then_some(purpose),
+            keep_derived: match flags & DERIVED {
+                0 => None,
+                _ => Some(d.text(REASON_MAX_BYTES)?.to_owned()),
+            },
+            certified: match flags & CERTIFIED {
+                0 => None,
+                _ => Some((
+                    d.text(AUTHORITY_MAX_BYTES)?.to_owned(),
+                    d.text(REASON_MAX_BYTES)?.to_owned(),
+                )),
+            },
         };
         d.end()?;
         Ok(policy)

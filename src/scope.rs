@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! erase = scope ‖ kept classes 1 ‖ (class name text ‖ reason text, empty for the one before it)*
+//!       | scope ‖ 255 ‖ reason text                            what was derived is kept
 //! scope = 1 ‖ record id 40
 //!         2 ‖ class name, empty for all ‖ when
 //! when  = 0 ever  |  1 ‖ interaction 16  |  2 ‖ from 8 ‖ until 8, with 2^64-1 for none
 //! ```
+//! Where a certificate is wanted authority text ‖ ground text follow.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,6 +118,8 @@ pub(crate) struct Request {
     pub(crate) authority: String,
     /// The legal ground; may be empty.
     pub(crate) ground: String,
+    /// When it was asked for, if that was not just now.
+    pub(crate) asked: Option<Timestamp>,
 }
 
 type TakeDraft = dyn Fn(&Draft) -> Result<()> + Send + Sync;
@@ -123,6 +127,12 @@ type TakeDraft = dyn Fn(&Draft) -> Result<()> + Send + Sync;
 /// Takes the draft of a certificate.
 #[derive(Clone)]
 pub(crate) struct Drafted(pub(crate) Arc<TakeDraft>);
+
+impl Drafted {
+    pub(crate) fn new(keep: impl Fn(&Draft) -> Result<()> + Send + Sync + 'static) -> Self {
+        Drafted(Arc::new(keep))
+    }
+}
 
 impl std::fmt::Debug for Drafted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -145,6 +155,8 @@ pub struct Erase {
     keep: Vec<Class>,
     /// One for each of them.
     reasons: Vec<String>,
+    /// Why what was derived stays, if it does.
+    keep_derived: Option<String>,
     pub(crate) window: Option<Duration>,
     pub(crate) request: Option<Request>,
     pub(crate) drafted: Option<Drafted>,
@@ -157,6 +169,7 @@ impl Erase {
             scope,
             keep: Vec::new(),
             reasons: Vec::new(),
+            keep_derived: None,
             window: None,
             request: None,
             drafted: None,
@@ -174,6 +187,25 @@ impl Erase {
         self
     }
 
+    /// Keeps what was derived from the records of a class, or from one record, when these fall: it
+    /// is detached from them, and the user's history says why. Without this all that was derived
+    /// falls. What stays is the user's own still: later erases reach it. What was derived in the
+    /// tree of another user falls, as ever, and so does what depends on that, or on anything else
+    /// that falls.
+    ///
+    /// ```
+    /// # use keyfall::{Class, Erase, Scope, UserId};
+    /// let recordings = Scope::class(UserId::new("ada")?, Class::audio());
+    /// let erase = Erase::new(recordings).keep_derived("she wants to keep what she said");
+    /// assert!(erase.derived_kept().is_some());
+    /// # Ok::<(), keyfall::Error>(())
+    /// ```
+    #[must_use]
+    pub fn keep_derived(mut self, reason: impl Into<String>) -> Self {
+        self.keep_derived = Some(reason.into());
+        self
+    }
+
     /// Lets it wait for others: what it names cannot be read through the engine when the erase
     /// returns, and is *pending* until the old root key is destroyed, `window` later at most,
     /// together with all that waits then. A day is the longest; the default is at once.
@@ -185,7 +217,8 @@ impl Erase {
 
     /// Has a certificate of it issued when it is complete ([`crate::Erasure::certificate`]), which
     /// names the person or office that asked for the erase and its legal ground. Either may be
-    /// empty, and then is not in it. The engine keeps nothing of what is in it.
+    /// empty, and then is not in it. The engine keeps nothing of what is in it. Of an erase that is
+    /// planned, [`Options::drafts`](crate::Options::drafts) gets the draft when it is done.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -203,7 +236,8 @@ impl Erase {
     /// ```
     #[must_use]
     pub fn certified(mut self, authority: impl Into<String>, ground: impl Into<String>) -> Self {
-        self.request = Some(Request { authority: authority.into(), ground: ground.into() });
+        let (authority, ground) = (authority.into(), ground.into());
+        self.request = Some(Request { authority, ground, asked: None });
         self
     }
 
@@ -215,7 +249,7 @@ impl Erase {
     /// there is no draft.
     #[must_use]
     pub fn drafted(mut self, keep: impl Fn(&Draft) -> Result<()> + Send + Sync + 'static) -> Self {
-        self.drafted = Some(Drafted(Arc::new(keep)));
+        self.drafted = Some(Drafted::new(keep));
         self
     }
 
@@ -227,6 +261,16 @@ impl Erase {
     /// The classes that stay.
     pub fn kept(&self) -> &[Class] {
         &self.keep
+    }
+
+    /// Why what was derived stays; `None` if it falls.
+    pub fn derived_kept(&self) -> Option<&str> {
+        self.keep_derived.as_deref()
+    }
+
+    /// For whom and on what ground it is certified; `None` if it is not.
+    pub fn certified_for(&self) -> Option<(&str, &str)> {
+        self.request.as_ref().map(|request| (&*request.authority, &*request.ground))
     }
 
     /// The classes that stay, each with the reason why.
@@ -294,6 +338,14 @@ impl Erase {
         if let Scope::User { when: When::Between { from, until }, .. } = &self.scope {
             check_span(*from, *until)?;
         }
+        if let Some(reason) = &self.keep_derived {
+            check_reason(reason)?;
+            if !self.keep.is_empty() || matches!(self.scope, Scope::User { class: None, .. }) {
+                return Err(Error::invalid(
+                    "what was derived is kept by an erase of one class, or of one record; name one",
+                ));
+            }
+        }
         if self.keep.is_empty() {
             return Ok(());
         }
@@ -319,19 +371,24 @@ impl Erase {
         }
     }
 
+    /// The same, for a certificate that says when it was asked for.
+    pub(crate) fn asked_at(mut self, at: Timestamp) -> Self {
+        if let Some(request) = &mut self.request {
+            request.asked = Some(at);
+        }
+        self
+    }
+
     /// Whether it fits among a user's plans; what comes back from there has no window, for it is
     /// final when it is done.
     pub(crate) fn into_plan(self) -> Result<Self> {
-        if self.request.is_some() {
-            return Err(Error::invalid(
-                "a planned erase has nobody to give a certificate to when it is done; ask for one \
-                 when you erase",
-            ));
-        }
-        if self.written().map(|(_, reason)| reason.len()).sum::<usize>() > REASON_MAX_BYTES {
+        let reasons = self.written().map(|(_, reason)| reason.len()).sum::<usize>();
+        let derived = self.keep_derived.as_ref().map_or(0, String::len);
+        let asked = self.request.as_ref().map_or(0, |r| r.authority.len() + r.ground.len());
+        if reasons + derived + asked > REASON_MAX_BYTES {
             return Err(Error::invalid(format!(
-                "the reasons of one planned erase have at most {REASON_MAX_BYTES} bytes together; \
-                 shorten them"
+                "the reasons of one planned erase, and for whom and on what ground it is certified, \
+                 have at most {REASON_MAX_BYTES} bytes together; shorten them"
             )));
         }
         Ok(Erase { window: None, drafted: None, ..self })
@@ -381,6 +438,8 @@ pub(crate) fn check_reason(reason: &str) -> Result<()> {
 const RECORD: u8 = 1;
 const PART: u8 = 2;
 const NONE: u64 = u64::MAX;
+/// In the place of the number of kept classes: what was derived is kept.
+const DERIVED: u8 = 255;
 
 impl Erase {
     /// Writes it for the page of its user.
@@ -400,9 +459,15 @@ impl Erase {
                 };
             }
         }
-        e.u8(self.keep.len() as u8);
+        match &self.keep_derived {
+            Some(reason) => e.u8(DERIVED).text(reason),
+            None => e.u8(self.keep.len() as u8),
+        };
         for (class, reason) in self.written() {
             e.text(class.as_str()).text(reason);
+        }
+        if let Some(Request { authority, ground, .. }) = &self.request {
+            e.text(authority).text(ground);
         }
     }
 
@@ -428,7 +493,14 @@ impl Erase {
             _ => return Err(d.bad()),
         };
         let mut erase = Erase::new(scope);
-        for _ in 0..d.u8()? {
+        let kept = match d.u8()? {
+            DERIVED => {
+                erase.keep_derived = Some(d.text(REASON_MAX_BYTES)?.to_owned());
+                0
+            }
+            kept => kept,
+        };
+        for _ in 0..kept {
             erase.keep.push(Class::new(d.text(CLASS_MAX_BYTES)?).map_err(bad)?);
             let reason = d.text(REASON_MAX_BYTES)?;
             let before = erase.reasons.last().map(String::as_str);
@@ -438,6 +510,11 @@ impl Erase {
                 reason => reason.to_owned(),
             };
             erase.reasons.push(reason);
+        }
+        if d.left() > 0 {
+            let authority = d.text(AUTHORITY_MAX_BYTES)?.to_owned();
+            let ground = d.text(REASON_MAX_BYTES)?.to_owned();
+            erase.request = Some(Request { authority, ground, asked: None });
         }
         Ok(erase)
     }

@@ -5,12 +5,14 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use keyfall::cell::MemoryCell;
+use keyfall::engine::{Changed, Keeper, Watched};
+use keyfall::observer::{CommitKind, Event, Outcome, ScopeKind};
 use keyfall::store::MemoryStore;
 use keyfall::{
     AsyncEngine, Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, UserId,
@@ -52,6 +54,34 @@ fn a_payload_that_is_not_as_long_as_it_was_declared_is_not_stored() {
             }
             assert_eq!(engine.engine().head(), head);
         }
+    });
+}
+
+#[test]
+fn a_caller_that_watches_waits_without_a_thread_and_goes_away_without_harm() {
+    let engine = engine().at_once(1);
+    runtime(4).block_on(async {
+        let start = engine.engine().head();
+        assert!(matches!(
+            tokio::time::timeout(Duration::from_millis(50), engine.watch(start)).await,
+            Err(_) | Ok(Ok(Watched::ListAgain(_)))
+        ));
+        let watching: Vec<JoinHandle<_>> = (0..50)
+            .map(|_| {
+                let engine = engine.clone();
+                tokio::spawn(async move { engine.watch(start).await.unwrap() })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        // One thread for calls, and fifty that wait: a put goes on.
+        let id = engine.put(audio("ada"), &b"words"[..]).await.unwrap();
+        for watching in watching {
+            let Watched::Changes { changes, .. } = watching.await.unwrap() else {
+                panic!("it was told to list again")
+            };
+            assert_eq!(changes, [Changed::Put(id)]);
+        }
+        engine.close().await.unwrap();
     });
 }
 
@@ -461,7 +491,8 @@ fn a_panic_in_the_writers_turn_leaves_nobody_waiting() {
     runtime(4).block_on(async {
         let env = Arc::new(Faulty::default());
         let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
-        let options = Options::new().env(env.clone());
+        let (options, told) = observed();
+        let options = options.env(env.clone());
         let engine = AsyncEngine::new(Engine::init(store, cell, options).unwrap());
         engine.put(audio("ada"), &b"words"[..]).await.unwrap();
         env.armed.store(true, Ordering::SeqCst);
@@ -472,6 +503,7 @@ fn a_panic_in_the_writers_turn_leaves_nobody_waiting() {
             })
             .collect();
         let mut failed = 0;
+        let count = puts.len() as u64 + 1;
         for put in puts {
             let put = tokio::time::timeout(Duration::from_secs(60), put).await.unwrap();
             if let Err(e) = put.unwrap() {
@@ -481,6 +513,13 @@ fn a_panic_in_the_writers_turn_leaves_nobody_waiting() {
         }
         assert!(failed > 0, "the generator was asked for nothing");
         assert!(engine.engine().is_poisoned(), "nobody knows what was written");
+        engine.close().await.unwrap();
+        let events = take(&told);
+        let poisoned = |e: &&Event| matches!(e, Event::Poisoned { error: ErrorKind::Poisoned, .. });
+        assert_eq!(events.iter().filter(poisoned).count(), 1, "{events:#?}");
+        // Those that failed are in no commit.
+        let put: u64 = events.iter().map(records_put).sum();
+        assert_eq!(put + failed, count);
     });
     let _ = std::panic::take_hook();
 }
@@ -568,4 +607,108 @@ fn a_runtime_that_ends_leaves_the_engine_to_the_next() {
         tokio::time::timeout(Duration::from_secs(20), put).await.unwrap().unwrap();
     });
     engine.engine().put(audio("cleo"), &b"words"[..]).unwrap();
+}
+
+/// What an observer was told.
+type Told = Arc<Mutex<Vec<Event>>>;
+
+/// Options with an observer that keeps every event.
+fn observed() -> (Options, Told) {
+    let told = Told::default();
+    let kept = Arc::clone(&told);
+    let observer = move |event: &Event| kept.lock().unwrap().push(*event);
+    (Options::new().keeper(Keeper::ByHand).observer(Arc::new(observer)), told)
+}
+
+fn take(told: &Told) -> Vec<Event> {
+    std::mem::take(&mut told.lock().unwrap())
+}
+
+/// Records that an event tells were put.
+fn records_put(event: &Event) -> u64 {
+    match event {
+        Event::Commit { kind: CommitKind::Put, records, .. } => *records,
+        _ => 0,
+    }
+}
+
+#[test]
+fn an_observer_is_told_before_the_caller_goes_on() {
+    runtime(4).block_on(async {
+        let (options, told) = observed();
+        let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+        let engine = AsyncEngine::new(Engine::init(store, cell, options).unwrap());
+        take(&told);
+        let id = engine.put(audio("ada"), &b"words"[..]).await.unwrap();
+        let events = take(&told);
+        assert!(
+            matches!(
+                events[..],
+                [Event::Commit {
+                    kind: CommitKind::Put,
+                    requests: 1,
+                    records: 1,
+                    bytes: 5,
+                    waited: Some(_),
+                    ..
+                }]
+            ),
+            "{events:#?}"
+        );
+        engine.erase(Scope::record(id)).await.unwrap();
+        let events = take(&told);
+        assert!(
+            matches!(
+                events[..],
+                [
+                    Event::RootKeyRetired { .. },
+                    Event::Commit { kind: CommitKind::Erase, requests: 1, .. },
+                    Event::Erase {
+                        scope: ScopeKind::Record,
+                        records: Some(1),
+                        outcome: Outcome::Final,
+                        ..
+                    },
+                ]
+            ),
+            "{events:#?}"
+        );
+        engine.close().await.unwrap();
+        assert!(matches!(take(&told)[..], [Event::Closed { error: None, .. }]));
+    });
+}
+
+#[test]
+fn of_puts_whose_futures_are_dropped_just_what_was_committed_is_told() {
+    let (options, told) = observed();
+    let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+    let engine = Engine::init(store.clone(), cell.clone(), options).unwrap();
+    let engine = AsyncEngine::new(engine);
+    let first = runtime(4);
+    first.block_on(async {
+        engine.put(audio("ben"), &b"words"[..]).await.unwrap();
+        take(&told);
+        // These never come to their commit.
+        for length in [0, 10, 400_000] {
+            let put = engine.put(audio("ada"), Payload::new(length, Then::Stall));
+            tokio::time::timeout(Duration::from_millis(20), put).await.unwrap_err();
+        }
+        engine.put(audio("ada"), Payload::new(400_000, Then::Fail)).await.unwrap_err();
+        assert_eq!(take(&told), []);
+        // Of these some do.
+        for round in 0..50 {
+            let put = engine.put(audio("ben"), &b"words"[..]);
+            let _ = tokio::time::timeout(Duration::from_micros(round * 20), put).await;
+        }
+    });
+    drop(first);
+    runtime(1).block_on(engine.close()).unwrap();
+    let events = take(&told);
+    assert!(!events.iter().any(|e| matches!(e, Event::CommitFailed { .. })), "{events:#?}");
+    let told: u64 = events.iter().map(records_put).sum();
+    let engine = Engine::open(store, cell, Options::new().keeper(Keeper::ByHand)).unwrap();
+    let listed = engine.list(&Query::default().user(user("ben")).limit(100)).unwrap();
+    // The first was told before.
+    assert_eq!(told + 1, listed.records.len() as u64);
+    assert_eq!(engine.users(None, 10).unwrap().len(), 1);
 }

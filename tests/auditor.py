@@ -62,20 +62,22 @@ def rows(text):
 
 def split_note(note):
     at = note.rindex("\n\n")
-    lines = [line[2:].split(" ") for line in rows(note[at + 2:])]
-    return note[:at + 1], [(name, unbase64(signature)) for name, signature in lines]
+    lines = rows(note[at + 2:])
+    check(note.endswith("\n") and all(line.startswith("\u2014 ") for line in lines), "a line that is no signature")
+    signatures = [(name, unbase64(signature)) for name, signature in (line[2:].split(" ") for line in lines)]
+    check(all(name and len(signature) > 4 for name, signature in signatures), "a line that is no signature")
+    return note[:at + 1], signatures
 
 
 def signed_by(note, name, kind, key):
     text, lines = split_note(note)
-    for who, signature in lines:
-        if who == name and signature[:4] == key_id(name, kind, key):
-            try:
-                Ed25519PublicKey.from_public_bytes(key).verify(signature[4:], text.encode())
-            except InvalidSignature:
-                raise Refused("a signature does not hold")
-            return text
-    raise Refused("%s did not sign" % name)
+    own = [signature for who, signature in lines if who == name and signature[:4] == key_id(name, kind, key)]
+    check(len(own) == 1, "%s did not sign, or signed twice" % name)
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(own[0][4:], text.encode())
+    except InvalidSignature:
+        raise Refused("a signature does not hold")
+    return text
 
 
 # RFC 9162, 2.1

@@ -28,9 +28,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 CHUNK, TAG, HEADER = 16384, 16, 56
 LABEL = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM"
 USERS, USER, CLASS, FENCES, LINEAGE, FALLING, HISTORY, HOLDS, MARKS, PLANS, POLICIES, AGENDA, \
-    INBOX, GRANTS, SETS, LOG, LOG_TREE, UNBORN = range(1, 19)
+    INBOX, GRANTS, SETS, LOG, LOG_TREE, UNBORN, NAMES, LABELS = range(1, 21)
 # Bytes of a key in each ordered tree.
-KEYS = {kind: 63 if kind in (LINEAGE, MARKS) else 40 if kind == SETS else 20 for kind in range(CLASS, LOG_TREE + 1)}
+KEYS = {kind: 63 if kind in (LINEAGE, MARKS) else 40 if kind == SETS else 20 for kind in range(CLASS, LOG_TREE + 1)} | {LABELS: 21}
 # What a user page and a head lead to, in the order of their bits.
 OF_USER = (FENCES, LINEAGE, HISTORY, HOLDS, MARKS, PLANS, POLICIES, INBOX, GRANTS)
 OF_HEAD = (FALLING, AGENDA, POLICIES, SETS)
@@ -97,6 +97,11 @@ def lineage_secret(root):
 
 def detached_key(without):
     return expand(hashes.SHA256(), without, b"keyfall/detached/v1", 32)
+
+
+def digest_mask(root, digest):
+    """A digest as the entry of a record that does not stand alone has it, and back."""
+    return bytes(a ^ b for a, b in zip(digest, expand(hashes.SHA256(), root, b"keyfall/digest/v1", 32)))
 
 
 def link_key(class_tag, key, what, other=None):
@@ -475,7 +480,7 @@ class Tree:
             total = 0
             d = self.page(USER, ref)
             version, flags = d.int(1), d.int(1)
-            if version != 2 or flags > 7 or d.varint() != incarnation:
+            if version != 2 or flags > 15 or d.varint() != incarnation:
                 raise Corrupt("a user page")
             d.varint()
             due, openings = (d.varint() if flags & 1 else None), (d.varint() if flags & 2 else None)
@@ -487,22 +492,29 @@ class Tree:
             if prf(self.index_key, b"keyfall/user-tag/v1", name.encode())[:12] != tag:
                 raise Corrupt("a user page under another's tag")
             trees = self.below(OF_USER, d, there)
-            within = False
+            within = labelled = False
             for _ in range(d.int(1)):
                 class_tag, class_name, count = d.bytes(6), d.short().decode(), d.varint()
                 within |= count == 0
                 below = self.ordered(CLASS, d.bytes(48)) if count else self.read_ordered(CLASS, d, True)
                 if prf(fence_key, b"keyfall/class-tag/v1", class_name.encode())[:6] != class_tag:
                     raise Corrupt("a class under another's tag")
-                n = 0
+                below = list(below)
+                n = len(below)
+                labels, here = self.labels(d) if flags & 8 else ({}, False)
+                within, labelled = within or here, labelled or bool(labels)
                 for key, value in below:
-                    n += 1
                     id = key[:16] + tag + struct.pack(">H", incarnation) + class_tag + key[16:]
+                    own, meta = labels.pop(key, (None, {}))
                     target = prf(fence_key, b"keyfall/class-tag/v1", class_name.removeprefix("+").encode())[:6]
-                    entries[id] = self.entry(key, *value) | {"user": name, "class": class_name, "key": (class_tag, key), "target": target}
+                    entries[id] = self.entry(key, *value, own, meta) | {"user": name, "class": class_name, "key": (class_tag, key), "target": target}
+                if labels:
+                    raise Corrupt("a label of no record")
                 if n != count and (count or not n):
                     raise Corrupt("a class holds another number of records")
                 total += 0 if class_name.startswith("+") else n
+            if bool(flags & 8) != labelled:
+                raise Corrupt("a user page tells of labels, and has none")
             if within and d.at > 1024 - 72:
                 raise Corrupt("records in a long user page")
             if alone != (None if due or there & (2 | 8 | 16) else total):
@@ -527,8 +539,67 @@ class Tree:
                 content = self.content(entry, root, context)
             except Corrupt:
                 content = None
-            told = ("user", "class", "length", "created", "media_type", "purpose", "target", "secret")
+            if content is not None and entry["digest"]:
+                digest = hashlib.sha256(content).digest()
+                if entry["digest"] != (digest if entry["alone"] else digest_mask(root, digest)):
+                    raise Corrupt("a digest is that of something else")
+            told = ("user", "class", "length", "created", "media_type", "purpose", "name", "meta", "target", "secret")
             yield {name: entry[name] for name in told} | {"id": show(id), "raw": id, "content": content}
+
+    def labels(self, d):
+        """The labels of a class by the keys of its records, and whether a leaf of them is stored in the user page."""
+        form = d.int(1)
+        if form not in (0, 4, 5, 7, 12, 13, 15):
+            raise Corrupt("labels of another form")
+        names = {}
+        if form & 1:
+            names = dict(self.read_names(d, True) if form & 2 else self.names(d.bytes(48)))
+        pieces = {}
+        if form & 4:
+            for key, piece in self.read_ordered(LABELS, d, True) if form & 8 else self.ordered(LABELS, d.bytes(48)):
+                there = pieces.setdefault(key[:20], [])
+                if key[20] != len(there):
+                    raise Corrupt("a label's pieces")
+                there.append(piece)
+        labels = {key: self.label(b"".join(there)) for key, there in pieces.items()}
+        if names != {name: key for key, (name, _) in labels.items() if name}:
+            raise Corrupt("names that are not those of the labels")
+        return labels, bool(form & 10)
+
+    def label(self, data):
+        d = Decoder(data)
+        name, meta, last = d.bytes(d.varint()).decode("utf-8"), {}, b""
+        while d.at < len(data):
+            key, value = d.bytes(d.varint()), d.bytes(d.varint())
+            if key <= last:
+                raise Corrupt("metadata out of order")
+            last = key
+            meta[key.decode("utf-8")] = value.decode("utf-8")
+        if not (name or meta):
+            raise Corrupt("a label that says nothing")
+        return name or None, meta
+
+    def names(self, ref):
+        d = self.page(NAMES, ref)
+        yield from self.read_names(d)
+        d.end(True)
+
+    def read_names(self, d, within=False):
+        shape, count, last = d.int(1), d.int(2), b""
+        if shape != 2 and (shape != 1 or within) or not count:
+            raise Corrupt("a page of names")
+        for _ in range(count):
+            name = d.bytes(d.int(2))
+            if name <= last or len(name) > 1024:
+                raise Corrupt("names out of order")
+            last = name
+            if shape == 2:
+                yield name.decode("utf-8"), d.bytes(20)
+            else:
+                below = list(self.names(d.bytes(48)))
+                if below[0][0].encode() != name:
+                    raise Corrupt("a name that leads to others")
+                yield from below
 
     def leaves(self):
         """The log's leaves, checked against its right edge."""
@@ -551,17 +622,20 @@ class Tree:
             raise Corrupt("the log's edge is not that of its leaves")
         return leaves
 
-    def entry(self, key, media_type, purpose, rest):
+    def entry(self, key, media_type, purpose, rest, name, meta):
         d = Decoder(rest)
         flags, secret = d.int(1), d.bytes(32)
-        if flags > 15:
+        if flags > 127 or flags & 64 and not flags & 8:
             raise Corrupt("an entry's flags")
+        if (bool(flags & 16), bool(flags & 32)) != (name is not None, bool(meta)):
+            raise Corrupt("another label than the entry says")
         sources, depth = (d.int(2), d.int(2)) if flags & 2 else (0, 0)
         lag = d.varint() if flags & 4 else 0
         if flags & 2 and not (sources or depth) or flags & 4 and not lag:
             raise Corrupt("a field that is there, and says nothing")
         lag = lag >> 1 ^ -(lag & 1)
         entry = {"secret": secret, "detached": flags & 1, "sources": sources, "depth": depth, "first": None,
+                 "name": name, "meta": meta, "alone": not sources and not flags & 1, "digest": d.bytes(32) if flags & 64 else None,
                  "created": int.from_bytes(key[:6], "big") + lag & 2**64 - 1,
                  "media_type": media_type.decode(), "purpose": purpose.decode()}
         if flags & 8:
@@ -569,7 +643,7 @@ class Tree:
             d.end(False)
         else:
             body = rest[d.at:]
-            plain = not sources and not flags & 1
+            plain = entry["alone"]
             entry |= {"body": body, "plain": plain, "length": len(body) - (0 if plain else 72)}
             if not 0 <= entry["length"] <= 512:
                 raise Corrupt("a payload's length")
@@ -621,10 +695,10 @@ def record_context(realm, tag, incarnation, interaction, class_name):
 # Vectors: a store written from the specification
 
 def size_class(kind, length, largest):
-    if kind in (USERS, LOG, LOG_TREE, USER, CLASS):
+    if kind in (USERS, LOG, LOG_TREE, USER, CLASS, NAMES, LABELS):
         exponent = length.bit_length() - 1
         free = exponent - exponent.bit_length()
-        return min(max(-(-length >> free) << free, 256 if kind in (USER, CLASS) else 0), largest)
+        return min(max(-(-length >> free) << free, 256 if kind in (USER, CLASS, NAMES, LABELS) else 0), largest)
     size = 512
     while size < min(length, largest):
         size *= 2
@@ -640,11 +714,29 @@ def listing(entries):
     return leaf
 
 
-def entry(secret, sources, depth, lag, body, detached=False, segments=False):
+def entry(secret, sources, depth, lag, body, detached=False, segments=False, named=False, described=False, digest=b""):
     """The rest of an entry, after its texts."""
     flags = detached | (2 if sources or depth else 0) | (4 if lag else 0) | segments << 3
+    flags |= named << 4 | described << 5 | bool(digest) << 6
     out = bytes([flags]) + secret + (struct.pack(">HH", sources, depth) if sources or depth else b"")
-    return out + (varint(lag * 2 if lag > 0 else -lag * 2 - 1) if lag else b"") + body
+    return out + (varint(lag * 2 if lag > 0 else -lag * 2 - 1) if lag else b"") + digest + body
+
+
+def label_pieces(key, name, meta):
+    """A label as it is in the tree of labels."""
+    texts = [name.encode()] + [t.encode() for pair in sorted(meta.items(), key=lambda pair: pair[0].encode()) for t in pair]
+    whole = b"".join(varint(len(t)) + t for t in texts)
+    return {key + bytes([n // 1536]): whole[n:n + 1536] for n in range(0, len(whole), 1536)}
+
+
+def leaf_of(entries):
+    leaf = b"\2" + struct.pack(">H", len(entries))
+    return leaf + b"".join(k + struct.pack(">H", len(v)) + v for k, v in sorted(entries.items()))
+
+
+def leaf_of_names(names):
+    leaf = b"\2" + struct.pack(">H", len(names))
+    return leaf + b"".join(text(name) + key for name, key in sorted(names.items(), key=lambda pair: pair[0].encode()))
 
 
 class Maker:
@@ -690,21 +782,21 @@ class Maker:
     def ordered(self, kind, entries):
         if kind == CLASS:
             return self.page(kind, listing(entries))
-        leaf = b"\2" + struct.pack(">H", len(entries))
-        leaf += b"".join(k + struct.pack(">H", len(v)) + v for k, v in sorted(entries.items()))
-        return self.page(kind, leaf)
+        return self.page(kind, leaf_of(entries))
 
     def user(self, name, records, incarnation=1, fences=(), derived={}, detached={}, facts=(), holds=(), marks={},
-             opened={}, due=0, plans={}, policies=(), members={}, inbox={}, grants={}, apart=(), created={}):
+             opened={}, due=0, plans={}, policies=(), members={}, inbox={}, grants={}, apart=(), labels={}, digests=(), created={}):
         """records: (class, interaction, ordinal, content, purpose); gives the tree's slot.
 
         derived: number of a record -> ids of its sources; detached: number -> ids of the sources that it was cut from;
         facts: bytes, or what makes them of a function from a class's name to its tag; holds: what stands in them; marks: number -> numbers of the held records that depend on it;
-        opened: number -> (who, what for) in the order of time; created: number -> when it was made.
+        opened: number -> (who, what for) in the order of time; apart: classes with pages of their own;
+        labels: number -> (name or "", metadata); digests: numbers of records in segments whose entry has the digest;
+        created: number -> when it was made.
         """
         tag = prf(self.index_key, b"keyfall/user-tag/v1", name.encode())[:12]
         fence_key = self.random(32)
-        classes, links, own = {}, {}, {}
+        classes, links, own, labelled = {}, {}, {}, {}
         for n, (class_name, interaction, ordinal, content, purpose) in enumerate(records):
             secret, first = self.random(32), self.random(16)
             class_tag = prf(fence_key, b"keyfall/class-tag/v1", class_name.encode())[:6]
@@ -741,14 +833,21 @@ class Maker:
             else:
                 body = content
             lag = created.get(n, 1767225600000) - int.from_bytes(interaction[:6], "big")
-            rest = entry(secret, len(resolve), depth, lag, body, bool(cut), segments)
+            own_name, meta = labels.get(n, ("", {}))
+            digest = hashlib.sha256(content).digest() if n in digests else b""
+            if digest and (resolve or cut):
+                digest = digest_mask(root, digest)
+            rest = entry(secret, len(resolve), depth, lag, body, bool(cut), segments, bool(own_name), bool(meta), digest)
             classes.setdefault(class_name, {})[key] = (b"audio/x-wav", purpose.encode(), rest)
             if class_name.startswith("+"):
                 target = prf(fence_key, b"keyfall/class-tag/v1", class_name[1:].encode())[:6]
                 self.uploads.append((id[:30] + target + struct.pack(">H", ordinal >> 16 & 0x7FFF) + upload_token(secret), ordinal & 0xFFFF))
                 continue
+            if own_name or meta:
+                labelled.setdefault(class_name, {})[key] = (own_name, meta)
+            told = {"name": own_name, "meta": meta} if own_name or meta else {}
             self.expected["records"].append({"id": show(id), "user": name, "class": class_name, "purpose": purpose,
-                                             "sha256": hashlib.sha256(content).hexdigest()})
+                                             "sha256": hashlib.sha256(content).hexdigest()} | told)
         tagged = sorted((prf(fence_key, b"keyfall/class-tag/v1", c.encode())[:6], c) for c in classes)
         points = {}
         for class_name, interaction, ordinal in fences:
@@ -765,13 +864,20 @@ class Maker:
         there, trees = self.below(OF_USER, {FENCES: points, LINEAGE: links, HISTORY: history, HOLDS: held, MARKS: marked,
                                             PLANS: plans, POLICIES: keyed(policies), INBOX: inbox, GRANTS: grants})
         openings = sum(map(len, opened.values()))
-        flags = (1 if due else 0) | (2 if openings else 0) | (4 if there else 0)
+        flags = (1 if due else 0) | (2 if openings else 0) | (4 if there else 0) | (8 if labelled else 0)
         page = bytes([2, flags]) + varint(incarnation) + varint(1767225600000) + (varint(due) if due else b"")
         page += (varint(openings) if openings else b"") + varint(len(name.encode())) + name.encode() + fence_key
         page += (struct.pack(">H", there) if there else b"") + trees + bytes([len(tagged)])
         pointer = lambda entries: varint(len(entries)) + bytes(48)
         # Each class with a pointer, and then as many as there is room for in place of it, in order.
-        length = len(page) + sum(7 + len(c) + len(pointer(classes[c])) for _, c in tagged)
+        names = {c: {name: key for key, (name, _) in own.items() if name} for c, own in labelled.items()}
+        leaves = {c: {NAMES: leaf_of_names(names[c]) if names.get(c) else b"",
+                      LABELS: leaf_of({k: v for key, own in labelled.get(c, {}).items() for k, v in label_pieces(key, *own).items()})
+                      if c in labelled else b""} for _, c in tagged}
+        # What is shorter as a leaf counts as one, if the page is short.
+        refs = lambda c: bool(labelled) + sum(min(48, len(leaf) if c not in apart else 48) for leaf in leaves[c].values())
+        length = len(page) + sum(7 + len(c) + len(pointer(classes[c])) + refs(c) for _, c in tagged)
+        is_short = length <= 1024 - 72
         for class_tag, class_name in tagged:
             entries = classes[class_name]
             page += class_tag + short(class_name.encode())
@@ -782,9 +888,23 @@ class Maker:
                 page += leaf
             else:
                 page += varint(len(entries)) + self.ordered(CLASS, entries)
+            if labelled:
+                form, trees = 0, b""
+                for bit, (kind, leaf) in zip((1, 4), leaves[class_name].items()):
+                    if not leaf:
+                        continue
+                    self.plain.setdefault(kind, leaf)
+                    form |= bit
+                    if is_short and length + max(0, len(leaf) - 48) <= 1024 - 72 and class_name not in apart:
+                        length += max(0, len(leaf) - 48)
+                        form |= bit << 1
+                        trees += leaf
+                    else:
+                        trees += self.page(kind, leaf)
+                page += bytes([form]) + trees
         alone = not (due or links or held or marked)
         state, total = (3, len(records)) if alone else (1, 0)
-        return tag + struct.pack(">HB", incarnation, state) + self.page(USER, page, 8192) + struct.pack(">I", total)
+        return tag + struct.pack(">HB", incarnation, state) + self.page(USER, page, 16384) + struct.pack(">I", total)
 
     def log_page(self, leaves):
         whole, peaks, at = len(leaves) // 8 * 8, b"", 0
@@ -870,10 +990,13 @@ def keyed(policies):
     return {key(policy): policy for policy in policies}
 
 
-def policy(class_name, purpose="", age=None, number=None, until=None, named=False):
+def policy(class_name, purpose="", age=None, number=None, until=None, named=False, derived=None, certified=None):
     numbers = (age, number, until)
     flags = sum(1 << n for n, x in enumerate(numbers) if x is not None) | named << 3 | bool(purpose) << 4
-    return b"\1" + text(class_name) + text(purpose) + bytes([flags]) + b"".join(struct.pack(">Q", x) for x in numbers if x is not None)
+    flags |= (derived is not None) << 5 | (certified is not None) << 6
+    tail = b"".join(text(x) for x in [derived, *(certified or ())] if x is not None)
+    limits = b"".join(struct.pack(">Q", x) for x in numbers if x is not None)
+    return b"\1" + text(class_name) + text(purpose) + bytes([flags]) + limits + tail
 
 
 def hashed(*parts):
@@ -920,6 +1043,15 @@ def vectors():
                       derived={1: [0], 2: [0], 3: [1]}),
                m.user("chloe", [("audio", at(2), 0, b"at six", ""), ("transcript", at(2), 0, b"six", "")], apart=("audio",))])
     yield "short", m.vector("payloads in their entries, sealed where they are derived, up to the longest; classes within the user page")
+    m = Maker("named")
+    room = {"device": "kitchen", "said": "wécker"}
+    m.publish([m.user("ada", [("audio", at(1), 0, m.random(700), ""), ("audio", at(2), 0, b"wake me", ""), ("transcript", at(1), 0, b"at six", "letters"),
+                              ("transcript", at(3), 0, m.random(900), "letters"), ("action", at(4), 0, b"{}", "")],
+                      derived={2: [0], 3: [0]}, digests=(0, 3),
+                      labels={0: ("2026/11/26/wake.wav", room), 1: ("2026/11/26/", {}), 2: ("2026/11/26/wake.txt", {}), 3: ("", {"k": ""})}),
+               m.user("ben", [("audio", at(n), 0, m.random(n), "") for n in range(4)], apart=("audio",),
+                      labels={0: ("n" * 1024, {"long": "v" * 2044}), 2: ("\U0001F3A4", {}), 3: ("", room)})])
+    yield "named", m.vector("names, metadata and digests: in the user page, in pages of their own, in several pieces")
     m = Maker("large")
     content = [m.random(n) for n in (16384, 16385, 262144)]
     m.publish([m.user("ada", [("audio", interaction(began + n, n), 0, c, "") for n, c in enumerate(content)])])
@@ -996,14 +1128,15 @@ def vectors():
     day = 86400000
     whole = b"\2" + text("") + b"\0\0"
     keeping = b"\2" + text("") + b"\1" + first + b"\2" + text("action") + text("it rings") + text("alarm") + text("")
-    span = b"\2" + text("audio") + b"\2" + struct.pack(">QQ", 0, began) + b"\0"
+    span = b"\2" + text("audio") + b"\2" + struct.pack(">QQ", 0, began) + b"\xff" + text("it rings")
+    whole += text("ada") + text("GDPR, article 17")
     plans = planned(began + 9000 * day, 7, whole) | planned(began + 9001 * day, 8, keeping) | planned(began + 9002 * day, 9, span)
     slot_ = m.user("ada", [("audio", first, 0, b"to go", ""), ("transcript", second, 0, b"health", "treatment")],
                    due=began + 9000 * day, plans=plans,
-                   policies=[policy("audio", number=3), policy("transcript", "treatment", age=9999 * day, named=True)],
+                   policies=[policy("audio", number=3, derived="it rings"), policy("transcript", "treatment", age=9999 * day, named=True)],
                    facts=[b"\6" + struct.pack(">QQ", 7, began + 9000 * day), b"\7" + struct.pack(">Q", 6)])
     agenda = {struct.pack(">Q", began + 9000 * day) + slot_[:12]: b""}
-    m.publish([slot_], agenda=agenda, policies=[policy("audio", age=9999 * day), policy("action", until=began)],
+    m.publish([slot_], agenda=agenda, policies=[policy("audio", age=9999 * day, certified=("the board", "")), policy("action", until=began)],
               pending=began + 9003 * day)
     m.expected["records"].pop()
     m.expected |= {"plans": [began + 9000 * day, began + 9001 * day, began + 9002 * day], "policies": 2, "named": 1,
@@ -1157,8 +1290,12 @@ def seeds():
         yield 13, "fact-" + name, fact
     yield 14, "policy", policy("audio", "treatment", 1, None, 3, True)
     yield 14, "policy-number", policy("audio", number=9)
+    yield 14, "policy-derived", policy("audio", "treatment", 1, derived="it rings")
     yield 15, "erase", b"\2" + text("audio") + b"\2" + struct.pack(">QQ", 0, 2**64 - 1) + b"\1" + text("action") + text("it rings")
+    yield 14, "policy-certified", policy("audio", age=1, derived="it rings", certified=("the board", "retention"))
+    yield 15, "erase-certified", b"\1" + id + b"\0" + text("ada") + text("")
     yield 15, "erase-record", b"\1" + id + b"\0"
+    yield 15, "erase-derived", b"\2" + text("audio") + b"\0\xff" + text("it rings")
     yield 15, "erase-interaction", b"\2" + text("") + b"\1" + first + b"\0"
     yield 16, "grant", b"\1" + m.random(32) + struct.pack(">QBQQQQI", 1, 1, 2, 3, 4, 3, 1) + text("audio") + text("a skill") + text("to help")
     yield 17, "set", b"\1" + m.random(32) + struct.pack(">QQQQQI", 1, 2, 3, 4, 2, 1) + text("voices") + text("to mend")
@@ -1195,6 +1332,17 @@ def seeds():
     yield 8, "id-text", base64.b32hexencode(id).lower()
     yield 9, "frame", frame(1, 0, (1, 0), 0, [(m.random(16), b"blob")], ((1, 1), b"head"))
     yield 10, "sealed", seal(bytes([7]) * 32, m.random(24), b"context", b"plaintext")
+    labelled = {0: ("2026/11/26/wake.wav", {"device": "kitchen", "said": ""}), 2: ("a", {})}
+    few = Maker("labels")
+    few.user("ada", records, labels=labelled)
+    yield 3, "user-labels", few.plain[USER]
+    apart = Maker("labels apart")
+    apart.user("ada", records, labels=labelled, apart=("audio", "action"))
+    yield 3, "user-labels-apart", apart.plain[USER]
+    yield 5, "entry-labelled", texts + entry(secret, 0, 0, 0, varint(513) + m.random(16), False, True, True, True, m.random(32))
+    yield 29, "names", apart.plain[NAMES]
+    yield 29, "names-interior", b"\1" + struct.pack(">H", 2) + text("a") + m.random(48) + text("b") + m.random(48)
+    yield 30, "label", label_pieces(b"", *labelled[0])[b"\0"]
 
 
 def main():

@@ -1,1 +1,78 @@
-fn main() {}
+//! `keyfalld`: the engine as a service over HTTP.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `config` | what the file, the environment and the flags say |
+//! | `problem` | errors as callers see them (RFC 9457) |
+//! | `private` | files and randomness that only this service sees |
+//! | `words` | how values are written in JSON and read from it |
+//! | `metering` | what is counted for operators |
+//! | `range` | which part of a record a request asks for |
+//! | `intake`, `outlet` | bodies on their way in and out |
+//! | `answers` | answers that a repeated request gets again |
+//! | `auth` | credentials, and what a caller may do |
+//! | `app` | what every handler shares |
+//! | `api` | the handlers, one file for each kind of resource |
+//! | `openapi` | the document that describes the service |
+//! | `page` | the page of a user |
+//! | `router` | which path leads to which handler, and what lies around all of them |
+//! | `serve` | the listener, and how the service stops |
+
+mod answers;
+mod api;
+mod app;
+mod auth;
+mod config;
+mod intake;
+mod metering;
+mod openapi;
+mod outlet;
+mod page;
+mod private;
+mod problem;
+mod range;
+mod router;
+mod serve;
+mod words;
+
+use std::process::ExitCode;
+
+use crate::config::{Ask, Config};
+
+fn main() -> ExitCode {
+    let config = match config::ask() {
+        Ok(Ask::Run(config)) => *config,
+        Ok(Ask::Checked) => return ExitCode::SUCCESS,
+        Ok(Ask::Document) => return print(&openapi::text()),
+        Err(e) => return failed(&*e),
+    };
+    log_to(&config);
+    match serve::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => failed(&*e),
+    }
+}
+
+/// Writes a text to standard output.
+fn print(text: &str) -> ExitCode {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Says on standard error why the program ends.
+#[expect(clippy::print_stderr, reason = "the last word of a program that ends")]
+fn failed(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("keyfalld: {error}");
+    ExitCode::FAILURE
+}
+
+/// Writes the log to standard error: lines, or JSON for machines.
+fn log_to(config: &Config) {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if config.log_json { log.json().init() } else { log.with_ansi(false).init() }
+}

@@ -19,6 +19,8 @@ pub(crate) struct Change {
     pub(crate) made: VecDeque<Made>,
     /// Pages that the change replaces.
     pub(crate) replaced: Vec<BlobName>,
+    /// Records that are put.
+    pub(crate) put: Vec<RecordId>,
     /// What is erased: its readers are closed and its pages leave the cache.
     pub(crate) erased: Vec<Span>,
     /// What is detached, and from what: its readers stay open when that is erased.
@@ -33,6 +35,7 @@ impl Change {
             blobs: Vec::new(),
             made: VecDeque::new(),
             replaced: Vec::new(),
+            put: Vec::new(),
             erased: Vec::new(),
             cuts: Cuts::new(),
         }

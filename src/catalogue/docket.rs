@@ -20,6 +20,8 @@ pub(crate) struct Docket {
     pub(crate) openings: Option<u64>,
     pub(crate) grants: Option<u64>,
     pub(crate) destroyed: Vec<Destroyed>,
+    /// Classes of which records were kept that had been derived from what fell.
+    pub(crate) derived_kept: Vec<Class>,
 }
 
 impl Docket {
@@ -52,6 +54,7 @@ impl Docket {
             openings: Some(page.openings),
             grants: Some(page.grants.tree.count(editor, Grants::place(tag))?),
             destroyed: Vec::new(),
+            derived_kept: Vec::new(),
         })
     }
 

@@ -35,19 +35,21 @@ pub(crate) fn due_now(view: &View<'_>, clock: Reading, sweep_stuck: bool) -> Res
     Ok(if sweeps.is_empty() { due } else { sweeps })
 }
 
-/// Attempts to do what is due until nothing in it fails; nothing of a failed attempt is kept.
+/// Attempts to do what is due, but for what is known to fail, until nothing in it fails; nothing of
+/// a failed attempt is kept.
 pub(crate) fn attempts<'a>(
     start: Start<'a>,
     due: &[DueFor],
+    failures: &mut Failures,
     sweep_stuck: &mut bool,
 ) -> Result<(Edit<'a>, Doing)> {
     let doing = || Ok::<_, Error>(Doing::new(start.moment.clock.due(), start.view.policies()?));
-    let (mut failures, mut tried) = (Failures::default(), false);
+    let mut tried = false;
     loop {
         let mut edit = Edit::new(start);
         edit.passed_over.clone_from(&failures.passed_over);
         let mut doing_all = doing()?;
-        match attempt(&mut edit, due, &failures, &mut doing_all, sweep_stuck)? {
+        match attempt(&mut edit, due, failures, &mut doing_all, sweep_stuck)? {
             None => return Ok((edit, doing_all)),
             Some((user, setback)) => {
                 failures.learn(user, setback)?;
@@ -57,7 +59,7 @@ pub(crate) fn attempts<'a>(
                 // Once each user is served alone, and nothing kept: however many fail, all are
                 // looked at three times.
                 for (_, user) in due.iter().filter(|(at, _)| *at != Agenda::SWEEP) {
-                    try_alone(start, *user, &mut failures, &doing)?;
+                    try_alone(start, *user, failures, &doing)?;
                 }
             }
         }

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::defect::Defect;
+use super::docket::Docket;
 use super::due_outcome::{DueOutcome, Failing, Refusals, Setback, Trouble};
 use super::edit::Edit;
 use super::erase::apply;
@@ -11,21 +12,23 @@ use super::follow::follow;
 use super::hold::drop_idle_marks;
 use super::hold_check::{part_is_held, record_is_held};
 use super::inbox;
+use super::keep_derived::keep_derived;
 use super::part::Part;
 use super::record::erase_record;
 use super::retention::{counts, next_due, outnumbered, passed};
+use super::span::Span;
 use super::uploads;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, ClassTag, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::RETRY;
 use crate::policy::{Policy, Rules, millis};
 use crate::record::Entry;
-use crate::scope::When;
-use crate::tree::Pages;
+use crate::scope::{Erase, Scope, When};
 use crate::tree::keys::split_record_key;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
 use crate::tree::plans::Plan;
 use crate::tree::user::{UserPage, class_place};
+use crate::tree::{Editor, Pages};
 
 /// The due work done in one edit.
 pub(crate) struct Doing {
@@ -36,13 +39,32 @@ pub(crate) struct Doing {
     pub(crate) users_gone: u64,
     pub(crate) erased: bool,
     pub(crate) outcome: DueOutcome,
+    /// The erases of which a certificate is wanted.
+    pub(crate) certified: Vec<Certified>,
+}
+
+/// An erase that was carried out, and of which a certificate is wanted.
+pub(crate) struct Certified {
+    pub(crate) user: UserTag,
+    /// Which planned erase; `None` for what passed a limit.
+    pub(crate) plan: Option<u64>,
+    pub(crate) erase: Erase,
+    /// What it took: counts and docket.
+    pub(crate) fell: Fell,
 }
 
 type Served<T> = std::result::Result<T, Setback>;
 
 impl Doing {
     pub(crate) fn new(now: Timestamp, policies: Vec<Policy>) -> Self {
-        Doing { now, policies, users_gone: 0, erased: false, outcome: DueOutcome::default() }
+        Doing {
+            now,
+            policies,
+            users_gone: 0,
+            erased: false,
+            outcome: DueOutcome::default(),
+            certified: Vec::new(),
+        }
     }
 
     /// When what cannot be done now is tried again.
@@ -52,6 +74,14 @@ impl Doing {
 
     pub(crate) fn rules(&self, pages: &dyn Pages, user: UserTag, page: &UserPage) -> Result<Rules> {
         Ok(Rules { own: page.policies.all(pages, Some(user))?, store: self.policies.clone() })
+    }
+
+    /// Notes that a certificate is wanted of an erase, if it did something.
+    fn certify(&mut self, user: UserTag, plan: Option<u64>, erase: &Erase, fell: &mut Fell) {
+        if let Some(docket) = fell.docket.take() {
+            let fell = Fell { docket: Some(docket), ..Fell::of(fell.counts.clone()) };
+            self.certified.push(Certified { user, plan, erase: erase.clone(), fell });
+        }
     }
 
     /// Adds one erase's result to the totals, follows its links, and gives the number of its
@@ -122,7 +152,9 @@ fn do_plans(
             && edit.view.is_falling();
         match apply(edit, &plan.erase) {
             _ if dropped => {}
-            Ok(fell) => {
+            Ok(mut fell) => {
+                let erase = plan.erase.clone().asked_at(plan.planned);
+                doing.certify(user, Some(plan.id), &erase, &mut fell);
                 doing.took(edit, fell)?;
                 doing.outcome.planned += 1;
             }
@@ -195,7 +227,7 @@ fn expire(
         };
         let mut limit = Limit { user, class: &class, doing: &mut *doing, refused: &mut *refused };
         if let Some(until) = passed(pages, user, slot, &rules, limit.doing.now)? {
-            limit.expire_part(edit, until)?;
+            limit.expire_part(edit, until, rules.of_class(&class))?;
         }
         if rules.by_purpose(&class) {
             limit.expire_by_purpose(edit, &rules)?;
@@ -242,19 +274,31 @@ struct Limit<'d> {
 impl Limit<'_> {
     /// Erases its interactions that began before a time; if a hold covers some, the others one
     /// by one.
-    fn expire_part(&mut self, edit: &mut Edit<'_>, until: Option<Timestamp>) -> Served<()> {
+    fn expire_part(
+        &mut self,
+        edit: &mut Edit<'_>,
+        until: Option<Timestamp>,
+        policy: Option<&Policy>,
+    ) -> Served<()> {
         let (pages, moment) = (edit.pages(), edit.moment);
         let mut whens = vec![When::Between { from: None, until }];
         while let Some(when) = whens.pop() {
-            let Some((editor, page)) = edit.page(self.user)? else {
+            let Some((_, page)) = edit.page(self.user)? else {
                 return Ok(());
             };
             let part = Part::of(page, self.user, Some(self.class), &[], when)?;
+            let tag = page.class_tag(self.class);
             if !part_is_held(pages, page, &part)? {
-                let fell = part.erase(editor, page, &moment)?;
-                self.doing.outcome.expired += self.doing.took(edit, fell)?;
+                let class = self.class.clone();
+                let scope = |user| match when {
+                    When::Between { from: None, until: None } => Scope::class(user, class),
+                    when => Scope::User { user, class: Some(class), when },
+                };
+                self.take(edit, part.span(), policy, scope, |editor, page| {
+                    part.erase(editor, page, &moment).map(Some)
+                })?;
             } else if let When::Interaction(_) = when {
-                self.refused.limit(page.class_tag(self.class), &mut self.doing.outcome);
+                self.refused.limit(tag, &mut self.doing.outcome);
             } else {
                 whens.extend(part.interactions(pages, page)?.into_iter().map(When::Interaction));
             }
@@ -268,8 +312,8 @@ impl Limit<'_> {
         let Some((_, page)) = edit.page(self.user)? else {
             return Ok(());
         };
-        for id in self.passed_by_purpose(pages, page, rules)? {
-            let Some((editor, page)) = edit.page(self.user)? else {
+        for (id, policy) in self.passed_by_purpose(pages, page, rules)? {
+            let Some((_, page)) = edit.page(self.user)? else {
                 return Ok(());
             };
             if record_is_held(pages, page, &id)? {
@@ -277,19 +321,54 @@ impl Limit<'_> {
                 continue;
             }
             // If it is not there, it fell with another one.
-            if let Some(fell) = erase_record(editor, page, &id, epoch)? {
-                self.doing.outcome.expired += self.doing.took(edit, fell)?;
-            }
+            self.take(
+                edit,
+                &Span::one(&id),
+                policy,
+                |_| Scope::Record(id),
+                |editor, page| erase_record(editor, page, &id, epoch),
+            )?;
         }
         Ok(())
     }
 
-    fn passed_by_purpose(
+    /// Takes out what passed a limit, by `act`, as its policy says: what was derived may stay, and
+    /// a certificate be wanted.
+    fn take(
+        &mut self,
+        edit: &mut Edit<'_>,
+        span: &Span,
+        policy: Option<&Policy>,
+        scope: impl FnOnce(UserId) -> Scope,
+        act: impl FnOnce(&mut Editor<'_>, &mut UserPage) -> Result<Option<Fell>>,
+    ) -> Served<()> {
+        let derived_kept = match policy.and_then(|p| p.keep_derived.as_deref()) {
+            Some(reason) => keep_derived(edit, span, reason)?,
+            None => Vec::new(),
+        };
+        let user = self.user;
+        let (erase, fell) = edit.user(user, |editor, page| {
+            let erase = policy.and_then(|policy| policy.erase(scope(page.user.clone())));
+            let docket = erase.as_ref().map(|_| Docket::of(editor, user, page)).transpose()?;
+            let docket = docket.map(|docket| Docket { derived_kept, ..docket });
+            Ok((erase, act(editor, page)?.map(|fell| Fell { docket, ..fell })))
+        })?;
+        if let Some(mut fell) = fell {
+            if let Some(erase) = &erase {
+                self.doing.certify(user, None, erase, &mut fell);
+            }
+            self.doing.outcome.expired += self.doing.took(edit, fell)?;
+        }
+        Ok(())
+    }
+
+    /// Records that passed a limit, each with its policy.
+    fn passed_by_purpose<'r>(
         &self,
         pages: &dyn Pages,
         page: &UserPage,
-        rules: &Rules,
-    ) -> Result<Vec<RecordId>> {
+        rules: &'r Rules,
+    ) -> Result<Vec<(RecordId, Option<&'r Policy>)>> {
         let (user, now) = (self.user, self.doing.now);
         let (class, incarnation) = (page.class_tag(self.class), page.incarnation);
         let mut ids = Vec::new();
@@ -302,7 +381,7 @@ impl Limit<'_> {
                 let expired =
                     policy.and_then(|p| p.expiry(interaction.began())).is_some_and(|at| at <= now);
                 if expired || counts(policy) && interaction.began().0 < before {
-                    ids.push(RecordId { interaction, user, incarnation, class, ordinal });
+                    ids.push((RecordId { interaction, user, incarnation, class, ordinal }, policy));
                 }
                 Ok(ControlFlow::Continue(()))
             })?;

@@ -28,7 +28,8 @@ pub struct DueOutcome {
     pub refused: u64,
     /// Planned erases that were due and failed; each is tried again an hour later.
     pub failed: u64,
-    /// Users whose damaged pages kept what is due from being done; it is tried again an hour later.
+    /// Users for whom what is due was not done, since pages are damaged or the draft of a
+    /// certificate could not be kept; it is tried again an hour later.
     pub damaged: u64,
     /// The first 64 failures: for which user, and why.
     pub troubles: Vec<Trouble>,

@@ -8,6 +8,7 @@ use super::fell::{Fell, Links};
 use super::hold::drop_idle_marks;
 use super::hold_check::{check_part, check_record, check_user};
 use super::keep::keep;
+use super::keep_derived::keep_derived;
 use super::life::new_unborn;
 use super::part::Part;
 use super::record::{erase_record, fence_record, is_there};
@@ -181,9 +182,16 @@ fn of_part(
     if !erase.kept().is_empty() {
         keep(edit, &part, erase)?;
     }
+    let derived_kept = match erase.derived_kept() {
+        Some(reason) => keep_derived(edit, part.span(), reason)?,
+        None => Vec::new(),
+    };
     edit.user(user, |editor, page| {
         let mut docket =
             erase.request.as_ref().map(|_| Docket::of(editor, user, page)).transpose()?;
+        if let Some(docket) = &mut docket {
+            docket.derived_kept = derived_kept;
+        }
         if let (Some(docket), Some((class, key))) = (&mut docket, part.whole_class(page)) {
             docket.add_key(&format!("key of class {class}"), &key);
         }
@@ -200,12 +208,20 @@ fn of_record(edit: &mut Edit<'_>, erase: &Erase, id: &RecordId) -> Result<Fell> 
     if view.is_falling() && look_up_whole(&view, id).is_err_and(fell_before) {
         return Ok(Fell::already());
     }
+    let there = edit.user(id.user, |_, page| match is_there(pages, page, id)? {
+        true => check_record(pages, page, id).map(|()| true),
+        false => Ok(false),
+    })?;
+    let derived_kept = match erase.derived_kept().filter(|_| there) {
+        Some(reason) => keep_derived(edit, &Span::one(id), reason)?,
+        None => Vec::new(),
+    };
     edit.user(id.user, |editor, page| {
-        if is_there(pages, page, id)? {
-            check_record(pages, page, id)?;
-        }
-        let docket =
+        let mut docket =
             erase.request.as_ref().map(|_| Docket::of(editor, id.user, page)).transpose()?;
+        if let Some(docket) = &mut docket {
+            docket.derived_kept = derived_kept;
+        }
         let fell = match erase_record(editor, page, id, epoch)? {
             Some(fell) => fell,
             None => fence_record(editor, page, id, epoch)?,

@@ -1,6 +1,7 @@
 //! Listing interactions, each with its records, a page at a time.
 
-use super::list::{Query, Room, collect};
+use super::list::{Room, collect};
+use super::query::{Query, cut};
 use super::view::View;
 use crate::error::Result;
 use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId};
@@ -79,9 +80,9 @@ pub(crate) fn interactions(view: &View<'_>, query: &Query) -> Result<Interaction
         (found, true) => found.saturating_sub(1).max(1),
         (found, false) => found,
     };
-    let cut = more && ends.len() == 1;
-    super::list::cut(&mut records, ends.iter().take(fit).sum::<usize>().min(LIST_MAX));
-    let next = records.last().map(|r| r.id).filter(|_| cut || fit < ends.len());
+    let is_part = more && ends.len() == 1;
+    cut(&mut records, ends.iter().take(fit).sum::<usize>().min(LIST_MAX));
+    let next = records.last().map(|r| r.id).filter(|_| is_part || fit < ends.len());
     let lengths: Vec<usize> = records.chunk_by(are_of_one).map(<[RecordInfo]>::len).collect();
     let mut records = records.into_iter();
     // Moved, not copied: of what was told nothing stays behind.
@@ -90,7 +91,7 @@ pub(crate) fn interactions(view: &View<'_>, query: &Query) -> Result<Interaction
         let first = records.first()?;
         let (id, user) = (first.interaction, first.user.clone());
         records.sort_by(|a, b| order(a).cmp(&order(b)));
-        Some(Interaction { id, user, records, more: cut })
+        Some(Interaction { id, user, records, more: is_part })
     };
     let interactions = lengths.into_iter().filter_map(of_one).collect();
     Ok(Interactions { interactions, next })

@@ -106,7 +106,7 @@ fn apply_all<'a>(
 }
 
 /// Writes into the user's history that an erase was refused, once for each scope.
-fn note_refusal(edit: &mut Edit<'_>, erase: &Erase) -> Result<bool> {
+pub(crate) fn note_refusal(edit: &mut Edit<'_>, erase: &Erase) -> Result<bool> {
     let user = erase.user(|user| edit.view.tag(user));
     let now = edit.moment.clock.now;
     match edit.page(user)? {

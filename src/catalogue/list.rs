@@ -1,137 +1,40 @@
 //! Listing records, a page at a time.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
+use super::by_name;
+use super::info::{label_fits, listed};
+use super::query::{Listing, Query, bounds, cut};
 use super::resolve::{Resolver, resolver};
 use super::view::View;
 use crate::error::{ErrorKind, Result};
-use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, UserTag};
-use crate::limits::LIST_MAX;
+use crate::ids::{ClassTag, InteractionId, RecordId, UserTag};
 use crate::record::{Entry, RecordInfo};
-use crate::time::Span;
 use crate::tree::keys::{record_key, split_record_key};
-use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
+use crate::tree::labels::Label;
+use crate::tree::ordered::{OrderedKey, Range};
 use crate::tree::user::{ClassSlot, UserPage, class_place};
 use crate::tree::users::Found;
-
-/// What to list; [`Query::default`] lists everything.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Query {
-    /// Only records of this user; `None` lists all users, one after another in no meaningful order.
-    pub user: Option<UserId>,
-    /// Only records of this class; `None` lists all classes.
-    pub class: Option<Class>,
-    /// Only records of this interaction; `None` lists all interactions.
-    pub interaction: Option<InteractionId>,
-    /// Only records of interactions that began at this time or later;
-    /// [`Put::created`](crate::Put::created) does not count.
-    pub from: Option<Timestamp>,
-    /// Only records of interactions that began before this time.
-    pub until: Option<Timestamp>,
-    /// Newest interaction first; the default is oldest first.
-    pub newest_first: bool,
-    /// The most records of one page, or interactions of one ([`Engine::interactions`]); 0 stands
-    /// for the highest limit, 10,000.
-    ///
-    /// [`Engine::interactions`]: crate::Engine::interactions
-    pub limit: usize,
-    /// After this record, which the page before gave as `next`.
-    pub after: Option<RecordId>,
-}
-
-impl Query {
-    /// Restricts the listing to one user; `None` lifts the restriction.
-    #[must_use]
-    pub fn user(self, user: impl Into<Option<UserId>>) -> Self {
-        Query { user: user.into(), ..self }
-    }
-
-    /// Restricts the listing to one class; `None` lifts the restriction.
-    #[must_use]
-    pub fn class(self, class: impl Into<Option<Class>>) -> Self {
-        Query { class: class.into(), ..self }
-    }
-
-    /// Restricts the listing to one interaction; `None` lifts the restriction.
-    #[must_use]
-    pub fn interaction(self, id: impl Into<Option<InteractionId>>) -> Self {
-        Query { interaction: id.into(), ..self }
-    }
-
-    /// Restricts the listing to interactions that began at this time or later.
-    #[must_use]
-    pub fn from(self, time: impl Into<Option<Timestamp>>) -> Self {
-        Query { from: time.into(), ..self }
-    }
-
-    /// Restricts the listing to interactions that began before this time.
-    #[must_use]
-    pub fn until(self, time: impl Into<Option<Timestamp>>) -> Self {
-        Query { until: time.into(), ..self }
-    }
-
-    /// Restricts the listing to interactions that began within a span, such as a day
-    /// ([`crate::time::parse`]).
-    #[must_use]
-    pub fn within(self, span: Span) -> Self {
-        self.from(span.from).until(span.before)
-    }
-
-    /// Sets whether the newest interaction comes first.
-    #[must_use]
-    pub fn newest_first(self, newest_first: bool) -> Self {
-        Query { newest_first, ..self }
-    }
-
-    /// The most records, or interactions, of one page; 0 stands for 10,000.
-    #[must_use]
-    pub fn limit(self, limit: usize) -> Self {
-        Query { limit, ..self }
-    }
-
-    /// Begins the page after this record, or its interaction: what the page before gave as `next`.
-    /// It says a place in the order, so the record itself may be erased meanwhile.
-    #[must_use]
-    pub fn after(self, id: impl Into<Option<RecordId>>) -> Self {
-        Query { after: id.into(), ..self }
-    }
-
-    /// The limit of a page, where 0 stands for the highest.
-    pub(super) fn most(&self) -> usize {
-        if self.limit == 0 { LIST_MAX } else { self.limit.min(LIST_MAX) }
-    }
-}
-
-/// One page of a listing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Listing {
-    /// Records of this page, in the order that the query asks for.
-    pub records: Vec<RecordInfo>,
-    /// Where the next page begins; `None` at the end.
-    pub next: Option<RecordId>,
-}
 
 /// Lists records of one user, or of all, user after user.
 ///
 /// # Errors
-/// `Erased` or `Absent` for a user that was erased or never was here; `Corrupt`, `Io`.
+/// `Erased` or `Absent` for a user that was erased or never was here; `Invalid` for a listing by
+/// name of more than one user, or in another order; `Corrupt`, `Io`.
 pub(crate) fn list(view: &View<'_>, query: &Query) -> Result<Listing> {
+    if query.is_by_name() {
+        return by_name::list(view, query);
+    }
     let limit = query.most();
     let (records, _) = collect(view, query, Room { records: limit + 1, interactions: usize::MAX })?;
-    let mut listing = Listing { records, next: None };
+    let mut listing = Listing { records, ..Listing::default() };
     if listing.records.len() > limit {
         cut(&mut listing.records, limit);
         listing.next = listing.records.last().map(|record| record.id);
     }
     Ok(listing)
-}
-
-/// Leaves so many records, and wipes the others.
-pub(super) fn cut(records: &mut Vec<RecordInfo>, len: usize) {
-    records.drain(len.min(records.len())..).for_each(|mut record| record.wipe());
 }
 
 /// Records that a page has room for, and the room that they leave. Of the last interaction that
@@ -163,22 +66,6 @@ pub(super) fn collect(
 pub(super) struct Room {
     pub(super) records: usize,
     pub(super) interactions: usize,
-}
-
-/// A record's metadata, from its entry.
-pub(crate) fn info(id: &RecordId, user: &UserId, class: &Class, entry: &Entry) -> RecordInfo {
-    RecordInfo {
-        id: *id,
-        user: user.clone(),
-        interaction: id.interaction,
-        class: class.clone(),
-        media_type: entry.media_type.clone(),
-        purpose: (*entry.purpose).clone(),
-        created: entry.created(id.interaction),
-        length: entry.length,
-        sources: entry.sources,
-        detached: entry.detached,
-    }
 }
 
 /// A listing in the making.
@@ -273,6 +160,7 @@ impl Lister<'_> {
     ) -> Result<()> {
         let (mut left, mut last) = (self.room, None);
         let (incarnation, class) = (page.incarnation, slot.tag);
+        let mut entries = Vec::new();
         let fallen = &mut self.fallen;
         slot.tree.scan(self.view.pages, class_place(user), range, &mut |key, value| {
             let (interaction, ordinal) = split_record_key(key)?;
@@ -286,38 +174,39 @@ impl Lister<'_> {
                     resolved => resolved.map(|_| ())?,
                 }
             }
-            let info = info(&id, &page.user, &slot.class, &entry);
-            found.push(Row { at: (interaction, class, ordinal), info });
+            entries.push((*key, id, entry));
             left.records -= 1;
             left.interactions -= usize::from(last.replace(interaction) != Some(interaction));
             let full = left.records == 0 || left.interactions == 0;
             Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-        })
+        })?;
+        let mut labels = self.labels(user, slot, &entries)?;
+        for (key, id, entry) in entries {
+            let label = labels.remove(&key);
+            label_fits(&id, &entry, label.as_ref())?;
+            let info = listed(&id, &page.user, &slot.class, &entry, label.as_ref())?;
+            found.push(Row { at: (id.interaction, class, id.ordinal), info });
+        }
+        Ok(())
     }
-}
 
-/// The first and the last key that a query asks for; `None` if no key is between them.
-fn bounds(query: &Query) -> Option<(OrderedKey, OrderedKey)> {
-    let (mut low, mut high) = (KEY_MIN, KEY_MAX);
-    if let Some(id) = query.interaction {
-        (low, high) = (record_key(id, 0), record_key(id, u32::MAX));
+    /// The labels of entries, if they have one.
+    fn labels(
+        &self,
+        user: UserTag,
+        slot: &ClassSlot,
+        entries: &[(OrderedKey, RecordId, Entry)],
+    ) -> Result<HashMap<OrderedKey, Label>> {
+        let with = entries.iter().filter(|(_, _, entry)| entry.is_labelled());
+        let mut records: Vec<OrderedKey> = with.map(|(key, ..)| *key).collect();
+        records.sort_unstable();
+        let mut labels = HashMap::new();
+        slot.labels.of_records(self.view.pages, user, &records, &mut |key, label| {
+            labels.insert(*key, label);
+            Ok(())
+        })?;
+        Ok(labels)
     }
-    if let Some(from) = query.from {
-        let mut bound = KEY_MIN;
-        bound[..6].copy_from_slice(&ms(from));
-        low = low.max(bound);
-    }
-    if let Some(until) = query.until {
-        let mut bound = KEY_MAX;
-        bound[..6].copy_from_slice(&ms(Timestamp(until.0.checked_sub(1)?)));
-        high = high.min(bound);
-    }
-    Some((low, high))
-}
-
-fn ms(time: Timestamp) -> [u8; 6] {
-    let [_, _, ms @ ..] = time.0.min((1 << 48) - 1).to_be_bytes();
-    ms
 }
 
 /// Narrows a class's range to what comes after the cursor.

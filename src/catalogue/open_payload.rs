@@ -21,6 +21,8 @@ pub(crate) struct Payload {
     first: Option<BlobName>,
     length: u64,
     geometry: Geometry,
+    /// SHA-256 of a payload in segments, if its entry has it.
+    digest: Option<[u8; 32]>,
 }
 
 impl Payload {
@@ -48,15 +50,14 @@ impl Payload {
                 Err(e) => return Err(e),
             }
         };
+        let context =
+            payload_context(resolver.realm(), of.owner, of.incarnation, &of.class, id.interaction);
+        let is_apart = entry.body.first().is_some();
+        let digest = if is_apart { entry.digest(&root, &context)? } else { None };
         Ok(Some(Payload {
             key: crypto::content_key(&root),
-            context: payload_context(
-                resolver.realm(),
-                of.owner,
-                of.incarnation,
-                &of.class,
-                id.interaction,
-            ),
+            context,
+            digest,
             first: entry.body.first(),
             length: padded(entry.length),
             geometry: resolver.geometry(),
@@ -70,6 +71,11 @@ impl Payload {
             Body::Plain(bytes) => Some(Secret::copied_from(bytes)),
             Body::Sealed(bytes) => Some(chunked::open(&self.key, &self.context, bytes)?),
         })
+    }
+
+    /// Whether what was found in its segments may be it, by its digest.
+    pub(crate) fn fits(&self, digest: [u8; 32]) -> bool {
+        self.digest.is_none_or(|wanted| wanted == digest)
     }
 
     /// The cipher of a payload in segments: its header is in the first, wherever that is.

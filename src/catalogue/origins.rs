@@ -31,6 +31,13 @@ pub(crate) fn origins(
     staged: &[Staged],
     mut sources: Vec<Source>,
 ) -> Result<Origins> {
+    for source in &mut sources {
+        if let Source::Added(n) = source
+            && let Some(there) = staged.get(*n).and_then(|staged| staged.there)
+        {
+            *source = Source::Record(there);
+        }
+    }
     let mut seen = HashSet::new();
     sources.retain(|source| seen.insert(*source));
     if sources.len() > SOURCES_MAX {

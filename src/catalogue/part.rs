@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use super::fate::Takes;
 use super::fell::{Fell, Links};
 use super::moment::Moment;
 use super::record::remove;
@@ -77,15 +78,6 @@ impl Part {
     fn spans(&self, id: &RecordId) -> bool {
         (id.user, id.incarnation) == (self.span.user, self.incarnation)
             && self.span.spans(&record_key(id.interaction, id.ordinal))
-    }
-
-    pub(crate) fn takes(&self, id: &RecordId) -> bool {
-        self.spans(id) && self.takes_class(&id.class)
-    }
-
-    /// Whether a record lies in its span, and stays.
-    pub(crate) fn keeps(&self, id: &RecordId) -> bool {
-        self.spans(id) && self.kept.contains(&id.class)
     }
 
     /// Unfinished uploads of a class are taken with it, and of a class that is kept, too: what is
@@ -273,6 +265,16 @@ impl Part {
             })?;
         }
         Ok(ahead)
+    }
+}
+
+impl Takes for Part {
+    fn takes(&self, id: &RecordId) -> bool {
+        self.spans(id) && self.takes_class(&id.class)
+    }
+
+    fn keeps(&self, id: &RecordId) -> bool {
+        self.spans(id) && self.kept.contains(&id.class)
     }
 }
 

@@ -12,9 +12,10 @@ use super::hold::mark;
 use super::hold_check::is_covered;
 use super::inbox::note_accepted;
 use super::life::come_to_life;
+use super::name::take_name;
 use super::record::is_there;
 use super::resolve::resolver;
-use super::staged::{Joins, Staged};
+use super::staged::{Inserted, Joins, Staged};
 use super::uploads;
 use super::view::record_erased;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,13 +27,6 @@ use crate::tree::fences::Target;
 use crate::tree::keys::{record_key, split_record_key};
 use crate::tree::ordered::{Ordered, Place, Range};
 use crate::tree::user::{UserPage, class_place};
-
-/// Records that became part of the tree.
-pub(crate) struct Inserted {
-    pub(crate) ids: Vec<RecordId>,
-    /// Users that came to life with them.
-    pub(crate) created: u64,
-}
 
 /// Makes staged records part of the tree. Payloads were sealed once; each try to commit them takes
 /// them along, under a name of its own. `look_again`: something was erased since their sources were
@@ -52,13 +46,15 @@ pub(crate) fn insert_all(
             }
         }
     }
-    let mut firsts = Vec::with_capacity(staged.len());
-    for Staged { entry, waiting, .. } in staged {
-        let waiting = entry.body.first().zip(waiting.as_ref());
-        firsts.push(waiting.map(|(drawn, sealed)| edit.take(drawn, sealed.clone())));
-    }
-    let mut inserted = Inserted { ids: Vec::with_capacity(staged.len()), created: 0 };
-    for (record, first) in staged.iter().zip(firsts) {
+    let mut inserted = Inserted::default();
+    for (n, record) in staged.iter().enumerate() {
+        if let Some(id) = take_name(edit, staged, n, &mut inserted)? {
+            inserted.same.push(n);
+            inserted.ids.push(id);
+            continue;
+        }
+        let waiting = record.entry.body.first().zip(record.waiting.as_ref());
+        let first = waiting.map(|(drawn, sealed)| edit.take(drawn, sealed.clone()));
         inserted.created += u64::from(come_to_life(edit, record.to.user, &record.user)?);
         let id = insert(edit, record, first)?;
         for source in &record.sources {
@@ -76,7 +72,10 @@ pub(crate) fn insert_all(
             mark_if_held(edit, staged, &inserted.ids)?;
         }
     }
-    for (staged, id) in staged.iter().zip(&inserted.ids) {
+    for (n, (staged, id)) in staged.iter().zip(&inserted.ids).enumerate() {
+        if inserted.same.contains(&n) {
+            continue;
+        }
         note_limits(edit, staged, id)?;
         if let Some(envelope) = staged.envelope {
             note_accepted(edit, envelope, id)?;
@@ -113,13 +112,12 @@ fn insert(edit: &mut Edit<'_>, staged: &Staged, first: Option<BlobName>) -> Resu
         Joins::Part { of, at } => uploads::next_part(editor.pages, page, of, *at)?,
     };
     let slot = page.class_mut(&staged.class)?;
-    slot.tree.insert(
-        editor,
-        class_place(user),
-        record_key(interaction, ordinal),
-        staged.entry.encode_with(first),
-    )?;
+    let key = record_key(interaction, ordinal);
+    slot.tree.insert(editor, class_place(user), key, staged.entry.encode_with(first))?;
     slot.records += 1;
+    if !staged.label.is_empty() {
+        slot.labels.add(editor, user, &key, &staged.label)?;
+    }
     Ok(RecordId { interaction, user, incarnation, class, ordinal })
 }
 

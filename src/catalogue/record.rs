@@ -88,12 +88,13 @@ pub(crate) fn remove(
     for slot in page.classes.iter_mut().filter(|slot| classes.contains(&slot.tag)) {
         if span.low == KEY_MIN && span.high == KEY_MAX {
             // The whole class: one pointer, whatever is below it.
-            slot.tree = Default::default();
+            (slot.tree, slot.labels) = Default::default();
             counts.push((slot.class.clone(), std::mem::take(&mut slot.records)));
         } else {
             let n =
                 slot.tree.remove_range(editor, class_place(span.user), &span.low, &span.high)?;
             slot.records -= n;
+            slot.labels.remove_range(editor, span.user, &span.low, &span.high)?;
             counts.push((slot.class.clone(), n));
         }
     }

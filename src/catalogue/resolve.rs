@@ -167,18 +167,6 @@ impl<'a> Resolver<'a> {
         Ok((root, *depth))
     }
 
-    /// The content root of a record that was looked up already.
-    pub(crate) fn resolve_read(
-        &mut self,
-        id: &RecordId,
-        page: &UserPage,
-        entry: record::Entry,
-    ) -> Result<&Key> {
-        let found = self.read(id, page, entry)?;
-        self.resolve_found(id, found)?;
-        self.resolve(id).map(|(root, _)| root)
-    }
-
     fn resolve_found(&mut self, id: &RecordId, found: Live) -> Result<()> {
         // Depth first, on a stack of our own: a chain may be long.
         let mut open: HashMap<RecordId, Live> = HashMap::from([(*id, found)]);

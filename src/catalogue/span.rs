@@ -5,7 +5,7 @@ use crate::tree::keys::record_key;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey, Range};
 
 /// Records of one user whose keys lie between two, both ends included.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) user: UserTag,
     /// Of one class, or of all.

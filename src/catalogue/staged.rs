@@ -1,10 +1,12 @@
-//! A record between its payload and its commit.
+//! Records between their payloads and their commit, and what became of a batch of them.
 
 use super::admit::Admitted;
+use super::fell::Links;
 use crate::crypto::Key;
-use crate::ids::{Class, UploadId, UserId};
-use crate::record::{Entry, Source};
+use crate::ids::{Class, RecordId, UploadId, UserId};
+use crate::record::{Entry, PutMode, Source};
 use crate::tree::inbox::EnvelopeName;
+use crate::tree::labels::Label;
 
 /// How a record joins the tree.
 #[derive(Clone, Copy, Debug)]
@@ -44,4 +46,35 @@ pub(crate) struct Staged {
     pub(crate) root: Key,
     /// The envelope that it came in.
     pub(crate) envelope: Option<EnvelopeName>,
+    /// What the application calls it, and says of it.
+    pub(crate) label: Label,
+    /// What becomes of it if another record has its name.
+    pub(crate) mode: PutMode,
+    /// SHA-256 of its payload.
+    pub(crate) digest: [u8; 32],
+    /// The record that was there already when it was staged: those of the batch that are derived
+    /// from it are derived from that one.
+    pub(crate) there: Option<RecordId>,
+}
+
+/// Records that became part of the tree.
+#[derive(Default)]
+pub(crate) struct Inserted {
+    pub(crate) ids: Vec<RecordId>,
+    /// Users that came to life with them.
+    pub(crate) created: u64,
+    /// Which of the batch were there already, by their numbers.
+    pub(crate) same: Vec<usize>,
+    /// How many records were erased for those that took their names.
+    pub(crate) replaced: u64,
+    /// Links of these.
+    pub(crate) links: Vec<Links>,
+}
+
+impl Inserted {
+    /// The records that were not there already.
+    pub(crate) fn fresh(&self) -> impl Iterator<Item = RecordId> {
+        let fresh = self.ids.iter().enumerate();
+        fresh.filter(|(n, _)| self.same.binary_search(n).is_err()).map(|(_, id)| *id)
+    }
 }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use crate::crypto;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{RecordId, StoreId, UserId, UserTag};
+use crate::ids::{RecordId, StoreId, UserHandle, UserId, UserTag};
 use crate::policy::{Policy, Rules};
 use crate::record::Entry;
 use crate::store::HeadId;
@@ -51,9 +51,24 @@ impl<'a> View<'a> {
                 ErrorKind::Erased,
                 format!("this user was erased, in epoch {epoch}"),
             )),
-            Found::Absent | Found::Unborn { .. } => {
-                Err(Error::new(ErrorKind::Absent, "no such user in this store"))
-            }
+            Found::Absent | Found::Unborn { .. } => Err(no_such_user()),
+        }
+    }
+
+    /// The page of a user in the life that a handle names.
+    ///
+    /// # Errors
+    /// As [`View::user`]; `Erased` for a life before the present one.
+    pub(crate) fn life(&self, handle: &UserHandle) -> Result<UserPage> {
+        let erased = || Error::new(ErrorKind::Erased, "the user of this handle was erased");
+        match self.users().find(handle.user)? {
+            Found::Live { incarnation, page } => match handle.incarnation.cmp(&incarnation) {
+                Ordering::Less => Err(erased()),
+                Ordering::Equal => self.users().page(handle.user, &page),
+                Ordering::Greater => Err(no_such_user()),
+            },
+            Found::Erased { incarnation, .. } if handle.incarnation <= incarnation => Err(erased()),
+            Found::Erased { .. } | Found::Absent | Found::Unborn { .. } => Err(no_such_user()),
         }
     }
 
@@ -74,6 +89,10 @@ impl<'a> View<'a> {
     pub(crate) fn rules(&self, user: UserTag, page: &UserPage) -> Result<Rules> {
         Ok(Rules { own: page.policies.all(self.pages, Some(user))?, store: self.policies()? })
     }
+}
+
+fn no_such_user() -> Error {
+    Error::new(ErrorKind::Absent, "no such user in this store")
 }
 
 /// The store's policies, below a head.

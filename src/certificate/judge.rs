@@ -105,7 +105,9 @@ impl<'a> Counted<'a> {
         if earlier.iter().any(|earlier| earlier.epoch >= ended.epoch) {
             return Err(false_("what it calls an earlier epoch is none"));
         }
-        Ok(Counted { quorum, earlier, next: Next { epoch: ended.epoch + 1, attempt } })
+        let no_next = || false_("no epoch can follow its own");
+        let epoch = ended.epoch.checked_add(1).ok_or_else(no_next)?;
+        Ok(Counted { quorum, earlier, next: Next { epoch, attempt } })
     }
 
     fn knows(&self, keyholder: &[u8; 32]) -> bool {

@@ -11,6 +11,7 @@
 //! | content root | `LINEAGE` | the record's lineage secret |
 //! | content root without the sources it was detached from | `DETACHED` | what wraps its content root |
 //! | record secret of an upload | `UPLOAD` | token in the upload's id |
+//! | content root | `DIGEST_MASK` | what the digest of a derived record is XORed with |
 //! | record secret, segment number | `SEGMENT_NAME` | names of the record's blobs |
 //! | index key, user's name | `USER_TAG` | place in the user tree |
 //! | fence key, class name | `CLASS_TAG` | class tag |
@@ -51,6 +52,7 @@ const FRESH_SALT: &[u8] = b"keyfall/fresh-salt/v1";
 const LINEAGE: &[u8] = b"keyfall/lineage/v1";
 const DETACHED: &[u8] = b"keyfall/detached/v1";
 const CONTENT_KEY: &[u8] = b"keyfall/content-key/v1";
+const DIGEST_MASK: &[u8] = b"keyfall/digest/v1";
 const SEGMENT_NAME: &[u8] = b"keyfall/segment-name/v1";
 const UPLOAD: &[u8] = b"keyfall/upload/v1";
 const USER_TAG: &[u8] = b"keyfall/user-tag/v1";
@@ -85,6 +87,25 @@ fn truncated<const N: usize>(full: &[u8; 32]) -> [u8; N] {
     let mut out = [0; N];
     out.copy_from_slice(&full[..N]);
     out
+}
+
+/// SHA-256 of some bytes.
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// SHA-256 of bytes that come in pieces.
+#[derive(Default)]
+pub(crate) struct Hashing(Sha256);
+
+impl Hashing {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(crate) fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
 }
 
 /// SHA-256 of what a fresh value will protect: the hedge.
@@ -188,6 +209,16 @@ pub(crate) fn detached_key(without: &Key) -> Key {
 /// The sealing key of a record's payload: HKDF-Expand-SHA-256(content root, `CONTENT_KEY`, 32).
 pub(crate) fn content_key(root: &Key) -> Key {
     Key::copied_from(&expand(root, &[CONTENT_KEY]))
+}
+
+/// The digest of a record that does not stand alone as its entry has it, or back: XORed with
+/// HKDF-Expand-SHA-256(content root, `DIGEST_MASK`, 32), which masks one digest.
+pub(crate) fn mask_digest(root: &Key, digest: &[u8; 32]) -> [u8; 32] {
+    let mut masked = *digest;
+    for (byte, mask) in masked.iter_mut().zip(&*expand(root, &[DIGEST_MASK])) {
+        *byte ^= mask;
+    }
+    masked
 }
 
 /// Name of segment `n`, from 1 on: the first 16 bytes of HKDF-Expand-SHA-256(record secret,

@@ -67,7 +67,8 @@ impl Batch {
     /// As [`crate::Engine::put`]; the batch can go on without this record.
     pub fn add(&mut self, put: Put, payload: impl Read) -> Result<usize> {
         let _wiped = WipeStack;
-        stage(&self.inner, &mut self.staging, put, Joins::Record, payload)?;
+        stage(&self.inner, &mut self.staging, put, Joins::Record, payload)
+            .inspect_err(|_| self.inner.observing.deliver())?;
         Ok(self.staging.staged.len() - 1)
     }
 

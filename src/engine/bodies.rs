@@ -73,13 +73,15 @@ fn body(
         class: class.as_str().to_owned(),
         reason: reason.to_owned(),
     };
+    let why = erase.derived_kept().unwrap_or_default();
+    let derived = docket.derived_kept.iter().map(|class| (class, why));
     Body {
         engine: concat!("keyfall ", env!("CARGO_PKG_VERSION")).to_owned(),
         format: FORMAT,
         store: core.id.to_string(),
         user: docket.user,
         scope: erase.words_in_full(),
-        requested: common.asked.to_string(),
+        requested: request.asked.unwrap_or(common.asked).to_string(),
         authority: request.authority.clone(),
         ground: request.ground.clone(),
         method: METHOD.to_owned(),
@@ -92,7 +94,7 @@ fn body(
         records: docket.records,
         derived: common.derived,
         following: common.following,
-        kept: erase.stays().map(kept).collect(),
+        kept: erase.stays().chain(derived).map(kept).collect(),
         holds: docket.holds,
         openings: docket.openings,
         grants: docket.grants,

@@ -11,6 +11,7 @@ use crate::catalogue::resolve::Resolver;
 use crate::catalogue::view::Users;
 use crate::catalogue::walk::{Step, Walked, Walking, walk};
 use crate::cell::RootKey;
+use crate::crypto::Hashing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
 use crate::pages::{PageSource, SharedStore};
@@ -33,7 +34,8 @@ pub struct Checked {
     pub from: String,
     /// Blobs that were read from the copies and opened.
     pub blobs: u64,
-    /// Blobs that no copy has, or that do not open.
+    /// Blobs that no copy has, or that do not open, and records whose segments open and are not
+    /// what was put, by their digests.
     pub lacking: u64,
     /// The first of them by name.
     pub missing: Vec<BlobName>,
@@ -86,7 +88,7 @@ impl Drill<'_> {
         }
     }
 
-    /// Opens every segment of a record.
+    /// Opens every segment of a record, and sees that together they are what was put.
     fn record(&mut self, payload: &Payload, entry: &crate::record::Entry) -> ControlFlow<()> {
         // The page around it was opened; what is sealed within has a key of its own.
         if payload.within(entry).is_err() {
@@ -96,14 +98,24 @@ impl Drill<'_> {
             return ControlFlow::Continue(());
         }
         let suite = payload.suite(self.source);
+        let (mut found, mut left, mut whole) = (Hashing::default(), entry.length, true);
         for (number, name) in (0..).zip(entry.segment_names(self.geometry)) {
             if self.pass.must_stop() {
                 return ControlFlow::Break(());
             }
-            let opens =
-                |suite| self.source.fetch(&name, |blob| payload.open(suite, number, &blob)).is_ok();
-            let opened = suite.as_ref().is_ok_and(opens);
-            self.count(name, opened);
+            let open =
+                |suite| self.source.fetch(&name, |blob| payload.open(suite, number, &blob)).ok();
+            let opened = suite.as_ref().ok().and_then(open);
+            if let Some(plain) = &opened {
+                let n = left.min(plain.len() as u64);
+                found.update(&plain[..n as usize]);
+                left -= n;
+            }
+            whole &= opened.is_some();
+            self.count(name, opened.is_some());
+        }
+        if whole && !payload.fits(found.finish()) {
+            self.found.lacking += 1;
         }
         ControlFlow::Continue(())
     }

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use super::core::{Core, Writer};
 use super::mark::Marking;
+use super::observing::{Stopped, failed};
 use super::replica::Attached;
 use crate::error::{Error, ErrorKind, Result};
+use crate::observer::Event;
 use crate::pages::SharedStore;
 use crate::secret::WipeStack;
 use crate::store::Collect;
@@ -60,11 +62,29 @@ pub(super) struct How<'a> {
 /// Gives space back, if enough is dead; nothing while a discard runs.
 pub(super) fn clean(core: &Core, how: &How<'_>) -> Result<Cleaning> {
     let _wiped = WipeStack;
+    let began = core.observing.begin();
+    let mut done = Cleaning::default();
+    let cleaned = clean_some(core, how, &mut done);
+    note(core, &done, failed(&cleaned), began);
+    core.observing.deliver();
+    cleaned.map(|()| done)
+}
+
+/// Notes what was done; nothing where nothing was, and nothing keeps it from being done.
+fn note(core: &Core, done: &Cleaning, error: Option<ErrorKind>, began: Option<Duration>) {
+    if error.is_none() && *done == Cleaning::default() {
+        return;
+    }
+    let Cleaning { swept, blobs, freed, moved, ref stuck } = *done;
+    let (stuck, took) = (stuck.is_some(), core.observing.since(began));
+    core.observing.note(|| Event::Clean { swept, blobs, freed, moved, stuck, error, took });
+}
+
+fn clean_some(core: &Core, how: &How<'_>, done: &mut Cleaning) -> Result<()> {
     core.check_owner()?;
     core.check_usable()?;
-    let mut done = Cleaning::default();
     let Ok(_one_at_a_time) = core.discarding.try_lock() else {
-        return Ok(done);
+        return Ok(());
     };
     let places = places(core);
     // A copy that the writer has let go of can be opened again only when nobody else holds it.
@@ -72,36 +92,41 @@ pub(super) fn clean(core: &Core, how: &How<'_>) -> Result<Cleaning> {
     let how = &How { stop: &|| (how.stop)() || let_go(), ..*how };
     // A copy that fails keeps the store from nothing.
     let mut failed = None;
-    sweep(core, &places, how, &mut done, &mut failed)?;
+    sweep(core, &places, how, done, &mut failed)?;
     for place in &places {
-        let answer = give_back(core, place, how, &mut done);
+        let answer = give_back(core, place, how, done);
         take(core, place, answer, &mut failed)?;
     }
-    match failed {
-        Some(e) => Err(e),
-        None => Ok(done),
-    }
+    failed.map_or(Ok(()), Err)
 }
 
 /// The cleaner's thread, until the engine ends.
 pub(super) fn keep(core: &Core) {
     let ended = || core.cleaners.bell.is_ended();
+    let mut stopped = Stopped::new(&core.observing, |panicked| Event::CleanerStopped { panicked });
     let mut nap = FIRST;
-    while core.cleaners.bell.wait(Some(nap)) && !core.poisoned.load(Ordering::Acquire) {
+    while core.cleaners.bell.wait(Some(nap)) {
+        if core.poisoned.load(Ordering::Acquire) {
+            continue;
+        }
         let pause = || std::thread::sleep(BETWEEN);
         let outcome = clean(core, &How { sweep: false, stop: &ended, pause: &pause });
         nap = if outcome.is_ok() { NAP } else { PAUSE };
+        if let Some(error) = failed(&outcome) {
+            core.observing.tell(|| Event::CleanerFailed { error, again: nap });
+        }
         let failed = match outcome {
             Ok(done) => done.stuck,
             Err(e) => Some(e.to_string()),
         };
         core.cleaners.note(failed);
     }
+    stopped.with_its_engine = true;
 }
 
 /// The store, and its copies in step that are open here and hold its state.
 fn places(core: &Core) -> Vec<SharedStore> {
-    let writer = core.writer();
+    let writer = core.writer_untold();
     let Writer { copies, .. } = &*writer;
     let in_step = copies.iter().filter(|copy| copy.entry.mode == CopyMode::InStep);
     let head = core.state().stored.id;
@@ -132,7 +157,7 @@ fn take<T>(
             let same = |copy: &&mut Attached| {
                 copy.store.as_ref().is_some_and(|store| Arc::ptr_eq(store, place))
             };
-            core.writer().copies.iter_mut().filter(same).for_each(Attached::let_go);
+            core.writer_untold().copies.iter_mut().filter(same).for_each(Attached::let_go);
             *failed = Some(e);
             Ok(None)
         }

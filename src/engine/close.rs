@@ -4,36 +4,57 @@ use std::sync::Arc;
 
 use super::core::Core;
 use super::paved::Engine;
+use super::ready::ready;
 use crate::error::{Error, ErrorKind, Result};
+use crate::promise::{Awaited, Finality};
 use crate::sync::atomic::Ordering;
 
 impl Engine {
     /// Whether an earlier write failed with an unknown outcome: every further call is `Poisoned`
-    /// then. Close this engine and open the store again; opening finds out what became of that
-    /// write, and finishes or undoes it.
+    /// then, until [`Engine::reopen`] has found out what became of that write, and finished or
+    /// undone it. If that fails, close this engine and open the store again.
     pub fn is_poisoned(&self) -> bool {
         self.inner.poisoned.load(Ordering::Acquire)
     }
 
     /// Closes the store and its cell, so that they can be opened again at once, here or in another
-    /// process. Dropping the last handle does the same, and does not say whether it was the last.
+    /// process, and says whether all is settled: `Final` if every erase is, else what is awaited
+    /// (the end of a window, keyholders, a copy in step that is away, what the next engine to open
+    /// the store finds out of a write that failed). What this engine had not finished it tries once
+    /// more. Dropping the last handle closes too, and says nothing.
     ///
     /// # Errors
     /// `Locked` if something else still holds the engine, with what that is. This handle is gone
     /// all the same: the store is closed when the others are dropped.
-    pub fn close(self) -> Result<()> {
+    pub fn close(self) -> Result<Finality> {
         let Engine { inner, _keeper: keeper } = self;
         // Other engines keep the thread, and the thread keeps what it works on.
         let engines = keeper.as_ref().map(|keeper| (Arc::strong_count(keeper) - 1, keeper.holds()));
         drop(keeper);
         match Arc::try_unwrap(inner) {
             Ok(inner) => {
+                let settled = last_word(&inner);
                 drop(inner);
-                Ok(())
+                Ok(settled)
             }
             Err(inner) => Err(still_held(&inner, engines)),
         }
     }
+}
+
+/// How far the erases of an engine are that ends.
+fn last_word(core: &Core) -> Finality {
+    if core.poisoned.load(Ordering::Acquire) {
+        let why = "an earlier write failed with an unknown outcome; the next engine to open the \
+                   store finds out, and finishes or undoes it";
+        return Finality::of(vec![Awaited::Engine(why.to_owned())]);
+    }
+    if core.looks_only().is_none()
+        && let Err(e) = ready(core, &mut core.writer())
+    {
+        core.note_unfinished(&e.to_string());
+    }
+    core.finality()
 }
 
 /// `engines`: how many other handles there are, and how many the keeper has with its threads, where

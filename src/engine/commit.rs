@@ -4,6 +4,8 @@
 //! `retire`. A put is the middle of it alone. The point itself is `write`: a crash before it undoes
 //! the change, one after it not.
 
+use std::time::Duration;
+
 use super::core::{Core, Writer};
 use super::heads::seal_head;
 use super::in_step::{Handed, hand_on};
@@ -15,9 +17,10 @@ use crate::catalogue::defect::Defect;
 use crate::cell::{Durable, RootKey};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
-use crate::promise::Retirement;
+use crate::observer::{CommitKind, Event};
+use crate::promise::{Awaited, Retirement};
 use crate::store::{Blob, Head, HeadId, Published};
-use crate::sync::atomic::Ordering;
+use crate::sync::locked;
 use crate::tree::head::HeadPage;
 
 /// A change, and what the engine adds to it to publish it.
@@ -29,11 +32,32 @@ pub(super) struct Commit {
     pub(super) root: Option<RootKey>,
     /// A copy that the head lists for the first time, open.
     pub(super) attached: Option<Attached>,
+    pub(super) about: About,
+}
+
+/// What an observer is told of a commit.
+#[derive(Clone, Copy)]
+pub(super) struct About {
+    pub(super) kind: CommitKind,
+    /// Requests that share it.
+    pub(super) requests: usize,
+    /// Records that are put.
+    pub(super) records: usize,
+    /// Bytes of their payloads.
+    pub(super) bytes: u64,
+}
+
+impl About {
+    /// Of so many requests of one kind.
+    pub(super) fn of(kind: CommitKind, requests: usize) -> Self {
+        About { kind, requests, records: 0, bytes: 0 }
+    }
 }
 
 impl From<Change> for Commit {
     fn from(change: Change) -> Self {
-        Commit { change, staged: Vec::new(), root: None, attached: None }
+        let about = About::of(CommitKind::Change, 1);
+        Commit { change, staged: Vec::new(), root: None, attached: None, about }
     }
 }
 
@@ -41,6 +65,19 @@ impl Commit {
     /// Of the head alone.
     pub(super) fn of_head(head: HeadPage) -> Self {
         Change::of_head(head).into()
+    }
+
+    /// What an observer is told of it: what begins an epoch and says nothing else does just that.
+    fn about(&self) -> About {
+        match self.about.kind {
+            CommitKind::Change if self.root.is_some() => About::of(CommitKind::Epoch, 1),
+            _ => self.about,
+        }
+    }
+
+    /// Bytes that go into the store with it.
+    fn written(&self) -> u64 {
+        self.change.blobs.iter().map(|(_, bytes)| bytes.len() as u64).sum()
     }
 }
 
@@ -51,12 +88,46 @@ pub(super) fn publish(
     writer: &mut Writer,
     commit: impl Into<Commit>,
 ) -> Result<Option<Retirement>> {
-    publish_commit(core, writer, commit.into())
+    let commit = commit.into();
+    let began = core.observing.begin();
+    let (about, written) = (commit.about(), began.map_or(0, |_| commit.written()));
+    let published = publish_commit(core, writer, commit);
+    note_commit(core, writer, Tried { about, written, began }, &published);
+    published
+}
+
+/// A commit that was tried, as an observer is told of it.
+struct Tried {
+    about: About,
+    written: u64,
+    began: Option<Duration>,
+}
+
+fn note_commit<T>(core: &Core, writer: &Writer, tried: Tried, published: &Result<T>) {
+    let Tried { about: About { kind, requests, records, bytes }, written, began } = tried;
+    let took = core.observing.since(began);
+    if let Err(e) = published {
+        let (error, perhaps) = (e.kind(), e.may_have_happened());
+        core.observing.note(|| Event::CommitFailed { kind, error, perhaps, took });
+        let awaited = locked(&core.awaiting).clone();
+        if matches!(awaited, Some(Awaited::Engine(_))) {
+            core.observing.retirement(writer.root.id.epoch, awaited.as_ref());
+        }
+        return;
+    }
+    core.observing.note(|| {
+        let (head, users) = {
+            let state = core.state();
+            (state.stored.id, state.head.users)
+        };
+        let (requests, records, waited) = (requests as u64, records as u64, writer.waited);
+        Event::Commit { kind, head, requests, records, bytes, written, users, took, waited }
+    });
 }
 
 fn publish_commit(core: &Core, writer: &mut Writer, commit: Commit) -> Result<Option<Retirement>> {
     core.check_owner()?;
-    let Commit { change, staged, root, attached } = commit;
+    let Commit { change, staged, root, attached, .. } = commit;
     let before = core.state().stored.id;
     // What an earlier commit left open stays open until it is settled.
     let was_settled = writer.settled;
@@ -113,7 +184,7 @@ fn write(core: &Core, blobs: &[Blob], before: HeadId, stored: &Head) -> Result<(
     match core.judged(core.store().commit(blobs, Some(before), stored)) {
         Ok(Published::Done) => Ok(()),
         Ok(Published::Conflict(there)) => {
-            core.poisoned.store(true, Ordering::Release);
+            core.poison(ErrorKind::Fenced);
             Err(Error::new(
                 ErrorKind::Fenced,
                 format!(

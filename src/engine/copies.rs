@@ -39,6 +39,10 @@ pub struct Restored {
 /// it from a copy that has it intact. If heads of one epoch do not come one after the other,
 /// that of the place that owns the cell, or else of one that never owned it before one that did.
 ///
+/// Digests of records are not compared here: that would open every payload of a single copy, whose
+/// segments are copied as they are. [`Copies::check_restore`](crate::engine::Copies::check_restore)
+/// opens all, and compares.
+///
 /// ```
 /// # use std::sync::Arc;
 /// # use keyfall::{Class, Engine, Options, Put, UserId, cell::MemoryCell, store::MemoryStore};

@@ -17,22 +17,26 @@
 //! 4. `state`: what readers see. It is held whole only to be swapped, and `walks` is not held then.
 //! 5. `readers`, and in it the locks of one open reader.
 //!
-//! `queue`, an opening's time, `in_flight`, `awaiting`, `clock`, `bell`, `cleaners`, `watched` and
-//! the cache's own are leaves: no other lock is taken while one of them is held. Letting go of a
-//! store that only looks tries `state` and `writer` and never waits for them.
+//! `queue`, an opening's time, `in_flight`, `awaiting`, `clock`, `bell`, `changes`, `cleaners`,
+//! `watched`, `observing` and the cache's own are leaves: no other lock is taken while one of them
+//! is held. Letting go of a store that only looks tries `state` and `writer` and never waits for
+//! them. A reopening holds `walks` whole while it opens the store and looks at it, and `state` too.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::anchor::{Anchor, Floor};
 use super::bell::Bell;
+use super::changes::Changes;
 use super::dying::Cleaners;
 use super::erasure::Erasure;
 use super::in_flight::InFlight;
+use super::observing::{Delivery, Observing, failed};
 use super::options::Options;
 use super::own::{Role, is_last, lacking};
 use super::queue::Queue;
-use super::readers::{Readers, look_over};
+use super::readers::{Closed, Readers, look_over};
 use super::replica::Attached;
 use super::walks::Walks;
 use crate::catalogue::admit::new_interaction;
@@ -48,6 +52,7 @@ use crate::certificate::CellFacts;
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, InteractionId, RealmId, RecordId, StoreId};
+use crate::observer::{ClosedBy, Event};
 use crate::pages::{PageCache, PageSource, SharedStore};
 use crate::process::Process;
 use crate::promise::{Awaited, Finality, RootId};
@@ -55,7 +60,7 @@ use crate::scope::Erase;
 use crate::sealed::outlet::wait_for_writes;
 use crate::secret::WipeStack;
 use crate::store::{Blob, Head};
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, locked};
 use crate::tree::Pages;
 use crate::tree::head::{HeadPage, Prefix};
@@ -75,7 +80,7 @@ pub(super) struct Core {
     pub(super) cache: PageCache,
     pub(super) state: RwLock<State>,
     pub(super) writer: Mutex<Writer>,
-    pub(super) queue: Queue<Asked, Answer>,
+    pub(super) queue: Queue<Queued, Answer>,
     pub(super) readers: Readers,
     pub(super) in_flight: InFlight,
     /// Held by a discard and by the cleaner: two discards at once would take each other's `since`
@@ -83,13 +88,23 @@ pub(super) struct Core {
     pub(super) discarding: Mutex<()>,
     pub(super) walks: Walks,
     pub(super) poisoned: AtomicBool,
+    /// How often it was reopened: what was staged before must not be committed after.
+    pub(super) life: AtomicU64,
     /// What is missing before the last root key to be retired is known to be destroyed.
     pub(super) awaiting: Mutex<Option<Awaited>>,
     pub(super) clock: Mutex<Anchor>,
     pub(super) bell: Bell,
+    pub(super) changes: Changes,
     pub(super) cleaners: Cleaners,
     pub(super) watched: Watched,
+    pub(super) observing: Observing,
     pub(super) process: Process,
+}
+
+/// A request, and when it was made ([`Observing::begin`]).
+pub(super) struct Queued {
+    pub(super) asked: Asked,
+    pub(super) since: Option<Duration>,
 }
 
 /// The requests that the writer serves together with others.
@@ -136,6 +151,8 @@ pub(super) struct Staging {
     pub(super) waiting_bytes: usize,
     /// Names of those that are there.
     pub(super) stored: Vec<BlobName>,
+    /// In which life of the engine its first record was added.
+    pub(super) life: Option<u64>,
     /// The fewest erases after which sources were looked at; `None` if none was.
     pub(super) erases: Option<u64>,
 }
@@ -162,6 +179,29 @@ pub(super) struct Writer {
     /// Whether something was erased since this engine was opened: then more will be.
     pub(super) erases: bool,
     pub(super) copies: Vec<Attached>,
+    /// How long the requests that are served now had waited, the longest of them; for observers.
+    pub(super) waited: Option<Duration>,
+}
+
+/// The writer's lock. When it is let go of, the observer is told what was noted.
+pub(super) struct Writing<'c> {
+    /// Dropped first.
+    writer: MutexGuard<'c, Writer>,
+    _told: Delivery<'c>,
+}
+
+impl Deref for Writing<'_> {
+    type Target = Writer;
+
+    fn deref(&self) -> &Writer {
+        &self.writer
+    }
+}
+
+impl DerefMut for Writing<'_> {
+    fn deref_mut(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
 }
 
 /// When a read-only engine asked its cell last. The owner, in another process, destroys root
@@ -191,10 +231,13 @@ impl Drop for Core {
         let mut writer = locked(&self.writer);
         // Before the store is let go of: an engine that waited for it wants the copies, too.
         writer.copies.iter_mut().for_each(Attached::let_go);
-        if writer.next.is_some() && self.looks_only().is_none() && self.check_usable().is_ok() {
-            let _ =
-                self.cell.retire(&writer.root.id, Durable::verified(self.state().stored.id.commit));
-        }
+        let head = self.state().stored.id;
+        let unused = writer.next.is_some() && self.looks_only().is_none();
+        let retired = (unused && self.check_usable().is_ok())
+            .then(|| self.cell.retire(&writer.root.id, Durable::verified(head.commit)));
+        drop(writer);
+        let error = retired.and_then(|retired| failed(&retired));
+        self.observing.tell(|| Event::Closed { head, error });
     }
 }
 
@@ -217,7 +260,7 @@ impl Core {
     /// an erase has while it waits for walks: no erase ends between the two, nor, while the walk
     /// lasts, with its old root key in this thread's memory. Let the key go first.
     pub(super) fn walk_with_root(&self) -> (Walking<'_>, RootKey) {
-        let writer = self.writer();
+        let writer = self.writer_untold();
         (self.walks.begin(), writer.root.duplicate())
     }
 
@@ -250,7 +293,14 @@ impl Core {
         &self.stores[0]
     }
 
-    pub(super) fn writer(&self) -> MutexGuard<'_, Writer> {
+    /// The writer's lock. Hold no other lock of the engine when it is dropped.
+    pub(super) fn writer(&self) -> Writing<'_> {
+        Writing { writer: locked(&self.writer), _told: Delivery(&self.observing) }
+    }
+
+    /// The same, for a caller that holds another lock, or is waited for: nothing is delivered when
+    /// it is dropped.
+    pub(super) fn writer_untold(&self) -> MutexGuard<'_, Writer> {
         locked(&self.writer)
     }
 
@@ -267,7 +317,9 @@ impl Core {
 
     /// A look at the clock, while this head is the newest.
     pub(super) fn reading_at(&self, head: &HeadPage) -> Reading {
-        locked(&self.clock).reading(head, &self.options)
+        let reading = locked(&self.clock).reading(head, &self.options);
+        self.observing.clock(reading, head.time);
+        reading
     }
 
     /// The latest that is known now, for a look at the clock later, without a state.
@@ -292,12 +344,29 @@ impl Core {
 
 /// Whether it may go on.
 impl Core {
+    /// How often the engine was reopened.
+    pub(super) fn life(&self) -> u64 {
+        self.life.load(Ordering::Acquire)
+    }
+
+    /// Fails for what was begun before the engine was reopened: the store may lack some of it.
+    pub(super) fn check_life(&self, staging: &Staging) -> Result<()> {
+        if staging.life.is_none_or(|life| life == self.life()) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Poisoned,
+            "this put was begun before the engine was reopened, and nothing of it is stored; put \
+             it again",
+        ))
+    }
+
     pub(super) fn check_usable(&self) -> Result<()> {
         self.process.check()?;
         if self.poisoned.load(Ordering::Acquire) {
             return Err(Error::new(
                 ErrorKind::Poisoned,
-                "an earlier write failed with an unknown outcome; close this engine and open it again, which finds out and finishes or undoes it",
+                "an earlier write failed with an unknown outcome; `Engine::reopen` finds out, and finishes or undoes it",
             ));
         }
         self.check_watched()
@@ -309,9 +378,26 @@ impl Core {
         if let Err(e) = &outcome
             && e.kind() != ErrorKind::Full
         {
-            self.poisoned.store(true, Ordering::Release);
+            self.poison(e.kind());
         }
         outcome
+    }
+
+    /// Has nothing more be done by this engine.
+    pub(super) fn poison(&self, error: ErrorKind) {
+        if !self.poisoned.swap(true, Ordering::AcqRel) {
+            self.observing.note(|| Event::Poisoned { error });
+        }
+    }
+
+    /// Notes that the engine is open.
+    pub(super) fn note_opened(&self) {
+        self.observing.note(|| {
+            let (state, owner) = (self.state(), self.looks_only().is_none());
+            let (users, copies) = (state.head.users, state.head.copies.len() as u64);
+            let (head, level) = (state.stored.id, self.cell.destroys().level);
+            Event::Opened { head, owner, users, copies, level }
+        });
     }
 
     /// Fails with `Fenced` in an engine that only reads; called before anything is written.
@@ -393,7 +479,8 @@ impl Core {
     /// Lets go of every key.
     fn end_look(&self) {
         self.watched.over.store(true, Ordering::Release);
-        let outlets = self.readers.close_all();
+        let closed = self.readers.close_all(Closed::LookOver);
+        self.observing.readers_closed(closed.readers, ClosedBy::Owner);
         self.cache.clear();
         // What is held at this moment is let go of by the call that holds it, which fails at its
         // next page.
@@ -403,7 +490,7 @@ impl Core {
         if let Ok(mut writer) = self.writer.try_lock() {
             writer.root.key = Key::copied_from(&[0; 32]);
         }
-        wait_for_writes(&outlets);
+        wait_for_writes(&closed.outlets);
     }
 }
 
@@ -443,6 +530,7 @@ impl Core {
         if awaiting.is_none() {
             *awaiting = Some(Awaited::Engine(why.to_owned()));
         }
+        self.observing.owes();
     }
 
     /// Whether derived records that cannot be read any more are still in lists.

@@ -7,7 +7,10 @@ use super::leaf::enter;
 use super::ready::ready_to_erase;
 use super::ready_key::is_unused;
 use super::retire::settle;
+use crate::catalogue::leaf::Entered;
+use crate::certificate::CellFacts;
 use crate::error::Result;
+use crate::log::Hash;
 use crate::promise::Retirement;
 
 /// Begins an epoch without erasing anything.
@@ -35,12 +38,24 @@ pub(super) fn next_epoch(
     writer: &Writer,
     commit: &mut Commit,
 ) -> Result<()> {
+    next_epoch_for(core, state, writer, commit, &core.cell_facts(), &[]).map(drop)
+}
+
+/// Lets the next epoch begin with a commit of which certificates are asked, those of these
+/// commitments.
+pub(super) fn next_epoch_for(
+    core: &Core,
+    state: &State,
+    writer: &Writer,
+    commit: &mut Commit,
+    cell: &CellFacts,
+    commitments: &[Hash],
+) -> Result<Option<Entered>> {
     begin_epoch(core, writer, commit)?;
     if !is_unused(core, writer, commit)? {
         commit.root = Some(next_root(core, writer, &commit.change.head)?);
     }
-    let (now, cell) = (core.options.env.now(), core.cell_facts());
-    enter(core, state, writer, commit, now, &cell, &[]).map(drop)
+    enter(core, state, writer, commit, core.options.env.now(), cell, commitments)
 }
 
 /// Lets the next epoch begin with a commit, under the ready key, or a fresh one:

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::bodies::{Common, WrittenBody, write_bodies};
-use super::commit::{Commit, publish};
+use super::commit::{About, Commit, publish};
 use super::core::{Core, State, Writer};
 use super::draft::draft;
 use super::epoch::{begin_epoch, next_epoch};
@@ -23,6 +23,7 @@ use crate::catalogue::seal_pages;
 use crate::certificate::Destroyed;
 use crate::error::{Error, Result};
 use crate::ids::Timestamp;
+use crate::observer::CommitKind;
 use crate::policy::millis;
 use crate::scope::Erase;
 use crate::tree::head::HeadPage;
@@ -169,6 +170,7 @@ fn prepare_erase(
     let clock = start.moment.clock;
     let Judged { edit, mut fell, gone, derived, .. } = judged;
     let mut commit = seal(core, state, edit)?;
+    commit.about = About::of(CommitKind::Erase, fell.iter().filter(|fell| did(fell)).count());
     let head = &mut commit.change.head;
     head.users -= gone;
     head.floor = head.floor.max(clock.sure());
@@ -194,7 +196,14 @@ fn pending_until(erases: &[&Erase], fell: &[Result<Fell>], clock: Reading) -> Op
     soonest.filter(|at| *at > clock.now.0).map(Timestamp)
 }
 
-fn common(core: &Core, writer: &Writer, head: &HeadPage, asked: Timestamp, derived: u64) -> Common {
+/// What the certificates of a commit have in common.
+pub(super) fn common(
+    core: &Core,
+    writer: &Writer,
+    head: &HeadPage,
+    asked: Timestamp,
+    derived: u64,
+) -> Common {
     Common {
         cell: core.cell_facts(),
         asked,

@@ -1,8 +1,9 @@
 //! Group commit: a caller's request joins the queue, and one of those who wait does all of them in
 //! one turn of the writer (`turn`).
 
-use super::core::{Asked, Core, Staging};
+use super::core::{Answer, Asked, Core, Queued, Staging};
 use super::erasure::Erasure;
+use super::observing::Delivery;
 use super::turn::serve;
 use crate::error::Result;
 use crate::ids::RecordId;
@@ -10,13 +11,20 @@ use crate::scope::Erase;
 
 /// Has a batch committed, with all that wait at the same time.
 pub(super) fn put(core: &Core, staging: Staging) -> Result<Vec<RecordId>> {
-    core.queue.submit(Asked::Put(staging), |requests| serve(core, requests)).put()
+    submit(core, Asked::Put(staging)).put()
 }
 
 /// Has an erase done, with all that wait at the same time.
 pub(super) fn erase(core: &Core, erase: Erase) -> Result<Erasure> {
     look_ahead(core, &erase);
-    core.queue.submit(Asked::Erase(erase), |requests| serve(core, requests)).erased()
+    submit(core, Asked::Erase(erase)).erased()
+}
+
+fn submit(core: &Core, asked: Asked) -> Answer {
+    // Not in the turn: while one caller serves, the others wait.
+    let _told = Delivery(&core.observing);
+    let request = Queued { asked, since: core.observing.begin() };
+    core.queue.submit(request, |requests| serve(core, requests))
 }
 
 /// Warms the cache with the path to the erased user while another caller holds the writer, so that

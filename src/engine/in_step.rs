@@ -26,6 +26,7 @@ pub(super) fn hand_on(core: &Core, writer: &mut Writer, what: &Handed<'_>) -> Re
         let opened = copy.open(&core.options);
         let taken = opened.and_then(|store| forward(core, &*store, what));
         taken.map_err(|e| {
+            core.observing.copy_missed(copy.entry.id, number(core, copy), &e, what.erase);
             copy.let_go();
             replica::not_taken(&copy.entry.place, &e, what.erase).perhaps()
         })
@@ -54,13 +55,21 @@ fn forward(core: &Core, copy: &dyn Store, what: &Handed<'_>) -> Result<()> {
 /// Brings every copy in step to the head, under the writer's lock.
 pub(super) fn bring_all(core: &Core, writer: &mut Writer) -> Result<()> {
     for copy in in_step(writer) {
-        let store = copy.reach(&core.options)?;
-        if let Err(e) = bring(core, &*store) {
+        let brought = copy.open(&core.options).and_then(|store| bring(core, &*store));
+        if let Err(e) = brought {
+            core.observing.copy_missed(copy.entry.id, number(core, copy), &e, false);
             copy.let_go();
             return Err(replica::out_of_step(&copy.entry.place, &e));
         }
+        core.observing.copy_in_step(copy.entry.id, number(core, copy));
     }
     Ok(())
+}
+
+/// A copy's number in the list of them.
+fn number(core: &Core, copy: &Attached) -> u64 {
+    let id = copy.entry.id;
+    core.state().head.copies.iter().take_while(|entry| entry.id != id).count() as u64
 }
 
 /// The copies that hold every commit before it is acknowledged.

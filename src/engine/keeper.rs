@@ -7,9 +7,11 @@ use std::time::Duration;
 use super::cleaner;
 use super::core::Core;
 use super::dying::Cleaner;
+use super::observing::{Stopped, failed};
 use super::run_due::{left, run_due};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::LOOK_EVERY;
+use crate::observer::Event;
 use crate::sync::atomic::Ordering;
 use crate::sync::locked;
 
@@ -70,46 +72,70 @@ fn start_cleaner(inner: &Arc<Core>) -> Option<JoinHandle<()>> {
     }
     let kept = Arc::clone(inner);
     let thread = std::thread::Builder::new().name("keyfall-cleaner".into());
-    thread.spawn(move || cleaner::keep(&kept)).ok()
+    let started = thread.spawn(move || cleaner::keep(&kept));
+    if started.is_err() {
+        inner.observing.tell(|| Event::CleanerStopped { panicked: false });
+    }
+    started.ok()
 }
 
 fn keep(inner: &Core) {
     if inner.looks_only().is_some() {
         return watch(inner);
     }
+    let mut stopped = Stopped::new(&inner.observing, |panicked| Event::KeeperStopped { panicked });
     loop {
         // Before it sleeps: an erase meanwhile leaves nothing on this stack either.
         let wiped = crate::secret::WipeStack;
-        let nap = match left(inner) {
-            Ok(None) => None,
-            Ok(Some(Duration::ZERO)) => {
-                match run_due(inner, &mut |_| {}, &|| inner.bell.is_ended()) {
-                    Ok(outcome) if outcome.stuck => Some(PAUSE),
-                    Ok(_) => Some(Duration::ZERO),
-                    Err(_) => Some(PAUSE),
-                }
-            }
-            Ok(Some(left)) => Some(NAP.min(left)),
-            Err(_) => Some(PAUSE),
-        };
+        let turned = turn(inner);
+        let nap = *turned.as_ref().unwrap_or(&Some(PAUSE));
         // Keyholders that were away are asked until they have answered.
-        let nap = if locked(&inner.awaiting).is_some() {
-            let _ = run_due(inner, &mut |_| {}, &|| inner.bell.is_ended());
-            Some(nap.map_or(NAP, |nap| nap.min(NAP)))
+        let (nap, asked) = if locked(&inner.awaiting).is_some() {
+            let asked = run_due(inner, &mut |_| {}, &|| inner.bell.is_ended());
+            (Some(nap.map_or(NAP, |nap| nap.min(NAP))), failed(&asked))
         } else {
-            nap
+            (nap, None)
         };
+        if let (Some(error), Some(again)) = (failed(&turned).or(asked), nap) {
+            inner.observing.note(|| Event::KeeperFailed { error, again });
+        }
         drop(wiped);
-        if inner.poisoned.load(Ordering::Acquire) || !inner.bell.wait(nap) {
+        inner.observing.deliver();
+        // Poisoned, it waits until the engine is reopened, which rings.
+        let nap = nap.filter(|_| !inner.poisoned.load(Ordering::Acquire));
+        if !inner.bell.wait(nap) {
+            stopped.with_its_engine = true;
             return;
         }
     }
 }
 
+/// Does what is due, if anything is; says how long nothing is, `None` where no time is known.
+fn turn(inner: &Core) -> Result<Option<Duration>> {
+    Ok(match left(inner)? {
+        None => None,
+        Some(Duration::ZERO) => {
+            let outcome = run_due(inner, &mut |_| {}, &|| inner.bell.is_ended())?;
+            Some(if outcome.stuck { PAUSE } else { Duration::ZERO })
+        }
+        Some(left) => Some(NAP.min(left)),
+    })
+}
+
 /// Has a read-only engine ask its cell, until it ends.
 fn watch(inner: &Core) {
-    // A cell that does not answer is asked again.
-    while !matches!(inner.check_watched(), Err(e) if e.kind() == ErrorKind::Mismatch)
-        && inner.bell.wait(Some(LOOK_EVERY))
-    {}
+    let mut fails = false;
+    loop {
+        let failed = failed(&inner.check_watched());
+        let over = failed == Some(ErrorKind::Mismatch);
+        if let Some(error) = failed.filter(|_| !fails && !over) {
+            inner.observing.note(|| Event::KeeperFailed { error, again: LOOK_EVERY });
+        }
+        fails = failed.is_some();
+        inner.observing.deliver();
+        // A cell that does not answer is asked again.
+        if over || !inner.bell.wait(Some(LOOK_EVERY)) {
+            return;
+        }
+    }
 }

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-use super::core::{Answer, Asked, Core};
-use super::queue::Outcome;
+use super::core::{Answer, Asked, Core, Queued};
+use super::observing::Delivery;
+use super::queue::{Outcome, Turn};
 use super::turn::serve;
 
 /// The thread's duty. Where it panics, another thread takes it over.
@@ -17,7 +18,7 @@ impl Server {
     /// Serves the queue until it is empty.
     fn run(mut self) {
         while let Some(core) = self.0.clone() {
-            let turn = core.queue.turn(|requests| serve(&core, requests));
+            let turn = make_turn(&core);
             drop(core);
             if turn.ended {
                 // Before a caller has its answer, which may close the engine then.
@@ -36,6 +37,13 @@ impl Drop for Server {
     }
 }
 
+/// Serves what waits, and tells the observer, before anybody has an answer.
+fn make_turn(core: &Core) -> Turn<Answer> {
+    // Not in the turn: who calls the engine waits for its end.
+    let _told = Delivery(&core.observing);
+    core.queue.turn(|requests| serve(core, requests))
+}
+
 /// Starts a thread that serves; where none can be started, nothing of what was left is begun.
 fn start(core: &Arc<Core>) -> Option<JoinHandle<()>> {
     let held = Arc::clone(core);
@@ -43,7 +51,7 @@ fn start(core: &Arc<Core>) -> Option<JoinHandle<()>> {
     let started = thread.spawn(move || Server(Some(held)).run());
     if started.is_err() {
         for (request, then) in core.queue.abandon() {
-            if let Asked::Put(staging) = request {
+            if let Asked::Put(staging) = request.asked {
                 core.in_flight.release(staging.stored.into_iter(), false);
             }
             then(Outcome::NotBegun);
@@ -55,8 +63,9 @@ fn start(core: &Arc<Core>) -> Option<JoinHandle<()>> {
 /// Leaves a request in the queue; gives the thread that was started for it, if one was.
 pub(super) fn leave(
     core: &Arc<Core>,
-    request: Asked,
+    asked: Asked,
     then: impl FnOnce(Outcome<Answer>) + Send + 'static,
 ) -> Option<JoinHandle<()>> {
+    let request = Queued { asked, since: core.observing.begin() };
     if core.queue.leave(request, Box::new(then)) { start(core) } else { None }
 }

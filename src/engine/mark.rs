@@ -46,7 +46,7 @@ impl<'s> Marking<'s> {
             core.check_usable()?;
             // Under the writer's lock, so that every copy in step holds this state.
             let (pass, roots, geometry, id) = {
-                let _writer = core.writer();
+                let _writer = core.writer_untold();
                 let pass = core.walks.begin();
                 let state = core.state();
                 (pass, state.head.roots.duplicate(), state.head.geometry, state.stored.id)

@@ -5,22 +5,24 @@ use std::sync::Arc;
 
 use super::anchor::Anchor;
 use super::bell::{Bell, Keeper};
+use super::changes::Changes;
 use super::core::{Core, State, Watched, Writer};
 use super::draw_root_key::draw_root;
 use super::dying::Cleaners;
-use super::heads::{OpenHead, open_head, seal_head};
+use super::find::{Found, find};
+use super::heads::{OpenHead, seal_head};
 use super::in_flight::InFlight;
 use super::keeper::KeeperThread;
 use super::log;
-use super::options::{OpenAs, Options};
-use super::own::{self, Last, Role, Seen};
+use super::observing::Observing;
+use super::options::Options;
+use super::own::{self, Last, Role};
 use super::paved::Engine;
 use super::queue::Queue;
 use super::readers::Readers;
 use super::replica::Attached;
 use super::retire::settle;
 use super::walks::Walks;
-use crate::catalogue::defect::Defect;
 use crate::catalogue::sealer::Sealer;
 use crate::cell::{Contents, RootCell};
 use crate::crypto::Key;
@@ -30,7 +32,7 @@ use crate::log::Signer;
 use crate::pages::{PageCache, SharedStore};
 use crate::secret::WipeStack;
 use crate::store::{Published, Store};
-use crate::sync::atomic::AtomicBool;
+use crate::sync::atomic::{AtomicBool, AtomicU64};
 use crate::sync::{Mutex, RwLock};
 use crate::tree::Link;
 use crate::tree::head::{HeadPage, Prefix, Roots};
@@ -152,58 +154,15 @@ impl Engine {
     /// [`Engine::status`] says what waits for it.
     pub fn open(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
         let _wiped = WipeStack;
-        let contents = cell.load()?;
-        if contents.keys.is_empty() {
-            return Err(Error::new(
-                ErrorKind::Absent,
-                format!(
-                    "the cell {} holds no root key; nothing in {} can be read with it",
-                    cell.describe().place,
-                    store.place()
-                ),
-            ));
-        }
-        let (last, mark) = (Last::of(&contents), contents.mark);
-        let mut role = own::role(&options, &*store, &*cell, &contents)?;
-        let seen = Seen::of(&contents);
-        let mut found = open_head(&*store, contents)?;
-        role.note(&*cell, &seen, &found.root.id);
-        if options.planted().is(Defect::LookRecovers) && role != Role::Owner {
-            return Engine::assemble(Ports { store, cell, options }, found, Role::Owner, mark);
-        }
-        if role == Role::Owner {
-            own::check_mark(&options, &*store, &found.stored, mark)?;
-            if found.page.lending > 0 {
-                // Somebody may read by a key that was lent: an erase of this engine would return
-                // too early.
-                return Err(Error::new(
-                    ErrorKind::Refused,
-                    format!(
-                        "{} lends its keys, for {} ms each; this version does not wait for them; use the program that made it",
-                        store.place(),
-                        found.page.lending
-                    ),
-                ));
-            }
-            let id = Prefix::decode(&found.stored.bytes)?.store;
-            let takes_over = options.open_as == OpenAs::TakeOver;
-            if takes_over {
-                own::check_copies(&options, &found.stored, &found.page)?;
-                cell.take_over();
-            }
-            let newest = own::claim(&*options.env, id, &*store, &*cell, last, takes_over)?;
-            if newest.is_none_or(|newest| newest != found.stored) {
-                // Somebody published between the look and the claim; nobody can any more.
-                found = open_head(&*store, cell.load()?)?;
-            }
-        }
-        Engine::assemble(Ports { store, cell, options }, found, role, mark)
+        let Found { head, role, mark } = find(&*store, &*cell, &options)?;
+        Engine::assemble(Ports { store, cell, options }, head, role, mark)
     }
 
     fn assemble(ports: Ports, found: OpenHead, role: Role, mark: u64) -> Result<Self> {
         let id = Prefix::decode(&found.stored.bytes)?.store;
         let mut inner = assembled(id, ports, found, role);
         inner.mark = mark;
+        inner.note_opened();
         if inner.looks_only().is_none() {
             let mut writer = inner.writer();
             match settle(&inner, &mut writer) {
@@ -214,6 +173,7 @@ impl Engine {
             // An adapter that cannot say is asked again by the cleaner.
             inner.cleaners.look(&inner.store().waste().ok().flatten().unwrap_or_default());
         }
+        inner.observing.deliver();
         let inner = Arc::new(inner);
         let keeper = match inner.options.keeper {
             Keeper::Thread if cfg!(not(feature = "shuttle")) => Some(KeeperThread::start(&inner)?),
@@ -236,6 +196,7 @@ pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) 
     let OpenHead { stored, page: head, root } = found;
     let clock = Mutex::new(Anchor::new(&head, &options));
     let writes = role == Role::Owner;
+    let observing = Observing::new(&options);
     let copies =
         head.copies.iter().map(|entry| Attached::new(entry.clone(), &options, writes)).collect();
     Core {
@@ -255,6 +216,7 @@ pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) 
             next: None,
             erases: false,
             copies,
+            waited: None,
         }),
         queue: Queue::default(),
         readers: Readers::default(),
@@ -262,11 +224,14 @@ pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) 
         discarding: Mutex::new(()),
         walks: Walks::default(),
         poisoned: AtomicBool::new(false),
+        life: AtomicU64::new(0),
         awaiting: Mutex::default(),
         clock,
         bell: Bell::default(),
+        changes: Changes::default(),
         cleaners: Cleaners::default(),
         watched: Watched::default(),
+        observing,
         process: crate::process::Process::this(),
     }
 }

@@ -11,11 +11,14 @@ use crate::catalogue::defect::Defect;
 use crate::catalogue::defect::Planted;
 use crate::catalogue::fell::Follow;
 use crate::catalogue::means::Means;
+use crate::certificate::Draft;
 use crate::env::{SharedEnv, System};
 #[cfg(not(feature = "sled"))]
 use crate::error::Error;
 use crate::error::Result;
 use crate::limits::{CLOCK_JUMP, UPLOAD_LASTS};
+use crate::observer::Observer;
+use crate::scope::Drafted;
 use crate::store::Store;
 use crate::tree::Geometry;
 
@@ -82,6 +85,9 @@ pub struct Options {
     /// Copies in step, by their places: what these hold and the store lacks is given up. A
     /// take-over is refused if another one is ahead.
     pub give_up: Vec<String>,
+    /// What is told of the engine's work; `None`: nobody.
+    pub observer: Option<Arc<dyn Observer>>,
+    pub(crate) drafts: Option<Drafted>,
     /// A defect to plant, so that tests can see that they would find it.
     #[cfg(feature = "testing")]
     pub(crate) defect: Option<Defect>,
@@ -105,6 +111,8 @@ impl Options {
             open_copy: Arc::new(open_directory),
             open_as: OpenAs::default(),
             give_up: Vec::new(),
+            observer: None,
+            drafts: None,
             #[cfg(feature = "testing")]
             defect: None,
         }
@@ -188,6 +196,26 @@ impl Options {
         Options { give_up: places, ..self }
     }
 
+    /// Tells `observer` what the engine does.
+    #[must_use]
+    pub fn observer(self, observer: Arc<dyn Observer>) -> Self {
+        Options { observer: Some(observer), ..self }
+    }
+
+    /// Hands out the drafts of certificates of what is due (planned erases that were
+    /// [`Erase::certified`](crate::Erase::certified), limits whose policy is
+    /// [`Policy::certified`](crate::Policy::certified)) *before* it is erased, for `keep` to keep
+    /// outside of the store: [`Certificates::get`](crate::engine::Certificates::get) makes a
+    /// certificate of each when it was done, at any time, and says `Absent` of one that was not. A
+    /// draft names a user who may be erased by then. If `keep` fails, what the draft is of is not
+    /// erased, and tried again an hour later; without this function certified erases are not
+    /// planned, and those that are in the store wait. It is called while other writers wait, maybe
+    /// more than once; it must not call the engine.
+    #[must_use]
+    pub fn drafts(self, keep: impl Fn(&Draft) -> Result<()> + Send + Sync + 'static) -> Self {
+        Options { drafts: Some(Drafted::new(keep)), ..self }
+    }
+
     /// What changes are made with.
     pub(super) fn means<'a>(&'a self, names: &'a dyn BlobNaming) -> Means<'a> {
         Means { env: &*self.env, names, follow: self.follow, planted: self.planted() }
@@ -229,6 +257,10 @@ impl std::fmt::Debug for Options {
 
 #[cfg(feature = "sled")]
 fn open_directory(place: &str, create: bool) -> Result<Arc<dyn Store>> {
+    use crate::store::place::{How, at_url, is_url};
+    if is_url(place) {
+        return at_url(place, if create { How::OpenOrCreate } else { How::Open });
+    }
     let dir = std::path::Path::new(place);
     let store = if create {
         crate::store::SledStore::open_or_create(dir)

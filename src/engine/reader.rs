@@ -59,6 +59,12 @@ impl std::fmt::Debug for Reader {
     }
 }
 
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.info.wipe();
+    }
+}
+
 impl Reader {
     /// A record, opened by what a look-up gave; it closes with any that it `needs`.
     pub(super) fn new(
@@ -234,12 +240,6 @@ impl Reader {
             done += piece.len();
         }
         Ok(done)
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.info.wipe();
     }
 }
 

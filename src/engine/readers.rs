@@ -37,17 +37,16 @@ pub(super) struct Of {
 }
 
 impl Readers {
-    /// Closes the readers of what is erased; a read in progress ends first. Gives where what they
-    /// had read is held, for [`wait_for_writes`].
-    pub(super) fn close(&self, erased: &[Span]) -> Vec<Arc<Outlet>> {
+    /// Closes the readers of what is erased; a read in progress ends first.
+    pub(super) fn close(&self, erased: &[Span]) -> ClosedReaders {
         self.close_where(|open| {
             open.falls(erased).then(|| locked(&open.inside).close(Closed::Erased))
         })
     }
 
-    /// Closes every reader; gives where what they had read is held.
-    pub(super) fn close_all(&self) -> Vec<Arc<Outlet>> {
-        self.close_where(|open| Some(locked(&open.inside).close(Closed::LookOver)))
+    /// Closes every reader.
+    pub(super) fn close_all(&self, why: Closed) -> ClosedReaders {
+        self.close_where(|open| Some(locked(&open.inside).close(why)))
     }
 
     /// Keeps readers open when sources are erased from which their records were cut.
@@ -60,15 +59,17 @@ impl Readers {
         }
     }
 
-    /// Closes the readers that were opened by nothing but what `hit` takes from them.
-    pub(super) fn close_granted(&self, hit: impl Fn(&mut Via)) {
-        let outlets = self.close_where(|open| {
+    /// Closes the readers that were opened by nothing but what `hit` takes from them; says how
+    /// many.
+    pub(super) fn close_granted(&self, hit: impl Fn(&mut Via)) -> u64 {
+        let closed = self.close_where(|open| {
             let mut inside = locked(&open.inside);
             let By::Grants(via) = &mut inside.by else { return None };
             hit(via);
             via.grants.is_empty().then(|| inside.close(Closed::Revoked))
         });
-        wait_for_writes(&outlets);
+        wait_for_writes(&closed.outlets);
+        closed.readers
     }
 
     /// Closes the readers of an opening that is over.
@@ -100,17 +101,26 @@ impl Readers {
         Live::new(self.register(of, env, None, By::Owner))
     }
 
-    fn close_where(&self, close: impl Fn(&Open) -> Option<Vec<Arc<Outlet>>>) -> Vec<Arc<Outlet>> {
-        let mut outlets = Vec::new();
+    fn close_where(&self, close: impl Fn(&Open) -> Option<Vec<Arc<Outlet>>>) -> ClosedReaders {
+        let mut all = ClosedReaders::default();
         locked(&self.open).retain(|reader| {
             let Some(open) = reader.upgrade() else { return false };
             let closed = close(&open);
             let stays = closed.is_none();
-            outlets.extend(closed.into_iter().flatten());
+            all.readers += u64::from(!stays);
+            all.outlets.extend(closed.into_iter().flatten());
             stays
         });
-        outlets
+        all
     }
+}
+
+/// Readers that were closed.
+#[derive(Default)]
+pub(super) struct ClosedReaders {
+    pub(super) readers: u64,
+    /// Where what they had read is held, for [`wait_for_writes`].
+    pub(super) outlets: Vec<Arc<Outlet>>,
 }
 
 /// The part of a reader that an erase reaches: its keys, the one opened chunk, and what was read
@@ -135,6 +145,8 @@ pub(super) enum Closed {
     Over,
     /// The root key under which a store is read is gone.
     LookOver,
+    /// The engine was opened again.
+    Reopened,
 }
 
 /// What of a reader one lock guards.
@@ -211,6 +223,10 @@ impl Inside {
             Some(Closed::Revoked | Closed::Over) => Err(self.by.ended(&*open.env)),
             Some(Closed::Erased) => Err(open.erased()),
             Some(Closed::LookOver) => Err(look_over("this store")),
+            Some(Closed::Reopened) => Err(Error::new(
+                ErrorKind::Poisoned,
+                "this was opened before the engine was reopened; open it again",
+            )),
         }
     }
 

@@ -125,6 +125,8 @@ fn retire_old_root(core: &Core, writer: &mut Writer, next: Option<RootKey>) -> R
         None => core.cell.retire(keep, durable())?,
     };
     writer.settled = true;
-    *locked(&core.awaiting) = retired.awaited();
+    let awaited = retired.awaited();
+    core.observing.retirement(writer.root.id.epoch, awaited.as_ref());
+    *locked(&core.awaiting) = awaited;
     Ok(retired)
 }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::commit::{Commit, publish};
+use super::commit::{About, Commit, publish};
 use super::core::{Core, State, Writer};
+use super::due_drafts::{Asked, begin_certified};
 use super::epoch::{next_epoch, rekey};
+use super::observing::failed;
 use super::own::Role;
 use super::progress::Progress;
 use super::ready::ready_to_erase;
@@ -12,14 +14,15 @@ use super::retire::chase;
 use crate::catalogue::defect::Defect;
 use crate::catalogue::due::{attempts, due_now};
 use crate::catalogue::due_for_user::Doing;
-use crate::catalogue::due_outcome::DueOutcome;
+use crate::catalogue::due_outcome::{DueOutcome, Failures};
 use crate::catalogue::edit::Start;
 use crate::catalogue::follow::{Resumed, Stuck, follow_left};
 use crate::catalogue::moment::{Moment, Reading, later};
 use crate::catalogue::seal_pages::seal;
 use crate::catalogue::view::agenda_of;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::limits::CLOCK_NOTED;
+use crate::observer::{CommitKind, Event};
 use crate::promise::Awaited;
 use crate::sync::locked;
 
@@ -41,32 +44,94 @@ pub(super) fn run_due(
     progress: Progress<'_>,
     stop: &dyn Fn() -> bool,
 ) -> Result<DueOutcome> {
+    let (began, late) = (core.observing.begin(), overdue(core));
     let mut run = Run::default();
+    let done = do_all(core, &mut run, progress, stop);
+    let Run { stuck, sweep_stuck, mut outcome, .. } = run;
+    outcome.damaged += stuck.users();
+    outcome.stuck = sweep_stuck || !stuck.is_empty();
+    let waiting = done.and_then(|()| is_waiting(core));
+    outcome.waiting = *waiting.as_ref().unwrap_or(&false);
+    note_due(core, &outcome, Noted { began, late, error: failed(&waiting) });
+    core.observing.deliver();
+    waiting.map(|_| outcome)
+}
+
+fn do_all(
+    core: &Core,
+    run: &mut Run,
+    progress: Progress<'_>,
+    stop: &dyn Fn() -> bool,
+) -> Result<()> {
     core.check_owner()?;
     chase(core)?;
     if core.cell.wants_epoch() {
         rekey(core)?;
     }
-    run.outcome.finalized = finalize(core, &mut core.writer(), &mut run)?;
+    run.outcome.finalized = finalize(core, &mut core.writer(), run)?;
     // First follow what fell: a record that would block a planned erase may be gone by now.
     if !core.planted(Defect::PlanDropped) {
-        follow_all(core, &mut run, progress, stop)?;
+        follow_all(core, run, progress, stop)?;
     }
     while !stop() {
         let mut writer = core.writer();
-        match do_due(core, &mut writer, &mut run)? {
+        match do_due(core, &mut writer, run)? {
             Some(more) => run.outcome += more,
             None => break,
         }
         drop(writer);
         progress(run.outcome.derived + run.outcome.expired);
     }
-    follow_all(core, &mut run, progress, stop)?;
-    let Run { stuck, sweep_stuck, mut outcome, .. } = run;
-    outcome.damaged += stuck.users();
-    outcome.stuck = sweep_stuck || !stuck.is_empty();
-    outcome.waiting = is_waiting(core)?;
-    Ok(outcome)
+    follow_all(core, run, progress, stop)
+}
+
+/// What is observed of a call that is over.
+struct Noted {
+    began: Option<Duration>,
+    late: Duration,
+    error: Option<ErrorKind>,
+}
+
+/// Notes what was done; nothing where nothing was due.
+fn note_due(core: &Core, outcome: &DueOutcome, noted: Noted) {
+    let Noted { began, late, error } = noted;
+    if began.is_none() || late.is_zero() && error.is_none() && *outcome == DueOutcome::default() {
+        return;
+    }
+    for trouble in &outcome.troubles {
+        let (error, planned) = (trouble.kind, trouble.plan.is_some());
+        core.observing.note(|| Event::Trouble { error, planned });
+    }
+    core.observing.note(|| Event::Due {
+        late,
+        overdue: overdue(core),
+        planned: outcome.planned,
+        expired: outcome.expired,
+        derived: outcome.derived,
+        inbox_keys: outcome.inbox_keys,
+        finalized: outcome.finalized,
+        refused: outcome.refused,
+        failed: outcome.failed,
+        damaged: outcome.damaged,
+        waiting: outcome.waiting,
+        error,
+        took: core.observing.since(began),
+    });
+}
+
+/// How long the oldest of what is due has been due, for an observer: zero where nothing is, where
+/// that cannot be told, and where there is none.
+fn overdue(core: &Core) -> Duration {
+    if core.observing.begin().is_none() {
+        return Duration::ZERO;
+    }
+    let state = core.state();
+    let clock = core.reading(&state);
+    let pending = state.head.pending.map(|at| clock.latest().0.saturating_sub(at.0));
+    let next = agenda_of(&state.head).next(&core.pages()).ok().flatten();
+    // Earlier ones stand for what is to be done at once.
+    let next = next.filter(|at| at.0 > 1).map(|at| clock.due().0.saturating_sub(at.0));
+    Duration::from_millis(pending.into_iter().chain(next).max().unwrap_or(0))
 }
 
 /// Does what is due before something is looked at, if this engine may.
@@ -162,7 +227,8 @@ fn do_due(core: &Core, writer: &mut Writer, run: &mut Run) -> Result<Option<DueO
     }
     ready_to_erase(core, writer)?;
     let clock = clock_of(core, run);
-    let (commit, mut outcome) = {
+    let mut failures = Failures::default();
+    let (commit, mut outcome) = loop {
         let state = core.state();
         let pages = core.pages();
         let start = core.start(&state, &pages);
@@ -172,17 +238,26 @@ fn do_due(core: &Core, writer: &mut Writer, run: &mut Run) -> Result<Option<DueO
         if due.is_empty() && !is_stale(&state, clock) {
             return Ok(None);
         }
-        let (edit, doing) = attempts(start, &due, &mut run.sweep_stuck)?;
-        let Doing { users_gone, erased, mut outcome, .. } = doing;
+        let (edit, doing) = attempts(start, &due, &mut failures, &mut run.sweep_stuck)?;
+        let Doing { users_gone, erased, mut outcome, certified, .. } = doing;
         let mut commit = Commit::from(seal(edit, core.next_head(&state))?);
+        commit.about = About::of(CommitKind::Due, 1);
         let head = &mut commit.change.head;
         head.users -= users_gone;
         if erased {
             head.floor = head.floor.max(clock.sure());
             outcome.finalized = head.pending.is_some();
-            next_epoch(core, &state, writer, &mut commit)?;
+            let asked = Asked { clock, derived: outcome.derived, certified };
+            let unkept = begin_certified(core, &state, writer, &mut commit, asked)?;
+            if !unkept.is_empty() {
+                // Again, without those.
+                for (user, setback) in unkept {
+                    failures.learn(user, setback)?;
+                }
+                continue;
+            }
         }
-        (commit, outcome)
+        break (commit, outcome);
     };
     let retired = publish(core, writer, commit)?;
     outcome.finalized &= retired.is_some_and(|retired| retired.is_final());
@@ -218,6 +293,7 @@ fn follow_some(core: &Core, writer: &mut Writer, stuck: &mut Stuck) -> Result<Op
             return Ok(None);
         };
         let mut commit = Commit::from(seal(edit, core.next_head(&state))?);
+        commit.about = About::of(CommitKind::Due, 1);
         next_epoch(core, &state, writer, &mut commit)?;
         (derived, commit)
     };

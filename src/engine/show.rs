@@ -5,10 +5,12 @@ use std::collections::VecDeque;
 use std::sync::PoisonError;
 
 use super::core::{Core, State};
+use super::readers::ClosedReaders;
 use crate::catalogue::change::{Change, Cuts};
 use crate::catalogue::defect::Defect;
 use crate::catalogue::span::Span;
 use crate::ids::{BlobName, UserTag};
+use crate::observer::ClosedBy;
 use crate::pages::Made;
 use crate::sealed::outlet::wait_for_writes;
 use crate::store::{Blob, Head};
@@ -22,12 +24,14 @@ pub(super) fn show(
     stored: Head,
     staged: &[BlobName],
 ) -> (Vec<Blob>, u64) {
-    let Change { head, blobs, made, replaced, erased, cuts } = change;
+    let Change { head, blobs, made, replaced, put, erased, cuts } = change;
     let agenda = |head: &HeadPage| (head.roots.agenda.as_ref().map(|at| at.name), head.pending);
     let dead = core.cleaners.dying(&blobs, replaced.len(), &erased, head.users);
     let rings = head.roots.falling.is_some() || agenda(&head) != agenda(&core.state().head);
     let erases = core.state().erases + u64::from(!erased.is_empty());
+    let id = stored.id;
     install(core, State { head, stored, erases }, made, &replaced, &erased, &cuts);
+    core.changes.note(id, put, &erased);
     core.in_flight.release(blobs.iter().map(|(name, _)| *name).chain(staged.iter().copied()), true);
     if rings {
         core.bell.ring();
@@ -50,7 +54,7 @@ fn install(
     if !erased.is_empty() {
         core.walks.stop();
     }
-    let mut outlets = Vec::new();
+    let mut closed = ClosedReaders::default();
     {
         let mut state = core.state.write().unwrap_or_else(PoisonError::into_inner);
         *state = next;
@@ -58,11 +62,12 @@ fn install(
         if !core.planted(Defect::ForgetCache) {
             let owners: Vec<UserTag> = erased.iter().map(|span| span.user).collect();
             core.cache.forget(replaced, &owners);
-            outlets = core.readers.close(erased);
+            closed = core.readers.close(erased);
         }
         core.cache.add(made);
     }
-    wait_for_writes(&outlets);
+    wait_for_writes(&closed.outlets);
+    core.observing.readers_closed(closed.readers, ClosedBy::Erase);
     if !erased.is_empty() {
         core.walks.wait();
     }

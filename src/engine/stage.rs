@@ -7,14 +7,15 @@ use std::io::Read;
 use super::core::{Core, Staging};
 use super::declared::Declared;
 use crate::catalogue::admit::{Admitted, admit};
+use crate::catalogue::name::{is_named_alike, standing_already};
 use crate::catalogue::origins::{Origins, origins};
 use crate::catalogue::staged::{Joins, Staged};
 use crate::crypto::chunked::Suite;
-use crate::crypto::{self, Fresh, hedge};
+use crate::crypto::{self, Fresh, Hashing, hedge};
 use crate::error::{Error, Result};
 use crate::limits::{CHUNK_BYTES, HEADER_BYTES, RECORD_MAX_BYTES, TAG_BYTES};
 use crate::record::layout::{padded, payload_context, segment_name};
-use crate::record::{Body, Entry, Put, Source, check_media_type, check_purpose};
+use crate::record::{Body, Entry, Put, Source, check_label, check_media_type, check_purpose};
 use crate::sealed;
 use crate::secret::Secret;
 use crate::store::Ahead;
@@ -33,8 +34,11 @@ pub(super) fn stage(
 ) -> Result<()> {
     core.check_owner()?;
     core.check_usable()?;
+    staging.life.get_or_insert(core.life());
+    core.check_life(staging)?;
     check_media_type(&put.media_type)?;
     check_purpose(&put.purpose)?;
+    check_label(&put, core.state().head.geometry)?;
     let mut payload = Declared::new(payload, put.length)?;
     let to = admitted(core, &put)?;
     let env = &*core.options.env;
@@ -65,12 +69,48 @@ pub(super) fn stage(
         lag,
         media_type: put.media_type,
         purpose: put.purpose.into(),
+        named: put.label.name().is_some(),
+        described: put.label.has_meta(),
+        digest: None,
     };
     let stored = staging.stored.len();
-    let waiting = stream(core, staging, &suite, &mut entry, begun, &mut payload)
+    let streamed = stream(core, staging, &suite, &mut entry, begun, &mut payload)
         .inspect_err(|_| core.in_flight.release(staging.stored.drain(stored..), false))?;
-    let (user, envelope) = (put.user, None);
-    staging.staged.push(Staged { user, class, to, entry, joins, waiting, sources, root, envelope });
+    entry.set_digest(&streamed.digest, &root);
+    add(
+        core,
+        staging,
+        Staged {
+            user: put.user,
+            class: put.class,
+            to,
+            entry,
+            joins,
+            waiting: streamed.waiting,
+            sources,
+            root,
+            envelope: None,
+            label: put.label,
+            mode: put.mode,
+            digest: streamed.digest,
+            there: None,
+        },
+    )
+}
+
+/// Adds a record to a batch, unless its name is that of another one in it.
+fn add(core: &Core, staging: &mut Staging, mut staged: Staged) -> Result<()> {
+    if let Some(name) = staged.label.name() {
+        if is_named_alike(&staging.staged, staged.to.user, name) {
+            return Err(Error::invalid(
+                "two records of one batch have one name; put them one after the other",
+            ));
+        }
+        let state = core.state();
+        let pages = core.pages();
+        staged.there = standing_already(&core.view(&state, &pages), &staged)?;
+    }
+    staging.staged.push(staged);
     Ok(())
 }
 
@@ -117,8 +157,15 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
     sealed::fill(reader, buffer).map_err(|e| sealed::reading("reading what is to be put", e))
 }
 
-/// Takes a payload's segments in, after its beginning; a short one into the entry. Gives the only
-/// segment back where it waits for the commit.
+/// A payload that was taken in.
+struct Streamed {
+    /// Its only segment, if that waits for the commit.
+    waiting: Option<Vec<u8>>,
+    /// SHA-256 of it.
+    digest: [u8; 32],
+}
+
+/// Takes a payload's segments in, after its beginning; a short one into the entry.
 fn stream(
     core: &Core,
     staging: &mut Staging,
@@ -126,15 +173,15 @@ fn stream(
     entry: &mut Entry,
     begun: Begun,
     payload: &mut impl Read,
-) -> Result<Option<Vec<u8>>> {
+) -> Result<Streamed> {
     let geometry = core.state().head.geometry;
-    let Begun { mut plain, filled } = begun;
-    let Body::Segments(mut first) = entry.body else { return Ok(None) };
-    if filled <= geometry.inline_max() {
+    let (Begun { mut plain, filled }, mut digest) = (begun, Hashing::default());
+    let is_short = filled <= geometry.inline_max();
+    let Some(mut first) = entry.body.first().filter(|_| !is_short) else {
         entry.length = filled as u64;
         entry.body = Body::short(&plain[..filled], (!entry.stands_alone()).then_some(suite));
-        return Ok(None);
-    }
+        return Ok(Streamed { waiting: None, digest: crypto::sha256(&plain[..filled]) });
+    };
     let segment_bytes = geometry.segment_bytes;
     let (mut n, mut chunk, mut segment) = (filled, 0u64, 0u64);
     // Zeros that are still to come, once the payload has ended.
@@ -142,6 +189,7 @@ fn stream(
     loop {
         if padding.is_none() {
             entry.length += n as u64;
+            digest.update(&plain[..n]);
             if entry.length > RECORD_MAX_BYTES {
                 return Err(Error::invalid(format!(
                     "a record has at most {RECORD_MAX_BYTES} bytes; cut it into several"
@@ -171,7 +219,7 @@ fn stream(
         }
         if last && segment == 0 && staging.waiting_bytes + sealed.len() <= WAITING_MAX {
             staging.waiting_bytes += sealed.len();
-            return Ok(Some(sealed));
+            return Ok(Streamed { waiting: Some(sealed), digest: digest.finish() });
         }
         if segment == 0 {
             first = core.store().name(first, Ahead::default(), sealed.len());
@@ -182,7 +230,7 @@ fn stream(
         staging.stored.push(name);
         core.judged(core.store().put(&[(name, sealed)]))?;
         if last {
-            return Ok(None);
+            return Ok(Streamed { waiting: None, digest: digest.finish() });
         }
         segment += 1;
         n = if padding.is_none() { fill(payload, &mut plain)? } else { 0 };

@@ -25,14 +25,14 @@ impl Engine {
             let state = mine.state();
             (state.head.duplicate(), state.stored.clone(), state.erases)
         };
-        let writer = mine.writer();
+        let writer = mine.writer_untold();
         let next = writer.next.as_ref().map(RootKey::duplicate);
         let root = writer.root.duplicate();
         let ports = Ports { store, cell, options: mine.options.clone() };
         let found = OpenHead { stored, page: head, root };
         let twin = assembled(mine.id, ports, found, Role::Owner);
         {
-            let mut theirs = twin.writer();
+            let mut theirs = twin.writer_untold();
             theirs.settled = writer.settled;
             theirs.erases = writer.erases;
             theirs.next = next;

@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use crate::catalogue::walk::{Pass, Walking};
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{RwLock, RwLockReadGuard};
+use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Held shared by walks over the whole tree; an erase waits for them.
 pub(super) struct Walks {
@@ -17,6 +17,11 @@ pub(super) struct Walks {
 struct Held<'a> {
     walks: &'a Walks,
     _gate: RwLockReadGuard<'a, ()>,
+}
+
+/// No walk goes on while this is there.
+pub(super) struct Halted<'a> {
+    _gate: RwLockWriteGuard<'a, ()>,
 }
 
 impl Pass for Held<'_> {
@@ -41,6 +46,16 @@ impl Walks {
     /// Has walks stop, now and until [`Walks::wait`].
     pub(super) fn stop(&self) {
         self.erasing.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Has walks end, and keeps others from beginning until what this gives is dropped. Only the
+    /// one writer calls it.
+    pub(super) fn halt(&self) -> Halted<'_> {
+        self.stop();
+        let gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        // Where a writer panicked it may have left this behind.
+        self.erasing.store(0, Ordering::Release);
+        Halted { _gate: gate }
     }
 
     /// Waits until no walk holds a page, and lets walks begin again.

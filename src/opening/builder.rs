@@ -10,19 +10,27 @@ use std::time::{Duration, Instant};
 #[cfg(feature = "sled")]
 use super::location::by_length;
 #[cfg(feature = "sled")]
+use super::paths::url_of;
+#[cfg(feature = "sled")]
+use super::remote::check_reach;
+#[cfg(feature = "sled")]
 use super::restoring::copy_as_it_is;
 use super::roots::Settings;
 #[cfg(feature = "sled")]
 use super::site::Site;
 use crate::cell::RootCell;
+use crate::certificate::Draft;
 use crate::engine::{Cleaner, Follow, Geometry, Keeper, OpenAs, OpenCopy};
 #[cfg(feature = "sled")]
 use crate::engine::{Progress, Restored, restore};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
+use crate::observer::Observer;
 #[cfg(feature = "keyholders")]
 use crate::quorum::{Member, Rule};
 use crate::store::Store;
+#[cfg(feature = "sled")]
+use crate::store::place::{How, at_url, is_url};
 use crate::{Engine, Options};
 
 /// Pause before what is in use is tried again.
@@ -65,12 +73,9 @@ pub fn open(path: impl AsRef<Path>) -> Result<Engine> {
 
 /// How a store and its cell are opened: where they are, and what may be done.
 ///
-/// A builder can be used again. After [`ErrorKind::Poisoned`] drop the engine with its readers and
-/// batches, or [`Engine::close`] it, and open once more with the same builder: opening finds out
-/// what became of the write whose outcome was unknown. If threads share an engine, let one of
-/// them do that, under a lock of yours and after another look at [`Engine::is_poisoned`]: each call
-/// asks `engine()` of the service below for a clone. While another one still holds the poisoned
-/// engine, that is `Locked`, and goes well later.
+/// A builder can be used again. After [`ErrorKind::Poisoned`] [`Engine::reopen`] goes on in place,
+/// for all clones at once. Where that fails, drop the engine with its readers and batches, or
+/// [`Engine::close`] it, and open once more with the same builder.
 ///
 /// ```no_run
 /// use keyfall::{Builder, Class, Put, UserId};
@@ -82,37 +87,12 @@ pub fn open(path: impl AsRef<Path>) -> Result<Engine> {
 ///     && engine.is_poisoned()
 /// {
 ///     eprintln!("{e}; it may have been stored all the same: {}", e.may_have_happened());
-///     engine.close()?;
-///     engine = builder.open()?;
-/// }
-/// # drop(engine);
-/// # Ok::<(), keyfall::Error>(())
-/// ```
-///
-/// ```
-/// use std::sync::{Mutex, PoisonError};
-///
-/// use keyfall::{Builder, Engine};
-///
-/// struct Service {
-///     builder: Builder,
-///     open: Mutex<Option<Engine>>,
-/// }
-///
-/// impl Service {
-///     fn engine(&self) -> keyfall::Result<Engine> {
-///         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-///         match open.take().filter(|engine| !engine.is_poisoned()) {
-///             Some(engine) => Ok(open.insert(engine).clone()),
-///             None => Ok(open.insert(self.builder.open_or_create()?).clone()),
-///         }
+///     if engine.reopen().is_err() {
+///         engine.close()?;
+///         engine = builder.open()?;
 ///     }
 /// }
-/// # use keyfall::{cell::MemoryCell, store::MemoryStore};
-/// # use std::sync::Arc;
-/// # let builder = Builder::over(Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
-/// # let service = Service { builder, open: Mutex::default() };
-/// # assert_eq!(service.engine()?.id(), service.engine()?.id());
+/// # drop(engine);
 /// # Ok::<(), keyfall::Error>(())
 /// ```
 #[derive(Clone)]
@@ -155,6 +135,9 @@ impl std::fmt::Debug for Builder {
 /// Where the store and its cell are.
 impl Builder {
     /// The store in this directory, with its cell where [`super::default_cell`] is or leads.
+    ///
+    /// Or, with the feature `objects`, the store at a URL: `s3://bucket/prefix`, `gs://`, `az://`
+    /// or `file:///directory`, whose cell is named with [`Builder::cell_at`].
     #[cfg(feature = "sled")]
     pub fn at(store: impl Into<PathBuf>) -> Self {
         Builder::with(StoreAt::Directory(store.into()), CellAt::Beside)
@@ -192,8 +175,10 @@ impl Builder {
         self.settings.options.open_as = OpenAs::ReadOnly;
         #[cfg(feature = "sled")]
         {
-            let look =
-                |place: &str, _: bool| Ok(Arc::new(by_length(Path::new(place))?) as Arc<dyn Store>);
+            let look = |place: &str, _: bool| match is_url(place) {
+                true => at_url(place, How::Look),
+                false => Ok(Arc::new(by_length(Path::new(place))?) as Arc<dyn Store>),
+            };
             self.settings.options.open_copy = Arc::new(look);
         }
         self
@@ -219,6 +204,13 @@ impl Builder {
     #[must_use]
     pub fn accept_remnants(mut self) -> Self {
         self.settings.accept_remnants = true;
+        self
+    }
+
+    /// Lets the cell of a new store at a URL be a file: only this machine ever opens the store.
+    #[must_use]
+    pub fn single_machine(mut self) -> Self {
+        self.settings.single_machine = true;
         self
     }
 
@@ -308,6 +300,18 @@ impl Builder {
         self.set(|options| options.log_origin(origin))
     }
 
+    /// Tells an observer what the engine does ([`Options::observer`]).
+    #[must_use]
+    pub fn observer(self, observer: Arc<dyn Observer>) -> Self {
+        self.set(|options| options.observer(observer))
+    }
+
+    /// Sets what keeps the drafts of certificates of what is due ([`Options::drafts`]).
+    #[must_use]
+    pub fn drafts(self, keep: impl Fn(&Draft) -> Result<()> + Send + Sync + 'static) -> Self {
+        self.set(|options| options.drafts(keep))
+    }
+
     /// Sets the function that opens copies from their places ([`Options::open_copy`]).
     #[must_use]
     pub fn open_copy(self, open_copy: OpenCopy) -> Self {
@@ -326,7 +330,10 @@ impl Builder {
     pub fn create(&self) -> Result<Engine> {
         self.patiently(|| match &self.store {
             #[cfg(feature = "sled")]
-            StoreAt::Directory(dir) => self.site(dir)?.create(),
+            StoreAt::Directory(dir) => match url_of(dir) {
+                Some(url) => self.create_at(url),
+                None => self.site(dir)?.create(),
+            },
             StoreAt::Given(store) => {
                 Engine::init(Arc::clone(store), self.make_cell()?, self.settings.options.clone())
             }
@@ -342,7 +349,10 @@ impl Builder {
     pub fn open(&self) -> Result<Engine> {
         self.patiently(|| match &self.store {
             #[cfg(feature = "sled")]
-            StoreAt::Directory(dir) => self.site(dir)?.open(),
+            StoreAt::Directory(dir) => match url_of(dir) {
+                Some(url) => self.open_at(url),
+                None => self.site(dir)?.open(),
+            },
             StoreAt::Given(store) => {
                 Engine::open(Arc::clone(store), self.open_cell()?, self.settings.options.clone())
             }
@@ -363,7 +373,13 @@ impl Builder {
         }
         self.patiently(|| match &self.store {
             #[cfg(feature = "sled")]
-            StoreAt::Directory(dir) => self.site(dir)?.open_or_create(),
+            StoreAt::Directory(dir) => match url_of(dir) {
+                Some(url) => {
+                    self.check_reach(dir)?;
+                    self.open_or_create_over(at_url(url, How::OpenOrCreate)?)
+                }
+                None => self.site(dir)?.open_or_create(),
+            },
             StoreAt::Given(store) => self.open_or_create_over(Arc::clone(store)),
         })
     }
@@ -380,9 +396,7 @@ impl Builder {
         match &self.store {
             StoreAt::Directory(dir) => self.site(dir)?.restore(copies, progress),
             StoreAt::Given(store) => {
-                let copies = copies
-                    .iter()
-                    .map(|copy| Ok(Arc::new(copy_as_it_is(copy.as_ref())?) as Arc<dyn Store>));
+                let copies = copies.iter().map(|copy| copy_as_it_is(copy.as_ref()));
                 restore(
                     &*self.open_cell()?,
                     &copies.collect::<Result<Vec<_>>>()?,
@@ -417,6 +431,33 @@ impl Builder {
         } else {
             e
         }
+    }
+
+    #[cfg(feature = "sled")]
+    fn create_at(&self, url: &str) -> Result<Engine> {
+        self.check_reach(Path::new(url))?;
+        Engine::init(at_url(url, How::Create)?, self.make_cell()?, self.settings.options.clone())
+    }
+
+    #[cfg(feature = "sled")]
+    fn open_at(&self, url: &str) -> Result<Engine> {
+        let look = self.settings.options.open_as == OpenAs::ReadOnly;
+        let store = at_url(url, if look { How::Look } else { How::Open })?;
+        Engine::open(store, self.open_cell()?, self.settings.options.clone())
+    }
+
+    /// Refuses a cell in files for a store that other machines reach. An adapter's user knows what
+    /// it is.
+    #[cfg(feature = "sled")]
+    fn check_reach(&self, store: &Path) -> Result<()> {
+        let shared = match &self.cell {
+            CellAt::Given(_) => true,
+            CellAt::Directory(cell) => {
+                self.settings.is_spread() || cell.join("quorum.json").exists()
+            }
+            CellAt::Beside => self.settings.is_spread(),
+        };
+        check_reach(store, shared, self.settings.single_machine)
     }
 
     #[cfg(feature = "sled")]

@@ -2,14 +2,16 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::paths::{absolute, apart};
+use super::paths::{absolute, apart, url_of};
 use super::pointer::{self, Pointer};
 use crate::cell::RootCell;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
-use crate::store::SledStore;
+use crate::store::place::{How, at_url};
+use crate::store::{SledStore, Store};
 
 /// A log of at most so many bytes is read whole for a look, which leaves every file as it is.
 const LOOK_WHOLE_BYTES: u64 = 16 << 20;
@@ -31,8 +33,15 @@ pub fn default_cell(store: &Path) -> PathBuf {
 /// its index.
 ///
 /// # Errors
-/// As [`SledStore::look`] and [`SledStore::open`].
-pub fn blobs_to_look(store: &Path) -> Result<SledStore> {
+/// As [`SledStore::look`] and [`SledStore::open`]; of a URL as `ObjectLog::look`.
+pub fn store_to_look(store: &Path) -> Result<Arc<dyn Store>> {
+    match url_of(store) {
+        Some(url) => at_url(url, How::Look),
+        None => Ok(Arc::new(blobs_to_look(store)?)),
+    }
+}
+
+pub(super) fn blobs_to_look(store: &Path) -> Result<SledStore> {
     if SledStore::was_claimed(store)? { by_length(store) } else { SledStore::look(store) }
 }
 
@@ -75,6 +84,13 @@ impl Location {
     pub fn find(store: &Path, cell: Option<&Path>) -> Result<Self> {
         let found = match cell {
             Some(cell) => Pointer { place: cell.to_owned(), bound: None },
+            None if url_of(store).is_some() => {
+                return Err(Error::invalid(format!(
+                    "no file lies beside {} that says where its cell is; name the cell with \
+                     `Builder::cell_at`",
+                    store.display()
+                )));
+            }
             None => {
                 let default = default_cell(store);
                 pointer::read(&default)?.unwrap_or(Pointer { place: default, bound: None })
@@ -109,6 +125,9 @@ impl Location {
     /// `Exists` if something else has that name: the store would not be found with its cell
     /// again.
     pub fn pointer(&self) -> Result<Option<PathBuf>> {
+        if url_of(&self.store).is_some() {
+            return Ok(None);
+        }
         pointer::to_write(default_cell(&self.store), &self.cell)
     }
 

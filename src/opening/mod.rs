@@ -15,6 +15,8 @@ mod paths;
 #[cfg(feature = "sled")]
 mod pointer;
 #[cfg(feature = "sled")]
+mod remote;
+#[cfg(feature = "sled")]
 mod restoring;
 mod roots;
 #[cfg(feature = "sled")]
@@ -22,8 +24,10 @@ mod site;
 mod territory;
 
 #[cfg(feature = "sled")]
-pub use location::{Location, blobs_to_look, default_cell, is_exposed};
-pub use paths::{absolute, apart, lies_inside};
+pub use location::{Location, default_cell, is_exposed, store_to_look};
+pub use paths::{absolute, apart, lies_inside, url_of};
+#[cfg(feature = "sled")]
+pub use remote::{check_reach, copy_to_write};
 #[cfg(feature = "sled")]
 pub use restoring::{copy_as_it_is, take_away, to_build};
 pub use roots::look_root;

@@ -4,9 +4,21 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::place::is_url;
 
 /// As many links as the kernel follows.
 const LINKS_MAX: usize = 40;
+
+/// The URL that a place is, if it is one: `s3://`, `gs://`, `az://` or `file:///`.
+pub fn url_of(place: &Path) -> Option<&str> {
+    place.to_str().filter(|place| is_url(place))
+}
+
+/// The directory of a `file:///` URL; any other place as it is.
+pub(super) fn on_the_ground(place: &Path) -> PathBuf {
+    let path = url_of(place).and_then(|url| url.strip_prefix("file://"));
+    path.map_or_else(|| place.to_owned(), PathBuf::from)
+}
 
 /// Refuses places of which one is another, or lies inside it: whatever takes the one takes the
 /// other. Each comes with what it is, for the error.
@@ -37,7 +49,8 @@ pub fn apart(places: &[(&str, &Path)]) -> Result<()> {
 /// # Errors
 /// As [`absolute`].
 pub fn lies_inside(place: &Path, other: &Path) -> Result<bool> {
-    let (place, other) = (absolute(place)?, absolute(other)?);
+    let (place, other) = (on_the_ground(place), on_the_ground(other));
+    let (place, other) = (absolute(&place)?, absolute(&other)?);
     let node = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
     let there = node(&other);
     Ok(place.starts_with(&other)
@@ -45,11 +58,14 @@ pub fn lies_inside(place: &Path, other: &Path) -> Result<bool> {
 }
 
 /// An absolute path with its links followed, also those that lead where nothing is yet, and the
-/// rest taken by the letter.
+/// rest taken by the letter. A URL is itself.
 ///
 /// # Errors
 /// `Invalid` for a link that leads in a circle; `Io`.
 pub fn absolute(path: &Path) -> Result<PathBuf> {
+    if let Some(url) = url_of(path) {
+        return Ok(PathBuf::from(url.trim_end_matches('/')));
+    }
     let whole = std::path::absolute(path).map_err(|e| Error::io(path.display(), e))?;
     let parts = |path: &Path| {
         path.components().rev().map(|part| part.as_os_str().to_owned()).collect::<Vec<_>>()

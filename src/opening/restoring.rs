@@ -1,8 +1,11 @@
 //! A store that is built from copies, in a directory.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use super::paths::url_of;
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::place::{How, at_url};
 use crate::store::{SledStore, Store};
 
 /// Makes the store that a restore builds, or opens one that an interrupted restore left: it has no
@@ -10,16 +13,20 @@ use crate::store::{SledStore, Store};
 ///
 /// # Errors
 /// `Exists` if a store, or something else, is there; as [`SledStore::create`].
-pub fn to_build(into: &Path) -> Result<(SledStore, bool)> {
+pub fn to_build(into: &Path) -> Result<(Arc<dyn Store>, bool)> {
+    if let Some(url) = url_of(into) {
+        // What is there without a head is gone on with, and nothing is taken away.
+        return at_url(url, How::Create).map(|store| (store, false));
+    }
     let exists = match SledStore::create(into) {
         Err(e) if e.kind() == ErrorKind::Exists => e,
-        made => return made.map(|store| (store, true)),
+        made => return made.map(|store| (Arc::new(store) as Arc<dyn Store>, true)),
     };
     let interrupted = || -> Result<bool> {
         Ok(!SledStore::was_claimed(into)? && SledStore::look(into)?.head()?.is_none())
     };
     match interrupted() {
-        Ok(true) => SledStore::open(into).map(|store| (store, false)),
+        Ok(true) => Ok((Arc::new(SledStore::open(into)?), false)),
         Err(e) if e.kind() == ErrorKind::Locked => Err(e),
         Ok(false) | Err(_) => Err(exists),
     }
@@ -30,8 +37,12 @@ pub fn to_build(into: &Path) -> Result<(SledStore, bool)> {
 ///
 /// # Errors
 /// As [`SledStore::look`].
-pub fn copy_as_it_is(place: &Path) -> Result<SledStore> {
-    SledStore::look(place).map_err(|e| match e.kind() {
+pub fn copy_as_it_is(place: &Path) -> Result<Arc<dyn Store>> {
+    let copy = match url_of(place) {
+        Some(url) => at_url(url, How::Look),
+        None => SledStore::look(place).map(|copy| Arc::new(copy) as Arc<dyn Store>),
+    };
+    copy.map_err(|e| match e.kind() {
         ErrorKind::Absent => Error::new(
             ErrorKind::Absent,
             format!("no store at {}; name a backup or a copy", place.display()),

@@ -30,6 +30,8 @@ pub fn look_root(dir: &Path, env: &SharedEnv) -> Result<Arc<dyn RootCell>> {
 pub(super) struct Settings {
     pub(super) options: Options,
     pub(super) accept_remnants: bool,
+    /// Whether only this machine ever opens the store.
+    pub(super) single_machine: bool,
     /// How long an opening waits for what has the store open.
     pub(super) patience: Duration,
     #[cfg(feature = "keyholders")]
@@ -41,6 +43,7 @@ impl Settings {
         Settings {
             options: Options::new(),
             accept_remnants: false,
+            single_machine: false,
             patience: Duration::ZERO,
             #[cfg(feature = "keyholders")]
             spread: None,

@@ -119,11 +119,10 @@ impl<'a> Site<'a> {
             Some(cell) => Arc::clone(cell),
             None => look_root(self.at.cell(), &self.settings.options.env)?,
         };
-        let sources =
-            copies.iter().map(|copy| Ok(Arc::new(copy_as_it_is(copy.as_ref())?) as Arc<dyn Store>));
+        let sources = copies.iter().map(|copy| copy_as_it_is(copy.as_ref()));
         let (sources, was_there) = (sources.collect::<Result<Vec<_>>>()?, store.is_dir());
         let (target, made) = to_build(store)?;
-        let done = restore(&*cell, &sources, &target, progress).inspect_err(|_| {
+        let done = restore(&*cell, &sources, &*target, progress).inspect_err(|_| {
             // What an earlier try left there stays for the next one.
             if made {
                 take_away(store, was_there);

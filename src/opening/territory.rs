@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::paths::absolute;
+use super::paths::{absolute, on_the_ground, url_of};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Files of a root cell, and of a keyholder's shares.
@@ -39,7 +39,10 @@ pub fn territory(dir: &Path) -> Option<&'static str> {
 /// # Errors
 /// `Refused`; `Io`.
 pub fn check_place(place: &Path) -> Result<()> {
-    let whole = absolute(place)?;
+    if url_of(place).is_some_and(|url| !url.starts_with("file://")) {
+        return Ok(());
+    }
+    let whole = absolute(&on_the_ground(place))?;
     let above = whole.parent().into_iter().flat_map(Path::ancestors);
     match above.filter_map(|dir| Some((territory(dir)?, dir))).next() {
         None => Ok(()),

@@ -17,7 +17,10 @@ const DETACHED: u8 = 1;
 const DERIVED: u8 = 2;
 const LAG: u8 = 4;
 const SEGMENTS: u8 = 8;
-const FLAGS: u8 = DETACHED | DERIVED | LAG | SEGMENTS;
+const NAMED: u8 = 16;
+const DESCRIBED: u8 = 32;
+const DIGEST: u8 = 64;
+const FLAGS: u8 = DETACHED | DERIVED | LAG | SEGMENTS | NAMED | DESCRIBED | DIGEST;
 
 /// A record's entry in its class's tree, the only place of its secret.
 #[derive(Debug)]
@@ -35,6 +38,13 @@ pub(crate) struct Entry {
     pub(crate) lag: i64,
     pub(crate) media_type: String,
     pub(crate) purpose: zeroize::Zeroizing<String>,
+    /// Whether its label has a name.
+    pub(crate) named: bool,
+    /// Whether its label has metadata.
+    pub(crate) described: bool,
+    /// Of a payload in segments, as it is stored: of a record that does not stand alone it opens
+    /// with the content root.
+    pub(crate) digest: Option<[u8; 32]>,
 }
 
 /// Where a payload is.
@@ -99,6 +109,40 @@ impl Entry {
         self.sources == 0 && !self.detached
     }
 
+    /// Whether it has a label.
+    pub(crate) fn is_labelled(&self) -> bool {
+        self.named || self.described
+    }
+
+    /// Sets the digest of a payload in segments; the content root is the record's.
+    pub(crate) fn set_digest(&mut self, digest: &[u8; 32], root: &Key) {
+        if self.body.first().is_some() {
+            self.digest = Some(self.masked(digest, root));
+        }
+    }
+
+    /// SHA-256 of the payload, if it is known. `context` is that of the payload's seal.
+    ///
+    /// # Errors
+    /// `Corrupt` if a payload in the entry does not open.
+    // A frame of its own: what a cipher leaves in it is wiped with the stack below a verb.
+    #[inline(never)]
+    pub(crate) fn digest(&self, root: &Key, context: &[u8]) -> Result<Option<[u8; 32]>> {
+        Ok(match &self.body {
+            Body::Segments(_) => self.digest.map(|digest| self.masked(&digest, root)),
+            Body::Plain(bytes) => Some(crypto::sha256(bytes)),
+            Body::Sealed(bytes) => {
+                let key = crypto::content_key(root);
+                Some(crypto::sha256(&chunked::open(&key, context, bytes)?))
+            }
+        })
+    }
+
+    /// A digest as it is stored, and back.
+    fn masked(&self, digest: &[u8; 32], root: &Key) -> [u8; 32] {
+        if self.stands_alone() { *digest } else { crypto::mask_digest(root, digest) }
+    }
+
     /// Names of the payload's segments, in order; none if it is stored in the entry.
     pub(crate) fn segment_names(&self, geometry: Geometry) -> impl Iterator<Item = BlobName> + '_ {
         let named = move |first| {
@@ -126,7 +170,10 @@ impl Entry {
         e.u8(flag(DETACHED, self.detached)
             | flag(DERIVED, derived)
             | flag(LAG, self.lag != 0)
-            | flag(SEGMENTS, self.body.first().is_some()));
+            | flag(SEGMENTS, self.body.first().is_some())
+            | flag(NAMED, self.named)
+            | flag(DESCRIBED, self.described)
+            | flag(DIGEST, self.digest.is_some()));
         e.bytes(self.secret.bytes());
         if derived {
             e.u16(self.sources).u16(self.depth);
@@ -134,6 +181,9 @@ impl Entry {
         if self.lag != 0 {
             // The sign last, so that a short time before is as short as one after.
             e.varint((self.lag << 1 ^ self.lag >> 63) as u64);
+        }
+        if let Some(digest) = &self.digest {
+            e.bytes(digest);
         }
         match &self.body {
             Body::Segments(drawn) => e.varint(self.length).bytes(&first.unwrap_or(*drawn).0),
@@ -166,6 +216,10 @@ impl Entry {
                 return Err(d.bad());
             }
         }
+        let digest = (flags & DIGEST != 0).then(|| d.array()).transpose()?;
+        if digest.is_some() && flags & SEGMENTS == 0 {
+            return Err(d.bad());
+        }
         let (body, length) = if flags & SEGMENTS != 0 {
             let length = d.varint()?;
             (Body::Segments(BlobName(d.array()?)), length)
@@ -176,7 +230,20 @@ impl Entry {
             return Err(d.bad());
         }
         d.end()?;
-        Ok(Entry { secret, body, detached, sources, depth, length, lag, media_type, purpose })
+        Ok(Entry {
+            secret,
+            body,
+            detached,
+            sources,
+            depth,
+            length,
+            lag,
+            media_type,
+            purpose,
+            named: flags & NAMED != 0,
+            described: flags & DESCRIBED != 0,
+            digest,
+        })
     }
 }
 

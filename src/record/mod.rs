@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! entry   = media type len 1 ‖ media type ‖ purpose len 1 ‖ purpose
-//!           ‖ flags 1 ‖ record secret 32 ‖ [sources 2 ‖ depth 2] ‖ [lag v] ‖ body
-//! flags   = the sum of 1 detached, 2 sources and depth follow, 4 the lag follows, 8 segments
+//!           ‖ flags 1 ‖ record secret 32 ‖ [sources 2 ‖ depth 2] ‖ [lag v] ‖ [digest 32] ‖ body
+//! flags   = the sum of 1 detached, 2 sources and depth follow, 4 the lag follows, 8 segments,
+//!           16 it has a name, 32 it has metadata (tree/labels.rs has both), 64 the digest follows
+//! digest  = SHA-256 of the payload; of a record that does not stand alone, XOR what its content
+//!           root gives
 //! body    = length v ‖ first segment's name 16          where the payload is in segments
 //!         | payload                                     of a record that stands alone
 //!         | payload, sealed under the content key       of any other
@@ -13,7 +16,8 @@
 //! What is sealed in segments is padded with zeros: a store sees one of few lengths, and the entry
 //! alone has the true one. A short payload is stored in the entry, and no store sees it: the page
 //! around it seals it, and hides its length. One that is derived is sealed under its content key
-//! there too, so that it falls with its sources before any page is written again.
+//! there too, so that it falls with its sources before any page is written again. So does its
+//! digest, from which a short content could be guessed.
 
 mod entry;
 pub(crate) mod layout;
@@ -21,11 +25,15 @@ pub(crate) mod upload;
 
 pub(crate) use entry::{Body, Entry};
 
+use std::collections::BTreeMap;
+
 use zeroize::Zeroize;
 
 use crate::error::{Error, Result};
 use crate::ids::{Class, InteractionId, RecordId, Timestamp, UserId};
 use crate::limits::{MEDIA_TYPE_MAX_BYTES, PURPOSE_MAX_BYTES};
+use crate::tree::Geometry;
+use crate::tree::labels::Label;
 
 /// What the engine tells of a record without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +59,14 @@ pub struct RecordInfo {
     pub sources: u16,
     /// Whether it was detached from a record that it had been derived from.
     pub detached: bool,
+    /// The name that the application gave it.
+    pub name: Option<String>,
+    /// What the application said of it, by keys.
+    pub meta: BTreeMap<String, String>,
+    /// SHA-256 of its plaintext. `None` in a listing if the record is derived, or was:
+    /// [`Engine::info`](crate::Engine::info) has that, too; and if a put of another program left
+    /// it out.
+    pub digest: Option<[u8; 32]>,
 }
 
 impl RecordInfo {
@@ -58,6 +74,11 @@ impl RecordInfo {
     /// given is the caller's to wipe.
     pub(crate) fn wipe(&mut self) {
         self.purpose.zeroize();
+        self.name.zeroize();
+        for (mut key, mut value) in std::mem::take(&mut self.meta) {
+            key.zeroize();
+            value.zeroize();
+        }
     }
 }
 
@@ -88,6 +109,18 @@ pub(crate) fn check_purpose(purpose: &str) -> Result<()> {
     }
 }
 
+/// Checks a label: whether a store with such pages takes it, and whether the mode of its put has
+/// the name that it asks about.
+pub(crate) fn check_label(put: &Put, geometry: Geometry) -> Result<()> {
+    put.label.check(geometry)?;
+    if put.label.name().is_none() && put.mode != PutMode::Replace {
+        return Err(Error::invalid(
+            "only a put with a name asks what has that name; give it one with `Put::name`",
+        ));
+    }
+    Ok(())
+}
+
 /// A record to be put. Built up from user and class; the rest has defaults.
 #[derive(Clone, Debug)]
 pub struct Put {
@@ -99,6 +132,23 @@ pub struct Put {
     pub(crate) created: Option<Timestamp>,
     pub(crate) sources: Vec<Source>,
     pub(crate) length: Option<u64>,
+    pub(crate) label: Label,
+    pub(crate) mode: PutMode,
+}
+
+/// What becomes of a put with a name that another record of the user has. In each mode a put of
+/// what is there already is the same put: it changes nothing, and gives the id of what is there.
+/// What is there is the same if content, class, media type, purpose, metadata and sources are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PutMode {
+    /// The other record is erased, in the same commit: the put is final as that erase is.
+    #[default]
+    Replace,
+    /// The put fails as `Exists`.
+    IfAbsent,
+    /// Replaces this record alone: the put fails as `Changed` if another one has the name, or none.
+    IfIs(RecordId),
 }
 
 /// What a record is derived from.
@@ -128,7 +178,44 @@ impl Put {
             created: None,
             sources: Vec::new(),
             length: None,
+            label: Label::default(),
+            mode: PutMode::Replace,
         }
+    }
+
+    /// Gives it a name, by which [`Engine::find`](crate::Engine::find) has it: any UTF-8 of 1 to
+    /// 1,024 bytes, and at most a quarter of a page of the store; of two names only equal bytes are
+    /// the same. Within a user a name is one record's: see [`PutMode`]. It falls with its record.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.label.set_name(name.into());
+        self
+    }
+
+    /// Says something of it: a key and a value, at most 64 of them with 2,048 bytes in all.
+    #[must_use]
+    pub fn meta(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.label.set_meta(key.into(), value.into());
+        self
+    }
+
+    /// What becomes of it if another record has its name.
+    #[must_use]
+    pub fn mode(mut self, mode: PutMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Puts it only if no other record has its name ([`PutMode::IfAbsent`]).
+    #[must_use]
+    pub fn if_absent(self) -> Self {
+        self.mode(PutMode::IfAbsent)
+    }
+
+    /// Puts it only in the place of this record ([`PutMode::IfIs`]).
+    #[must_use]
+    pub fn if_is(self, id: RecordId) -> Self {
+        self.mode(PutMode::IfIs(id))
     }
 
     /// Puts it into this interaction.

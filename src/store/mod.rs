@@ -16,12 +16,17 @@
 )]
 pub(crate) mod journal;
 mod memory;
+#[cfg(feature = "objects")]
+mod objects;
+pub(crate) mod place;
 #[cfg(feature = "sled")]
 mod sled;
 
 use std::fmt;
 
 pub use memory::MemoryStore;
+#[cfg(feature = "objects")]
+pub use objects::ObjectLog;
 #[cfg(feature = "sled")]
 pub use sled::SledStore;
 
@@ -234,6 +239,16 @@ pub trait Store: Send + Sync {
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         let _ = claimed;
         self.head()
+    }
+
+    /// Opens it again over its medium after a write whose outcome is unknown, as a process does
+    /// that comes after, and keeps its lock meanwhile. Nobody else reads, writes or sweeps until
+    /// this returns. A store that goes on after such a write has nothing to do.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`, `Full`: then it stays as it is, and this can be called again.
+    fn reopen(&self) -> Result<()> {
+        Ok(())
     }
 
     /// A name for a blob of `len` bytes that is to come with the next [`Store::put`] or

@@ -18,6 +18,7 @@ use crate::secret::Secret;
 use crate::store::Head;
 use crate::tree::head::HeadPage;
 use crate::tree::inbox::Inbox;
+use crate::tree::labels::Label;
 use crate::tree::ordered::Ordered;
 use crate::tree::user::UserPage;
 use crate::tree::users::{Found, find};
@@ -110,6 +111,10 @@ pub fn secrets(
                     out.add("lineage secret", lineage.bytes());
                 }
                 out.add_record(&source, &payload, entry)?;
+                let slot = opened.class(of.tag).filter(|_| entry.is_labelled());
+                if let Some(label) = slot.map(|slot| slot.labels.get(&source, tag, key)) {
+                    out.add_label(label?.as_ref());
+                }
             }
             Step::Leave { .. } => {}
         }
@@ -130,6 +135,16 @@ struct Named(Vec<(String, Secret)>);
 impl Named {
     fn add(&mut self, name: &str, secret: &[u8]) {
         self.0.push((name.to_owned(), Secret::copied_from(secret)));
+    }
+
+    fn add_label(&mut self, label: Option<&Label>) {
+        let Some(label) = label else { return };
+        if let Some(name) = label.name() {
+            self.add("name of a record", name.as_bytes());
+        }
+        for value in label.meta().into_values() {
+            self.add("metadata", value.as_bytes());
+        }
     }
 
     fn add_record(
@@ -168,6 +183,27 @@ pub(super) fn records_reachable(
     let page = HeadPage::open(&head.bytes, key)?;
     let source = PageSource::over(page.realm, places);
     expose(&source, &page, known)
+}
+
+/// Whether some page below a head has these bytes in it, once it is opened.
+pub(super) fn is_in_a_page(
+    places: &[SharedStore],
+    head: &Head,
+    key: &Key,
+    needle: &[u8],
+) -> Result<bool> {
+    let page = HeadPage::open(&head.bytes, key)?;
+    let source = PageSource::over(page.realm, places);
+    let mut found = false;
+    walk(&Walking::lenient(), &source, &page.roots, &mut |step| {
+        if let Step::Enter { kind, at } = step
+            && let Ok(page) = source.load(kind, None, at)
+        {
+            found |= page.windows(needle.len()).any(|bytes| bytes == needle);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(found)
 }
 
 /// Every private key of an inbox below a head.

@@ -23,6 +23,7 @@ use crate::tree::grants::Grant;
 use crate::tree::head::{HeadPage, Prefix};
 use crate::tree::history::StoredFact as Fact;
 use crate::tree::keys::LINK_BYTES;
+use crate::tree::labels::Label;
 use crate::tree::lineage;
 use crate::tree::log::LogPage;
 use crate::tree::ordered::{Ordered, OrderedNode};
@@ -34,7 +35,7 @@ use crate::tree::{Geometry, Link, Node, Page, PageKind, Pages, Ref, Sink, Spot, 
 /// Decodes bytes; returns whether they were well-formed.
 type Decode = fn(&[u8]) -> bool;
 
-const TABLE: [(&str, Decode); 29] = [
+const TABLE: [(&str, Decode); 31] = [
     ("head, clear prefix", prefix),
     ("head, with its list of copies", head),
     ("page of the user tree", users_page),
@@ -64,6 +65,8 @@ const TABLE: [(&str, Decode); 29] = [
     ("certificate", certificate),
     ("message to or from a keyholder", message),
     ("page of a class", class_page),
+    ("page of names", names_page),
+    ("label", label),
 ];
 
 /// Names of the decoders, in the order of the numbers that [`decode_anything`] takes.
@@ -86,6 +89,19 @@ pub fn decode_anything(which: u8, bytes: &[u8]) -> bool {
 
 /// The user whose pages they are.
 const OWNER: UserTag = UserTag([0; 12]);
+
+fn names_page(bytes: &[u8]) -> bool {
+    let spot = Spot { kind: PageKind::Names, owner: Some(OWNER), class: None };
+    opened(bytes).is_some_and(|page| edges(&spot, &page).is_ok())
+}
+
+fn label(bytes: &[u8]) -> bool {
+    let Ok(label) = Label::decode(bytes) else {
+        return false;
+    };
+    assert_eq!(label.encode()[..], *bytes, "a label encodes to what it was decoded from");
+    true
+}
 
 /// Keeps what is sealed last.
 struct Last(Vec<u8>);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use super::adversary::{Exposed, inbox_keys_reachable, note_keys, records_reachable};
+use super::adversary::{Exposed, inbox_keys_reachable, is_in_a_page, note_keys, records_reachable};
 use crate::catalogue::resolve::ContentRoots;
 use crate::cell::{Contents, Durable, Owner, RootCell, RootKey};
 use crate::crypto::Key;
@@ -71,6 +71,18 @@ impl Tape {
                 return Ok(exposed);
             }
         }
+    }
+
+    /// Whether somebody with this tape and these root keys can open a page that has these bytes in
+    /// it.
+    pub fn is_readable(self: &Arc<Self>, keys: &[RootKey], needle: &[u8]) -> bool {
+        let heads = locked(&self.heads).clone();
+        let places: [Arc<dyn Store>; 1] = [Arc::clone(self) as Arc<dyn Store>];
+        heads.iter().any(|head| {
+            // A key of another epoch opens nothing here.
+            let opens = |root: &RootKey| is_in_a_page(&places, head, &root.key, needle);
+            keys.iter().any(|root| opens(root).unwrap_or(false))
+        })
     }
 
     /// Every key that `roots` lead to, over all heads ever written, and the blobs that it opens. A
@@ -186,6 +198,9 @@ impl Store for RecordingStore {
     }
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         self.store.claim(claimed)
+    }
+    fn reopen(&self) -> Result<()> {
+        self.store.reopen()
     }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.store.name(drawn, ahead, len)

@@ -361,6 +361,31 @@ impl Lineage {
         self.others(pages, id, DERIVED)
     }
 
+    /// What was derived from the records of this user's in a class, from one key to another: each
+    /// of these with each that was derived from it.
+    pub(crate) fn derived_in(
+        &self,
+        pages: &dyn Pages,
+        incarnation: u16,
+        whose_records: (UserTag, ClassTag),
+        low: &OrderedKey,
+        high: &OrderedKey,
+    ) -> Result<Vec<(RecordId, RecordId)>> {
+        let (user, class) = whose_records;
+        let (from, mut to) = (link_key(class, low, 0, None), link_key(class, high, 0xFF, None));
+        to[WHAT + 1..].fill(0xFF);
+        let mut pairs = Vec::new();
+        let range = Range { low: &from, high: &to, descending: false };
+        self.tree.scan(pages, Self::place(user), range, &mut |key, value| {
+            if let Some(Other::Derived(derived)) = read(key, value)? {
+                let (interaction, ordinal) = split_record_key(&whose(key).1)?;
+                pairs.push((RecordId { interaction, user, incarnation, class, ordinal }, derived));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(pairs)
+    }
+
     /// Takes the links of the records of a class in `low..=high` out, as a tree of their own, with
     /// their number.
     pub(crate) fn take(

@@ -17,9 +17,11 @@ pub(crate) mod history;
 pub(crate) mod holds;
 pub(crate) mod inbox;
 pub(crate) mod keys;
+pub(crate) mod labels;
 pub(crate) mod lineage;
 mod link;
 pub(crate) mod log;
+mod names;
 pub(crate) mod ordered;
 mod page;
 pub(crate) mod plans;
@@ -68,6 +70,10 @@ pub(crate) fn edges(spot: &Spot, page: &Page) -> Result<Vec<Edge>> {
         ) => ordered::edges::<20>(spot, page, |_, _| Ok(None)),
         (PageKind::Lineage | PageKind::Marks, _) => {
             ordered::edges::<{ keys::LINK_BYTES }>(spot, page, |_, _| Ok(None))
+        }
+        (PageKind::Names, _) => names::edges(spot, page),
+        (PageKind::Labels, _) => {
+            ordered::edges::<{ labels::LABEL_BYTES }>(spot, page, |_, _| Ok(None))
         }
         (PageKind::Sets, _) => ordered::edges::<{ sets::SET_BYTES }>(spot, page, |_, _| Ok(None)),
         (PageKind::Falling, _) => falling::edges(spot, page),

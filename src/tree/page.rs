@@ -89,6 +89,10 @@ pub(crate) enum PageKind {
     LogTree,
     /// Fences of a name that no user had yet.
     Unborn,
+    /// A page of names: what the application called a class's records.
+    Names,
+    /// A page of an ordered tree: what the application called a class's records, and said of them.
+    Labels,
 }
 
 impl PageKind {
@@ -112,6 +116,8 @@ impl PageKind {
             PageKind::Log => 16,
             PageKind::LogTree => 17,
             PageKind::Unborn => 18,
+            PageKind::Names => 19,
+            PageKind::Labels => 20,
         }
     }
 
@@ -125,13 +131,16 @@ impl PageKind {
 pub(crate) type Page = Arc<Secret>;
 
 /// Pads a page's plaintext to its size class. Stored sizes are those of Padmé if a store is made
-/// of such pages: of the user tree and the public log, and from 256 bytes on of users and classes.
+/// of such pages: of the user tree and the public log, and from 256 bytes on of users, classes,
+/// labels and names.
 /// Of all others, which a user has few of or none, they are powers of two from 512 bytes on.
 pub(crate) fn pad(kind: PageKind, e: &mut Encoder, max_plain: usize) {
     let len = e.len() + SEAL_OVERHEAD;
     let stored = match kind {
         PageKind::Users | PageKind::Log | PageKind::LogTree => padme(len),
-        PageKind::User | PageKind::Class => padme(len).max(OWN_PAGE_MIN_BYTES),
+        PageKind::User | PageKind::Class | PageKind::Names | PageKind::Labels => {
+            padme(len).max(OWN_PAGE_MIN_BYTES)
+        }
         _ => len.next_power_of_two().max(PAGE_CLASS_MIN_BYTES),
     };
     e.pad_to((stored - SEAL_OVERHEAD).min(max_plain));

@@ -7,13 +7,16 @@
 //!             ‖ [trees 2 ‖ [fences: ref 48] ‖ [links: ref 48] ‖ [history: ref 48]
 //!             ‖ [holds: ref 48] ‖ [marks: ref 48]
 //!             ‖ [plans: ref 48] ‖ [policies: ref 48] ‖ [inbox: ref 48] ‖ [grants: ref 48]]
-//!             ‖ classes 1 ‖ (class tag 6 ‖ name len 1 ‖ name ‖ (records v ‖ ref 48 | 0 ‖ leaf))*
-//!             flags: 1 due, 2 openings, 4 trees: what is missing is 0, or none
+//!             ‖ classes 1
+//!             ‖ (class tag 6 ‖ name len 1 ‖ name ‖ (records v ‖ ref 48 | 0 ‖ leaf) ‖ [labels])*
+//!             flags: 1 due, 2 openings, 4 trees, 8 labels: what is missing is 0, or none
+//! labels    = form 1 ‖ [names: ref 48 | leaf] ‖ [labels: ref 48 | leaf]
+//!             form: 1 names, 2 they are a leaf, 4 labels, 8 they are a leaf
 //!             trees: bits 1, 2, 4, 8, 16, 32, 64, 128, 256
 //!             due: its entry in the agenda
 //! ```
 //! A class without records is not listed: its name falls with its last record. Unfinished uploads
-//! are in classes of their own, `+` before the name (SPEC.md 5.6). The tree of a class
+//! are in classes of their own, `+` before the name (SPEC.md 5.6). A tree of a class
 //! that is one short leaf is stored in the page, in place of a ref, as long as the page stays
 //! short with it: most users have few records.
 
@@ -25,8 +28,10 @@ use super::grants::Grants;
 use super::history::History;
 use super::holds::Holds;
 use super::inbox::Inbox;
+use super::labels::Labels;
 use super::lineage::Lineage;
 use super::link::{Node, Sink};
+use super::names::Names;
 use super::ordered::{Ordered, Place};
 use super::page::{Page, PageKind, REF_BYTES, Ref, pad};
 use super::plans::Plans;
@@ -44,6 +49,13 @@ const VERSION: u8 = 2;
 const DUE: u8 = 1;
 const OPENINGS: u8 = 2;
 const HAS_TREES: u8 = 4;
+const HAS_LABELS: u8 = 8;
+/// Of the labels of a class: which trees there are, and which of them are a leaf in the page.
+const NAMES: u8 = 1;
+const NAMES_WITHIN: u8 = 2;
+const LABELS: u8 = 4;
+const LABELS_WITHIN: u8 = 8;
+const LABELS_WITHIN_PAGE: u8 = LABELS | LABELS_WITHIN;
 /// Most plaintext bytes of a user page in which records stand.
 const SHORT: usize = USER_PAGE_SHORT_BYTES - SEAL_OVERHEAD;
 /// How many ordered trees may lie below a user page, besides those of its classes.
@@ -78,6 +90,19 @@ pub(crate) struct ClassSlot {
     pub(crate) class: Class,
     pub(crate) records: u64,
     pub(crate) tree: Ordered,
+    pub(crate) labels: Labels,
+}
+
+impl ClassSlot {
+    /// Whether some tree of it is stored in the user page.
+    fn has_leaf_within(&self) -> bool {
+        let Labels { tree, names } = &self.labels;
+        self.tree.leaf().is_some() || names.leaf().is_some() || tree.leaf().is_some()
+    }
+
+    fn new(tag: ClassTag, class: Class) -> Self {
+        ClassSlot { tag, class, records: 0, tree: Ordered::default(), labels: Labels::default() }
+    }
 }
 
 /// The place of a class's pages.
@@ -185,9 +210,7 @@ impl UserPage {
                 ));
             }
             Err(at) => {
-                let slot =
-                    ClassSlot { tag, class: class.clone(), records: 0, tree: Ordered::default() };
-                self.classes.insert(at, slot);
+                self.classes.insert(at, ClassSlot::new(tag, class.clone()));
                 at
             }
         };
@@ -247,7 +270,8 @@ impl UserPage {
         let flag = |flag, is: bool| if is { flag } else { 0 };
         e.u8(VERSION).u8(flag(DUE, due > 0)
             | flag(OPENINGS, self.openings > 0)
-            | flag(HAS_TREES, !trees.is_empty()));
+            | flag(HAS_TREES, !trees.is_empty())
+            | flag(HAS_LABELS, self.classes.iter().any(|slot| !slot.labels.is_empty())));
         e.varint(self.incarnation.into()).varint(self.created.0);
         for number in [due, self.openings].into_iter().filter(|number| *number > 0) {
             e.varint(number);
@@ -257,37 +281,116 @@ impl UserPage {
         if !trees.is_empty() {
             trees.encode(&mut e);
         }
-        write_classes(self.classes, &mut e, class_place(owner), geometry, sink)?;
+        write_classes(self.classes, &mut e, owner, geometry, sink)?;
         pad(PageKind::User, &mut e, capacity);
         Ok(SealedUser { at: sink.seal(PageKind::User, Some(owner), e.finish())?, alone })
     }
+}
+
+/// Room for leaves in a user page, each in the place of a pointer.
+struct Room {
+    /// Bytes of the page so far: what is still to be written counts in its shorter form.
+    len: usize,
+    /// Whether it takes leaves at all.
+    is_short: bool,
+}
+
+impl Room {
+    /// In a page whose other parts have so many bytes, for trees by the lengths of their pointers
+    /// and leaves.
+    fn new(others: usize, trees: impl Iterator<Item = (usize, Option<usize>)>) -> Self {
+        let shorter = |(at, leaf): (usize, Option<usize>)| leaf.map_or(at, |leaf| leaf.min(at));
+        let len = others + trees.map(shorter).sum::<usize>();
+        Room { len, is_short: len <= SHORT }
+    }
+
+    /// Whether a leaf comes in, in the place of a pointer of `at` bytes.
+    fn takes(&mut self, leaf: usize, at: usize) -> bool {
+        let longer = self.len + leaf.saturating_sub(at);
+        let takes = self.is_short && longer <= SHORT;
+        if takes {
+            self.len = longer;
+        }
+        takes
+    }
+}
+
+/// Bytes of the number of a class's records and the pointer to them.
+fn records_len(slot: &ClassSlot) -> usize {
+    varint_len(slot.records) + REF_BYTES
+}
+
+/// The trees that a class has: bytes of the pointer, and of the leaf if there is one.
+fn trees_of(slot: &ClassSlot) -> impl Iterator<Item = (usize, Option<usize>)> {
+    let Labels { tree, names } = &slot.labels;
+    let records = (records_len(slot), slot.tree.leaf().map(|leaf| 1 + leaf.len()));
+    let names = (!names.is_empty()).then(|| (REF_BYTES, names.leaf().map(|leaf| leaf.len())));
+    let labels = tree.root.is_some().then(|| (REF_BYTES, tree.leaf().map(|leaf| leaf.len())));
+    std::iter::once(records).chain(names).chain(labels)
 }
 
 /// Writes the classes, and seals the trees that are not stored in the page.
 fn write_classes(
     mut classes: Vec<ClassSlot>,
     e: &mut Encoder,
-    place: Place,
+    owner: UserTag,
     geometry: Geometry,
     sink: &mut dyn Sink,
 ) -> Result<()> {
     classes.retain(|slot| slot.tree.root.is_some());
-    let ref_len = |slot: &ClassSlot| varint_len(slot.records) + REF_BYTES;
-    let with_ref = |slot: &ClassSlot| 7 + slot.class.as_str().len() + ref_len(slot);
-    let mut len = e.len() + 1 + classes.iter().map(with_ref).sum::<usize>();
+    let labelled = classes.iter().any(|slot| !slot.labels.is_empty());
+    let named = |slot: &ClassSlot| 7 + slot.class.as_str().len() + usize::from(labelled);
+    let others = e.len() + 1 + classes.iter().map(named).sum::<usize>();
+    let mut room = Room::new(others, classes.iter().flat_map(trees_of));
     e.u8(classes.len() as u8);
     for slot in classes {
         e.bytes(&slot.tag.0).short(slot.class.as_str().as_bytes());
-        if let Some(leaf) = slot.tree.leaf() {
-            let longer = len + 1 + leaf.len() - ref_len(&slot);
-            if longer <= SHORT {
-                len = longer;
-                leaf.write(e.u8(0));
-                continue;
+        match slot.tree.leaf().filter(|leaf| room.takes(1 + leaf.len(), records_len(&slot))) {
+            Some(leaf) => leaf.write(e.u8(0)),
+            None => {
+                if let Some(at) = slot.tree.seal(class_place(owner), geometry, sink)? {
+                    at.encode(e.varint(slot.records));
+                }
             }
         }
-        if let Some(at) = slot.tree.seal(place, geometry, sink)? {
-            at.encode(e.varint(slot.records));
+        if labelled {
+            write_labels(slot.labels, e, &mut room, owner, geometry, sink)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the two trees of labels of a class.
+fn write_labels(
+    labels: Labels,
+    e: &mut Encoder,
+    room: &mut Room,
+    owner: UserTag,
+    geometry: Geometry,
+    sink: &mut dyn Sink,
+) -> Result<()> {
+    let Labels { tree, names } = labels;
+    let names_here = names.leaf().is_some_and(|leaf| room.takes(leaf.len(), REF_BYTES));
+    let labels_here = tree.leaf().is_some_and(|leaf| room.takes(leaf.len(), REF_BYTES));
+    let flag = |flag, is: bool| if is { flag } else { 0 };
+    e.u8(flag(NAMES, !names.is_empty())
+        | flag(NAMES_WITHIN, names_here)
+        | flag(LABELS, tree.root.is_some())
+        | flag(LABELS_WITHIN, labels_here));
+    match names.leaf().filter(|_| names_here) {
+        Some(leaf) => leaf.write(e),
+        None => {
+            if let Some(at) = names.seal(owner, geometry, sink)? {
+                at.encode(e);
+            }
+        }
+    }
+    match tree.leaf().filter(|_| labels_here) {
+        Some(leaf) => leaf.write(e),
+        None => {
+            if let Some(at) = tree.seal(Labels::place(owner), geometry, sink)? {
+                at.encode(e);
+            }
         }
     }
     Ok(())
@@ -316,7 +419,7 @@ fn read(encoded: &Page) -> Result<(UserPage, TreeRefs)> {
         return Err(d.bad());
     }
     let flags = d.u8()?;
-    if flags & !(DUE | OPENINGS | HAS_TREES) != 0 {
+    if flags & !(DUE | OPENINGS | HAS_TREES | HAS_LABELS) != 0 {
         return Err(d.bad());
     }
     let incarnation = u16::try_from(d.varint()?).map_err(|_| d.bad())?;
@@ -338,17 +441,19 @@ fn read(encoded: &Page) -> Result<(UserPage, TreeRefs)> {
     if trees.is_empty() && flags & HAS_TREES != 0 {
         return Err(d.bad());
     }
+    let labelled = flags & HAS_LABELS != 0;
     let mut classes: Vec<ClassSlot> = Vec::new();
     let mut within = false;
     for _ in 0..d.u8()? {
-        let slot = read_class(&mut d)?;
-        within |= slot.tree.leaf().is_some();
+        let slot = read_class(&mut d, labelled)?;
+        within |= slot.has_leaf_within();
         if classes.last().is_some_and(|last| last.tag >= slot.tag) || classes.len() == CLASSES_MAX {
             return Err(d.bad());
         }
         classes.push(slot);
     }
-    if within && encoded.len() - d.left() > SHORT {
+    let unlabelled = labelled && classes.iter().all(|slot| slot.labels.is_empty());
+    if within && encoded.len() - d.left() > SHORT || unlabelled {
         return Err(d.bad());
     }
     d.end_padding()?;
@@ -365,7 +470,7 @@ fn bad() -> Error {
     Decoder::new(&[], "user page").bad()
 }
 
-fn read_class(d: &mut Decoder<'_>) -> Result<ClassSlot> {
+fn read_class(d: &mut Decoder<'_>, labelled: bool) -> Result<ClassSlot> {
     let tag = ClassTag(d.array()?);
     let class = Class::stored(as_text(d.short()?)?).map_err(|_| bad())?;
     let (records, tree) = match d.varint()? {
@@ -375,7 +480,26 @@ fn read_class(d: &mut Decoder<'_>) -> Result<ClassSlot> {
         }
         records => (records, Ordered::stored(Some(Ref::decode(d)?))),
     };
-    Ok(ClassSlot { tag, class, records, tree })
+    let labels = if labelled { read_labels(d)? } else { Labels::default() };
+    Ok(ClassSlot { tag, class, records, tree, labels })
+}
+
+fn read_labels(d: &mut Decoder<'_>) -> Result<Labels> {
+    let form = d.u8()?;
+    let names = match form & (NAMES | NAMES_WITHIN) {
+        0 => Names::default(),
+        NAMES => Names::stored(Ref::decode(d)?),
+        NAMES_WITHIN => return Err(d.bad()),
+        _ => Names::read_within(d)?,
+    };
+    let tree = match form & !(NAMES | NAMES_WITHIN) {
+        // A name is in a label.
+        0 if form == 0 => Ordered::default(),
+        LABELS => Ordered::stored(Some(Ref::decode(d)?)),
+        LABELS_WITHIN_PAGE => Ordered::read_within(d, PageKind::Labels)?,
+        _ => return Err(d.bad()),
+    };
+    Ok(Labels { tree, names })
 }
 
 /// What a stored user page points to.
@@ -399,12 +523,15 @@ pub(super) fn edges(owner: UserTag, page: &Page) -> Result<Vec<Edge>> {
                 entry,
             }));
         }
-        if let Some(at) = slot.tree.into_stored() {
-            edges.push(Edge::Page {
-                spot: Spot { kind: PageKind::Class, owner: Some(owner), class: Some(class) },
-                at,
-            });
-        }
+        let spot = |kind, class| Spot { kind, owner: Some(owner), class };
+        let Labels { tree: labels, names } = slot.labels;
+        let trees = [
+            (spot(PageKind::Class, Some(class)), slot.tree.into_stored()),
+            (spot(PageKind::Names, None), names.into_stored()),
+            (spot(PageKind::Labels, None), labels.into_stored()),
+        ];
+        let stored = trees.into_iter().filter_map(|(spot, at)| Some((spot, at?)));
+        edges.extend(stored.map(|(spot, at)| Edge::Page { spot, at }));
     }
     for (kind, at) in trees.each() {
         let spot = Spot { kind, owner: Some(owner), class: None };

@@ -44,6 +44,8 @@ fn shown(engine: &Engine, name: &str, page: &str) -> bool {
         "Inbox" => report.inbox_keys.len() == 1 && report.accepted == 0,
         "Grants" => report.grants.len() == 1,
         "Policies" => !report.policies.is_empty(),
+        "Names" => records.iter().any(|r| r.name.is_some()),
+        "Labels" => records.iter().any(|r| !r.meta.is_empty()),
         _ => false,
     }
 }
@@ -57,7 +59,10 @@ fn a_report_lists_all_of_it() {
     // So long that its class has a page of its own.
     let long = Put::new(user("ada"), Class::transcript()).purpose("to be useful ".repeat(19));
     let text = engine.put(long.derived_from(audio), &b"content"[..]).unwrap();
-    let action = put(engine, "ada", Class::action(), &[text]);
+    // And so long a label that its trees have pages of their own.
+    let action = Put::new(user("ada"), Class::action()).name("lists/milk ".repeat(20));
+    let action = action.meta("skill", "lists ".repeat(40));
+    let action = engine.put(action.derived_from(text), &b"content"[..]).unwrap();
     let of_ben = put(engine, "ben", Class::new("profile").unwrap(), &[action]);
     let gone = put(engine, "ada", Class::audio(), &[]);
     engine.detach(&text, "it is a list").unwrap();
@@ -98,8 +103,8 @@ fn a_report_lists_all_of_it() {
         }
     }
     let all = [
-        "Class", "Fences", "Grants", "History", "Holds", "Inbox", "Lineage", "Marks", "Plans",
-        "Policies", "User",
+        "Class", "Fences", "Grants", "History", "Holds", "Inbox", "Labels", "Lineage", "Marks",
+        "Names", "Plans", "Policies", "User",
     ];
     assert_eq!(pages, all.map(str::to_owned).into(), "the test has made one of each");
     for page in &pages {

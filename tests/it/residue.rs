@@ -16,8 +16,8 @@ use keyfall::env::System;
 use keyfall::sealed::{self, Identity};
 use keyfall::store::SledStore;
 use keyfall::testing::secrets;
-use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, UserId};
-use zeroize::Zeroize;
+use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, RecordId, RecordInfo, Scope, UserId};
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::support::{self, bytes, error_kind};
 
@@ -148,6 +148,13 @@ fn fill(engine: &Engine, ids: &mut Vec<(usize, RecordId)>) {
             let class =
                 [Class::audio(), Class::transcript(), Class::action()][n as usize % 3].clone();
             let mut put = Put::new(name(person), class).purpose(text(seed(person, n)));
+            // Some have a name, some metadata, some both.
+            if n % 2 == 0 {
+                put = put.name(text(seed(person, n) + 500));
+            }
+            if n % 3 < 2 {
+                put = put.meta("said", text(seed(person, n) + 700));
+            }
             // The transcript from the recording, the action from the transcript.
             if let Some((_, last)) = ids.last().filter(|_| n % 3 > 0) {
                 put = put.derived_from(*last);
@@ -201,10 +208,26 @@ fn read_all(engine: &Engine, ids: &[(usize, RecordId)]) {
     }
     done.wait();
     for (_, id) in ids {
-        // The caller wipes what the engine gives out.
-        engine.info(id).unwrap().purpose.zeroize();
+        wipe(engine.info(id).unwrap());
     }
-    engine.list(&Query::default()).unwrap().records.iter_mut().for_each(|r| r.purpose.zeroize());
+    engine.list(&Query::default()).unwrap().records.into_iter().for_each(wipe);
+    let mut people: Vec<usize> = ids.iter().map(|(person, _)| *person).collect();
+    people.dedup();
+    for person in people {
+        let query = Query::default().user(name(person)).name_prefix("");
+        for info in engine.list(&query).unwrap().records {
+            let record_name = info.name.clone().map(Zeroizing::new).unwrap();
+            wipe(engine.find(&name(person), &record_name).unwrap());
+            wipe(info);
+        }
+    }
+}
+
+/// The caller wipes what the engine gives out.
+fn wipe(mut info: RecordInfo) {
+    info.purpose.zeroize();
+    info.name.zeroize();
+    info.meta.values_mut().for_each(Zeroize::zeroize);
 }
 
 struct Process {
@@ -362,6 +385,8 @@ fn an_erase_leaves_nothing_in_memory() {
         "User page key",
         "Lineage page key",
         "name",
+        "name of a record",
+        "metadata",
         "purpose",
         "inbox key",
     ] {

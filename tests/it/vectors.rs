@@ -63,6 +63,19 @@ fn check(name: &str, vector: &Value) {
         assert_eq!(info.class.as_str(), record["class"].as_str().unwrap(), "{name}");
         assert_eq!(info.purpose, record["purpose"].as_str().unwrap(), "{name}");
         assert_eq!(
+            info.name.as_deref(),
+            record["name"].as_str().filter(|n| !n.is_empty()),
+            "{name}"
+        );
+        let meta = record["meta"].as_object().cloned().unwrap_or_default();
+        assert_eq!(serde_json::json!(info.meta), Value::Object(meta), "{name}");
+        if let Some(own) = &info.name {
+            assert_eq!(engine.find(&info.user, own).unwrap(), info, "{name}");
+        }
+        if let Some(digest) = info.digest {
+            assert_eq!(HEXLOWER.encode(&digest), record["sha256"].as_str().unwrap(), "{name}");
+        }
+        assert_eq!(
             hash(&read_record(&engine, &info.id).unwrap()),
             record["sha256"].as_str().unwrap(),
             "{name}"
@@ -195,6 +208,17 @@ fn the_second_reader_reads_what_the_first_wrote() {
         batch.add(Put::new(user("ada"), Class::action()), &bytes(n, 30)[..]).unwrap();
     }
     let ids = batch.commit().unwrap();
+    // Enough names for a tree of two levels, labels of several pieces; some of one class.
+    for n in 0..300 {
+        let put = Put::new(user("ada"), Class::new("note").unwrap()).name(format!("notes/{n}"));
+        engine.put(put, &bytes(n, 20)[..]).unwrap();
+    }
+    let long = Put::new(user("ada"), Class::audio()).name("n".repeat(1024));
+    engine.put(long.meta("k", "v".repeat(2000)), &bytes(1, 5000)[..]).unwrap();
+    let few = Put::new(user("user 1 \u{1F3A4}"), Class::action()).name("a").meta("k", "v");
+    let few = engine.put(few, &bytes(2, 600)[..]).unwrap();
+    let derived = Put::new(user("user 2 \u{1F3A4}"), Class::action()).name("b");
+    engine.put(derived.derived_from(few), &bytes(3, 600)[..]).unwrap();
     for id in &ids[..5] {
         engine.erase(Scope::Record(*id)).unwrap();
     }
@@ -232,6 +256,7 @@ fn the_second_reader_reads_what_the_first_wrote() {
             serde_json::json!({
                 "id": info.id.to_string(), "user": info.user.as_str(), "class": info.class.as_str(), "length": info.length,
                 "created": info.created.0, "media_type": info.media_type, "purpose": info.purpose, "sha256": hash(&content),
+                "name": info.name, "meta": info.meta,
             }),
         );
     }

@@ -214,7 +214,7 @@ impl Copies<'_> {
     }
 
     pub(super) fn reach(&self, entry: &CopyEntry) -> Result<SharedStore> {
-        let mut writer = self.inner.writer();
+        let mut writer = self.inner.writer_untold();
         match writer.copies.iter_mut().find(|c| c.entry.id == entry.id) {
             Some(attached) => attached.reach(&self.inner.options),
             None => Err(Error::new(
@@ -225,7 +225,7 @@ impl Copies<'_> {
     }
 
     fn let_go(&self, entry: &CopyEntry) {
-        let mut writer = self.inner.writer();
+        let mut writer = self.inner.writer_untold();
         writer.copies.iter_mut().filter(|c| c.entry.id == entry.id).for_each(Attached::let_go);
     }
 

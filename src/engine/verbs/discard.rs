@@ -13,10 +13,12 @@ use super::copies::Copies;
 use crate::catalogue::walk::{Step, Walked, walk};
 use crate::engine::core::Core;
 use crate::engine::mark::Marking;
+use crate::engine::observing::failed;
 use crate::engine::progress::Progress;
 use crate::engine::replica::Attached;
 use crate::error::{ErrorKind, Result};
 use crate::ids::BlobName;
+use crate::observer::Event;
 use crate::pages::SharedStore;
 use crate::secret::WipeStack;
 use crate::store::{Collect, Cursor, Removed};
@@ -64,7 +66,21 @@ impl Discarded {
 
 pub(super) fn discard(inner: &Arc<Core>, progress: Progress<'_>) -> Result<Discarded> {
     let _wiped = WipeStack;
-    discard_in_windows(inner, WINDOW, progress)
+    let began = inner.observing.begin();
+    let done = discard_in_windows(inner, WINDOW, progress);
+    let error = failed(&done);
+    let Discarded { blobs, bytes_gone, bytes_left, copies_skipped, .. } =
+        *done.as_ref().unwrap_or(&Discarded::default());
+    let took = inner.observing.since(began);
+    inner.observing.tell(|| Event::Discard {
+        blobs,
+        bytes_gone,
+        bytes_left,
+        copies_skipped,
+        error,
+        took,
+    });
+    done
 }
 
 pub(in crate::engine) fn discard_in_windows(
@@ -90,7 +106,7 @@ pub(in crate::engine) fn discard_in_windows(
     }
     let swept = sweep(inner, window, &places, &mut done, progress);
     if swept.is_err() {
-        inner.writer().copies.iter_mut().for_each(Attached::let_go);
+        inner.writer_untold().copies.iter_mut().for_each(Attached::let_go);
     }
     swept?;
     for place in &places {

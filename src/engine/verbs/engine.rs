@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::audit::Audit;
 use super::certificates::Certificates;
@@ -24,21 +25,25 @@ use super::requests::Opened;
 use super::status::Status;
 use super::training::Training;
 use super::uploads::Uploads;
-use super::{audit, discard, erasing, inbox, lineage, openings, records, report, requests, status};
+use super::{
+    audit, discard, erasing, inbox, lineage, openings, records, report, requests, status, watch,
+};
 use crate::catalogue::due_outcome::DueOutcome;
 use crate::catalogue::interactions::Interactions;
-use crate::catalogue::list::{Listing, Query};
+use crate::catalogue::query::{Listing, Query};
 use crate::engine::batch::Batch;
 use crate::engine::catch_up::catch_up;
+use crate::engine::changes::Watched;
 use crate::engine::cleaner::{Cleaning, How, clean};
 use crate::engine::core::Core;
 use crate::engine::erasure::Erasure;
 use crate::engine::keeper;
 use crate::engine::progress::Progress;
 use crate::engine::reader::Reader;
+use crate::engine::reopen;
 use crate::engine::replica::Backup;
 use crate::error::Result;
-use crate::ids::{InteractionId, RecordId, StoreId, Timestamp, UserId};
+use crate::ids::{InteractionId, RecordId, StoreId, Timestamp, UserHandle, UserId};
 use crate::pages::SharedStore;
 use crate::promise::{Promise, Retirement};
 use crate::record::{Put, RecordInfo};
@@ -85,7 +90,9 @@ impl Engine {
     /// # Errors
     /// `Erased` if the user, the interaction, this class of it, or a source of the record was
     /// erased, also while the payload streamed in; `Invalid`, `Limit`, `Refused` for a bad request;
-    /// `Full`, `Io`; `Copy` if a copy in step did not take it.
+    /// `Full`, `Io`; `Copy` if a copy in step did not take it. With a name ([`Put::name`])
+    /// `Exists` or `Changed` as its mode says ([`PutMode`](crate::PutMode)), and `Held` if a hold
+    /// keeps the record that it would replace.
     pub fn put(&self, put: Put, payload: impl Read) -> Result<RecordId> {
         records::put(&self.inner, put, payload)
     }
@@ -120,6 +127,40 @@ impl Engine {
     /// As [`Engine::put`].
     pub fn create_user(&self, user: &UserId) -> Result<()> {
         records::create_user(&self.inner, user)
+    }
+
+    /// The handle of a user: what stands for the name where the name must not be, as in an address.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use keyfall::{Engine, ErrorKind, Options, Scope, UserId};
+    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+    /// # let engine = Engine::init(store, cell, Options::default())?;
+    /// let ada = UserId::new("ada")?;
+    /// engine.create_user(&ada)?;
+    /// let handle = engine.handle(&ada)?;
+    /// assert_eq!(engine.user_of(&handle.to_string().parse()?)?, ada);
+    ///
+    /// engine.erase(Scope::user(ada.clone()))?;
+    /// engine.create_user(&ada)?; // another life, and another handle
+    /// assert_eq!(engine.user_of(&handle).unwrap_err().kind(), ErrorKind::Erased);
+    /// # Ok::<(), keyfall::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Erased` or `Absent` for a user who was erased or never was here; `Corrupt`, `Io`.
+    pub fn handle(&self, user: &UserId) -> Result<UserHandle> {
+        records::handle(&self.inner, user)
+    }
+
+    /// The user of a handle.
+    ///
+    /// # Errors
+    /// `Erased` if the user was erased, also if one of this name was created again since; `Absent`
+    /// for a handle that this store never gave; `Corrupt`, `Io`.
+    pub fn user_of(&self, handle: &UserHandle) -> Result<UserId> {
+        records::user_of(&self.inner, handle)
     }
 
     /// Begins an interaction now; its id orders after all that began before.
@@ -199,6 +240,35 @@ impl Engine {
     /// As [`Engine::get`].
     pub fn info(&self, id: &RecordId) -> Result<RecordInfo> {
         records::info(&self.inner, id)
+    }
+
+    /// The record of a user that has this name ([`Put::name`]).
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, UserId};
+    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+    /// # let engine = Engine::init(store, cell, Options::default())?;
+    /// let ada = UserId::new("ada")?;
+    /// let wake = || Put::new(ada.clone(), Class::audio()).name("2026/11/26/wake.wav");
+    /// let id = engine.put(wake(), &b"RIFF...."[..])?;
+    /// assert_eq!(engine.put(wake(), &b"RIFF...."[..])?, id); // the same put
+    /// assert_eq!(engine.find(&ada, "2026/11/26/wake.wav")?.id, id);
+    ///
+    /// // Other content takes the name, and the record that had it is erased.
+    /// engine.put(wake(), &b"RIFF,,,,"[..])?;
+    /// assert_eq!(engine.get(&id).unwrap_err().kind(), ErrorKind::Erased);
+    /// let day = engine.list(&Query::default().user(ada).name_prefix("2026/11/26/"))?;
+    /// assert_eq!(day.records.len(), 1);
+    /// # Ok::<(), keyfall::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Absent` if no record has the name, also if the one that had it was erased: a name
+    /// leaves nothing behind. `Erased` for a user that was erased; as [`Engine::get`].
+    pub fn find(&self, user: &UserId, name: &str) -> Result<RecordInfo> {
+        records::find(&self.inner, user, name)
     }
 
     /// Lists records, a page at a time.
@@ -368,7 +438,8 @@ impl Engine {
     /// its scope can be read; at that time the open engine does it, or the next one to open,
     /// without being asked again. The plan is in the tree, and so in every copy. The erase is final
     /// when it is done, whatever window it allows. A hold does not keep it from being planned, but
-    /// from being done: [`Plan::held`] says whether one covers it now.
+    /// from being done: [`Plan::held`] says whether one covers it now. Of a certified one
+    /// [`Options::drafts`](crate::Options::drafts) gets the draft when it is done.
     ///
     /// # Errors
     /// `Invalid` for a time that has passed, and for all that [`Engine::erase`] finds invalid;
@@ -416,6 +487,23 @@ impl Engine {
 
 /// Looking after the store.
 impl Engine {
+    /// Goes on after [`ErrorKind::Poisoned`](crate::ErrorKind::Poisoned), in place: opens the store
+    /// again, finds out what became of the write whose outcome was unknown, and finishes or undoes
+    /// it. All clones see what was found; the locks on the store and on its cell are kept
+    /// meanwhile, so no other process comes in between. If the engine is not poisoned, as when
+    /// another thread reopened it already, nothing happens.
+    ///
+    /// Readers opened before, and puts begun before, fail as `Poisoned` from then on: open and put
+    /// again. Of a call that failed [`Error::may_have_happened`](crate::Error::may_have_happened)
+    /// tells whether it is worth a look before it is repeated.
+    ///
+    /// # Errors
+    /// As [`Engine::open`]; the engine stays poisoned then, and this can be called again. `Fenced`
+    /// if another place of the store took over meanwhile.
+    pub fn reopen(&self) -> Result<()> {
+        reopen::reopen(&self.inner)
+    }
+
     /// The identity of the store.
     pub fn id(&self) -> StoreId {
         self.inner.id
@@ -424,6 +512,19 @@ impl Engine {
     /// The head that readers see now.
     pub fn head(&self) -> HeadId {
         self.inner.state().stored.id
+    }
+
+    /// What changed since a head, a page at a time, for an index of one's own: ids of records that
+    /// were put, and what fell. If nothing did, waits for a change, `patience` at most. Take the
+    /// head first, then list, then watch from that head on; see [`Watched`].
+    ///
+    /// Changes are kept in memory alone, the last 16,384, from the first call of this on. Derived
+    /// records that an erase left to be followed cannot be read, and are told of when they are.
+    ///
+    /// # Errors
+    /// `Fenced` for a read-only engine, which sees one state; `Poisoned`.
+    pub fn watch(&self, since: HeadId, patience: Duration) -> Result<Watched> {
+        watch::watch(&self.inner, since, patience)
     }
 
     /// What the cell promises of a destroyed key.

@@ -58,14 +58,23 @@ pub(super) fn erase_all(inner: &Core, erases: &[Erase]) -> Vec<Result<Erasure>> 
     if let Err(e) = inner.process.check() {
         return erases.iter().map(|_| Err(e.copy())).collect();
     }
+    let began = inner.observing.begin();
     let mut writer = inner.writer();
-    erases::erase_all(inner, &mut writer, &erases.iter().collect::<Vec<_>>())
+    let erased = erases::erase_all(inner, &mut writer, &erases.iter().collect::<Vec<_>>());
+    inner.observing.erases(erases.iter().map(|erase| (erase, began)), &erased);
+    erased
 }
 
 pub(super) fn erase_at(inner: &Arc<Core>, erase: Erase, due: Timestamp) -> Result<Plan> {
     let _wiped = WipeStack;
     erase.check()?;
     let erase = erase.into_plan()?;
+    if erase.request.is_some() && inner.options.drafts.is_none() {
+        return Err(Error::invalid(
+            "nobody would take the draft of this certificate when the erase is done; open the \
+             engine with `Options::drafts`, or plan the erase without one",
+        ));
+    }
     if let Some(doubts) = doubts(inner) {
         return Err(Error::new(
             ErrorKind::Refused,

@@ -8,6 +8,7 @@ use crate::engine::core::Core;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Timestamp, UserId};
 use crate::limits::GRANTS_MAX;
+use crate::observer::ClosedBy;
 use crate::sealed::{Asked, Ticket};
 use crate::secret::WipeStack;
 use crate::tree::grants::{Grant, Pace};
@@ -87,11 +88,13 @@ impl Grants<'_> {
         if !matches!(self.get(number), Ok(Some(_))) {
             let hit = |(n, _): &(u64, Option<Timestamp>)| *n == number;
             let user = inner.view(&inner.state(), &inner.pages()).tag(self.user);
-            inner.readers.close_granted(|via| {
+            let closed = inner.readers.close_granted(|via| {
                 if via.user == user {
                     via.grants.retain(|grant| !hit(grant));
                 }
             });
+            inner.observing.readers_closed(closed, ClosedBy::Grant);
+            inner.observing.deliver();
         }
         revoked
     }

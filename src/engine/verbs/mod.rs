@@ -30,3 +30,4 @@ pub(crate) mod requests;
 pub(crate) mod status;
 pub(crate) mod training;
 pub(crate) mod uploads;
+mod watch;

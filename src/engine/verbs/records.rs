@@ -5,10 +5,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::catalogue::edit::Edit;
+use crate::catalogue::info::{label_of, listed, whole};
 use crate::catalogue::interactions::{self, Interactions};
 use crate::catalogue::life::create;
-use crate::catalogue::list::{self, Listing, Query};
-use crate::catalogue::resolve::{Needs, look_up_whole, resolver};
+use crate::catalogue::list;
+use crate::catalogue::name;
+use crate::catalogue::query::{Listing, Query};
+use crate::catalogue::resolve::{Needs, resolver};
 use crate::catalogue::seal_pages::seal;
 use crate::catalogue::view::absent;
 use crate::engine::batch::put_one;
@@ -20,7 +23,7 @@ use crate::engine::readers::By;
 use crate::engine::ready::ready;
 use crate::engine::run_due::run_due_first;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{RecordId, UserId};
+use crate::ids::{RecordId, UserHandle, UserId};
 use crate::record::layout::payload_context;
 use crate::record::{Put, RecordInfo};
 use crate::secret::WipeStack;
@@ -47,6 +50,17 @@ pub(super) fn create_user(inner: &Core, user: &UserId) -> Result<()> {
     publish(inner, &mut writer, commit).map(|_| ())
 }
 
+pub(super) fn handle(inner: &Core, user: &UserId) -> Result<UserHandle> {
+    inner.look(|view| {
+        let (user, page) = view.user(user)?;
+        Ok(UserHandle { user, incarnation: page.incarnation })
+    })
+}
+
+pub(super) fn user_of(inner: &Core, handle: &UserHandle) -> Result<UserId> {
+    inner.look(|view| view.life(handle).map(|page| page.user))
+}
+
 /// Opens a record; `named` says whether the reader was recorded in the access log.
 pub(super) fn open(inner: &Arc<Core>, id: &RecordId, named: bool) -> Result<Reader> {
     let _wiped = WipeStack;
@@ -65,7 +79,8 @@ pub(super) fn open_in(
     let pages = inner.pages();
     let view = inner.view(state, &pages);
     let (page, entry) = view.users().look_up(id)?;
-    let class = page.class(id.class).map(|c| c.class.clone()).ok_or_else(|| absent(id))?;
+    let slot = page.class(id.class).ok_or_else(|| absent(id))?;
+    let class = slot.class.clone();
     let rules = view.rules(id.user, &page)?;
     if !named && rules.of(&class, &entry.purpose).is_some_and(|p| p.readers_named) {
         return Err(Error::new(
@@ -76,14 +91,16 @@ pub(super) fn open_in(
         ));
     }
     let context = payload_context(inner.realm, id.user, id.incarnation, &class, id.interaction);
-    let info = list::info(id, &page.user, &class, &entry);
+    let label = label_of(view.pages, id.user, slot, id, &entry)?;
+    let mut info = listed(id, &page.user, &class, &entry, label.as_ref())?;
     let (secret, body) = (entry.secret.duplicate(), entry.body.duplicate());
     let (root, needs) = if entry.stands_alone() {
         (entry.secret, Needs::new())
     } else {
         let mut resolver = resolver(&view);
-        let root = resolver.resolve_read(id, &page, entry)?.duplicate();
-        (root, resolver.seen())
+        let (root, _) = resolver.resolve(id)?;
+        info.digest = entry.digest(root, &context)?;
+        (root.duplicate(), resolver.seen())
     };
     let opened = RecordKeys { secret, body, root, context };
     Ok(Reader::new(inner, info, state.head.geometry, opened, needs, by))
@@ -91,10 +108,13 @@ pub(super) fn open_in(
 
 pub(super) fn info(inner: &Core, id: &RecordId) -> Result<RecordInfo> {
     inner.look(|view| {
-        let (page, entry) = look_up_whole(view, id)?;
-        let class = page.class(id.class).ok_or_else(|| absent(id))?;
-        Ok(list::info(id, &page.user, &class.class, &entry))
+        let (page, entry) = view.users().look_up(id)?;
+        whole(view, id, &page, &entry, None)
     })
+}
+
+pub(super) fn find(inner: &Core, user: &UserId, name: &str) -> Result<RecordInfo> {
+    inner.look(|view| name::find(view, user, name))
 }
 
 pub(super) fn list(inner: &Core, query: &Query) -> Result<Listing> {

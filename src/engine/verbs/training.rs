@@ -10,6 +10,7 @@ use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::Core;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, Timestamp};
+use crate::observer::ClosedBy;
 use crate::sealed::{Asked, PublicKey, Ticket};
 use crate::tree::grants::Pace;
 use crate::tree::keys::set_tag;
@@ -115,11 +116,13 @@ impl Training<'_> {
         // Also if a copy did not take the commit: readers see it.
         let there = sets_of(&self.inner.state().head).get(&self.inner.pages(), &tag);
         if !matches!(there, Ok(Some(_))) {
-            self.inner.readers.close_granted(|via| {
+            let closed = self.inner.readers.close_granted(|via| {
                 if via.set == Some(tag) {
                     via.grants.clear();
                 }
             });
+            self.inner.observing.readers_closed(closed, ClosedBy::Grant);
+            self.inner.observing.deliver();
         }
         dropped
     }

@@ -32,6 +32,10 @@ impl Store for JournalStore {
         self.head()
     }
 
+    fn reopen(&self) -> Result<()> {
+        self.open_again()
+    }
+
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
         if let Some((_, bytes)) = self.placed(name, true)? {
             return Ok(Some(bytes));

@@ -72,35 +72,26 @@ fn path(dir: &Path, file: u32) -> PathBuf {
 impl Journal {
     /// Opens the journal after its last byte; `replay` finds out whether that is where it ends.
     pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path, sizes: Sizes) -> Result<Self> {
-        let number = files(&*disk, dir)?.last().copied().unwrap_or(1);
-        let file = open_file(&*disk, dir, number, How::Create)?;
-        // Also if the file is there already: it may owe its name to a process that died before
-        // this sync.
-        sync_dir(&*disk, dir)?;
-        let offset = file.len().map_err(|e| Error::io(path(dir, number).display(), e))?;
-        let end = Position { file: number, offset };
-        let synced = Position::default();
-        let tail = Tail {
-            file,
-            end,
-            synced,
-            number: 0,
-            filled: offset,
-            short: false,
-            since: 0,
-            says: synced,
-            vouched: synced,
-        };
-        let tail = Mutex::new(tail);
+        let tail = Tail::open(&*disk, dir)?;
         Ok(Journal {
             disk,
             dir: dir.to_owned(),
             sizes,
-            tail,
-            last: AtomicU32::new(number),
+            last: AtomicU32::new(tail.end.file),
+            tail: Mutex::new(tail),
             readers: Mutex::default(),
             lens: Mutex::default(),
         })
+    }
+
+    /// The same, of the journal that is open.
+    pub(super) fn open_again(&self) -> Result<()> {
+        let mut tail = locked(&self.tail);
+        *tail = Tail::open(&*self.disk, &self.dir)?;
+        self.last.store(tail.end.file, Ordering::Release);
+        locked(&self.readers).clear();
+        locked(&self.lens).clear();
+        Ok(())
     }
 
     /// Numbers of its files.
@@ -511,6 +502,29 @@ impl Journal {
 }
 
 impl Tail {
+    /// The end of the last file.
+    fn open(disk: &dyn Disk, dir: &Path) -> Result<Self> {
+        let number = files(disk, dir)?.last().copied().unwrap_or(1);
+        let file = open_file(disk, dir, number, How::Create)?;
+        // Also if the file is there already: it may owe its name to a process that died before
+        // this sync.
+        sync_dir(disk, dir)?;
+        let offset = file.len().map_err(|e| Error::io(path(dir, number).display(), e))?;
+        let end = Position { file: number, offset };
+        let synced = Position::default();
+        Ok(Tail {
+            file,
+            end,
+            synced,
+            number: 0,
+            filled: offset,
+            short: false,
+            since: 0,
+            says: synced,
+            vouched: synced,
+        })
+    }
+
     /// Cuts the file off at its end.
     fn cut(&mut self) -> io::Result<()> {
         self.file.set_len(self.end.offset)?;

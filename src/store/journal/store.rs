@@ -107,34 +107,56 @@ impl JournalStore {
             suspected: AtomicU64::new(suspected.unwrap_or(u64::MAX)),
             process: Process::this(),
         };
-        {
-            let mut tail = store.tail();
-            // An index that lost its newest updates may still list files that were removed.
-            let there: BTreeSet<u32> = store.journal.numbers()?.into_iter().collect();
-            let listed = store.tally().numbers();
-            tail.gone = listed.into_iter().filter(|file| !there.contains(file)).collect();
-            tail.gone.iter().for_each(|file| store.tally_mut().forget(*file));
-            for frame in store.journal.replay(mark, synced.max(mark))? {
-                store.note(&frame.blobs);
-                if !frame.whole {
-                    store.note_holes(&frame.blobs)?;
-                }
-                if let Some(head) = frame.head
-                    // The same head may stand twice: its file is removed where it stood first.
-                    && tail.head.is_none_or(|(there, _)| there <= head.0)
-                {
-                    tail.head = Some(head);
-                }
-            }
-            store.journal.set_number(|file| store.tally().count(file));
-            if suspected.is_none() && store.journal.end() == Position::FIRST {
-                store.suspected.store(0, Ordering::Relaxed);
-            }
-            tail.broken = false;
-            // What was replayed may never have been synced.
-            store.begin_step(&mut tail)?;
+        store.bring_up(&mut store.tail(), mark, synced)?;
+        if suspected.is_none() && store.journal.end() == Position::FIRST {
+            store.suspected.store(0, Ordering::Relaxed);
         }
         Ok(store)
+    }
+
+    /// Finds out what the journal has beyond the index's mark, and has the index learn of it.
+    fn bring_up(&self, tail: &mut Tail, mark: Position, synced: Position) -> Result<()> {
+        // An index that lost its newest updates may still list files that were removed.
+        let there: BTreeSet<u32> = self.journal.numbers()?.into_iter().collect();
+        let listed = self.tally().numbers();
+        tail.gone = listed.into_iter().filter(|file| !there.contains(file)).collect();
+        tail.gone.iter().for_each(|file| self.tally_mut().forget(*file));
+        for frame in self.journal.replay(mark, synced.max(mark))? {
+            self.note(&frame.blobs);
+            if !frame.whole {
+                self.note_holes(&frame.blobs)?;
+            }
+            if let Some(head) = frame.head
+                // The same head may stand twice: its file is removed where it stood first.
+                && tail.head.is_none_or(|(there, _)| there <= head.0)
+            {
+                tail.head = Some(head);
+            }
+        }
+        self.journal.set_number(|file| self.tally().count(file));
+        tail.broken = false;
+        // What was replayed may never have been synced.
+        self.begin_step(tail)
+    }
+
+    /// Does what opening does, in place. The index goes on as it is: one that does not answer fails
+    /// here.
+    pub(super) fn open_again(&self) -> Result<()> {
+        let mut moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tail = self.tail();
+        tail.broken = true;
+        if let Some(step) = tail.step.take() {
+            // Whatever it came to: what the index says now counts.
+            let _ = step.wait();
+        }
+        let Summary { mark, head, files, synced, .. } = self.index.summary()?;
+        self.journal.open_again()?;
+        *self.recent.write().unwrap_or_else(PoisonError::into_inner) = Recent::default();
+        *self.tally_mut() = Tally::new(files);
+        *moving = Moving::default();
+        let checkpoint = mark.max(Position::FIRST);
+        *tail = Tail { head, checkpoint, step: None, gone: Vec::new(), broken: true };
+        self.bring_up(&mut tail, mark, synced).inspect_err(|_| tail.broken = true)
     }
 
     pub(super) fn tail(&self) -> MutexGuard<'_, Tail> {

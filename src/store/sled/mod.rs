@@ -340,6 +340,10 @@ impl Store for SledStore {
         self.check_writable()?;
         self.journal.claim(claimed)
     }
+    fn reopen(&self) -> Result<()> {
+        self.check_writable()?;
+        self.journal.reopen()
+    }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.journal.name(drawn, ahead, len)
     }

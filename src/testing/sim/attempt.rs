@@ -2,7 +2,7 @@
 
 use super::checks::{check_copies, compare};
 use super::op::Trouble;
-use super::opening::{open, restart};
+use super::opening::{open, reopen, restart};
 use super::run::Run;
 use crate::env::Env;
 use crate::error::{ErrorKind, Result};
@@ -96,6 +96,7 @@ pub(super) fn attempt(
             match trouble.after {
                 0 if poisoned.is_ok() => {}
                 _ if blown.is_none() => {}
+                0 => reopen(run, trouble.recovering),
                 after => {
                     restart(run, after == 2);
                     open(run, trouble.recovering);

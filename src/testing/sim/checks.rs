@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::judged_uploads::check_uploads;
-use super::names::user_id;
+use super::names::{record_name, user_id};
 use super::run::Run;
+use crate::Query;
 use crate::engine::CopyMode;
 use crate::error::ErrorKind;
 use crate::testing::lock::locked;
@@ -27,11 +28,34 @@ pub(super) fn compare(run: &Run) {
             Err(e) => assert_eq!(e.kind(), ErrorKind::Erased, "{e}"),
         }
     }
+    check_names(run);
     check_copies(run);
     check_uploads(run);
     let listed = run.listed();
     assert_eq!(listed.len(), live.len(), "the list holds something else");
     assert!(listed.iter().all(|r| live.contains_key(&r.id)), "the list holds something else");
+}
+
+/// Each name that lives finds its record, and no other name is listed.
+fn check_names(run: &Run) {
+    for (n, user) in &run.model.users {
+        let (mut names, id) = (BTreeSet::new(), user_id(*n));
+        for record in &user.records {
+            let Some(name) = record.name.map(record_name) else { continue };
+            assert!(names.insert(name), "two records have the name {name:?}");
+            match run.engine().find(&id, name) {
+                Ok(info) => assert_eq!(info.id, record.id, "{name:?} is another record's"),
+                Err(e) => panic!("LOST: the name {name:?}: {e}"),
+            }
+        }
+        match run.engine().list(&Query::default().user(id).name_prefix("")) {
+            Ok(listed) => {
+                let listed: Vec<_> = listed.records.into_iter().filter_map(|r| r.name).collect();
+                assert!(names.into_iter().eq(listed.iter()), "FOUND: other names: {listed:?}");
+            }
+            Err(e) => assert!(matches!(e.kind(), ErrorKind::Erased | ErrorKind::Absent), "{e}"),
+        }
+    }
 }
 
 /// An acknowledged erase leaves one root key, the current one, wherever the cell wrote.

@@ -22,12 +22,17 @@ pub(super) fn any_record(model: &Model, n: u8) -> Option<RecordId> {
 pub(super) fn named(model: &Model, scoped: &Scoped) -> Option<Named> {
     Some(match scoped {
         Scoped::User(user) => Named::User(*user),
-        Scoped::Class(user, class) => {
-            Named::Part { user: *user, class: Some(class.clone()), when: When::Ever, keep: None }
-        }
+        Scoped::Class(user, class) => Named::part(*user, Some(class.clone()), When::Ever),
+        Scoped::ClassAlone(user, class) => Named::Part {
+            user: *user,
+            class: Some(class.clone()),
+            when: When::Ever,
+            keep: None,
+            alone: true,
+        },
         Scoped::Interaction { user, interaction, class } => {
             let when = When::Interaction(pick(model, *interaction)?);
-            Named::Part { user: *user, class: class.clone(), when, keep: None }
+            Named::part(*user, class.clone(), when)
         }
         Scoped::Record(n) => Named::Record(any_record(model, *n)?),
         Scoped::Keeping { user, keep, interaction } => {
@@ -35,7 +40,8 @@ pub(super) fn named(model: &Model, scoped: &Scoped) -> Option<Named> {
                 Some(n) => When::Interaction(pick(model, *n)?),
                 None => When::Ever,
             };
-            Named::Part { user: *user, class: None, when, keep: Some(keep.clone()) }
+            let keep = Some(keep.clone());
+            Named::Part { user: *user, class: None, when, keep, alone: false }
         }
         Scoped::Span { user, class, from, until } => {
             let time = |n: &Option<u8>| n.and_then(|n| pick(model, n)).map(|i| i.began());
@@ -43,12 +49,7 @@ pub(super) fn named(model: &Model, scoped: &Scoped) -> Option<Named> {
             if from.zip(until).is_some_and(|(f, u)| f >= u) {
                 return None;
             }
-            Named::Part {
-                user: *user,
-                class: class.clone(),
-                when: When::Between { from, until },
-                keep: None,
-            }
+            Named::part(*user, class.clone(), When::Between { from, until })
         }
     })
 }

@@ -11,7 +11,7 @@ use super::media::file::Loss;
 use super::media::gate::Fault;
 use super::media::port::Media;
 use super::media::simulated::SimulatedDisk;
-use super::op::{Granted, Item, Op, Scoped, Trouble};
+use super::op::{Granted, Item, Mode, Named, Op, Scoped, Trouble};
 use super::opening::start;
 use super::play::apply;
 use super::run::Run;
@@ -27,6 +27,9 @@ pub const VERBS: [&str; 36] = [
     "put, two segments",
     "put, a batch",
     "put, derived",
+    "put, named",
+    "put, named, again",
+    "put, named, replaces",
     "detach",
     "create a user",
     "erase a user",
@@ -82,6 +85,18 @@ fn upload() -> Op {
     Op::Upload { user: 1, item: Item { sources: vec![0], ..Item::plain(Class::audio(), None, 0) } }
 }
 
+fn named(content: u8) -> Op {
+    Op::PutNamed(Named {
+        user: 0,
+        name: 0,
+        class: Class::audio(),
+        content,
+        len: 700,
+        source: None,
+        mode: Mode::Replace,
+    })
+}
+
 /// What happens before the verb: three users, fences, copies in step and behind, a backup,
 /// something to discard.
 fn prologue(verb: &str) -> Vec<Op> {
@@ -114,6 +129,13 @@ fn prologue(verb: &str) -> Vec<Op> {
     }
     let later = |tenths| Op::Plan(Scoped::Class(0, Class::audio()), tenths);
     match verb {
+        "put, named, again" => ops.push(named(2)),
+        "put, named, replaces" => {
+            ops.push(named(1));
+            // It falls with what is replaced.
+            let derived = Item { sources: vec![5], ..item(Class::action()) };
+            ops.push(Op::Put { user: 1, items: vec![derived] });
+        }
         "cancel a planned erase" => ops.push(later(200)),
         "do what is due" => ops.extend([
             later(0),
@@ -154,6 +176,7 @@ fn op(verb: &str) -> Op {
                 |from_last| Item { sources: vec![0, 1], from_last, ..item(Class::action()) };
             Op::Put { user: 3, items: vec![derived(false), derived(true)] }
         }
+        "put, named" | "put, named, again" | "put, named, replaces" => named(2),
         "detach" => Op::Detach(1),
         "erase what others were derived from" => Op::Erase(vec![Scoped::User(0)]),
         "follow what fell" | "do what is due" | "make it final" => Op::Tend,

@@ -273,8 +273,7 @@ pub(super) fn second_writer(run: &mut Run, n: u8) {
     match put {
         Ok(id) => {
             assert!(!before, "FOUND: a fenced put was let in");
-            run.model
-                .put(user, Record { id, class: first, content, sources: Vec::new(), opened: 0 });
+            run.model.put(user, Record::new(id, first, content, Vec::new()));
             let stale = run.engine().erase(Scope::user(user_id(user)));
             let stale_put = run.engine().put(Put::new(user_id(user), class(1)), &b"late"[..]);
             assert!(

@@ -40,6 +40,7 @@ mod many;
 mod media;
 mod mishaps;
 mod model;
+mod named;
 mod names;
 mod op;
 mod opening;

@@ -17,6 +17,30 @@ pub(super) struct Record {
     pub(super) sources: Vec<RecordId>,
     /// How often somebody opened it by name.
     pub(super) opened: usize,
+    /// The application's name for it, by its number.
+    pub(super) name: Option<u8>,
+    /// It was cut from a source.
+    detached: bool,
+}
+
+impl Record {
+    pub(super) fn new(
+        id: RecordId,
+        class: Class,
+        content: Vec<u8>,
+        sources: Vec<RecordId>,
+    ) -> Self {
+        Record { id, class, content, sources, opened: 0, name: None, detached: false }
+    }
+
+    /// Whether a put of an item under this record's name is the same put.
+    pub(super) fn is_put_by(&self, item: &Chosen) -> bool {
+        let set = |sources: &[RecordId]| sources.iter().copied().collect::<BTreeSet<_>>();
+        self.class == item.class
+            && self.content == item.content
+            && !self.detached
+            && set(&self.sources) == set(&item.sources)
+    }
 }
 
 /// An unfinished upload: what it is to become so far, under an id that no record has.
@@ -77,8 +101,22 @@ pub(super) type Hold = (u64, Option<Class>, Option<InteractionId>);
 #[derive(Clone, Debug)]
 pub(super) enum Named {
     User(u8),
-    Part { user: u8, class: Option<Class>, when: When, keep: Option<Class> },
+    Part {
+        user: u8,
+        class: Option<Class>,
+        when: When,
+        keep: Option<Class>,
+        /// What was derived from it stays.
+        alone: bool,
+    },
     Record(RecordId),
+}
+
+impl Named {
+    /// All of a part, with what was derived from it.
+    pub(super) fn part(user: u8, class: Option<Class>, when: When) -> Self {
+        Named::Part { user, class, when, keep: None, alone: false }
+    }
 }
 
 /// Everything that was acknowledged, or seen to have happened.
@@ -210,7 +248,9 @@ impl Model {
                 .filter(|(id, (user, r))| {
                     !fallen.contains(id)
                         && !keeps(named, *user, r)
-                        && r.sources.iter().any(|s| fallen.contains(s))
+                        && r.sources.iter().any(|s| {
+                            fallen.contains(s) && !(taken.contains(s) && cuts(named, *user))
+                        })
                 })
                 .map(|(id, _)| *id)
                 .collect();
@@ -222,7 +262,10 @@ impl Model {
         for user in self.users.values_mut() {
             user.records.retain(|r| !fallen.contains(&r.id));
             // Only what is kept still has a source that fell.
-            user.records.iter_mut().for_each(|r| r.sources.retain(|s| !fallen.contains(s)));
+            for record in &mut user.records {
+                record.detached |= record.sources.iter().any(|s| fallen.contains(s));
+                record.sources.retain(|s| !fallen.contains(s));
+            }
             let of_user = user.uploads.iter().filter(|it| fallen.contains(&it.record.id));
             self.fallen.extend(of_user.map(|it| it.id));
             user.uploads.retain(|it| !fallen.contains(&it.record.id));
@@ -235,8 +278,35 @@ impl Model {
     /// Makes a record independent of its sources.
     pub(super) fn detach(&mut self, id: &RecordId) {
         for user in self.users.values_mut() {
-            user.records.iter_mut().filter(|r| r.id == *id).for_each(|r| r.sources.clear());
+            for record in user.records.iter_mut().filter(|r| r.id == *id) {
+                record.sources.clear();
+                record.detached = true;
+            }
         }
+    }
+
+    /// The record of a user that has a name.
+    pub(super) fn named(&self, user: u8, name: u8) -> Option<&Record> {
+        self.users.get(&user)?.records.iter().find(|r| r.name == Some(name))
+    }
+
+    /// Gives a record its name.
+    pub(super) fn name(&mut self, id: &RecordId, name: u8) {
+        for user in self.users.values_mut() {
+            user.records.iter_mut().filter(|r| r.id == *id).for_each(|r| r.name = Some(name));
+        }
+    }
+
+    /// Whether one of these is a record, or depends on it.
+    pub(super) fn depend_on(&self, sources: &[RecordId], id: &RecordId) -> bool {
+        let (live, mut next) = (self.live(), sources.to_vec());
+        while let Some(at) = next.pop() {
+            if at == *id {
+                return true;
+            }
+            next.extend(live.get(&at).into_iter().flat_map(|(_, r)| r.sources.iter().copied()));
+        }
+        false
     }
 
     /// Counts one more opening of a record.
@@ -271,20 +341,23 @@ impl Model {
         match named {
             Named::User(user) => touched(user, &|_| true),
             Named::Record(_) => false,
-            Named::Part { user, class, when, keep } => touched(user, &|(_, of, interaction)| {
-                let of_class = of.as_ref().is_none_or(|of| {
-                    class.as_ref().is_none_or(|c| c == of) && keep.as_ref().is_none_or(|k| k != of)
-                });
-                of_class
-                    && interaction.is_none_or(|i| match when {
-                        When::Ever => true,
-                        When::Interaction(this) => *this == i,
-                        When::Between { from, until } => {
-                            from.is_none_or(|f| i.began() >= f)
-                                && until.is_none_or(|u| i.began() < u)
-                        }
-                    })
-            }),
+            Named::Part { user, class, when, keep, .. } => {
+                touched(user, &|(_, of, interaction)| {
+                    let of_class = of.as_ref().is_none_or(|of| {
+                        class.as_ref().is_none_or(|c| c == of)
+                            && keep.as_ref().is_none_or(|k| k != of)
+                    });
+                    of_class
+                        && interaction.is_none_or(|i| match when {
+                            When::Ever => true,
+                            When::Interaction(this) => *this == i,
+                            When::Between { from, until } => {
+                                from.is_none_or(|f| i.began() >= f)
+                                    && until.is_none_or(|u| i.began() < u)
+                            }
+                        })
+                })
+            }
         }
     }
 
@@ -345,12 +418,7 @@ impl Model {
                 let Some(first) = user.records.iter().find(passed) else {
                     continue;
                 };
-                let part = |when| Named::Part {
-                    user: *n,
-                    class: Some(first.class.clone()),
-                    when,
-                    keep: None,
-                };
+                let part = |when| Named::part(*n, Some(first.class.clone()), when);
                 let until = Timestamp((now + 1).saturating_sub(*age));
                 let whole = part(When::Between { from: None, until: Some(until) });
                 if !self.held(&whole) {
@@ -413,13 +481,18 @@ fn takes(named: &Named, owner: u8, record: &Record) -> bool {
     match named {
         Named::User(user) => *user == owner,
         Named::Record(id) => *id == record.id,
-        Named::Part { user, class, when, keep } => {
+        Named::Part { user, class, when, keep, .. } => {
             *user == owner
                 && class.as_ref().is_none_or(|c| *c == record.class)
                 && keep.as_ref().is_none_or(|k| *k != record.class || is_upload(record))
                 && spans(*when, record)
         }
     }
+}
+
+/// Whether an erase cuts a user's records from those that it takes.
+fn cuts(named: &Named, owner: u8) -> bool {
+    matches!(named, Named::Part { user, alone: true, .. } if *user == owner)
 }
 
 /// Whether an erase keeps a live record in spite of its scope.

@@ -5,6 +5,20 @@ use crate::ids::UserId;
 
 /// Names of the users: with characters that are hard on text.
 const USERS: [&str; 4] = ["ada", "bob", "Ünïcode \u{1F3A4}", "\u{0}nul"];
+/// Names that applications give records: one is a prefix of another, one is as long as the smallest
+/// page allows.
+const NAMES: [&str; 6] = [
+    "2026/11/26/wake.wav",
+    "2026/11/26/",
+    "\u{1F3A4}",
+    "a",
+    "\u{0}",
+    concat!(
+        "a/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde",
+    ),
+];
 pub(super) const STORE: &str = "store";
 pub(super) const BACKUP: &str = "backup";
 pub(super) const CELL: &str = "cell";
@@ -20,6 +34,11 @@ pub(super) fn user_id(n: u8) -> UserId {
         Ok(id) => id,
         Err(e) => panic!("a user's name: {e}"),
     }
+}
+
+/// The name of a record.
+pub(super) fn record_name(n: u8) -> &'static str {
+    NAMES[usize::from(n) % NAMES.len()]
 }
 
 /// Where a copy is.

@@ -14,6 +14,7 @@ pub(super) enum Op {
         user: u8,
         items: Vec<Item>,
     },
+    PutNamed(Named),
     Create(u8),
     /// A derived record becomes independent of its sources.
     Detach(u8),
@@ -88,6 +89,31 @@ pub(super) enum Op {
     SecondWriter(u8),
 }
 
+/// A put under a name, which may be one that was done before.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) user: u8,
+    pub(super) name: u8,
+    pub(super) class: Class,
+    /// Which of a few contents that the name has.
+    pub(super) content: u8,
+    pub(super) len: usize,
+    /// Derived from this one, of all records that there ever were.
+    pub(super) source: Option<u8>,
+    pub(super) mode: Mode,
+}
+
+/// What becomes of it if another record has the name.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Mode {
+    Replace,
+    IfAbsent,
+    /// This one alone is replaced, of all records that there ever were.
+    IfIs(u8),
+    /// The one that has the name is replaced.
+    IfItIs,
+}
+
 /// A third party opens records of a user.
 #[derive(Clone, Debug)]
 pub(super) struct Granted {
@@ -143,6 +169,8 @@ pub(super) struct Chosen {
 pub(super) enum Scoped {
     User(u8),
     Class(u8, Class),
+    /// A class, except what was derived from it.
+    ClassAlone(u8, Class),
     Interaction {
         user: u8,
         interaction: u8,
@@ -263,6 +291,7 @@ fn rare_op(number: u8, b: &[u8; STEP_BYTES]) -> Op {
             let (user, class) = (user(b[1]), some(b[2]).map(class));
             Op::Grant(Granted { user, class, set: true, revoked: b[3] & 1 == 1 })
         }
+        (60, 2 | 3) | (61, 0) | (63, 0) => put_named(b),
         (62, 4) => Op::LegalHold {
             user: user(b[1]),
             class: some(b[2]).map(class),
@@ -276,6 +305,7 @@ fn rare_op(number: u8, b: &[u8; STEP_BYTES]) -> Op {
             class: class(b[2]),
             age: (b[3] > 99).then_some(b[4] % 64),
         },
+        (63, 3) => Op::Erase(vec![Scoped::ClassAlone(user(b[1]), class(b[2]))]),
         (63, 4..=7) => Op::Erase(vec![Scoped::Keeping {
             user: user(b[1]),
             keep: class(b[2]),
@@ -329,6 +359,19 @@ fn put_batch(b: &[u8; STEP_BYTES]) -> Op {
         ..Item::plain(class(b[2].wrapping_add(n)), None, len % 90)
     };
     Op::Put { user: user(b[1]), items: (0..1 + b[3] % 12).map(item).collect() }
+}
+
+fn put_named(b: &[u8; STEP_BYTES]) -> Op {
+    let modes = [Mode::Replace, Mode::Replace, Mode::IfAbsent, Mode::IfIs(b[14]), Mode::IfItIs];
+    Op::PutNamed(Named {
+        user: user(b[1]),
+        name: b[3] % 6,
+        class: class(b[2] % 2),
+        content: b[4] % 3,
+        len: [0, 20, 700, 17_000][usize::from(b[5] % 4)],
+        source: (b[15] < 60).then_some(b[13]),
+        mode: modes[usize::from(b[6]) % modes.len()],
+    })
 }
 
 /// What goes wrong in a step.

@@ -108,6 +108,45 @@ pub(super) fn open(run: &mut Run, trouble: Option<(u64, Fault)>) {
     panic!("LOST: the store does not open again, and nothing goes wrong any more");
 }
 
+/// Reopens a poisoned engine in place, with trouble on the way; one that cannot be is ended, and
+/// opened by another process.
+pub(super) fn reopen(run: &mut Run, trouble: Option<(u64, Fault)>) {
+    run.media.gate().plan(trouble);
+    let reopened = run.engine().reopen();
+    let blown = run.media.gate().blown().is_some();
+    run.media.gate().plan(None);
+    if blown {
+        run.failed_at = Some(run.env.now().0);
+    }
+    if run.media.gate().is_off() {
+        restart(run, true);
+        return open(run, None);
+    }
+    match reopened {
+        Ok(()) => {
+            assert!(!run.engine().is_poisoned(), "an engine is poisoned after it was reopened");
+            for (id, mut reader) in run.readers.drain(..) {
+                let read = reader.read_some(&mut [0; 1]).map_err(|e| e.kind());
+                assert!(
+                    matches!(read, Err(ErrorKind::Poisoned | ErrorKind::Erased)),
+                    "FOUND: a reader of before reads {id}: {read:?}"
+                );
+            }
+            if let Some(others) = &mut run.others {
+                others.batch = None;
+            }
+            run.tally.count("reopened in place");
+        }
+        Err(e) => {
+            // Another engine may have claimed the store, or its media went back.
+            let other = matches!(e.kind(), ErrorKind::Fenced | ErrorKind::Mismatch);
+            assert!(blown || other, "LOST: the store does not open again in place: {e:?}");
+            restart(run, false);
+            open(run, None);
+        }
+    }
+}
+
 pub(super) fn close(run: &mut Run) {
     run.readers.clear();
     run.openings.clear();

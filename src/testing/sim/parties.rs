@@ -88,7 +88,7 @@ pub(super) fn envelope(run: &mut Run, user: u8, item: &Item, trouble: Trouble) {
             panic!("LOST: an envelope became nothing");
         };
         run.envelopes.push((envelope, id));
-        run.model.put(user, Record { id, class, content, sources, opened: 0 });
+        run.model.put(user, Record::new(id, class, content, sources));
     });
     if item.len.is_multiple_of(2) && !run.envelopes.is_empty() {
         envelope_again(

@@ -61,7 +61,7 @@ pub const PLANTED: &[PlantedDefect] = &[
         verdict: "owns the cell by itself",
         seed: 18,
     },
-    cell("a keyholder's fence lies in a tombstone", CellDefect::FenceInTombstone, "").at(140),
+    cell("a keyholder's fence lies in a tombstone", CellDefect::FenceInTombstone, "").at(386),
     engine("a plan that fails is dropped", Defect::PlanDropped, World::Many, "").at(1_464),
     engine("an epoch stands for an erase", Defect::EpochForErase, World::Many, "was let in")
         .at(1_594),
@@ -80,7 +80,7 @@ pub const PLANTED: &[PlantedDefect] = &[
     .at(1_521),
     engine("the writer has its own list of copies", Defect::TwoLists, World::Many, "LOST")
         .at(2_399),
-    engine("a cleaner takes what lives", Defect::SweepLive, World::Alone, "LOST"),
+    engine("a cleaner takes what lives", Defect::SweepLive, World::Alone, "is missing"),
     cell("the old shares go when t hold the new", CellDefect::NoMargin, "LOST").at(7_574),
 ];
 

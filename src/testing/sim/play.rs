@@ -6,6 +6,7 @@ use super::choose::named;
 use super::copies::{backup, clean, copy_add, copy_remove, copy_sync, discard};
 use super::mishaps::{bring_back, keep, partition, restore, rot, second_writer};
 use super::model::Named;
+use super::named::put_named;
 use super::op::{Chosen, Op, Trouble};
 use super::opening::{open, restart};
 use super::parties::{envelope, envelope_again, grant};
@@ -22,6 +23,7 @@ pub(super) fn apply(run: &mut Run, op: Op, trouble: Trouble) {
             let items: Vec<Chosen> = items.into_iter().map(|item| choose(run, item)).collect();
             put(run, user, items, trouble);
         }
+        Op::PutNamed(named) => put_named(run, &named, trouble),
         Op::Create(user) => create(run, user, trouble),
         Op::Detach(n) => detach(run, n, trouble),
         Op::Tend => tend(run, trouble),

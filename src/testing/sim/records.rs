@@ -21,9 +21,12 @@ pub(super) fn asked(named: &Named) -> Erase {
     match named {
         Named::User(user) => Scope::user(user_id(*user)).into(),
         Named::Record(id) => Scope::Record(*id).into(),
-        Named::Part { user, class, when, keep } => {
-            let erase =
+        Named::Part { user, class, when, keep, alone } => {
+            let mut erase =
                 Erase::new(Scope::User { user: user_id(*user), class: class.clone(), when: *when });
+            if *alone {
+                erase = erase.keep_derived("it stays");
+            }
             keep.iter().fold(erase, |erase, class| erase.keep(class.clone(), "it stays"))
         }
     }
@@ -71,7 +74,7 @@ pub(super) fn follow_put(run: &mut Run, user: u8, items: Vec<Chosen>, done: Opti
         sources.extend(last.filter(|_| from_last));
         last = Some(id);
         run.tally.add("records derived", u64::from(!sources.is_empty()));
-        run.model.put(user, Record { id, class, content, sources, opened: 0 });
+        run.model.put(user, Record::new(id, class, content, sources));
     }
 }
 

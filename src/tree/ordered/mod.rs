@@ -21,8 +21,8 @@ use std::ops::ControlFlow;
 use self::node::{Leaf, leaf_len, load_mut, seal_link, write_leaf};
 pub(crate) use self::node::{OrderedNode, Place};
 pub(super) use self::scan::edges;
-use self::scan::scan_link;
 pub(crate) use self::scan::{Entries, Range};
+use self::scan::{scan_link, scan_ranges};
 use self::value::Value;
 use super::geometry::Geometry;
 pub(crate) use super::keys::{KEY_MAX, KEY_MIN, OrderedKey};
@@ -259,6 +259,21 @@ impl<const K: usize> Ordered<K> {
         self.scan(pages, place, range, &mut |key, value| {
             entry(key, value).map(ControlFlow::Continue)
         })
+    }
+
+    /// Shows the entries in several ranges, which ascend and have nothing in common: each page is
+    /// read once.
+    pub(crate) fn scan_ranges(
+        &self,
+        pages: &dyn Pages,
+        place: Place,
+        ranges: &[(OrderedKey<K>, OrderedKey<K>)],
+        entry: &mut dyn FnMut(&OrderedKey<K>, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        match self.root.as_ref().filter(|_| !ranges.is_empty()) {
+            Some(link) => scan_ranges(pages, place, link, ranges, entry),
+            None => Ok(()),
+        }
     }
 
     /// The value at `key`.

@@ -24,6 +24,10 @@ pub(crate) struct Range<'k, const K: usize = 20> {
 pub(crate) type Entries<'e, const K: usize = 20> =
     dyn FnMut(&OrderedKey<K>, &[u8]) -> Result<ControlFlow<()>> + 'e;
 
+/// Callback of [`Ordered::scan_ranges`]: sees each entry.
+pub(crate) type EachEntry<'e, const K: usize = 20> =
+    dyn FnMut(&OrderedKey<K>, &[u8]) -> Result<()> + 'e;
+
 pub(super) fn scan_link<const K: usize>(
     pages: &dyn Pages,
     place: Place,
@@ -187,6 +191,81 @@ fn first_break(steps: impl Iterator<Item = Result<ControlFlow<()>>>) -> Result<C
         }
     }
     Ok(ControlFlow::Continue(()))
+}
+
+/// Shows the entries in several ranges, which ascend and have nothing in common.
+pub(super) fn scan_ranges<const K: usize>(
+    pages: &dyn Pages,
+    place: Place,
+    link: &Link<OrderedNode<K>>,
+    ranges: &[(OrderedKey<K>, OrderedKey<K>)],
+    entry: &mut EachEntry<'_, K>,
+) -> Result<()> {
+    let at = match link {
+        Link::Loaded(node) => return scan_node_ranges(pages, place, node, ranges, entry),
+        Link::Stored(at) => at,
+    };
+    let page = pages.load(place.kind, place.owner, at)?;
+    let Some(&kind @ (LEAF | LISTING)) = page.first() else {
+        return scan_node_ranges(pages, place, &OrderedNode::decode(&page)?, ranges, entry);
+    };
+    if (kind == LISTING) != place.kind.lists_texts() {
+        return Err(Decoder::new(&page, "page of an ordered tree").bad());
+    }
+    let (mut leaf, mut ranges) = (StoredLeaf::read(&page)?, ranges);
+    while let Some((key, value)) = leaf.next()? {
+        if is_in_first(&mut ranges, &key) {
+            entry(&key, value.alone(&mut None))?;
+        }
+    }
+    Ok(())
+}
+
+fn scan_node_ranges<const K: usize>(
+    pages: &dyn Pages,
+    place: Place,
+    node: &OrderedNode<K>,
+    mut ranges: &[(OrderedKey<K>, OrderedKey<K>)],
+    entry: &mut EachEntry<'_, K>,
+) -> Result<()> {
+    let children = match node {
+        OrderedNode::Interior(children) => children,
+        OrderedNode::Leaf(entries) => {
+            for (key, value) in entries.iter() {
+                if is_in_first(&mut ranges, key) {
+                    entry(key, value.alone(&mut None))?;
+                }
+            }
+            return Ok(());
+        }
+    };
+    for (n, child) in children.iter().enumerate() {
+        let from = match n {
+            0 => 0,
+            _ => ranges.partition_point(|(_, high)| *high < child.first),
+        };
+        let to = match children.get(n + 1) {
+            Some(next) => ranges.partition_point(|(low, _)| *low < next.first),
+            None => ranges.len(),
+        };
+        if from < to {
+            scan_ranges(pages, place, &child.link, &ranges[from..to], entry)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a key is in the first range that does not end before it; ranges that do are dropped.
+fn is_in_first<const K: usize>(
+    ranges: &mut &[(OrderedKey<K>, OrderedKey<K>)],
+    key: &OrderedKey<K>,
+) -> bool {
+    while let [(_, high), rest @ ..] = *ranges
+        && high < key
+    {
+        *ranges = rest;
+    }
+    ranges.first().is_some_and(|(low, _)| low <= key)
 }
 
 /// What a stored page of an ordered tree with keys of `K` bytes points to; `leaf` says what an

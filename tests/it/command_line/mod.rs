@@ -3,6 +3,8 @@
 mod answers;
 mod erasing;
 mod help;
+mod named;
+mod planned;
 mod records;
 mod stores;
 

@@ -296,3 +296,11 @@ fn who_verifies_links_no_engine_and_no_cipher() {
         }
     }
 }
+
+#[test]
+fn an_engine_links_no_facade_that_nobody_asked_for() {
+    let linked = linked(&["--no-default-features", "--features", "sled,keyholders"]);
+    let has = |name: &str| linked.iter().any(|(package, _)| package == name);
+    assert!(has("sled") && has("aes-gcm"));
+    assert!(!has("tracing") && !has("metrics"), "they come with features of their names");
+}

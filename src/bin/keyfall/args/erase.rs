@@ -10,10 +10,10 @@ use super::values::{span, time};
 
 pub(super) const ERASE_USAGE: &str = "\
 keyfall erase [STORE] --user U [--class C] [--interaction I | --after T --before T] \
-[--keep C --reason R] [--in TIME | --final-within TIME] \
-[-o CERT [--authority WHO] [--ground WHY] [--force]] [--yes | --dry-run]
-       keyfall erase [STORE] --record ID [--in TIME | --final-within TIME] \
-[-o CERT [--authority WHO] [--ground WHY] [--force]] [--yes | --dry-run]";
+[--keep C --reason R | --keep-derived R] [--in TIME | --final-within TIME] \
+[-o CERT [--force]] [--authority WHO] [--ground WHY] [--yes | --dry-run]
+       keyfall erase [STORE] --record ID [--keep-derived R] [--in TIME | --final-within TIME] \
+[-o CERT [--force]] [--authority WHO] [--ground WHY] [--yes | --dry-run]";
 
 pub(super) const ERASE_EXAMPLES: &str = "\
 Examples:
@@ -21,13 +21,15 @@ Examples:
   keyfall erase assistant.db --user ada --dry-run
   keyfall erase assistant.db --user ada --class audio --before 2026-01-01 --yes
   keyfall erase assistant.db --user ada --interaction I --keep action --reason \"rings on\"
+  keyfall erase assistant.db --user ada --class audio --keep-derived \"alarms go on ringing\"
   keyfall erase assistant.db --record ID
-  keyfall erase assistant.db --user ada --in 30d
+  keyfall erase assistant.db --user ada --in 30d --authority ada --ground \"GDPR, article 17\"
   keyfall erase assistant.db --user ada -o ada.erased --authority ada --ground \"GDPR, article 17\"
 
-What was derived from an erased record is erased with it, whichever user it belongs to; --keep
-leaves a class in place, detached from its sources. An interaction is erased whole, by the time at
-which it began. The command returns when the old root key is destroyed.
+What was derived from an erased record is erased with it, whichever user it belongs to: an erase of
+recordings takes their transcripts and alarms. --keep-derived leaves what is the same user's, --keep
+leaves a class in place; both detach it from its sources. An interaction is erased whole, by the
+time at which it began. The command returns when the old root key is destroyed.
 
 A date is a day in UTC: --after 2026-01-01 --before 2026-02-01 is January, in UTC. A time of day
 needs its zone: 2026-01-31T08:00:00Z, 2026-01-31T08:00:00+01:00 or
@@ -77,18 +79,29 @@ pub(crate) struct EraseArgs {
     /// Why they stay; the user's history shows it.
     #[arg(long, requires = "keep")]
     pub(crate) reason: Option<String>,
+    /// Leave what was derived from the records of the class, or from the record, if it is the same
+    /// user's, detached from what falls; why it stays is shown in the user's history.
+    #[arg(long, value_name = "REASON", conflicts_with = "keep")]
+    pub(crate) keep_derived: Option<String>,
     /// Do it after this much time, unless it is cancelled: 30d, 12h, 2w.
-    #[arg(long = "in", value_name = "TIME", value_parser = span, conflicts_with = "final_within")]
+    #[arg(
+        long = "in",
+        value_name = "TIME",
+        value_parser = span,
+        conflicts_with = "final_within",
+        group = "certified"
+    )]
     pub(crate) delay: Option<Duration>,
     /// Keep the old root key for this long at most, so that many erases share one. Until then the
     /// erase is pending.
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub(crate) final_within: Option<Duration>,
-    /// The person or office that asked for it; the certificate shows it.
+    /// The person or office that asked for it; the certificate shows it. With --in this, or
+    /// --ground, has a certificate made when the erase is done: `certificate collect` writes it.
     #[arg(
         long,
         value_name = "WHO",
-        requires = "output",
+        requires = "certified",
         hide_default_value = true,
         default_value = ""
     )]
@@ -97,14 +110,21 @@ pub(crate) struct EraseArgs {
     #[arg(
         long,
         value_name = "WHY",
-        requires = "output",
+        requires = "certified",
         hide_default_value = true,
         default_value = ""
     )]
     pub(crate) ground: String,
     /// Write a certificate of it to this file. The store keeps none of a user who is erased whole:
     /// keep it.
-    #[arg(short, long, value_name = "CERT", conflicts_with = "delay", alias = "certificate")]
+    #[arg(
+        short,
+        long,
+        value_name = "CERT",
+        conflicts_with = "delay",
+        alias = "certificate",
+        group = "certified"
+    )]
     pub(crate) output: Option<PathBuf>,
     /// Replace a certificate at CERT.
     #[arg(long, requires = "output")]

@@ -286,11 +286,13 @@ Examples:
   keyfall policy set assistant.db --user child --class audio --max-age 1d
   keyfall policy set assistant.db --class profile.health --purpose treatment \\
       --until 2027-01-01 --readers-named
+  keyfall policy set assistant.db --class audio --max-age 30d --keep-derived \"alarms ring on\"
   keyfall policy unset assistant.db --user child --class audio
 
 A user's policy replaces the store's as a whole. What passes a limit is erased like anything else,
-with what was derived from it; a hold keeps it. Age counts from the time at which the interaction
-began.";
+with what was derived from it: a limit for recordings takes their transcripts and alarms, unless
+--keep-derived says why these stay. A hold keeps it. Age counts from the time at which the
+interaction began.";
 
 #[derive(Subcommand)]
 #[command(after_help = POLICY_EXAMPLES)]
@@ -299,7 +301,8 @@ pub(crate) enum PolicyCommand {
     #[command(
         after_help = POLICY_EXAMPLES,
         override_usage = "keyfall policy set [STORE] [--user U] --class C [--purpose P] \
-            [--max-age TIME] [--max-records N] [--until T] [--readers-named] [--yes]"
+            [--max-age TIME] [--max-records N] [--until T] [--keep-derived R] [--readers-named] \
+            [--authority WHO] [--ground WHY] [--yes]"
     )]
     Set {
         /// The store; may be left out if KEYFALL_STORE names it.
@@ -325,6 +328,17 @@ pub(crate) enum PolicyCommand {
         /// 2026-01-31T08:00:00Z.
         #[arg(long, value_name = "T", value_parser = time)]
         until: Option<Timestamp>,
+        /// When a record passes a limit, leave what was derived from it and is the same user's; why
+        /// it stays is shown in the user's history [default: it falls].
+        #[arg(long, value_name = "REASON")]
+        keep_derived: Option<String>,
+        /// Have what passed a limit certified, for this person or office; `certificate collect`
+        /// writes the certificates.
+        #[arg(long, value_name = "WHO")]
+        authority: Option<String>,
+        /// Have what passed a limit certified, on this ground.
+        #[arg(long, value_name = "WHY")]
+        ground: Option<String>,
         /// Open them only for readers who give their name and purpose.
         #[arg(long)]
         readers_named: bool,

@@ -23,12 +23,13 @@ pub(crate) use groups::{
 pub(crate) use keyholder::KeyholderCommand;
 pub(crate) use proof::{CertificateCommand, LogCommand, TrustArgs};
 pub(crate) use record::{
-    DetachArgs, ExportArgs, GetArgs, ImportArgs, LineageArgs, ListArgs, PutArgs, ReportArgs,
-    UserArgs,
+    DetachArgs, ExportArgs, GetArgs, ImportArgs, InfoArgs, LineageArgs, ListArgs, PutArgs,
+    ReportArgs, UserArgs, WhichArgs,
 };
 pub(crate) use sealed::{AcceptArgs, AskArgs, KeyArgs, SealArgs, UnsealArgs};
 pub(crate) use store::{
     AuditArgs, BackupArgs, CheckArgs, DemoArgs, DiscardArgs, InitArgs, RestoreArgs, StatusArgs,
+    WatchArgs,
 };
 use values::patience;
 
@@ -113,8 +114,8 @@ pub(crate) enum Command {
     ///
     /// CORPUS is a locale's folder (with validated.tsv and clips/), or the folder above several.
     /// Each row becomes an interaction of the row's client_id. All of it is checked before anything
-    /// goes in; rows of users that were erased are passed over and counted. Importing twice puts
-    /// everything in twice.
+    /// goes in; rows of users that were erased are passed over and counted. Importing again
+    /// puts in what is not there yet, and replaces what differs.
     #[command(
         after_help = record::IMPORT_EXAMPLES,
         override_usage = "keyfall import [STORE] CORPUS [--actions FILE] [--skip-missing] \
@@ -124,7 +125,8 @@ pub(crate) enum Command {
     /// Put a record and print its id.
     #[command(
         after_help = record::PUT_EXAMPLES,
-        override_usage = "keyfall put [STORE] --user U --class C [--from ID]... [OPTIONS] FILE|-"
+        override_usage = "keyfall put [STORE] --user U --class C [--from ID]... [--name NAME] \
+            [OPTIONS] FILE|-"
     )]
     Put(PutArgs),
     /// Print the public key of a user's inbox, for producers to seal records to.
@@ -170,9 +172,15 @@ pub(crate) enum Command {
     /// Write a record to standard output or to a file.
     #[command(
         after_help = record::GET_EXAMPLES,
-        override_usage = "keyfall get [STORE] ID [--as WHO --purpose WHY] [-o FILE [--force]]"
+        override_usage = "keyfall get [STORE] ID [--as WHO --purpose WHY] [-o FILE [--force]]\n       \
+        keyfall get [STORE] --user U --name NAME [OPTIONS]"
     )]
     Get(GetArgs),
+    /// Show what is known of a record: name, metadata, digest and the rest.
+    #[command(
+        override_usage = "keyfall info [STORE] ID\n       keyfall info [STORE] --user U --name NAME"
+    )]
+    Info(InfoArgs),
     /// Show everything kept about a user: records and where they come from, holds, what was done
     /// and why, what was erased, copies.
     #[command(
@@ -194,12 +202,19 @@ pub(crate) enum Command {
         override_usage = "keyfall list [STORE] [OPTIONS]"
     )]
     List(ListArgs),
+    /// Keep the store open, do what falls due, and print the id of each record that is put or
+    /// falls, a line each (with --json a JSON object).
+    ///
+    /// One process at a time has a store open to write: this shows what falls due while no service
+    /// runs. A service watches its own store: `Engine::watch`.
+    #[command(override_usage = "keyfall watch [STORE] [--for TIME]")]
+    Watch(WatchArgs),
     /// Erase, in every copy: a user, one of their classes, an interaction, a time range, or one
     /// record.
     #[command(after_help = erase::ERASE_EXAMPLES, override_usage = erase::ERASE_USAGE)]
     Erase(EraseArgs),
-    /// Erasure certificates: show, verify, upgrade.
-    #[command(subcommand)]
+    /// Erasure certificates: show, verify, upgrade, collect those of planned erases.
+    #[command(subcommand, alias = "certificates")]
     Certificate(CertificateCommand),
     /// The public log of erases: its key, checkpoints, proofs, and its files for any web server.
     #[command(subcommand)]
@@ -292,6 +307,7 @@ impl Command {
             Command::Training(command) => !matches!(command, TrainingCommand::List { .. }),
             Command::Copy(command) => !matches!(command, CopyCommand::Status { .. }),
             Command::List(_)
+            | Command::Watch(_)
             | Command::Lineage(_)
             | Command::History(_)
             | Command::Status(_)

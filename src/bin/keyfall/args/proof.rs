@@ -26,6 +26,7 @@ const CERTIFICATE_EXAMPLES: &str = "\
 Examples:
   keyfall erase assistant.db --user ada -o ada.erased
   keyfall certificate show ada.erased --html > ada.html
+  keyfall certificate collect assistant.db   # of what was planned, and is done
   keyfall certificate verify ada.erased --key \"$(keyfall log key assistant.db)\"
 
 An auditor needs no engine: `cargo install keyfall --no-default-features --features verify` installs
@@ -44,6 +45,16 @@ pub(crate) enum CertificateCommand {
         /// The user, by the name that your application uses.
         #[arg(long)]
         user: UserId,
+    },
+    /// Make the certificates of planned erases, and of limits whose policy wants them, that were
+    /// done since the last time. Their drafts, which name users who may be gone, lie in
+    /// STORE.certificates from before the erase until then.
+    #[command(override_usage = "keyfall certificate collect [STORE [DIR]]")]
+    Collect {
+        /// DIR is where the certificates go [default: STORE.certificates]; STORE may be left out
+        /// if KEYFALL_STORE names it.
+        #[arg(value_name = "STORE DIR", num_args = 0..=2)]
+        places: Vec<PathBuf>,
     },
     /// Show a certificate; showing is not verifying.
     Show {

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use keyfall::{Class, InteractionId, Put, RecordId, Timestamp, UserId};
 
-use super::values::time;
+use super::values::{key_value, time};
 
 pub(super) const IMPORT_EXAMPLES: &str = "\
+Each record has the clip's path as its name, en/clips/one.mp3, and .txt at its end for the
+transcript: what is there already under its name, and is the same, is not put again.
+
 Examples:
   keyfall import assistant.db cv-corpus/en
   keyfall import assistant.db cv-corpus --actions actions.jsonl --strict
@@ -122,13 +125,61 @@ pub(crate) struct PutArgs {
     pub(crate) places: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) record: RecordArgs,
+    /// A name of your application's, unique among the user's records. What is there under it is
+    /// the same put if all of it is the same; otherwise it is erased.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Put it only if no other record has the name.
+    #[arg(long, requires = "name")]
+    pub(crate) if_absent: bool,
+    /// Put it only in the place of this record.
+    #[arg(long, value_name = "ID", requires = "name", conflicts_with = "if_absent")]
+    pub(crate) if_is: Option<RecordId>,
+    /// Something to keep with it; may be given many times.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) meta: Vec<(String, String)>,
+}
+
+impl PutArgs {
+    pub(crate) fn into_put(self) -> Put {
+        let mut put = self.record.into_put();
+        if let Some(name) = self.name {
+            put = put.name(name);
+        }
+        if self.if_absent {
+            put = put.if_absent();
+        }
+        if let Some(id) = self.if_is {
+            put = put.if_is(id);
+        }
+        self.meta.into_iter().fold(put, |put, (key, value)| put.meta(key, value))
+    }
+}
+
+/// Which record: by its id, or by its user's name for it.
+#[derive(Args)]
+pub(crate) struct WhichArgs {
+    /// ID is what `put` and `list` print; STORE may be left out if KEYFALL_STORE names it.
+    #[arg(value_name = "STORE ID", num_args = 0..=2, required_unless_present = "name")]
+    pub(crate) places: Vec<PathBuf>,
+    /// In place of the ID: whose.
+    #[arg(long, requires = "name")]
+    pub(crate) user: Option<UserId>,
+    /// In place of the ID: the name that `put --name` gave it.
+    #[arg(long, requires = "user")]
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct InfoArgs {
+    #[command(flatten)]
+    pub(crate) which: WhichArgs,
 }
 
 #[derive(Args)]
 pub(crate) struct GetArgs {
-    /// ID is what `put` and `list` print; STORE may be left out if KEYFALL_STORE names it.
-    #[arg(value_name = "STORE ID", num_args = 1..=2, required = true)]
-    pub(crate) places: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) which: WhichArgs,
     /// Record who opens it, for the user's report.
     #[arg(long = "as", value_name = "WHO", requires = "purpose")]
     pub(crate) principal: Option<String>,
@@ -163,8 +214,12 @@ pub(crate) struct ListArgs {
     /// Only interactions that began before; before a date is before that day began in UTC.
     #[arg(long, value_name = "T", value_parser = time)]
     pub(crate) before: Option<Timestamp>,
+    /// Only records with a name that begins so, in the order of their names; '' lists all that
+    /// have one.
+    #[arg(long, value_name = "TEXT", requires = "user")]
+    pub(crate) prefix: Option<String>,
     /// Newest interaction first, of each user in turn: records are listed user by user.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "prefix")]
     pub(crate) newest: bool,
     /// Maximum number of records [default: all]; for the newest of one user, name it with --user.
     #[arg(long)]

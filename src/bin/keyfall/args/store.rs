@@ -1,11 +1,13 @@
 //! Arguments of commands that are about a store as a whole.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use keyfall::quorum::{MARGIN, Member};
 
 use super::keyholder::member;
+use super::values::span;
 
 pub(super) const INIT_EXAMPLES: &str = "\
 Examples:
@@ -41,6 +43,16 @@ Examples:
   keyfall discard assistant.db --certificate ada.erased";
 
 #[derive(Args)]
+pub(crate) struct WatchArgs {
+    /// The store; may be left out if KEYFALL_STORE names it.
+    #[arg(value_name = "STORE", num_args = 0..=1)]
+    pub(crate) places: Vec<PathBuf>,
+    /// End after this much time: 10s, 5min [default: when it is interrupted].
+    #[arg(long = "for", value_name = "TIME", value_parser = span)]
+    pub(crate) time: Option<Duration>,
+}
+
+#[derive(Args)]
 pub(crate) struct InitArgs {
     /// The store; may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE", num_args = 0..=1)]
@@ -49,6 +61,9 @@ pub(crate) struct InitArgs {
     /// then on.
     #[arg(long)]
     pub(crate) accept_remnants: bool,
+    /// For a store at a URL: only this machine ever opens it, so that the cell may be a file here.
+    #[arg(long)]
+    pub(crate) single_machine: bool,
     /// Spread the root key over keyholders: name each of them. Five with a threshold of 3 are a
     /// good start.
     #[arg(long, value_name = "KEY@HOST:PORT", value_parser = member, requires = "threshold")]
@@ -101,6 +116,9 @@ pub(crate) struct RestoreArgs {
     /// command.
     #[arg(long)]
     pub(crate) adopt: bool,
+    /// For a store at a URL: only this machine ever opens it, so that the cell may be a file here.
+    #[arg(long)]
+    pub(crate) single_machine: bool,
     #[arg(value_name = "COPY", required = true)]
     pub(crate) copies: Vec<PathBuf>,
 }

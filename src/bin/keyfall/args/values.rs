@@ -9,6 +9,14 @@ pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     keyfall::time::parse(text).map(|span| span.from).map_err(|e| e.to_string())
 }
 
+/// Reads a key and its value.
+pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text:?} is no KEY=VALUE; write room=kitchen"))?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
 /// Reads a length of time. It decides what is erased and when: whatever can be read in two ways is
 /// refused.
 pub(super) fn span(text: &str) -> Result<Duration, String> {

@@ -99,6 +99,9 @@ impl<S: Store> Store for CountedStore<S> {
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>, Error> {
         self.store.claim(claimed)
     }
+    fn reopen(&self) -> Result<(), Error> {
+        self.store.reopen()
+    }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.store.name(drawn, ahead, len)
     }

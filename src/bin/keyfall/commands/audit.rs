@@ -45,7 +45,7 @@ fn further(engine: &Engine, more: &[PathBuf]) -> Result<Vec<Arc<dyn Store>>, Err
     let mut places: Vec<Arc<dyn Store>> = Vec::new();
     for place in more {
         if !attached.contains(&absolute(place)?.as_path()) {
-            places.push(Arc::new(copy_as_it_is(place)?));
+            places.push(copy_as_it_is(place)?);
         }
     }
     Ok(places)

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use keyfall::engine::{Backup, CopyEntry, CopyMode};
-use keyfall::store::{SledStore, Store};
 use keyfall::{Engine, Error, ErrorKind};
 
 use crate::args::BackupArgs;
@@ -14,7 +13,7 @@ use crate::shell::print::{bytes, counted, line, progress};
 use crate::shell::session::Session;
 use crate::shell::stores::look;
 use crate::show::copies::{backup_json, mode};
-use keyfall::opening::{absolute, apart};
+use keyfall::opening::{absolute, apart, copy_to_write};
 
 /// Makes a backup, or brings it up to date, and says what it is good for.
 pub(super) fn run(session: &Session, args: BackupArgs) -> Done {
@@ -24,9 +23,9 @@ pub(super) fn run(session: &Session, args: BackupArgs) -> Done {
     if let Some(copy) = registered(&engine, &dest)? {
         return Err(is_copy(&copy).into());
     }
-    let dest = SledStore::open_or_create(&dest)?;
+    let dest = copy_to_write(&dest)?;
     let bar = progress("blobs copied", None);
-    let done = engine.backup(&dest, &mut |n| bar.set_position(n))?;
+    let done = engine.backup(&*dest, &mut |n| bar.set_position(n))?;
     bar.finish_and_clear();
     if session.json {
         return session.value(&backup_json(&dest.place(), done));

@@ -10,11 +10,13 @@ use serde_json::json;
 
 use crate::args::{CertificateCommand, TrustArgs};
 use crate::commands::draft::place_of;
+use crate::commands::planned;
 use crate::commands::trust::{kept, trusted};
+use crate::shell::drafts::drafts_of;
 use crate::shell::failure::Done;
 use crate::shell::guarded;
 use crate::shell::outfile::{Replace, private_dir, write_private};
-use crate::shell::places::store_and;
+use crate::shell::places::{store_and, store_and_any};
 use crate::shell::print::{block, line, printable};
 use crate::shell::read::{log_files, read_limited, read_text};
 use crate::shell::session::Session;
@@ -32,6 +34,12 @@ pub(super) fn run(session: &Session, command: CertificateCommand) -> Done {
             let (store, [dir]) = store_and(places, ["DIR"])?;
             guarded::check_dir(&dir)?;
             get(session, &look(session, &store)?, &user, &dir)
+        }
+        CertificateCommand::Collect { places } => {
+            let (store, dir) = store_and_any(places)?;
+            let dir = dir.into_iter().next().unwrap_or_else(|| drafts_of(&store));
+            guarded::check_dir(&dir)?;
+            planned::collect(session, &open(session, &store)?, &store, &dir)
         }
         CertificateCommand::Show { certificate, html, proof } => {
             let certificate = read(&certificate)?;

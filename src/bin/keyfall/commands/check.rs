@@ -52,7 +52,7 @@ pub(super) fn run(session: &Session, args: CheckArgs) -> Done {
 fn to_drill(engine: &Engine, place: &Path) -> Result<Arc<dyn Store>, Error> {
     match registered(engine, place)?.and_then(|copy| engine.copies().attached(&copy.place)) {
         Some(store) => Ok(store),
-        None => Ok(Arc::new(copy_as_it_is(place)?)),
+        None => copy_as_it_is(place),
     }
 }
 

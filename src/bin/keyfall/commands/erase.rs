@@ -38,6 +38,8 @@ pub(super) fn run(session: &Session, args: EraseArgs) -> Done {
         let engine = open(session, &store)?;
         let when = format!(" in {}, unless it is cancelled", span(delay));
         ask(args.yes, || question(&engine, &erase, &when), &erase_words(&erase))?;
+        let asked = !(args.authority.is_empty() && args.ground.is_empty());
+        let erase = if asked { erase.certified(args.authority, args.ground) } else { erase };
         return plan::add(session, &engine, erase, delay);
     }
     let (replace, authority, ground) = (Replace::forced(args.force), args.authority, args.ground);
@@ -71,6 +73,10 @@ fn named(args: &EraseArgs) -> Result<Erase, Error> {
     let reason = args.reason.as_deref().unwrap_or_default();
     let kept = args.keep.iter().cloned();
     let erase = kept.fold(Erase::new(scope), |erase, class| erase.keep(class, reason));
+    let erase = match &args.keep_derived {
+        Some(reason) => erase.keep_derived(reason),
+        None => erase,
+    };
     Ok(match args.final_within {
         Some(window) => erase.final_within(window),
         None => erase,
@@ -149,7 +155,9 @@ fn erase_now(
 /// Bytes that a certificate may take: what was typed is in it a few times, escaped.
 fn room(erase: &Erase, what: &str, wanted: &Wanted) -> u64 {
     let typed = what.len() + wanted.authority.len() + wanted.ground.len();
-    (CERTIFICATE_BYTES + 16 * typed + 4096 * erase.kept().len()) as u64
+    let kept =
+        erase.kept().len() + erase.derived_kept().map_or(0, |_| keyfall::limits::CLASSES_MAX);
+    (CERTIFICATE_BYTES + 16 * typed + 4096 * kept) as u64
 }
 
 /// Among whose records a copy of the certificate is kept: a user that lives on keeps its own

@@ -1,12 +1,13 @@
 //! `keyfall export`: everything kept about a user, to take away.
 
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use keyfall::env::System;
 use keyfall::sealed::{Guarded, Packing};
-use keyfall::{Engine, Error, ErrorKind, Reader, RecordId, UserId};
+use keyfall::{Engine, Error, ErrorKind, Reader, RecordId, RecordInfo, UserId};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use crate::args::ExportArgs;
 use crate::shell::failure::Done;
@@ -91,7 +92,11 @@ fn write_files(
         let name = format!("{}.{}", row.info.id, extension(&row.info.media_type));
         let place = dir.join("records").join(name);
         bytes += write_private(&place, Replace::Ordinary, |file| {
-            reader(engine, &row.info.id)?.write_to(file)
+            let mut reader = reader(engine, &row.info.id)?;
+            let mut out = Hashed { to: file, digest: Sha256::new() };
+            let length = reader.write_to(&mut out)?;
+            check_digest(reader.info(), &out.digest.finalize())?;
+            Ok(length)
         })?;
         made.push(place);
         bar.inc(1);
@@ -106,6 +111,37 @@ fn write_files(
         made.push(place);
     }
     Ok(bytes)
+}
+
+/// A writer that hashes what goes through it.
+struct Hashed<W> {
+    to: W,
+    digest: Sha256,
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.to.write(bytes)?;
+        self.digest.update(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// Whether what was read of a record is what was put.
+fn check_digest(info: &RecordInfo, found: &[u8]) -> Result<(), Error> {
+    if info.digest.is_none_or(|digest| digest[..] == *found) {
+        return Ok(());
+    }
+    let text = format!(
+        "record {} is read with another digest than it was put with; restore the store with \
+         `keyfall restore --cell CELL --into NEW COPY...`",
+        info.id
+    );
+    Err(Error::new(ErrorKind::Corrupt, text))
 }
 
 fn json_file(session: &Session, about: &About) -> String {

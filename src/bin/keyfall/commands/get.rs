@@ -10,25 +10,30 @@ use crate::args::GetArgs;
 use crate::shell::failure::{Done, Failure};
 use crate::shell::outfile::Replace;
 use crate::shell::outside::out_file;
-use crate::shell::places::store_and;
 use crate::shell::print::{bytes, line};
 use crate::shell::session::Session;
 use crate::shell::stores::{look, open};
+use crate::shell::which::which;
 
 /// Writes a record to standard output, or to a file.
 pub(super) fn run(session: &Session, args: GetArgs) -> Done {
-    let (store, [id]) = store_and(args.places, ["ID"])?;
-    let id: RecordId = id.to_string_lossy().parse()?;
+    let (store, wanted) = which(args.which)?;
     // The file first: if it cannot be written, the user's report should not say that it was opened.
     let place = args.output.filter(|place| place != Path::new("-"));
     let replace = Replace::forced(args.force);
     let out = place.as_ref().map(|place| out_file(session, &store, place, replace)).transpose()?;
-    let mut reader = match (args.principal, args.purpose) {
+    let (id, mut reader) = match (args.principal, args.purpose) {
         // Opening under a name is recorded: it needs a store that can be written to.
         (Some(principal), Some(purpose)) => {
-            open(session, &store)?.get_as(&id, &principal, &purpose)?
+            let engine = open(session, &store)?;
+            let id = wanted.id(&engine)?;
+            (id, engine.get_as(&id, &principal, &purpose)?)
         }
-        _ => look(session, &store)?.get(&id)?,
+        _ => {
+            let engine = look(session, &store)?;
+            let id = wanted.id(&engine)?;
+            (id, engine.get(&id)?)
+        }
     };
     let (Some(place), Some(file)) = (place, out) else { return to_stdout(&mut reader) };
     let mut file = file.private();

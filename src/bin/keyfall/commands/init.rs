@@ -20,7 +20,9 @@ pub(super) fn run(session: &Session, args: InitArgs) -> Done {
         Spread { members, rule }
     });
     let (accept_remnants, log_origin) = (args.accept_remnants, args.log_origin);
-    let engine = make(session, &store, Making { accept_remnants, log_origin, spread })?;
+    let single_machine = args.single_machine;
+    let engine =
+        make(session, &store, Making { accept_remnants, single_machine, log_origin, spread })?;
     let promise = engine.promise();
     if session.json {
         return session.value(&json!({

@@ -26,21 +26,23 @@ pub(super) fn run(session: &Session, args: ListArgs) -> Done {
         .from(args.after)
         .until(args.before)
         .newest_first(args.newest);
+    if let Some(prefix) = args.prefix {
+        query = query.name_prefix(prefix);
+    }
     let engine = look(session, &one(args.places)?)?;
     let mut left = args.limit.unwrap_or(u64::MAX);
     // The first page first: for a user that is not here, nothing is printed but the error.
     let mut page = page_of(&engine, &mut query, left)?;
-    let mut out = Lines { out: io::stdout().lock(), json: session.json, begun: false };
+    let named = query.name_prefix.is_some();
+    let mut out = Lines { out: io::stdout().lock(), json: session.json, begun: false, named };
     loop {
         left -= page.records.len() as u64;
         out.records(&page.records)?;
-        match page.next {
-            Some(next) if left > 0 => {
-                query.after = Some(next);
-                page = page_of(&engine, &mut query, left)?;
-            }
-            _ => return out.end(),
+        (query.after, query.after_name) = (page.next, page.next_name);
+        if left == 0 || query.after.is_none() && query.after_name.is_none() {
+            return out.end();
         }
+        page = page_of(&engine, &mut query, left)?;
     }
 }
 
@@ -55,6 +57,8 @@ struct Lines {
     json: bool,
     /// Whether a record was written.
     begun: bool,
+    /// Whether names are shown.
+    named: bool,
 }
 
 impl Lines {
@@ -71,19 +75,24 @@ impl Lines {
             return Ok(());
         }
         let begun = std::mem::replace(&mut self.begun, true);
-        let headings = ["ID", "USER", "CLASS", "TYPE", "LENGTH", "CREATED"];
-        let headings = if begun { [""; 6] } else { headings };
+        let headings = ["ID", "USER", "CLASS", "TYPE", "LENGTH", "CREATED", "NAME"];
+        let headings = if begun { [""; 7] } else { headings };
+        let shown = if self.named { 7 } else { 6 };
         let rows = records.iter().map(|r| {
-            vec![
+            let mut row = vec![
                 r.id.to_string(),
                 r.user.to_string(),
                 r.class.to_string(),
                 r.media_type.clone(),
                 r.length.to_string(),
                 time(r.created),
-            ]
+                r.name.clone().unwrap_or_default(),
+            ];
+            row.truncate(shown);
+            row
         });
-        writeln!(self.out, "{}", table(&headings, rows))
+        let headings = &headings[..shown];
+        writeln!(self.out, "{}", table(headings, rows))
     }
 
     fn end(mut self) -> Done {

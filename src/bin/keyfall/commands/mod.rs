@@ -17,12 +17,14 @@ mod grant;
 mod hold;
 mod import;
 mod inbox;
+mod info;
 mod init;
 mod keyholder;
 mod lineage;
 mod list;
 mod log;
 mod plan;
+mod planned;
 mod policy;
 mod put;
 mod report;
@@ -32,6 +34,7 @@ mod status;
 mod tend;
 mod training;
 mod trust;
+mod watch;
 
 use crate::args::Command;
 use crate::bench;
@@ -45,6 +48,7 @@ pub(crate) fn run(session: &Session, command: Command) -> Done {
         Command::Import(args) => import::run(session, args),
         Command::Put(args) => put::run(session, args),
         Command::Get(args) => get::run(session, args),
+        Command::Info(args) => info::run(session, args),
         Command::List(args) => list::run(session, args),
         Command::Inbox(args) => inbox::key(session, args),
         Command::Seal(args) => inbox::seal(session, args),
@@ -59,6 +63,7 @@ pub(crate) fn run(session: &Session, command: Command) -> Done {
         Command::Unseal(args) => sealed::unseal(session, &args),
         Command::Grant(command) => grant::run(session, command),
         Command::Training(command) => training::run(session, command),
+        Command::Watch(args) => watch::run(session, args),
         Command::Erase(args) => erase::run(session, args),
         Command::Tend(args) => tend::run(session, args),
         Command::Plan(command) => plan::run(session, command),

@@ -76,6 +76,10 @@ pub(super) fn add(session: &Session, engine: &Engine, erase: Erase, delay: Durat
              refused"
         ))?;
     }
+    if plan.erase.certified_for().is_some() {
+        let collect = session.typed("keyfall certificate collect STORE");
+        line(format_args!("once that is done, its certificate: {collect}"))?;
+    }
     let id = number(plan.id);
     let cancel = format!("keyfall plan cancel STORE --user {user} --id {id}");
     line(format_args!("to cancel: {}", session.typed(&cancel)))

@@ -27,23 +27,25 @@ pub(super) fn run(session: &Session, command: PolicyCommand) -> Done {
             max_records,
             until,
             readers_named,
+            keep_derived,
+            authority,
+            ground,
             yes,
         } => {
-            let policy = Policy { class, purpose, max_age, max_records, until, readers_named };
-            let engine = open(session, &one(places)?)?;
-            let set = |all: &mut Vec<Policy>| {
-                all.retain(|p| p.class != policy.class || p.purpose != policy.purpose);
-                all.push(policy.clone());
+            let asked = authority.is_some() || ground.is_some();
+            let certified =
+                asked.then(|| (authority.unwrap_or_default(), ground.unwrap_or_default()));
+            let policy = Policy {
+                class,
+                purpose,
+                max_age,
+                max_records,
+                until,
+                readers_named,
+                keep_derived,
+                certified,
             };
-            let user = user.as_ref();
-            ask_if_any_fall(&engine, &Change { user, class: &policy.class, apply: &set }, yes)?;
-            let replaced = found(&engine, user, &policy.class, policy.purpose.as_deref())?;
-            let outranked = match user {
-                Some(_) => outranked(&engine, user, &policy)?,
-                None => Vec::new(),
-            };
-            engine.policies(user).set(&policy)?;
-            tell_set(session, &engine, &Set { user, policy: &policy, replaced, outranked })
+            set(session, &open(session, &one(places)?)?, user.as_ref(), &policy, yes)
         }
         PolicyCommand::Unset { places, class, user, purpose, yes } => {
             let engine = open(session, &one(places)?)?;
@@ -79,6 +81,28 @@ pub(super) fn run(session: &Session, command: PolicyCommand) -> Done {
             policies.iter().try_for_each(|policy| line(policy_words(policy)))
         }
     }
+}
+
+/// Sets a policy, having asked if records fall at once.
+fn set(
+    session: &Session,
+    engine: &Engine,
+    user: Option<&UserId>,
+    policy: &Policy,
+    yes: bool,
+) -> Done {
+    let set = |all: &mut Vec<Policy>| {
+        all.retain(|p| p.class != policy.class || p.purpose != policy.purpose);
+        all.push(policy.clone());
+    };
+    ask_if_any_fall(engine, &Change { user, class: &policy.class, apply: &set }, yes)?;
+    let replaced = found(engine, user, &policy.class, policy.purpose.as_deref())?;
+    let outranked = match user {
+        Some(_) => outranked(engine, user, policy)?,
+        None => Vec::new(),
+    };
+    engine.policies(user).set(policy)?;
+    tell_set(session, engine, &Set { user, policy, replaced, outranked })
 }
 
 /// The policy of a class and purpose, if one is set: the store's, or the user's own.
@@ -184,9 +208,15 @@ fn ask_if_any_fall(engine: &Engine, change: &Change<'_>, yes: bool) -> Done {
         return Ok(());
     }
     let class = change.class;
+    let mut set = Vec::new();
+    (change.apply)(&mut set);
+    let derived = match set.first().map(|policy| policy.keep_derived.is_some()) {
+        Some(true) => "",
+        Some(false) => ", with what was derived from them",
+        None => ", with what was derived from them unless the policy that is left keeps it",
+    };
     let what = format!("{} of class {class} past the limit now", counted(records, "record"));
-    let question =
-        format!("Erase {what}, with what was derived from them, in every copy, for ever?");
+    let question = format!("Erase {what}{derived}, in every copy, for ever?");
     ask(yes, || Ok(question), &what)
 }
 

@@ -16,8 +16,8 @@ use crate::shell::stores::open;
 
 /// Puts a file, or standard input.
 pub(super) fn run(session: &Session, args: PutArgs) -> Done {
-    let (store, [file]) = store_and(args.places, ["FILE"])?;
-    let put = args.record.into_put();
+    let (store, [file]) = store_and(args.places.clone(), ["FILE"])?;
+    let put = args.into_put();
     let id = if file == Path::new("-") {
         open(session, &store)?.put(put, io::stdin().lock())?
     } else {

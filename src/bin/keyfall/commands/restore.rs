@@ -1,10 +1,8 @@
 //! `keyfall restore`.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use keyfall::engine::{Restored, restore};
-use keyfall::store::Store;
 use keyfall::{Error, ErrorKind};
 use serde_json::json;
 
@@ -17,7 +15,7 @@ use crate::shell::session::Session;
 use crate::shell::stores::{adopt, no_take_over, warn_of_lacking};
 use crate::show::copies::head_json;
 use keyfall::opening::apart;
-use keyfall::opening::{copy_as_it_is, take_away, to_build};
+use keyfall::opening::{check_reach, copy_as_it_is, take_away, to_build};
 
 /// Builds a store from copies and the cell.
 pub(super) fn run(session: &Session, args: &RestoreArgs) -> Done {
@@ -55,14 +53,15 @@ fn check_places(args: &RestoreArgs, cell: &Path) -> Result<(), Error> {
 /// for its copies.
 fn build(session: &Session, args: &RestoreArgs, cell_place: &Path) -> Result<Restored, Error> {
     let into = &args.into;
+    check_reach(into, cell_place.join("quorum.json").exists(), args.single_machine)?;
     let pointer = Adopted::check(into, cell_place)?;
     let cell = look_root(cell_place)?;
-    let sources = args.copies.iter().map(|c| Ok(Arc::new(copy_as_it_is(c)?) as Arc<dyn Store>));
+    let sources = args.copies.iter().map(|copy| copy_as_it_is(copy));
     let sources = sources.collect::<Result<Vec<_>, Error>>()?;
     let was_there = into.is_dir();
     let (target, made) = to_build(into)?;
     let bar = progress("blobs restored", None);
-    let restored = restore(&*cell, &sources, &target, &mut |n| bar.set_position(n));
+    let restored = restore(&*cell, &sources, &*target, &mut |n| bar.set_position(n));
     bar.finish_and_clear();
     let done = restored.inspect_err(|_| {
         // What an earlier try built stays for the next one. A new store without a head would only

@@ -58,7 +58,7 @@ fn tell(session: &Session, done: &DueOutcome) -> Done {
     ))?;
     if done.damaged > 0 {
         line(format_args!(
-            "{} passed over, since the pages are damaged; restore the store from a copy",
+            "{} passed over: their pages are damaged (restore the store from a copy), or a draft of a certificate could not be kept",
             counted(done.damaged, "user")
         ))?;
     }

@@ -31,7 +31,7 @@ pub(crate) fn done_words(done: &DueOutcome) -> Vec<String> {
         (
             done.damaged,
             "user",
-            "passed over, since the pages are damaged: restore the store from a copy",
+            "passed over: their pages are damaged (restore the store from a copy), or a draft of a certificate could not be kept",
         ),
     ];
     let told = counts.iter().filter(|(n, ..)| *n > 0);

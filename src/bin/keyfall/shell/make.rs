@@ -15,6 +15,8 @@ use crate::shell::stores::builder;
 #[derive(Default)]
 pub(crate) struct Making {
     pub(crate) accept_remnants: bool,
+    /// Whether only this machine ever opens the store.
+    pub(crate) single_machine: bool,
     pub(crate) log_origin: Option<String>,
     /// The keyholders of the root key; none if the cell is a file.
     pub(crate) spread: Option<Spread>,
@@ -31,6 +33,9 @@ pub(crate) fn make(session: &Session, store: &Path, making: Making) -> Result<En
     let mut builder = builder(session, store);
     if making.accept_remnants {
         builder = builder.accept_remnants();
+    }
+    if making.single_machine {
+        builder = builder.single_machine();
     }
     if let Some(origin) = making.log_origin {
         builder = builder.log_origin(origin);

@@ -2,10 +2,11 @@
 //! files, stores to be opened.
 //!
 //! A file imports only from those named before it: failure, paths, media, print, read, guarded,
-//! outfile, cells, remedy, due, session, stores, make, outside, ask, places.
+//! outfile, drafts, cells, remedy, due, session, stores, make, outside, ask, places, which.
 
 pub(crate) mod ask;
 pub(crate) mod cells;
+pub(crate) mod drafts;
 pub(crate) mod due;
 pub(crate) mod failure;
 pub(crate) mod guarded;
@@ -20,3 +21,4 @@ pub(crate) mod read;
 pub(crate) mod remedy;
 pub(crate) mod session;
 pub(crate) mod stores;
+pub(crate) mod which;

@@ -209,6 +209,7 @@ fn kind_name(kind: ErrorKind) -> &'static str {
         ErrorKind::Held => "held",
         ErrorKind::Locked => "locked",
         ErrorKind::Exists => "exists",
+        ErrorKind::Changed => "changed",
         ErrorKind::Copy => "copy",
         ErrorKind::Poisoned => "poisoned",
         ErrorKind::Full => "full",

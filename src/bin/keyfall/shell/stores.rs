@@ -6,6 +6,7 @@ use keyfall::engine::Keeper;
 use keyfall::opening::is_exposed;
 use keyfall::{Builder, Engine, Error, ErrorKind};
 
+use crate::shell::drafts::{drafts_of, keep_draft};
 use crate::shell::due;
 use crate::shell::remedy::word;
 use crate::shell::session::{Session, Warning};
@@ -36,6 +37,8 @@ pub(crate) fn warn_of_lacking(session: &Session, lacks: Option<String>) {
 pub(crate) fn builder(session: &Session, store: &Path) -> Builder {
     session.about(store);
     let builder = Builder::at(store).keeper(Keeper::ByHand).wait_for_lock(session.patience);
+    let drafts = drafts_of(store);
+    let builder = builder.drafts(move |draft| keep_draft(&drafts, draft));
     match &session.cell {
         Some(cell) => builder.cell_at(cell),
         None => builder,

@@ -17,7 +17,8 @@ pub(crate) fn erase_words(erase: &Erase) -> String {
             format!("{class} of user {user}{}", when_words(when))
         }
     };
-    format!("{scope}{}", kept.collect::<String>())
+    let derived = erase.derived_kept().map_or("", |_| ", but for what was derived from it");
+    format!("{scope}{}{derived}", kept.collect::<String>())
 }
 
 fn when_words(when: &When) -> String {

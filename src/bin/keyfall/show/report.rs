@@ -14,7 +14,8 @@ use crate::show::erase::erase_words;
 use crate::show::history::{fact_json, fact_words};
 use crate::show::record::record_json;
 use crate::show::rules::{
-    grant_json, grant_words, hold_json, hold_words, number, plan_json, policy_json, policy_words,
+    certified_words, grant_json, grant_words, hold_json, hold_words, number, plan_json,
+    policy_json, policy_words,
 };
 use crate::show::time::time;
 
@@ -100,9 +101,10 @@ impl About {
     }
 
     fn records_table(&self) -> String {
+        let labelled = self.is_labelled();
         let rows = self.rows.iter().map(|row| {
             let info = &row.info;
-            vec![
+            let mut cells = vec![
                 info.id.to_string(),
                 info.class.to_string(),
                 info.media_type.clone(),
@@ -111,10 +113,27 @@ impl About {
                 self.report.until(info).map(time).unwrap_or_default(),
                 info.purpose.clone(),
                 origin(row),
-            ]
+            ];
+            cells.extend(labelled.then(|| label(row)));
+            cells
         });
-        let headings = ["ID", "CLASS", "TYPE", "LENGTH", "CREATED", "UNTIL", "WHY", "ORIGIN"];
-        table(&headings, rows)
+        let headings = [
+            "ID",
+            "CLASS",
+            "TYPE",
+            "LENGTH",
+            "CREATED",
+            "UNTIL",
+            "WHY",
+            "ORIGIN",
+            "NAME, METADATA",
+        ];
+        table(&headings[..if labelled { 9 } else { 8 }], rows)
+    }
+
+    /// Whether some record has a name or metadata.
+    fn is_labelled(&self) -> bool {
+        self.rows.iter().any(|row| row.info.name.is_some() || !row.info.meta.is_empty())
     }
 
     /// What the text says between the records and the copies, a line each.
@@ -178,14 +197,14 @@ impl About {
                 table {
                     tr {
                         th { "Class" } th { "Kind" } th { "Bytes" } th { "Made" } th { "Until" }
-                        th { "Why" } th { "Origin" } th { "Id" }
+                        th { "Why" } th { "Origin" } th { "Name, metadata" } th { "Id" }
                     }
                     @for row in &self.rows {
                         tr {
                             td { (row.info.class) } td { (row.info.media_type) }
                             td { (row.info.length) } td { (time(row.info.created)) }
                             td { (self.report.until(&row.info).map(time).unwrap_or_default()) }
-                            td { (row.info.purpose) } td { (origin(row)) }
+                            td { (row.info.purpose) } td { (origin(row)) } td { (label(row)) }
                             td { code { (row.info.id) } }
                         }
                     }
@@ -258,6 +277,12 @@ impl About {
             p { "Keys: " (self.report.cell) "." }
         }
     }
+}
+
+/// The name of a record, and what was said of it.
+fn label(row: &Row) -> String {
+    let meta = row.info.meta.iter().map(|(key, value)| format!("{key}={value}"));
+    row.info.name.iter().cloned().chain(meta).collect::<Vec<_>>().join("; ")
 }
 
 const PAGE_STYLE: &str = "\
@@ -374,7 +399,11 @@ fn shared(report: &Report) -> Vec<String> {
 fn limits(report: &Report) -> Vec<String> {
     let planned = |plan: &Plan| {
         let held = if plan.held { ", held now" } else { "" };
-        format!("erase of {} planned for {}{held}", erase_words(&plan.erase), time(plan.due))
+        let certified = plan.erase.certified_for();
+        let certified = certified
+            .map_or(String::new(), |(who, why)| format!(", {}", certified_words(who, why)));
+        let what = erase_words(&plan.erase);
+        format!("erase of {what} planned for {}{held}{certified}", time(plan.due))
     };
     let mut all: Vec<String> = report.plans.iter().map(planned).collect();
     all.extend(report.policies.iter().map(policy_words));

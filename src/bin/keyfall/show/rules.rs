@@ -34,7 +34,20 @@ pub(crate) fn plan_json(plan: &Plan) -> Value {
     json!({
         "id": number(plan.id), "due": time(plan.due), "planned": time(plan.planned),
         "what": erase_words(&plan.erase), "held": plan.held,
+        "certified": plan.erase.certified_for().map(|(who, why)| certified_json(who, why)),
     })
+}
+
+/// For whom and on what ground something is certified.
+fn certified_json(authority: &str, ground: &str) -> Value {
+    json!({"authority": authority, "ground": ground})
+}
+
+/// The same in words.
+pub(crate) fn certified_words(authority: &str, ground: &str) -> String {
+    let by = if authority.is_empty() { String::new() } else { format!(" for {authority}") };
+    let why = if ground.is_empty() { String::new() } else { format!(", ground: {ground}") };
+    format!("certified{by}{why}")
 }
 
 /// A grant in words.
@@ -65,6 +78,8 @@ pub(crate) fn policy_words(policy: &Policy) -> String {
         policy.max_records.map(|n| format!("at most {}", counted(n, "record"))),
         policy.until.map(|at| format!("until {}", time(at))),
         policy.readers_named.then(|| "opened only for named readers".to_owned()),
+        policy.keep_derived.as_ref().map(|why| format!("what was derived stays: {why}")),
+        policy.certified.as_ref().map(|(who, why)| certified_words(who, why)),
     ];
     let limits: Vec<String> = limits.into_iter().flatten().collect();
     let limits = if limits.is_empty() { "without a limit".to_owned() } else { limits.join(", ") };
@@ -77,6 +92,7 @@ pub(crate) fn policy_json(policy: &Policy) -> Value {
         "class": policy.class.as_str(), "purpose": policy.purpose,
         "max_age_seconds": policy.max_age.map(|age| age.as_secs()),
         "max_records": policy.max_records, "until": policy.until.map(time),
-        "readers_named": policy.readers_named,
+        "readers_named": policy.readers_named, "keep_derived": policy.keep_derived,
+        "certified": policy.certified.as_ref().map(|(who, why)| certified_json(who, why)),
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::io::AsyncRead;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::blocking::{call as call_on, joined, permit};
@@ -14,17 +14,21 @@ use super::payload::{begin, feed, pieces};
 use super::reader::AsyncReader;
 use super::uploads::AsyncUploads;
 use crate::catalogue::interactions::Interactions;
-use crate::catalogue::list::{Listing, Query};
+use crate::catalogue::query::{Listing, Query};
 use crate::engine::batch::Batch;
+use crate::engine::changes::Watched;
 use crate::engine::core::{Answer, Asked, mixed_up};
 use crate::engine::erasure::Erasure;
 use crate::engine::later;
 use crate::engine::queue::Outcome;
 use crate::engine::verbs::engine::Engine;
+use crate::engine::verbs::watch::watch_or_wake;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::RecordId;
+use crate::promise::Finality;
 use crate::record::{Put, RecordInfo};
 use crate::scope::Erase;
+use crate::store::HeadId;
 use crate::sync::{Mutex, locked};
 
 /// How many calls run on blocking threads at once, unless [`AsyncEngine::at_once`] says otherwise.
@@ -100,12 +104,13 @@ impl AsyncEngine {
         joined(spawn_blocking(open)).await?.map(AsyncEngine::new)
     }
 
-    /// Closes the store and its cell, on a blocking thread ([`Engine::close`]).
+    /// Closes the store and its cell, on a blocking thread, and says whether all is settled
+    /// ([`Engine::close`]).
     ///
     /// # Errors
     /// `Locked` if a clone, an [`AsyncReader`] or a future that was not polled to its end still
     /// holds the engine; it is closed when they are dropped.
-    pub async fn close(self) -> Result<()> {
+    pub async fn close(self) -> Result<Finality> {
         let AsyncEngine { engine, servers, .. } = self;
         let servers = std::mem::take(&mut *locked(&servers));
         let close = move || {
@@ -114,6 +119,14 @@ impl AsyncEngine {
             engine.close()
         };
         joined(spawn_blocking(close)).await?
+    }
+
+    /// Goes on after `Poisoned`, on a blocking thread ([`Engine::reopen`]).
+    ///
+    /// # Errors
+    /// As [`Engine::reopen`].
+    pub async fn reopen(&self) -> Result<()> {
+        self.run(Engine::reopen).await
     }
 
     /// Lets so many calls run on the runtime's blocking threads at once, and as many puts whose
@@ -259,6 +272,26 @@ impl AsyncEngine {
     /// As [`Engine::interactions`].
     pub async fn interactions(&self, query: Query) -> Result<Interactions> {
         self.run(move |engine| engine.interactions(&query)).await
+    }
+
+    /// What changed since a head; waits for a change, without a thread, for as long as the future
+    /// is polled: bound it with the runtime's timeout. Dropping it loses nothing.
+    ///
+    /// # Errors
+    /// As [`Engine::watch`].
+    pub async fn watch(&self, since: HeadId) -> Result<Watched> {
+        let changed = Arc::new(Notify::new());
+        let notify = Arc::clone(&changed);
+        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || notify.notify_one());
+        loop {
+            let woken = Arc::downgrade(&wake);
+            let look = move |engine: &Engine| watch_or_wake(&engine.inner, since, woken);
+            let watched = self.run(look).await?;
+            if !watched.is_quiet() {
+                return Ok(watched);
+            }
+            changed.notified().await;
+        }
     }
 
     /// Leaves a request in the queue and waits for its answer, without a thread.

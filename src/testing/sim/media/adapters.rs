@@ -178,6 +178,9 @@ impl Store for FaultyStore {
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         self.gate.verb(Touch::Store, || self.store.claim(claimed))
     }
+    fn reopen(&self) -> Result<()> {
+        self.gate.verb(Touch::Store, || self.store.reopen())
+    }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.store.name(drawn, ahead, len)
     }

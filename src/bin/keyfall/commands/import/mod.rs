@@ -7,10 +7,12 @@
 mod check;
 mod corpus;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 
-use keyfall::{Batch, Class, Engine, Error, ErrorKind, Put, RecordId, Source, UserId};
+use keyfall::{
+    Batch, Class, Engine, Error, ErrorKind, InteractionId, Put, RecordId, Source, UserId,
+};
 use serde_json::json;
 
 use crate::args::ImportArgs;
@@ -31,7 +33,8 @@ pub(super) fn run(session: &Session, args: ImportArgs) -> Done {
     let mut users = Users::new(&engine)?;
     let checked = check(&corpus, &mut users, Rules { skip_missing, strict })?;
     let done = Imported::default();
-    let mut import = Import { session, engine: &engine, ids, done, untold: None };
+    let mut import =
+        Import { session, engine: &engine, ids, done, untold: None, times: HashMap::new() };
     let put = import.put_all(&corpus, &mut users, &checked);
     let Import { done, untold, .. } = import;
     if let Err(Failure::Error(e)) = put {
@@ -56,6 +59,8 @@ struct Imported {
     transcripts: u64,
     actions: u64,
     bytes: u64,
+    /// Records that were there already.
+    there: u64,
 }
 
 /// The second reading: puts rows in.
@@ -68,6 +73,8 @@ struct Import<'i> {
     /// Why ids could not be printed. What is in is in: the rest follows it, whether the ids are
     /// read or not.
     untold: Option<Failure>,
+    /// How often a clip was named so far, by a hash of it and its user.
+    times: HashMap<u64, u32>,
 }
 
 impl Import<'_> {
@@ -108,11 +115,14 @@ impl Import<'_> {
     /// Puts some rows in, in one commit.
     fn put(&mut self, rows: &[(Row, Fate)]) -> Result<(), Error> {
         let mut batch = self.engine.batch();
-        let mut names = Vec::new();
+        let (mut names, mut interactions) = (Vec::new(), Vec::new());
         let (mut bytes, mut actions, mut recordings) = (0, 0, 0);
         for (row, _) in rows.iter().filter(|(_, fate)| *fate == Fate::GoesIn) {
-            let added = add(self.engine, &mut batch, row);
+            let name = self.name(row);
+            let interaction = self.engine.new_interaction()?;
+            let added = add(&mut batch, row, &name, interaction);
             bytes += added.map_err(|e| e.context(&row.place))?;
+            interactions.extend((0..2 + row.actions.len()).map(|_| interaction));
             names.extend([Name { row, class: "audio" }, Name { row, class: "transcript" }]);
             names.extend(row.actions.iter().map(|_| Name { row, class: "action" }));
             recordings += 1;
@@ -125,12 +135,23 @@ impl Import<'_> {
         done.transcripts += recordings;
         done.actions += actions;
         done.bytes += bytes;
+        // What was put now is of the interaction that began for it.
+        let began = put.iter().zip(interactions);
+        done.there += began.filter(|(id, began)| id.interaction() != *began).count() as u64;
         done.users.extend(names.iter().map(|name| digest_of(&name.row.client)));
         if self.ids && self.untold.is_none() {
             let told = put.iter().zip(names).map(|(id, name)| name.tell(id, self.session.json));
             self.untold = block(told.collect::<String>().trim_end()).err();
         }
         Ok(())
+    }
+
+    /// The name of a row's recording: the clip's path; where its user has several rows of one clip,
+    /// with a number from the second on.
+    fn name(&mut self, row: &Row) -> String {
+        let times = self.times.entry(digest_of((&row.client, &row.name))).or_default();
+        *times += 1;
+        if *times == 1 { row.name.clone() } else { format!("{}#{times}", row.name) }
     }
 }
 
@@ -155,22 +176,23 @@ impl Name<'_> {
 
 /// Adds a row to a batch: an interaction with its recording, the transcript of it, and the actions
 /// from that. Returns the recording's bytes.
-fn add(engine: &Engine, batch: &mut Batch, row: &Row) -> Result<u64, Error> {
+fn add(batch: &mut Batch, row: &Row, name: &str, interaction: InteractionId) -> Result<u64, Error> {
     let user = UserId::new(row.client.clone())?;
-    let interaction = engine.new_interaction()?;
     let put = |class: Class| Put::new(user.clone(), class).interaction(interaction);
     let io = |e| Error::io(row.path.display(), e);
     let file = File::open(&row.path).map_err(io)?;
     let before = meta_of(&file).map_err(io)?;
-    let audio = put(Class::audio()).media_type(media::of_recording(&row.path));
+    let audio = put(Class::audio()).name(name).media_type(media::of_recording(&row.path));
     let audio = Source::Added(batch.add(audio, &file)?);
     if meta_of(&file).map_err(io)? != before {
         return Err(changed(row.path.display()));
     }
-    let text = put(Class::transcript()).media_type("text/plain; charset=utf-8");
+    let text = put(Class::transcript()).name(format!("{name}.txt"));
+    let text = text.media_type("text/plain; charset=utf-8");
     let text = Source::Added(batch.add(text.derived_from(audio), row.sentence.as_bytes())?);
-    for action in &row.actions {
-        let put = put(Class::action()).media_type("application/json").derived_from(text);
+    for (n, action) in (1..).zip(&row.actions) {
+        let put = put(Class::action()).name(format!("{name}.{n}.json"));
+        let put = put.media_type("application/json").derived_from(text);
         batch.add(put, action.text.as_bytes())?;
     }
     Ok(before.length)
@@ -203,7 +225,7 @@ fn tell(session: &Session, checked: &Checked, done: &Imported, after_ids: bool) 
         let told = json!({
             "users": done.users.len(), "rows": checked.rows, "recordings": done.recordings,
             "transcripts": done.transcripts, "actions": done.actions, "bytes": done.bytes,
-            "skipped": checked.missing.rows,
+            "already_there": done.there, "skipped": checked.missing.rows,
             "refused": {"erased": checked.erased.rows, "policy": checked.by_policy.rows},
             "passed_over_actions": checked.actions, "unmatched_actions": checked.unmatched,
         });
@@ -217,6 +239,9 @@ fn tell(session: &Session, checked: &Checked, done: &Imported, after_ids: bool) 
         counted(done.actions, "action"),
         counted(done.users.len() as u64, "user")
     ))?;
+    if done.there > 0 {
+        line(format_args!("{} of them were there already", counted(done.there, "record")))?;
+    }
     line(format_args!(
         "passed over: {} without a clip, {} of users that were erased, {} by a policy, with {}; {} \
          with a clip that no row has",

@@ -14,7 +14,7 @@ use crate::shell::cells::env;
 use crate::shell::failure::Done;
 use crate::shell::print::{counted, line};
 use crate::shell::session::Session;
-use keyfall::opening::blobs_to_look;
+use keyfall::opening::store_to_look;
 
 /// Opens a cell with keyholders.
 pub(super) fn quorum_of(cell: &Path) -> Result<QuorumCell, Error> {
@@ -31,7 +31,7 @@ pub(super) fn quorum_of(cell: &Path) -> Result<QuorumCell, Error> {
 /// The root key of the store's head; if the head cannot be read, the newest that keyholders report.
 pub(super) fn live(session: &Session, store: &Path, quorum: &QuorumCell) -> Result<RootId, Error> {
     let none = || Error::new(ErrorKind::Absent, "the store has no root key yet");
-    match blobs_to_look(store).and_then(|blobs| root_of(&blobs)) {
+    match store_to_look(store).and_then(|blobs| root_of(&*blobs)) {
         Ok(head) => head.ok_or_else(none),
         Err(e) => {
             session.warn(&e.context(

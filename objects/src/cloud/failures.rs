@@ -1,0 +1,76 @@
+//! What an error of `object_store` says of a request's effect.
+
+use std::error::Error as StdError;
+
+use object_store::Error;
+
+use crate::port::Failure;
+
+/// Statuses, besides those of the server's side, after which the same request may succeed.
+const PASSING: [u16; 4] = [408, 409, 425, 429];
+
+/// What a failed request is: refused for good only where the answer says so.
+pub(super) fn failure(url: &str, name: &str, e: &Error) -> Failure {
+    let text = line(e);
+    let message = format!("{url}: {name}: {text}");
+    let refused = match e {
+        Error::PermissionDenied { .. }
+        | Error::Unauthenticated { .. }
+        | Error::InvalidPath { .. }
+        | Error::NotSupported { .. }
+        | Error::NotImplemented { .. }
+        | Error::UnknownConfigurationKey { .. } => true,
+        _ => status(&text).is_some_and(|status| {
+            // S3 says 400 also of a request that came too slowly.
+            (400..500).contains(&status)
+                && !PASSING.contains(&status)
+                && !text.contains("RequestTimeout")
+        }),
+    };
+    if refused { Failure::refused(message) } else { Failure::unknown(message) }
+}
+
+/// An error with its causes, in one line.
+fn line(e: &Error) -> String {
+    let mut text = e.to_string();
+    let mut cause = e.source();
+    while let Some(e) = cause {
+        let more = e.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = e.source();
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The status of an answer, which the crate shows in its text alone.
+fn status(text: &str) -> Option<u16> {
+    let (_, after) = text.split_once("status code: ")?;
+    after.get(..3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::port::FailureKind;
+
+    fn kind(text: &str) -> FailureKind {
+        let e = Error::Generic { store: "S3", source: text.to_owned().into() };
+        failure("s3://b", "c/1", &e).kind
+    }
+
+    #[test]
+    fn only_an_answer_that_says_so_is_a_refusal() {
+        for status in ["400 Bad Request", "405 Method Not Allowed", "411 Length Required"] {
+            let text = format!("Server returned non-2xx status code: {status}: <Error/>");
+            assert_eq!(kind(&text), FailureKind::Refused, "{text}");
+        }
+        for status in ["500 x", "503 Slow Down", "429 x", "408 x", "400: RequestTimeout"] {
+            let text = format!("Server returned non-2xx status code: {status}");
+            assert_eq!(kind(&text), FailureKind::Unknown, "{text}");
+        }
+        assert_eq!(kind("connection reset"), FailureKind::Unknown);
+    }
+}

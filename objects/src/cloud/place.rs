@@ -1,0 +1,121 @@
+//! Places as URLs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ClientOptions, ObjectStore, RetryConfig};
+use url::Url;
+
+use crate::port::{Failure, Result};
+
+/// The schemes of places.
+pub const SCHEMES: [&str; 4] = ["s3", "gs", "az", "file"];
+
+/// How long one request may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// What ends the name of a bucket of S3 Express One Zone.
+const EXPRESS: &str = "--x-s3";
+
+/// A place, opened.
+pub(super) struct Opened {
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) prefix: Path,
+    pub(super) sorted: bool,
+}
+
+pub(super) fn open(url: &str) -> Result<Opened> {
+    let refused = |why: String| Failure::refused(format!("{url}: {why}"));
+    let parsed = Url::parse(url).map_err(|e| refused(format!("not a URL: {e}")))?;
+    let prefix = Path::from_url_path(parsed.path()).map_err(|e| refused(e.to_string()))?;
+    if parsed.query().is_some() || parsed.fragment().is_some() {
+        return Err(refused("a place has neither `?` nor `#`".into()));
+    }
+    if parsed.scheme() == "file" {
+        return directory(&parsed).map_err(refused);
+    }
+    let bucket = parsed.host_str().filter(|bucket| !bucket.is_empty());
+    let bucket = bucket.ok_or_else(|| {
+        refused(format!("no bucket is named; write {}://BUCKET/PREFIX", parsed.scheme()))
+    })?;
+    if !parsed.username().is_empty() || parsed.port().is_some() {
+        return Err(refused(
+            "a place is a bucket and a prefix; name endpoint and credentials in the environment"
+                .into(),
+        ));
+    }
+    let store: Arc<dyn ObjectStore> = match parsed.scheme() {
+        "s3" => s3(bucket),
+        "gs" => gs(bucket),
+        "az" => az(bucket),
+        other => Err(format!("{other}:// is none of {}", SCHEMES.join(", "))),
+    }
+    .map_err(refused)?;
+    Ok(Opened { store, prefix, sorted: true })
+}
+
+fn once() -> RetryConfig {
+    RetryConfig { max_retries: 0, ..RetryConfig::default() }
+}
+
+fn client(endpoint: Option<&str>) -> ClientOptions {
+    let plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
+    ClientOptions::new()
+        .with_timeout(TIMEOUT)
+        .with_connect_timeout(CONNECT_TIMEOUT)
+        .with_allow_http(plain)
+}
+
+fn variable(names: &[&str]) -> Option<String> {
+    names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+}
+
+type Built = std::result::Result<Arc<dyn ObjectStore>, String>;
+
+fn s3(bucket: &str) -> Built {
+    if bucket.ends_with(EXPRESS) {
+        return Err("a bucket of S3 Express One Zone lists without order; take another".into());
+    }
+    let endpoint = variable(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]);
+    let mut builder = AmazonS3Builder::from_env()
+        .with_bucket_name(bucket)
+        .with_client_options(client(endpoint.as_deref()))
+        .with_retry(once());
+    if let Some(region) = variable(&["AWS_REGION", "AWS_DEFAULT_REGION"]) {
+        builder = builder.with_region(region);
+    }
+    builder.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>).map_err(|e| e.to_string())
+}
+
+fn gs(bucket: &str) -> Built {
+    let builder = GoogleCloudStorageBuilder::from_env()
+        .with_bucket_name(bucket)
+        .with_client_options(client(None))
+        .with_retry(once());
+    builder.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>).map_err(|e| e.to_string())
+}
+
+fn az(container: &str) -> Built {
+    let endpoint = variable(&["AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"]);
+    let emulated = variable(&["AZURE_STORAGE_USE_EMULATOR", "AZURE_USE_EMULATOR"]).is_some();
+    let plain = if emulated { Some("http://") } else { endpoint.as_deref() };
+    let builder = MicrosoftAzureBuilder::from_env()
+        .with_container_name(container)
+        .with_client_options(client(plain))
+        .with_retry(once());
+    builder.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>).map_err(|e| e.to_string())
+}
+
+/// A directory, made if it is not there. Files and their names are synced.
+fn directory(url: &Url) -> std::result::Result<Opened, String> {
+    let dir = url.to_file_path().map_err(|()| "not a path; write file:///DIRECTORY".to_owned())?;
+    std::fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
+    let store = LocalFileSystem::new_with_prefix(&dir).map_err(|e| e.to_string())?;
+    let store = Arc::new(store.with_fsync(true));
+    Ok(Opened { store, prefix: Path::default(), sorted: false })
+}

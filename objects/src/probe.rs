@@ -1,0 +1,104 @@
+//! The probe of a place: a server that ignores the condition of a create answers every request
+//! with success, and loses data when two engines meet. So a place is asked, in its own bucket and
+//! folder, before it is relied on.
+
+use std::thread;
+
+use crate::port::{Created, Failure, Objects, Result};
+use crate::settle::{Outcome, Patience, create, patiently};
+
+/// The folder of probes.
+const FOLDER: &str = "probe";
+/// Bytes of a probe.
+const BYTES: usize = 80;
+
+/// What a probe found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probed {
+    /// Whether the place keeps versions of what is deleted, as far as it says.
+    pub versioned: bool,
+}
+
+fn liar(objects: &dyn Objects, what: &str) -> Failure {
+    Failure::refused(format!(
+        "{} {what}: a store there would lose data; take another server, or another bucket",
+        objects.place()
+    ))
+}
+
+fn attempt(drawn: &str, fill: u8) -> Vec<u8> {
+    let mut bytes = vec![fill; BYTES];
+    for (to, from) in bytes.iter_mut().skip(1).zip(drawn.bytes()) {
+        *to = from;
+    }
+    bytes
+}
+
+/// Creates an object whose name is `drawn` at random, creates it again, reads it, lists it and
+/// deletes it. Five requests.
+///
+/// # Errors
+/// `Refused` for a place that overwrites what is there, or shows something else than was written;
+/// `Unknown`.
+pub fn probe(objects: &dyn Objects, drawn: &str, patience: &Patience) -> Result<Probed> {
+    let name = format!("{FOLDER}/{drawn}");
+    let (first, second) = (attempt(drawn, 1), attempt(drawn, 2));
+    let made = create(objects, &name, &first, patience)?;
+    let found = examine(objects, &name, &first, &second, patience);
+    let _ = patiently(patience, || objects.delete(&name));
+    found?;
+    match made {
+        Outcome::Here { versioned } => Ok(Probed { versioned }),
+        Outcome::Taken => {
+            Err(liar(objects, "says of a name that was just drawn that something is there"))
+        }
+    }
+}
+
+fn examine(
+    objects: &dyn Objects,
+    name: &str,
+    first: &[u8],
+    second: &[u8],
+    patience: &Patience,
+) -> Result<()> {
+    if let Outcome::Here { .. } = create(objects, name, second, patience)? {
+        return Err(liar(
+            objects,
+            "overwrites an object that was to be created only if there was none (it ignores \
+             `If-None-Match: *`, perhaps only since the bucket keeps versions)",
+        ));
+    }
+    if patiently(patience, || objects.get(name))?.as_deref() != Some(first) {
+        return Err(liar(objects, "does not show what was just written (stale reads)"));
+    }
+    let listed = patiently(patience, || objects.list(FOLDER, "", usize::MAX))?;
+    if !listed.iter().any(|object| object.name == name) {
+        return Err(liar(objects, "does not list what was just written (stale lists)"));
+    }
+    Ok(())
+}
+
+/// Has several threads create one object at once, and counts who is told to have succeeded.
+///
+/// # Errors
+/// `Refused` if that is more than one; `Unknown`.
+pub fn race(objects: &dyn Objects, drawn: &str, threads: u8, patience: &Patience) -> Result<()> {
+    let name = format!("{FOLDER}/{drawn}");
+    let answers: Vec<Result<Created>> = thread::scope(|scope| {
+        let name = &name;
+        let racers = (1..=threads).map(|n| {
+            let bytes = attempt(drawn, n);
+            scope.spawn(move || objects.create(name, &bytes))
+        });
+        let racers: Vec<_> = racers.collect();
+        let gone = || Err(Failure::unknown("a thread ended"));
+        racers.into_iter().map(|racer| racer.join().unwrap_or_else(|_| gone())).collect()
+    });
+    let _ = patiently(patience, || objects.delete(&name));
+    let won = answers.iter().filter(|answer| matches!(answer, Ok(Created::Here { .. }))).count();
+    if won > 1 {
+        return Err(liar(objects, &format!("let {won} of {threads} writers create one object")));
+    }
+    Ok(())
+}

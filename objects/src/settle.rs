@@ -1,0 +1,133 @@
+//! Requests that are repeated until their outcome is known.
+//!
+//! After a timeout "not there" is no answer: the request may still land. So an attempt is never
+//! given up for another one: the same bytes are sent again until the name is taken, and then a
+//! look at the object says by whom.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::port::{Created, Failure, FailureKind, Objects, Result};
+
+/// Bytes at the beginning of an object that tell it from every other attempt at its name.
+const IDENTITY: usize = 64;
+
+/// What became of an object that was to be created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is there, with these bytes, durably.
+    Here {
+        /// As in [`Created::Here`], where the place said so.
+        versioned: bool,
+    },
+    /// Another one has its name.
+    Taken,
+}
+
+/// How often a request is repeated, and what pauses come between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// How often it is tried, at most.
+    pub tries: u32,
+    /// The pause after the first try; each is twice as long as the one before it,
+    pub pause: Duration,
+    /// up to this.
+    pub longest: Duration,
+}
+
+impl Default for Patience {
+    /// About a minute of pauses.
+    fn default() -> Self {
+        Patience { tries: 34, pause: Duration::from_millis(50), longest: Duration::from_secs(2) }
+    }
+}
+
+impl Patience {
+    /// So many tries, and no pause.
+    pub fn of_tries(tries: u32) -> Self {
+        Patience { tries, pause: Duration::ZERO, longest: Duration::ZERO }
+    }
+
+    fn wait(&self, after: u32) {
+        let pause = self.pause.saturating_mul(1 << after.min(16)).min(self.longest);
+        if !pause.is_zero() {
+            sleep(pause);
+        }
+    }
+}
+
+/// Creates an object, whatever happens to single requests, and says what became of it. The first
+/// 64 bytes must be those of no other attempt at any object.
+///
+/// # Errors
+/// `Refused`: nothing was changed. `Unknown`: the name may have been taken by this attempt, or may
+/// yet be, after this returned.
+pub fn create(
+    objects: &dyn Objects,
+    name: &str,
+    bytes: &[u8],
+    patience: &Patience,
+) -> Result<Outcome> {
+    let mut unsettled: Option<Failure> = None;
+    for n in 0..patience.tries {
+        if n > 0 {
+            patience.wait(n - 1);
+        }
+        match objects.create(name, bytes) {
+            Ok(Created::Here { versioned }) => return Ok(Outcome::Here { versioned }),
+            Ok(Created::Exists) => match look(objects, name, bytes) {
+                Ok(Some(outcome)) => return Ok(outcome),
+                // Another request was at it, and did not land: the place said so too early.
+                Ok(None) => {}
+                Err(e) => unsettled = Some(e),
+            },
+            Err(e) if e.kind == FailureKind::Refused => {
+                return Err(match unsettled {
+                    // An earlier try may still land.
+                    Some(earlier) => {
+                        Failure::unknown(format!("{}; before that: {}", e.message, earlier.message))
+                    }
+                    None => e,
+                });
+            }
+            Err(e) => unsettled = Some(e),
+        }
+    }
+    let why = unsettled.map_or_else(
+        || "it says that the object is there, and shows none".to_owned(),
+        |e| e.message,
+    );
+    Err(Failure::unknown(format!(
+        "{}: {name} was sent {} times, and it is unknown whether it is there: {why}",
+        objects.place(),
+        patience.tries
+    )))
+}
+
+/// Whose the object of a name is; `None` if there is none.
+fn look(objects: &dyn Objects, name: &str, bytes: &[u8]) -> Result<Option<Outcome>> {
+    let mine = &bytes[..bytes.len().min(IDENTITY)];
+    let there = objects.get_range(name, 0, IDENTITY as u64)?;
+    Ok(there.map(
+        |there| {
+            if there == mine { Outcome::Here { versioned: false } } else { Outcome::Taken }
+        },
+    ))
+}
+
+/// Repeats a request that changes nothing, or that may be made twice, until it is answered.
+///
+/// # Errors
+/// `Refused`; `Unknown` after the last try.
+pub fn patiently<T>(patience: &Patience, mut request: impl FnMut() -> Result<T>) -> Result<T> {
+    let mut n = 0;
+    loop {
+        match request() {
+            Err(e) if e.kind == FailureKind::Unknown && n + 1 < patience.tries => {
+                patience.wait(n);
+                n += 1;
+            }
+            answered => return answered,
+        }
+    }
+}

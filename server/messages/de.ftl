@@ -1,0 +1,307 @@
+# Die Wörter der Seite. Schlicht, freundlich, genau: was gesehen wurde, nicht was verlangt war.
+language = Deutsch
+
+# Der Rahmen
+nav-label = Seiten
+nav-kept = Aufbewahrt
+nav-how-long = Wie lange
+nav-proofs = Nachweise
+nav-sure = Wie sicher?
+to-content = Zum Inhalt
+sign-out = Abmelden
+signed-in = Diese Seite gehört { $name }, bis { $until }. Zeiten gelten für { $zone }.
+signed-in-guardian = Diese Seite gehört { $name }; Sie sehen nach ihr, bis { $until }. Zeiten gelten für { $zone }.
+
+# Hereinkommen
+enter-title = Ihre Stimme, Ihre Entscheidung
+enter-lead = Hier hören Sie, was von Ihnen aufbewahrt wird, und löschen, was Sie möchten.
+enter-button = Meine Seite öffnen
+enter-once = Dieser Link gilt einmal und zehn Minuten lang.
+ended-title = Dieser Link gilt nicht mehr
+ended-lead = Ein Link gilt einmal und zehn Minuten lang. Die Anwendung, die ihn gab, gibt Ihnen einen neuen.
+left-title = Sie sind abgemeldet
+left-lead = In diesem Browser bleibt nichts von der Seite. Ihre Anwendung gibt Ihnen einen Link, um wiederzukommen.
+gone-page-title = Diese Seite gibt es nicht
+gone-page-lead = Was sie zeigte, wurde vielleicht gelöscht.
+
+# Tage und Zeiten
+today = Heute, { $day }
+yesterday = Gestern, { $day }
+day = { $weekday }, { $day }
+date = { $day }. { $month }
+date-year = { $day }. { $month } { $year }
+moment = { $date }, { $time } Uhr
+weekday-1 = Montag
+weekday-2 = Dienstag
+weekday-3 = Mittwoch
+weekday-4 = Donnerstag
+weekday-5 = Freitag
+weekday-6 = Samstag
+weekday-7 = Sonntag
+month-1 = Januar
+month-2 = Februar
+month-3 = März
+month-4 = April
+month-5 = Mai
+month-6 = Juni
+month-7 = Juli
+month-8 = August
+month-9 = September
+month-10 = Oktober
+month-11 = November
+month-12 = Dezember
+
+# Wie viel wovon
+count-audio = { $n ->
+    [one] { $n } Aufnahme
+   *[other] { $n } Aufnahmen
+}
+count-transcript = { $n ->
+    [one] { $n } Mitschrift
+   *[other] { $n } Mitschriften
+}
+count-action = { $n ->
+    [one] { $n } Handlung
+   *[other] { $n } Handlungen
+}
+count-certificate = { $n ->
+    [one] { $n } Nachweis
+   *[other] { $n } Nachweise
+}
+count-other = { $n } der Art „{ $class }“
+kind-audio = Aufnahmen
+kind-transcript = Mitschriften
+kind-action = Handlungen
+kind-certificate = Nachweise
+and = { $some } und { $last }
+
+# Die Liste
+list-title = Was von Ihnen aufbewahrt wird
+list-title-guardian = Was von { $name } aufbewahrt wird
+list-lead = { $what }, seit { $since }. Hören Sie, lesen Sie, und löschen Sie, was Sie möchten: eines, mehreres, einen Tag oder alles.
+list-nothing-title = Von Ihnen wird nichts aufbewahrt.
+list-nothing-lead = Wenn etwas von dem aufbewahrt wird, was Sie sagen, steht es hier.
+list-none-of = Von dieser Art, oder so alt, wird nichts aufbewahrt.
+show-kind = Zeigen
+show-all = alles
+show-until = Bis zum Tag
+show-button = Zeigen
+older = Älteres
+newest = Zurück zum Neuesten
+erase-day = Diesen Tag löschen
+erase-day-label = Diesen Tag löschen: { $day }
+erase-kind = Alle { $kind } löschen
+erase-one = Löschen
+erase-one-label = „{ $text }“ löschen, { $time }
+select-one = „{ $text }“ auswählen, { $time }
+selected = { $n ->
+    [0] Nichts ist ausgewählt.
+    [one] { $n } ist ausgewählt.
+   *[other] { $n } sind ausgewählt.
+}
+selected-unknown = Haken Sie an, was gehen soll.
+erase-selected = Ausgewähltes löschen
+erase-all-title = Alles auf einmal
+erase-all-lead = Sie sehen zuerst, was ginge. Dieser Knopf löscht noch nichts.
+erase-all = Alles löschen …
+download-all = Alles herunterladen
+unnamed = was um { $time } begann
+listen = Aufnahme, { $time }
+file = { $kind } ({ $size })
+read-it = Öffnen
+text-cut = … (der Rest ist im Herunterladen enthalten)
+named-hint = Das Öffnen wird vermerkt, wie jedes Öffnen davon.
+kept-for = Aufbewahrt für: { $purpose }.
+kept-for-until = Aufbewahrt für: { $purpose }, bis { $until }.
+kept-until = Aufbewahrt bis { $until }.
+kept-open = Aufbewahrt, bis Sie es löschen.
+held = gerichtlich festgehalten
+goes-on = geht am { $when }
+opened-by = { $n ->
+    [0] Es ist nicht bekannt, dass es jemand geöffnet hat.
+    [one] Einmal geöffnet
+   *[other] { $n } Mal geöffnet
+}
+opened-row = { $who }, für: { $why }, { $when }
+playing = läuft
+row-erased = Gelöscht. Es ist jetzt weg.
+planned-title = { $n ->
+    [one] Eines wird gelöscht werden
+   *[other] { $n } werden gelöscht werden
+}
+planned-row = { $what }: am { $when }
+planned-held = Einiges davon ist gerichtlich festgehalten: Es bleibt, wenn das nicht vorher endet.
+planned-cancel = Absagen
+planned-cancel-label = Absagen: { $what }
+cancelled = Abgesagt. Es bleibt.
+cancel-late = Das ist nicht mehr geplant: Es wurde schon abgesagt, oder es ist gelöscht.
+
+# Was gelöscht wird
+what-turn = was Sie am { $when } sagten
+what-turns = { $n ->
+    [one] das Ausgewählte
+   *[other] { $n } ausgewählte Dinge
+}
+what-day = alles von { $day }
+what-class = alle { $kind }
+what-all = alles
+what-nothing-title = Nichts war ausgewählt
+what-nothing-lead = Haken Sie an, was gehen soll, und drücken Sie den Knopf noch einmal. Gelöscht wurde nichts.
+
+# Bevor gelöscht wird
+ask-title = Löschen: { $what }?
+ask-lead = Noch ist nichts gelöscht. So viel ginge, und so viel bliebe.
+goes-title = Was geht
+goes-derived = { $n ->
+    [one] { $n } weiteres, das daraus gemacht wurde
+   *[other] { $n } weitere, die daraus gemacht wurden
+}
+goes-derived-up-to = bis zu { $n } weitere, die daraus gemacht wurden
+goes-following = Und mehr, das daraus gemacht wurde, so weit das reicht.
+goes-text = Was aus einer Aufnahme gemacht wurde, geht mit ihr: Es bleibt keine Mitschrift übrig.
+goes-nothing = Davon ist nichts mehr da.
+goes-unknown = Beschädigte Seiten verhindern das Zählen. Was genannt ist, geht trotzdem.
+stays-title = Was bleibt
+stays-choose = Sie können einiges davon behalten. Es hängt dann nicht mehr an dem, was geht.
+stays-keep = { $what } behalten
+stays-reason = auf Wunsch der Person behalten
+stays-proofs = Nachweise früherer Löschungen bleiben.
+stays-proofs-reason = Nachweise früherer Löschungen
+stays-rest = Alles andere bleibt, wie es ist.
+stays-nothing = Von Ihnen bleibt nichts, auch keine Nachweise früherer Löschungen: Laden Sie sie vorher herunter, wenn Sie sie möchten.
+held-title = Es kann jetzt nicht gelöscht werden
+held-lead = Einiges davon ist gerichtlich festgehalten. Nichts geht, bis das endet; dann können Sie wieder fragen.
+held-row = { $reason }, angeordnet von { $authority }, seit { $since }
+held-needed = { $n ->
+    [one] Eines muss bleiben, weil etwas daraus Gemachtes festgehalten ist.
+   *[other] { $n } müssen bleiben, weil etwas daraus Gemachtes festgehalten ist.
+}
+later-title = In 7 Tagen
+later-lead = Es bleibt bis { $when } hier, und bis dahin können Sie es absagen.
+later-button = In 7 Tagen löschen
+now-title = Jetzt, endgültig
+now-lead = Es ist sofort weg, auch aus unseren Sicherungen. Niemand kann das rückgängig machen.
+now-button = Jetzt endgültig löschen
+back-nothing = Zurück, nichts löschen
+
+# Danach
+done-title = Jetzt weg, auch aus unseren Sicherungen.
+done-pending-title = Von hier weg. Noch nicht endgültig.
+done-pending-lead = Hier kann es niemand mehr öffnen. Bis der letzte Schlüssel zerstört ist, könnte es noch, wer die Schlüssel und eine alte Sicherung hat.
+done-pending-until = Das endet spätestens am { $when }.
+done-already-title = Es war schon weg.
+done-already-lead = Davon war nichts mehr zu löschen.
+done-lead = { $what }. Niemand kann sie mehr lesen.
+done-lead-unknown = Wie viel es war, ließ sich nicht zählen. Niemand kann es mehr lesen.
+done-derived = { $n ->
+    [one] { $n } daraus Gemachtes ging mit.
+   *[other] { $n } daraus Gemachte gingen mit.
+}
+done-following = Mehr daraus Gemachtes ging mit; lesbar ist es nicht mehr, und aus den Listen geht es bald.
+done-kept = Behalten, wie Sie wollten: { $what }.
+done-limits = Was dem Grenzen setzt
+later-done-title = Es geht am { $when }.
+later-done-lead = Bis dahin bleibt es, wie es ist, und Sie können es auf Ihrer Seite absagen.
+failed-title = Nicht alles wurde gelöscht
+failed-nothing-title = Nichts wurde gelöscht
+failed-held = Einiges davon ist gerichtlich festgehalten. Es bleibt, bis das endet.
+failed-other = Der Dienst konnte es jetzt nicht tun. Was noch in der Liste steht, ist noch da; versuchen Sie es noch einmal.
+failed-clock = Die Uhr des Dienstes geht vielleicht falsch, darum wird nach ihr nichts geplant. Sie können jetzt endgültig löschen.
+failed-limit = Es ist schon so viel geplant, dass nicht mehr dazu passt. Sie können jetzt endgültig löschen.
+back-list = Zurück zum Aufbewahrten
+
+# Nachweise
+proof-title = Ihr Nachweis
+proofs-several = Ihre Nachweise
+proof-lead = Eine kleine Datei, die zeigt, dass dies getan wurde. Sie gilt für sich: Sie können sie in zehn Jahren prüfen, ohne uns.
+proof-download = Nachweis herunterladen
+proof-check = Hier prüfen
+proof-read = Nachweis lesen
+proofs-title = Nachweise
+proofs-lead = Jeder zeigt, dass etwas gelöscht wurde. Sie sind bei Ihren Dingen aufbewahrt und gehen, wenn Sie alles löschen.
+proofs-none = Noch wurde nichts gelöscht, oder der Nachweis ging mit allem anderen.
+proof-of = Nachweis vom { $when }
+check-title = Einen Nachweis prüfen
+check-lead = Geprüft wird in diesem Browser. Nichts wird gesendet, und es geht auch ohne Netz.
+check-file = Die Datei des Nachweises
+check-key = Der öffentliche Schlüssel des Verzeichnisses
+check-key-hint = Dies ist der Schlüssel dieses Dienstes. Vergleichen Sie ihn mit einem, den Sie von anderswo haben: Dann müssen Sie uns nicht glauben.
+check-noscript = Dieser Browser führt keine Skripte aus. Das Programm keyfall-verify prüft die Datei ebenso.
+check-running = Wird geprüft …
+check-final = Der Nachweis gilt. Was er nennt, ist endgültig weg.
+check-limited = Der Nachweis gilt. Was er nennt, ist weg, in diesen Grenzen:
+check-pending = Der Nachweis gilt und sagt, dass es noch nicht endgültig ist:
+check-refused = Dieser Nachweis gilt nicht.
+check-old = Dieser Browser ist zu alt, um ihn zu prüfen. Das Programm keyfall-verify kann es.
+check-local = In diesem Browser geprüft; nichts wurde gesendet.
+
+# Wie lange
+keep-title = Wie lange es aufbewahrt wird
+keep-lead = Einmal wählen. Es gilt für das, was da ist, und für das, was kommt.
+keep-legend = Aufbewahren, was ich sage
+keep-nothing = Nichts
+keep-nothing-lead = Es wird beantwortet und ist binnen zehn Minuten weg.
+keep-day = 1 Tag
+keep-day-lead = Bis zur selben Zeit am nächsten Tag.
+keep-months = 3 Monate
+keep-months-lead = Lange genug, um es wiederzufinden.
+keep-open = Bis ich es lösche
+keep-open-lead = Nur Sie beenden es.
+keep-open-store = So lange, wie dieser Dienst überhaupt aufbewahrt: { $days } Tage.
+keep-too-long = So lange bewahrt dieser Dienst nichts auf.
+keep-child = Nur wer nach diesem Profil sieht, kann es verlängern.
+keep-other = Zurzeit: { $what }
+keep-other-days = { $n ->
+    [one] { $n } Tag
+   *[other] { $n } Tage
+}
+keep-other-mixed = nicht für alle Arten gleich
+keep-button = So aufbewahren
+keep-done = Von jetzt an: { $what }.
+keep-same = Es bleibt, wie es war: { $what }.
+keep-falls-title = Einiges geht jetzt
+keep-falls = { $n ->
+    [one] { $n } Ding ist älter. Es geht sofort, endgültig, mit dem, was daraus gemacht wurde.
+   *[other] { $n } Dinge sind älter. Sie gehen sofort, endgültig, mit dem, was daraus gemacht wurde.
+}
+keep-falls-button = So aufbewahren, Älteres löschen
+child-title = Das Profil eines Kindes
+child-lead = Was ein Kind sagt, wird höchstens einen Tag aufbewahrt, von jeder Art. Das Kind kann es hören und löschen, aber nicht verlängern.
+child-button = Zum Profil eines Kindes machen
+child-done = Dies ist jetzt das Profil eines Kindes: höchstens ein Tag.
+
+# Wie sicher
+sure-title = Wie sicher ist „weg“?
+sure-lead = Das versprechen wir, in schlichten Worten, und das können wir nicht versprechen.
+sure-how-title = Wie es geht
+sure-how = Alles, was von Ihnen aufbewahrt wird, ist verschlossen, und jedes Schloss hat einen eigenen Schlüssel. Kopien und Sicherungen enthalten nur Verschlossenes. Löschen heißt, den Schlüssel zu zerstören. Was er verschloss, ist dann Rauschen, in jeder Kopie, wo sie auch liegt.
+sure-key-title = Wo der Schlüssel ist
+sure-key = Der letzte Schlüssel liegt an einem einzigen Ort: { $statement }
+sure-level = Von einem zerstörten Schlüssel wird gesagt: { $words }.
+sure-copies = { $n ->
+    [0] Weitere Kopien kennt dieser Dienst nicht.
+    [one] Es gibt eine weitere Kopie. Damit Gelöschtes aus ihr weg ist, muss nichts getan werden.
+   *[other] Es gibt { $n } weitere Kopien. Damit Gelöschtes aus ihnen weg ist, muss nichts getan werden.
+}
+sure-not-title = Was wir nicht versprechen können
+sure-not-1 = Dass niemand etwas kopierte, bevor es gelöscht wurde: Wer es öffnete, steht dabei, soweit er sagte, wer er ist.
+sure-not-2 = Dass dieser Dienst das Programm ausführt, das er nennt. Der Nachweis ist unterschrieben, damit man ihn uns vorhalten kann.
+sure-not-3 = Dass nirgends sonst etwas liegt: Diese Seite zeigt, was hier aufbewahrt wird.
+sure-proof = Jede Löschung gibt Ihnen einen Nachweis, den Sie ohne uns prüfen können.
+history-title = Was mit Ihren Dingen getan wurde
+history-none = Nichts außer Aufbewahren und Löschen.
+history-kept = Behalten, als der Rest gelöscht wurde: { $what }. Grund: { $reason }
+history-held = Gerichtlich festgehalten. Grund: { $reason }, angeordnet von { $authority }
+history-lifted = Nicht mehr gerichtlich festgehalten. Grund: { $reason }, angeordnet von { $authority }
+history-refused = Eine Löschung wurde verweigert, weil etwas festgehalten ist, { $n ->
+    [one] einmal
+   *[other] { $n } Mal
+}
+history-planned = Eine Löschung wurde für den { $when } geplant
+history-cancelled = Eine geplante Löschung wurde abgesagt
+history-failed = Eine geplante Löschung gelang nicht; sie wird jede Stunde wieder versucht
+history-detached = Etwas wurde selbständig gemacht. Grund: { $reason }
+history-other = Etwas anderes: { $what }
+shared-title = Wer es sonst öffnen darf
+shared-none = Sonst niemand.
+shared-row = { $who }, für: { $why }

@@ -1,0 +1,307 @@
+# The words of the page. Plain, kind, exact: what was seen, not what was asked.
+language = English
+
+# The frame
+nav-label = Pages
+nav-kept = What is kept
+nav-how-long = How long
+nav-proofs = Proofs
+nav-sure = How sure?
+to-content = To the content
+sign-out = Sign out
+signed-in = This page is { $name }’s, until { $until }. Times are those of { $zone }.
+signed-in-guardian = This page is { $name }’s; you look after it, until { $until }. Times are those of { $zone }.
+
+# Coming in
+enter-title = Your voice, your say
+enter-lead = Here you hear what is kept of you, and erase what you like.
+enter-button = Open my page
+enter-once = This link works once, and for ten minutes.
+ended-title = This link has ended
+ended-lead = A link works once and for ten minutes. Ask the application that gave it to you for a new one.
+left-title = You are signed out
+left-lead = Nothing of the page is left in this browser. Ask your application for a link to come back.
+gone-page-title = There is no such page
+gone-page-lead = What it showed may have been erased.
+
+# Days and times
+today = Today, { $day }
+yesterday = Yesterday, { $day }
+day = { $weekday }, { $day }
+date = { $day } { $month }
+date-year = { $day } { $month } { $year }
+moment = { $date }, { $time }
+weekday-1 = Monday
+weekday-2 = Tuesday
+weekday-3 = Wednesday
+weekday-4 = Thursday
+weekday-5 = Friday
+weekday-6 = Saturday
+weekday-7 = Sunday
+month-1 = January
+month-2 = February
+month-3 = March
+month-4 = April
+month-5 = May
+month-6 = June
+month-7 = July
+month-8 = August
+month-9 = September
+month-10 = October
+month-11 = November
+month-12 = December
+
+# How many of what
+count-audio = { $n ->
+    [one] { $n } recording
+   *[other] { $n } recordings
+}
+count-transcript = { $n ->
+    [one] { $n } transcript
+   *[other] { $n } transcripts
+}
+count-action = { $n ->
+    [one] { $n } action
+   *[other] { $n } actions
+}
+count-certificate = { $n ->
+    [one] { $n } proof
+   *[other] { $n } proofs
+}
+count-other = { $n } of the kind “{ $class }”
+kind-audio = recordings
+kind-transcript = transcripts
+kind-action = actions
+kind-certificate = proofs
+and = { $some } and { $last }
+
+# The list
+list-title = What is kept of you
+list-title-guardian = What is kept of { $name }
+list-lead = { $what }, since { $since }. Listen, read, and erase what you like: one, some, a day, or everything.
+list-nothing-title = Nothing is kept of you.
+list-nothing-lead = When something is kept of what you say, it is listed here.
+list-none-of = Nothing of this kind is kept, or nothing so old.
+show-kind = Show
+show-all = everything
+show-until = Until the day
+show-button = Show
+older = Older
+newest = Back to the newest
+erase-day = Erase this day
+erase-day-label = Erase this day: { $day }
+erase-kind = Erase all { $kind }
+erase-one = Erase
+erase-one-label = Erase “{ $text }”, { $time }
+select-one = Select “{ $text }”, { $time }
+selected = { $n ->
+    [0] Nothing is selected.
+    [one] { $n } is selected.
+   *[other] { $n } are selected.
+}
+selected-unknown = Tick what is to go.
+erase-selected = Erase what is selected
+erase-all-title = Everything at once
+erase-all-lead = You see first what would go. Nothing is erased by this button.
+erase-all = Erase everything …
+download-all = Download everything
+unnamed = what began at { $time }
+listen = Recording, { $time }
+file = { $kind } ({ $size })
+read-it = Open it
+text-cut = … (the rest is in the download)
+named-hint = Opening this is written down, as every opening of it is.
+kept-for = Kept for: { $purpose }.
+kept-for-until = Kept for: { $purpose }, until { $until }.
+kept-until = Kept until { $until }.
+kept-open = Kept until you erase it.
+held = under a legal hold
+goes-on = goes on { $when }
+opened-by = { $n ->
+    [0] Nobody is known to have opened it.
+    [one] Opened once
+   *[other] Opened { $n } times
+}
+opened-row = { $who }, for: { $why }, { $when }
+playing = playing
+row-erased = Erased. It is gone now.
+planned-title = { $n ->
+    [one] One thing is going to be erased
+   *[other] { $n } things are going to be erased
+}
+planned-row = { $what }: on { $when }
+planned-held = A legal hold covers some of it: it stays unless the hold ends before.
+planned-cancel = Call it off
+planned-cancel-label = Call it off: { $what }
+cancelled = Called off. It stays.
+cancel-late = That is no longer planned: it was called off before, or it was erased.
+
+# What an erase names
+what-turn = what you said on { $when }
+what-turns = { $n ->
+    [one] what you selected
+   *[other] { $n } things that you selected
+}
+what-day = all of { $day }
+what-class = all { $kind }
+what-all = everything
+what-nothing-title = Nothing was selected
+what-nothing-lead = Tick what is to go, then press the button again. Nothing was erased.
+
+# Before it is erased
+ask-title = Erase { $what }?
+ask-lead = Nothing is erased yet. This is what would go, and what would stay.
+goes-title = What goes
+goes-derived = { $n ->
+    [one] { $n } more that was made from it
+   *[other] { $n } more that were made from it
+}
+goes-derived-up-to = up to { $n } more that were made from it
+goes-following = And more that was made from it, as far as that reaches.
+goes-text = What was made from a recording goes with it: no transcript is left over.
+goes-nothing = Nothing of it is here any more.
+goes-unknown = Damaged pages keep us from counting. What is named goes all the same.
+stays-title = What stays
+stays-choose = You may keep some of it. What you keep is no longer tied to what goes.
+stays-keep = Keep the { $what }
+stays-reason = the person asked to keep it
+stays-proofs = Proofs of what you erased before stay.
+stays-proofs-reason = proofs of earlier erases
+stays-rest = Everything else stays as it is.
+stays-nothing = Nothing of you stays, the proofs of earlier erases neither: download them first if you want them.
+held-title = It cannot be erased now
+held-lead = A legal hold covers some of it. Nothing goes until the hold is lifted; then you can ask again.
+held-row = { $reason }, ordered by { $authority }, since { $since }
+held-needed = { $n ->
+    [one] One thing has to stay because something that was made from it is held.
+   *[other] { $n } things have to stay because something that was made from them is held.
+}
+later-title = In 7 days
+later-lead = It stays here until { $when }, and you can call it off until then.
+later-button = Erase in 7 days
+now-title = Now, for good
+now-lead = It is gone at once, also from our backups. Nobody can undo it.
+now-button = Erase now, for good
+back-nothing = Back, erase nothing
+
+# After
+done-title = Gone now, also from our backups.
+done-pending-title = Gone from here. Not yet for good.
+done-pending-lead = Nobody can open it here any more. Until the last key is destroyed, whoever holds the keys and an old backup still could.
+done-pending-until = That is over by { $when }.
+done-already-title = It was gone before.
+done-already-lead = Nothing of it was left to erase.
+done-lead = { $what }. Nobody can read them any more.
+done-lead-unknown = How much it was could not be counted. Nobody can read it any more.
+done-derived = { $n ->
+    [one] { $n } that was made from it went with it.
+   *[other] { $n } that were made from it went with it.
+}
+done-following = More that was made from it went with it; it can no longer be read, and leaves the lists soon.
+done-kept = Kept, as you wished: { $what }.
+done-limits = What limits this
+later-done-title = It goes on { $when }.
+later-done-lead = Until then it stays as it is, and you can call it off on your page.
+failed-title = Not everything was erased
+failed-nothing-title = Nothing was erased
+failed-held = A legal hold covers some of it. It stays until the hold is lifted.
+failed-other = The service could not do it now. What is still listed is still there; try again.
+failed-clock = The clock of the service may be wrong, so nothing is planned by it. You can erase now, for good.
+failed-limit = So much is planned already that no more fits. You can erase now, for good.
+back-list = Back to what is kept
+
+# Proofs
+proof-title = Your proof
+proofs-several = Your proofs
+proof-lead = A small file that shows that this was done. It holds on its own: you can check it in ten years, without us.
+proof-download = Download the proof
+proof-check = Check it here
+proof-read = Read the proof
+proofs-title = Proofs
+proofs-lead = Each shows that something was erased. They are kept with your things, and go when you erase everything.
+proofs-none = Nothing was erased yet, or its proof went with everything else.
+proof-of = Proof of { $when }
+check-title = Check a proof
+check-lead = The check runs in this browser. Nothing is sent, and it works with the network off.
+check-file = The file of the proof
+check-key = The public key of the log
+check-key-hint = This is the key of this service. Compare it with one that you have from elsewhere: then you need not take our word for it.
+check-noscript = This browser runs no scripts. The program keyfall-verify checks the file as well.
+check-running = Checking …
+check-final = The proof holds. What it names is gone for good.
+check-limited = The proof holds. What it names is gone, within these limits:
+check-pending = The proof holds, and says that it is not final yet:
+check-refused = This proof does not hold.
+check-old = This browser is too old to check it. The program keyfall-verify does.
+check-local = Checked in this browser; nothing was sent.
+
+# How long
+keep-title = How long it is kept
+keep-lead = Choose once. It holds for what is there and for what comes.
+keep-legend = Keep what I say
+keep-nothing = Nothing
+keep-nothing-lead = It is answered, and gone within ten minutes.
+keep-day = 1 day
+keep-day-lead = Until the same time on the next day.
+keep-months = 3 months
+keep-months-lead = Long enough to find it again.
+keep-open = Until I erase it
+keep-open-lead = Only you end it.
+keep-open-store = As long as this service keeps anything: { $days } days.
+keep-too-long = This service keeps nothing so long.
+keep-child = Only the person who looks after this profile can make it longer.
+keep-other = At present: { $what }
+keep-other-days = { $n ->
+    [one] { $n } day
+   *[other] { $n } days
+}
+keep-other-mixed = not the same for all kinds
+keep-button = Keep it so
+keep-done = From now on: { $what }.
+keep-same = It stays as it was: { $what }.
+keep-falls-title = Some of it goes now
+keep-falls = { $n ->
+    [one] { $n } thing is older than that. It goes at once, for good, with what was made from it.
+   *[other] { $n } things are older than that. They go at once, for good, with what was made from them.
+}
+keep-falls-button = Keep it so, erase what is older
+child-title = A child’s profile
+child-lead = What a child says is kept for a day at most, of every kind. The child can hear it and erase it, and cannot make it longer.
+child-button = Make this a child’s profile
+child-done = This is a child’s profile now: a day at most.
+
+# How sure
+sure-title = How sure is “gone”?
+sure-lead = Here is what we promise, in plain words, and what we cannot.
+sure-how-title = How it works
+sure-how = Everything that is kept of you is locked, and every lock has a key of its own. Copies and backups hold only what is locked. To erase is to destroy the key. What it locked is then noise, in every copy, wherever it is.
+sure-key-title = Where the key is
+sure-key = The last key is kept in one place: { $statement }
+sure-level = What is said of a destroyed key: { $words }.
+sure-copies = { $n ->
+    [0] There are no further copies that this service knows of.
+    [one] There is one further copy. It needs nothing to be done for what is erased to be gone from it.
+   *[other] There are { $n } further copies. They need nothing to be done for what is erased to be gone from them.
+}
+sure-not-title = What we cannot promise
+sure-not-1 = That nobody copied something before it was erased: whoever opened it is listed with it, as far as they said who they are.
+sure-not-2 = That this service runs the program that it says it runs. The proof is signed, so that it can be held against us.
+sure-not-3 = That nothing is kept elsewhere: this page shows what is kept here.
+sure-proof = Every erase gives you a proof, which you can check without us.
+history-title = What was done with your things
+history-none = Nothing beyond keeping and erasing.
+history-kept = Kept when the rest was erased: { $what }. Reason: { $reason }
+history-held = A legal hold was added. Reason: { $reason }, ordered by { $authority }
+history-lifted = A legal hold was lifted. Reason: { $reason }, ordered by { $authority }
+history-refused = An erase was refused because of a hold, { $n ->
+    [one] once
+   *[other] { $n } times
+}
+history-planned = An erase was planned for { $when }
+history-cancelled = A planned erase was called off
+history-failed = A planned erase could not be done; it is tried again each hour
+history-detached = Something was made to stand alone. Reason: { $reason }
+history-other = Something else: { $what }
+shared-title = Who else may open it
+shared-none = Nobody else.
+shared-row = { $who }, for: { $why }

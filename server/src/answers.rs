@@ -1,0 +1,201 @@
+//! Answers that a repeated request gets again (`Idempotency-Key`).
+//!
+//! What is kept here may name people, so it is sealed under the caller's own key, of which the
+//! service keeps nothing: without the key a file is noise, and after a day it is gone.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use axum::http::StatusCode;
+use keyfall::crypto::{Key, chunked};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::private;
+use crate::problem::{Answer, Problem};
+
+/// For so long an answer is kept.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Bytes sealed at once: under a chunk of the sealing format.
+const PIECE: usize = 16_000;
+/// What a sealed piece is longer by, at most, with room to spare.
+const CONTEXT: &[u8] = b"keyfalld/answer/v1";
+/// Shortest key: one that can be guessed seals nothing.
+const KEY_MIN: usize = 16;
+const KEY_MAX: usize = 255;
+
+/// The answers of a service, in a directory.
+pub(crate) struct Answers {
+    dir: PathBuf,
+    busy: Mutex<HashSet<String>>,
+}
+
+/// What is kept of one request.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    /// Hash of the request: another one under the same key is refused.
+    request: String,
+    /// The draft of a certificate, from before the erase.
+    pub(crate) draft: Option<String>,
+    /// The answer, once there was one.
+    pub(crate) answer: Option<(u16, Value)>,
+}
+
+/// The place of one request's answer, while the request is served.
+pub(crate) struct Slot {
+    answers: Arc<Answers>,
+    name: String,
+    secret: [u8; 32],
+    request: String,
+}
+
+impl Answers {
+    /// Opens the directory, and removes what is too old.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn open(dir: &Path) -> io::Result<Self> {
+        let dir = dir.join("answers");
+        private::directory(&dir)?;
+        let answers = Answers { dir, busy: Mutex::default() };
+        answers.tidy()?;
+        Ok(answers)
+    }
+
+    /// Removes what is older than a day.
+    ///
+    /// # Errors
+    /// As the system says.
+    #[expect(clippy::disallowed_methods, reason = "the age of a file, by the clock that made it")]
+    pub(crate) fn tidy(&self) -> io::Result<()> {
+        for file in std::fs::read_dir(&self.dir)? {
+            let file = file?;
+            let age = SystemTime::now().duration_since(file.metadata()?.modified()?);
+            if age.is_ok_and(|age| age > DAY) {
+                std::fs::remove_file(file.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The place for a principal's request under a key.
+    ///
+    /// # Errors
+    /// 400 for a key that is too short or too long, 409 while the request is served already.
+    pub(crate) fn slot(
+        self: &Arc<Self>,
+        principal: &str,
+        key: &str,
+        request: &[u8],
+    ) -> Answer<Slot> {
+        if key.len() < KEY_MIN || key.len() > KEY_MAX {
+            return Err(Problem::invalid(format!(
+                "an Idempotency-Key has {KEY_MIN} to {KEY_MAX} characters; take a random UUID"
+            )));
+        }
+        let name = data_encoding::HEXLOWER.encode(&derive("name", principal, key));
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        if !busy.insert(name.clone()) {
+            let detail = "a request with this Idempotency-Key is being served; ask again";
+            return Err(Problem::new(StatusCode::CONFLICT, "refused", detail));
+        }
+        Ok(Slot {
+            answers: Arc::clone(self),
+            name,
+            secret: derive("key", principal, key),
+            request: data_encoding::HEXLOWER.encode(&Sha256::digest(request)),
+        })
+    }
+}
+
+impl Slot {
+    /// What is kept of the request.
+    ///
+    /// # Errors
+    /// 422 if the key was used for another request.
+    pub(crate) fn read(&self) -> Answer<Kept> {
+        let nothing = || Kept { request: self.request.clone(), ..Kept::default() };
+        let Some(sealed) = private::read(&self.place()).map_err(|_| Problem::internal())? else {
+            return Ok(nothing());
+        };
+        // One that does not open was cut short: nothing was answered.
+        let Some(kept) = self.open(&sealed) else { return Ok(nothing()) };
+        if kept.request != self.request {
+            let detail = "this Idempotency-Key was used for another request; take a fresh one";
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "key-used", detail));
+        }
+        Ok(kept)
+    }
+
+    /// Keeps what is to be found when the request comes again.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn keep(&self, kept: &Kept) -> io::Result<()> {
+        let plain = serde_json::to_vec(kept)?;
+        let key = Key::copied_from(&self.secret);
+        let mut text = String::new();
+        for (n, piece) in plain.chunks(PIECE).enumerate() {
+            let sealed = chunked::seal(&key, &private::random()?, &self.context(n), piece);
+            text.push_str(&data_encoding::BASE64.encode(&sealed));
+            text.push('\n');
+        }
+        private::replace(&self.place(), text.as_bytes())
+    }
+
+    /// The same, with the draft of a certificate.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn keep_draft(&self, draft: String) -> io::Result<()> {
+        self.keep(&Kept { request: self.request.clone(), draft: Some(draft), answer: None })
+    }
+
+    /// The same, with the answer.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn keep_answer(&self, status: StatusCode, answer: Value) -> io::Result<()> {
+        let answer = Some((status.as_u16(), answer));
+        self.keep(&Kept { request: self.request.clone(), draft: None, answer })
+    }
+
+    fn open(&self, text: &str) -> Option<Kept> {
+        let key = Key::copied_from(&self.secret);
+        let mut plain = Vec::new();
+        for (n, line) in text.lines().enumerate() {
+            let sealed = data_encoding::BASE64.decode(line.as_bytes()).ok()?;
+            plain.extend_from_slice(&chunked::open(&key, &self.context(n), &sealed).ok()?);
+        }
+        serde_json::from_slice(&plain).ok()
+    }
+
+    fn context(&self, n: usize) -> Vec<u8> {
+        [CONTEXT, self.name.as_bytes(), &(n as u64).to_be_bytes()].concat()
+    }
+
+    fn place(&self) -> PathBuf {
+        self.answers.dir.join(&self.name)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut busy = self.answers.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.remove(&self.name);
+    }
+}
+
+/// 32 bytes out of a key and whose it is.
+fn derive(what: &str, principal: &str, key: &str) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in ["keyfalld/answer/v1", what, principal, key] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().into()
+}

@@ -1,0 +1,190 @@
+//! Erasing: now, at a time to come, or only seeing what it would take.
+
+mod asked;
+mod name;
+mod outcome;
+mod perform;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use futures_util::future::join_all;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use utoipa::IntoParams;
+
+use self::asked::Requests;
+use self::name::Name;
+use self::outcome::{Erasure, Outcomes};
+use self::perform::{Done, perform};
+use crate::app::{App, User};
+use crate::auth::caller::{Caller, text};
+use crate::problem::{Answer, Problem};
+
+/// How an erase is asked for.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct How {
+    /// Erases nothing, and says what would fall.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Erases
+///
+/// When the answer is 200, it is complete: what is named is noise in the store, in every copy and
+/// in every old backup. A list of erases is answered by a list, each with its status.
+#[utoipa::path(
+    post, path = "/v1/erasures", tag = "erasures",
+    params(How,
+        ("Idempotency-Key" = Option<String>, Header, description = "A random key of 16 to 255 characters: the same request with the same key gets the same answer, with the same certificate, for a day; also if the service died before it answered"),
+    ),
+    request_body = Requests,
+    responses(
+        (status = 200, description = "Complete; or, of a dry run, what would fall", body = Outcomes),
+        (status = 202, description = "Pending or planned", body = Erasure,
+            headers(("Location" = String))),
+        (status = 207, description = "Of a list, not all are complete", body = Outcomes),
+        (status = 422, description = "The Idempotency-Key was used for another request"),
+    )
+)]
+pub(crate) async fn erase(
+    State(app): State<App>,
+    caller: Caller,
+    Query(how): Query<How>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Answer<Response> {
+    caller.may("erase")?;
+    let key = headers.get("idempotency-key").map(|value| text(value.as_bytes())).transpose()?;
+    let one = |body: Value, key: Option<String>| perform(&app, &caller, body, key, how.dry_run);
+    let Value::Array(bodies) = body else {
+        return one(body, key).await.map(answer);
+    };
+    if bodies.is_empty() || bodies.len() > 1000 {
+        return Err(Problem::invalid("a list has 1 to 1000 erases"));
+    }
+    let keyed = bodies.into_iter().enumerate().map(|(n, body)| {
+        let key = key.as_ref().map(|key| format!("{key}#{n}"));
+        one(body, key)
+    });
+    let outcomes = join_all(keyed).await;
+    let complete = |one: &Answer<Done>| matches!(one, Ok(done) if done.status == StatusCode::OK);
+    let status = match outcomes.iter().all(complete) {
+        true => StatusCode::OK,
+        false => StatusCode::MULTI_STATUS,
+    };
+    let outcomes: Vec<Value> = outcomes
+        .into_iter()
+        .map(|outcome| match outcome {
+            Ok(done) => json!({"status": done.status.as_u16(), "erasure": done.body}),
+            Err(problem) => json!({
+                "status": problem.status.as_u16(), "problem": problem.body(""),
+            }),
+        })
+        .collect();
+    Ok((status, Json(outcomes)).into_response())
+}
+
+fn answer(done: Done) -> Response {
+    let mut response = (done.status, Json(&done.body)).into_response();
+    let id = done.body.get("id").and_then(Value::as_str);
+    if let Some(location) = id.and_then(|id| format!("/v1/erasures/{id}").parse().ok()) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+/// How far an erase is
+#[utoipa::path(
+    get, path = "/v1/erasures/{id}", tag = "erasures",
+    params(("id" = String, Path, description = "The id that the erase was answered with")),
+    responses((status = 200, description = "Planned, pending or complete", body = Erasure))
+)]
+pub(crate) async fn get_erasure(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Answer<Json<Erasure>> {
+    caller.may("erase")?;
+    match named(&id)? {
+        Name::Epoch(epoch) => {
+            let status = app.engine().run(|engine| engine.status()).await?;
+            if epoch == 0 || epoch > status.head.epoch + 1 {
+                return Err(unknown());
+            }
+            let pending = epoch >= status.head.epoch && !status.finality.is_final();
+            Ok(Json(Erasure::of_epoch(&id, epoch, pending, status.pending)))
+        }
+        Name::Plan { handle, number } => {
+            let user = caller.user(&app, "erase", &handle.to_string()).await?;
+            let plan = plan(&app, &user, number).await?;
+            Ok(Json(Erasure::of_plan(&id, &plan)))
+        }
+    }
+}
+
+/// Cancels a planned erase
+#[utoipa::path(
+    delete, path = "/v1/erasures/{id}", tag = "erasures",
+    params(("id" = String, Path, description = "The id that the erase was answered with")),
+    responses((status = 204, description = "It is cancelled"))
+)]
+pub(crate) async fn cancel_erasure(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Answer<StatusCode> {
+    caller.may("erase")?;
+    match named(&id)? {
+        Name::Epoch(_) => {
+            let detail = "this erase was done; nothing takes it back";
+            Err(Problem::new(StatusCode::CONFLICT, "refused", detail))
+        }
+        Name::Plan { handle, number } => {
+            let user = caller.user(&app, "erase", &handle.to_string()).await?;
+            app.engine().run(move |engine| engine.plans(&user.id).cancel(number)).await?;
+            Ok(StatusCode::NO_CONTENT)
+        }
+    }
+}
+
+/// The planned erases of a user
+#[utoipa::path(
+    get, path = "/v1/users/{handle}/plans", tag = "erasures",
+    params(("handle" = String, Path, description = "The handle of the user")),
+    responses((status = 200, description = "The planned erases, the next first", body = Vec<Value>))
+)]
+pub(crate) async fn list_plans(
+    State(app): State<App>,
+    caller: Caller,
+    Path(handle): Path<String>,
+) -> Answer<Json<Vec<Value>>> {
+    let user = caller.user(&app, "report", &handle).await?;
+    let handle = user.handle;
+    let plans = app.engine().run(move |engine| engine.plans(&user.id).list()).await?;
+    let named = plans.iter().map(|plan| {
+        let mut value = super::report::plan_json(plan);
+        value["id"] = json!(Name::Plan { handle, number: plan.id }.to_string());
+        value
+    });
+    Ok(Json(named.collect()))
+}
+
+async fn plan(app: &App, user: &User, number: u64) -> Answer<keyfall::engine::Plan> {
+    let id = user.id.clone();
+    let plans = app.engine().run(move |engine| engine.plans(&id).list()).await?;
+    plans.into_iter().find(|plan| plan.id == number).ok_or_else(unknown)
+}
+
+fn named(id: &str) -> Answer<Name> {
+    Name::read(id).ok_or_else(unknown)
+}
+
+fn unknown() -> Problem {
+    let detail = "there is no such erase here; a planned one was done or cancelled";
+    Problem::new(StatusCode::NOT_FOUND, "absent", detail)
+}

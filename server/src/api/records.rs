@@ -1,0 +1,248 @@
+//! Records: putting them, and listing what a user has.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LINK, LOCATION};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use keyfall::engine::Listing;
+use keyfall::{Class, ErrorKind, Put, RecordId, UserId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+
+use super::label;
+use super::report::record_json;
+use crate::app::App;
+use crate::auth::caller::{Caller, text};
+use crate::intake::{Intake, too_large};
+use crate::metering;
+use crate::problem::{Answer, Problem};
+use crate::words;
+
+/// The id of a record.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PutAnswer {
+    /// The id, 64 characters.
+    id: String,
+}
+
+/// Puts a record
+///
+/// The body is the record, of any length up to the service's limit; it streams into the store. It
+/// is durable when the answer comes.
+///
+/// A name is one record's: a put with other content under it replaces the record, which is erased,
+/// and needs the scope `erase` too. The same put again gives the same id.
+#[utoipa::path(
+    post, path = "/v1/users/{handle}/records", tag = "records",
+    params(
+        ("handle" = String, Path, description = "The handle of the user"),
+        ("Keyfall-Class" = String, Header, description = "Its class: `audio`, `transcript`, `action`, or one of your own"),
+        ("Keyfall-Interaction" = Option<String>, Header, description = "The interaction it belongs to: a UUID of version 7. Without it the record is in one of its own"),
+        ("Keyfall-Purpose" = Option<String>, Header, description = "Why it is kept: a purpose of the credential"),
+        ("Keyfall-From" = Option<String>, Header, description = "The id of a record that it was derived from, once for each: it falls with them"),
+        ("Keyfall-Created" = Option<String>, Header, description = "When it was made; now, if it is not given"),
+        ("Keyfall-Name" = Option<String>, Header, description = "What the application calls it: one record's within a user"),
+        ("Keyfall-Meta" = Option<String>, Header, description = "What the application says of it, as `key=value`, once for each key"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: only if no other record has the name"),
+        ("If-Match" = Option<String>, Header, description = "The entity tag of the record to replace: only if that has the name"),
+    ),
+    request_body(content = Vec<u8>, content_type = "*/*", description = "The record"),
+    responses(
+        (status = 201, description = "The record is stored", body = PutAnswer, headers(
+            ("Location" = String), ("ETag" = String, description = "The id, quoted"),
+            ("Repr-Digest" = String, description = "SHA-256 of what was stored (RFC 9530)"),
+        )),
+        (status = 412, description = "Another record has the name, or none"),
+    )
+)]
+pub(crate) async fn put_record(
+    State(app): State<App>,
+    caller: Caller,
+    Path(handle): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    let user = caller.user(&app, "put", &handle).await?;
+    let purpose = caller.purpose()?.unwrap_or_default().to_owned();
+    let class = header(&headers, "keyfall-class")?.ok_or_else(|| {
+        Problem::invalid("a record needs a class; name it in the header Keyfall-Class")
+    })?;
+    let class = Class::new(class)?;
+    let most = app.config().max_record_bytes;
+    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if declared.is_some_and(|length: u64| length > most) {
+        return Err(too_large());
+    }
+    let mut put = Put::new(user.id, class.clone()).purpose(purpose);
+    if let Some(media_type) = headers.get(CONTENT_TYPE) {
+        put = put.media_type(text(media_type.as_bytes())?);
+    }
+    if let Some(id) = header(&headers, "keyfall-interaction")? {
+        put = put.interaction(id.parse()?);
+    }
+    if let Some(created) = header(&headers, "keyfall-created")? {
+        put = put.created(words::point(&created)?);
+    }
+    for source in headers.get_all("keyfall-from") {
+        let source: RecordId = text(source.as_bytes())?.parse()?;
+        caller.may_with("put", &source.handle())?;
+        put = put.derived_from(source);
+    }
+    put = label::labelled(put, &headers, &caller, &user.handle)?;
+    let mut intake = Intake::new(body, most);
+    let id = match app.engine().put(put, &mut intake).await {
+        Ok(id) => id,
+        Err(e) => return Err(intake.problem().unwrap_or_else(|| label::refused(e))),
+    };
+    metering::put(&class, intake.length());
+    Ok(stored(&id, &intake.digest()))
+}
+
+fn stored(id: &RecordId, digest: &[u8; 32]) -> Response {
+    let headers = [
+        (LOCATION.as_str(), format!("/v1/records/{id}")),
+        (ETAG.as_str(), format!("\"{id}\"")),
+        ("repr-digest", label::digest_value(digest)),
+    ];
+    (StatusCode::CREATED, headers, Json(PutAnswer { id: id.to_string() })).into_response()
+}
+
+/// A header's value, if it is given.
+fn header(headers: &HeaderMap, name: &str) -> Answer<Option<String>> {
+    headers.get(name).map(|value| text(value.as_bytes())).transpose()
+}
+
+/// What to list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Asked {
+    /// Only records of this class.
+    class: Option<String>,
+    /// Only records of this interaction.
+    interaction: Option<String>,
+    /// Only of interactions that began then or later.
+    from: Option<String>,
+    /// Only of interactions that began before.
+    until: Option<String>,
+    /// Only the record with this name.
+    name: Option<String>,
+    /// Only records with a name that begins so, in the order of names.
+    prefix: Option<String>,
+    /// `asc` (the default) or `desc`.
+    order: Option<String>,
+    /// Most records of a page: 1 to 10,000; 100 if it is not given.
+    limit: Option<usize>,
+    /// After this record, or after this name if `prefix` is given: `next` of the page before.
+    after: Option<String>,
+}
+
+/// A page of records.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RecordPage {
+    /// The metadata of each.
+    records: Vec<Value>,
+    /// Where the next page begins, if there is one.
+    next: Option<String>,
+}
+
+/// Lists the records of a user, in pages
+#[utoipa::path(
+    get, path = "/v1/users/{handle}/records", tag = "records",
+    params(("handle" = String, Path, description = "The handle of the user"), Asked),
+    responses((status = 200, description = "A page of records", body = RecordPage,
+        headers(("Link" = String, description = "The next page, as `rel=\"next\"`"))))
+)]
+pub(crate) async fn list_records(
+    State(app): State<App>,
+    caller: Caller,
+    Path(handle): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Answer<Response> {
+    let user = caller.user(&app, "report", &handle).await?;
+    let limit = asked.limit.unwrap_or(100);
+    if !(1..=10_000).contains(&limit) {
+        return Err(Problem::invalid("limit is 1 to 10000"));
+    }
+    let page = match &asked.name {
+        Some(name) => asked.named(&app, user.id, name).await?,
+        None => app.engine().list(asked.query(user.id)?.limit(limit)).await?,
+    };
+    let records = page.records.iter().map(record_json).collect();
+    let next = page.next_name.or(page.next.map(|id| id.to_string()));
+    let link = next.as_ref().map(|next| asked.link(&handle, limit, next));
+    let body = json!({"records": Value::Array(records), "next": next});
+    let mut response = Json(body).into_response();
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(link) = link.and_then(|link| link.parse().ok()) {
+        response.headers_mut().insert(LINK, link);
+    }
+    Ok(response)
+}
+
+impl Asked {
+    /// What the engine is to list.
+    fn query(&self, user: UserId) -> Answer<keyfall::Query> {
+        let newest_first = match self.order.as_deref() {
+            None | Some("asc") => false,
+            Some("desc") => true,
+            Some(_) => return Err(Problem::invalid("order is asc or desc")),
+        };
+        let query = keyfall::Query::default()
+            .user(user)
+            .class(words::class(self.class.as_deref())?)
+            .interaction(words::interaction(self.interaction.as_deref())?)
+            .from(self.from.as_deref().map(words::point).transpose()?)
+            .until(self.until.as_deref().map(words::point).transpose()?)
+            .newest_first(newest_first);
+        Ok(match &self.prefix {
+            Some(prefix) => query.name_prefix(prefix).after_name(self.after.clone()),
+            None => query.after(self.after.as_deref().map(str::parse::<RecordId>).transpose()?),
+        })
+    }
+
+    /// The record with a name, as a page of one or of none.
+    async fn named(&self, app: &App, user: UserId, name: &str) -> Answer<Listing> {
+        let others = [&self.class, &self.interaction, &self.from, &self.until, &self.prefix];
+        if others.iter().any(|other| other.is_some()) {
+            return Err(Problem::invalid("name is of one record; ask for nothing else with it"));
+        }
+        let name = name.to_owned();
+        let found = app.engine().run(move |engine| engine.find(&user, &name)).await;
+        let mut listing = Listing::default();
+        match found {
+            Err(e) if e.kind() == ErrorKind::Absent => {}
+            found => listing.records.push(found?),
+        }
+        Ok(listing)
+    }
+
+    /// The address of the next page.
+    fn link(&self, handle: &str, limit: usize, next: &str) -> String {
+        let given = [
+            ("class", &self.class),
+            ("interaction", &self.interaction),
+            ("from", &self.from),
+            ("until", &self.until),
+            ("prefix", &self.prefix),
+            ("order", &self.order),
+        ];
+        let mut query = format!("limit={limit}");
+        for (name, value) in given {
+            if let Some(value) = value {
+                query.push_str(&format!("&{name}={}", escaped(value)));
+            }
+        }
+        format!("</v1/users/{handle}/records?{query}&after={}>; rel=\"next\"", escaped(next))
+    }
+}
+
+/// A value as it stands in a query.
+fn escaped(value: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    let escape = |b: u8| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
+    value.bytes().map(escape).collect()
+}

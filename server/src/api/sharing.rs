@@ -1,0 +1,202 @@
+//! Grants, by which third parties open records; and the inbox, into which they are sealed.
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
+use axum::response::{IntoResponse, Response};
+use keyfall::engine::Grant;
+use keyfall::sealed::PublicKey;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::report::grant_json;
+use crate::app::App;
+use crate::auth::caller::Caller;
+use crate::intake::Blocking;
+use crate::outlet::written;
+use crate::problem::{Answer, Problem};
+use crate::words::{self, number, read_number};
+
+/// A grant to be given.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewGrant {
+    /// The grantee's public key, as `keyfall key` makes it.
+    to: String,
+    /// The grantee's name, for the user's report.
+    name: String,
+    /// What the records may be used for.
+    purpose: String,
+    /// Only records of this class.
+    #[serde(default)]
+    class: Option<String>,
+    /// When it ends.
+    #[serde(default)]
+    until: Option<String>,
+}
+
+/// A grant that was given.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct GrantGiven {
+    /// Its number, 16 hexadecimal digits.
+    number: Option<String>,
+    /// The ticket, which the grantee asks with. It is not a secret.
+    ticket: String,
+}
+
+/// Gives a grant
+#[utoipa::path(
+    post, path = "/v1/users/{handle}/grants", tag = "sharing", request_body = NewGrant,
+    params(("handle" = String, Path, description = "The handle of the user")),
+    responses((status = 201, description = "The grant stands", body = GrantGiven))
+)]
+pub(crate) async fn add_grant(
+    State(app): State<App>,
+    caller: Caller,
+    Path(handle): Path<String>,
+    Json(new): Json<NewGrant>,
+) -> Answer<Response> {
+    let user = caller.user(&app, "rules", &handle).await?;
+    let to: PublicKey = new.to.parse()?;
+    let mut grant = Grant::new(&to, new.name, new.purpose);
+    grant.class = words::class(new.class.as_deref())?;
+    grant.until = new.until.as_deref().map(words::point).transpose()?;
+    let ticket = app.engine().run(move |engine| engine.grants(&user.id).add(grant)).await?;
+    let given = GrantGiven { number: ticket.grant().map(number), ticket: ticket.to_string() };
+    Ok((StatusCode::CREATED, Json(given)).into_response())
+}
+
+/// Lists the grants on a user's records
+#[utoipa::path(
+    get, path = "/v1/users/{handle}/grants", tag = "sharing",
+    params(("handle" = String, Path, description = "The handle of the user")),
+    responses((status = 200, description = "The grants", body = Vec<Value>))
+)]
+pub(crate) async fn list_grants(
+    State(app): State<App>,
+    caller: Caller,
+    Path(handle): Path<String>,
+) -> Answer<Json<Vec<Value>>> {
+    let user = caller.user(&app, "report", &handle).await?;
+    let grants = app.engine().run(move |engine| engine.grants(&user.id).list()).await?;
+    Ok(Json(grants.iter().map(|(id, grant)| grant_json(*id, grant)).collect()))
+}
+
+/// Revokes a grant
+#[utoipa::path(
+    delete, path = "/v1/users/{handle}/grants/{number}", tag = "sharing",
+    params(
+        ("handle" = String, Path, description = "The handle of the user"),
+        ("number" = String, Path, description = "The number of the grant"),
+    ),
+    responses((status = 204, description = "It opens nothing any more"))
+)]
+pub(crate) async fn revoke_grant(
+    State(app): State<App>,
+    caller: Caller,
+    Path((handle, id)): Path<(String, String)>,
+) -> Answer<StatusCode> {
+    let user = caller.user(&app, "rules", &handle).await?;
+    let id = read_number(&id).ok_or_else(|| {
+        Problem::new(StatusCode::NOT_FOUND, "absent", "there is no such grant; the list has all")
+    })?;
+    app.engine().run(move |engine| engine.grants(&user.id).revoke(id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Most bytes of a grantee's request.
+const REQUEST_MAX: usize = 64 << 10;
+
+/// Opens what a grantee asks for
+///
+/// The body is a request that the grantee signed, the answer a parcel sealed to it. A request is
+/// its own credential; each opening is in the user's report before the first byte is sent.
+#[utoipa::path(
+    post, path = "/v1/requests", tag = "sharing", security(()),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 200, description = "The parcel", body = Vec<u8>, content_type = "application/octet-stream"))
+)]
+pub(crate) async fn open_request(State(app): State<App>, body: Bytes) -> Answer<Response> {
+    if body.len() > REQUEST_MAX {
+        return Err(crate::intake::too_large());
+    }
+    // Whether it is a request at all is said with a status; what fails later cuts the body.
+    if !body.starts_with(b"KF") {
+        return Err(Problem::invalid(
+            "that is not a grantee's request; `keyfall sealed ask` makes one",
+        ));
+    }
+    let parcel = written(&app, move |engine, out| engine.open_request(&body, out).map(drop));
+    let headers = [(CONTENT_TYPE, "application/octet-stream"), (CACHE_CONTROL, "no-store")];
+    Ok((headers, parcel).into_response())
+}
+
+/// The public key of an inbox.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct InboxAnswer {
+    /// The key, one line; a new one is given out each week and after an erase.
+    key: String,
+}
+
+/// The public key of a user's inbox
+#[utoipa::path(
+    get, path = "/v1/users/{handle}/inbox", tag = "sharing",
+    params(("handle" = String, Path, description = "The handle of the user")),
+    responses((status = 200, description = "The key", body = InboxAnswer))
+)]
+pub(crate) async fn get_inbox(
+    State(app): State<App>,
+    caller: Caller,
+    Path(handle): Path<String>,
+) -> Answer<Json<InboxAnswer>> {
+    let user = caller.user(&app, "inbox", &handle).await?;
+    let key = app.engine().run(move |engine| engine.inbox(&user.id).key()).await?;
+    Ok(Json(InboxAnswer { key: key.to_string() }))
+}
+
+/// What an envelope became.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AcceptedAnswer {
+    /// The id of the record.
+    id: String,
+    /// Whether the envelope had been accepted before.
+    again: bool,
+}
+
+/// Takes in a sealed envelope
+///
+/// The body was sealed to a user's inbox. Nothing but the engine sees what is in it.
+#[utoipa::path(
+    post, path = "/v1/inbox", tag = "sharing",
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses(
+        (status = 200, description = "It had been accepted before", body = AcceptedAnswer),
+        (status = 201, description = "It is a record now", body = AcceptedAnswer, headers(("Location" = String))),
+    )
+)]
+pub(crate) async fn accept(State(app): State<App>, caller: Caller, body: Body) -> Answer<Response> {
+    caller.may("inbox")?;
+    let mut body = Blocking::new(body, app.config().max_record_bytes);
+    let (accepted, body) = app
+        .engine()
+        .run(move |engine| {
+            let accepted = engine.accept(&mut body);
+            Ok((accepted, body))
+        })
+        .await?;
+    let accepted = accepted.map_err(|e| match e.kind() {
+        // An envelope that was changed is the caller's, not the store's.
+        keyfall::ErrorKind::Corrupt => {
+            Problem::invalid("the envelope was changed, or cut short; nothing was stored")
+        }
+        _ => body.intake.problem().unwrap_or_else(|| e.into()),
+    })?;
+    let status = if accepted.again { StatusCode::OK } else { StatusCode::CREATED };
+    let id = accepted.id.to_string();
+    let location = [(LOCATION, format!("/v1/records/{id}"))];
+    let answer = Json(AcceptedAnswer { id, again: accepted.again });
+    Ok((status, location, answer).into_response())
+}

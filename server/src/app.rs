@@ -1,0 +1,124 @@
+//! What every handler shares.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use keyfall::{AsyncEngine, UserHandle, UserId};
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::answers::Answers;
+use crate::auth::book::Book;
+use crate::config::Config;
+use crate::page::desk::Desk;
+use crate::problem::{Answer, Problem};
+
+/// The service: its engine, its configuration, its credentials. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: AsyncEngine,
+    config: Config,
+    book: Book,
+    answers: Arc<Answers>,
+    metrics: PrometheusHandle,
+    stopping: AtomicBool,
+    desk: Desk,
+}
+
+/// What a service is made of.
+pub(crate) struct Parts {
+    pub(crate) engine: AsyncEngine,
+    pub(crate) config: Config,
+    pub(crate) book: Book,
+    pub(crate) answers: Answers,
+    pub(crate) metrics: PrometheusHandle,
+}
+
+impl App {
+    /// The service, of its parts.
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { engine, config, book, answers, metrics } = parts;
+        let (answers, stopping) = (Arc::new(answers), AtomicBool::new(false));
+        App {
+            shared: Arc::new(Shared {
+                engine,
+                config,
+                book,
+                answers,
+                metrics,
+                stopping,
+                desk: Desk::default(),
+            }),
+        }
+    }
+
+    /// The links and sessions of the page.
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.shared.desk
+    }
+
+    /// The engine.
+    pub(crate) fn engine(&self) -> &AsyncEngine {
+        &self.shared.engine
+    }
+
+    /// What the service was told.
+    pub(crate) fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// The credentials.
+    pub(crate) fn book(&self) -> &Book {
+        &self.shared.book
+    }
+
+    /// The answers that repeated requests get again.
+    pub(crate) fn answers(&self) -> &Arc<Answers> {
+        &self.shared.answers
+    }
+
+    /// What was counted.
+    pub(crate) fn metrics(&self) -> &PrometheusHandle {
+        &self.shared.metrics
+    }
+
+    /// Says that the service stops: it is not ready from now on.
+    pub(crate) fn stop(&self) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the service stops.
+    pub(crate) fn stopping(&self) -> bool {
+        self.shared.stopping.load(Ordering::Relaxed)
+    }
+
+    /// The user of a handle, as it stands in a path.
+    ///
+    /// # Errors
+    /// 404 for what is no handle of this store, 410 for the handle of a user who was erased.
+    pub(crate) async fn user(&self, handle: &str) -> Answer<User> {
+        let handle: UserHandle = handle.parse().map_err(|_| no_such_handle())?;
+        let id = self.engine().run(move |engine| engine.user_of(&handle)).await?;
+        Ok(User { id, handle })
+    }
+}
+
+/// A user, by name and by handle.
+#[derive(Clone)]
+pub(crate) struct User {
+    /// The name, which no answer, log line or address has.
+    pub(crate) id: UserId,
+    pub(crate) handle: UserHandle,
+}
+
+/// The problem of a path that has no handle in it.
+pub(crate) fn no_such_handle() -> Problem {
+    Problem::new(
+        axum::http::StatusCode::NOT_FOUND,
+        "absent",
+        "there is no such user here: take the handle that `POST /v1/users` gives",
+    )
+}

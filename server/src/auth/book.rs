@@ -1,0 +1,118 @@
+//! The book of credentials: a file, and a look-up by the hash of a token.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use keyfall::Timestamp;
+use zeroize::Zeroizing;
+
+use super::credential::{Credential, Users, fresh_token, hash};
+use crate::private;
+
+/// The credentials of a service, and the token of its admin.
+pub(crate) struct Book {
+    place: PathBuf,
+    admin: Credential,
+    pages: RwLock<Vec<Credential>>,
+}
+
+impl Book {
+    /// Opens the book in a directory, and reads the admin's token, or makes it.
+    ///
+    /// # Errors
+    /// What the system says; that a file is not what it should be.
+    pub(crate) fn open(dir: &Path, admin_token_file: &Path) -> io::Result<Self> {
+        private::directory(dir)?;
+        let token = match private::read(admin_token_file)?.map(Zeroizing::new) {
+            Some(token) => token,
+            None => {
+                let token = fresh_token()?;
+                private::create(admin_token_file, format!("{}\n", *token).as_bytes())?;
+                token
+            }
+        };
+        let token = token.trim();
+        if token.len() < 20 {
+            return Err(io::Error::other(format!(
+                "{} has no token of 20 characters or more in it; remove it, and one is made",
+                admin_token_file.display()
+            )));
+        }
+        let place = dir.join("credentials.json");
+        let pages = match private::read(&place)? {
+            Some(text) => serde_json::from_str(&text)
+                .map_err(|e| io::Error::other(format!("{}: {e}", place.display())))?,
+            None => Vec::new(),
+        };
+        Ok(Book { place, admin: Credential::admin(token), pages: RwLock::new(pages) })
+    }
+
+    /// The credential of a token, unless it ended.
+    pub(crate) fn find(&self, token: &str, now: Timestamp) -> Option<Credential> {
+        use subtle::ConstantTimeEq;
+        let hashed = hash(token);
+        let is_it = |one: &Credential| bool::from(one.token.as_bytes().ct_eq(hashed.as_bytes()));
+        if is_it(&self.admin) {
+            return Some(self.admin.clone());
+        }
+        let pages = self.pages.read().unwrap_or_else(PoisonError::into_inner);
+        pages.iter().find(|one| is_it(one)).filter(|one| !one.ended(now)).cloned()
+    }
+
+    /// All credentials but the admin's.
+    pub(crate) fn list(&self) -> Vec<Credential> {
+        self.pages.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Adds a credential, durably.
+    ///
+    /// # Errors
+    /// What the system says; nothing is added then.
+    pub(crate) fn add(&self, credential: Credential) -> io::Result<()> {
+        self.change(|pages| pages.push(credential)).map(|_| ())
+    }
+
+    /// Removes a credential, durably; says whether there was one.
+    ///
+    /// # Errors
+    /// What the system says; nothing is removed then.
+    pub(crate) fn remove(&self, id: &str) -> io::Result<bool> {
+        self.change(|pages| pages.retain(|one| one.id != id))
+    }
+
+    /// Takes the handle of a user who was erased out of all credentials; one that is for nobody
+    /// else ends.
+    ///
+    /// # Errors
+    /// What the system says; nothing is changed then.
+    pub(crate) fn forget(&self, handle: &str) -> io::Result<()> {
+        let lists = |one: &Credential| match &one.users {
+            Users::List(list) => list.iter().any(|listed| listed == handle),
+            Users::Any(_) => false,
+        };
+        if !self.list().iter().any(lists) {
+            return Ok(());
+        }
+        let forget = |pages: &mut Vec<Credential>| {
+            for page in pages.iter_mut() {
+                if let Users::List(list) = &mut page.users {
+                    list.retain(|listed| listed != handle);
+                }
+            }
+            pages.retain(|page| page.users != Users::List(Vec::new()));
+        };
+        self.change(forget).map(|_| ())
+    }
+
+    /// Changes the book, durably; says whether it has another number of credentials now.
+    fn change(&self, change: impl FnOnce(&mut Vec<Credential>)) -> io::Result<bool> {
+        let mut pages = self.pages.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = pages.clone();
+        change(&mut changed);
+        private::replace(&self.place, &serde_json::to_vec_pretty(&changed)?)?;
+        let differs = changed.len() != pages.len();
+        *pages = changed;
+        Ok(differs)
+    }
+}

@@ -1,0 +1,167 @@
+//! The caller of a request: its credential, and the purpose that it names.
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::Response;
+use keyfall::{RecordId, UserHandle};
+
+use super::credential::{Credential, Users};
+use crate::app::{App, User};
+use crate::problem::{Answer, Problem};
+use crate::words::now;
+
+/// The header that names what a record is read for.
+const PURPOSE: &str = "keyfall-purpose";
+
+/// A caller with a credential.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    credential: Credential,
+    /// What the request says it is for.
+    named: Option<String>,
+}
+
+impl Caller {
+    /// The caller with this credential, for a purpose or for none.
+    pub(crate) fn new(credential: Credential, named: Option<String>) -> Self {
+        Caller { credential, named }
+    }
+
+    /// The name of the credential.
+    pub(crate) fn credential(&self) -> &str {
+        &self.credential.id
+    }
+
+    /// Who acts, as the reports of users have it.
+    pub(crate) fn principal(&self) -> &str {
+        &self.credential.principal
+    }
+
+    /// Fails unless the credential allows an act.
+    ///
+    /// # Errors
+    /// 403.
+    pub(crate) fn may(&self, act: &str) -> Answer<()> {
+        if self.credential.allows(act) {
+            return Ok(());
+        }
+        Err(Problem::forbidden("the credential does not have the scope that this needs"))
+    }
+
+    /// Fails unless the credential allows an act on a user's records.
+    ///
+    /// # Errors
+    /// 403.
+    pub(crate) fn may_with(&self, act: &str, handle: &UserHandle) -> Answer<()> {
+        self.may(act)?;
+        if self.credential.users.has(handle) {
+            return Ok(());
+        }
+        Err(Problem::forbidden("the credential is not for this user"))
+    }
+
+    /// Fails unless the credential allows reading, of some class at least.
+    ///
+    /// # Errors
+    /// 403.
+    pub(crate) fn may_read(&self) -> Answer<()> {
+        match self.credential.reads() {
+            true => Ok(()),
+            false => self.may("read"),
+        }
+    }
+
+    /// Fails unless the credential is for all users.
+    ///
+    /// # Errors
+    /// 403.
+    pub(crate) fn may_with_anybody(&self) -> Answer<()> {
+        match self.credential.users {
+            Users::Any(_) => Ok(()),
+            Users::List(_) => Err(Problem::forbidden("the credential is not for all users")),
+        }
+    }
+
+    /// The user of a handle in a path, if the credential allows an act on their records. Whether
+    /// there is such a user is not told to anybody else.
+    ///
+    /// # Errors
+    /// 403, 404, 410.
+    pub(crate) async fn user(&self, app: &App, act: &str, handle: &str) -> Answer<User> {
+        match handle.parse() {
+            Ok(parsed) => self.may_with(act, &parsed)?,
+            Err(_) => self.may(act)?,
+        }
+        app.user(handle).await
+    }
+
+    /// A record's id as it stands in a path, if the credential is for its user.
+    ///
+    /// # Errors
+    /// 403, 404.
+    pub(crate) fn record(&self, id: &str) -> Answer<RecordId> {
+        let id: RecordId = id.parse().map_err(|_| {
+            let detail = "there is no such record here: take the id that the put gave";
+            Problem::new(axum::http::StatusCode::NOT_FOUND, "absent", detail)
+        })?;
+        if self.credential.users.has(&id.handle()) {
+            return Ok(id);
+        }
+        Err(Problem::forbidden("the credential is not for the user of this record"))
+    }
+
+    /// What the request is for: what it names, or what its credential is for by default.
+    ///
+    /// # Errors
+    /// 403 for a purpose that is not the credential's.
+    pub(crate) fn purpose(&self) -> Answer<Option<&str>> {
+        let purpose = self.named.as_deref().or(self.credential.default_purpose.as_deref());
+        if purpose.is_none_or(|purpose| self.credential.serves(purpose)) {
+            return Ok(purpose);
+        }
+        Err(Problem::forbidden("the credential is not for this purpose"))
+    }
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Answer<Self> {
+        parts.extensions.get::<Caller>().cloned().ok_or_else(Problem::unauthorized)
+    }
+}
+
+/// Finds the caller of a request, for the handler and for what lies between. A handler that takes
+/// no [`Caller`] is open to everybody.
+///
+/// # Errors
+/// 401 for a token that opens nothing, 400 for a header that is not text.
+pub(crate) async fn authenticate(
+    State(app): State<App>,
+    mut request: Request,
+    next: Next,
+) -> Answer<Response> {
+    let headers = request.headers();
+    if let Some(header) = headers.get(AUTHORIZATION) {
+        let token = header.to_str().ok().and_then(bearer).ok_or_else(Problem::unauthorized)?;
+        let credential = app.book().find(token, now()).ok_or_else(Problem::unauthorized)?;
+        let named = headers.get(PURPOSE).map(|value| text(value.as_bytes())).transpose()?;
+        let named = named.filter(|purpose| !purpose.is_empty());
+        request.extensions_mut().insert(Caller::new(credential, named));
+    }
+    Ok(next.run(request).await)
+}
+
+/// The token of an `Authorization` header.
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// A header's value as text: UTF-8, as it is.
+pub(crate) fn text(value: &[u8]) -> Answer<String> {
+    String::from_utf8(value.to_vec())
+        .map_err(|_| Problem::invalid("a header's value is not UTF-8; write it as UTF-8"))
+}

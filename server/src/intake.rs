@@ -1,0 +1,119 @@
+//! A body on its way in: bounded, counted and hashed.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use futures_util::TryStreamExt;
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_util::io::StreamReader;
+
+use crate::problem::Problem;
+
+/// A body that is read into the engine.
+pub(crate) struct Intake {
+    body: Pin<Box<dyn AsyncRead + Send>>,
+    left: u64,
+    length: u64,
+    digest: Sha256,
+    end: End,
+}
+
+/// How the body ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It did not, or as it should.
+    Sound,
+    /// It was longer than allowed.
+    TooLong,
+    /// Its caller went away.
+    Cut,
+}
+
+impl Intake {
+    /// A body of so many bytes at most.
+    pub(crate) fn new(body: Body, most: u64) -> Self {
+        let stream = body.into_data_stream().map_err(io::Error::other);
+        Intake {
+            body: Box::pin(StreamReader::new(stream)),
+            left: most,
+            length: 0,
+            digest: Sha256::new(),
+            end: End::Sound,
+        }
+    }
+
+    /// How many bytes were read.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// SHA-256 of what was read.
+    pub(crate) fn digest(self) -> [u8; 32] {
+        self.digest.finalize().into()
+    }
+
+    /// What is the matter with the body, if that made a call fail.
+    pub(crate) fn problem(&self) -> Option<Problem> {
+        match self.end {
+            End::Sound => None,
+            End::TooLong => Some(too_large()),
+            End::Cut => Some(Problem::invalid("the body was cut short; nothing was stored")),
+        }
+    }
+}
+
+/// The body is longer than the service takes.
+pub(crate) fn too_large() -> Problem {
+    let detail = "the body is longer than this service takes";
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+}
+
+impl AsyncRead for Intake {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        if let Err(e) = ready!(this.body.as_mut().poll_read(cx, buffer)) {
+            this.end = End::Cut;
+            return Poll::Ready(Err(e));
+        }
+        let read = &buffer.filled()[before..];
+        match this.left.checked_sub(read.len() as u64) {
+            Some(left) => this.left = left,
+            None => {
+                this.end = End::TooLong;
+                return Poll::Ready(Err(io::Error::other("longer than allowed")));
+            }
+        }
+        this.length += read.len() as u64;
+        this.digest.update(read);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A body that a blocking thread reads.
+pub(crate) struct Blocking {
+    pub(crate) intake: Intake,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Blocking {
+    /// A body of so many bytes at most; to be made on the runtime.
+    pub(crate) fn new(body: Body, most: u64) -> Self {
+        Blocking { intake: Intake::new(body, most), runtime: tokio::runtime::Handle::current() }
+    }
+}
+
+impl io::Read for Blocking {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        use tokio::io::AsyncReadExt;
+        self.runtime.block_on(self.intake.read(out))
+    }
+}

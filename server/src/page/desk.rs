@@ -1,0 +1,225 @@
+//! Who may see which page: links that work once, and the sessions that they begin. Both are in
+//! memory alone: a service that starts again knows none of them.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use keyfall::time::Zone;
+use keyfall::{UserHandle, UserId};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::outcome::Outcome;
+use super::words::Words;
+use crate::private::random;
+
+/// How long a link works.
+pub(crate) const LINK_LASTS: Duration = Duration::from_secs(10 * 60);
+/// How long a session lasts: reading has no time limit that a day's use meets.
+pub(crate) const SESSION_LASTS: Duration = Duration::from_secs(12 * 60 * 60);
+/// Most links, and most sessions, at one time: the oldest end first.
+const MOST: usize = 100_000;
+/// Most outcomes that a session remembers.
+const OUTCOMES: usize = 200;
+
+/// As whom somebody sees a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The person that it is about.
+    Own,
+    /// A child: sees, hears and erases, and cannot have more kept.
+    Child,
+    /// The person who looks after the profile, by name.
+    Guardian(String),
+}
+
+/// Whose page, and how it is shown.
+#[derive(Clone)]
+pub(crate) struct Grant {
+    pub(crate) user: UserId,
+    pub(crate) handle: UserHandle,
+    pub(crate) role: Role,
+    pub(crate) zone: Zone,
+    pub(crate) zone_name: String,
+    /// The language that the application asked for; the browser's, if none.
+    pub(crate) words: Option<&'static Words>,
+}
+
+/// One that was let in.
+pub(crate) struct Session {
+    pub(crate) grant: Grant,
+    /// What forms of this session bear.
+    csrf: String,
+    ends: Instant,
+    outcomes: Mutex<Vec<Outcome>>,
+}
+
+impl Session {
+    /// What its forms bear.
+    pub(crate) fn csrf(&self) -> &str {
+        &self.csrf
+    }
+
+    /// Whether a form is one of its own.
+    pub(crate) fn gave(&self, csrf: &str) -> bool {
+        bool::from(self.csrf.as_bytes().ct_eq(csrf.as_bytes()))
+    }
+
+    /// How long it goes on.
+    pub(crate) fn left(&self) -> Duration {
+        self.ends.saturating_duration_since(Instant::now())
+    }
+
+    /// Remembers what an erase did; returns its number.
+    pub(crate) fn remember(&self, outcome: Outcome) -> usize {
+        let mut outcomes = locked(&self.outcomes);
+        if outcomes.len() == OUTCOMES {
+            // Its number goes on to count; its texts go.
+            let oldest = outcomes.iter_mut().find(|outcome| !outcome.proofs.is_empty());
+            if let Some(oldest) = oldest {
+                oldest.proofs.clear();
+            }
+        }
+        outcomes.push(outcome);
+        outcomes.len() - 1
+    }
+
+    /// What the erase with a number did.
+    pub(crate) fn outcome(&self, number: usize) -> Option<Outcome> {
+        locked(&self.outcomes).get(number).cloned()
+    }
+
+    /// What all its erases did.
+    pub(crate) fn outcomes(&self) -> Vec<Outcome> {
+        locked(&self.outcomes).clone()
+    }
+}
+
+/// A token's hash: tokens themselves are kept nowhere.
+type Hash = [u8; 32];
+
+struct Link {
+    grant: Grant,
+    ends: Instant,
+}
+
+/// Links and sessions.
+#[derive(Default)]
+pub(crate) struct Desk {
+    links: Mutex<HashMap<Hash, Link>>,
+    sessions: Mutex<HashMap<Hash, Arc<Session>>>,
+}
+
+impl Desk {
+    /// Makes a link; returns its token.
+    ///
+    /// # Errors
+    /// If the system's generator fails.
+    pub(crate) fn link(&self, grant: Grant) -> io::Result<String> {
+        let token = token()?;
+        let mut links = locked(&self.links);
+        links.retain(|_, link| link.ends > Instant::now());
+        if links.len() >= MOST {
+            let oldest = links.iter().min_by_key(|(_, link)| link.ends).map(|(hash, _)| *hash);
+            oldest.and_then(|hash| links.remove(&hash));
+        }
+        links.insert(hash(&token), Link { grant, ends: Instant::now() + LINK_LASTS });
+        Ok(token)
+    }
+
+    /// What a link opens, while it works.
+    pub(crate) fn opens(&self, token: &str) -> Option<Grant> {
+        let links = locked(&self.links);
+        links.get(&hash(token)).filter(|link| link.ends > Instant::now()).map(|l| l.grant.clone())
+    }
+
+    /// Takes a link, which works no more; returns the token of the session that begins.
+    ///
+    /// # Errors
+    /// If the system's generator fails.
+    pub(crate) fn enter(&self, link: &str) -> io::Result<Option<String>> {
+        let (csrf, session) = (token()?, token()?);
+        let Some(link) = locked(&self.links).remove(&hash(link)) else { return Ok(None) };
+        if link.ends <= Instant::now() {
+            return Ok(None);
+        }
+        let ends = Instant::now() + SESSION_LASTS;
+        let begun = Session { grant: link.grant, csrf, ends, outcomes: Mutex::default() };
+        let mut sessions = locked(&self.sessions);
+        sessions.retain(|_, session| session.ends > Instant::now());
+        if sessions.len() >= MOST {
+            let oldest = sessions.iter().min_by_key(|(_, session)| session.ends).map(|(h, _)| *h);
+            oldest.and_then(|hash| sessions.remove(&hash));
+        }
+        sessions.insert(hash(&session), Arc::new(begun));
+        Ok(Some(session))
+    }
+
+    /// The session of a token, until it ends.
+    pub(crate) fn session(&self, token: &str) -> Option<Arc<Session>> {
+        let sessions = locked(&self.sessions);
+        sessions.get(&hash(token)).filter(|session| session.ends > Instant::now()).cloned()
+    }
+
+    /// Ends a session.
+    pub(crate) fn leave(&self, token: &str) {
+        locked(&self.sessions).remove(&hash(token));
+    }
+}
+
+fn token() -> io::Result<String> {
+    Ok(data_encoding::BASE32_DNSSEC.encode(&random::<32>()?))
+}
+
+fn hash(token: &str) -> Hash {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant() -> Grant {
+        let handle = "u-0".parse();
+        let user = UserId::new("ada").expect("a name");
+        Grant {
+            user,
+            handle: handle.unwrap_or_else(|_| any_handle()),
+            role: Role::Own,
+            zone: Zone::utc(),
+            zone_name: "UTC".to_owned(),
+            words: None,
+        }
+    }
+
+    /// A handle is made by an engine alone.
+    fn any_handle() -> UserHandle {
+        use std::sync::Arc;
+        let dir = tempfile::tempdir().expect("a directory");
+        let made = keyfall::Builder::at(dir.path().join("s")).accept_remnants().open_or_create();
+        let engine = Arc::new(made.expect("an engine"));
+        let ada = UserId::new("ada").expect("a name");
+        engine.create_user(&ada).expect("a user");
+        engine.handle(&ada).expect("a handle")
+    }
+
+    #[test]
+    fn a_link_works_once() {
+        let desk = Desk::default();
+        let link = desk.link(grant()).expect("a link");
+        assert!(desk.opens(&link).is_some());
+        let session = desk.enter(&link).expect("randomness").expect("a session");
+        assert!(desk.opens(&link).is_none());
+        assert!(desk.enter(&link).expect("randomness").is_none());
+        let found = desk.session(&session).expect("a session");
+        assert!(found.gave(found.csrf()) && !found.gave("") && !found.gave(&session));
+        desk.leave(&session);
+        assert!(desk.session(&session).is_none());
+    }
+}

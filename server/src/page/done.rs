@@ -1,0 +1,153 @@
+//! What an erase did, and what it takes, in words.
+
+use axum::extract::Path;
+use axum::http::StatusCode;
+use axum::response::Response;
+use keyfall::engine::Foreseen;
+use keyfall::{ErrorKind, Scope, When as Of};
+use maud::{Markup, html};
+
+use super::frame::{Icon, KEPT, PROOFS, icon, notice, page};
+use super::outcome::Outcome;
+use super::proofs::proof_card;
+use super::scopes::{What, counted, joined, kind};
+use super::visit::Visit;
+use super::when::When;
+use super::words::Words;
+
+/// Says what an erase did.
+pub(crate) async fn done(visit: Visit, Path(number): Path<usize>) -> Response {
+    let Some(outcome) = visit.session.outcome(number) else {
+        return notice(visit.words, StatusCode::NOT_FOUND, "gone-page-title", "gone-page-lead");
+    };
+    let said = told(&visit, &outcome);
+    let body = html! {
+        div class=(format!("result {}", said.mood)) role="status" {
+            (icon(said.icon))
+            div {
+                h1 tabindex="-1" { (said.title) }
+                @for line in &said.lines { p.lead { (line) } }
+                p.soft { (outcome.what) }
+            }
+        }
+        @if let Some(kind) = outcome.failed { (failure(visit.words, kind)) }
+        @for (n, proof) in outcome.proofs.iter().enumerate() {
+            (proof_card(visit.words, proof, &format!("{number}-{n}")))
+        }
+        @if !outcome.limits.is_empty() {
+            details.card {
+                summary { (visit.words.say("done-limits")) }
+                ul { @for limit in &outcome.limits { li lang="en" { (limit) } } }
+            }
+        }
+        div.actions { a.button href=(KEPT) { (visit.words.say("back-list")) } }
+    };
+    page(&visit, if outcome.proofs.is_empty() { KEPT } else { PROOFS }, &said.title, &body)
+}
+
+struct Told {
+    mood: &'static str,
+    icon: Icon,
+    title: String,
+    lines: Vec<String>,
+}
+
+fn told(visit: &Visit, outcome: &Outcome) -> Told {
+    let (words, when) = (visit.words, visit.when());
+    let told = |mood, icon, title: String, lines| Told { mood, icon, title, lines };
+    if let Some(due) = outcome.planned {
+        let title = words.with("later-done-title", [("when", when.moment(due).into())]);
+        return told("wait", Icon::Clock, title, vec![words.say("later-done-lead")]);
+    }
+    if !outcome.erased {
+        return match outcome.failed {
+            Some(_) => told("bad", Icon::Info, words.say("failed-nothing-title"), Vec::new()),
+            None => {
+                let lines = vec![words.say("done-already-lead")];
+                told("", Icon::Check, words.say("done-already-title"), lines)
+            }
+        };
+    }
+    let mut lines = vec![fell(words, outcome)];
+    if outcome.derived > 0 {
+        lines.push(words.with("done-derived", [("n", outcome.derived.into())]));
+    }
+    if outcome.following {
+        lines.push(words.say("done-following"));
+    }
+    if !outcome.kept.is_empty() {
+        let kept: Vec<_> = outcome.kept.iter().map(|class| kind(words, class)).collect();
+        lines.push(words.with("done-kept", [("what", joined(words, &kept).into())]));
+    }
+    if outcome.pending {
+        lines.insert(0, words.say("done-pending-lead"));
+        if let Some(until) = outcome.pending_until {
+            let until = when.moment(until);
+            lines.push(words.with("done-pending-until", [("when", until.into())]));
+        }
+        return told("wait", Icon::Clock, words.say("done-pending-title"), lines);
+    }
+    let title = if outcome.failed.is_some() { "failed-title" } else { "done-title" };
+    told("", Icon::Check, words.say(title), lines)
+}
+
+fn fell(words: &Words, outcome: &Outcome) -> String {
+    let Some(counts) = &outcome.counts else { return words.say("done-lead-unknown") };
+    let counts: Vec<_> = counts.iter().map(|(class, n)| counted(words, class, *n)).collect();
+    words.with("done-lead", [("what", joined(words, &counts).into())])
+}
+
+fn failure(words: &Words, kind: ErrorKind) -> Markup {
+    let id = match kind {
+        ErrorKind::Held => "failed-held",
+        ErrorKind::Refused => "failed-clock",
+        ErrorKind::Limit => "failed-limit",
+        _ => "failed-other",
+    };
+    html! { div.note.bad role="alert" { (icon(Icon::Info)) p { (words.say(id)) } } }
+}
+
+/// What would go.
+pub(crate) fn goes(words: &Words, seen: &Foreseen, what: &What) -> Markup {
+    let Some(counts) = &seen.records else { return html! { p { (words.say("goes-unknown")) } } };
+    if counts.is_empty() {
+        return html! { p { (words.say("goes-nothing")) } };
+    }
+    // Of several that are named, one may be derived from another.
+    let several = matches!(what, What::Turns(turns) if turns.len() > 1);
+    let derived = if several { "goes-derived-up-to" } else { "goes-derived" };
+    html! {
+        ul.counts {
+            @for (class, n) in counts { (count(&counted(words, class.as_str(), *n), *n)) }
+            @if seen.derived > 0 {
+                (count(&words.with(derived, [("n", seen.derived.into())]), seen.derived))
+            }
+        }
+        @if seen.following { p { (words.say("goes-following")) } }
+        p.soft { (words.say("goes-text")) }
+    }
+}
+
+/// A count with its number large.
+fn count(said: &str, n: u64) -> Markup {
+    let number = n.to_string();
+    html! {
+        li {
+            @if let Some(rest) = said.strip_prefix(&number) { strong { (number) } (rest) }
+            @else { (said) }
+        }
+    }
+}
+
+/// What a planned erase names, in words.
+pub(crate) fn scope_words(scope: &Scope, when: &When<'_>) -> String {
+    match scope {
+        Scope::Record(id) => What::Turns(vec![id.interaction()]).words(when),
+        Scope::User { when: Of::Interaction(id), .. } => What::Turns(vec![*id]).words(when),
+        Scope::User { when: Of::Between { from: Some(from), .. }, .. } => {
+            What::Day(when.zone.day(*from).to_string()).words(when)
+        }
+        Scope::User { class: Some(class), .. } => What::Class(class.clone()).words(when),
+        Scope::User { .. } => What::Everything.words(when),
+    }
+}

@@ -1,0 +1,300 @@
+//! Erasing, in two steps: what would go is said first.
+
+use axum::extract::State;
+use axum::response::Response;
+use keyfall::engine::{Foreseen, Report};
+use keyfall::{Class, Engine, Erase, Error, ErrorKind, Timestamp, UserId};
+use maud::{Markup, html};
+
+use super::done::goes;
+use super::frame::{Icon, KEPT, csrf, failed, icon, page};
+use super::link::see;
+use super::outcome::Outcome;
+use super::scopes::{What, counted, place, proof_class};
+use super::turns::gone;
+use super::visit::{Filled, Visit};
+use super::when::When;
+use crate::app::App;
+
+/// How long a planned erase can be called off.
+const LATER_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+
+/// What an erase would do.
+struct Ahead {
+    /// `None` where the person is not here.
+    report: Option<Report>,
+    seen: Foreseen,
+    held: bool,
+}
+
+/// Says what would go and what would stay, and asks.
+pub(crate) async fn ask(State(app): State<App>, form: Filled) -> Response {
+    let visit = &form.visit;
+    let Some(what) = What::of(&form.fields) else { return nothing(visit) };
+    let (user, zone, asked) =
+        (visit.user().clone(), visit.session.grant.zone.clone(), what.clone());
+    let ahead = app.engine().run(move |engine| {
+        let erases = asked.erases(&user, &zone)?;
+        ahead(engine, &user, spare(engine, &user, &asked, erases)?)
+    });
+    match ahead.await {
+        Err(e) => failed(visit, &e),
+        Ok(ahead) => {
+            let said = what.words(&visit.when());
+            let title = visit.words.with("ask-title", [("what", said.into())]);
+            page(visit, KEPT, &title, &question(visit, &what, &ahead, &title))
+        }
+    }
+}
+
+/// Erases, for good.
+pub(crate) async fn now(State(app): State<App>, form: Filled) -> Response {
+    let visit = form.visit.clone();
+    let Some(what) = What::of(&form.fields) else { return nothing(&visit) };
+    let (user, zone) = (visit.user().clone(), visit.session.grant.zone.clone());
+    let (said, authority) = (what.words(&visit.when()), visit.authority());
+    let keep = kept(&form);
+    let everything = what == What::Everything && keep.is_empty();
+    let reason = visit.words.say("stays-reason");
+    let done = app.engine().run(move |engine| {
+        let erases = spare(engine, &user, &what, what.erases(&user, &zone)?)?;
+        let erases = erases.into_iter().map(|erase| {
+            keep.iter()
+                .fold(erase, |erase, class| erase.keep(class.clone(), reason.clone()))
+                .certified(authority.clone(), "")
+        });
+        let done = engine.erase_all(&erases.collect::<Vec<_>>());
+        Outcome::of(engine, &user, said, done)
+    });
+    match done.await {
+        Err(e) => failed(&visit, &e),
+        Ok(outcome) => {
+            let all_gone = everything && outcome.erased;
+            let number = visit.session.remember(outcome);
+            let mut response = see([], &format!("/page/done/{number}"));
+            if all_gone {
+                super::link::clear(&mut response);
+            }
+            response
+        }
+    }
+}
+
+/// Plans the erase for later.
+pub(crate) async fn later(State(app): State<App>, form: Filled) -> Response {
+    let visit = form.visit.clone();
+    let Some(what) = What::of(&form.fields) else { return nothing(&visit) };
+    let (user, zone) = (visit.user().clone(), visit.session.grant.zone.clone());
+    let said = what.words(&visit.when());
+    let (keep, reason) = (kept(&form), visit.words.say("stays-reason"));
+    let due = later_than(&visit.when());
+    let planned = app.engine().run(move |engine| {
+        let mut outcome = Outcome { what: said, ..Outcome::default() };
+        for erase in spare(engine, &user, &what, what.erases(&user, &zone)?)? {
+            let erase =
+                keep.iter().fold(erase, |erase, class| erase.keep(class.clone(), reason.clone()));
+            match engine.erase_at(erase, due) {
+                Ok(plan) => outcome.planned = Some(plan.due),
+                Err(e) => outcome.failed = Some(e.kind()),
+            }
+        }
+        Ok(outcome)
+    });
+    match planned.await {
+        Err(e) => failed(&visit, &e),
+        Ok(outcome) => {
+            let number = visit.session.remember(outcome);
+            see([], &format!("/page/done/{number}"))
+        }
+    }
+}
+
+/// Calls a planned erase off.
+pub(crate) async fn cancel(State(app): State<App>, form: Filled) -> Response {
+    let user = form.visit.user().clone();
+    let id = form.field("plan").and_then(|id| id.parse().ok()).unwrap_or_default();
+    match app.engine().run(move |engine| engine.plans(&user).cancel(id)).await {
+        Ok(()) => see([], "/page?said=cancelled"),
+        Err(e) if gone(&e) => see([], "/page?said=late"),
+        Err(e) => failed(&form.visit, &e),
+    }
+}
+
+fn later_than(when: &When<'_>) -> Timestamp {
+    Timestamp(when.now.0.saturating_add(LATER_MS))
+}
+
+/// The classes that are ticked to stay.
+fn kept(form: &Filled) -> Vec<Class> {
+    form.all("keep").filter_map(|class| class.parse().ok()).take(2).collect()
+}
+
+/// Keeps proofs of earlier erases, where they may lie within what is named.
+fn spare(
+    engine: &Engine,
+    user: &UserId,
+    what: &What,
+    erases: Vec<Erase>,
+) -> Result<Vec<Erase>, Error> {
+    let proofs = proof_class()?;
+    let report = engine.report(user);
+    let there = |report: Report| report.classes.iter().any(|(class, n)| *class == proofs && *n > 0);
+    if !what.spares_proofs() || !report.is_ok_and(there) {
+        return Ok(erases);
+    }
+    let keep = |erase: Erase| erase.keep(proofs.clone(), "proofs of earlier erases");
+    Ok(erases.into_iter().map(keep).collect())
+}
+
+fn ahead(engine: &Engine, user: &UserId, erases: Vec<Erase>) -> Result<Ahead, Error> {
+    let report = match engine.report(user) {
+        Err(e) if gone(&e) => None,
+        report => Some(report?),
+    };
+    let mut sum: Option<Foreseen> = None;
+    let mut held = false;
+    for erase in erases {
+        match engine.would_erase(erase) {
+            Ok(seen) => sum = Some(sum.map_or(seen.clone(), |sum| added(sum, seen))),
+            Err(e) if e.kind() == ErrorKind::Held => held = true,
+            Err(e) if gone(&e) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    let seen = match sum {
+        Some(mut seen) => {
+            let counts = seen.records.iter_mut();
+            counts.for_each(|counts| counts.sort_by_key(|(class, _)| place(class.as_str())));
+            seen
+        }
+        // Nothing is foreseen where all is held or gone.
+        None if held => return Ok(Ahead { report, seen: nowhere(engine, user)?, held }),
+        None => nowhere(engine, user)?,
+    };
+    Ok(Ahead { report, seen, held })
+}
+
+/// What an erase of nothing would do.
+fn nowhere(engine: &Engine, user: &UserId) -> Result<Foreseen, Error> {
+    let first = Timestamp(0);
+    let scope = keyfall::Scope::between(user.clone(), Some(first), Some(Timestamp(1)));
+    engine.would_erase(Erase::new(scope))
+}
+
+fn added(mut sum: Foreseen, seen: Foreseen) -> Foreseen {
+    sum.records = match (sum.records.take(), seen.records) {
+        (Some(mut counts), Some(more)) => {
+            for (class, n) in more {
+                match counts.iter_mut().find(|(of, _)| *of == class) {
+                    Some((_, sum)) => *sum += n,
+                    None => counts.push((class, n)),
+                }
+            }
+            Some(counts)
+        }
+        _ => None,
+    };
+    sum.derived += seen.derived;
+    sum.following |= seen.following;
+    sum.already &= seen.already;
+    sum
+}
+
+fn question(visit: &Visit, what: &What, ahead: &Ahead, title: &str) -> Markup {
+    let words = visit.words;
+    if ahead.held {
+        return html! {
+            h1 { (title) }
+            (held(visit, ahead))
+            div.actions { a.button href=(KEPT) { (words.say("back-list")) } }
+        };
+    }
+    let later = visit.when().moment(later_than(&visit.when()));
+    html! {
+        h1 tabindex="-1" { (title) }
+        p.lead { (words.say("ask-lead")) }
+        form method="post" action="/page/erase/now" {
+            (csrf(visit))
+            @for (name, value) in what.fields() { input type="hidden" name=(name) value=(value); }
+            section.card { h2 { (words.say("goes-title")) } (goes(words, &ahead.seen, what)) }
+            section.card { h2 { (words.say("stays-title")) } (stays(visit, what, ahead)) }
+            div.choices {
+                div.choice {
+                    div {
+                        h2 { (words.say("later-title")) }
+                        p { (words.with("later-lead", [("when", later.into())])) }
+                    }
+                    button formaction="/page/erase/later" { (words.say("later-button")) }
+                }
+                div.choice {
+                    div { h2 { (words.say("now-title")) } p { (words.say("now-lead")) } }
+                    button.danger { (words.say("now-button")) }
+                }
+            }
+        }
+        div.actions { a.button.quiet href=(KEPT) { (words.say("back-nothing")) } }
+    }
+}
+
+fn stays(visit: &Visit, what: &What, ahead: &Ahead) -> Markup {
+    let words = visit.words;
+    let counts = ahead.seen.records.as_deref().unwrap_or_default();
+    let several = counts.iter().filter(|(class, _)| class.as_str() != "certificate").count() > 1;
+    let keepable = counts
+        .iter()
+        .filter(|(class, _)| several && !["audio", "certificate"].contains(&class.as_str()));
+    html! {
+        @if several {
+            fieldset {
+                legend.soft { (words.say("stays-choose")) }
+                @for (class, n) in keepable {
+                    label.check {
+                        input type="checkbox" name="keep" value=(class);
+                        span { (words.with("stays-keep", [
+                            ("what", counted(words, class.as_str(), *n).into()),
+                        ])) }
+                    }
+                }
+            }
+        }
+        @if *what == What::Everything { p { (words.say("stays-nothing")) } } @else {
+            @if what.spares_proofs() { p { (words.say("stays-proofs")) } }
+            p { (words.say("stays-rest")) }
+        }
+    }
+}
+
+fn held(visit: &Visit, ahead: &Ahead) -> Markup {
+    let (words, when) = (visit.words, visit.when());
+    html! {
+        div.note.bad role="alert" {
+            (icon(Icon::Info))
+            div {
+                p { strong { (words.say("held-title")) } }
+                p { (words.say("held-lead")) }
+                @if let Some(report) = &ahead.report {
+                    ul { @for (_, hold) in &report.holds {
+                        li { (words.with("held-row", [
+                            ("reason", hold.reason.clone().into()),
+                            ("authority", hold.authority.clone().into()),
+                            ("since", when.date_of(hold.since).into()),
+                        ])) }
+                    } }
+                    @if report.needed > 0 {
+                        p { (words.with("held-needed", [("n", report.needed.into())])) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn nothing(visit: &Visit) -> Response {
+    let title = visit.words.say("what-nothing-title");
+    let body = html! {
+        h1 { (title) }
+        p.lead role="alert" { (visit.words.say("what-nothing-lead")) }
+        div.actions { a.button href=(KEPT) { (visit.words.say("back-list")) } }
+    };
+    page(visit, KEPT, &title, &body)
+}

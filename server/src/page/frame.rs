@@ -1,0 +1,172 @@
+//! What is around every page: its top, its foot, its headers.
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use keyfall::{Error, ErrorKind, Timestamp};
+use maud::{DOCTYPE, Markup, html};
+
+use super::desk::Role;
+use super::visit::Visit;
+use super::words::Words;
+
+const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
+
+/// The pages that the top of each leads to.
+pub(crate) const KEPT: &str = "/page";
+pub(crate) const HOW_LONG: &str = "/page/keep";
+pub(crate) const PROOFS: &str = "/page/proofs";
+pub(crate) const SURE: &str = "/page/sure";
+
+/// A page of somebody who was let in; `here` is the one of the top that it belongs to.
+pub(crate) fn page(visit: &Visit, here: &str, title: &str, body: &Markup) -> Response {
+    let words = visit.words;
+    let link = |to: &'static str, id: &str| {
+        html! { a href=(to) aria-current=[(to == here).then_some("page")] { (words.say(id)) } }
+    };
+    let top = html! {
+        nav.bar aria-label=(words.say("nav-label")) {
+            (link(KEPT, "nav-kept")) (link(HOW_LONG, "nav-how-long"))
+            (link(PROOFS, "nav-proofs")) (link(SURE, "nav-sure"))
+            form method="post" action="/page/leave" {
+                (csrf(visit))
+                button.quiet { (words.say("sign-out")) }
+            }
+        }
+    };
+    let foot = html! { footer { p { (signed_in(visit)) } } };
+    respond(StatusCode::OK, &whole(words, title, &top, body, &foot))
+}
+
+/// Who sees whose page, until when.
+fn signed_in(visit: &Visit) -> String {
+    let grant = &visit.session.grant;
+    let ends = now().0.saturating_add(visit.session.left().as_millis() as u64);
+    let until = visit.when().time(Timestamp(ends));
+    let id = match grant.role {
+        Role::Guardian(_) => "signed-in-guardian",
+        Role::Own | Role::Child => "signed-in",
+    };
+    let (name, zone) = (grant.user.to_string(), grant.zone_name.replace('_', " "));
+    visit.words.with(id, [("name", name.into()), ("until", until.into()), ("zone", zone.into())])
+}
+
+/// A page that says one thing, to whoever asked.
+pub(crate) fn notice(words: &Words, status: StatusCode, title: &str, lead: &str) -> Response {
+    let title = words.say(title);
+    let body = html! { h1 { (title) } p.lead { (words.say(lead)) } };
+    respond(status, &whole(words, &title, &html! {}, &body, &html! {}))
+}
+
+/// A page that says why something could not be done.
+pub(crate) fn failed(visit: &Visit, error: &Error) -> Response {
+    let (status, title, lead) = match error.kind() {
+        ErrorKind::Held => (StatusCode::LOCKED, "failed-nothing-title", "failed-held"),
+        ErrorKind::Erased => (StatusCode::GONE, "gone-page-title", "gone-page-lead"),
+        ErrorKind::Absent | ErrorKind::Invalid => {
+            (StatusCode::NOT_FOUND, "gone-page-title", "gone-page-lead")
+        }
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "failed-nothing-title", "failed-other"),
+    };
+    let title = visit.words.say(title);
+    let body = html! {
+        div.result.bad role="alert" {
+            (icon(Icon::Info))
+            div { h1 { (title) } p.lead { (visit.words.say(lead)) } }
+        }
+        div.actions { a.button href=(KEPT) { (visit.words.say("back-list")) } }
+    };
+    let mut response = page(visit, KEPT, &title, &body);
+    *response.status_mut() = status;
+    response
+}
+
+/// The document.
+pub(crate) fn whole(
+    words: &Words,
+    title: &str,
+    top: &Markup,
+    body: &Markup,
+    foot: &Markup,
+) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang=(words.tag()) dir=(words.direction()) {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width";
+                meta name="color-scheme" content="light dark";
+                title { (title) }
+                link rel="icon" href="/page/assets/icon.svg" type="image/svg+xml";
+                link rel="stylesheet" href="/page/assets/page.css";
+                script src="/page/assets/verify.js" defer {}
+                script src="/page/assets/page.js" defer {}
+            }
+            body {
+                a.skip href="#main" { (words.say("to-content")) }
+                div.page { (top) main #main { (body) } (foot) }
+            }
+        }
+    }
+}
+
+/// What every form bears.
+pub(crate) fn csrf(visit: &Visit) -> Markup {
+    html! { input type="hidden" name="csrf" value=(visit.session.csrf()); }
+}
+
+/// A page as an answer.
+pub(crate) fn respond(status: StatusCode, markup: &Markup) -> Response {
+    let mut response = Response::new(Body::from(markup.0.clone()));
+    *response.status_mut() = status;
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, html);
+    response
+}
+
+/// Says in every answer what a browser may do with it.
+pub(crate) fn guard(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("x-robots-tag"), "noindex"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The time by which pages go.
+#[expect(clippy::disallowed_methods, reason = "the engine's own clock is not for pages")]
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// A small picture that says nothing more than the words beside it.
+#[derive(Clone, Copy)]
+pub(crate) enum Icon {
+    Arrow,
+    Check,
+    Clock,
+    Info,
+    Trash,
+    Wave,
+}
+
+/// A picture, as it stands in a page.
+pub(crate) fn icon(icon: Icon) -> Markup {
+    let path = match icon {
+        Icon::Arrow => "M5 6v6a3 3 0 0 0 3 3h11m-4-4 4 4-4 4",
+        Icon::Check => "m5 12.5 4.5 4.5L19 7.5",
+        Icon::Clock => "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18m0 4v5l3 2",
+        Icon::Info => "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18m0 8v5m0-8v.01",
+        Icon::Trash => "M4 7h16M10 11v6m4-6v6M6 7l1 13h10l1-13M9 7V4h6v3",
+        Icon::Wave => "M4 10v4m4-7v10m4-13v16m4-13v10m4-7v4",
+    };
+    html! { svg.icon viewBox="0 0 24 24" aria-hidden="true" { path d=(path) {} } }
+}

@@ -1,0 +1,217 @@
+//! How long it is kept: a choice of four.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+use keyfall::{Class, Engine, Error, Policy, UserId};
+use maud::{Markup, html};
+
+use super::desk::Role;
+use super::frame::{HOW_LONG, Icon, csrf, failed, icon, page};
+use super::turns::gone;
+use super::visit::{Filled, Visit};
+use crate::app::App;
+
+const MINUTE: u64 = 60;
+const DAY: u64 = 24 * 60 * MINUTE;
+
+/// The choices: their names, and how long each keeps; `None` has no end.
+const CHOICES: [(&str, Option<u64>); 4] = [
+    ("nothing", Some(10 * MINUTE)),
+    ("day", Some(DAY)),
+    ("months", Some(92 * DAY)),
+    ("open", None),
+];
+
+/// What holds now.
+struct Kept {
+    /// For how long at most, of each class: of the person's own policies or the store's.
+    now: Vec<Option<Duration>>,
+    /// For how long the store keeps anything at most, if it says so of a class.
+    store: Option<Duration>,
+}
+
+/// Asks how long.
+pub(crate) async fn ask(State(app): State<App>, visit: Visit) -> Response {
+    let user = visit.user().clone();
+    match app.engine().run(move |engine| kept(engine, &user)).await {
+        Ok(kept) => page(&visit, HOW_LONG, &visit.words.say("keep-title"), &form(&visit, &kept)),
+        Err(e) => failed(&visit, &e),
+    }
+}
+
+/// Sets it; says first what would go at once.
+pub(crate) async fn set(State(app): State<App>, filled: Filled) -> Response {
+    let visit = filled.visit.clone();
+    let choice = filled.field("keep").unwrap_or_default().to_owned();
+    let Some((name, age)) = CHOICES.into_iter().find(|(name, _)| *name == choice) else {
+        return ask(State(app), visit).await;
+    };
+    let age = age.map(Duration::from_secs);
+    let user = visit.user().clone();
+    let child = visit.session.grant.role == Role::Child;
+    let sure = filled.field("sure").is_some();
+    let set = app.engine().run(move |engine| {
+        let kept = kept(engine, &user)?;
+        if !allowed(age, &kept, child) {
+            return Ok((kept, None));
+        }
+        let age = age.or(kept.store);
+        let policies = policies(engine, &user, age)?;
+        let mut falls = 0;
+        for policy in &policies {
+            falls += engine.policies(Some(&user)).would_expire(policy)?;
+        }
+        if falls > 0 && !sure {
+            return Ok((kept, Some(falls)));
+        }
+        for policy in &policies {
+            engine.policies(Some(&user)).set(policy)?;
+        }
+        engine.run_due(&mut |_| {})?;
+        Ok((kept, Some(0)))
+    });
+    let title = visit.words.say("keep-title");
+    match set.await {
+        Err(e) => failed(&visit, &e),
+        Ok((kept, None)) => page(&visit, HOW_LONG, &title, &form(&visit, &kept)),
+        Ok((_, Some(0))) => page(&visit, HOW_LONG, &title, &done(&visit, name, &title)),
+        Ok((_, Some(falls))) => page(&visit, HOW_LONG, &title, &confirm(&visit, name, falls)),
+    }
+}
+
+/// Whether a choice may be made: the store's end is nobody's to move, and a child has no more kept.
+fn allowed(age: Option<Duration>, kept: &Kept, child: bool) -> bool {
+    let within_store = match (age, kept.store) {
+        (Some(age), Some(store)) => age <= store,
+        // Without an end it goes on to the store's.
+        _ => true,
+    };
+    let now = kept.now.iter().copied().map(|age| age.unwrap_or(Duration::MAX)).max();
+    let shorter = age.unwrap_or(Duration::MAX) <= now.unwrap_or(Duration::MAX);
+    within_store && (shorter || !child)
+}
+
+fn kept(engine: &Engine, user: &UserId) -> Result<Kept, Error> {
+    let store = engine.policies(None).list()?;
+    let own = match engine.policies(Some(user)).list() {
+        Err(e) if gone(&e) => Vec::new(),
+        own => own?,
+    };
+    let of = |policies: &[Policy], class: &Class| {
+        let found = policies.iter().find(|p| p.class == *class && p.purpose.is_none());
+        found.map(|policy| policy.max_age)
+    };
+    let classes = [Class::audio(), Class::transcript(), Class::action()];
+    let now = classes.iter().map(|class| of(&own, class).or_else(|| of(&store, class)).flatten());
+    let now = now.collect();
+    let store = classes.iter().filter_map(|class| of(&store, class).flatten()).min();
+    Ok(Kept { now, store })
+}
+
+/// The policies of a choice: of each class that is kept of the person, and of those that come.
+fn policies(engine: &Engine, user: &UserId, age: Option<Duration>) -> Result<Vec<Policy>, Error> {
+    let report = engine.report(user)?;
+    let mut classes = vec![Class::audio(), Class::transcript(), Class::action()];
+    let kept = report.classes.iter().map(|(class, _)| class);
+    let ruled = report.store_policies.iter().map(|policy| &policy.class);
+    for class in kept.chain(ruled) {
+        if class.as_str() != "certificate" && !classes.contains(class) {
+            classes.push(class.clone());
+        }
+    }
+    let policy = |class: Class| {
+        let both = report.policies.iter().chain(&report.store_policies);
+        let named = both.into_iter().any(|p| p.class == class && p.readers_named);
+        Policy { max_age: age, readers_named: named, ..Policy::new(class) }
+    };
+    Ok(classes.into_iter().map(policy).collect())
+}
+
+fn form(visit: &Visit, kept: &Kept) -> Markup {
+    let words = visit.words;
+    let child = visit.session.grant.role == Role::Child;
+    let same = kept.now.iter().all(|age| *age == kept.now[0]);
+    let now = kept.now.first().copied().flatten().map(|age| age.as_secs());
+    let chosen = |age: Option<u64>| {
+        same && (age == now || (age.is_none() && kept.store.map(|s| s.as_secs()) == now))
+    };
+    let days = |age: u64| words.with("keep-other-days", [("n", (age / DAY).into())]);
+    html! {
+        h1 { (words.say("keep-title")) }
+        p.lead { (words.say("keep-lead")) }
+        form method="post" action=(HOW_LONG) {
+            (csrf(visit))
+            fieldset.radios {
+                legend { (words.say("keep-legend")) }
+                @for (name, age) in CHOICES {
+                    @let may = allowed(age.map(Duration::from_secs), kept, child);
+                    label {
+                        input type="radio" name="keep" value=(name) required
+                            checked[chosen(age)] disabled[!may];
+                        div { (words.say(&format!("keep-{name}"))) span { (lead(visit, name, kept, may)) } }
+                    }
+                }
+            }
+            @if !CHOICES.iter().any(|(_, age)| chosen(*age)) {
+                @let what = if same { now.map(days).unwrap_or_default() }
+                    else { words.say("keep-other-mixed") };
+                p.soft { (words.with("keep-other", [("what", what.into())])) }
+            }
+            div.actions { button.main { (words.say("keep-button")) } }
+        }
+        @if matches!(visit.session.grant.role, Role::Guardian(_)) {
+            form.card method="post" action=(HOW_LONG) {
+                (csrf(visit))
+                h2 { (words.say("child-title")) }
+                p { (words.say("child-lead")) }
+                button name="keep" value="day" { (words.say("child-button")) }
+            }
+        }
+    }
+}
+
+/// What is said of a choice.
+fn lead(visit: &Visit, name: &str, kept: &Kept, may: bool) -> String {
+    let words = visit.words;
+    match (may, kept.store) {
+        (false, _) if visit.session.grant.role == Role::Child => words.say("keep-child"),
+        (false, _) => words.say("keep-too-long"),
+        (true, Some(store)) if name == "open" => {
+            words.with("keep-open-store", [("days", (store.as_secs() / DAY).into())])
+        }
+        (true, _) => words.say(&format!("keep-{name}-lead")),
+    }
+}
+
+fn confirm(visit: &Visit, name: &str, falls: u64) -> Markup {
+    let words = visit.words;
+    html! {
+        h1 { (words.say("keep-falls-title")) }
+        form method="post" action=(HOW_LONG) {
+            (csrf(visit))
+            input type="hidden" name="keep" value=(name);
+            div.note.wait role="alert" {
+                (icon(Icon::Clock))
+                p { (words.with("keep-falls", [("n", falls.into())])) }
+            }
+            div.actions {
+                button.danger name="sure" value="1" { (words.say("keep-falls-button")) }
+                a.button.quiet href=(HOW_LONG) { (words.say("back-nothing")) }
+            }
+        }
+    }
+}
+
+fn done(visit: &Visit, name: &str, title: &str) -> Markup {
+    let chosen = visit.words.say(&format!("keep-{name}"));
+    html! {
+        h1 { (title) }
+        div.note.good role="status" {
+            (icon(Icon::Check))
+            p { (visit.words.with("keep-done", [("what", chosen.into())])) }
+        }
+        div.actions { a.button href=(HOW_LONG) { (visit.words.say("nav-how-long")) } }
+    }
+}

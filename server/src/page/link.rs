@@ -1,0 +1,152 @@
+//! The way in: a link that the application asks for, which works once, and the cookie after it.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::header::{LOCATION, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use keyfall::time::Zone;
+use maud::html;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::desk::{Grant, LINK_LASTS, Role};
+use super::frame::{notice, respond, whole};
+use super::visit::{Filled, set_cookie, words};
+use super::words::Words;
+use crate::app::App;
+use crate::auth::caller::Caller;
+use crate::problem::{Answer, Problem};
+
+/// How a page is to be shown, and as whom.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewPageLink {
+    /// Who opens it: `self`, `child` (cannot have more kept) or `guardian`.
+    #[serde(default)]
+    #[schema(example = "self")]
+    role: Option<String>,
+    /// The guardian's name, which certificates give as the authority.
+    #[serde(default)]
+    #[schema(max_length = 60)]
+    guardian: Option<String>,
+    /// The time zone of days and times, by its name in the IANA database.
+    #[serde(default)]
+    #[schema(example = "Europe/Berlin")]
+    zone: Option<String>,
+    /// The language; the browser's unless it is given.
+    #[serde(default)]
+    #[schema(example = "de")]
+    language: Option<String>,
+}
+
+/// A link to a user's page.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PageLink {
+    /// Where the browser goes: absolute if the service knows its public address.
+    url: String,
+    /// For how many seconds it works, once.
+    expires_in: u64,
+}
+
+/// Makes a link to a user's page
+///
+/// The link works once and for ten minutes. The application, which knows its user, sends the
+/// browser there; there are no passwords.
+#[utoipa::path(
+    post, path = "/v1/users/{handle}/page-links", tag = "page", request_body = NewPageLink,
+    params(("handle" = String, Path, description = "The user's handle")),
+    responses((status = 201, description = "The link", body = PageLink))
+)]
+pub(crate) async fn create_page_link(
+    State(app): State<App>,
+    caller: Caller,
+    Path(handle): Path<String>,
+    Json(new): Json<NewPageLink>,
+) -> Answer<Response> {
+    let user = caller.user(&app, "page", &handle).await?;
+    let role = match (new.role.as_deref().unwrap_or("self"), new.guardian) {
+        ("self", None) => Role::Own,
+        ("child", None) => Role::Child,
+        ("guardian", Some(name)) if !name.trim().is_empty() && name.len() <= 60 => {
+            Role::Guardian(name)
+        }
+        _ => {
+            return Err(Problem::invalid(
+                "role is self or child, or guardian with a name of 1 to 60 bytes in guardian",
+            ));
+        }
+    };
+    let zone_name = new.zone.unwrap_or_else(|| "UTC".to_owned());
+    let zone: Zone = zone_name.parse()?;
+    let words = new.language.as_deref().map(Words::of);
+    let grant = Grant { user: user.id, handle: user.handle, role, zone, zone_name, words };
+    let token = app.desk().link(grant).map_err(|_| Problem::internal())?;
+    let base = app.config().public_url.as_deref().unwrap_or_default().trim_end_matches('/');
+    let url = format!("{base}/page/enter/{token}");
+    let link = PageLink { url, expires_in: LINK_LASTS.as_secs() };
+    Ok((StatusCode::CREATED, Json(link)).into_response())
+}
+
+/// Shows that a link works. What looks at links ahead of people, or without them, does not use it
+/// up; and the cookie is set on a request of this page's own, as a strict one has to be.
+pub(crate) async fn ask(
+    State(app): State<App>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(grant) = app.desk().opens(&token) else {
+        return notice(words(&headers), StatusCode::GONE, "ended-title", "ended-lead");
+    };
+    let words = grant.words.unwrap_or_else(|| words(&headers));
+    let title = words.say("enter-title");
+    let body = html! {
+        h1 { (title) }
+        p.lead { (words.say("enter-lead")) }
+        form.actions method="post" { button.main { (words.say("enter-button")) } }
+        p.soft.small { (words.say("enter-once")) }
+    };
+    respond(StatusCode::OK, &whole(words, &title, &html! {}, &body, &html! {}))
+}
+
+/// Uses a link up, and lets in whoever has it.
+pub(crate) async fn enter(
+    State(app): State<App>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let entered = app.desk().enter(&token).ok().flatten();
+    let cookie = entered
+        .and_then(|session| HeaderValue::from_str(&set_cookie(&headers, Some(&session))).ok());
+    match cookie {
+        Some(cookie) => see([(SET_COOKIE, cookie)], "/page"),
+        None => notice(words(&headers), StatusCode::GONE, "ended-title", "ended-lead"),
+    }
+}
+
+/// Ends a session.
+pub(crate) async fn leave(State(app): State<App>, headers: HeaderMap, form: Filled) -> Response {
+    app.desk().leave(&form.visit.token);
+    let mut response = notice(form.visit.words, StatusCode::OK, "left-title", "left-lead");
+    if let Ok(cookie) = HeaderValue::from_str(&set_cookie(&headers, None)) {
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    clear(&mut response);
+    response
+}
+
+/// Sends the browser on.
+pub(crate) fn see<const N: usize>(headers: [(HeaderName, HeaderValue); N], to: &str) -> Response {
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    response.headers_mut().extend(headers);
+    if let Ok(to) = HeaderValue::from_str(to) {
+        response.headers_mut().insert(LOCATION, to);
+    }
+    response
+}
+
+/// Has the browser forget what it keeps of these pages.
+pub(crate) fn clear(response: &mut Response) {
+    let name = HeaderName::from_static("clear-site-data");
+    response.headers_mut().insert(name, HeaderValue::from_static("\"cache\", \"storage\""));
+}

@@ -1,0 +1,224 @@
+//! The list: what is kept, by day, the newest first.
+
+use axum::extract::{Query, State};
+use axum::response::Response;
+use keyfall::engine::Plan;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::desk::Role;
+use super::frame::{Icon, KEPT, csrf, failed, icon, page};
+use super::rows::row;
+use super::scopes::{counted, joined, kind, place, span};
+use super::turns::{Listed, Wanted, read};
+use super::visit::Visit;
+use crate::app::App;
+
+/// What of it is asked for.
+#[derive(Default, Deserialize)]
+pub(crate) struct Asked {
+    class: Option<String>,
+    until: Option<String>,
+    after: Option<String>,
+    /// What a form before this page did.
+    said: Option<String>,
+}
+
+/// Shows what is kept.
+pub(crate) async fn list(
+    State(app): State<App>,
+    visit: Visit,
+    Query(asked): Query<Asked>,
+) -> Response {
+    let zone = visit.session.grant.zone.clone();
+    let until = asked.until.as_deref().filter(|date| !date.is_empty());
+    let wanted = Wanted {
+        class: asked.class.as_deref().and_then(|class| class.parse().ok()),
+        until: until.and_then(|date| span(date, &zone).ok()).map(|(_, end)| end),
+        after: asked.after.as_deref().and_then(|id| id.parse().ok()),
+        zone,
+    };
+    let user = visit.user().clone();
+    let read = app.engine().run(move |engine| read(engine, &user, &wanted)).await;
+    match read {
+        Err(e) => failed(&visit, &e),
+        Ok(listed) => {
+            let title = title(&visit);
+            let body = match &listed {
+                Some(listed) if !empty(listed) => full(&visit, &asked, listed, &title),
+                _ => nothing(&visit, &title),
+            };
+            page(&visit, KEPT, &title, &body)
+        }
+    }
+}
+
+fn title(visit: &Visit) -> String {
+    match visit.session.grant.role {
+        Role::Guardian(_) => {
+            let name = visit.user().to_string();
+            visit.words.with("list-title-guardian", [("name", name.into())])
+        }
+        Role::Own | Role::Child => visit.words.say("list-title"),
+    }
+}
+
+fn empty(listed: &Listed) -> bool {
+    listed.report.classes.iter().all(|(class, n)| *n == 0 || class.as_str() == "certificate")
+}
+
+fn nothing(visit: &Visit, title: &str) -> Markup {
+    html! {
+        h1 { (title) }
+        section.card.empty {
+            (icon(Icon::Wave))
+            h2 { (visit.words.say("list-nothing-title")) }
+            p.soft { (visit.words.say("list-nothing-lead")) }
+        }
+    }
+}
+
+fn full(visit: &Visit, asked: &Asked, listed: &Listed, title: &str) -> Markup {
+    let (words, when) = (visit.words, visit.when());
+    let mut counts: Vec<_> = listed.report.classes.iter().filter(|(_, n)| *n > 0).collect();
+    counts.sort_by_key(|(class, _)| place(class.as_str()));
+    let counts = counts.into_iter();
+    let counts: Vec<_> = counts.map(|(class, n)| counted(words, class.as_str(), *n)).collect();
+    let since = when.date_of(listed.report.created);
+    let lead =
+        words.with("list-lead", [("what", joined(words, &counts).into()), ("since", since.into())]);
+    html! {
+        h1 { (title) }
+        p.lead { (lead) }
+        @match asked.said.as_deref() {
+            Some("cancelled") => { (said(visit, "cancelled")) }
+            Some("late") => { (said(visit, "cancel-late")) }
+            _ => {}
+        }
+        (plans(visit, &listed.report.plans))
+        (filters(visit, asked, listed))
+        form method="post" action="/page/erase" {
+            (csrf(visit))
+            @if listed.days.is_empty() { p.card { (words.say("list-none-of")) } }
+            @for (day, turns) in &listed.days {
+                @let date = day.to_string();
+                @let label = words.with("erase-day-label", [("day", when.day(&date).into())]);
+                section.day {
+                    header {
+                        h2 { (when.day(&date)) }
+                        button.quiet.red name="day" value=(date) aria-label=(label) {
+                            (words.say("erase-day"))
+                        }
+                    }
+                    ul.turns { @for turn in turns { (row(turn, &when, &listed.report.plans)) } }
+                }
+            }
+            nav.more aria-label=(words.say("older")) {
+                @if asked.after.is_some() { a.button href=(KEPT) { (words.say("newest")) } }
+                @if let Some(next) = listed.next { (older(visit, asked, &next.to_string())) }
+            }
+            @if !listed.days.is_empty() { (selection(visit)) }
+            (everything(visit, asked))
+        }
+    }
+}
+
+fn said(visit: &Visit, id: &str) -> Markup {
+    html! { div.note.good role="status" { (icon(Icon::Check)) p { (visit.words.say(id)) } } }
+}
+
+fn selection(visit: &Visit) -> Markup {
+    let counted = [0, 1, 2].map(|n: u32| visit.words.with("selected", [("n", n.into())]));
+    html! {
+        div.selection {
+            p role="status" data-none=(counted[0]) data-one=(counted[1])
+                data-many=(counted[2]) { (visit.words.say("selected-unknown")) }
+            button.danger { (visit.words.say("erase-selected")) }
+        }
+    }
+}
+
+fn everything(visit: &Visit, asked: &Asked) -> Markup {
+    let words = visit.words;
+    html! {
+        section.card {
+            h2 { (words.say("erase-all-title")) }
+            p.soft { (words.say("erase-all-lead")) }
+            div.actions {
+                button.quiet.red name="all" value="1" { (words.say("erase-all")) }
+                @if let Some(class) = asked.class.as_deref().filter(|class| !class.is_empty()) {
+                    button.quiet.red name="class" value=(class) {
+                        (words.with("erase-kind", [("kind", kind(words, class).into())]))
+                    }
+                }
+                a.button href="/page/export.zip" download { (words.say("download-all")) }
+            }
+        }
+    }
+}
+
+fn older(visit: &Visit, asked: &Asked, next: &str) -> Markup {
+    let part = |name: &str, value: &Option<String>| {
+        value
+            .as_deref()
+            .filter(|v| v.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)))
+            .map(|value| format!("&{name}={value}"))
+            .unwrap_or_default()
+    };
+    let to = format!(
+        "{KEPT}?after={next}{}{}",
+        part("class", &asked.class),
+        part("until", &asked.until)
+    );
+    html! { a.button href=(to) { (visit.words.say("older")) } }
+}
+
+fn filters(visit: &Visit, asked: &Asked, listed: &Listed) -> Markup {
+    let words = visit.words;
+    html! {
+        form.filters method="get" action=(KEPT) {
+            label {
+                (words.say("show-kind"))
+                select name="class" {
+                    option value="" { (words.say("show-all")) }
+                    @for (class, n) in &listed.report.classes {
+                        @if *n > 0 && class.as_str() != "certificate" {
+                            option value=(class) selected[asked.class.as_deref() == Some(class.as_str())] {
+                                (kind(words, class.as_str()))
+                            }
+                        }
+                    }
+                }
+            }
+            label {
+                (words.say("show-until"))
+                input type="date" name="until" value=[asked.until.as_deref()];
+            }
+            button { (words.say("show-button")) }
+        }
+    }
+}
+
+fn plans(visit: &Visit, plans: &[Plan]) -> Markup {
+    let (words, when) = (visit.words, visit.when());
+    html! {
+        @if !plans.is_empty() {
+            section.card {
+                h2 { (words.with("planned-title", [("n", plans.len().into())])) }
+                @for plan in plans {
+                    @let what = super::done::scope_words(plan.erase.scope(), &when);
+                    form.actions method="post" action="/page/erase/cancel" {
+                        (csrf(visit))
+                        p { (words.with("planned-row", [
+                            ("what", what.clone().into()), ("when", when.moment(plan.due).into()),
+                        ])) @if plan.held { " " (words.say("planned-held")) } }
+                        button name="plan" value=(plan.id)
+                            aria-label=(words.with("planned-cancel-label", [("what", what.into())])) {
+                            (words.say("planned-cancel"))
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The page of a user: hear it, erase it, be sure. Rendered here; without scripts only the check of
+//! a proof and the state of what plays are lacking.
+
+mod assets;
+pub(crate) mod desk;
+mod done;
+mod erase;
+mod frame;
+mod keep;
+pub(crate) mod link;
+mod list;
+mod outcome;
+mod proofs;
+mod rows;
+mod scopes;
+mod sound;
+mod sure;
+mod turns;
+mod visit;
+mod when;
+mod words;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::map_response;
+use axum::routing::{get, post};
+
+use crate::app::App;
+
+/// Most bytes of a form.
+const FORM_MAX_BYTES: usize = 64 << 10;
+
+/// The routes of the page.
+pub(crate) fn router() -> Router<App> {
+    Router::new()
+        .route("/page", get(list::list))
+        .route("/page/enter/{token}", get(link::ask).post(link::enter))
+        .route("/page/leave", post(link::leave))
+        .route("/page/records/{id}", get(sound::get).head(sound::head))
+        .route("/page/export.zip", get(sound::export))
+        .route("/page/erase", post(erase::ask))
+        .route("/page/erase/now", post(erase::now))
+        .route("/page/erase/later", post(erase::later))
+        .route("/page/erase/cancel", post(erase::cancel))
+        .route("/page/done/{number}", get(done::done))
+        .route("/page/proofs", get(proofs::list))
+        .route("/page/proofs/{name}", get(proofs::download))
+        .route("/page/check", get(proofs::check))
+        .route("/page/keep", get(keep::ask).post(keep::set))
+        .route("/page/sure", get(sure::sure))
+        .route("/page/assets/{name}", get(assets::asset))
+        .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))
+        .layer(map_response(|response| async { frame::guard(response) }))
+}

@@ -1,0 +1,128 @@
+//! What an erase did, as a session remembers it.
+
+use keyfall::certificate::{Certificate, Grade, Trust};
+use keyfall::log::VerifierKey;
+use keyfall::{Engine, Erasure, Error, ErrorKind, Put, Timestamp, UserId};
+
+use super::scopes::{place, proof_class};
+
+/// The media type under which proofs are kept among a user's records.
+pub(crate) const PROOF_TYPE: &str = "text/vnd.keyfall.certificate";
+
+/// What was asked for at one time, and what came of it.
+#[derive(Clone, Default)]
+pub(crate) struct Outcome {
+    /// What was named, in words.
+    pub(crate) what: String,
+    pub(crate) at: Option<Timestamp>,
+    /// What fell, by class, as the certificates say; `None` where it could not be counted.
+    pub(crate) counts: Option<Vec<(String, u64)>>,
+    pub(crate) derived: u64,
+    pub(crate) following: bool,
+    /// What was kept, by class.
+    pub(crate) kept: Vec<String>,
+    /// Whether something was erased, and whether all of that is final.
+    pub(crate) erased: bool,
+    pub(crate) pending: bool,
+    pub(crate) pending_until: Option<Timestamp>,
+    /// What limits the erases that are final.
+    pub(crate) limits: Vec<String>,
+    pub(crate) proofs: Vec<Proof>,
+    /// When it is going to be erased, if it was planned.
+    pub(crate) planned: Option<Timestamp>,
+    /// Why something was not done.
+    pub(crate) failed: Option<ErrorKind>,
+}
+
+/// A certificate, as a file.
+#[derive(Clone)]
+pub(crate) struct Proof {
+    pub(crate) text: String,
+    /// The key that it is checked with.
+    pub(crate) key: String,
+}
+
+impl Outcome {
+    /// What erases did.
+    pub(crate) fn of(
+        engine: &Engine,
+        user: &UserId,
+        what: String,
+        done: Vec<Result<Erasure, Error>>,
+    ) -> Result<Outcome, Error> {
+        let mut outcome = Outcome { what, counts: Some(Vec::new()), ..Outcome::default() };
+        let key = engine.log().key()?;
+        for done in done {
+            match done {
+                Ok(erasure) => outcome.add(engine, user, &erasure, &key)?,
+                Err(e) => outcome.failed = Some(e.kind()),
+            }
+        }
+        if let Some(counts) = &mut outcome.counts {
+            counts.sort_by_key(|(class, _)| place(class));
+        }
+        Ok(outcome)
+    }
+
+    fn add(
+        &mut self,
+        engine: &Engine,
+        user: &UserId,
+        erasure: &Erasure,
+        key: &VerifierKey,
+    ) -> Result<(), Error> {
+        self.at = Some(erasure.completed);
+        let Some(unsigned) = &erasure.certificate else { return Ok(()) };
+        let certificate = unsigned.sign()?;
+        self.erased = true;
+        // Erases of one commit each say what was derived of all of them.
+        self.derived = self.derived.max(erasure.derived);
+        self.following |= erasure.following;
+        if let Some(until) = erasure.finality.until() {
+            self.pending_until = self.pending_until.max(Some(until));
+        }
+        let verified = certificate.verify(&Trust::in_log(key.clone()))?;
+        self.pending |= verified.judged.grade == Grade::Pending;
+        for reason in verified.judged.reasons {
+            if !self.limits.contains(&reason) {
+                self.limits.push(reason);
+            }
+        }
+        self.count(&certificate);
+        keep(engine, user, &certificate)?;
+        self.proofs.push(Proof { text: certificate.to_string(), key: key.to_string() });
+        Ok(())
+    }
+
+    fn count(&mut self, certificate: &Certificate) {
+        let body = &certificate.facts.body;
+        for kept in &body.kept {
+            if !self.kept.contains(&kept.class) {
+                self.kept.push(kept.class.clone());
+            }
+        }
+        let (Some(counts), Some(records)) = (&mut self.counts, &body.records) else {
+            self.counts = None;
+            return;
+        };
+        for (class, n) in records.iter().filter(|(_, n)| **n > 0) {
+            match counts.iter_mut().find(|(name, _)| name == class) {
+                Some((_, sum)) => *sum += n,
+                None => counts.push((class.clone(), *n)),
+            }
+        }
+    }
+}
+
+/// Keeps a certificate among the records of a user who lives on.
+fn keep(engine: &Engine, user: &UserId, certificate: &Certificate) -> Result<(), Error> {
+    // A put would begin a new life of a name that was erased.
+    match engine.handle(user) {
+        Ok(_) => {}
+        Err(e) if matches!(e.kind(), ErrorKind::Erased | ErrorKind::Absent) => return Ok(()),
+        Err(e) => return Err(e),
+    }
+    let put = Put::new(user.clone(), proof_class()?);
+    let put = put.media_type(PROOF_TYPE).purpose("to show what was erased");
+    engine.put(put, certificate.to_string().as_bytes()).map(|_| ())
+}

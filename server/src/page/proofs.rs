@@ -1,0 +1,159 @@
+//! Proofs: certificates, to be downloaded, read, and checked in the browser.
+
+use std::io::Read;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use keyfall::{Engine, Error, ErrorKind, Query, RecordInfo, UserId};
+use maud::{Markup, html};
+
+use super::frame::{PROOFS, failed, notice, page};
+use super::outcome::{PROOF_TYPE, Proof};
+use super::scopes::proof_class;
+use super::turns::gone;
+use super::visit::Visit;
+use super::words::Words;
+use crate::app::App;
+
+/// Most bytes of a certificate.
+const PROOF_MAX_BYTES: u64 = 1 << 20;
+/// Most proofs that are listed.
+const LISTED: usize = 500;
+
+/// Lists the proofs that are kept, and those of this session.
+pub(crate) async fn list(State(app): State<App>, visit: Visit) -> Response {
+    let (user, words, when) = (visit.user().clone(), visit.words, visit.when());
+    let kept = match app.engine().run(move |engine| kept(engine, &user)).await {
+        Ok(kept) => kept,
+        Err(e) => return failed(&visit, &e),
+    };
+    let title = words.say("proofs-title");
+    // Where everything was erased, this session alone knows its proof.
+    let session = if kept.is_empty() { visit.session.outcomes() } else { Vec::new() };
+    let body = html! {
+        h1 { (title) }
+        p.lead { (words.say("proofs-lead")) }
+        @if kept.is_empty() && session.iter().all(|outcome| outcome.proofs.is_empty()) {
+            p.card { (words.say("proofs-none")) }
+        }
+        @for (number, outcome) in session.iter().enumerate() {
+            @for (n, proof) in outcome.proofs.iter().enumerate() {
+                (proof_card(words, proof, &format!("{number}-{n}")))
+            }
+        }
+        @if !kept.is_empty() {
+            section.card { ul { @for info in &kept { li {
+                a href=(format!("/page/proofs/{}.erased", info.id)) download {
+                    (words.with("proof-of", [("when", when.moment(info.created).into())]))
+                }
+            } } } }
+        }
+        div.actions { a.button href="/page/check" { (words.say("check-title")) } }
+    };
+    page(&visit, PROOFS, &title, &body)
+}
+
+/// Gives a proof as a file.
+pub(crate) async fn download(
+    State(app): State<App>,
+    visit: Visit,
+    Path(name): Path<String>,
+) -> Response {
+    let name = name.trim_end_matches(".erased").to_owned();
+    let of_session = name.split_once('-').and_then(|(number, n)| {
+        let outcome = visit.session.outcome(number.parse().ok()?)?;
+        outcome.proofs.get(n.parse::<usize>().ok()?).map(|proof| proof.text.clone())
+    });
+    if let Some(text) = of_session {
+        return file(text);
+    }
+    let handle = visit.session.grant.handle;
+    let read = app.engine().run(move |engine| {
+        let id: keyfall::RecordId = name.parse()?;
+        if id.handle() != handle || engine.info(&id)?.class != proof_class()? {
+            return Err(Error::new(ErrorKind::Absent, "it is no proof of this person's"));
+        }
+        let mut text = String::new();
+        engine.get(&id)?.take(PROOF_MAX_BYTES).read_to_string(&mut text)?;
+        Ok(text)
+    });
+    match read.await {
+        Ok(text) => file(text),
+        Err(_) => notice(visit.words, StatusCode::NOT_FOUND, "gone-page-title", "gone-page-lead"),
+    }
+}
+
+fn file(text: String) -> Response {
+    let headers = [
+        (CONTENT_TYPE, PROOF_TYPE),
+        (CONTENT_DISPOSITION, "attachment; filename=\"proof.erased\""),
+    ];
+    (headers, text).into_response()
+}
+
+/// A page on which any proof can be checked.
+pub(crate) async fn check(State(app): State<App>, visit: Visit) -> Response {
+    let key = match app.engine().run(|engine| engine.log().key()).await {
+        Ok(key) => key.to_string(),
+        Err(e) => return failed(&visit, &e),
+    };
+    let words = visit.words;
+    let title = words.say("check-title");
+    let body = html! {
+        h1 { (title) }
+        p.lead { (words.say("check-lead")) }
+        noscript { p.note.wait { (words.say("check-noscript")) } }
+        section.card data-check {
+            p { label for="file" { strong { (words.say("check-file")) } } }
+            p { input #file type="file" accept=".erased,text/plain" data-file; }
+            p { label for="key" { strong { (words.say("check-key")) } } }
+            p { textarea #key rows="3" cols="60" spellcheck="false" data-key { (key) } }
+            p.soft.small { (words.say("check-key-hint")) }
+            (verdict(words))
+        }
+    };
+    page(&visit, PROOFS, &title, &body)
+}
+
+/// A proof, whole: it can be checked with nothing more than this page.
+pub(crate) fn proof_card(words: &Words, proof: &Proof, name: &str) -> Markup {
+    html! {
+        section.card data-check {
+            h2 { (words.say("proof-title")) }
+            p { (words.say("proof-lead")) }
+            div.actions {
+                a.button.main href=(format!("/page/proofs/{name}.erased")) download {
+                    (words.say("proof-download"))
+                }
+                button type="button" hidden data-run { (words.say("proof-check")) }
+            }
+            (verdict(words))
+            details {
+                summary { (words.say("proof-read")) }
+                pre lang="en" dir="ltr" data-proof { (proof.text) }
+                p.soft.small { (words.say("check-key")) ": " code data-key { (proof.key) } }
+            }
+        }
+    }
+}
+
+/// Where the verdict of a check comes, with its words.
+fn verdict(words: &Words) -> Markup {
+    html! {
+        div role="status" data-verdict
+            data-final=(words.say("check-final")) data-limited=(words.say("check-limited"))
+            data-pending=(words.say("check-pending")) data-refused=(words.say("check-refused"))
+            data-old=(words.say("check-old")) data-local=(words.say("check-local")) {}
+    }
+}
+
+fn kept(engine: &Engine, user: &UserId) -> Result<Vec<RecordInfo>, Error> {
+    let query = Query::default().user(user.clone()).class(proof_class()?);
+    match engine.list(&query.newest_first(true).limit(LISTED)) {
+        Ok(listing) => Ok(listing.records),
+        Err(e) if gone(&e) => Ok(Vec::new()),
+        Err(e) => Err(e),
+    }
+}

@@ -1,0 +1,169 @@
+//! How one exchange is shown.
+
+use keyfall::engine::Plan;
+use keyfall::{Class, Scope, When as Of};
+use maud::{Markup, html};
+
+use super::frame::{Icon, icon};
+use super::scopes::kind;
+use super::turns::{Item, Text, Turn};
+use super::when::When;
+
+/// One exchange: what was said, heard and done, why it is kept, and who opened it.
+pub(crate) fn row(turn: &Turn, when: &When<'_>, plans: &[Plan]) -> Markup {
+    let words = when.words;
+    let time = when.time(turn.id.began());
+    let name = name(turn, when);
+    let (named, at) = (name.clone(), time.clone());
+    let select = words.with("select-one", [("text", named.into()), ("time", at.into())]);
+    let erase =
+        words.with("erase-one-label", [("text", name.into()), ("time", time.clone().into())]);
+    html! {
+        li.turn id=(format!("t-{}", turn.id)) {
+            label.pick {
+                input type="checkbox" name="turn" value=(turn.id);
+                span.hidden { (select) }
+            }
+            div.said {
+                time.at datetime=(when.zone.local(turn.id.began())) { (time) }
+                @if turn.held { " " span.badge.held { (words.say("held")) } }
+                @if let Some(plan) = plans.iter().find(|plan| covers(plan, turn)) {
+                    " " span.badge {
+                        (words.with("goes-on", [("when", when.moment(plan.due).into())]))
+                    }
+                }
+                @for item in of(turn, Class::transcript()) { (quote(item, when)) }
+                @for item in of(turn, Class::audio()) { (sound(item, when)) }
+                ul.done { @for item in others(turn) { li { (icon(Icon::Arrow)) (other(item, when)) } } }
+                p.state role="status" data-erased=(words.say("row-erased")) {}
+                (about(turn, when))
+            }
+            div.drop {
+                button.quiet.red name="one" value=(turn.id) aria-label=(erase) {
+                    (icon(Icon::Trash)) span { (words.say("erase-one")) }
+                }
+            }
+        }
+    }
+}
+
+/// What a button that acts on it calls it.
+fn name(turn: &Turn, when: &When<'_>) -> String {
+    let transcripts = of(turn, Class::transcript());
+    let texts = transcripts.chain(others(turn));
+    let mut texts = texts.filter_map(|item| match &item.text {
+        Text::Shown { text, .. } if !text.is_empty() => Some(text),
+        _ => None,
+    });
+    match texts.next() {
+        Some(text) if text.chars().count() > 60 => text.chars().take(60).chain(['…']).collect(),
+        Some(text) => text.clone(),
+        None => {
+            let time = when.time(turn.id.began());
+            when.words.with("unnamed", [("time", time.into())])
+        }
+    }
+}
+
+fn of(turn: &Turn, class: Class) -> impl Iterator<Item = &Item> {
+    turn.said.iter().filter(move |item| item.info.class == class)
+}
+
+fn others(turn: &Turn) -> impl Iterator<Item = &Item> {
+    let apart = [Class::audio(), Class::transcript()];
+    turn.said.iter().filter(move |item| !apart.contains(&item.info.class))
+}
+
+fn quote(item: &Item, when: &When<'_>) -> Markup {
+    match &item.text {
+        Text::Shown { text, cut } => html! {
+            blockquote lang=[language(&item.info.media_type)] dir="auto" {
+                (text) @if *cut { (when.words.say("text-cut")) }
+            }
+        },
+        Text::Named | Text::None => html! { p { (link(item, when)) } },
+    }
+}
+
+fn sound(item: &Item, when: &When<'_>) -> Markup {
+    let label = when.words.with("listen", [("time", when.time(item.info.created).into())]);
+    let src = format!("/page/records/{}", item.info.id);
+    html! { audio controls preload="none" src=(src) aria-label=(label) {} }
+}
+
+fn other(item: &Item, when: &When<'_>) -> Markup {
+    match &item.text {
+        Text::Shown { text, cut } => html! {
+            span dir="auto" { (text) @if *cut { (when.words.say("text-cut")) } }
+        },
+        Text::Named | Text::None => html! { span { (link(item, when)) } },
+    }
+}
+
+/// A link to what the list does not show.
+fn link(item: &Item, when: &When<'_>) -> Markup {
+    let words = when.words;
+    let size = format!("{} KB", item.info.length.div_ceil(1000));
+    let kind = kind(words, item.info.class.as_str());
+    html! {
+        (words.with("file", [("kind", kind.into()), ("size", size.into())])) ": "
+        a href=(format!("/page/records/{}", item.info.id)) { (words.say("read-it")) }
+        @if matches!(item.text, Text::Named) { " " span.soft.small { (words.say("named-hint")) } }
+    }
+}
+
+/// The language that a media type names: `text/plain; language=de`.
+fn language(media_type: &str) -> Option<&str> {
+    let mut parameters = media_type.split(';').skip(1).filter_map(|p| p.trim().split_once('='));
+    parameters.find(|(name, _)| *name == "language").map(|(_, value)| value.trim_matches('"'))
+}
+
+fn about(turn: &Turn, when: &When<'_>) -> Markup {
+    let words = when.words;
+    let until = turn.until.map(|at| when.moment(at));
+    let purpose = (!turn.purposes.is_empty()).then(|| turn.purposes.join("; "));
+    let kept = match (purpose, until) {
+        (Some(why), Some(until)) => {
+            words.with("kept-for-until", [("purpose", why.into()), ("until", until.into())])
+        }
+        (Some(why), None) => words.with("kept-for", [("purpose", why.into())]),
+        (None, Some(until)) => words.with("kept-until", [("until", until.into())]),
+        (None, None) => words.say("kept-open"),
+    };
+    let opened = words.with("opened-by", [("n", turn.opened.len().into())]);
+    html! {
+        div.about {
+            p { (kept) }
+            @if turn.opened.is_empty() { p { (opened) } } @else {
+                details {
+                    summary { (opened) }
+                    ul { @for access in &turn.opened {
+                        li { (words.with("opened-row", [
+                            ("who", access.principal.clone().into()),
+                            ("why", access.purpose.clone().into()),
+                            ("when", when.moment(access.at).into()),
+                        ])) }
+                    } }
+                }
+            }
+        }
+    }
+}
+
+/// Whether a planned erase takes all of an exchange.
+fn covers(plan: &Plan, turn: &Turn) -> bool {
+    let began = turn.id.began();
+    match plan.erase.scope() {
+        Scope::Record(_) => false,
+        Scope::User { class, when, .. } => {
+            class.is_none()
+                && match when {
+                    Of::Ever => true,
+                    Of::Interaction(id) => *id == turn.id,
+                    Of::Between { from, until } => {
+                        from.is_none_or(|from| from <= began) && until.is_none_or(|end| began < end)
+                    }
+                }
+        }
+    }
+}

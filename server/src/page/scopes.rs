@@ -1,0 +1,198 @@
+//! What a form of the page names to be erased.
+
+use keyfall::time::Zone;
+use keyfall::{Class, Erase, Error, InteractionId, Scope, Timestamp, UserId};
+
+use super::when::When;
+use super::words::Words;
+
+/// Most that is named one by one: more than the most planned erases there are of a user.
+const MOST_TURNS: usize = 60;
+
+/// What is to be erased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// Exchanges, one by one.
+    Turns(Vec<InteractionId>),
+    /// A day, by its date in the zone of the page.
+    Day(String),
+    /// All of a class.
+    Class(Class),
+    Everything,
+}
+
+/// The class of certificates.
+///
+/// # Errors
+/// None that occurs.
+pub(crate) fn proof_class() -> Result<Class, Error> {
+    Class::new("certificate")
+}
+
+impl What {
+    /// What the fields of a form name: a button that stands for one thing, or what is ticked.
+    pub(crate) fn of(fields: &[(String, String)]) -> Option<What> {
+        let field = |name: &str| fields.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        if let Some(one) = field("one") {
+            return Some(What::Turns(vec![one.parse().ok()?]));
+        }
+        if let Some(day) = field("day") {
+            let date: jiff::civil::Date = day.parse().ok()?;
+            return Some(What::Day(date.to_string()));
+        }
+        if let Some(class) = field("class") {
+            return Some(What::Class(class.parse().ok()?));
+        }
+        if field("all").is_some() {
+            return Some(What::Everything);
+        }
+        let mut turns: Vec<InteractionId> = fields
+            .iter()
+            .filter(|(name, _)| name == "turn")
+            .filter_map(|(_, value)| value.parse().ok())
+            .take(MOST_TURNS)
+            .collect();
+        turns.dedup();
+        (!turns.is_empty()).then_some(What::Turns(turns))
+    }
+
+    /// The fields that name it again.
+    pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
+        match self {
+            What::Turns(turns) => turns.iter().map(|turn| ("turn", turn.to_string())).collect(),
+            What::Day(date) => vec![("day", date.clone())],
+            What::Class(class) => vec![("class", class.to_string())],
+            What::Everything => vec![("all", "1".to_owned())],
+        }
+    }
+
+    /// In words.
+    pub(crate) fn words(&self, when: &When<'_>) -> String {
+        match self {
+            What::Turns(turns) => match turns.as_slice() {
+                [one] => {
+                    let at = when.moment(one.began());
+                    when.words.with("what-turn", [("when", at.into())])
+                }
+                many => when.words.with("what-turns", [("n", many.len().into())]),
+            },
+            What::Day(date) => when.words.with("what-day", [("day", when.day(date).into())]),
+            What::Class(class) => {
+                let kind = kind(when.words, class.as_str());
+                when.words.with("what-class", [("kind", kind.into())])
+            }
+            What::Everything => when.words.say("what-all"),
+        }
+    }
+
+    /// Whether proofs of earlier erases stay although they may lie within it.
+    pub(crate) fn spares_proofs(&self) -> bool {
+        matches!(self, What::Day(_))
+    }
+
+    /// The erases that it takes, one for each thing that is named.
+    ///
+    /// # Errors
+    /// `Invalid` for a date that is none.
+    pub(crate) fn erases(&self, user: &UserId, zone: &Zone) -> Result<Vec<Erase>, Error> {
+        let scopes = match self {
+            What::Turns(turns) => {
+                turns.iter().map(|turn| Scope::interaction(user.clone(), *turn)).collect()
+            }
+            What::Day(date) => {
+                let (from, until) = span(date, zone)?;
+                vec![Scope::between(user.clone(), Some(from), Some(until))]
+            }
+            What::Class(class) => vec![Scope::class(user.clone(), class.clone())],
+            What::Everything => vec![Scope::user(user.clone())],
+        };
+        Ok(scopes.into_iter().map(Erase::new).collect())
+    }
+}
+
+/// From when until when a date goes on in a zone.
+///
+/// # Errors
+/// `Invalid` for what is no date.
+pub(crate) fn span(date: &str, zone: &Zone) -> Result<(Timestamp, Timestamp), Error> {
+    let noon: Timestamp = format!("{date}T12:00:00Z").parse()?;
+    // Zones are at most 14 hours ahead: the day that is meant is this one or one beside it.
+    let days = [-1, 0, 1].map(|step: i64| {
+        zone.day(Timestamp(noon.0.saturating_add_signed(step * 24 * 60 * 60 * 1000)))
+    });
+    let day = days.into_iter().find(|day| day.to_string() == date);
+    let span = day.unwrap_or_else(|| zone.day(noon)).span();
+    Ok((span.from, span.before))
+}
+
+/// A class in words: `recordings`.
+pub(crate) fn kind(words: &Words, class: &str) -> String {
+    let id = format!("kind-{class}");
+    if words.has(&id) { words.say(&id) } else { format!("“{class}”") }
+}
+
+/// A number of records in words: `3 recordings`.
+pub(crate) fn counted(words: &Words, class: &str, n: u64) -> String {
+    let id = format!("count-{class}");
+    if words.has(&id) {
+        words.with(&id, [("n", n.into())])
+    } else {
+        words.with("count-other", [("n", n.into()), ("class", class.to_owned().into())])
+    }
+}
+
+/// The place of a class among others: what is said, what is written of it, what is done, the rest by
+/// name. The engine's own order means nothing.
+pub(crate) fn place(class: &str) -> (usize, String) {
+    let known = ["audio", "transcript", "action"];
+    (known.iter().position(|one| *one == class).unwrap_or(known.len()), class.to_owned())
+}
+
+/// Several things, joined as the language does it.
+pub(crate) fn joined(words: &Words, things: &[String]) -> String {
+    match things {
+        [] => String::new(),
+        [one] => one.clone(),
+        [some @ .., last] => {
+            let (some, last) = (some.join(", "), last.clone());
+            words.with("and", [("some", some.into()), ("last", last.into())])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_that_of_the_zone() {
+        for (zone, from) in [
+            ("UTC", "2026-03-01T00:00:00Z"),
+            ("Europe/Berlin", "2026-02-28T23:00:00Z"),
+            ("Pacific/Kiritimati", "2026-02-28T10:00:00Z"),
+            ("Pacific/Niue", "2026-03-01T11:00:00Z"),
+        ] {
+            let found = span("2026-03-01", &zone.parse().expect("a zone")).expect("a day");
+            assert_eq!(found.0.to_string(), from, "{zone}");
+        }
+    }
+
+    #[test]
+    fn a_button_counts_more_than_what_is_ticked() {
+        let form = |fields: &[(&str, &str)]| {
+            let fields: Vec<_> =
+                fields.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+            What::of(&fields)
+        };
+        let id = "019b76da-a800-7001-8001-010101010101";
+        assert_eq!(
+            form(&[("turn", id), ("day", "2026-03-01")]),
+            Some(What::Day("2026-03-01".into()))
+        );
+        assert!(
+            matches!(form(&[("turn", id), ("turn", "x")]), Some(What::Turns(t)) if t.len() == 1)
+        );
+        assert_eq!(form(&[("csrf", "x")]), None);
+        assert_eq!(form(&[("day", "yesterday")]), None);
+    }
+}

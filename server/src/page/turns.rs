@@ -1,0 +1,158 @@
+//! What the list shows, as it is read from the engine.
+
+use std::io::Read;
+
+use keyfall::engine::{Access, Report};
+use keyfall::time::Day;
+use keyfall::{
+    Class, Engine, Error, ErrorKind, InteractionId, Query, RecordId, RecordInfo, Timestamp, UserId,
+};
+
+use super::scopes::proof_class;
+
+/// Exchanges of one page.
+const PAGE: usize = 40;
+/// Most bytes of a text that the list shows.
+const TEXT_MAX_BYTES: u64 = 2048;
+
+/// One page of a list, with the report that it is a part of.
+pub(crate) struct Listed {
+    pub(crate) report: Report,
+    pub(crate) days: Vec<(Day, Vec<Turn>)>,
+    pub(crate) next: Option<RecordId>,
+}
+
+/// One exchange.
+pub(crate) struct Turn {
+    pub(crate) id: InteractionId,
+    pub(crate) said: Vec<Item>,
+    pub(crate) until: Option<Timestamp>,
+    pub(crate) purposes: Vec<String>,
+    pub(crate) opened: Vec<Access>,
+    pub(crate) held: bool,
+}
+
+/// A record of an exchange.
+pub(crate) struct Item {
+    pub(crate) info: RecordInfo,
+    pub(crate) text: Text,
+}
+
+/// What can be read of a record in the list.
+pub(crate) enum Text {
+    /// It is no text.
+    None,
+    /// Its text, or the first part of it.
+    Shown { text: String, cut: bool },
+    /// Whoever opens it is recorded, so the list does not.
+    Named,
+}
+
+/// What is listed.
+pub(crate) struct Wanted {
+    pub(crate) class: Option<Class>,
+    pub(crate) until: Option<Timestamp>,
+    pub(crate) after: Option<RecordId>,
+    pub(crate) zone: keyfall::time::Zone,
+}
+
+/// Reads one page; `None` where the user is not here.
+///
+/// # Errors
+/// `Corrupt`, `Io`.
+pub(crate) fn read(
+    engine: &Engine,
+    user: &UserId,
+    wanted: &Wanted,
+) -> Result<Option<Listed>, Error> {
+    let report = match engine.report(user) {
+        Ok(report) => report,
+        Err(e) if gone(&e) => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let query = Query::default().user(user.clone()).newest_first(true).limit(PAGE);
+    let query = query.class(wanted.class.clone()).until(wanted.until).after(wanted.after);
+    let found = match engine.interactions(&query) {
+        Err(e) if gone(&e) => return Ok(None),
+        found => found?,
+    };
+    let mut days = Vec::new();
+    for (day, run) in found.by_day(&wanted.zone) {
+        let mut turns = Vec::new();
+        for interaction in run {
+            turns.extend(turn(engine, &report, interaction.id, &interaction.records)?);
+        }
+        if !turns.is_empty() {
+            days.push((day, turns));
+        }
+    }
+    Ok(Some(Listed { report, days, next: found.next }))
+}
+
+/// Whether somebody is not here.
+pub(crate) fn gone(e: &Error) -> bool {
+    matches!(e.kind(), ErrorKind::Absent | ErrorKind::Erased)
+}
+
+fn turn(
+    engine: &Engine,
+    report: &Report,
+    id: InteractionId,
+    records: &[RecordInfo],
+) -> Result<Option<Turn>, Error> {
+    let proofs = proof_class()?;
+    let mut turn = Turn {
+        id,
+        said: Vec::new(),
+        until: None,
+        purposes: Vec::new(),
+        opened: Vec::new(),
+        held: false,
+    };
+    for info in records.iter().filter(|info| info.class != proofs) {
+        let opened = match (text(engine, info), engine.accesses(&info.id)) {
+            // It was erased meanwhile.
+            (Err(e), _) | (_, Err(e)) if gone(&e) => continue,
+            (text, opened) => (text?, opened?),
+        };
+        turn.opened.extend(opened.1);
+        turn.until = turn.until.into_iter().chain(report.until(info)).min();
+        if !info.purpose.is_empty() && !turn.purposes.contains(&info.purpose) {
+            turn.purposes.push(info.purpose.clone());
+        }
+        turn.held |= report.holds.iter().any(|(_, hold)| {
+            hold.class.as_ref().is_none_or(|class| *class == info.class)
+                && hold.interaction.is_none_or(|interaction| interaction == id)
+        });
+        turn.said.push(Item { info: info.clone(), text: opened.0 });
+    }
+    turn.opened.sort_by_key(|access| access.at);
+    Ok((!turn.said.is_empty()).then_some(turn))
+}
+
+fn text(engine: &Engine, info: &RecordInfo) -> Result<Text, Error> {
+    let media_type = info.media_type.split(';').next().unwrap_or_default().trim();
+    if !media_type.starts_with("text/") && media_type != "application/json" {
+        return Ok(Text::None);
+    }
+    let mut reader = match engine.get(&info.id) {
+        Err(e) if e.kind() == ErrorKind::Refused => return Ok(Text::Named),
+        reader => reader?,
+    };
+    let mut bytes = Vec::new();
+    reader.by_ref().take(TEXT_MAX_BYTES).read_to_end(&mut bytes)?;
+    let cut = info.length > TEXT_MAX_BYTES;
+    let text = String::from_utf8_lossy(&bytes).trim_end_matches('\u{fffd}').trim().to_owned();
+    let text = if media_type == "application/json" { flat(&text).unwrap_or(text) } else { text };
+    Ok(Text::Shown { text, cut })
+}
+
+/// The members of an object, as people read them.
+fn flat(text: &str) -> Option<String> {
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
+    let members = object.iter().map(|(name, value)| match value {
+        serde_json::Value::String(text) => format!("{name}: {text}"),
+        other => format!("{name}: {other}"),
+    });
+    Some(members.collect::<Vec<_>>().join(", "))
+}

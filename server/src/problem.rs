@@ -1,0 +1,224 @@
+//! Errors as callers see them: `application/problem+json` (RFC 9457).
+//!
+//! A problem names nothing that its caller did not send: no user, no record, no purpose. What the
+//! engine says is passed on only where it speaks of the request itself.
+
+use std::borrow::Cow;
+
+use axum::Json;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use keyfall::{Error, ErrorKind};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What a fallible handler gives.
+pub(crate) type Answer<T> = Result<T, Problem>;
+
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
+
+/// An error, on its way to a caller.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
+    /// What the caller can do about it, as the documentation lists it.
+    pub(crate) kind: &'static str,
+    pub(crate) detail: Cow<'static, str>,
+    /// Seconds until it is worth asking again.
+    pub(crate) retry_after: Option<u64>,
+    /// Numbers of the holds that refuse an erase.
+    pub(crate) holds: Vec<String>,
+}
+
+/// The body of a problem.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProblemBody {
+    /// Where the kind is explained.
+    r#type: String,
+    /// The kind in words.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What happened, and what to do about it.
+    detail: String,
+    /// This answer; the log names it too.
+    instance: String,
+    /// The kind, for programs.
+    kind: &'static str,
+    /// Numbers of the holds that refuse an erase.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    holds: Vec<String>,
+}
+
+impl Problem {
+    /// A problem of a kind; the detail says what happened, and what to do about it.
+    pub(crate) fn new(
+        status: StatusCode,
+        kind: &'static str,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Problem { status, kind, detail: detail.into(), retry_after: None, holds: Vec::new() }
+    }
+
+    /// The request itself is wrong.
+    pub(crate) fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
+        Problem::new(StatusCode::BAD_REQUEST, "invalid", detail)
+    }
+
+    /// No credential, or none that is known.
+    pub(crate) fn unauthorized() -> Self {
+        let detail = "this needs a credential: send one that has not ended as \
+                      `Authorization: Bearer TOKEN`";
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+    }
+
+    /// A credential that does not allow this.
+    pub(crate) fn forbidden(detail: impl Into<Cow<'static, str>>) -> Self {
+        Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    /// The service itself failed.
+    pub(crate) fn internal() -> Self {
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "io",
+            "the service failed; its log says why",
+        )
+    }
+
+    /// The body, for the answer with this number.
+    pub(crate) fn body(&self, instance: &str) -> ProblemBody {
+        ProblemBody {
+            r#type: format!("/docs#{}", self.kind),
+            title: title(self.kind),
+            status: self.status.as_u16(),
+            detail: self.detail.clone().into_owned(),
+            instance: instance.to_owned(),
+            kind: self.kind,
+            holds: self.holds.clone(),
+        }
+    }
+
+    /// The whole answer, with this number.
+    pub(crate) fn answer(&self, instance: &str) -> Response {
+        let mut response = (self.status, Json(self.body(instance))).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        match self.status {
+            StatusCode::GONE => {
+                headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
+            }
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl IntoResponse for Problem {
+    /// The problem itself goes in the extensions: the layer around all handlers writes the body,
+    /// since it knows the number of the answer.
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        use StatusCode as S;
+        let own = || Cow::Owned(error.to_string());
+        let later = |status, kind, detail: &'static str| Problem {
+            retry_after: Some(5),
+            ..Problem::new(status, kind, detail)
+        };
+        match error.kind() {
+            // These two speak of the request alone.
+            ErrorKind::Invalid => Problem::new(S::BAD_REQUEST, "invalid", own()),
+            ErrorKind::Limit => Problem::new(S::CONFLICT, "limit", own()),
+            ErrorKind::Erased => {
+                Problem::new(S::GONE, "erased", "this was erased; it does not come back")
+            }
+            ErrorKind::Absent => {
+                Problem::new(S::NOT_FOUND, "absent", "there is no such thing here")
+            }
+            ErrorKind::Held => Problem::new(
+                S::LOCKED,
+                "held",
+                "some of this, or what was derived from it, is under a legal hold; nothing was \
+                 erased; only lifting the hold helps",
+            ),
+            ErrorKind::Exists => {
+                Problem::new(S::CONFLICT, "exists", "this exists; name something else")
+            }
+            ErrorKind::Changed => {
+                let detail = "another record has this name, or none; look at what has it now";
+                Problem::new(S::PRECONDITION_FAILED, "precondition", detail)
+            }
+            ErrorKind::Refused | ErrorKind::Fenced | ErrorKind::Medium | ErrorKind::Mismatch => {
+                let detail = "the state of the store, a policy or somebody's rights forbid this";
+                Problem::new(S::CONFLICT, "refused", detail)
+            }
+            ErrorKind::Poisoned => later(
+                S::SERVICE_UNAVAILABLE,
+                "poisoned",
+                "a write failed with an unknown outcome; the service must be started again",
+            ),
+            ErrorKind::Locked => {
+                later(S::SERVICE_UNAVAILABLE, "locked", "the store is in use; ask again")
+            }
+            ErrorKind::Copy => later(
+                S::SERVICE_UNAVAILABLE,
+                "copy",
+                "a copy that must be in step did not take this; ask again once it is back",
+            ),
+            ErrorKind::Full => {
+                Problem::new(S::INSUFFICIENT_STORAGE, "full", "there is no space left")
+            }
+            ErrorKind::Corrupt => Problem::new(
+                S::INTERNAL_SERVER_ERROR,
+                "corrupt",
+                "stored bytes are missing, torn or changed; they must be restored from a copy",
+            ),
+            _ => Problem::internal(),
+        }
+    }
+}
+
+/// The kinds, with their titles.
+pub(crate) const KINDS: &[(&str, &str)] = &[
+    ("invalid", "The request is wrong"),
+    ("unauthorized", "No credential"),
+    ("forbidden", "The credential does not allow this"),
+    ("absent", "Not here"),
+    ("method", "Not by this method"),
+    ("exists", "It exists"),
+    ("refused", "Refused"),
+    ("limit", "A limit is reached"),
+    ("erased", "Erased"),
+    ("precondition", "A precondition does not hold"),
+    ("too-large", "Too large"),
+    ("range", "No such range"),
+    ("held", "Under a legal hold"),
+    ("key-used", "The Idempotency-Key was used"),
+    ("rate", "Too many requests"),
+    ("io", "The service failed"),
+    ("corrupt", "Stored bytes are damaged"),
+    ("poisoned", "To be started again"),
+    ("locked", "In use"),
+    ("copy", "A copy is away"),
+    ("stopping", "The service stops"),
+    ("full", "No space left"),
+];
+
+fn title(kind: &str) -> &'static str {
+    KINDS.iter().find(|(name, _)| *name == kind).map_or("An error", |(_, title)| title)
+}

@@ -1,0 +1,108 @@
+//! Which path leads to which handler, and what lies around all of them.
+
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::api::health::{healthz, readyz};
+use crate::app::App;
+use crate::auth::caller::authenticate;
+use crate::auth::limit::limited;
+use crate::private::random;
+use crate::problem::Problem;
+use crate::{metering, openapi, page};
+
+const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
+
+/// The service.
+pub(crate) fn router(app: App) -> Router {
+    let (api, _) = openapi::router().split_for_parts();
+    limited(api, app.config())
+        .layer(from_fn_with_state(app.clone(), authenticate))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/openapi.json", get(openapi::document))
+        .route("/docs", get(openapi::docs))
+        .merge(page::router())
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(around))
+        .with_state(app)
+}
+
+/// Numbers each answer, writes its problem if it is one, and logs it: method, route, status and
+/// time, nothing that a caller sent.
+async fn around(request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = request.method().clone();
+    let route =
+        request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let instance = instance();
+    let mut response = problems(next.run(request).await, &instance);
+    response.headers_mut().entry(NOSNIFF).or_insert(HeaderValue::from_static("nosniff"));
+    let took = began.elapsed();
+    metering::answered(method.as_str(), &route, response.status().as_u16(), took);
+    tracing::info!(
+        target: "keyfalld::http",
+        %method, route, status = response.status().as_u16(), ms = took.as_secs_f64() * 1e3, instance
+    );
+    response
+}
+
+/// A number for an answer, which log and problem share.
+fn instance() -> String {
+    let number = random::<12>().unwrap_or_default();
+    format!("/answers/{}", data_encoding::BASE32_DNSSEC.encode(&number))
+}
+
+/// Writes the body of a problem, and leaves the other headers. What axum itself refused becomes a
+/// problem here.
+fn problems(response: Response, instance: &str) -> Response {
+    let problem = match response.extensions().get::<Problem>() {
+        Some(problem) => problem.clone(),
+        None if is_refusal(&response) => refusal(response.status()),
+        None => return response,
+    };
+    let mut answer = problem.answer(instance);
+    for (name, value) in response.headers() {
+        if name != CONTENT_TYPE && name != CONTENT_LENGTH && !answer.headers().contains_key(name) {
+            answer.headers_mut().insert(name, value.clone());
+        }
+    }
+    answer
+}
+
+/// Whether an answer is axum's own word that it does not take a request.
+fn is_refusal(response: &Response) -> bool {
+    let status = response.status();
+    let kind = response.headers().get(CONTENT_TYPE);
+    (status.is_client_error() || status.is_server_error())
+        && kind.is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"))
+}
+
+fn refusal(status: StatusCode) -> Problem {
+    match status {
+        StatusCode::NOT_FOUND => Problem::new(status, "absent", "there is nothing at this path"),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            Problem::new(status, "method", "this path does not know the method")
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(status, "too-large", "the body is longer than this service takes")
+        }
+        StatusCode::INTERNAL_SERVER_ERROR => Problem::internal(),
+        _ => Problem::invalid("the request is not what this path takes; /docs describes it"),
+    }
+}
+
+/// The answer of a handler that panicked.
+fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response {
+    use axum::response::IntoResponse;
+    tracing::error!("a handler panicked");
+    Problem::internal().into_response()
+}

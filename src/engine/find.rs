@@ -1,0 +1,73 @@
+//! What opening finds: the newest head and its root key, and what this engine may do. An owner has
+//! claimed store and cell then.
+
+use super::heads::{OpenHead, open_head};
+use super::options::{OpenAs, Options};
+use super::own::{self, Last, Role, Seen};
+use crate::catalogue::defect::Defect;
+use crate::cell::RootCell;
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::Store;
+use crate::tree::head::Prefix;
+
+/// A store and a cell, looked at.
+pub(super) struct Found {
+    pub(super) head: OpenHead,
+    pub(super) role: Role,
+    /// The commit that the cell was told of.
+    pub(super) mark: u64,
+}
+
+/// Reads the cell, then the store, and claims both where this engine is the owner. No key is
+/// destroyed.
+///
+/// # Errors
+/// As [`Engine::open`](crate::Engine::open).
+pub(super) fn find(store: &dyn Store, cell: &dyn RootCell, options: &Options) -> Result<Found> {
+    let contents = cell.load()?;
+    if contents.keys.is_empty() {
+        return Err(Error::new(
+            ErrorKind::Absent,
+            format!(
+                "the cell {} holds no root key; nothing in {} can be read with it",
+                cell.describe().place,
+                store.place()
+            ),
+        ));
+    }
+    let (last, mark) = (Last::of(&contents), contents.mark);
+    let mut role = own::role(options, store, cell, &contents)?;
+    let seen = Seen::of(&contents);
+    let mut head = open_head(store, contents)?;
+    role.note(cell, &seen, &head.root.id);
+    if options.planted().is(Defect::LookRecovers) && role != Role::Owner {
+        return Ok(Found { head, role: Role::Owner, mark });
+    }
+    if role == Role::Owner {
+        own::check_mark(options, store, &head.stored, mark)?;
+        if head.page.lending > 0 {
+            // Somebody may read by a key that was lent: an erase of this engine would return too
+            // early.
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!(
+                    "{} lends its keys, for {} ms each; this version does not wait for them; use the program that made it",
+                    store.place(),
+                    head.page.lending
+                ),
+            ));
+        }
+        let id = Prefix::decode(&head.stored.bytes)?.store;
+        let takes_over = options.open_as == OpenAs::TakeOver;
+        if takes_over {
+            own::check_copies(options, &head.stored, &head.page)?;
+            cell.take_over();
+        }
+        let newest = own::claim(&*options.env, id, store, cell, last, takes_over)?;
+        if newest.is_none_or(|newest| newest != head.stored) {
+            // Somebody published between the look and the claim; nobody can any more.
+            head = open_head(store, cell.load()?)?;
+        }
+    }
+    Ok(Found { head, role, mark })
+}

@@ -1,0 +1,115 @@
+//! The objects of a log, asked until they answer.
+
+use std::sync::Arc;
+
+use data_encoding::HEXLOWER;
+use keyfall_objects::{
+    Failure, FailureKind, Listed, Objects, Outcome, Patience, create, patiently, probe, race,
+};
+
+use crate::env::SharedEnv;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Names that one request lists, at most.
+const PAGE: usize = 1000;
+/// Threads that race for one object when a log is made.
+const RACERS: u8 = 8;
+
+/// A place of objects, and how long it is asked.
+pub(super) struct Bucket {
+    objects: Arc<dyn Objects>,
+    env: SharedEnv,
+    patience: Patience,
+}
+
+fn told(e: Failure) -> Error {
+    let text = match e.kind {
+        FailureKind::Refused => e.message.clone(),
+        FailureKind::Unknown => {
+            format!("{}; look at the network and at the server", e.message)
+        }
+    };
+    Error::new(ErrorKind::Io, text).with_source(e)
+}
+
+impl Bucket {
+    pub(super) fn new(objects: Arc<dyn Objects>, env: SharedEnv, patience: Patience) -> Self {
+        Bucket { objects, env, patience }
+    }
+
+    pub(super) fn place(&self) -> String {
+        self.objects.place()
+    }
+
+    /// Sixteen bytes that nobody drew before.
+    pub(super) fn drawn(&self) -> Result<[u8; 16]> {
+        let mut drawn = [0; 16];
+        self.env.fill(&mut drawn)?;
+        Ok(drawn)
+    }
+
+    /// Creates an object and settles what became of it: whether it is there as it was sent.
+    pub(super) fn create(&self, name: &str, bytes: &[u8]) -> Result<bool> {
+        let outcome = create(&*self.objects, name, bytes, &self.patience).map_err(told)?;
+        Ok(matches!(outcome, Outcome::Here { .. }))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        patiently(&self.patience, || self.objects.get(name)).map_err(told)
+    }
+
+    pub(super) fn get_range(&self, name: &str, from: u64, len: u64) -> Result<Option<Vec<u8>>> {
+        patiently(&self.patience, || self.objects.get_range(name, from, len)).map_err(told)
+    }
+
+    pub(super) fn is_there(&self, name: &str) -> Result<bool> {
+        let head = patiently(&self.patience, || self.objects.head(name)).map_err(told)?;
+        Ok(head.is_some())
+    }
+
+    pub(super) fn delete(&self, name: &str) -> Result<()> {
+        patiently(&self.patience, || self.objects.delete(name)).map_err(told)
+    }
+
+    /// The first objects of a folder after `after`.
+    pub(super) fn list_some(&self, folder: &str, after: &str, most: usize) -> Result<Vec<Listed>> {
+        patiently(&self.patience, || self.objects.list(folder, after, most)).map_err(told)
+    }
+
+    /// All objects of a folder after `after`.
+    pub(super) fn list(&self, folder: &str, after: &str) -> Result<Vec<Listed>> {
+        let (mut all, mut after) = (Vec::new(), after.to_owned());
+        loop {
+            let some = self.list_some(folder, &after, PAGE)?;
+            let is_last = some.len() < PAGE;
+            if let Some(last) = some.last() {
+                after.clone_from(&last.name);
+            }
+            all.extend(some);
+            if is_last {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Refuses a place that does not keep what is promised. Says whether it keeps versions.
+    pub(super) fn probe(&self) -> Result<bool> {
+        let drawn = HEXLOWER.encode(&self.drawn()?);
+        let probed = probe(&*self.objects, &drawn, &self.patience).map_err(probed_ill)?;
+        Ok(probed.versioned)
+    }
+
+    /// Refuses a place where several writers of one object succeed at once.
+    pub(super) fn race(&self) -> Result<()> {
+        let drawn = HEXLOWER.encode(&self.drawn()?);
+        race(&*self.objects, &drawn, RACERS, &self.patience).map_err(probed_ill)
+    }
+}
+
+/// What a place answered to its probe.
+fn probed_ill(e: Failure) -> Error {
+    match e.kind {
+        FailureKind::Refused => Error::new(ErrorKind::Medium, e.message.clone()).with_source(e),
+        FailureKind::Unknown => told(e),
+    }
+}

@@ -1,0 +1,176 @@
+//! Which object is the newest, and claims: a claim is an object with a number, so that whatever a
+//! writer before it sends for that number is refused for ever.
+
+use super::bucket::Bucket;
+use super::frame::{Content, End, Header, Kind, encode};
+use super::named::{COMMITS, FLOORS, Object, number_of, numbered};
+use super::state::{State, Stream};
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::{Claimed, Head, fenced};
+use crate::sync::{Mutex, locked};
+
+/// How often a claim is tried for the next number, while others publish.
+const TRIES: usize = 64;
+
+/// Reads an object with a number to its end.
+fn read(bucket: &Bucket, number: u64) -> Result<Option<(End, Vec<u8>)>> {
+    let name = Object::Numbered(number).name();
+    let Some(bytes) = bucket.get(&name)? else { return Ok(None) };
+    let whole = Header::decode(&bytes).and_then(|header| {
+        let end = header.whole_end(&bytes)?;
+        if header.number != number || !matches!(header.kind, Kind::Commit | Kind::Claim) {
+            return Err(Error::corrupt("another object has its name"));
+        }
+        Ok(end)
+    });
+    let end = whole.map_err(|e| {
+        e.context(format!("{}: {name} is damaged, restore the store from a copy", bucket.place()))
+    })?;
+    Ok(Some((end, bytes)))
+}
+
+/// The highest floor: nothing above it was ever deleted.
+pub(super) fn highest_floor(bucket: &Bucket) -> Result<u64> {
+    let floors = bucket.list(FLOORS, "")?;
+    Ok(floors.iter().filter_map(|floor| number_of(&floor.name)).max().unwrap_or(0))
+}
+
+/// The highest number above `after` that is listed.
+fn highest(bucket: &Bucket, after: u64) -> Result<Option<u64>> {
+    let listed = bucket.list(COMMITS, &numbered(COMMITS, after))?;
+    Ok(listed.last().and_then(|object| number_of(&object.name)))
+}
+
+/// Learns of the newest object.
+pub(super) fn refresh(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
+    let known = locked(state).last;
+    let mut newest = None;
+    let mut at = highest(bucket, known)?;
+    loop {
+        let number = at.unwrap_or_else(|| newest.as_ref().map_or(known, |(n, _)| *n) + 1);
+        match read(bucket, number)? {
+            // A list may be behind; what is above is read one by one.
+            Some((end, _)) => newest = Some((number, end)),
+            None if at.is_some() => {
+                return Err(Error::corrupt(format!(
+                    "{}: {} is listed and not there",
+                    bucket.place(),
+                    numbered(COMMITS, number)
+                )));
+            }
+            None => break,
+        }
+        at = None;
+    }
+    let mut state = locked(state);
+    if let Some((number, end)) = newest
+        && number > state.last
+    {
+        (state.last, state.head, state.claimed) = (number, end.head, end.claimed);
+        (state.usage, state.is_mine, state.read_back) = (end.usage, false, None);
+        // What others put is listed again when it is asked for.
+        (state.elsewhere, state.segments, state.catalogue) = (None, None, None);
+        state.stream = Stream::default();
+        let taken: Vec<usize> = state.waiting.iter().map(|(_, blob)| blob.len()).collect();
+        taken.into_iter().for_each(|len| {
+            state.stream.take(len);
+        });
+    }
+    Ok(())
+}
+
+/// Learns of the newest object of a log that was just opened.
+pub(super) fn find_newest(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
+    let floor = highest_floor(bucket)?;
+    if floor > 0 {
+        let (end, _) = read(bucket, floor)?.ok_or_else(|| {
+            Error::corrupt(format!(
+                "{}: {} is missing, the claim that the floor stands on; restore the store from a copy",
+                bucket.place(),
+                numbered(COMMITS, floor)
+            ))
+        })?;
+        let mut state = locked(state);
+        (state.floor, state.last) = (floor, floor);
+        (state.head, state.claimed, state.usage) = (end.head, end.claimed, end.usage);
+    }
+    refresh(bucket, state)
+}
+
+/// The newest head, from the medium if this handle wrote it: what an erase reads back. The blobs of
+/// that commit come from the same bytes after it.
+pub(super) fn read_back(bucket: &Bucket, state: &Mutex<State>) -> Result<Option<Head>> {
+    if !locked(state).is_mine {
+        refresh(bucket, state)?;
+        return Ok(locked(state).head.clone());
+    }
+    let number = locked(state).last;
+    let Some((end, bytes)) = read(bucket, number)? else {
+        return Err(Error::corrupt(format!(
+            "{} does not show {}, which it acknowledged",
+            bucket.place(),
+            numbered(COMMITS, number)
+        )));
+    };
+    locked(state).read_back = Some((number, std::sync::Arc::new(bytes)));
+    Ok(end.head)
+}
+
+/// Makes a claim: after it nothing takes effect that began before through another handle.
+pub(super) fn claim(
+    bucket: &Bucket,
+    state: &Mutex<State>,
+    claimed: &Claimed,
+) -> Result<Option<Head>> {
+    for _ in 0..TRIES {
+        refresh(bucket, state)?;
+        let (number, mut end) = {
+            let state = locked(state);
+            let later = |there: Claimed| there.claim >= claimed.claim && there != *claimed;
+            if state.claimed.is_some_and(later) {
+                return Err(fenced(&bucket.place()));
+            }
+            let usage = state.usage;
+            let end = End { usage, claimed: Some(*claimed), head: state.head.clone() };
+            (state.last + 1, end)
+        };
+        end.usage.bytes += super::frame::HEADER as u64;
+        let (kind, attempt) = (Kind::Claim, bucket.drawn()?);
+        let content =
+            Content { kind, number, chunk: 1, attempt, lead: 0, blobs: &[], end: Some(&end) };
+        if !bucket.create(&Object::Numbered(number).name(), &encode(&content))? {
+            continue;
+        }
+        // A number that was deleted is free again: what stands above it makes this claim void.
+        if highest(bucket, number)?.is_some() || highest_floor(bucket)? >= number {
+            continue;
+        }
+        let mut state = locked(state);
+        (state.last, state.claimed, state.usage) = (number, end.claimed, end.usage);
+        (state.is_mine, state.catalogue, state.stream) = (true, None, Stream::default());
+        let head = state.head.clone();
+        drop(state);
+        return Ok(head);
+    }
+    Err(Error::new(
+        ErrorKind::Locked,
+        format!("{}: other engines publish without end; stop them, and call again", bucket.place()),
+    ))
+}
+
+/// Raises the floor to a claim of this handle, and deletes lower ones. Nothing depends on it but
+/// how long the next opening looks for the newest object.
+pub(super) fn raise_floor(bucket: &Bucket, state: &Mutex<State>, number: u64) -> Result<()> {
+    let before = locked(state).floor;
+    if number <= before {
+        return Ok(());
+    }
+    let floor = numbered(FLOORS, number);
+    let drawn = bucket.drawn()?;
+    bucket.create(&floor, &drawn)?;
+    locked(state).floor = number;
+    if before > 0 {
+        bucket.delete(&numbered(FLOORS, before))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! Finding a blob: among what waits, where its name says, in what lies elsewhere, as an object of
+//! its own.
+
+use std::sync::Arc;
+
+use super::bucket::Bucket;
+use super::frame::{HEADER, Header, LABEL, Spot};
+use super::named::Object;
+use super::naming::{Hint, Naming};
+use super::state::State;
+use super::tables::{learn_elsewhere, learn_segments};
+use super::windows::WINDOW;
+use crate::error::{Error, Result};
+use crate::ids::BlobName;
+use crate::sync::{Mutex, locked};
+
+/// What looks for blobs.
+pub(super) struct Finder<'a> {
+    pub(super) bucket: &'a Bucket,
+    pub(super) naming: &'a Naming,
+    pub(super) state: &'a Mutex<State>,
+}
+
+impl Finder<'_> {
+    /// Reads a blob.
+    pub(super) fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        {
+            let state = locked(self.state);
+            if state.dead.contains(name) {
+                return Ok(None);
+            }
+            if let Some((_, blob)) = state.waiting.iter().find(|(there, _)| there == name) {
+                return Ok(Some(blob.clone()));
+            }
+        }
+        if let Some(blob) = self.placed(name)? {
+            return Ok(Some(blob));
+        }
+        learn_elsewhere(self.bucket, self.state)?;
+        let elsewhere =
+            locked(self.state).elsewhere.as_ref().and_then(|all| all.get(name).copied());
+        if let Some((object, spot)) = elsewhere {
+            return match self.blob_at(object, name, spot.offset, spot.len as usize)? {
+                Some(blob) => Ok(Some(blob)),
+                None => Err(Error::corrupt(format!(
+                    "{}: {} does not hold what its table says; restore the store from a copy",
+                    self.bucket.place(),
+                    object.name()
+                ))),
+            };
+        }
+        self.bucket.get(&Object::Segment(*name).name())
+    }
+
+    /// Whether a blob is there.
+    pub(super) fn contains(&self, name: &BlobName) -> Result<bool> {
+        {
+            let state = locked(self.state);
+            if state.dead.contains(name) {
+                return Ok(false);
+            }
+            if state.waiting.iter().any(|(there, _)| there == name) {
+                return Ok(true);
+            }
+        }
+        if self.placed(name)?.is_some() {
+            return Ok(true);
+        }
+        learn_elsewhere(self.bucket, self.state)?;
+        learn_segments(self.bucket, self.state)?;
+        let state = locked(self.state);
+        Ok(state.elsewhere.as_ref().is_some_and(|all| all.contains_key(name))
+            || state.segments.as_ref().is_some_and(|all| all.contains(name)))
+    }
+
+    /// A blob that is where its name says.
+    fn placed(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        let Some(hint) = self.naming.hint(name) else { return Ok(None) };
+        let number = hint.at.number;
+        let last = locked(self.state).last;
+        if number > last + 1 {
+            return Ok(None);
+        }
+        let pack = Object::Pack { number, chunk: hint.at.chunk };
+        if number == last + 1 {
+            return self.hinted(pack, name, hint);
+        }
+        let numbered = Object::Numbered(number);
+        match self.header(numbered)? {
+            Some(header) if header.chunk == hint.at.chunk => self.hinted(numbered, name, hint),
+            _ => self.hinted(pack, name, hint),
+        }
+    }
+
+    /// A blob of an object that its name speaks of, which may lie elsewhere in it.
+    fn hinted(&self, object: Object, name: &BlobName, hint: Hint) -> Result<Option<Vec<u8>>> {
+        if self.header(object)?.is_none() {
+            return Ok(None);
+        }
+        if let Some(blob) = self.blob_at(object, name, hint.at.offset, hint.len)? {
+            return Ok(Some(blob));
+        }
+        match self.spot(object, name)? {
+            Some(spot) => self.blob_at(object, name, spot.offset, spot.len as usize),
+            None => Ok(None),
+        }
+    }
+
+    /// Where a blob lies in an object, by its table.
+    fn spot(&self, object: Object, name: &BlobName) -> Result<Option<Spot>> {
+        let Some(header) = self.header(object)? else { return Ok(None) };
+        let len = header.tail_len();
+        let tail = match len {
+            0 => Some(Vec::new()),
+            _ => self.range(object, header.table_at(), len)?,
+        };
+        let Some(tail) = tail else { return Ok(None) };
+        let (blobs, _) = header
+            .decode_tail(&tail)
+            .map_err(|e| e.context(format!("{}: {}", self.bucket.place(), object.name())))?;
+        Ok(blobs.into_iter().find(|(there, _)| there == name).map(|(_, spot)| spot))
+    }
+
+    /// The blob of at most `len` bytes whose label is at `offset`, if it is there.
+    fn blob_at(
+        &self,
+        object: Object,
+        name: &BlobName,
+        offset: u32,
+        len: usize,
+    ) -> Result<Option<Vec<u8>>> {
+        let Some(header) = self.header(object)? else { return Ok(None) };
+        let Some(bytes) = self.range(object, u64::from(offset), (LABEL + len) as u64)? else {
+            return Ok(None);
+        };
+        Ok(header.blob(name, offset, &bytes).map(<[u8]>::to_vec))
+    }
+
+    /// The header of an object; `None` if it is not there.
+    fn header(&self, object: Object) -> Result<Option<Header>> {
+        let Some(bytes) = self.range(object, 0, HEADER as u64)? else { return Ok(None) };
+        let header = Header::decode(&bytes)
+            .map_err(|e| e.context(format!("{}: {}", self.bucket.place(), object.name())))?;
+        Ok(Some(header))
+    }
+
+    /// Bytes of an object: of its windows, if they lie in one.
+    fn range(&self, object: Object, from: u64, len: u64) -> Result<Option<Vec<u8>>> {
+        let cut = |bytes: &[u8], from: u64| {
+            let end = from.saturating_add(len).min(bytes.len() as u64) as usize;
+            bytes.get(from as usize..end).unwrap_or_default().to_vec()
+        };
+        if let (Object::Numbered(number), Some((newest, bytes))) =
+            (object, &locked(self.state).read_back)
+            && number == *newest
+        {
+            return Ok(Some(cut(bytes, from)));
+        }
+        let window = from / WINDOW;
+        if from + len > (window + 1) * WINDOW {
+            return self.bucket.get_range(&object.name(), from, len);
+        }
+        let kept = locked(self.state).windows.get(object, window);
+        let bytes = match kept {
+            Some(bytes) => bytes,
+            None => {
+                let read = self.bucket.get_range(&object.name(), window * WINDOW, WINDOW)?;
+                let Some(read) = read else { return Ok(None) };
+                let read = Arc::new(read);
+                locked(self.state).windows.keep(object, window, Arc::clone(&read));
+                read
+            }
+        };
+        Ok(Some(cut(&bytes, from % WINDOW)))
+    }
+}

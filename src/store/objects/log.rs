@@ -1,0 +1,237 @@
+//! The store on an object log.
+
+use std::sync::Arc;
+
+use keyfall_objects::{Objects, Patience};
+
+use super::bucket::Bucket;
+use super::claim::{claim, find_newest, raise_floor, read_back, refresh};
+use super::find::Finder;
+use super::marker;
+use super::named::MARKER;
+use super::naming::{NAMING_KEY_BYTES, Naming};
+use super::remove::remove;
+use super::state::State;
+use super::tables::{dead, learn_all};
+use super::write::{SHORT_MAX, Writing};
+use crate::env::{SharedEnv, System};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::BlobName;
+use crate::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
+use crate::sync::{Mutex, locked};
+
+/// A store on numbered objects, each created once: S3 and its like, or a directory that machines
+/// share. Of several engines that write to it the one that claimed it last is the owner; what any
+/// other one publishes after that is refused.
+///
+/// A handle is one writer. What is put waits in memory for the next commit, or until 8 MiB wait.
+pub struct ObjectLog {
+    bucket: Bucket,
+    naming: Naming,
+    /// Whether it was opened to look at.
+    look: bool,
+    /// Whether the place keeps versions of what is deleted.
+    versioned: bool,
+    writers: Mutex<()>,
+    state: Mutex<State>,
+}
+
+impl std::fmt::Debug for ObjectLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ObjectLog({})", self.bucket.place())
+    }
+}
+
+impl ObjectLog {
+    /// Makes an empty log, after a probe of the place.
+    ///
+    /// # Errors
+    /// `Exists` if a store is there; `Medium` for a place that overwrites what is there, or shows
+    /// what is stale; `Io`.
+    pub fn create(objects: Arc<dyn Objects>) -> Result<Self> {
+        Self::create_with(objects, Arc::new(System), Patience::default())
+    }
+
+    /// Opens a log to write, after a probe of the place.
+    ///
+    /// # Errors
+    /// `Absent` if there is none; `Refused` for an unknown format; `Corrupt`; `Medium` as
+    /// [`ObjectLog::create`]; `Io`.
+    pub fn open(objects: Arc<dyn Objects>) -> Result<Self> {
+        Self::open_with(objects, Arc::new(System), Patience::default())
+    }
+
+    /// Opens a log to look at: nothing is written there, not even a probe. What writes is
+    /// `Refused`.
+    ///
+    /// # Errors
+    /// As [`ObjectLog::open`].
+    pub fn look(objects: Arc<dyn Objects>) -> Result<Self> {
+        let bucket = Bucket::new(objects, Arc::new(System), Patience::default());
+        Self::assemble(bucket, true, false)
+    }
+
+    /// Opens the log at a place, or makes one if there is none.
+    ///
+    /// # Errors
+    /// As [`ObjectLog::open`] and [`ObjectLog::create`].
+    pub fn open_or_create(objects: Arc<dyn Objects>) -> Result<Self> {
+        match Self::open(Arc::clone(&objects)) {
+            Err(e) if e.kind() == ErrorKind::Absent => Self::create(objects),
+            opened => opened,
+        }
+    }
+
+    /// As [`ObjectLog::create`], with randomness of one's own, and a patience.
+    ///
+    /// # Errors
+    /// As [`ObjectLog::create`].
+    pub fn create_with(
+        objects: Arc<dyn Objects>,
+        env: SharedEnv,
+        patience: Patience,
+    ) -> Result<Self> {
+        let bucket = Bucket::new(objects, env, patience);
+        let versioned = bucket.probe()?;
+        bucket.race()?;
+        if bucket.get(MARKER)?.is_none() {
+            let mut naming_key = [0; NAMING_KEY_BYTES];
+            naming_key.copy_from_slice(&bucket.drawn()?);
+            // If another one made the marker meanwhile, that one counts.
+            bucket.create(MARKER, marker::text_of(&naming_key).as_bytes())?;
+        }
+        let log = Self::assemble(bucket, false, versioned)?;
+        if locked(&log.state).head.is_some() {
+            let text = format!("{} is a store already; name an empty place", log.place());
+            return Err(Error::new(ErrorKind::Exists, text));
+        }
+        Ok(log)
+    }
+
+    /// As [`ObjectLog::open`], with randomness of one's own, and a patience.
+    ///
+    /// # Errors
+    /// As [`ObjectLog::open`].
+    pub fn open_with(
+        objects: Arc<dyn Objects>,
+        env: SharedEnv,
+        patience: Patience,
+    ) -> Result<Self> {
+        let bucket = Bucket::new(objects, env, patience);
+        if !bucket.is_there(MARKER)? {
+            return Err(absent(&bucket));
+        }
+        let versioned = bucket.probe()?;
+        Self::assemble(bucket, false, versioned)
+    }
+
+    fn assemble(bucket: Bucket, look: bool, versioned: bool) -> Result<Self> {
+        let marker = bucket.get(MARKER)?.ok_or_else(|| absent(&bucket))?;
+        let naming = Naming::new(&marker::naming_key(&bucket.place(), &marker)?);
+        let state = Mutex::new(State::default());
+        locked(&state).dead = dead(&bucket)?;
+        find_newest(&bucket, &state)?;
+        Ok(ObjectLog { bucket, naming, look, versioned, writers: Mutex::new(()), state })
+    }
+
+    fn finder(&self) -> Finder<'_> {
+        Finder { bucket: &self.bucket, naming: &self.naming, state: &self.state }
+    }
+
+    /// What writes, if this handle may.
+    fn writing(&self) -> Result<Writing<'_>> {
+        if self.look {
+            let text = format!("{} was opened read-only; open it to write", self.place());
+            return Err(Error::new(ErrorKind::Refused, text));
+        }
+        let writing = Writing { bucket: &self.bucket, naming: &self.naming, state: &self.state };
+        writing.check()?;
+        Ok(writing)
+    }
+}
+
+fn absent(bucket: &Bucket) -> Error {
+    let text = format!("no store at {}; name another place", bucket.place());
+    Error::new(ErrorKind::Absent, text)
+}
+
+impl Store for ObjectLog {
+    fn place(&self) -> String {
+        self.bucket.place()
+    }
+
+    fn claimed(&self) -> Result<Option<Claimed>> {
+        if !locked(&self.state).is_mine {
+            refresh(&self.bucket, &self.state)?;
+        }
+        Ok(locked(&self.state).claimed)
+    }
+
+    fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
+        let _alone = locked(&self.writers);
+        let writing = self.writing()?;
+        let head = writing.unknown_if_failed(claim(&self.bucket, &self.state, claimed))?;
+        let number = locked(&self.state).last;
+        raise_floor(&self.bucket, &self.state, number)?;
+        Ok(head)
+    }
+
+    fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
+        match locked(&self.state).place(ahead) {
+            Some(place) if len <= SHORT_MAX => self.naming.name(place, len, drawn),
+            _ => drawn,
+        }
+    }
+
+    fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        self.finder().get(name)
+    }
+
+    fn contains(&self, name: &BlobName) -> Result<bool> {
+        self.finder().contains(name)
+    }
+
+    fn put(&self, blobs: &[Blob]) -> Result<()> {
+        let _alone = locked(&self.writers);
+        let writing = self.writing()?;
+        writing.unknown_if_failed(writing.put(blobs))
+    }
+
+    fn head(&self) -> Result<Option<Head>> {
+        read_back(&self.bucket, &self.state)
+    }
+
+    fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
+        let _alone = locked(&self.writers);
+        let writing = self.writing()?;
+        writing.unknown_if_failed(writing.commit(blobs, over, head))
+    }
+
+    fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
+        let waiting: Vec<BlobName> = {
+            learn_all(&self.bucket, &self.state)?;
+            locked(&self.state).waiting.iter().map(|(name, _)| *name).collect()
+        };
+        let state = locked(&self.state);
+        let from = BlobName(from.0.to_be_bytes());
+        let listed = state.catalogue.iter().flat_map(|all| all.blobs.range(from..));
+        let mut names: Vec<BlobName> = listed.map(|(name, _)| *name).take(limit + 1).collect();
+        names.extend(waiting.into_iter().filter(|name| *name >= from));
+        names.sort_unstable();
+        names.dedup();
+        let next = names.get(limit).map(|name| Cursor(u128::from_be_bytes(name.0)));
+        names.truncate(limit);
+        Ok((names, next))
+    }
+
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
+        let _alone = locked(&self.writers);
+        self.writing()?;
+        remove(&self.bucket, &self.state, names, self.versioned)
+    }
+
+    fn usage(&self) -> Result<Usage> {
+        let state = locked(&self.state);
+        Ok(state.catalogue.as_ref().map_or(state.usage, |all| all.usage()))
+    }
+}

@@ -1,0 +1,107 @@
+//! The names of the log's objects.
+
+use data_encoding::HEXLOWER;
+
+use crate::ids::BlobName;
+
+/// Digits of a number: names sort as numbers do.
+const DIGITS: usize = 20;
+
+pub(super) const MARKER: &str = "keyfall";
+pub(super) const COMMITS: &str = "c";
+pub(super) const PACKS: &str = "p";
+pub(super) const STRAYS: &str = "x";
+pub(super) const SEGMENTS: &str = "s";
+pub(super) const FLOORS: &str = "f";
+pub(super) const DEAD: &str = "d";
+
+/// An object that holds blobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Object {
+    /// A commit or a claim.
+    Numbered(u64),
+    /// A chunk of a commit that stands by itself.
+    Pack { number: u64, chunk: u8 },
+    /// Blobs whose names say no place here.
+    Stray { number: u64, drawn: [u8; 16] },
+    /// One long blob.
+    Segment(BlobName),
+}
+
+impl Object {
+    /// Its name.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Object::Numbered(number) => numbered(COMMITS, *number),
+            Object::Pack { number, chunk } => format!("{}-{chunk:02x}", numbered(PACKS, *number)),
+            Object::Stray { number, drawn } => drawn_name(STRAYS, *number, drawn),
+            Object::Segment(name) => format!("{SEGMENTS}/{}", HEXLOWER.encode(&name.0)),
+        }
+    }
+
+    /// What a name says; `None` for one that is none of these.
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        let (folder, rest) = name.split_once('/')?;
+        let object = match folder {
+            COMMITS => Object::Numbered(number(rest)?),
+            PACKS => {
+                let (at, chunk) = rest.split_once('-')?;
+                Object::Pack { number: number(at)?, chunk: u8::from_str_radix(chunk, 16).ok()? }
+            }
+            STRAYS => {
+                let (at, drawn) = rest.split_once('-')?;
+                Object::Stray { number: number(at)?, drawn: sixteen(drawn)? }
+            }
+            SEGMENTS => Object::Segment(BlobName(sixteen(rest)?)),
+            _ => return None,
+        };
+        (object.name() == name).then_some(object)
+    }
+}
+
+/// `folder/<number>`.
+pub(super) fn numbered(folder: &str, number: u64) -> String {
+    format!("{folder}/{number:0DIGITS$}")
+}
+
+/// `folder/<number>-<drawn>`.
+pub(super) fn drawn_name(folder: &str, number: u64, drawn: &[u8; 16]) -> String {
+    format!("{}-{}", numbered(folder, number), HEXLOWER.encode(drawn))
+}
+
+/// The number in a name of a folder of numbers.
+pub(super) fn number_of(name: &str) -> Option<u64> {
+    number(name.split_once('/')?.1)
+}
+
+fn number(digits: &str) -> Option<u64> {
+    let all = digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
+    all.then(|| digits.parse().ok()).flatten()
+}
+
+fn sixteen(hex: &str) -> Option<[u8; 16]> {
+    HEXLOWER.decode(hex.as_bytes()).ok()?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_sort_as_numbers_and_are_read_back() {
+        let all = [
+            Object::Numbered(42),
+            Object::Pack { number: 42, chunk: 200 },
+            Object::Stray { number: u64::MAX, drawn: [9; 16] },
+            Object::Segment(BlobName([0xab; 16])),
+        ];
+        for object in all {
+            assert_eq!(Object::parse(&object.name()), Some(object), "{}", object.name());
+        }
+        assert!(numbered("c", 9) < numbered("c", 10));
+        assert_eq!(numbered("c", 42), "c/00000000000000000042");
+        for bad in ["c/42", "c/0000000000000000004x", "p/00000000000000000042", "q/1", "s/ab", ""] {
+            assert_eq!(Object::parse(bad), None, "{bad}");
+        }
+    }
+}

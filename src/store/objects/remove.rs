@@ -1,0 +1,124 @@
+//! Removing blobs. An object of which nothing lives is deleted, if it lies below the floor; of
+//! another one the names of its dead are remembered. Never needed for security.
+
+use std::collections::BTreeSet;
+
+use super::bucket::Bucket;
+use super::claim::raise_floor;
+use super::named::{COMMITS, DEAD, Object, drawn_name, numbered};
+use super::state::State;
+use super::tables::{encode_dead, learn_all};
+use crate::error::Result;
+use crate::ids::BlobName;
+use crate::store::{Removed, fenced};
+use crate::sync::{Mutex, locked};
+
+/// What is to go.
+struct Doomed {
+    /// Objects without a live blob.
+    objects: Vec<Object>,
+    /// Blobs that go in objects that stay.
+    names: Vec<BlobName>,
+    bytes: Removed,
+}
+
+/// Removes these blobs, and the objects that hold no other.
+pub(super) fn remove(
+    bucket: &Bucket,
+    state: &Mutex<State>,
+    names: &[BlobName],
+    versioned: bool,
+) -> Result<Removed> {
+    confirm(bucket, state)?;
+    learn_all(bucket, state)?;
+    let last = locked(state).last;
+    let Doomed { objects, names, mut bytes } = doomed(state, names, last);
+    if !names.is_empty() {
+        let drawn = bucket.drawn()?;
+        let name = drawn_name(DEAD, last, &drawn);
+        bucket.create(&name, &encode_dead(&drawn, &names))?;
+        locked(state).dead.extend(&names);
+    }
+    if objects.iter().any(|object| matches!(object, Object::Numbered(_))) {
+        raise_floor_to_claim(bucket, state)?;
+    }
+    let floor = locked(state).floor;
+    for object in objects {
+        let stays = matches!(object, Object::Numbered(number) if number >= floor);
+        let mut state_now = locked(state);
+        let listing = state_now.catalogue.as_mut().and_then(|all| all.objects.remove(&object));
+        drop(state_now);
+        let held: u64 = listing.map_or(0, |l| l.blobs.iter().map(|(_, len)| u64::from(*len)).sum());
+        if stays {
+            bytes.left += held;
+            continue;
+        }
+        bucket.delete(&object.name())?;
+        locked(state).windows.forget(object);
+        if versioned {
+            bytes.left += held;
+        } else {
+            bytes.gone += held;
+        }
+    }
+    Ok(bytes)
+}
+
+/// Refuses if anything was published above what this handle knows: then it is not the owner.
+fn confirm(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
+    let last = locked(state).last;
+    match bucket.list_some(COMMITS, &numbered(COMMITS, last), 1)?.is_empty() {
+        true => Ok(()),
+        false => Err(fenced(&bucket.place())),
+    }
+}
+
+/// The floor must stand on a claim, which is never deleted.
+fn raise_floor_to_claim(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
+    let claim = {
+        let state = locked(state);
+        let all = state.catalogue.iter().flat_map(|all| &all.objects);
+        all.filter_map(|(object, listing)| match object {
+            Object::Numbered(number) if listing.is_claim => Some(*number),
+            _ => None,
+        })
+        .max()
+    };
+    claim.map_or(Ok(()), |claim| raise_floor(bucket, state, claim))
+}
+
+/// Strikes these names from the catalogue, and says what goes with them.
+fn doomed(state: &Mutex<State>, names: &[BlobName], last: u64) -> Doomed {
+    let mut state = locked(state);
+    let dead = std::mem::take(&mut state.dead);
+    let mut out =
+        Doomed { objects: Vec::new(), names: Vec::new(), bytes: Removed { gone: 0, left: 0 } };
+    if let Some(all) = &mut state.catalogue {
+        let doomed: BTreeSet<BlobName> =
+            names.iter().filter(|name| all.blobs.contains_key(name)).copied().collect();
+        doomed.iter().for_each(|name| all.strike(name));
+        let mut remembered = BTreeSet::new();
+        for (object, listing) in &all.objects {
+            let hit = listing.blobs.iter().filter(|(name, _)| doomed.contains(name));
+            let (mut n, mut held) = (0, 0);
+            for (name, len) in hit {
+                (n, held) = (n + 1, held + u64::from(*len));
+                remembered.insert(*name);
+            }
+            let lives = |name: &BlobName| !dead.contains(name) && !doomed.contains(name);
+            let whole = listing.blobs.iter().any(|(name, _)| lives(name));
+            let is_kept = match object {
+                Object::Numbered(number) => listing.is_claim || *number >= last,
+                _ => false,
+            };
+            if n > 0 && !whole && !is_kept {
+                out.objects.push(*object);
+            } else {
+                out.bytes.left += held;
+            }
+        }
+        out.names.extend(remembered);
+    }
+    state.dead = dead;
+    out
+}

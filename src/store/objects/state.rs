@@ -1,0 +1,128 @@
+//! What a handle on a log knows, and what waits in it for the next commit.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::frame::{HEADER, LABEL, Spot};
+use super::named::Object;
+use super::naming::Place;
+use super::tables::Catalogue;
+use super::windows::Windows;
+use crate::ids::BlobName;
+use crate::store::{Ahead, Blob, Claimed, Head, Usage};
+
+/// Bytes of labels and blobs from which on a commit goes on in another object: a *chunk*.
+pub(super) const CHUNK: usize = 8 << 20;
+/// The last chunk that a name can say.
+pub(super) const LAST_CHUNK: u8 = u8::MAX;
+
+/// Where a blob lies whose name does not say it.
+pub(super) type Elsewhere = HashMap<BlobName, (Object, Spot)>;
+
+/// What a handle knows of its log.
+#[derive(Default)]
+pub(super) struct State {
+    /// The number of the newest commit or claim; 0 if there is none.
+    pub(super) last: u64,
+    pub(super) head: Option<Head>,
+    pub(super) claimed: Option<Claimed>,
+    /// What the log takes up.
+    pub(super) usage: Usage,
+    /// The highest floor that was seen.
+    pub(super) floor: u64,
+    /// Whether this handle made the newest object.
+    pub(super) is_mine: bool,
+    /// Whether a claim of another handle came after this one was opened.
+    pub(super) fenced: bool,
+    /// Whether a write has an unknown outcome.
+    pub(super) broken: bool,
+    /// Blobs that were put and wait for the commit.
+    pub(super) waiting: Vec<Blob>,
+    pub(super) stream: Stream,
+    /// Blobs that were removed from objects which are there.
+    pub(super) dead: HashSet<BlobName>,
+    /// What was put under names that say no place here, once it was listed.
+    pub(super) elsewhere: Option<Elsewhere>,
+    /// The long blobs, once they were listed.
+    pub(super) segments: Option<HashSet<BlobName>>,
+    /// Every blob, once all were listed.
+    pub(super) catalogue: Option<Catalogue>,
+    pub(super) windows: Windows,
+    /// The newest object, as the medium gave it back.
+    pub(super) read_back: Option<(u64, Arc<Vec<u8>>)>,
+}
+
+impl State {
+    /// Where the next blob would lie, with these before it.
+    pub(super) fn place(&self, ahead: Ahead) -> Option<Place> {
+        self.stream.place(self.last + 1, ahead)
+    }
+
+    /// Counts an object that was made.
+    pub(super) fn count(&mut self, blobs: usize, bytes: usize) {
+        self.usage.blobs += blobs as u64;
+        self.usage.bytes += bytes as u64;
+    }
+}
+
+/// Where a commit to come stands: blobs lie one after another, and one that begins beyond a chunk's
+/// end begins the next chunk there. So a place follows from what comes before alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stream {
+    /// The chunk that waits.
+    pub(super) chunk: u8,
+    /// Bytes of it that the last chunk's last blob took.
+    pub(super) lead: usize,
+    /// Where the next blob begins, from the beginning of the chunk.
+    pub(super) at: usize,
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Stream { chunk: 1, lead: 0, at: 0 }
+    }
+}
+
+impl Stream {
+    fn place(&self, number: u64, ahead: Ahead) -> Option<Place> {
+        let at = self.at + ahead.bytes + LABEL * ahead.blobs;
+        let chunk = u8::try_from(usize::from(self.chunk) + at / CHUNK).ok()?;
+        let offset = (HEADER + at % CHUNK) as u32;
+        (chunk < LAST_CHUNK).then_some(Place { number, chunk, offset })
+    }
+
+    /// Takes a blob of so many bytes; says whether the chunk is full with it.
+    pub(super) fn take(&mut self, len: usize) -> bool {
+        self.at += LABEL + len;
+        self.at >= CHUNK
+    }
+
+    /// The stream in its next chunk.
+    pub(super) fn next_chunk(self) -> Self {
+        let lead = self.at.saturating_sub(CHUNK);
+        Stream { chunk: self.chunk.saturating_add(1), lead, at: lead }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_follow_from_what_comes_before() {
+        let (mut stream, mut ahead) = (Stream::default(), Ahead::default());
+        let named = stream;
+        for len in [100, CHUNK - 50, 3000, 0, 2 * CHUNK, 70_000, 100_000] {
+            // A blob is at most as long as half a chunk in earnest.
+            let len = len.min(CHUNK / 2);
+            let place = named.place(7, ahead).unwrap();
+            assert_eq!(place.chunk, stream.chunk);
+            assert_eq!(place.offset as usize, HEADER + stream.at);
+            ahead = ahead.and(len);
+            if stream.take(len) {
+                stream = stream.next_chunk();
+                assert!(stream.lead < CHUNK);
+            }
+        }
+    }
+}

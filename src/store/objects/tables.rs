@@ -1,0 +1,189 @@
+//! What lies where, from the tables of the objects: of blobs whose names do not say it, and of all.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::bucket::Bucket;
+use super::frame::{HEADER, Header, Kind, Spot, Table};
+use super::named::{COMMITS, DEAD, Object, PACKS, SEGMENTS, STRAYS};
+use super::state::{Elsewhere, State};
+use crate::codec::Decoder;
+use crate::error::Result;
+use crate::ids::BlobName;
+use crate::store::Usage;
+use crate::sync::{Mutex, locked};
+
+/// An object of at most so many bytes is read whole for its table.
+const WHOLE: u64 = 256 << 10;
+
+/// Every blob of a log.
+#[derive(Default)]
+pub(super) struct Catalogue {
+    /// In how many objects each lies.
+    pub(super) blobs: BTreeMap<BlobName, u32>,
+    pub(super) objects: BTreeMap<Object, Listing>,
+}
+
+/// What one object holds.
+pub(super) struct Listing {
+    pub(super) blobs: Vec<(BlobName, u32)>,
+    pub(super) size: u64,
+    pub(super) is_claim: bool,
+}
+
+impl Catalogue {
+    pub(super) fn enter(&mut self, object: Object, listing: Listing) {
+        for (name, _) in &listing.blobs {
+            *self.blobs.entry(*name).or_default() += 1;
+        }
+        self.objects.insert(object, listing);
+    }
+
+    /// Takes a blob out; the objects remain until they are deleted.
+    pub(super) fn strike(&mut self, name: &BlobName) {
+        self.blobs.remove(name);
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        let bytes = self.objects.values().map(|listing| listing.size).sum();
+        Usage { blobs: self.blobs.len() as u64, bytes }
+    }
+}
+
+/// The blobs of an object of so many bytes, by its table; `None` if it is gone.
+fn table(bucket: &Bucket, object: Object, size: u64) -> Result<Option<(Header, Table)>> {
+    let name = object.name();
+    let begin = if size <= WHOLE { size } else { HEADER as u64 };
+    let Some(bytes) = bucket.get_range(&name, 0, begin.max(1))? else { return Ok(None) };
+    let named = |e: crate::Error| e.context(format!("{}: {name}", bucket.place()));
+    let header = Header::decode(&bytes).map_err(named)?;
+    let at = header.table_at();
+    let read;
+    let tail = match bytes.get(at as usize..) {
+        Some(tail) if size <= WHOLE => tail,
+        _ if header.tail_len() == 0 => &[],
+        _ => {
+            let Some(tail) = bucket.get_range(&name, at, header.tail_len())? else {
+                return Ok(None);
+            };
+            read = tail;
+            &read
+        }
+    };
+    let (blobs, _) = header.decode_tail(tail).map_err(named)?;
+    Ok(Some((header, blobs)))
+}
+
+/// Learns where the blobs lie whose names do not say it, unless that is known.
+pub(super) fn learn_elsewhere(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
+    if locked(state).elsewhere.is_some() {
+        return Ok(());
+    }
+    let mut elsewhere = Elsewhere::new();
+    for listed in bucket.list(STRAYS, "")? {
+        let Some(object) = Object::parse(&listed.name) else { continue };
+        let blobs = table(bucket, object, listed.size)?.map(|found| found.1).unwrap_or_default();
+        elsewhere.extend(blobs.into_iter().map(|(name, spot)| (name, (object, spot))));
+    }
+    locked(state).elsewhere.get_or_insert(elsewhere);
+    Ok(())
+}
+
+/// Learns which long blobs there are, unless that is known.
+pub(super) fn learn_segments(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
+    if locked(state).segments.is_some() {
+        return Ok(());
+    }
+    let mut segments = HashSet::new();
+    for listed in bucket.list(SEGMENTS, "")? {
+        if let Some(Object::Segment(name)) = Object::parse(&listed.name) {
+            segments.insert(name);
+        }
+    }
+    locked(state).segments.get_or_insert(segments);
+    Ok(())
+}
+
+/// Learns what every object holds, unless that is known: a request for each object.
+pub(super) fn learn_all(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
+    if locked(state).catalogue.is_some() {
+        return Ok(());
+    }
+    let mut all = Catalogue::default();
+    for folder in [COMMITS, PACKS, STRAYS, SEGMENTS] {
+        for listed in bucket.list(folder, "")? {
+            let Some(object) = Object::parse(&listed.name) else { continue };
+            let listing = match object {
+                Object::Segment(name) => {
+                    let blobs = vec![(name, listed.size as u32)];
+                    Listing { blobs, size: listed.size, is_claim: false }
+                }
+                _ => {
+                    let Some((header, blobs)) = table(bucket, object, listed.size)? else {
+                        continue;
+                    };
+                    let blobs = blobs.into_iter().map(|(name, spot)| (name, spot.len)).collect();
+                    Listing { blobs, size: listed.size, is_claim: header.kind == Kind::Claim }
+                }
+            };
+            all.enter(object, listing);
+        }
+    }
+    let mut state = locked(state);
+    for name in &state.dead {
+        all.strike(name);
+    }
+    state.catalogue.get_or_insert(all);
+    Ok(())
+}
+
+/// The blobs that were removed from objects which are there.
+pub(super) fn dead(bucket: &Bucket) -> Result<HashSet<BlobName>> {
+    let mut dead = HashSet::new();
+    for listed in bucket.list(DEAD, "")? {
+        let Some(bytes) = bucket.get(&listed.name)? else { continue };
+        let names = decode_dead(&bytes)
+            .map_err(|e| e.context(format!("{}: {}", bucket.place(), listed.name)))?;
+        dead.extend(names);
+    }
+    Ok(dead)
+}
+
+const DEAD_MAGIC: &[u8; 8] = b"KFDEAD01";
+
+/// `"KFDEAD01" ‖ drawn 16 ‖ name 16 * n ‖ CRC-32 of all before`.
+pub(super) fn encode_dead(drawn: &[u8; 16], names: &[BlobName]) -> Vec<u8> {
+    let mut out = [&DEAD_MAGIC[..], drawn].concat();
+    names.iter().for_each(|name| out.extend_from_slice(&name.0));
+    let sum = crc32fast::hash(&out).to_be_bytes();
+    out.extend_from_slice(&sum);
+    out
+}
+
+fn decode_dead(bytes: &[u8]) -> Result<Vec<BlobName>> {
+    let mut d = Decoder::new(bytes, "list of removed blobs");
+    let (magic, _) = (d.bytes(8)? == DEAD_MAGIC, d.bytes(16)?);
+    let Some(n) = d.left().checked_sub(4).filter(|n| magic && n % 16 == 0) else {
+        return Err(d.bad());
+    };
+    let names = (0..n / 16).map(|_| Ok(BlobName(d.array()?))).collect::<Result<Vec<_>>>()?;
+    if d.u32()? != crc32fast::hash(&bytes[..bytes.len() - 4]) {
+        return Err(d.bad());
+    }
+    Ok(names)
+}
+
+/// Enters an object that this handle made into what it knows.
+pub(super) fn made(state: &mut State, object: Object, blobs: &[(BlobName, Spot)], size: usize) {
+    state.count(blobs.len(), size);
+    if let (Object::Stray { .. }, Some(elsewhere)) = (object, &mut state.elsewhere) {
+        elsewhere.extend(blobs.iter().map(|(name, spot)| (*name, (object, *spot))));
+    }
+    if let (Object::Segment(name), Some(segments)) = (object, &mut state.segments) {
+        segments.insert(name);
+    }
+    // A name that was removed is never put again.
+    if let Some(catalogue) = &mut state.catalogue {
+        let blobs = blobs.iter().map(|(name, spot)| (*name, spot.len)).collect();
+        catalogue.enter(object, Listing { blobs, size: size as u64, is_claim: false });
+    }
+}

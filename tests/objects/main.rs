@@ -1,0 +1,9 @@
+//! The store on an object log: its conformance, what a bad network does to it, how many requests it
+//! makes; over memory, a directory, and the servers that the environment names.
+
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
+mod conformance;
+mod engines;
+mod network;
+mod places;

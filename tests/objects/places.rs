@@ -1,0 +1,43 @@
+//! Places to test over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use keyfall_objects::cloud::CloudObjects;
+use keyfall_objects::{MemoryObjects, Objects};
+
+/// A place without objects, by a name for messages; a directory is removed in the end.
+pub(crate) struct Fresh {
+    pub(crate) name: String,
+    pub(crate) objects: Arc<dyn Objects>,
+    _dir: Option<tempfile::TempDir>,
+}
+
+/// The variables that name places of servers: a bucket and a prefix each.
+const SERVERS: [&str; 3] = ["KEYFALL_S3", "KEYFALL_SEAWEED", "KEYFALL_AZURE"];
+
+/// Memory, a directory, and each server that the environment names.
+pub(crate) fn fresh() -> Vec<Fresh> {
+    let memory =
+        Fresh { name: "memory".into(), objects: Arc::new(MemoryObjects::new()), _dir: None };
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("file://{}/log", dir.path().display());
+    let objects = Arc::new(CloudObjects::at(&url).unwrap());
+    let mut all = vec![memory, Fresh { name: url, objects, _dir: Some(dir) }];
+    for url in servers() {
+        let objects = Arc::new(CloudObjects::at(&url).unwrap());
+        all.push(Fresh { name: url, objects, _dir: None });
+    }
+    all
+}
+
+/// A new prefix on each server that the environment names.
+pub(crate) fn servers() -> Vec<String> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let places = SERVERS.iter().filter_map(|name| std::env::var(name).ok());
+    let prefix = |place: String| {
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        format!("{place}/it-{}-{n}", std::process::id())
+    };
+    places.map(prefix).collect()
+}
