@@ -460,6 +460,13 @@ class Tree:
                 raise Corrupt("an upload's version")
             d.int(8)
             length = d.int(8) if d.int(1) else None
+            name, meta = None, {}
+            if d.at < len(d.data):
+                mode = d.int(1)
+                if mode > 2:
+                    raise Corrupt("a mode of a put")
+                d.bytes(40 if mode == 2 else 0)
+                name, meta = self.label(d.bytes(len(d.data) - d.at))
             d.end(False)
             content = b""
             for n in sorted(parts):
@@ -468,7 +475,8 @@ class Tree:
                 content += parts[n]["content"]
             id = key[:30] + head["target"] + key[36:] + upload_token(head["secret"])
             yield {"id": show(id), "user": head["user"], "class": head["class"][1:], "offset": len(content), "length": length,
-                   "expires": head["created"], "media_type": head["media_type"], "purpose": head["purpose"], "content": content}
+                   "expires": head["created"], "media_type": head["media_type"], "purpose": head["purpose"],
+                   "name": name, "meta": meta, "content": content}
 
     def everything(self):
         """Every record, uploads and their parts among them."""
@@ -1113,17 +1121,18 @@ def vectors():
     records = [("audio", first, 0, b"the call", ""), ("+audio", first, header(5), b"\1" + struct.pack(">Q", began + 7) + b"\0", "to hear"),
                ("+audio", first, header(5) + 1, said, "to hear"), ("+audio", first, header(5) + 2, b"the end", "to hear"),
                ("+action", second, header(9), b"\1" + struct.pack(">QBQ", began, 1, 99), ""), ("+action", second, header(9) + 1, b"it rings", ""),
-               ("+audio", second, header(0), b"\1" + struct.pack(">Q", began) + b"\0", "")]
+               ("+audio", second, header(0), b"\1" + struct.pack(">Q", began) + b"\0\1" + label_pieces(b"", "wake.wav", {"device": "kitchen"})[b"\0"], "")]
     at = lambda interaction, offset: int.from_bytes(interaction[:6], "big") + offset
     slot_ = m.user("ada", records, derived={4: [0], 5: [4]}, due=until,
                    created={1: until, 2: at(first, 0), 3: at(first, 700), 4: until + 1, 5: at(second, 0), 6: until + 2})
     m.publish([slot_], agenda={struct.pack(">Q", until) + slot_[:12]: b""})
-    upload = lambda id, class_name, offset, length, expires, purpose: {
-        "id": show(id), "user": "ada", "class": class_name, "offset": offset, "length": length, "expires": expires, "purpose": purpose}
+    upload = lambda id, class_name, offset, length, expires, purpose, name=None, meta={}: {
+        "id": show(id), "user": "ada", "class": class_name, "offset": offset, "length": length, "expires": expires, "purpose": purpose,
+        "name": name, "meta": meta}
     begun = [id for id, part in m.uploads if part == 0]
     m.expected["uploads"] = [upload(begun[0], "audio", 707, None, until, "to hear"), upload(begun[1], "action", 8, 99, until + 1, ""),
-                             upload(begun[2], "audio", 0, None, until + 2, "")]
-    yield "uploads", m.vector("uploads that are not finished, one of them derived, one without a part")
+                             upload(begun[2], "audio", 0, None, until + 2, "", "wake.wav", {"device": "kitchen"})]
+    yield "uploads", m.vector("uploads that are not finished, one of them derived, one without a part and with a name")
     m = Maker("planned")
     day = 86400000
     whole = b"\2" + text("") + b"\0\0"

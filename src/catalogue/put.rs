@@ -49,6 +49,7 @@ pub(crate) fn insert_all(
     let mut inserted = Inserted::default();
     for (n, record) in staged.iter().enumerate() {
         if let Some(id) = take_name(edit, staged, n, &mut inserted)? {
+            end_upload(edit, record)?;
             inserted.same.push(n);
             inserted.ids.push(id);
             continue;
@@ -64,9 +65,7 @@ pub(crate) fn insert_all(
             };
             link(edit, &id, &source, unseen)?;
         }
-        if let Joins::Finished { upload, length } = &record.joins {
-            uploads::end(edit, upload, *length)?;
-        }
+        end_upload(edit, record)?;
         inserted.ids.push(id);
         if !record.sources.is_empty() {
             mark_if_held(edit, staged, &inserted.ids)?;
@@ -119,6 +118,14 @@ fn insert(edit: &mut Edit<'_>, staged: &Staged, first: Option<BlobName>) -> Resu
         slot.labels.add(editor, user, &key, &staged.label)?;
     }
     Ok(RecordId { interaction, user, incarnation, class, ordinal })
+}
+
+/// Ends the upload that a record stands in the place of, if there is one.
+fn end_upload(edit: &mut Edit<'_>, staged: &Staged) -> Result<()> {
+    match &staged.joins {
+        Joins::Finished { upload, length } => uploads::end(edit, upload, *length),
+        Joins::Record | Joins::Upload | Joins::Part { .. } => Ok(()),
+    }
 }
 
 /// The next ordinal of a class and an interaction.

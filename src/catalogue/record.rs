@@ -42,8 +42,7 @@ pub(crate) fn fence_record(
 }
 
 /// Drops one record of a live user and leaves its fence; of an upload all, whichever part is named.
-/// `None` if it is not there. Whether it
-/// is held was asked before, or it fell before it was held.
+/// `None` if it is not there. Whether it is held was asked before, or it fell before it was held.
 pub(crate) fn erase_record(
     editor: &mut Editor<'_>,
     page: &mut UserPage,

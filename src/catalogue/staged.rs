@@ -22,6 +22,11 @@ pub(crate) enum Joins {
 }
 
 impl Joins {
+    /// Whether it is a record in the tree.
+    pub(crate) fn is_record(&self) -> bool {
+        matches!(self, Joins::Record | Joins::Finished { .. })
+    }
+
     /// The class whose tree it is in, if it is put into this one.
     pub(crate) fn class(&self, put: Class) -> Class {
         match self {
@@ -72,9 +77,16 @@ pub(crate) struct Inserted {
 }
 
 impl Inserted {
-    /// The records that were not there already.
-    pub(crate) fn fresh(&self) -> impl Iterator<Item = RecordId> {
-        let fresh = self.ids.iter().enumerate();
-        fresh.filter(|(n, _)| self.same.binary_search(n).is_err()).map(|(_, id)| *id)
+    /// The records that were not there already; uploads and their parts are none.
+    pub(crate) fn records(&self, staged: &[Staged]) -> impl Iterator<Item = RecordId> {
+        let all = self.ids.iter().zip(staged).enumerate();
+        let fresh = all.filter(|(n, _)| self.same.binary_search(n).is_err());
+        fresh.filter(|(_, (_, staged))| staged.joins.is_record()).map(|(_, (id, _))| *id)
+    }
+
+    /// Whether something changed: a record that was there already may end an upload.
+    pub(crate) fn changes(&self, staged: &[Staged]) -> bool {
+        let ends = |n: &usize| matches!(staged[*n].joins, Joins::Finished { .. });
+        self.same.len() < staged.len() || self.same.iter().any(ends)
     }
 }

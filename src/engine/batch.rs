@@ -38,7 +38,8 @@ pub(super) fn put_joining(
 ) -> Result<RecordId> {
     let _wiped = WipeStack;
     let mut batch = Batch::new(Arc::clone(core));
-    stage(core, &mut batch.staging, put, joins, payload)?;
+    stage(core, &mut batch.staging, put, joins, payload)
+        .inspect_err(|_| core.observing.deliver())?;
     batch.commit()?.pop().ok_or_else(mixed_up)
 }
 

@@ -117,11 +117,11 @@ fn put_commit(core: &Core, writer: &Writer, batches: &[&Staging]) -> Result<Buil
         let same = inserted.same.iter().map(|n| &batch.staged[*n].entry);
         unused.extend(same.flat_map(|entry| entry.segment_names(state.head.geometry)));
     }
-    let is_new = batches.iter().zip(&all).any(|(b, i)| i.same.len() < b.staged.len());
+    let is_new = batches.iter().zip(&all).any(|(b, i)| i.changes(&b.staged));
     let (users, replaced) =
         all.iter().fold((0, 0), |(users, n), i| (users + i.created, n + i.replaced));
     let about = about(batches, &all);
-    let put = all.iter().flat_map(Inserted::fresh).collect();
+    let put = batches.iter().zip(&all).flat_map(|(b, i)| i.records(&b.staged)).collect();
     let ids = all.into_iter().map(|inserted| inserted.ids).collect();
     if !is_new {
         return Ok(Built { commit: None, ids, unused });
@@ -191,7 +191,7 @@ fn about(batches: &[&Staging], all: &[Inserted]) -> About {
             .iter()
             .enumerate()
             .filter(|(n, _)| inserted.same.binary_search(n).is_err());
-        for (_, staged) in fresh {
+        for (_, staged) in fresh.filter(|(_, staged)| staged.joins.is_record()) {
             about.records += 1;
             about.bytes += staged.entry.length;
         }

@@ -72,14 +72,15 @@ impl Readers {
         closed.readers
     }
 
-    /// Closes the readers of an opening that is over.
-    pub(super) fn close_opening(&self, term: &Arc<Term>) {
-        let outlets = self.close_where(|open| {
+    /// Closes the readers of an opening that is over; says how many.
+    pub(super) fn close_opening(&self, term: &Arc<Term>) -> u64 {
+        let closed = self.close_where(|open| {
             let mut inside = locked(&open.inside);
             let is_it = matches!(&inside.by, By::Opening(there) if Arc::ptr_eq(there, term));
             is_it.then(|| inside.close(Closed::Over))
         });
-        wait_for_writes(&outlets);
+        wait_for_writes(&closed.outlets);
+        closed.readers
     }
 
     /// Notes a reader, so that an erase finds it.

@@ -121,7 +121,7 @@ pub enum Event {
         head: HeadId,
         /// Requests that shared it: puts or batches, or erases that did something; else 1.
         requests: u64,
-        /// Records that were put.
+        /// Records that were put; an upload is one once it is finished.
         records: u64,
         /// Bytes of their payloads, as they were given.
         bytes: u64,
@@ -345,7 +345,7 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CommitKind {
-    /// Records were put.
+    /// Records were put, or what may become one: an upload, a part of one.
     Put,
     /// Erases that callers asked for.
     Erase,
@@ -501,6 +501,8 @@ pub enum ClosedBy {
     Erase,
     /// The grant, or the training set, by which they were opened has ended.
     Grant,
+    /// The opening that they were readers of was closed.
+    Opening,
     /// The owner of the store destroyed the root key under which it was looked at.
     Owner,
 }
@@ -511,6 +513,7 @@ impl ClosedBy {
         match self {
             ClosedBy::Erase => "erase",
             ClosedBy::Grant => "grant",
+            ClosedBy::Opening => "opening",
             ClosedBy::Owner => "owner",
         }
     }

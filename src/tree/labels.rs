@@ -31,7 +31,7 @@ use crate::secret::Secret;
 /// Bytes of a key in the tree of labels.
 pub(crate) const LABEL_BYTES: usize = 21;
 /// Most bytes of an encoded label.
-const LABEL_MAX: usize = 2 + RECORD_NAME_MAX_BYTES + META_MAX_BYTES + META_MAX * 4;
+pub(crate) const LABEL_MAX: usize = 2 + RECORD_NAME_MAX_BYTES + META_MAX_BYTES + META_MAX * 4;
 
 /// What the application called a record, and said of it. Zeroized on drop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -41,6 +41,7 @@ fn upload(it: &UploadState) -> Value {
     serde_json::json!({
         "id": it.id.to_string(), "user": it.user.as_str(), "class": it.class.as_str(),
         "offset": it.offset, "length": it.length, "expires": it.expires.0, "purpose": it.purpose,
+        "name": it.name, "meta": it.meta,
     })
 }
 
@@ -232,9 +233,9 @@ fn the_second_reader_reads_what_the_first_wrote() {
 
     let mut uploads = Vec::new();
     for (n, derived) in [(3u64, false), (0, true), (2, true)] {
-        let mut put = Put::new(user("ada"), Class::audio()).length(99_999);
+        let mut put = Put::new(user("ada"), Class::audio()).length(99_999).meta("n", n.to_string());
         if derived {
-            put = put.derived_from(ids[9]);
+            put = put.derived_from(ids[9]).name(format!("upload {n}")).if_absent();
         }
         let id = engine.uploads().begin(put.purpose(format!("half {n}"))).unwrap();
         for part in 0..n {

@@ -11,6 +11,7 @@ use crate::engine::readers::By;
 use crate::engine::term::Term;
 use crate::error::Result;
 use crate::ids::RecordId;
+use crate::observer::ClosedBy;
 use crate::secret::WipeStack;
 
 /// A record that was opened by name ([`Engine::open_as`](crate::Engine::open_as)): one line in the
@@ -77,7 +78,9 @@ impl Opening {
     /// waits a twentieth of a second at most for a writer that is being written to.
     pub fn close(&self) {
         self.term.close();
-        self.inner.readers.close_opening(&self.term);
+        let closed = self.inner.readers.close_opening(&self.term);
+        self.inner.observing.readers_closed(closed, ClosedBy::Opening);
+        self.inner.observing.deliver();
     }
 }
 

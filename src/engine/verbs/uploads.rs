@@ -1,5 +1,6 @@
 //! Uploads: a payload that comes in parts, over restarts, and becomes a record when it is whole.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::vec::IntoIter;
@@ -17,10 +18,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, InteractionId, RecordId, Timestamp, UploadId, UserId};
 use crate::limits::RECORD_MAX_BYTES;
 use crate::record::upload::About;
-use crate::record::{Put, Source};
+use crate::record::{Put, PutMode, Source, check_label};
 use crate::scope::Scope;
 use crate::sealed;
 use crate::secret::{Secret, WipeStack};
+use crate::tree::labels::Label;
 
 /// Bytes of a part, at most: so much of a long append is lost if the machine fails in it.
 const PART_BYTES: u64 = 8 << 20;
@@ -45,6 +47,10 @@ pub struct UploadState {
     pub offset: u64,
     /// How many there are to be, if that was declared ([`Put::length`]).
     pub length: Option<u64>,
+    /// The name that it is to have.
+    pub name: Option<String>,
+    /// What is to be said of it, by keys.
+    pub meta: BTreeMap<String, String>,
     /// When it expires: it falls then with all that is there, unless it is finished before. A
     /// policy may have it fall sooner.
     pub expires: Timestamp,
@@ -103,8 +109,13 @@ impl Uploads<'_> {
     /// is the upload or the record. The parts are read and put once more, as one payload: that
     /// takes as long as a put of it, and twice its space until space is given back.
     ///
+    /// Only now is it seen who has the name that it is to have: see [`PutMode`]. Where a put of the
+    /// same would change nothing, the id is that of the record that is there already, and the upload
+    /// ends.
+    ///
     /// # Errors
-    /// `Invalid` if it has fewer bytes than were declared; as [`Uploads::append`].
+    /// `Invalid` if it has fewer bytes than were declared; `Exists`, `Changed`, `Held`, `Refused` as
+    /// a put with a name: the upload is there still; as [`Uploads::append`].
     pub fn finish(&self, upload: &UploadId) -> Result<RecordId> {
         finish(self.inner, upload)
     }
@@ -144,12 +155,19 @@ fn begin(inner: &Arc<Core>, put: Put) -> Result<UploadId> {
     if put.length.is_some_and(|length| length > RECORD_MAX_BYTES) {
         return Err(Error::invalid(format!("a record has at most {RECORD_MAX_BYTES} bytes")));
     }
+    check_label(&put, inner.state().head.geometry)?;
     let created = put.created.unwrap_or_else(|| inner.options.env.now());
-    let about = About { created, length: put.length }.encode();
+    let about = About { created, length: put.length, label: put.label, mode: put.mode };
     // The entry's time is that of its end.
     let now = inner.reading(&inner.state()).due();
-    let header = Put { created: Some(later(now, inner.options.upload_lasts)), length: None, ..put };
-    let record = put_joining(inner, header, Joins::Upload, &about[..])?;
+    let header = Put {
+        created: Some(later(now, inner.options.upload_lasts)),
+        length: None,
+        label: Label::default(),
+        mode: PutMode::Replace,
+        ..put
+    };
+    let record = put_joining(inner, header, Joins::Upload, &about.encode()[..])?;
     inner.look(|view| id_of(view, &record))
 }
 
@@ -203,6 +221,8 @@ fn finish(inner: &Arc<Core>, upload: &UploadId) -> Result<RecordId> {
         sources: sources.into_iter().map(Source::Record).collect(),
         created: Some(about.created),
         length: Some(found.offset),
+        label: about.label,
+        mode: about.mode,
         ..like(&found)
     };
     let ids = found.parts().collect::<Vec<_>>().into_iter();
@@ -290,6 +310,8 @@ fn state_of(id: UploadId, open: Open) -> UploadState {
         purpose: (*found.entry.purpose).clone(),
         offset: found.offset,
         length: about.length,
+        name: about.label.name().map(str::to_owned),
+        meta: about.label.meta(),
         expires: found.expires,
     }
 }

@@ -295,8 +295,10 @@ fn upload_words(upload: &UploadState) -> String {
     let (class, kind, expires) = (&upload.class, &upload.media_type, time(upload.expires));
     let why =
         if upload.purpose.is_empty() { String::new() } else { format!(", {}", upload.purpose) };
+    let meta = upload.meta.iter().map(|(key, value)| format!(", {key}={value}"));
+    let label: String = upload.name.iter().map(|name| format!(", {name}")).chain(meta).collect();
     format!(
-        "{class} ({kind}), {}{of} bytes{why}; it falls at {expires} unless it is finished",
+        "{class} ({kind}), {}{of} bytes{why}{label}; it falls at {expires} unless it is finished",
         upload.offset
     )
 }
@@ -305,8 +307,8 @@ fn upload_json(upload: &UploadState) -> Value {
     json!({
         "id": upload.id.to_string(), "class": upload.class.as_str(),
         "interaction": upload.interaction.to_string(), "media_type": upload.media_type,
-        "purpose": upload.purpose, "offset": upload.offset, "length": upload.length,
-        "expires": time(upload.expires),
+        "purpose": upload.purpose, "name": upload.name, "meta": upload.meta,
+        "offset": upload.offset, "length": upload.length, "expires": time(upload.expires),
     })
 }
 
