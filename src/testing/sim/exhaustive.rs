@@ -20,7 +20,7 @@ use crate::testing::lock::locked;
 use crate::testing::seeded::Seeded;
 
 /// The verbs, by the names under which they are reported.
-pub const VERBS: [&str; 36] = [
+pub const VERBS: [&str; 39] = [
     "init",
     "open",
     "put",

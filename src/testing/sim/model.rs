@@ -249,7 +249,8 @@ impl Model {
                     !fallen.contains(id)
                         && !keeps(named, *user, r)
                         && r.sources.iter().any(|s| {
-                            fallen.contains(s) && !(taken.contains(s) && cuts(named, *user))
+                            let cut = taken.contains(s) && cuts(named, *user) && !is_upload(r);
+                            fallen.contains(s) && !cut
                         })
                 })
                 .map(|(id, _)| *id)

@@ -41,13 +41,8 @@ pub(super) fn begin(run: &mut Run, user: u8, item: &Chosen, trouble: Trouble) {
         let Some(state) = listed.into_iter().find(|state| is_it(&state.id)) else {
             panic!("LOST: an upload that was begun");
         };
-        let record = Record {
-            id: stand_in(&state.id),
-            class: item.class.clone(),
-            content: Vec::new(),
-            sources: item.sources.clone(),
-            opened: 0,
-        };
+        let (class, sources) = (item.class.clone(), item.sources.clone());
+        let record = Record::new(stand_in(&state.id), class, Vec::new(), sources);
         let upload = Upload { id: state.id, record, expires: state.expires.0 };
         run.model.interactions.push(state.interaction);
         let there = run.model.users.entry(user).or_default();
@@ -106,7 +101,7 @@ pub(super) fn finish(run: &mut Run, n: u8, trouble: Trouble) {
         there.uploads.retain(|it| it.id != upload.id);
         for id in ids {
             let (class, content, sources) = (class.clone(), content.clone(), sources.clone());
-            run.model.put(user, Record { id, class, content, sources, opened: 0 });
+            run.model.put(user, Record::new(id, class, content, sources));
         }
     });
 }
