@@ -46,8 +46,7 @@ pub(crate) fn keep_derived(edit: &mut Edit<'_>, span: &Span, reason: &str) -> Re
         page.lineage.derived_in(pages, incarnation, (user, class), &low, &high)?
     {
         // An upload that is not finished falls.
-        let unfinished =
-            page.class(derived.class).is_some_and(|slot| slot.class.is_of_uploads());
+        let unfinished = page.class(derived.class).is_some_and(|slot| slot.class.is_of_uploads());
         if falling.is_cut(&derived) && !falling.takes(&derived) && !unfinished {
             cuts.entry(derived).or_default().push(source);
         }

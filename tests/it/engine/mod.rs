@@ -7,6 +7,7 @@ mod faulty_copies;
 mod fences;
 mod interactions;
 mod lists;
+mod named_uploads;
 mod opening;
 mod openings;
 mod readers;
