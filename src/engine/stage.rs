@@ -82,7 +82,7 @@ pub(super) fn stage(
         staging,
         Staged {
             user: put.user,
-            class: put.class,
+            class,
             to,
             entry,
             joins,
