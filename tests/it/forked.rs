@@ -133,7 +133,8 @@ fn the_process_that_has_a_store_open_is_named() {
     assert!(e.kind() == ErrorKind::Locked && e.to_string().contains("by this process"), "{e}");
     let e = FileCell::open(&dir.path().join("cell"), Arc::new(System)).unwrap_err();
     assert!(
-        e.to_string().contains("by this process (an Engine, Reader, Opening or Batch is still held)"),
+        e.to_string()
+            .contains("by this process (an Engine, Reader, Opening or Batch is still held)"),
         "{e}"
     );
     // Another process is told which one it is.

@@ -41,7 +41,8 @@ fn the_record_has_the_name_and_the_metadata_and_the_upload_has_them_nowhere_else
     world.reopen();
     let there = state(&world, &id);
     assert_eq!((there.name.as_ref(), there.meta.len()), (Some(&name), 61));
-    assert_eq!(world.engine().report(&user("ada")).unwrap().uploads, [there.clone()]);
+    let report = world.engine().report(&user("ada")).unwrap();
+    assert_eq!(report.uploads, std::slice::from_ref(&there));
     assert_eq!(error_kind(world.engine().find(&user("ada"), &name)), ErrorKind::Absent);
     for query in [Query::default(), Query::default().name_prefix("n")] {
         assert!(world.engine().list(&query.user(user("ada"))).unwrap().records.is_empty());
