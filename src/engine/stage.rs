@@ -77,25 +77,22 @@ pub(super) fn stage(
     let streamed = stream(core, staging, &suite, &mut entry, begun, &mut payload)
         .inspect_err(|_| core.in_flight.release(staging.stored.drain(stored..), false))?;
     entry.set_digest(&streamed.digest, &root);
-    add(
-        core,
-        staging,
-        Staged {
-            user: put.user,
-            class,
-            to,
-            entry,
-            joins,
-            waiting: streamed.waiting,
-            sources,
-            root,
-            envelope: None,
-            label: put.label,
-            mode: put.mode,
-            digest: streamed.digest,
-            there: None,
-        },
-    )
+    let staged = Staged {
+        user: put.user,
+        class,
+        to,
+        entry,
+        joins,
+        waiting: streamed.waiting,
+        sources,
+        root,
+        envelope: None,
+        label: put.label,
+        mode: put.mode,
+        digest: streamed.digest,
+        there: None,
+    };
+    add(core, staging, staged)
 }
 
 /// Adds a record to a batch, unless its name is that of another one in it.

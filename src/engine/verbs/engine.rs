@@ -203,23 +203,6 @@ impl Engine {
     /// Opens a record as [`Engine::get_as`] does, for any number of readers: for a player that
     /// seeks, whose every request is a read of its own.
     ///
-    /// ```
-    /// # use std::sync::Arc;
-    /// # use keyfall::{Class, Engine, Options, Put, UserId};
-    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
-    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
-    /// # let engine = Engine::init(store, cell, Options::default())?;
-    /// # let put = Put::new(UserId::new("ada")?, Class::audio());
-    /// # let id = engine.put(put, &b"RIFF...."[..])?;
-    /// let opening = engine.open_as(&id, "support", "a complaint")?;
-    /// for _request in 0..3 {
-    ///     opening.reader()?.write_to(&mut std::io::sink())?;
-    /// }
-    /// opening.close();
-    /// assert_eq!(engine.accesses(&id)?.len(), 1);
-    /// # Ok::<(), keyfall::Error>(())
-    /// ```
-    ///
     /// # Errors
     /// As [`Engine::get_as`].
     pub fn open_as(&self, id: &RecordId, principal: &str, purpose: &str) -> Result<Opening> {

@@ -25,6 +25,23 @@ use crate::secret::WipeStack;
 ///
 /// Cheap to clone; all clones are one opening. Dropping the last of them closes nothing: readers
 /// go on until it expires.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use keyfall::{Class, Engine, Options, Put, UserId};
+/// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+/// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+/// # let engine = Engine::init(store, cell, Options::default())?;
+/// # let put = Put::new(UserId::new("ada")?, Class::audio());
+/// # let id = engine.put(put, &b"RIFF...."[..])?;
+/// let opening = engine.open_as(&id, "support", "a complaint")?;
+/// for _request in 0..3 {
+///     opening.reader()?.write_to(&mut std::io::sink())?;
+/// }
+/// opening.close();
+/// assert_eq!(engine.accesses(&id)?.len(), 1);
+/// # Ok::<(), keyfall::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Opening {
     inner: Arc<Core>,

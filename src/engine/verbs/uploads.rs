@@ -109,13 +109,13 @@ impl Uploads<'_> {
     /// is the upload or the record. The parts are read and put once more, as one payload: that
     /// takes as long as a put of it, and twice its space until space is given back.
     ///
-    /// Only now is it seen who has the name that it is to have: see [`PutMode`]. Where a put of the
-    /// same would change nothing, the id is that of the record that is there already, and the upload
+    /// Its name is taken now, as the mode of its put says ([`PutMode`]). Where a put of the same
+    /// would change nothing, the id is that of the record that is there already, and the upload
     /// ends.
     ///
     /// # Errors
-    /// `Invalid` if it has fewer bytes than were declared; `Exists`, `Changed`, `Held`, `Refused` as
-    /// a put with a name: the upload is there still; as [`Uploads::append`].
+    /// `Invalid` if it has fewer bytes than were declared; `Exists`, `Changed`, `Held` or `Refused`
+    /// as a put with a name fails: the upload is there still; as [`Uploads::append`].
     pub fn finish(&self, upload: &UploadId) -> Result<RecordId> {
         finish(self.inner, upload)
     }
