@@ -393,7 +393,7 @@ impl Core {
     /// Notes that the engine is open again, where it was closed by what poisoned it.
     pub(super) fn note_reopened(&self) {
         let head = self.state().stored.id;
-        self.observing.note(|| Event::Closed { head, error: Some(ErrorKind::Poisoned) });
+        self.observing.note(|| Event::Closed { head, error: None });
         self.note_opened();
     }
 
