@@ -59,6 +59,18 @@ documents:
 server:
     .ci/run server
 
+# the engine as an object store, and the published suite of object_store
+object-store:
+    .ci/run object-store
+
+# the engine on object stores, over memory and a directory
+objects:
+    .ci/run objects
+
+# the same over a server of S3, which is installed below the target directory
+objects-s3:
+    .ci/run objects-s3
+
 # the page of a user, in Chromium
 browser:
     .ci/run browser

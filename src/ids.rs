@@ -314,11 +314,11 @@ impl RecordId {
     }
 }
 
-/// A user in one life, without the name: what services put into addresses, where a name would end up
-/// in the logs of others. `u_` and 23 characters.
+/// A user in one life, without the name: what services put into addresses, where a name would end
+/// up in the logs of others. `u_` and 23 characters.
 ///
-/// It is as much a pseudonym as the [`RecordId`]s of the user, which have the same 14 bytes in them.
-/// [`Engine::handle`](crate::Engine::handle) gives the handle of a user,
+/// It is as much a pseudonym as the [`RecordId`]s of the user, which have the same 14 bytes in
+/// them. [`Engine::handle`](crate::Engine::handle) gives the handle of a user,
 /// [`Engine::user_of`](crate::Engine::user_of) the user; nothing is stored for it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserHandle {

@@ -82,6 +82,7 @@
 //! | `tracing` | an observer that makes events of `tracing` of what an engine does |
 //! | `metrics` | an observer that makes metrics of it |
 //! | `aws-lc` | AES-256-GCM by AWS-LC: the same bytes |
+//! | `objects` | the store on S3, Google Cloud Storage, Azure, and places as URLs in the program |
 //! | `cli` | the program `keyfall` |
 //! | `verify` | the program `keyfall-verify`, which has no engine in it |
 //! | `testing` | conformance suites, recording ports, the archive adversary, the simulator |

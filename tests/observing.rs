@@ -47,6 +47,8 @@ struct Faulty {
     inner: MemoryStore,
     place: &'static str,
     fails: AtomicBool,
+    /// A write of the keeper's thread panics.
+    panics: AtomicBool,
     lost: Mutex<BTreeSet<BlobName>>,
     /// `None`: it cannot give space back automatically.
     cleans: Mutex<Option<Cleans>>,
@@ -54,8 +56,9 @@ struct Faulty {
 
 impl Faulty {
     fn new(place: &'static str) -> Arc<Self> {
-        let (fails, lost, cleans) = (AtomicBool::new(false), Mutex::default(), Mutex::default());
-        Arc::new(Faulty { inner: MemoryStore::new(), place, fails, lost, cleans })
+        let (fails, panics) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (lost, cleans) = (Mutex::default(), Mutex::default());
+        Arc::new(Faulty { inner: MemoryStore::new(), place, fails, panics, lost, cleans })
     }
 
     fn set_failing(&self, fails: bool) {
@@ -67,6 +70,8 @@ impl Faulty {
     }
 
     fn may(&self) -> Result<()> {
+        let is_keeper = std::thread::current().name() == Some("keyfall-keeper");
+        assert!(!(is_keeper && self.panics.load(Ordering::SeqCst)), "a store that panics");
         if self.fails.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::Io, format!("{} does not answer", self.place)));
         }
@@ -276,7 +281,7 @@ fn a_limit_of_thirty_days_is_seen_to_be_carried_out() {
 }
 
 #[test]
-fn a_failing_store_poisons_and_the_keeper_says_that_it_failed_and_stopped() {
+fn a_failing_store_poisons_and_the_keeper_says_that_it_failed() {
     let seen = Seen::new();
     let store = Faulty::new("disk");
     let options = options(seen.clone()).env(Arc::new(System)).keeper(Keeper::Thread);
@@ -285,7 +290,7 @@ fn a_failing_store_poisons_and_the_keeper_says_that_it_failed_and_stopped() {
     let soon = Timestamp(System.now().0 + 1500);
     engine.erase_at(Scope::record(id), soon).unwrap();
     store.set_failing(true);
-    wait_for(&seen, |e| matches!(e, Event::KeeperStopped { panicked: false, .. }));
+    wait_for(&seen, |e| matches!(e, Event::KeeperFailed { .. }));
     let events = seen.take();
     let at = |what: &dyn Fn(&Event) -> bool| events.iter().position(what).unwrap();
     let poisoned = at(&|e| matches!(e, Event::Poisoned { error: ErrorKind::Io, .. }));
@@ -297,6 +302,12 @@ fn a_failing_store_poisons_and_the_keeper_says_that_it_failed_and_stopped() {
     assert!(poisoned < commit && commit < due && due < keeper, "{events:#?}");
     let put = engine.put(Put::new(user("ada"), Class::audio()), &b"x"[..]);
     assert_eq!(put.unwrap_err().kind(), ErrorKind::Poisoned);
+    // The keeper waits, and goes on once the engine is reopened.
+    assert!(!seen.has(|e| matches!(e, Event::KeeperStopped { .. })));
+    store.set_failing(false);
+    engine.reopen().unwrap();
+    wait_for(&seen, |e| matches!(e, Event::Opened { .. }));
+    wait_for(&seen, |e| matches!(e, Event::Due { error: None, .. }));
 }
 
 #[test]
@@ -990,7 +1001,7 @@ fn damage(run: &mut Run, engine: &Engine) {
     run.store.lost.lock().unwrap().clear();
 }
 
-/// The disk fails under the keeper's thread.
+/// The disk fails under the keeper's thread, and then panics under it.
 fn the_end(run: &mut Run, engine: Engine, seen: &Seen) {
     let jo = run.user("josephine-wistful");
     let id = run.put(&engine, Put::new(jo.clone(), Class::audio()), "last words, wistful");
@@ -999,9 +1010,14 @@ fn the_end(run: &mut Run, engine: Engine, seen: &Seen) {
     run.days_pass(2);
     run.store.set_failing(true);
     let engine = run.open(run.options.clone().keeper(Keeper::Thread));
-    wait_for(seen, |e| matches!(e, Event::KeeperStopped { .. }));
+    wait_for(seen, |e| matches!(e, Event::KeeperFailed { .. }));
     engine.put(Put::new(jo, Class::audio()), &b"x"[..]).unwrap_err();
     engine.close().unwrap();
+    run.store.set_failing(false);
+    run.store.panics.store(true, Ordering::SeqCst);
+    let engine = run.open(run.options.clone().keeper(Keeper::Thread));
+    wait_for(seen, |e| matches!(e, Event::KeeperStopped { panicked: true, .. }));
+    drop(engine);
 }
 
 /// Names of the events, as `Debug` shows them.

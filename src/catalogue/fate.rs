@@ -77,9 +77,6 @@ impl<'a> Fate<'a> {
         if let Some(cut) = self.cuts.get(id) {
             sources.retain(|source| !cut.contains(source));
         }
-        if self.erase.is_cut(id) {
-            sources.retain(|source| !self.erase.takes(source));
-        }
         Ok(Some(sources))
     }
 
@@ -87,18 +84,26 @@ impl<'a> Fate<'a> {
     pub(super) fn falls(&mut self, id: &RecordId) -> Result<bool> {
         let mut known = std::mem::take(&mut self.falls);
         let erase = self.erase;
-        let falls =
-            self.any_above(id, &mut known, &|at: &RecordId| erase.takes(at).then_some(true));
+        // What is cut from its sources does not fall with them.
+        let stays_without =
+            |at: &RecordId, source: &RecordId| erase.is_cut(at) && erase.takes(source);
+        let decided = |at: &RecordId| erase.takes(at).then_some(true);
+        let falls = self.any_above(id, &mut known, &decided, &stays_without);
         self.falls = known;
         falls
     }
 
+    /// Whether a record fell before the erase, with something that it depends on.
+    pub(super) fn fell_before(&mut self, id: &RecordId) -> Result<bool> {
+        let mut known = std::mem::take(&mut self.lost);
+        let lost = self.any_above(id, &mut known, &|_| None, &|_, _| false);
+        self.lost = known;
+        lost
+    }
+
     /// The sources of a kept record that fall; `None` if it fell with one of them before.
     pub(super) fn falling_sources(&mut self, id: &RecordId) -> Result<Option<Vec<RecordId>>> {
-        let mut known = std::mem::take(&mut self.lost);
-        let lost = self.any_above(id, &mut known, &|_| None);
-        self.lost = known;
-        if lost? {
+        if self.fell_before(id)? {
             return Ok(None);
         }
         let mut falling = Vec::new();
@@ -109,7 +114,7 @@ impl<'a> Fate<'a> {
             (taken || erase.keeps(at)).then_some(taken)
         };
         for source in self.sources(id)?.unwrap_or_default().to_vec() {
-            if self.any_above(&source, &mut known, &decided)? {
+            if self.any_above(&source, &mut known, &decided, &|_, _| false)? {
                 falling.push(source);
             }
         }
@@ -118,12 +123,13 @@ impl<'a> Fate<'a> {
     }
 
     /// Whether it is so of a record or of any that it depends on: it is if `decided` says so,
-    /// and of what is gone.
+    /// and of what is gone. `without` says which sources of a record do not count.
     fn any_above(
         &mut self,
         id: &RecordId,
         known: &mut HashMap<RecordId, bool>,
         decided: &dyn Fn(&RecordId) -> Option<bool>,
+        without: &dyn Fn(&RecordId, &RecordId) -> bool,
     ) -> Result<bool> {
         let mut path = vec![*id];
         let mut looked: BTreeSet<RecordId> = BTreeSet::new();
@@ -137,10 +143,11 @@ impl<'a> Fate<'a> {
                 None => match self.sources(&at)? {
                     None => Some(true),
                     Some(sources) => {
+                        let count = || sources.iter().filter(|s| !without(&at, s));
                         let unknown: Vec<RecordId> =
-                            sources.iter().filter(|s| !known.contains_key(s)).copied().collect();
+                            count().filter(|s| !known.contains_key(s)).copied().collect();
                         if unknown.is_empty() || !looked.insert(at) {
-                            Some(sources.iter().any(|s| known.get(s).copied().unwrap_or(false)))
+                            Some(count().any(|s| known.get(s).copied().unwrap_or(false)))
                         } else {
                             path.extend(unknown);
                             None

@@ -10,6 +10,36 @@ use crate::record::RecordInfo;
 use crate::time::{Day, Zone};
 
 /// One page of interactions.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+/// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+/// use std::io::read_to_string;
+///
+/// use keyfall::time::Zone;
+/// use keyfall::{Class, Engine, Options, Put, Query, UserId};
+///
+/// # let engine = Engine::init(store, cell, Options::default())?;
+/// let ada = UserId::new("ada")?;
+/// # let turn = engine.new_interaction()?;
+/// # for (class, text) in [(Class::transcript(), "wake me at six"), (Class::action(), "alarm")] {
+/// #     engine.put(Put::new(ada.clone(), class).interaction(turn), text.as_bytes())?;
+/// # }
+/// let zone = Zone::utc(); // or "Europe/Berlin".parse()?
+/// let page = engine.interactions(&Query::default().user(ada).newest_first(true).limit(30))?;
+/// for (day, turns) in page.by_day(&zone) {
+///     println!("{day}");
+///     for turn in turns {
+///         println!("{}: {} records", zone.local(turn.began()), turn.records.len());
+///         for said in turn.of(&Class::transcript()) {
+///             println!("{}", read_to_string(engine.get(&said.id)?)?);
+///         }
+///     }
+/// }
+/// assert_eq!(page.next, None); // else the next page: `query.after(page.next)`
+/// # Ok::<(), keyfall::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Interactions {

@@ -54,7 +54,8 @@ pub(crate) fn keep_derived(edit: &mut Edit<'_>, span: &Span, reason: &str) -> Re
     let mut fate = Fate::new(edit, &falling);
     let mut staying = Vec::with_capacity(cuts.len());
     for (id, sources) in cuts {
-        if !fate.falls(&id).map_err(|e| cannot_stay(&id, &e))? {
+        let falls = |fate: &mut Fate<'_>| Ok(fate.fell_before(&id)? || fate.falls(&id)?);
+        if !falls(&mut fate).map_err(|e| cannot_stay(&id, &e))? {
             staying.push((id, sources));
         }
     }

@@ -8,6 +8,30 @@ use crate::tree::keys::record_key;
 use crate::tree::ordered::{KEY_MAX, KEY_MIN, OrderedKey};
 
 /// What to list; [`Query::default`] lists everything.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use keyfall::{Class, Engine, Options, Put, Query, UserId};
+/// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+/// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+/// # let engine = Engine::init(store, cell, Options::default())?;
+/// let ada = UserId::new("ada")?;
+/// # for _ in 0..3 {
+/// #     engine.put(Put::new(ada.clone(), Class::audio()), &b"RIFF...."[..])?;
+/// # }
+/// let mut query = Query::default().user(ada).class(Class::audio()).limit(2);
+/// let mut seen = 0;
+/// loop {
+///     let page = engine.list(&query)?;
+///     seen += page.records.len();
+///     query = match page.next {
+///         Some(next) => query.after(next),
+///         None => break,
+///     };
+/// }
+/// assert_eq!(seen, 3);
+/// # Ok::<(), keyfall::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Query {

@@ -390,6 +390,13 @@ impl Core {
         }
     }
 
+    /// Notes that the engine is open again, where it was closed by what poisoned it.
+    pub(super) fn note_reopened(&self) {
+        let head = self.state().stored.id;
+        self.observing.note(|| Event::Closed { head, error: None });
+        self.note_opened();
+    }
+
     /// Notes that the engine is open.
     pub(super) fn note_opened(&self) {
         self.observing.note(|| {

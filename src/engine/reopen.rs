@@ -54,7 +54,7 @@ fn reopen_locked(core: &Core) -> Result<()> {
         Err(e) => core.note_unfinished(&e.to_string()),
         Ok(_) => {}
     }
-    core.note_opened();
+    core.note_reopened();
     core.bell.ring();
     core.cleaners.bell.ring();
     Ok(())

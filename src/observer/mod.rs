@@ -233,10 +233,10 @@ pub enum Event {
         again: Duration,
     },
     /// The keeper's thread has ended, and the engine has not: it does nothing by itself any more.
-    /// Close it and open it again.
+    /// Close it and open it again. The keeper of a poisoned engine waits and does not end.
     #[non_exhaustive]
     KeeperStopped {
-        /// Whether the thread panicked; else the engine is poisoned.
+        /// Whether the thread panicked.
         panicked: bool,
     },
     /// Space was given back by the cleaner or by [`Engine::clean`](crate::Engine::clean), or could
@@ -271,7 +271,7 @@ pub enum Event {
     /// given back automatically until it is opened again.
     #[non_exhaustive]
     CleanerStopped {
-        /// Whether the thread panicked; else the engine is poisoned, or the system gave no thread.
+        /// Whether the thread panicked; else the system gave no thread.
         panicked: bool,
     },
     /// A copy in step did not take a commit, or could not be reached: puts and erases fail until

@@ -186,6 +186,26 @@ impl Put {
     /// Gives it a name, by which [`Engine::find`](crate::Engine::find) has it: any UTF-8 of 1 to
     /// 1,024 bytes, and at most a quarter of a page of the store; of two names only equal bytes are
     /// the same. Within a user a name is one record's: see [`PutMode`]. It falls with its record.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, UserId};
+    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+    /// # let engine = Engine::init(store, cell, Options::default())?;
+    /// let ada = UserId::new("ada")?;
+    /// let wake = || Put::new(ada.clone(), Class::audio()).name("2026/11/26/wake.wav");
+    /// let id = engine.put(wake(), &b"RIFF...."[..])?;
+    /// assert_eq!(engine.put(wake(), &b"RIFF...."[..])?, id); // the same put
+    /// assert_eq!(engine.find(&ada, "2026/11/26/wake.wav")?.id, id);
+    ///
+    /// // Other content takes the name, and the record that had it is erased.
+    /// engine.put(wake(), &b"RIFF,,,,"[..])?;
+    /// assert_eq!(engine.get(&id).unwrap_err().kind(), ErrorKind::Erased);
+    /// let day = engine.list(&Query::default().user(ada).name_prefix("2026/11/26/"))?;
+    /// assert_eq!(day.records.len(), 1);
+    /// # Ok::<(), keyfall::Error>(())
+    /// ```
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.label.set_name(name.into());

@@ -21,6 +21,29 @@ fn turn(world: &World, name: &str) -> [RecordId; 3] {
     [audio, text, derive(world.engine(), name, Class::action(), &[text])]
 }
 
+/// What fell with an erase that is still being followed is not kept, and keeps nothing from falling.
+#[test]
+fn what_fell_before_with_its_source_does_not_stay() {
+    let world = World::new(207, SMALL_PAGES);
+    let engine = world.engine();
+    let audio = world.put("zoe", Class::audio(), b"a call");
+    let all: Vec<_> = (0..4)
+        .map(|n| {
+            let name = format!("u{n}");
+            let text = derive(engine, &name, Class::transcript(), &[audio]);
+            let again = derive(engine, &name, Class::transcript(), &[text]);
+            (name.clone(), derive(engine, &name, Class::action(), &[again]))
+        })
+        .collect();
+    assert!(engine.erase(Scope::record(audio)).unwrap().following);
+    for (name, action) in &all {
+        let erase = Erase::new(Scope::class(user(name), Class::transcript())).keep_derived(WHY);
+        engine.erase(erase).unwrap();
+        assert_eq!(error_kind(read_record(engine, action)), ErrorKind::Erased);
+        assert_eq!(detached(engine, name), []);
+    }
+}
+
 /// The records of which a user's history says that they were detached for [`WHY`].
 fn detached(engine: &Engine, name: &str) -> Vec<(RecordId, u16)> {
     let all = facts(engine, name).into_iter();

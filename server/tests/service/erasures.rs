@@ -117,7 +117,7 @@ fn a_list_of_erases_has_an_outcome_each() {
 }
 
 /// A service that was killed once the erase was done, and before its caller had the answer, made
-/// the erase anew and answered without a certificate.
+/// the erase again and answered without a certificate.
 #[test]
 fn the_same_key_gives_the_same_certificate_also_after_a_kill() {
     let dir = tempfile::TempDir::new().unwrap();
@@ -136,7 +136,8 @@ fn the_same_key_gives_the_same_certificate_also_after_a_kill() {
     let answers = dir.path().join("a.db.service/answers");
     for file in std::fs::read_dir(answers).unwrap() {
         let kept = std::fs::read_to_string(file.unwrap().path()).unwrap();
-        assert!(!kept.contains("ada") && !kept.contains(key), "what is kept is sealed");
+        // Noise in letters and digits says `ada` now and then, and this never.
+        assert!(!kept.contains("herself") && !kept.contains(key), "what is kept is sealed");
     }
 
     // Killed at many points of the erase: each time the second answer has the certificate.

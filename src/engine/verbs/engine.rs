@@ -225,27 +225,7 @@ impl Engine {
         records::info(&self.inner, id)
     }
 
-    /// The record of a user that has this name ([`Put::name`]).
-    ///
-    /// ```
-    /// # use std::sync::Arc;
-    /// # use keyfall::{Class, Engine, ErrorKind, Options, Put, Query, UserId};
-    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
-    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
-    /// # let engine = Engine::init(store, cell, Options::default())?;
-    /// let ada = UserId::new("ada")?;
-    /// let wake = || Put::new(ada.clone(), Class::audio()).name("2026/11/26/wake.wav");
-    /// let id = engine.put(wake(), &b"RIFF...."[..])?;
-    /// assert_eq!(engine.put(wake(), &b"RIFF...."[..])?, id); // the same put
-    /// assert_eq!(engine.find(&ada, "2026/11/26/wake.wav")?.id, id);
-    ///
-    /// // Other content takes the name, and the record that had it is erased.
-    /// engine.put(wake(), &b"RIFF,,,,"[..])?;
-    /// assert_eq!(engine.get(&id).unwrap_err().kind(), ErrorKind::Erased);
-    /// let day = engine.list(&Query::default().user(ada).name_prefix("2026/11/26/"))?;
-    /// assert_eq!(day.records.len(), 1);
-    /// # Ok::<(), keyfall::Error>(())
-    /// ```
+    /// The record of a user that has this name: [`Put::name`] has an example.
     ///
     /// # Errors
     /// `Absent` if no record has the name, also if the one that had it was erased: a name
@@ -254,31 +234,7 @@ impl Engine {
         records::find(&self.inner, user, name)
     }
 
-    /// Lists records, a page at a time.
-    ///
-    /// ```
-    /// # use std::sync::Arc;
-    /// # use keyfall::{Class, Engine, Options, Put, Query, UserId};
-    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
-    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
-    /// # let engine = Engine::init(store, cell, Options::default())?;
-    /// let ada = UserId::new("ada")?;
-    /// # for _ in 0..3 {
-    /// #     engine.put(Put::new(ada.clone(), Class::audio()), &b"RIFF...."[..])?;
-    /// # }
-    /// let mut query = Query::default().user(ada).class(Class::audio()).limit(2);
-    /// let mut seen = 0;
-    /// loop {
-    ///     let page = engine.list(&query)?;
-    ///     seen += page.records.len();
-    ///     query = match page.next {
-    ///         Some(next) => query.after(next),
-    ///         None => break,
-    ///     };
-    /// }
-    /// assert_eq!(seen, 3);
-    /// # Ok::<(), keyfall::Error>(())
-    /// ```
+    /// Lists records, a page at a time: [`Query`] has an example.
     ///
     /// # Errors
     /// `Erased` or `Absent` for a user who was erased or never was here; `Corrupt`, `Io`.
@@ -292,36 +248,7 @@ impl Engine {
     ///
     /// What is put or erased between two pages changes nothing else in those to come: an
     /// interaction that was shown is not shown again, and none that is left is passed over.
-    ///
-    /// ```
-    /// # use std::sync::Arc;
-    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
-    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
-    /// use std::io::read_to_string;
-    ///
-    /// use keyfall::time::Zone;
-    /// use keyfall::{Class, Engine, Options, Put, Query, UserId};
-    ///
-    /// # let engine = Engine::init(store, cell, Options::default())?;
-    /// let ada = UserId::new("ada")?;
-    /// # let turn = engine.new_interaction()?;
-    /// # for (class, text) in [(Class::transcript(), "wake me at six"), (Class::action(), "alarm")] {
-    /// #     engine.put(Put::new(ada.clone(), class).interaction(turn), text.as_bytes())?;
-    /// # }
-    /// let zone = Zone::utc(); // or "Europe/Berlin".parse()?
-    /// let page = engine.interactions(&Query::default().user(ada).newest_first(true).limit(30))?;
-    /// for (day, turns) in page.by_day(&zone) {
-    ///     println!("{day}");
-    ///     for turn in turns {
-    ///         println!("{}: {} records", zone.local(turn.began()), turn.records.len());
-    ///         for said in turn.of(&Class::transcript()) {
-    ///             println!("{}", read_to_string(engine.get(&said.id)?)?);
-    ///         }
-    ///     }
-    /// }
-    /// assert_eq!(page.next, None); // else the next page: `query.after(page.next)`
-    /// # Ok::<(), keyfall::Error>(())
-    /// ```
+    /// [`Interactions`] has an example.
     ///
     /// # Errors
     /// As [`Engine::list`].

@@ -20,6 +20,7 @@
 //! before it and woke up after it.
 
 mod bucket;
+mod catalogue;
 mod claim;
 mod find;
 mod frame;

@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::catalogue::Catalogue;
 use super::frame::{HEADER, LABEL, Spot};
 use super::named::Object;
 use super::naming::Place;
-use super::tables::Catalogue;
 use super::windows::Windows;
 use crate::ids::BlobName;
 use crate::store::{Ahead, Blob, Claimed, Head, Usage};

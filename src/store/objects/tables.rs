@@ -1,53 +1,19 @@
 //! What lies where, from the tables of the objects: of blobs whose names do not say it, and of all.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use super::bucket::Bucket;
+use super::catalogue::{Catalogue, Listing};
 use super::frame::{HEADER, Header, Kind, Spot, Table};
 use super::named::{COMMITS, DEAD, Object, PACKS, SEGMENTS, STRAYS};
 use super::state::{Elsewhere, State};
 use crate::codec::Decoder;
 use crate::error::Result;
 use crate::ids::BlobName;
-use crate::store::Usage;
 use crate::sync::{Mutex, locked};
 
 /// An object of at most so many bytes is read whole for its table.
 const WHOLE: u64 = 256 << 10;
-
-/// Every blob of a log.
-#[derive(Default)]
-pub(super) struct Catalogue {
-    /// In how many objects each lies.
-    pub(super) blobs: BTreeMap<BlobName, u32>,
-    pub(super) objects: BTreeMap<Object, Listing>,
-}
-
-/// What one object holds.
-pub(super) struct Listing {
-    pub(super) blobs: Vec<(BlobName, u32)>,
-    pub(super) size: u64,
-    pub(super) is_claim: bool,
-}
-
-impl Catalogue {
-    pub(super) fn enter(&mut self, object: Object, listing: Listing) {
-        for (name, _) in &listing.blobs {
-            *self.blobs.entry(*name).or_default() += 1;
-        }
-        self.objects.insert(object, listing);
-    }
-
-    /// Takes a blob out; the objects remain until they are deleted.
-    pub(super) fn strike(&mut self, name: &BlobName) {
-        self.blobs.remove(name);
-    }
-
-    pub(super) fn usage(&self) -> Usage {
-        let bytes = self.objects.values().map(|listing| listing.size).sum();
-        Usage { blobs: self.blobs.len() as u64, bytes }
-    }
-}
 
 /// The blobs of an object of so many bytes, by its table; `None` if it is gone.
 fn table(bucket: &Bucket, object: Object, size: u64) -> Result<Option<(Header, Table)>> {
