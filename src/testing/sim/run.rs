@@ -101,7 +101,8 @@ impl Run {
                 Follow { users: 9, ..Follow::default() }
             })
             .cache_bytes(1 << 18)
-            .upload_lasts(Duration::from_secs(600))
+            // So short that some expire within a run.
+            .upload_lasts(Duration::from_secs(if seed.is_multiple_of(2) { 20 } else { 600 }))
             .open_copy(Arc::new(open_copy))
             .open_as(OpenAs::Owner)
             .defect(defect);
