@@ -27,7 +27,7 @@ tests:
 test NAME:
     cargo test --locked {{NAME}}
 
-# what features add: the other provider of AES, the engine for async programs
+# what no other step runs: the other provider of AES
 features:
     .ci/run features
 
@@ -55,6 +55,10 @@ demo:
 documents:
     .ci/run documents
 
+# what operators install: alert rules, dashboard, unit, completions, man pages
+deploy:
+    .ci/run deploy
+
 # the service: lints, tests, every command of docs/service.md
 server:
     .ci/run server
@@ -70,6 +74,22 @@ objects:
 # the same over a server of S3, which is installed below the target directory
 objects-s3:
     .ci/run objects-s3
+
+# the same over SeaweedFS, over Azurite; servers that ignore conditions are refused
+objects-more:
+    .ci/run objects-seaweed objects-azure objects-liars
+
+# the same over PostgreSQL, with kills and failovers
+postgres:
+    .ci/run postgres
+
+# PostgreSQL beside a bare insert and commit on the same server
+postgres-figures BIN="/usr/lib/postgresql/15/bin":
+    KEYFALL_FIGURES=2000 KEYFALL_POSTGRES_BIN={{BIN}} cargo test --locked --release --features postgres,testing --test objects figures -- --nocapture
+
+# the service against its document, by schemathesis
+contract:
+    .ci/run contract
 
 # the page of a user, in Chromium
 browser:
@@ -115,6 +135,7 @@ bench:
     cargo bench --locked --bench lineage
     cargo bench --locked --bench retention
     cargo bench --locked --bench proof
+    cargo bench --locked -p keyfalld --bench service
 
 # beside other stores
 compare:
