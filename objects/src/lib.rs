@@ -4,7 +4,7 @@
 //! The one primitive is *create if absent*. A log of numbered objects, each created so, needs no
 //! other condition: whoever creates number n + 1 has won it, and every engine that is worth the
 //! name honours it (S3, Azure and their like by `If-None-Match: *`, Google Cloud Storage by
-//! `x-goog-if-generation-match: 0`, a file system by a hard link).
+//! `x-goog-if-generation-match: 0`, a file system by a hard link, PostgreSQL by a primary key).
 //!
 //! | | |
 //! |---|---|
@@ -14,6 +14,7 @@
 //! | [`MemoryObjects`] | objects in memory |
 //! | [`FaultyObjects`], [`CountedObjects`] | for tests: a network that loses, delays and repeats; a count of requests |
 //! | `cloud` (feature) | S3, Google Cloud Storage, Azure and directories, through `object_store` |
+//! | `postgres` (feature) | rows of PostgreSQL |
 
 #[cfg(feature = "cloud")]
 pub mod cloud;
@@ -21,6 +22,8 @@ mod counted;
 mod faulty;
 mod memory;
 mod port;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod probe;
 mod settle;
 

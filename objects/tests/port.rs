@@ -76,6 +76,38 @@ fn servers_keep_the_contract() {
     }
 }
 
+/// KEYFALL_LIAR names a bucket of a server that ignores conditions.
+#[cfg(feature = "cloud")]
+#[test]
+fn a_server_that_lies_is_refused() {
+    let Ok(place) = std::env::var("KEYFALL_LIAR") else { return };
+    let url = format!("{place}/liar-{}", std::process::id());
+    let objects = keyfall_objects::cloud::CloudObjects::at(&url).unwrap();
+    let e = probe(&objects, "0123456789abcdef", &quick()).unwrap_err();
+    assert_eq!(e.kind, FailureKind::Refused, "{e}");
+    eprintln!("{e}");
+}
+
+/// KEYFALL_POSTGRES names a database.
+#[cfg(feature = "postgres")]
+#[test]
+fn rows_keep_the_contract() {
+    let Ok(url) = std::env::var("KEYFALL_POSTGRES") else { return };
+    let and = if url.contains('?') { '&' } else { '?' };
+    let url = format!("{url}{and}store=contract-{}", std::process::id());
+    let objects = keyfall_objects::postgres::PostgresObjects::at(&url).unwrap();
+    keeps_the_contract(&objects);
+    let (one, mut long) = (objects.list("c", "", 10).unwrap(), vec![7; 3 << 20]);
+    long[0] = 1;
+    objects.create("s/long", &long).unwrap();
+    assert_eq!(objects.get("s/long").unwrap().unwrap(), long);
+    assert_eq!(objects.get_range("s/long", 2 << 20, u64::MAX).unwrap().unwrap().len(), 1 << 20);
+    let other = url.replace("store=contract", "store=other");
+    let other = keyfall_objects::postgres::PostgresObjects::at(&other).unwrap();
+    assert!(other.list("c", "", 10).unwrap().is_empty(), "a table holds many stores");
+    assert_eq!(one.len(), 3);
+}
+
 #[cfg(feature = "cloud")]
 #[test]
 fn places_that_are_none_are_refused() {

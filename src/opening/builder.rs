@@ -20,9 +20,9 @@ use super::roots::Settings;
 use super::site::Site;
 use crate::cell::RootCell;
 use crate::certificate::Draft;
-use crate::engine::{Cleaner, Follow, Geometry, Keeper, OpenAs, OpenCopy};
 #[cfg(feature = "sled")]
-use crate::engine::{Progress, Restored, restore};
+use crate::engine::{Checked, Progress, Restored, check_restored, restore};
+use crate::engine::{Cleaner, Follow, Geometry, Keeper, OpenAs, OpenCopy};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observer::Observer;
@@ -137,7 +137,8 @@ impl Builder {
     /// The store in this directory, with its cell where [`super::default_cell`] is or leads.
     ///
     /// Or, with the feature `objects`, the store at a URL: `s3://bucket/prefix`, `gs://`, `az://`
-    /// or `file:///directory`, whose cell is named with [`Builder::cell_at`].
+    /// or `file:///directory`, and with `postgres` also `postgres://user@host/database`, whose
+    /// cell is named with [`Builder::cell_at`].
     #[cfg(feature = "sled")]
     pub fn at(store: impl Into<PathBuf>) -> Self {
         Builder::with(StoreAt::Directory(store.into()), CellAt::Beside)
@@ -384,17 +385,22 @@ impl Builder {
         })
     }
 
-    /// Builds the store at this place from copies in directories, backups and copies in step:
-    /// `progress` is told how many blobs are restored. The cell is only read. What is built
-    /// is read-only until it takes over, by [`Builder::take_over`]; the store that it was
-    /// copied from is untouched until then. A restore that was cut short is continued.
+    /// Builds the store at this place, a directory or a URL, from copies at such places, backups
+    /// and copies in step: `progress` is told how many blobs are restored. The cell is only read.
+    /// What is built is read-only until it takes over, by [`Builder::take_over`]; the store that it
+    /// was copied from is untouched until then. A restore that was cut short is continued.
     ///
     /// # Errors
     /// `Exists` if a store is there; else as [`crate::engine::restore`].
     #[cfg(feature = "sled")]
     pub fn restore(&self, copies: &[impl AsRef<Path>], progress: Progress<'_>) -> Result<Restored> {
         match &self.store {
-            StoreAt::Directory(dir) => self.site(dir)?.restore(copies, progress),
+            StoreAt::Directory(dir) => {
+                if url_of(dir).is_some() {
+                    self.check_reach(dir)?;
+                }
+                self.site(dir)?.restore(copies, progress)
+            }
             StoreAt::Given(store) => {
                 let copies = copies.iter().map(|copy| copy_as_it_is(copy.as_ref()));
                 restore(
@@ -404,6 +410,22 @@ impl Builder {
                     progress,
                 )
             }
+        }
+    }
+
+    /// Reads back what [`Builder::restore`] built at this place, and compares each record with the
+    /// digest that it was put with, before it takes over.
+    ///
+    /// # Errors
+    /// As [`crate::engine::check_restored`], and as [`Builder::open`].
+    #[cfg(feature = "sled")]
+    pub fn check_restored(&self, progress: Progress<'_>) -> Result<Checked> {
+        match &self.store {
+            StoreAt::Directory(dir) => {
+                let cell = self.site(dir)?.look_root()?;
+                check_restored(&*cell, &copy_as_it_is(dir)?, progress)
+            }
+            StoreAt::Given(store) => check_restored(&*self.open_cell()?, store, progress),
         }
     }
 

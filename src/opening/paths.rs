@@ -4,12 +4,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::place::is_url;
+use crate::store::place::{is_url, without_password};
 
 /// As many links as the kernel follows.
 const LINKS_MAX: usize = 40;
 
-/// The URL that a place is, if it is one: `s3://`, `gs://`, `az://` or `file:///`.
+/// The URL that a place is, if it is one: `s3://`, `gs://`, `az://`, `file:///` or `postgres://`.
 pub fn url_of(place: &Path) -> Option<&str> {
     place.to_str().filter(|place| is_url(place))
 }
@@ -24,8 +24,11 @@ pub(super) fn on_the_ground(place: &Path) -> PathBuf {
 /// other. Each comes with what it is, for the error.
 ///
 /// # Errors
-/// `Refused`; `Io`.
+/// `Refused`, also for a URL with a password; `Io`.
 pub fn apart(places: &[(&str, &Path)]) -> Result<()> {
+    for (_, place) in places {
+        without_password(&place.to_string_lossy())?;
+    }
     for (n, (what, place)) in places.iter().enumerate() {
         for (_, (other, there)) in places.iter().enumerate().filter(|(m, _)| *m != n) {
             if lies_inside(place, there)? {

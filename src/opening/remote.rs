@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::paths::url_of;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::place::{How, at_url};
+use crate::store::place::{How, at_url, without_password};
 use crate::store::{SledStore, Store};
 
 /// Opens the copy at a place to write to it, or makes one.
@@ -25,8 +25,9 @@ pub fn copy_to_write(place: &Path) -> Result<Arc<dyn Store>> {
 /// take it over, and a copy of the cell would be two.
 ///
 /// # Errors
-/// `Refused`.
+/// `Refused`, also for a URL with a password.
 pub fn check_reach(store: &Path, cell_is_shared: bool, single_machine: bool) -> Result<()> {
+    without_password(&store.to_string_lossy())?;
     match url_of(store) {
         Some(url) if !cell_is_shared && !single_machine => Err(Error::new(
             ErrorKind::Refused,

@@ -115,10 +115,7 @@ impl<'a> Site<'a> {
             }
         }
         self.check_places()?;
-        let cell = match &self.adapter {
-            Some(cell) => Arc::clone(cell),
-            None => look_root(self.at.cell(), &self.settings.options.env)?,
-        };
+        let cell = self.look_root()?;
         let sources = copies.iter().map(|copy| copy_as_it_is(copy.as_ref()));
         let (sources, was_there) = (sources.collect::<Result<Vec<_>>>()?, store.is_dir());
         let (target, made) = to_build(store)?;
@@ -134,6 +131,14 @@ impl<'a> Site<'a> {
             )?;
         }
         Ok(done)
+    }
+
+    /// The cell, to be read alone.
+    pub(super) fn look_root(&self) -> Result<Arc<dyn RootCell>> {
+        match &self.adapter {
+            Some(cell) => Ok(Arc::clone(cell)),
+            None => look_root(self.at.cell(), &self.settings.options.env),
+        }
     }
 
     /// Finishes an init that was cut short: nothing can have been put before it returned.

@@ -3,15 +3,18 @@
 #[cfg(feature = "sled")]
 use std::sync::Arc;
 
+#[cfg(all(feature = "sled", feature = "objects"))]
+use keyfall_objects::Objects;
+
 #[cfg(feature = "sled")]
 use super::Store;
 #[cfg(all(feature = "sled", feature = "objects"))]
 use super::objects::ObjectLog;
-#[cfg(feature = "sled")]
 use crate::error::{Error, ErrorKind, Result};
 
 /// The schemes of places of objects.
-const SCHEMES: [&str; 4] = ["s3", "gs", "az", "file"];
+const SCHEMES: [&str; 6] = ["s3", "gs", "az", "file", POSTGRES[0], POSTGRES[1]];
+const POSTGRES: [&str; 2] = ["postgres", "postgresql"];
 
 /// What is to be done with the log at a URL.
 #[cfg(feature = "sled")]
@@ -24,9 +27,30 @@ pub(crate) enum How {
     OpenOrCreate,
 }
 
-/// Whether a place is a URL of objects: `s3://bucket/prefix`, `gs://`, `az://` or `file:///`.
+/// Whether a place is a URL of objects: `s3://bucket/prefix`, `gs://`, `az://`, `file:///` or
+/// `postgres://`.
 pub(crate) fn is_url(place: &str) -> bool {
     place.split_once("://").is_some_and(|(scheme, _)| SCHEMES.contains(&scheme))
+}
+
+fn is_postgres(url: &str) -> bool {
+    url.split_once("://").is_some_and(|(scheme, _)| POSTGRES.contains(&scheme))
+}
+
+/// Refuses a URL that has a password in it, by the widest reading, before any message shows it.
+///
+/// # Errors
+/// `Refused`.
+pub(crate) fn without_password(place: &str) -> Result<()> {
+    let rest = place.split_once("://").map_or("", |(_, rest)| rest);
+    let before = rest.rsplit_once('@').is_some_and(|(before, _)| before.contains(':'));
+    if is_postgres(place) && (before || rest.contains("password=")) {
+        return Err(Error::new(
+            ErrorKind::Refused,
+            "a password in a URL is shown to everybody who sees the URL; name it in PGPASSWORD",
+        ));
+    }
+    Ok(())
 }
 
 /// The store at a URL.
@@ -36,9 +60,8 @@ pub(crate) fn is_url(place: &str) -> bool {
 /// feature `objects`.
 #[cfg(all(feature = "sled", feature = "objects"))]
 pub(crate) fn at_url(url: &str, how: How) -> Result<Arc<dyn Store>> {
-    let objects = keyfall_objects::cloud::CloudObjects::at(url)
-        .map_err(|e| Error::new(ErrorKind::Invalid, e.message))?;
-    let objects = Arc::new(objects);
+    without_password(url)?;
+    let objects = objects_at(url)?;
     let log = match how {
         How::Look => ObjectLog::look(objects),
         How::Open => ObjectLog::open(objects),
@@ -48,12 +71,35 @@ pub(crate) fn at_url(url: &str, how: How) -> Result<Arc<dyn Store>> {
     Ok(Arc::new(log?))
 }
 
+#[cfg(all(feature = "sled", feature = "objects"))]
+fn objects_at(url: &str) -> Result<Arc<dyn Objects>> {
+    let invalid = |e: keyfall_objects::Failure| Error::new(ErrorKind::Invalid, e.message);
+    if is_postgres(url) {
+        #[cfg(feature = "postgres")]
+        {
+            let objects = keyfall_objects::postgres::PostgresObjects::at(url).map_err(invalid)?;
+            return Ok(Arc::new(objects));
+        }
+        #[cfg(not(feature = "postgres"))]
+        return Err(Error::new(
+            ErrorKind::Refused,
+            format!(
+                "{url}: this program keeps no stores in PostgreSQL; build it with the feature \
+                 `postgres`"
+            ),
+        ));
+    }
+    Ok(Arc::new(keyfall_objects::cloud::CloudObjects::at(url).map_err(invalid)?))
+}
+
 #[cfg(all(feature = "sled", not(feature = "objects")))]
 pub(crate) fn at_url(url: &str, _how: How) -> Result<Arc<dyn Store>> {
+    without_password(url)?;
     Err(Error::new(
         ErrorKind::Refused,
         format!(
-            "{url}: this program keeps no stores on objects; build it with the feature `objects`"
+            "{url}: this program keeps no stores on objects; build it with the feature \
+             `objects`, or `postgres`"
         ),
     ))
 }

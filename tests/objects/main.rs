@@ -3,7 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
+#[cfg(feature = "postgres")]
+#[path = "../../objects/tests/cluster/mod.rs"]
+mod cluster;
 mod conformance;
 mod engines;
 mod network;
 mod places;
+#[cfg(feature = "postgres")]
+mod postgres;

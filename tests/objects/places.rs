@@ -13,6 +13,9 @@ pub(crate) struct Fresh {
     _dir: Option<tempfile::TempDir>,
 }
 
+/// The variable that names a database.
+#[cfg(feature = "postgres")]
+const DATABASE: &str = "KEYFALL_POSTGRES";
 /// The variables that name places of servers: a bucket and a prefix each.
 const SERVERS: [&str; 3] = ["KEYFALL_S3", "KEYFALL_SEAWEED", "KEYFALL_AZURE"];
 
@@ -24,6 +27,10 @@ pub(crate) fn fresh() -> Vec<Fresh> {
     let url = format!("file://{}/log", dir.path().display());
     let objects = Arc::new(CloudObjects::at(&url).unwrap());
     let mut all = vec![memory, Fresh { name: url, objects, _dir: Some(dir) }];
+    #[cfg(feature = "postgres")]
+    if let Ok(place) = std::env::var(DATABASE) {
+        all.push(rows(&place));
+    }
     for url in servers() {
         let objects = Arc::new(CloudObjects::at(&url).unwrap());
         all.push(Fresh { name: url, objects, _dir: None });
@@ -40,4 +47,15 @@ pub(crate) fn servers() -> Vec<String> {
         format!("{place}/it-{}-{n}", std::process::id())
     };
     places.map(prefix).collect()
+}
+
+/// A new store in a database.
+#[cfg(feature = "postgres")]
+pub(crate) fn rows(place: &str) -> Fresh {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let and = if place.contains('?') { '&' } else { '?' };
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("{place}{and}store=it-{}-{n}", std::process::id());
+    let objects = Arc::new(keyfall_objects::postgres::PostgresObjects::at(&name).unwrap());
+    Fresh { name, objects, _dir: None }
 }

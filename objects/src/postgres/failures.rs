@@ -1,0 +1,96 @@
+//! What an error of PostgreSQL says of a statement's effect.
+
+use std::error::Error as StdError;
+
+use tokio_postgres::Error;
+use tokio_postgres::error::{DbError, SqlState};
+
+use crate::port::Failure;
+
+/// Classes of errors after which the same statement would fail again, and whose statement changed
+/// nothing: not supported, data, authorization, no such database, syntax and rights, limits.
+const REFUSING: [&str; 6] = ["0A", "22", "28", "3D", "42", "54"];
+
+/// What a failed request is: refused for good only where the server says so. What ended a session
+/// is not: a server that is shut down while it waits for a standby has committed already.
+pub(super) fn failure(url: &str, what: &str, e: &Error) -> Failure {
+    let Some(said) = e.as_db_error() else {
+        let message = format!("{url}: {what}: {}", line(e));
+        return if is_distrusted(e) {
+            Failure::refused(message)
+        } else {
+            Failure::unknown(message)
+        };
+    };
+    let message = format!("{url}: {what}: {}", of_the_server(said));
+    if is_refusal(said.code()) { Failure::refused(message) } else { Failure::unknown(message) }
+}
+
+/// Whether a statement was refused because the server is a standby.
+pub(super) fn is_read_only(e: &Error) -> bool {
+    e.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
+}
+
+/// Whether the table is missing.
+pub(super) fn is_no_table(e: &Error) -> bool {
+    e.code() == Some(&SqlState::UNDEFINED_TABLE)
+}
+
+/// Whether the role may not make the table.
+pub(super) fn is_no_right(e: &Error) -> bool {
+    e.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
+}
+
+fn is_refusal(code: &SqlState) -> bool {
+    REFUSING.iter().any(|class| code.code().starts_with(class)) || *code == SqlState::DISK_FULL
+}
+
+fn of_the_server(said: &DbError) -> String {
+    let text = format!("{} ({})", said.message(), said.code().code());
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether the server's certificate was not believed.
+fn is_distrusted(e: &Error) -> bool {
+    let mut cause = e.source();
+    while let Some(e) = cause {
+        let inner = e.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let inner = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if matches!(inner, Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        cause = e.source();
+    }
+    false
+}
+
+/// An error with its causes, in one line.
+fn line(e: &Error) -> String {
+    let mut text = e.to_string();
+    let mut cause = e.source();
+    while let Some(e) = cause {
+        let more = e.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = e.source();
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_says_so_is_a_refusal() {
+        for code in ["28P01", "3D000", "42501", "0A000", "22001", "53100"] {
+            assert!(is_refusal(&SqlState::from_code(code)), "{code}");
+        }
+        // Shut down, cancelled, too many connections, a deadlock, a standby, a lost session.
+        for code in ["57P01", "57014", "53300", "40P01", "25006", "08006", "XX000"] {
+            assert!(!is_refusal(&SqlState::from_code(code)), "{code}");
+        }
+    }
+}
