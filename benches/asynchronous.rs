@@ -2,7 +2,7 @@
 //! how late a heartbeat task runs while recordings of 16 MiB stream in and out; on the default
 //! stack (sled store, file cell), interleaved rounds, medians.
 //!
-//! `cargo bench --features tokio --bench asynchronous`; `KEYFALL_BENCH_DIR` names the disk to
+//! `cargo bench --bench asynchronous`; `KEYFALL_BENCH_DIR` names the disk to
 //! measure (default: the temporary directory).
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark")]
 

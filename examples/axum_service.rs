@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use axum::{Router, body::Body, http::Request, http::StatusCode, routing::delete, routing::put};
 use futures_util::TryStreamExt;
-use keyfall::{AsyncEngine, Builder, Class, Engine, Error, ErrorKind, Put, Scope, UserId};
+use keyfall::{AsyncEngine, Builder, Class, Error, ErrorKind, Put, Scope, UserId};
 use tokio_util::io::{ReaderStream, StreamReader};
 
 type File = Path<(String, String)>;
@@ -31,8 +31,8 @@ async fn keep(engine: State<AsyncEngine>, file: File, body: Body) -> Answer<Stat
 
 async fn hear(engine: State<AsyncEngine>, file: File) -> Answer<impl IntoResponse> {
     let Path((user, name)) = file;
-    let find = move |engine: &Engine| engine.find(&UserId::new(user)?, &name);
-    let found = engine.run(find).await.map_err(failed)?;
+    let user = UserId::new(user).map_err(failed)?;
+    let found = engine.find(&user, name).await.map_err(failed)?;
     Ok(Body::from_stream(ReaderStream::new(engine.get(&found.id).await.map_err(failed)?)))
 }
 

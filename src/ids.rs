@@ -402,6 +402,11 @@ impl UploadId {
         self.interaction
     }
 
+    /// The user of the record to come, without the name.
+    pub fn handle(&self) -> UserHandle {
+        UserHandle { user: self.user, incarnation: self.incarnation }
+    }
+
     /// interaction 16 ‖ user tag 12 ‖ incarnation 2 ‖ class tag 6 ‖ number 2 ‖ token 10 (SPEC.md
     /// 5.6).
     pub fn to_bytes(&self) -> [u8; 48] {

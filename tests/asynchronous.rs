@@ -371,6 +371,51 @@ fn aborted_puts_leave_nothing_or_a_whole_record() {
     assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
 }
 
+/// None of 10,000 puts that are aborted before their payloads ended is there, and the cleaner takes
+/// what was written of them.
+#[test]
+fn puts_aborted_before_their_end_leave_no_record_and_nothing_that_the_cleaner_does_not_take() {
+    let dir = tempfile::tempdir().unwrap();
+    let builder = keyfall::Builder::at(dir.path().join("store")).accept_remnants();
+    let engine = AsyncEngine::new(builder.keeper(Keeper::ByHand).open_or_create().unwrap());
+    let runtime = runtime(8);
+    let stays = runtime.block_on(async {
+        let stays = engine.put(audio("ada"), &vec![7; 300_000][..]).await.unwrap();
+        for n in 0..10_000u32 {
+            let long = n % 50 == 0;
+            let length = if long { 800_000 } else { 100 * (n as usize % 300) };
+            let (engine, read) = (engine.clone(), Arc::new(AtomicUsize::new(0)));
+            let payload = Payload { left: length, then: Then::Stall, read: Arc::clone(&read) };
+            let put = tokio::spawn(async move { engine.put(audio("ada"), payload).await });
+            // Of the long ones so much is read that segments are on their way.
+            while long && read.load(Ordering::SeqCst) < 700_000 {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..n % 7 {
+                tokio::task::yield_now().await;
+            }
+            put.abort();
+            assert!(put.await.unwrap_err().is_cancelled());
+        }
+        stays
+    });
+    // Its blocking threads end before the runtime does.
+    drop(runtime);
+    let engine = engine.engine();
+    let listed = engine.list(&Query::default()).unwrap().records;
+    assert_eq!(listed.iter().map(|record| record.id).collect::<Vec<_>>(), [stays]);
+    let cleaned = keyfall::testing::clean_all(engine).unwrap();
+    assert!(cleaned.swept && cleaned.blobs >= 200 && cleaned.stuck.is_none(), "{cleaned:?}");
+    assert_eq!(keyfall::testing::clean_all(engine).unwrap().blobs, 0);
+    assert_eq!(engine.discard(&mut |_| {}).unwrap().blobs, 0, "the cleaner took all of it");
+    let audit = engine.audit(&[], &mut |_| {}).unwrap();
+    assert!(audit.is_clean(), "{audit:?}");
+    assert_eq!(engine.status().unwrap().usage.blobs, audit.live_blobs);
+    let mut read = Vec::new();
+    engine.get_to(&stays, &mut read).unwrap();
+    assert!(read == vec![7; 300_000]);
+}
+
 #[test]
 fn an_erase_goes_on_where_its_future_is_dropped() {
     let runtime = runtime(4);

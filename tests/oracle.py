@@ -8,7 +8,7 @@
     oracle.py seeds DIR           writes one well-formed input for each decoder that the fuzzer knows
 
 A vector is a JSON file: `files` holds a store (store/...) and a cell (cell/...) as base64, `expected` what a reader must find:
-`records` (id, user, class, purpose, SHA-256 of the content), `erased` ids, or `error`, the kind of the error with which opening
+`records` (id, user, class, purpose, SHA-256 of the content; who `opened` it and what for), `erased` ids, or `error`, the kind of the error with which opening
 fails, or `unreadable`, ids of records whose reading fails as corrupt; `uploads` that are unfinished.
 """
 import base64
@@ -552,7 +552,18 @@ class Tree:
                 if entry["digest"] != (digest if entry["alone"] else digest_mask(root, digest)):
                     raise Corrupt("a digest is that of something else")
             told = ("user", "class", "length", "created", "media_type", "purpose", "name", "meta", "target", "secret")
-            yield {name: entry[name] for name in told} | {"id": show(id), "raw": id, "content": content}
+            opened = self.opened(links[tag], *entry["key"])
+            yield {name: entry[name] for name in told} | {"id": show(id), "raw": id, "content": content, "opened": opened}
+
+    def opened(self, links, class_tag, key):
+        """Who opened a record, and what for, in the order of time."""
+        opened = []
+        for link in sorted(link for link in links if link[:27] == class_tag + key + b"\4"):
+            d = Decoder(links[link])
+            opened.append([d.bytes(d.int(2)).decode(), d.bytes(d.int(2)).decode()])
+            if d.at != len(links[link]) or any(link[39:]):
+                raise Corrupt("an opening")
+        return opened
 
     def labels(self, d):
         """The labels of a class by the keys of its records, and whether a leaf of them is stored in the user page."""
@@ -854,6 +865,7 @@ class Maker:
             if own_name or meta:
                 labelled.setdefault(class_name, {})[key] = (own_name, meta)
             told = {"name": own_name, "meta": meta} if own_name or meta else {}
+            told |= {"opened": [list(by) for by in opened[n]]} if n in opened else {}
             self.expected["records"].append({"id": show(id), "user": name, "class": class_name, "purpose": purpose,
                                              "sha256": hashlib.sha256(content).hexdigest()} | told)
         tagged = sorted((prf(fence_key, b"keyfall/class-tag/v1", c.encode())[:6], c) for c in classes)

@@ -98,7 +98,7 @@ impl KeyfallStore {
     /// The record at a path.
     pub(crate) async fn find(&self, path: &Path) -> Result<RecordInfo> {
         let Place { user, name } = self.whose.place(path)?;
-        let found = self.engine.run(move |engine| engine.find(&user, &name)).await;
+        let found = self.engine.find(&user, name).await;
         found.map_err(|e| about(path, e))
     }
 

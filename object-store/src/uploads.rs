@@ -49,7 +49,7 @@ impl KeyfallStore {
         let upload: InteractionId = id.parse().map_err(|e| about(path, e))?;
         let user = self.whose.place(path)?.user;
         let name = beginning(&upload);
-        let found = self.engine.run(move |engine| engine.find(&user, &name)).await;
+        let found = self.engine.find(&user, name).await;
         let began = found.map_err(|e| about(path, e))?;
         Ok((upload, said::kept(&began)))
     }

@@ -1,20 +1,23 @@
-//! A restore drill on the running engine: whether the copies give back everything that lives now,
-//! with the keys in hand. Nothing is written, and no second cell is needed.
+//! Whether everything that lives can be read, and is what was put: a restore drill on the running
+//! engine, with the keys in hand and without a second cell; and what a restore has built. Nothing
+//! is written.
 
 use std::ops::ControlFlow;
 
 use super::core::Core;
+use super::heads::{OpenHead, open_head};
 use super::progress::Progress;
 use super::replica;
 use crate::catalogue::open_payload::Payload;
 use crate::catalogue::resolve::Resolver;
 use crate::catalogue::view::Users;
 use crate::catalogue::walk::{Step, Walked, Walking, walk};
-use crate::cell::RootKey;
+use crate::cell::{RootCell, RootKey};
 use crate::crypto::Hashing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
 use crate::pages::{PageSource, SharedStore};
+use crate::secret::WipeStack;
 use crate::store::HeadId;
 use crate::tree::head::{HeadPage, Prefix};
 use crate::tree::{Geometry, Ref};
@@ -22,7 +25,7 @@ use crate::tree::{Geometry, Ref};
 /// Names of missing blobs are reported up to this many.
 const SHOWN: usize = 100;
 
-/// What a restore drill found.
+/// What a restore drill found, or a look at what was restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Checked {
@@ -34,6 +37,8 @@ pub struct Checked {
     pub from: String,
     /// Blobs that were read from the copies and opened.
     pub blobs: u64,
+    /// Records that were read to their ends, and differ from no digest that they were put with.
+    pub records: u64,
     /// Blobs that no copy has, or that do not open, and records whose segments open and are not
     /// what was put, by their digests.
     pub lacking: u64,
@@ -42,6 +47,10 @@ pub struct Checked {
 }
 
 impl Checked {
+    fn begun(head: HeadId, current: HeadId, from: String) -> Self {
+        Checked { head, current, from, blobs: 0, records: 0, lacking: 0, missing: Vec::new() }
+    }
+
     /// Whether everything of that state can be restored.
     pub fn is_whole(&self) -> bool {
         self.lacking == 0
@@ -88,13 +97,16 @@ impl Drill<'_> {
         }
     }
 
+    fn count_record(&mut self, whole: bool) {
+        self.found.records += u64::from(whole);
+        self.found.lacking += u64::from(!whole);
+    }
+
     /// Opens every segment of a record, and sees that together they are what was put.
     fn record(&mut self, payload: &Payload, entry: &crate::record::Entry) -> ControlFlow<()> {
-        // The page around it was opened; what is sealed within has a key of its own.
-        if payload.within(entry).is_err() {
-            self.found.lacking += 1;
-        }
         if entry.body.first().is_none() {
+            // The page around it was opened; what is sealed within has a key of its own.
+            self.count_record(payload.within(entry).is_ok());
             return ControlFlow::Continue(());
         }
         let suite = payload.suite(self.source);
@@ -114,8 +126,8 @@ impl Drill<'_> {
             whole &= opened.is_some();
             self.count(name, opened.is_some());
         }
-        if whole && !payload.fits(found.finish()) {
-            self.found.lacking += 1;
+        if whole {
+            self.count_record(payload.fits(found.finish()));
         }
         ControlFlow::Continue(())
     }
@@ -147,6 +159,44 @@ fn newest(places: &[SharedStore], store: StoreId, root: &RootKey) -> Result<Opti
     Ok(best)
 }
 
+/// Reads back what [`restore`](crate::engine::restore) built, before anybody relies on it: opens
+/// everything below its head, and compares each record with the digest that it was put with. A
+/// restore itself opens no payload of a single copy: one that was damaged there is damaged in what
+/// was built, and here it is told.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use keyfall::{Class, Engine, Options, Put, UserId, cell::MemoryCell, store::MemoryStore};
+/// # use keyfall::{engine::{check_restored, restore}, store::Store};
+/// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+/// # let engine = Engine::init(store, cell.clone(), Options::default())?;
+/// engine.put(Put::new(UserId::new("ada")?, Class::audio()), &[7; 100_000][..])?;
+/// # let backup = Arc::new(MemoryStore::new());
+/// # engine.backup(&*backup, &mut |_| {})?;
+/// let built: Arc<dyn Store> = Arc::new(MemoryStore::new());
+/// restore(&*cell, &[backup], &*built, &mut |_| {})?;
+/// let checked = check_restored(&*cell, &built, &mut |_| {})?;
+/// assert!(checked.is_whole() && checked.records == 1);
+/// # Ok::<(), keyfall::Error>(())
+/// ```
+///
+/// # Errors
+/// `Corrupt` if nothing was restored there; `Mismatch` if the cell does not open it, for it erased
+/// meanwhile; `Io`.
+pub fn check_restored(
+    cell: &dyn RootCell,
+    restored: &SharedStore,
+    progress: Progress<'_>,
+) -> Result<Checked> {
+    let _wiped = WipeStack;
+    let OpenHead { stored, page, .. } = open_head(&**restored, cell.load()?)?;
+    let source = PageSource::over(page.realm, std::slice::from_ref(restored));
+    let begun = Checked::begun(stored.id, stored.id, restored.place());
+    // Nothing stops it.
+    let (checked, _) = open_all(&Walking::unhindered(), &source, &page, begun, progress)?;
+    Ok(checked)
+}
+
 pub(super) fn drill(
     core: &Core,
     copies: &[SharedStore],
@@ -176,16 +226,29 @@ pub(super) fn drill(
     };
     drop(root);
     let source = PageSource::over(core.realm, copies);
-    let users = Users { pages: &source, root: &head.roots.users, geometry: head.geometry };
-    let mut resolver = Resolver::new(core.realm, users);
-    let found = Checked { head: id, current, from, blobs: 0, lacking: 0, missing: Vec::new() };
-    let mut drill =
-        Drill { pass: &pass, geometry: head.geometry, source: &source, found, progress };
-    let walked = walk(&pass, &source, &head.roots, &mut |step| {
+    let begun = Checked::begun(id, current, from);
+    Ok(match open_all(&pass, &source, &head, begun, progress)? {
+        (checked, Walked::Whole) => Some(checked),
+        (_, Walked::Interrupted) => None,
+    })
+}
+
+/// Opens everything below a head, unless the pass is stopped.
+fn open_all(
+    pass: &Walking<'_>,
+    source: &PageSource<'_>,
+    head: &HeadPage,
+    found: Checked,
+    progress: Progress<'_>,
+) -> Result<(Checked, Walked)> {
+    let users = Users { pages: source, root: &head.roots.users, geometry: head.geometry };
+    let mut resolver = Resolver::new(source.realm, users);
+    let mut drill = Drill { pass, geometry: head.geometry, source, found, progress };
+    let walked = walk(pass, source, &head.roots, &mut |step| {
         Ok(match step {
             Step::Enter { kind, at } if !drill.page(at, kind.byte()) => ControlFlow::Break(()),
             Step::Record { of, key, entry } => {
-                match Payload::of(&mut resolver, &pass, of, key, entry) {
+                match Payload::of(&mut resolver, pass, of, key, entry) {
                     Ok(Some(payload)) => drill.record(&payload, entry),
                     // It fell with a source, and its entry has not been taken out yet.
                     Ok(None) => ControlFlow::Continue(()),
@@ -199,8 +262,5 @@ pub(super) fn drill(
             _ => ControlFlow::Continue(()),
         })
     })?;
-    Ok(match walked {
-        Walked::Whole => Some(drill.found),
-        Walked::Interrupted => None,
-    })
+    Ok((drill.found, walked))
 }

@@ -40,8 +40,9 @@ pub struct Restored {
 /// that of the place that owns the cell, or else of one that never owned it before one that did.
 ///
 /// Digests of records are not compared here: that would open every payload of a single copy, whose
-/// segments are copied as they are. [`Copies::check_restore`](crate::engine::Copies::check_restore)
-/// opens all, and compares.
+/// segments are copied as they are. [`check_restored`](crate::engine::check_restored) reads back
+/// what was built, and compares;
+/// [`Copies::check_restore`](crate::engine::Copies::check_restore) does so before anything is lost.
 ///
 /// ```
 /// # use std::sync::Arc;

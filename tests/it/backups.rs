@@ -1,14 +1,15 @@
 //! What a backup says of itself. SPEC §8.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use keyfall::engine::Geometry;
+use keyfall::engine::{Geometry, check_restored, restore};
 use keyfall::store::{Cursor, MemoryStore, SledStore, Store};
-use keyfall::{Class, Scope};
+use keyfall::testing::{listed, payload_names};
+use keyfall::{Class, ErrorKind, Scope};
 
 use crate::command_line::{Cli, json};
-use crate::support::{World, bytes, user};
+use crate::support::{World, bytes, error_kind, user};
 
 #[test]
 fn a_backup_that_an_erase_interrupts_counts_all_that_it_copied() {
@@ -40,6 +41,72 @@ fn a_backup_that_an_erase_interrupts_counts_all_that_it_copied() {
     assert_eq!(done.blobs, backup.usage().unwrap().blobs);
     assert!(done.bytes > 60 * 200_000, "{done:?}");
     assert_eq!(done.head, Some(engine.head()));
+}
+
+/// A restore from one copy copies its segments as they are: what was damaged there was found by
+/// whoever read the record, after the copy was gone.
+#[test]
+fn what_was_restored_is_read_back_and_compared() {
+    let world = World::new(2, Geometry::default());
+    let engine = world.engine();
+    world.put("ada", Class::audio(), &bytes(1, 300_000));
+    world.put("ada", Class::action(), b"short");
+    let backup: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    engine.backup(&*backup, &mut |_| {}).unwrap();
+    // The same, with one bit of a segment changed.
+    let damaged = payload_names(engine).unwrap()[1];
+    let worse: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    for name in listed(&*backup, 100).unwrap() {
+        let mut blob = backup.get(&name).unwrap().unwrap();
+        blob[99] ^= u8::from(name == damaged);
+        worse.put(&[(name, blob)]).unwrap();
+    }
+    worse.commit(&[], None, &backup.head().unwrap().unwrap()).unwrap();
+
+    let restored = |copies: &[Arc<dyn Store>]| {
+        let built: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        restore(&*world.cell, copies, &*built, &mut |_| {}).unwrap();
+        (check_restored(&*world.cell, &built, &mut |_| {}).unwrap(), built)
+    };
+    let (checked, _) = restored(&[Arc::clone(&worse)]);
+    assert_eq!((checked.records, checked.lacking, checked.missing), (1, 1, vec![damaged]));
+    let (checked, built) = restored(&[worse, backup]);
+    assert!(checked.is_whole() && checked.records == 2, "{checked:?}");
+    assert_eq!(checked.blobs, built.usage().unwrap().blobs);
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    let old = check_restored(&*world.cell, &built, &mut |_| {});
+    assert_eq!(error_kind(old), ErrorKind::Mismatch);
+}
+
+#[test]
+fn a_restore_tells_what_it_read_back() {
+    let cli = Cli::new();
+    let id = cli.put("ada", "audio", &bytes(1, 300_000));
+    cli.put("ada", "action", b"short");
+    cli.ok(&["backup", "store", "bk"]);
+    let restore = ["restore", "--cell", "store.cell", "--into"];
+    let told = cli.ok(&[&restore[..], &["drill", "bk"]].concat());
+    assert!(told.contains("read back: 2 records, each as it was put, by its digest"), "{told}");
+    assert_eq!(cli.run(&["get", "drill", "--cell", "store.cell", &id]).stdout, bytes(1, 300_000));
+    let told = json(&cli.ok(&[&restore[..], &["other", "bk", "--json"]].concat()));
+    assert_eq!(told["read_back"]["records"], 2);
+    let told = cli.ok(&[&restore[..], &["fast", "bk", "--unverified", "--json"]].concat());
+    assert!(json(&told)["read_back"].is_null());
+
+    // In the middle of the payload.
+    let log = cli.path("bk/log/00000001.log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let sealed = bytes.len() / 2;
+    bytes[sealed] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    let out = cli.run(&[&restore[..], &["new", "bk", "--adopt"]].concat());
+    assert_eq!(out.status.code(), Some(5), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stdout).contains("damaged "), "{out:?}");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("1 of what was restored") && said.contains("not taken over"), "{said}");
+    // What it says is so: the rest can be read, and the store is still the owner.
+    assert!(cli.ok(&["list", "new", "--cell", "store.cell"]).contains("action"));
+    cli.put("ada", "action", b"one more");
 }
 
 /// A damaged backup was told to lack commits, one of another store likewise, and an audit of that

@@ -21,7 +21,7 @@ use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Result, Scope};
 use crate::support::{SMALL_PAGES, bytes, open_files, read_record, user};
 
 /// Counts the blobs that are read.
-struct Counted(Arc<dyn Store>, Arc<AtomicU64>);
+pub struct Counted(pub Arc<dyn Store>, pub Arc<AtomicU64>);
 
 impl Store for Counted {
     fn place(&self) -> String {

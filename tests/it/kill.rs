@@ -1,16 +1,16 @@
 //! kill -9 at random moments of import and erase: what was acknowledged is there, what was erased
 //! is not, the store opens. SPEC §6, §9.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use keyfall::{Engine, ErrorKind, RecordId};
+use keyfall::{Engine, ErrorKind, Query, RecordId};
 
 use crate::command_line::Cli;
 use crate::corpus::make_corpus;
-use crate::support::{bytes, copy, error_kind, open_files, read_record};
+use crate::support::{bytes, copy, error_kind, open_files, read_record, user};
 
 const CLIPS: usize = 70;
 
@@ -346,4 +346,153 @@ fn killed_while_it_is_made() {
         cli.put("ada", "audio", b"kept");
     }
     assert!(cut > 5, "the kills hit: {cut}");
+}
+
+/// Puts under one name by processes that are killed, and what there must be then.
+struct Named {
+    cli: Cli,
+    user: &'static str,
+    /// What `new.wav` may have been when the record was put that has the name: the last that was
+    /// acknowledged, and those that were tried since.
+    may_be: Vec<Vec<u8>>,
+    /// Every record that had the name.
+    had: BTreeSet<RecordId>,
+    takes: Duration,
+    cut: u64,
+    /// Puts that were cut and are there.
+    landed: u64,
+}
+
+const NAME: &str = "2026/11/26/wake.wav";
+
+impl Named {
+    fn new(user: &'static str) -> Self {
+        let (may_be, had) = (Vec::new(), BTreeSet::new());
+        Named { cli: Cli::new(), user, may_be, had, takes: Duration::ZERO, cut: 0, landed: 0 }
+    }
+
+    /// Writes what is to be put from now on.
+    fn now(&mut self, content: Vec<u8>) {
+        std::fs::write(self.cli.path("new.wav"), &content).unwrap();
+        self.may_be.push(content);
+    }
+
+    /// Puts it in a process that is killed at this moment, or that runs to its end.
+    fn put(&mut self, killed_after: Option<Duration>) {
+        let put =
+            ["put", "store", "--user", self.user, "--class", "audio", "--name", NAME, "new.wav"];
+        let began = Instant::now();
+        let mut child =
+            self.cli.command(&put).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        if let Some(after) = killed_after {
+            std::thread::sleep(after);
+            child.kill().unwrap();
+        }
+        let out = child.wait_with_output().unwrap();
+        let whole = out.status.success();
+        self.cut += u64::from(!whole);
+        if killed_after.is_none() {
+            self.takes = began.elapsed();
+            assert!(whole);
+        }
+        self.check(whole);
+        if whole {
+            let id = String::from_utf8(out.stdout).unwrap().trim().parse().unwrap();
+            assert_eq!(self.had.last(), Some(&id), "the id of the record that is there");
+        }
+    }
+
+    /// One record has the name, of what was acknowledged last or tried since; the others that had
+    /// it are erased. Before the first put that was acknowledged there may be none.
+    fn check(&mut self, acknowledged: bool) {
+        let engine = open(&self.cli);
+        let user = user(self.user);
+        let listed = match engine.list(&Query::default().user(user.clone())) {
+            Err(e) if e.kind() == ErrorKind::Absent => Vec::new(),
+            listed => listed.unwrap().records,
+        };
+        let needed = usize::from(acknowledged || !self.had.is_empty());
+        assert!((needed..=1).contains(&listed.len()), "{listed:?}");
+        for record in &listed {
+            assert_eq!(engine.find(&user, NAME).unwrap(), *record);
+            let content = read_record(&engine, &record.id).unwrap();
+            let at = self.may_be.iter().position(|it| *it == content);
+            let at = at.expect("it is what somebody put, and not an older record");
+            self.may_be.drain(..at);
+            if acknowledged {
+                assert_eq!(self.may_be.len(), 1, "what was acknowledged is there");
+            } else {
+                self.landed += u64::from(!self.had.contains(&record.id));
+            }
+            self.had.insert(record.id);
+        }
+        for id in &self.had {
+            let there = listed.iter().any(|record| record.id == *id);
+            assert_eq!(kind_of(&engine, id), (!there).then_some(ErrorKind::Erased));
+        }
+    }
+
+    /// Nothing is left of puts that were cut but what a discard takes.
+    fn end(&mut self) {
+        self.put(None);
+        let engine = open(&self.cli);
+        assert_eq!(engine.list(&Query::default()).unwrap().records.len(), 1);
+        assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
+        engine.discard(&mut |_| {}).unwrap();
+        assert_eq!(engine.discard(&mut |_| {}).unwrap().blobs, 0);
+        drop(engine);
+        self.check(true);
+    }
+}
+
+/// The moments at which so many processes are killed: they ascend from nothing to a little more
+/// than a whole put takes, so that every part of it is met.
+fn ascending(times: u32, takes: Duration) -> impl Iterator<Item = Duration> {
+    (0..times).map(move |n| takes.mul_f64(f64::from(n) / f64::from(times) * 1.1))
+}
+
+/// One put, killed again and again and tried again each time, is one record: before it is there,
+/// when a kill lets it through, and after that.
+#[test]
+fn a_put_by_name_that_is_killed_and_tried_again_is_one_record() {
+    let (mut cut, mut landed) = (0, 0);
+    for (round, len) in [90, 300_000, 700, 20_000].into_iter().enumerate() {
+        let mut named = Named::new("ada");
+        // The typical time, of a put to another user.
+        named.now(bytes(7, len));
+        named.cli.put("ben", "audio", &bytes(7, len));
+        let began = Instant::now();
+        let other = named.cli.put("ben", "audio", &bytes(7, len));
+        let takes = began.elapsed();
+        named.cli.ok(&["erase", "store", "--user", "ben", "--yes"]);
+        for after in ascending(30, takes) {
+            named.put(Some(after + Duration::from_micros(round as u64 * 97)));
+        }
+        named.end();
+        assert_eq!(named.had.len(), 1, "one put is one record: {:?}", named.had);
+        assert_eq!(kind_of(&open(&named.cli), &other.parse().unwrap()), Some(ErrorKind::Erased));
+        (cut, landed) = (cut + named.cut, landed + named.landed);
+    }
+    println!("120 puts killed: {cut} before their end, {landed} of these are there");
+    assert!(cut >= 60, "the kills hit: {cut}");
+}
+
+/// Each put has another content, and takes the name from the one before; killed, it is tried
+/// again once more, killed again, and then another one comes.
+#[test]
+fn a_put_by_name_that_replaces_and_is_killed_leaves_one_record() {
+    let mut named = Named::new("ada");
+    named.now(bytes(1, 300));
+    named.put(None);
+    named.now(bytes(2, 300));
+    named.put(None);
+    for (n, after) in (3..).zip(ascending(60, named.takes)) {
+        named.now(bytes(n, [90, 300_000, 700][n as usize % 3]));
+        named.put(Some(after));
+        named.put(Some(after));
+    }
+    named.end();
+    let (cut, landed, had) = (named.cut, named.landed, named.had.len());
+    println!("120 puts killed: {cut} before their end, {landed} of these are there, {had} records");
+    assert!(cut >= 40 && had > 5, "the kills hit: {cut}, {had} records");
 }

@@ -1,7 +1,8 @@
 //! What remains on the medium: nothing that was discarded, and no length that says more than a
 //! class; and what it costs to read. SPEC §9, §11.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyfall::cell::FileCell;
@@ -229,6 +230,94 @@ fn a_store_sees_a_class_of_lengths_and_no_length() {
     }
     assert!(sizes.values().all(|of_class| of_class.len() == 1), "{sizes:?}");
     assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
+}
+
+/// Every file below a directory.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// In which of these files each text stands.
+fn stands(files: &[PathBuf], texts: &[&str]) -> BTreeMap<String, PathBuf> {
+    let mut found = BTreeMap::new();
+    for file in files {
+        let bytes = std::fs::read(file).unwrap();
+        for text in texts {
+            let (first, len) = (text.as_bytes()[0], text.len());
+            let mut starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == first);
+            if starts.any(|(at, _)| bytes[at..].get(..len) == Some(text.as_bytes())) {
+                found.insert((*text).to_owned(), file.clone());
+            }
+        }
+    }
+    found
+}
+
+/// What an application calls its records and says of them stands in no log, no index, no cell and
+/// no copy: while they live, after they fell, and when all is closed.
+#[test]
+fn a_name_is_in_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = |name: &str| dir.path().join(name);
+    let builder = keyfall::Builder::at(place("store")).accept_remnants();
+    let engine = builder.open_or_create().unwrap();
+    engine.copies().add(place("copy").to_str().unwrap(), CopyMode::InStep, &mut |_| {}).unwrap();
+    let texts = [
+        "ada.whose.records.these.are",
+        "kitchen/wake-at-six",
+        "key-of-metadata",
+        "value-of-metadata",
+        "the-purpose-of-it",
+        "a-name-to-come",
+        "metadata-to-come",
+        "page-of-a-person",
+        "to-hear-it-again",
+        "content-of-a-record",
+        "class-of-its-own",
+    ];
+    let [ada, name, key, value, purpose, next, next_value, who, why, content, class] = texts;
+    let put = |n: usize| {
+        let put = Put::new(user(ada), Class::new(class).unwrap()).name(format!("{name}/{n}"));
+        put.meta(key, value).purpose(purpose)
+    };
+    // Enough for trees of two levels; some replace others.
+    let mut ids = Vec::new();
+    for n in 0..300 {
+        ids.push(engine.put(put(n % 200), format!("{content} {n}").as_bytes()).unwrap());
+    }
+    let text = Put::new(user(ada), Class::transcript()).name(format!("{name}.txt"));
+    let text = text.derived_from(ids[299]);
+    ids.push(engine.put(text, content.repeat(30_000).as_bytes()).unwrap());
+    engine.open_as(&ids[299], who, why).unwrap();
+    engine.get_as(&ids[298], who, why).unwrap();
+    for finishes in [true, false] {
+        let put = put(1000 + usize::from(finishes)).name(format!("{next}/{finishes}"));
+        let upload = engine.uploads().begin(put.meta(key, next_value)).unwrap();
+        engine.uploads().append(&upload, 0, content.as_bytes()).unwrap();
+        if finishes {
+            engine.uploads().finish(&upload).unwrap();
+        }
+    }
+    let backup = SledStore::create(&place("backup")).unwrap();
+    engine.backup(&backup, &mut |_| {}).unwrap();
+    assert_eq!(engine.find(&user(ada), &format!("{name}/7")).unwrap().meta[key], value);
+
+    assert_eq!(stands(&files(dir.path()), &texts), BTreeMap::new());
+    engine.erase(Scope::record(ids[299])).unwrap();
+    assert_eq!(stands(&files(dir.path()), &texts), BTreeMap::new());
+    engine.erase(Scope::user(user(ada))).unwrap();
+    drop(backup);
+    engine.close().unwrap();
+    assert_eq!(stands(&files(dir.path()), &texts), BTreeMap::new());
+    // The search is not blind, in whichever of the files a text stands.
+    let all = files(dir.path());
+    assert!(all.iter().any(|file| file.starts_with(place("store/index"))), "{all:?}");
+    for file in all {
+        let whole = std::fs::read(&file).unwrap();
+        std::fs::write(&file, [&whole[..], name.as_bytes()].concat()).unwrap();
+        assert_eq!(stands(std::slice::from_ref(&file), &texts).get(name), Some(&file));
+    }
 }
 
 fn crc32(bytes: &[u8]) -> u32 {

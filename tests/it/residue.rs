@@ -75,6 +75,11 @@ fn seed(person: usize, n: u64) -> u64 {
     1000 * (person as u64 + 1) + n
 }
 
+/// What a record was opened for.
+fn why(person: usize, n: u64) -> Zeroizing<String> {
+    Zeroizing::new(text(seed(person, n) + 950))
+}
+
 fn len(n: u64) -> usize {
     [90, 300, 5_000, 16_384, 60_000, 300_000][n as usize % 6]
 }
@@ -160,6 +165,9 @@ fn fill(engine: &Engine, ids: &mut Vec<(usize, RecordId)>) {
                 put = put.derived_from(*last);
             }
             let id = engine.put(put, Made { seed: seed(person, n), at: 0, len: len(n) }).unwrap();
+            // Somebody opens it by name.
+            let (who, why) = (Zeroizing::new(text(seed(person, n) + 900)), why(person, n));
+            engine.open_as(&id, &who, &why).unwrap();
             println!("\n={person} {n} {id}");
             ids.push((person, id));
         }
@@ -181,6 +189,9 @@ fn fill(engine: &Engine, ids: &mut Vec<(usize, RecordId)>) {
     for (person, finishes) in (0..USERS).flat_map(|person| [(person, true), (person, false)]) {
         let (seed, uploads) = (seed(person, RECORDS + 1), engine.uploads());
         let put = Put::new(name(person), Class::audio()).purpose(text(seed));
+        // Each has a name and metadata of its own.
+        let own = seed + u64::from(finishes);
+        let put = put.name(text(own + 500)).meta("said", text(own + 700));
         let upload = uploads.begin(put).unwrap();
         for at in [0, 40_000] {
             uploads.append(&upload, at as u64, Made { seed, at, len: at + 40_000 }).unwrap();
@@ -209,6 +220,10 @@ fn read_all(engine: &Engine, ids: &[(usize, RecordId)]) {
     done.wait();
     for (_, id) in ids {
         wipe(engine.info(id).unwrap());
+        for mut access in engine.accesses(id).unwrap() {
+            access.principal.zeroize();
+            access.purpose.zeroize();
+        }
     }
     engine.list(&Query::default()).unwrap().records.into_iter().for_each(wipe);
     let mut people: Vec<usize> = ids.iter().map(|(person, _)| *person).collect();
@@ -219,6 +234,11 @@ fn read_all(engine: &Engine, ids: &[(usize, RecordId)]) {
             let record_name = info.name.clone().map(Zeroizing::new).unwrap();
             wipe(engine.find(&name(person), &record_name).unwrap());
             wipe(info);
+        }
+        for mut upload in engine.uploads().list(&name(person)).unwrap() {
+            upload.purpose.zeroize();
+            upload.name.zeroize();
+            upload.meta.values_mut().for_each(Zeroize::zeroize);
         }
     }
 }
@@ -357,12 +377,21 @@ fn needles(
     for (_, n, _) in
         records.iter().filter(|(owner, _, id)| *owner == who && only.is_none_or(|o| o == id))
     {
+        needles.push(("reader".to_owned(), text(seed(who, *n) + 900).into_bytes()));
+        needles.push(("what it was opened for".to_owned(), why(who, *n).as_bytes().to_vec()));
         for at in (0..len(*n) - 16).step_by(1000) {
             needles.push((
                 format!("content of record {n}"),
                 (at..at + 16).map(|i| byte(seed(who, *n), i)).collect(),
             ));
         }
+    }
+    if only.is_none() {
+        // Of the upload that is not finished.
+        let seed = seed(who, RECORDS + 1);
+        needles.push(("upload's name".to_owned(), text(seed + 500).into_bytes()));
+        needles.push(("upload's metadata".to_owned(), text(seed + 700).into_bytes()));
+        needles.push(("upload's purpose".to_owned(), text(seed).into_bytes()));
     }
     needles
 }
@@ -389,6 +418,10 @@ fn an_erase_leaves_nothing_in_memory() {
         "metadata",
         "purpose",
         "inbox key",
+        "reader",
+        "what it was opened for",
+        "upload's name",
+        "upload's metadata",
     ] {
         assert!(
             before.iter().any(|f| f.starts_with(what)),

@@ -45,16 +45,22 @@ fn upload(it: &UploadState) -> Value {
     })
 }
 
+/// Who opened a record and what for, as the second reader tells of it.
+fn opened(engine: &Engine, id: &RecordId) -> Value {
+    let accesses = engine.accesses(id).unwrap().into_iter();
+    accesses.map(|it| serde_json::json!([it.principal, it.purpose])).collect()
+}
+
 fn check(name: &str, vector: &Value) {
     let dir = unpack(vector);
     let expected = &vector["expected"];
-    let opened = open(dir.path());
+    let engine = open(dir.path());
     if let Some(error) = expected["error"].as_str() {
-        let e = opened.expect_err(name);
+        let e = engine.expect_err(name);
         assert_eq!(format!("{:?}", e.kind()), error, "{name}: {e}");
         return;
     }
-    let engine = opened.unwrap_or_else(|e| panic!("{name}: {e}"));
+    let engine = engine.unwrap_or_else(|e| panic!("{name}: {e}"));
     let id = |v: &Value| v.as_str().unwrap().parse::<RecordId>().unwrap();
     let (records, unreadable) =
         (expected["records"].as_array().unwrap(), expected["unreadable"].as_array().unwrap());
@@ -70,6 +76,8 @@ fn check(name: &str, vector: &Value) {
         );
         let meta = record["meta"].as_object().cloned().unwrap_or_default();
         assert_eq!(serde_json::json!(info.meta), Value::Object(meta), "{name}");
+        let by = record.get("opened").cloned().unwrap_or_else(|| Value::Array(Vec::new()));
+        assert_eq!(opened(&engine, &info.id), by, "{name}");
         if let Some(own) = &info.name {
             assert_eq!(engine.find(&info.user, own).unwrap(), info, "{name}");
         }
@@ -219,7 +227,11 @@ fn the_second_reader_reads_what_the_first_wrote() {
     let few = Put::new(user("user 1 \u{1F3A4}"), Class::action()).name("a").meta("k", "v");
     let few = engine.put(few, &bytes(2, 600)[..]).unwrap();
     let derived = Put::new(user("user 2 \u{1F3A4}"), Class::action()).name("b");
-    engine.put(derived.derived_from(few), &bytes(3, 600)[..]).unwrap();
+    let derived = engine.put(derived.derived_from(few), &bytes(3, 600)[..]).unwrap();
+    for (n, why) in ["to hear it", "to hear it again", "for a report"].into_iter().enumerate() {
+        engine.open_as(&derived, &format!("page {n}"), why).unwrap();
+        engine.get_as(&ids[7], "analyst \u{1F3A4}", why).unwrap();
+    }
     for id in &ids[..5] {
         engine.erase(Scope::Record(*id)).unwrap();
     }
@@ -257,7 +269,7 @@ fn the_second_reader_reads_what_the_first_wrote() {
             serde_json::json!({
                 "id": info.id.to_string(), "user": info.user.as_str(), "class": info.class.as_str(), "length": info.length,
                 "created": info.created.0, "media_type": info.media_type, "purpose": info.purpose, "sha256": hash(&content),
-                "name": info.name, "meta": info.meta,
+                "name": info.name, "meta": info.meta, "opened": opened(&engine, &info.id),
             }),
         );
     }

@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::ids::{BlobName, StoreId, Timestamp};
 use crate::pages::{PageSource, SharedStore};
 use crate::promise::Finality;
+use crate::record::upload::is_of_upload;
 use crate::secret::WipeStack;
 use crate::store::{Cursor, Head, HeadId};
 use crate::tree::head::{CopyMode, HeadPage, Prefix, Roots};
@@ -41,7 +42,8 @@ pub struct PlaceAudit {
     pub blobs: u64,
     /// Blobs that open and belong to the live tree.
     pub live: u64,
-    /// Pages that open and were replaced by a put of the running epoch: what they lead to is alive.
+    /// Pages that open and were replaced by a put of the running epoch, and parts of uploads that
+    /// became records in it: what they lead to, or hold, is alive.
     pub superseded: u64,
     /// Blobs that do not open: what was erased, replaced or given up.
     pub shut: u64,
@@ -91,7 +93,7 @@ struct Openable {
 
 enum Opener {
     Page { key: Key, kind: PageKind },
-    Segment { of: Arc<Payload>, number: u64 },
+    Segment { of: Arc<Payload>, number: u64, is_part: bool },
 }
 
 impl Opener {
@@ -101,14 +103,16 @@ impl Opener {
                 chunked::open(key, &crypto::page_context(source.realm, kind.byte(), name), blob)
                     .is_ok()
             }
-            Opener::Segment { of, number } => {
+            Opener::Segment { of, number, .. } => {
                 of.suite(source).and_then(|suite| of.open(&suite, *number, blob)).is_ok()
             }
         }
     }
 
-    fn is_page(&self) -> bool {
-        matches!(self, Opener::Page { .. })
+    /// Whether a put may take it out of the tree, and what it leads to, or holds, lives on: a page,
+    /// or a part of an upload.
+    fn is_replaced_by_puts(&self) -> bool {
+        matches!(self, Opener::Page { .. } | Opener::Segment { is_part: true, .. })
     }
 }
 
@@ -120,7 +124,9 @@ impl PlaceAudit {
             None | Some((false, false, _)) => self.shut += 1,
             Some((false, true, _)) => self.damaged += 1,
             Some((true, true, _)) => self.live += 1,
-            Some((true, false, known)) if known.epoch == epoch && known.opener.is_page() => {
+            Some((true, false, known))
+                if known.epoch == epoch && known.opener.is_replaced_by_puts() =>
+            {
                 self.superseded += 1;
             }
             Some((true, false, _)) => {
@@ -262,8 +268,9 @@ fn learn(
                 else {
                     return Ok(ControlFlow::Continue(()));
                 };
+                let is_part = is_of_upload(of.record(key)?.ordinal);
                 for (number, name) in (0..).zip(entry.segment_names(geometry)) {
-                    let opener = Opener::Segment { of: Arc::clone(&payload), number };
+                    let opener = Opener::Segment { of: Arc::clone(&payload), number, is_part };
                     known.entry(name).or_insert(Openable { opener, live, epoch });
                 }
             }

@@ -1,10 +1,10 @@
 //! What the judges check during a run: after each erase, each recovery and each call.
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::judged_uploads::check_uploads;
-use super::names::{record_name, user_id};
+use super::names::{record_meta, record_name, user_id};
 use super::run::Run;
 use crate::Query;
 use crate::engine::CopyMode;
@@ -36,15 +36,20 @@ pub(super) fn compare(run: &Run) {
     assert!(listed.iter().all(|r| live.contains_key(&r.id)), "the list holds something else");
 }
 
-/// Each name that lives finds its record, and no other name is listed.
+/// Each name that lives finds its record, with what was said of it, and no other name is listed.
 fn check_names(run: &Run) {
     for (n, user) in &run.model.users {
         let (mut names, id) = (BTreeSet::new(), user_id(*n));
         for record in &user.records {
-            let Some(name) = record.name.map(record_name) else { continue };
+            let Some(number) = record.name else { continue };
+            let name = record_name(number);
             assert!(names.insert(name), "two records have the name {name:?}");
+            let said: BTreeMap<_, _> = record_meta(number, &record.content).into_iter().collect();
             match run.engine().find(&id, name) {
-                Ok(info) => assert_eq!(info.id, record.id, "{name:?} is another record's"),
+                Ok(info) => {
+                    assert_eq!(info.id, record.id, "{name:?} is another record's");
+                    assert_eq!(info.meta, said, "LOST: what was said of {name:?}");
+                }
                 Err(e) => panic!("LOST: the name {name:?}: {e}"),
             }
         }

@@ -5,7 +5,7 @@ use super::attempt::{Done, attempt};
 use super::checks::{check_cell, check_readers};
 use super::choose::any_record;
 use super::model::{Model, Named as Erased, Record};
-use super::names::{record_name, user_id};
+use super::names::{record_meta, record_name, user_id};
 use super::op::{Chosen, Mode, Named, Trouble};
 use super::run::Run;
 use crate::error::ErrorKind;
@@ -73,6 +73,8 @@ fn once(run: &mut Run, user: u8, name: u8, item: &Chosen, mode: PutMode, trouble
     let act = |run: &Run| {
         let put = Put::new(user_id(user), item.class.clone()).name(record_name(name)).mode(mode);
         let put = item.sources.iter().fold(put, |put, id| put.derived_from(*id));
+        let said = record_meta(name, &item.content);
+        let put = said.into_iter().fold(put, |put, (key, value)| put.meta(key, value));
         match run.engine().put(put, &item.content[..]) {
             Ok(id) => Ok(Done::Ids(vec![id])),
             Err(e) if Fate::Refused(e.kind()) == fate => Ok(Done::Nothing),

@@ -41,6 +41,16 @@ pub(super) fn record_name(n: u8) -> &'static str {
     NAMES[usize::from(n) % NAMES.len()]
 }
 
+/// What is said of a record that has a name: nothing, something short, or pieces in several pages.
+pub(super) fn record_meta(name: u8, content: &[u8]) -> Option<(String, String)> {
+    let short = format!("{:?} and {} bytes", content.first(), content.len());
+    match usize::from(name) % NAMES.len() {
+        3 => Some(("content".into(), short)),
+        4 => Some(("content".into(), short.repeat(60))),
+        _ => None,
+    }
+}
+
 /// Where a copy is.
 pub(super) fn copy_place(n: u8) -> String {
     format!("copy{n}")

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use keyfall::cell::{RootCell, RootKey};
 use keyfall::engine::{Changed, Hold, UploadState, Watched};
 use keyfall::{
     Class, Erase, ErrorKind, Policy, Put, PutMode, Query, RecordId, Scope, Timestamp, UploadId,
@@ -53,6 +54,43 @@ fn the_record_has_the_name_and_the_metadata_and_the_upload_has_them_nowhere_else
     assert_eq!(world.engine().info(&record).unwrap().length, 14);
     world.engine().erase(Scope::Record(record)).unwrap();
     assert_eq!(world.tape.exposed(&*world.cell).unwrap().len(), 0);
+}
+
+/// What an upload is to be called is on the medium as secret as its bytes, and falls with it.
+#[test]
+fn what_an_upload_is_to_be_called_falls_with_it() {
+    let (name, value) = ("the name of what comes.wav", "in the kitchen by the window");
+    for long in [0, 60] {
+        for way in 0..4 {
+            let mut world = World::new(20 + way, SMALL_PAGES);
+            // A long label makes the upload's own payload a segment.
+            let put = Put::new(user("ada"), Class::audio()).name(name).meta("device", value);
+            let more = |put: Put, n: usize| put.meta(format!("{n:02}"), "v".repeat(30));
+            let id = upload(&world, (0..long).fold(put, more), b"a minute of it");
+            world.reopen();
+            assert_eq!(state(&world, &id).name.as_deref(), Some(name));
+            for text in [name, value] {
+                assert!(!world.tape.contains_bytes(text.as_bytes()));
+            }
+            let engine = world.engine();
+            match way {
+                0 => engine.uploads().abort(&id).unwrap(),
+                1 => drop(engine.erase(Scope::user(user("ada"))).unwrap()),
+                2 => drop(engine.erase(Scope::class(user("ada"), Class::audio())).unwrap()),
+                _ => {
+                    let record = finish(&world, &id).unwrap();
+                    engine.erase(Scope::Record(record)).unwrap();
+                }
+            }
+            for text in [name, value] {
+                let reads = |keys: &[RootKey]| world.tape.is_readable(keys, text.as_bytes());
+                assert!(!reads(&world.cell.load().unwrap().keys), "way {way}: {text}");
+                // In a page it is searched; a payload apart is opened as one of its records.
+                assert!(long > 0 && way < 3 || reads(&world.cell.hoard()), "way {way}: {text}");
+            }
+            assert_eq!(world.tape.exposed(&*world.cell).unwrap().len(), 0, "way {way}");
+        }
+    }
 }
 
 #[test]

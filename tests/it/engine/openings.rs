@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use keyfall::cell::RootCell;
 use keyfall::{Class, ErrorKind, Opening, Policy, Put, Reader, Scope};
 
 use crate::support::{SMALL_PAGES, World, bytes, error_kind, user};
@@ -52,6 +53,35 @@ fn a_play_with_any_number_of_seeks_is_one_line_in_the_report() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!((&told[0].principal[..], &told[0].purpose[..]), ("page", "to hear it"));
     assert_eq!(world.engine().head(), after, "a reader of an opening commits nothing");
+}
+
+/// Who opened a record is told while it lives, and by no copy of anything afterwards.
+#[test]
+fn who_opened_a_record_falls_with_it() {
+    for of_user in [false, true] {
+        let world = World::new(9, SMALL_PAGES);
+        let engine = world.engine();
+        let id = world.put("ada", Class::audio(), b"wake me");
+        let stays = world.put("ada", Class::action(), b"it rings");
+        for n in 0..40 {
+            engine.open_as(&id, &format!("the page of {n}"), "to hear it again").unwrap();
+            engine.get_as(&stays, "somebody else", "for a report").unwrap();
+        }
+        let texts = ["the page of 0", "the page of 39", "to hear it again"];
+        let is_readable =
+            |text: &str| world.tape.is_readable(&world.cell.load().unwrap().keys, text.as_bytes());
+        for text in texts {
+            assert!(is_readable(text) && !world.tape.contains_bytes(text.as_bytes()));
+        }
+        let ada = user("ada");
+        engine.erase(if of_user { Scope::user(ada) } else { Scope::record(id) }).unwrap();
+        for text in texts {
+            assert!(!is_readable(text), "{text}");
+            let ever = world.cell.hoard();
+            assert!(world.tape.is_readable(&ever, text.as_bytes()), "the adversary is blind");
+        }
+        assert_eq!(is_readable("somebody else"), !of_user);
+    }
 }
 
 #[test]

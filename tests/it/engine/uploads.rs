@@ -431,6 +431,25 @@ fn a_backup_from_before_it_was_finished_can_be_brought_up() {
     engine.backup(&backup, &mut |_| {}).unwrap();
 }
 
+/// A copy that is behind has the parts of an upload that became a record since: an audit took them
+/// for what an erase had left.
+#[test]
+fn an_audit_knows_the_parts_of_what_became_a_record() {
+    let world = World::new(29, SMALL_PAGES);
+    let engine = world.engine();
+    let upload = begin(&world, "ada");
+    append(&world, &upload, 0, &bytes(2, 50_000)).unwrap();
+    engine.copies().add("there", CopyMode::Behind, &mut |_| {}).unwrap();
+    let there: [Arc<dyn Store>; 1] = [world.place("there")];
+    let id = engine.uploads().finish(&upload).unwrap();
+    let audit = engine.audit(&there, &mut |_| {}).unwrap();
+    assert!(audit.is_clean() && audit.places[0].superseded > 0, "{audit:?}");
+    engine.erase(Scope::Record(id)).unwrap();
+    let audit = engine.audit(&there, &mut |_| {}).unwrap();
+    assert!(audit.is_clean(), "{audit:?}");
+    assert_eq!(exposed(&world), 0);
+}
+
 #[test]
 fn parts_go_to_copies_and_come_back_with_them() {
     let world = World::new(28, SMALL_PAGES);

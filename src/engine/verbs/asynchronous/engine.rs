@@ -24,7 +24,7 @@ use crate::engine::queue::Outcome;
 use crate::engine::verbs::engine::Engine;
 use crate::engine::verbs::watch::watch_or_wake;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::RecordId;
+use crate::ids::{RecordId, UserId};
 use crate::promise::Finality;
 use crate::record::{Put, RecordInfo};
 use crate::scope::Erase;
@@ -247,6 +247,15 @@ impl AsyncEngine {
     /// Payloads that come in parts.
     pub fn uploads(&self) -> AsyncUploads<'_> {
         AsyncUploads { engine: &self.engine, calls: &self.calls, streams: &self.streams }
+    }
+
+    /// The record of a user that has a name.
+    ///
+    /// # Errors
+    /// As [`Engine::find`].
+    pub async fn find(&self, user: &UserId, name: impl Into<String>) -> Result<RecordInfo> {
+        let (user, name) = (user.clone(), name.into());
+        self.run(move |engine| engine.find(&user, &name)).await
     }
 
     /// A record's metadata.
