@@ -7,10 +7,13 @@ use keyfall::{AsyncEngine, UserHandle, UserId};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::answers::Answers;
+use crate::api::openings::Openings;
 use crate::auth::book::Book;
+use crate::auth::jwt::Jwt;
 use crate::config::Config;
 use crate::page::desk::Desk;
 use crate::problem::{Answer, Problem};
+use crate::watch::Watch;
 
 /// The service: its engine, its configuration, its credentials. Cheap to clone.
 #[derive(Clone)]
@@ -22,10 +25,13 @@ struct Shared {
     engine: AsyncEngine,
     config: Config,
     book: Book,
+    jwt: Option<Jwt>,
     answers: Arc<Answers>,
     metrics: PrometheusHandle,
+    watch: Arc<Watch>,
     stopping: AtomicBool,
     desk: Desk,
+    openings: Openings,
 }
 
 /// What a service is made of.
@@ -33,24 +39,29 @@ pub(crate) struct Parts {
     pub(crate) engine: AsyncEngine,
     pub(crate) config: Config,
     pub(crate) book: Book,
+    pub(crate) jwt: Option<Jwt>,
     pub(crate) answers: Answers,
     pub(crate) metrics: PrometheusHandle,
+    pub(crate) watch: Arc<Watch>,
 }
 
 impl App {
     /// The service, of its parts.
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { engine, config, book, answers, metrics } = parts;
+        let Parts { engine, config, book, jwt, answers, metrics, watch } = parts;
         let (answers, stopping) = (Arc::new(answers), AtomicBool::new(false));
         App {
             shared: Arc::new(Shared {
                 engine,
                 config,
                 book,
+                jwt,
                 answers,
                 metrics,
+                watch,
                 stopping,
                 desk: Desk::default(),
+                openings: Openings::default(),
             }),
         }
     }
@@ -58,6 +69,11 @@ impl App {
     /// The links and sessions of the page.
     pub(crate) fn desk(&self) -> &Desk {
         &self.shared.desk
+    }
+
+    /// The openings that are not over.
+    pub(crate) fn openings(&self) -> &Openings {
+        &self.shared.openings
     }
 
     /// The engine.
@@ -75,6 +91,11 @@ impl App {
         &self.shared.book
     }
 
+    /// What takes the tokens of an issuer, if there is one.
+    pub(crate) fn jwt(&self) -> Option<&Jwt> {
+        self.shared.jwt.as_ref()
+    }
+
     /// The answers that repeated requests get again.
     pub(crate) fn answers(&self) -> &Arc<Answers> {
         &self.shared.answers
@@ -83,6 +104,11 @@ impl App {
     /// What was counted.
     pub(crate) fn metrics(&self) -> &PrometheusHandle {
         &self.shared.metrics
+    }
+
+    /// What the engine told of its state.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.shared.watch
     }
 
     /// Says that the service stops: it is not ready from now on.

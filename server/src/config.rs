@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser, ValueEnum};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
+
+use crate::manual::Manual;
 
 /// Where the file is unless `--config` names another.
 const FILE: &str = "/etc/keyfall/keyfall.toml";
@@ -15,10 +17,12 @@ const FILE: &str = "/etc/keyfall/keyfall.toml";
 pub(crate) enum Ask {
     /// To serve.
     Run(Box<Config>),
-    /// To look at the configuration alone; it is right.
-    Checked,
+    /// To look at the configuration and the files that it names, alone.
+    Check(Box<Config>),
     /// To write the document that describes the service.
     Document,
+    /// To write completions or the man page.
+    Manual(Manual),
 }
 
 /// Why the service cannot be started as it was told.
@@ -47,12 +51,39 @@ pub(crate) struct Config {
     /// Address under which browsers reach the service, such as `https://voice.example`.
     #[serde(default)]
     pub(crate) public_url: Option<String>,
+    /// The service's certificate and its chain, in PEM.
+    #[serde(default)]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The key of the certificate, in PEM.
+    #[serde(default)]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// A proxy ends TLS before the service: it may listen in plain on any address.
+    #[serde(default)]
+    pub(crate) tls_by_proxy: bool,
+    /// Authorities whose client certificates are believed, in PEM.
+    #[serde(default)]
+    pub(crate) client_ca: Option<PathBuf>,
+    /// Whether every connection needs a client certificate.
+    #[serde(default)]
+    pub(crate) client_cert: ClientCert,
+    /// Public keys that JSON Web Tokens are signed with (RFC 7517).
+    #[serde(default)]
+    pub(crate) jwks: Option<PathBuf>,
+    /// Who issues the tokens: their claim `iss`.
+    #[serde(default)]
+    pub(crate) jwt_issuer: Option<String>,
+    /// Whom the tokens are for: this is in their claim `aud`.
+    #[serde(default)]
+    pub(crate) jwt_audience: Option<String>,
     /// What is logged, as `tracing` filters it: `info`, `keyfalld=debug`.
     #[serde(default = "log")]
     pub(crate) log: String,
     /// Logs in JSON.
     #[serde(default)]
     pub(crate) log_json: bool,
+    /// Fewest bytes free on the disk of store and cell for the service to be ready.
+    #[serde(default = "min_free_bytes")]
+    pub(crate) min_free_bytes: u64,
     /// Most bytes of a record.
     #[serde(default = "max_record_bytes")]
     pub(crate) max_record_bytes: u64,
@@ -64,10 +95,56 @@ pub(crate) struct Config {
     pub(crate) burst: u32,
 }
 
+/// Whether a connection over TLS needs a client certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ClientCert {
+    /// It may have none.
+    #[default]
+    Optional,
+    /// It is refused without one.
+    Required,
+}
+
 impl Config {
     /// The directory of the service's own files.
     pub(crate) fn state_dir(&self) -> PathBuf {
         self.state.clone().unwrap_or_else(|| beside(&self.store, "service"))
+    }
+
+    /// The directory of the root cell.
+    pub(crate) fn cell_dir(&self) -> PathBuf {
+        self.cell.clone().unwrap_or_else(|| beside(&self.store, "cell"))
+    }
+
+    /// Checks what must be said together.
+    fn check(&self) -> Result<(), Unusable> {
+        let tls = match (&self.tls_cert, &self.tls_key) {
+            (Some(_), Some(_)) => true,
+            (None, None) => false,
+            (Some(_), None) => return Err("tls_cert without its key: give --tls-key too".into()),
+            (None, Some(_)) => return Err("tls_key without a certificate: give --tls-cert".into()),
+        };
+        if self.client_ca.is_some() && !tls {
+            return Err("client certificates need TLS: give --tls-cert and --tls-key too".into());
+        }
+        if self.client_cert == ClientCert::Required && self.client_ca.is_none() {
+            return Err("client_cert is required and nothing says of whom: give --client-ca".into());
+        }
+        if !tls && !self.tls_by_proxy && !self.listen.ip().is_loopback() {
+            return Err(format!(
+                "{} is reached from elsewhere, and without TLS tokens and records go in the \
+                 clear: give --tls-cert and --tls-key, or --tls-by-proxy where a proxy ends TLS",
+                self.listen
+            )
+            .into());
+        }
+        match (&self.jwks, &self.jwt_issuer, &self.jwt_audience) {
+            (Some(_), Some(_), Some(_)) | (None, None, None) => Ok(()),
+            _ => Err("tokens of an issuer need its keys, its name and yours: give --jwks, \
+                      --jwt-issuer and --jwt-audience together"
+                .into()),
+        }
     }
 }
 
@@ -77,6 +154,10 @@ fn listen() -> SocketAddr {
 
 fn log() -> String {
     "info".to_owned()
+}
+
+fn min_free_bytes() -> u64 {
+    256 << 20
 }
 
 fn max_record_bytes() -> u64 {
@@ -102,8 +183,11 @@ fn beside(store: &Path, ending: &str) -> PathBuf {
 /// Keyfall as a service: the engine over HTTP, and the page where people hear and erase what is
 /// kept of them.
 #[derive(Parser, Serialize)]
-#[command(name = "keyfalld", version)]
+#[command(name = "keyfalld", version, args_conflicts_with_subcommands = true)]
 struct Flags {
+    #[command(subcommand)]
+    #[serde(skip)]
+    manual: Option<Manual>,
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = FILE)]
     #[serde(skip)]
@@ -144,6 +228,38 @@ struct Flags {
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     public_url: Option<String>,
+    /// The service's certificate and its chain, in PEM; it speaks TLS then.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_cert: Option<PathBuf>,
+    /// The key of the certificate, in PEM.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_key: Option<PathBuf>,
+    /// A proxy ends TLS before the service: listen in plain on any address.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tls_by_proxy: bool,
+    /// Authorities whose client certificates are believed, in PEM.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_ca: Option<PathBuf>,
+    /// Whether every connection needs a client certificate [default: optional].
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_cert: Option<ClientCert>,
+    /// Public keys that JSON Web Tokens are signed with, a JWK set.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwks: Option<PathBuf>,
+    /// Who issues the tokens: their claim `iss`.
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwt_issuer: Option<String>,
+    /// Whom the tokens are for: this is in their claim `aud`.
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwt_audience: Option<String>,
     /// What is logged [default: info].
     #[arg(long, value_name = "FILTER")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,12 +270,20 @@ struct Flags {
     log_json: bool,
 }
 
+/// The grammar of the flags.
+pub(crate) fn command() -> clap::Command {
+    Flags::command()
+}
+
 /// Reads flags, environment and file.
 ///
 /// # Errors
 /// What is wrong with them, and where it was said.
 pub(crate) fn ask() -> Result<Ask, Unusable> {
-    let flags = Flags::parse();
+    let mut flags = Flags::parse();
+    if let Some(manual) = flags.manual.take() {
+        return Ok(Ask::Manual(manual));
+    }
     if flags.openapi {
         return Ok(Ask::Document);
     }
@@ -174,7 +298,8 @@ pub(crate) fn ask() -> Result<Ask, Unusable> {
         .merge(Serialized::defaults(&flags))
         .extract()
         .map_err(said)?;
-    Ok(if flags.check_config { Ask::Checked } else { Ask::Run(Box::new(config)) })
+    config.check()?;
+    Ok(if flags.check_config { Ask::Check(Box::new(config)) } else { Ask::Run(Box::new(config)) })
 }
 
 /// What the environment may say, each as `KEYFALL_STORE` and so on.
@@ -186,8 +311,17 @@ const NAMES: &[&str] = &[
     "listen",
     "admin_token_file",
     "public_url",
+    "tls_cert",
+    "tls_key",
+    "tls_by_proxy",
+    "client_ca",
+    "client_cert",
+    "jwks",
+    "jwt_issuer",
+    "jwt_audience",
     "log",
     "log_json",
+    "min_free_bytes",
     "max_record_bytes",
     "requests_per_second",
     "burst",

@@ -5,7 +5,12 @@
 //! | `config` | what the file, the environment and the flags say |
 //! | `problem` | errors as callers see them (RFC 9457) |
 //! | `private` | files and randomness that only this service sees |
+//! | `renewed` | files that are read again when they change |
+//! | `peer` | the client of a connection, by its certificate |
+//! | `tls` | the service's certificate, and those of its clients |
+//! | `watch` | what the engine told of its state |
 //! | `words` | how values are written in JSON and read from it |
+//! | `manual` | completions for shells, and the man page |
 //! | `metering` | what is counted for operators |
 //! | `range` | which part of a record a request asks for |
 //! | `intake`, `outlet` | bodies on their way in and out |
@@ -16,6 +21,7 @@
 //! | `openapi` | the document that describes the service |
 //! | `page` | the page of a user |
 //! | `router` | which path leads to which handler, and what lies around all of them |
+//! | `standing` | gauges of the engine, its keyholders, its disk and its jobs |
 //! | `serve` | the listener, and how the service stops |
 
 mod answers;
@@ -24,32 +30,53 @@ mod app;
 mod auth;
 mod config;
 mod intake;
+mod manual;
 mod metering;
 mod openapi;
 mod outlet;
 mod page;
+mod peer;
 mod private;
 mod problem;
 mod range;
+mod renewed;
 mod router;
 mod serve;
+mod standing;
+mod tls;
+mod watch;
 mod words;
 
 use std::process::ExitCode;
 
+use crate::auth::jwt::Jwt;
 use crate::config::{Ask, Config};
 
 fn main() -> ExitCode {
     let config = match config::ask() {
         Ok(Ask::Run(config)) => *config,
-        Ok(Ask::Checked) => return ExitCode::SUCCESS,
+        Ok(Ask::Check(config)) => return checked(&config),
         Ok(Ask::Document) => return print(&openapi::text()),
+        Ok(Ask::Manual(manual)) => {
+            return match manual::write(&manual, config::command()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(e) => failed(&e),
+            };
+        }
         Err(e) => return failed(&*e),
     };
     log_to(&config);
     match serve::run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => failed(&*e),
+    }
+}
+
+/// Looks at the files that the configuration names.
+fn checked(config: &Config) -> ExitCode {
+    match tls::Tls::open(config).and_then(|_| Jwt::open(config)) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(e) => failed(&e),
     }
 }
 

@@ -9,21 +9,45 @@ use bytes::Bytes;
 use futures_core::Stream;
 use keyfall::Class;
 use metrics::{counter, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// Classes that stand in labels; an application's own class could name what it is about.
 const LABELS: &[&str] = &["audio", "transcript", "action"];
 
-/// A record was put.
-pub(crate) fn put(class: &Class, bytes: u64) {
-    let class = LABELS.iter().find(|label| **label == class.as_str()).unwrap_or(&"other");
-    counter!("keyfall_puts_total", "class" => *class).increment(1);
-    counter!("keyfall_put_bytes_total").increment(bytes);
+/// Buckets of durations, in seconds: 250 microseconds to ten seconds.
+const SECONDS: &[f64] = &[
+    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0,
+];
+/// Buckets of how late something was done, in seconds: to a day.
+const LATE: &[f64] = &[1.0, 10.0, 60.0, 600.0, 3600.0, 86400.0];
+/// Buckets of requests that shared a commit.
+const REQUESTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+
+/// Starts counting.
+///
+/// # Errors
+/// If something counts already.
+pub(crate) fn start() -> Result<PrometheusHandle, BuildError> {
+    let full = |name: &str| Matcher::Full(name.to_owned());
+    PrometheusBuilder::new()
+        .set_buckets(SECONDS)?
+        .set_buckets_for_metric(full("keyfall_due_late_seconds"), LATE)?
+        .set_buckets_for_metric(full("keyfall_commit_batch_size"), REQUESTS)?
+        .install_recorder()
 }
 
-/// An erase ended.
-pub(crate) fn erased(scope: &'static str, outcome: &'static str, took: Duration) {
-    counter!("keyfall_erases_total", "scope" => scope, "outcome" => outcome).increment(1);
-    histogram!("keyfall_erase_duration_seconds", "scope" => scope).record(took.as_secs_f64());
+/// A record was put. The engine counts all of them; this says of which class.
+pub(crate) fn put(class: &Class, bytes: u64) {
+    let class = LABELS.iter().find(|label| **label == class.as_str()).unwrap_or(&"other");
+    counter!("keyfall_class_puts_total", "class" => *class).increment(1);
+    counter!("keyfall_class_put_bytes_total", "class" => *class).increment(bytes);
+}
+
+/// A record was opened for a purpose; `listed` says whether the credential names it.
+pub(crate) fn opened(listed: bool) {
+    let listed = if listed { "true" } else { "false" };
+    counter!("keyfall_openings_total", "purpose_listed" => listed).increment(1);
 }
 
 /// A request was answered.
@@ -52,10 +76,8 @@ impl<S: Stream<Item = io::Result<Bytes>>> Stream for Counted<S> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let item = ready!(self.stream.as_mut().poll_next(cx));
-        match &item {
-            Some(Ok(bytes)) => counter!("keyfall_read_bytes_total").increment(bytes.len() as u64),
-            Some(Err(_)) => counter!("keyfall_reads_cut_total").increment(1),
-            None => {}
+        if let Some(Ok(bytes)) = &item {
+            counter!("keyfall_read_bytes_total").increment(bytes.len() as u64);
         }
         Poll::Ready(item)
     }

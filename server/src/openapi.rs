@@ -30,9 +30,18 @@ struct Document;
 /// The routes that the document describes, and the document.
 pub(crate) fn router() -> OpenApiRouter<App> {
     let mut document = <Document as utoipa::OpenApi>::openapi();
-    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("A token of this service, or a JSON Web Token of the issuer it was told"))
+        .build();
+    let certificate = SecurityScheme::MutualTls {
+        description: Some("A client certificate that a credential is for".to_owned()),
+        deprecated: None,
+        extensions: None,
+    };
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("token", SecurityScheme::Http(bearer));
+    components.add_security_scheme("certificate", certificate);
     api::router(document)
 }
 
@@ -56,14 +65,22 @@ const ERRORS: &[(&str, &str)] = &[
 /// The document.
 fn built() -> utoipa::openapi::OpenApi {
     let mut document = router().to_openapi();
-    let token = SecurityRequirement::new("token", Vec::<String>::new());
+    let shown = ["token", "certificate"]
+        .map(|scheme| SecurityRequirement::new(scheme, Vec::<String>::new()));
     for item in document.paths.paths.values_mut() {
-        let operations =
-            [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.head];
+        let operations = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.delete,
+            &mut item.head,
+            &mut item.patch,
+            &mut item.options,
+        ];
         for operation in operations.into_iter().flatten() {
             add_errors(operation);
             if operation.security.is_none() {
-                operation.security = Some(vec![token.clone()]);
+                operation.security = Some(shown.to_vec());
             }
         }
     }

@@ -68,8 +68,8 @@ impl Problem {
 
     /// No credential, or none that is known.
     pub(crate) fn unauthorized() -> Self {
-        let detail = "this needs a credential: send one that has not ended as \
-                      `Authorization: Bearer TOKEN`";
+        let detail = "this needs a credential that has not ended: send its token as \
+                      `Authorization: Bearer TOKEN`, or show its client certificate";
         Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
     }
 
@@ -208,6 +208,8 @@ pub(crate) const KINDS: &[(&str, &str)] = &[
     ("too-large", "Too large"),
     ("range", "No such range"),
     ("held", "Under a legal hold"),
+    ("offset", "The upload ends elsewhere"),
+    ("media-type", "Of another media type"),
     ("key-used", "The Idempotency-Key was used"),
     ("rate", "Too many requests"),
     ("io", "The service failed"),

@@ -12,6 +12,7 @@ use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::api::health::{healthz, readyz};
+use crate::api::uploads::RESUMABLE;
 use crate::app::App;
 use crate::auth::caller::authenticate;
 use crate::auth::limit::limited;
@@ -27,6 +28,7 @@ pub(crate) fn router(app: App) -> Router {
     limited(api, app.config())
         .layer(from_fn_with_state(app.clone(), authenticate))
         .route("/healthz", get(healthz))
+        .route("/livez", get(healthz))
         .route("/readyz", get(readyz))
         .route("/openapi.json", get(openapi::document))
         .route("/docs", get(openapi::docs))
@@ -44,7 +46,11 @@ async fn around(request: Request, next: Next) -> Response {
     let route =
         request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let instance = instance();
+    let resumable = request.headers().get(RESUMABLE).is_some();
     let mut response = problems(next.run(request).await, &instance);
+    if resumable {
+        response.headers_mut().entry(RESUMABLE).or_insert(HeaderValue::from_static("1.0.0"));
+    }
     response.headers_mut().entry(NOSNIFF).or_insert(HeaderValue::from_static("nosniff"));
     let took = began.elapsed();
     metering::answered(method.as_str(), &route, response.status().as_u16(), took);

@@ -3,29 +3,36 @@
 use std::error::Error;
 use std::io::Write;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
+use keyfall::observer::{Event, Metrics, Observer};
 use keyfall::{AsyncEngine, Builder};
-use metrics_exporter_prometheus::PrometheusBuilder;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::answers::Answers;
 use crate::app::{App, Parts};
 use crate::auth::book::Book;
+use crate::auth::jwt::Jwt;
 use crate::config::Config;
+use crate::metering;
+use crate::renewed::Renew;
 use crate::router::router;
+use crate::standing;
+use crate::tls::Tls;
+use crate::watch::Watch;
 
 /// For so long the service waits for requests that it has begun.
 const DRAIN: Duration = Duration::from_secs(30);
 /// For so long it waits for another process to let go of the store.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Buckets of durations, in seconds: 250 microseconds to ten seconds.
-const BUCKETS: &[f64] = &[
-    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-    10.0,
-];
+/// So often systemd is told that the service lives.
+const ALIVE: Duration = Duration::from_secs(10);
+/// So often files are looked at that may change.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Serves until it is told to stop.
 ///
@@ -37,22 +44,38 @@ pub(crate) fn run(config: Config) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
+    let (tls, jwt) = (Tls::open(&config)?, Jwt::open(&config)?);
+    let mut files: Vec<Arc<dyn Renew>> = Vec::new();
+    files.extend(tls.iter().map(|tls| tls.files() as Arc<dyn Renew>));
+    files.extend(jwt.iter().map(|jwt| jwt.files() as Arc<dyn Renew>));
     let book = Book::open(&config.state_dir(), &config.admin_token_file)?;
-    let builder = builder(&config);
+    let (metrics, watch) = (metering::start()?, Arc::new(Watch::default()));
+    let builder = builder(&config).observer(observer(&watch));
     let engine = AsyncEngine::open_with(move || builder.open_or_create()).await?;
     let listener = TcpListener::bind(config.listen)?;
     let address = listener.local_addr()?;
     let handle = Handle::new();
     let answers = Answers::open(&config.state_dir())?;
-    let metrics = PrometheusBuilder::new().set_buckets(BUCKETS)?.install_recorder()?;
-    metrics::gauge!("keyfall_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-    let app = App::new(Parts { engine: engine.clone(), config, book, answers, metrics });
+    let parts = Parts { engine: engine.clone(), config, book, jwt, answers, metrics, watch };
+    let app = App::new(parts);
     let upkeep = tokio::spawn(upkeep(app.clone()));
     tokio::spawn(stop_when_told(app.clone(), handle.clone())?);
+    tokio::spawn(alive());
+    let renewing = tokio::spawn(renew(files, signal(SignalKind::hangup())?));
     let server = axum_server::from_tcp(listener)?.handle(handle);
-    announce(&format!("listening on http://{address}"));
-    server.serve(router(app).into_make_service()).await?;
+    let service = router(app).into_make_service();
+    match tls {
+        Some(tls) => {
+            announce(&format!("listening on https://{address}"));
+            server.acceptor(tls).serve(service).await?;
+        }
+        None => {
+            announce(&format!("listening on http://{address}"));
+            server.acceptor(NoDelayAcceptor::new()).serve(service).await?;
+        }
+    }
     tracing::info!("drained; closing the engine");
+    renewing.abort();
     upkeep.abort();
     let _ = upkeep.await;
     engine.close().await?;
@@ -68,6 +91,15 @@ fn builder(config: &Config) -> Builder {
     }
 }
 
+/// What the engine tells its work to: the metrics, and what readiness looks at.
+fn observer(watch: &Arc<Watch>) -> Arc<dyn Observer> {
+    let (metrics, watch) = (Metrics::new(), Arc::clone(watch));
+    Arc::new(move |event: &Event| {
+        metrics.event(event);
+        watch.note(event);
+    })
+}
+
 /// Says where the service listens, on standard output and to systemd.
 fn announce(line: &str) {
     // Nobody may read it.
@@ -77,13 +109,55 @@ fn announce(line: &str) {
     tracing::info!("{line}");
 }
 
-/// Lets histograms go of what is old, and removes answers that nobody asks for again.
+/// Tells systemd again and again that the service lives, for `WatchdogSec`.
+async fn alive() {
+    loop {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        tokio::time::sleep(ALIVE).await;
+    }
+}
+
+/// Measures the disk, asks the keyholders, lets histograms go of what is old, and removes answers
+/// that nobody asks for again.
 async fn upkeep(app: App) {
+    let state = app.config().state_dir();
+    let measured = tokio::task::spawn_blocking(move || standing::measure_floor(&state)).await;
+    if !matches!(measured, Ok(Ok(()))) {
+        tracing::warn!("the floor of an erase could not be measured in the state directory");
+    }
     for minute in 0u64.. {
+        let config = app.config().clone();
+        // A keyholder that hangs holds up this loop, and no request.
+        let _ = tokio::task::spawn_blocking(move || standing::of_keyholders(&config)).await;
         tokio::time::sleep(Duration::from_secs(60)).await;
         app.metrics().run_upkeep();
         if minute % 60 == 0 && app.answers().tidy().is_err() {
             tracing::warn!("answers that are too old could not be removed");
+        }
+    }
+}
+
+/// Reads files again when they change, and on SIGHUP.
+async fn renew(files: Vec<Arc<dyn Renew>>, mut hangup: Signal) {
+    let mut said = vec![String::new(); files.len()];
+    loop {
+        let told = tokio::select! {
+            told = hangup.recv() => told.is_some(),
+            () = tokio::time::sleep(LOOK) => false,
+        };
+        for (file, said) in files.iter().zip(&mut said) {
+            let file = Arc::clone(file);
+            match tokio::task::spawn_blocking(move || file.renew(told)).await {
+                Ok(Ok(true)) => {
+                    said.clear();
+                    tracing::info!("files were read again, and are in use");
+                }
+                Ok(Err(e)) if told || *said != e.to_string() => {
+                    *said = e.to_string();
+                    tracing::error!("{said}; what was in use stays in use");
+                }
+                _ => {}
+            }
         }
     }
 }

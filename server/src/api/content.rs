@@ -56,27 +56,52 @@ pub(crate) async fn get_record(
     headers: HeaderMap,
 ) -> Answer<Response> {
     let info = readable(&app, &caller, &id).await?;
+    served(&headers, &info, open(&app, &caller, &info.id)).await
+}
+
+/// What a request asks for of a record, whose reader is opened if any of it is.
+///
+/// # Errors
+/// 412, and what opening it gives.
+pub(crate) async fn served(
+    headers: &HeaderMap,
+    info: &RecordInfo,
+    open: impl Future<Output = Answer<AsyncReader>>,
+) -> Answer<Response> {
     let etag = format!("\"{}\"", info.id);
-    match precondition(&headers, &etag) {
+    match precondition(headers, &etag) {
         Precondition::Holds => {}
         Precondition::NotModified => {
-            return Ok(described(StatusCode::NOT_MODIFIED, &info).into_response());
+            return Ok(described(StatusCode::NOT_MODIFIED, info).into_response());
         }
         Precondition::Failed => return Err(failed()),
     }
-    match part(&headers, &etag, info.length) {
-        Part::Unsatisfiable => Ok(unsatisfiable(&info)),
-        Part::Whole => {
-            let reader = open(&app, &caller, &info.id).await?;
-            Ok(streamed(StatusCode::OK, &info, reader, info.length))
-        }
+    match part(headers, &etag, info.length) {
+        Part::Unsatisfiable => Ok(unsatisfiable(info)),
+        Part::Whole => Ok(streamed(StatusCode::OK, info, open.await?, info.length)),
         Part::Bytes { first, last } => {
-            let mut reader = open(&app, &caller, &info.id).await?;
+            let mut reader = open.await?;
             reader.seek(SeekFrom::Start(first)).await.map_err(keyfall::Error::from)?;
             let length = last - first + 1;
-            let mut response = streamed(StatusCode::PARTIAL_CONTENT, &info, reader, length);
+            let mut response = streamed(StatusCode::PARTIAL_CONTENT, info, reader, length);
             let range = format!("bytes {first}-{last}/{}", info.length);
             insert(&mut response, CONTENT_RANGE, &range);
+            Ok(response)
+        }
+    }
+}
+
+/// The headers of a record, for a request that asks for them alone.
+///
+/// # Errors
+/// 412.
+pub(crate) fn headed(headers: &HeaderMap, info: &RecordInfo) -> Answer<Response> {
+    match precondition(headers, &format!("\"{}\"", info.id)) {
+        Precondition::Failed => Err(failed()),
+        Precondition::NotModified => Ok(described(StatusCode::NOT_MODIFIED, info)),
+        Precondition::Holds => {
+            let mut response = described(StatusCode::OK, info);
+            insert(&mut response, CONTENT_LENGTH, &info.length.to_string());
             Ok(response)
         }
     }
@@ -101,15 +126,7 @@ pub(crate) async fn head_record(
     headers: HeaderMap,
 ) -> Answer<Response> {
     let info = readable(&app, &caller, &id).await?;
-    match precondition(&headers, &format!("\"{}\"", info.id)) {
-        Precondition::Failed => Err(failed()),
-        Precondition::NotModified => Ok(described(StatusCode::NOT_MODIFIED, &info)),
-        Precondition::Holds => {
-            let mut response = described(StatusCode::OK, &info);
-            insert(&mut response, CONTENT_LENGTH, &info.length.to_string());
-            Ok(response)
-        }
-    }
+    headed(&headers, &info)
 }
 
 /// A record's metadata, sources and derived records
@@ -154,7 +171,7 @@ pub(crate) async fn get_openings(
 }
 
 /// The metadata of a record that the caller may read.
-async fn readable(app: &App, caller: &Caller, id: &str) -> Answer<RecordInfo> {
+pub(crate) async fn readable(app: &App, caller: &Caller, id: &str) -> Answer<RecordInfo> {
     caller.may_read()?;
     let info = app.engine().info(&caller.record(id)?).await?;
     caller.may(&format!("read:{}", info.class))?;
@@ -171,7 +188,9 @@ async fn open(app: &App, caller: &Caller, id: &RecordId) -> Answer<AsyncReader> 
             _ => e.into(),
         });
     };
-    Ok(app.engine().get_as(id, caller.principal(), purpose).await?)
+    let reader = app.engine().get_as(id, caller.principal(), purpose).await?;
+    metering::opened(caller.lists(purpose));
+    Ok(reader)
 }
 
 /// A record on its way out. Its length is set, so that a stream that an erase cuts is seen to be

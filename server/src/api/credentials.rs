@@ -5,13 +5,13 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
-use keyfall::UserHandle;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::auth::caller::Caller;
-use crate::auth::credential::{Credential, SCOPES, Users, fresh_token, hash};
+use crate::auth::credential::{Credential, Proof, Users, fresh_token, hash};
+use crate::peer::CertificateName;
 use crate::private::random;
 use crate::problem::{Answer, Problem};
 use crate::words;
@@ -40,6 +40,9 @@ pub(crate) struct NewCredential {
     /// When it ends; never, if it is not given.
     #[serde(default)]
     until: Option<String>,
+    /// The client certificate that shows it, in place of a token.
+    #[serde(default)]
+    certificate: Option<CertificateName>,
 }
 
 /// A credential.
@@ -60,6 +63,9 @@ pub(crate) struct CredentialJson {
     default_purpose: Option<String>,
     /// When it ends.
     until: Option<String>,
+    /// The client certificate that shows it, in place of a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<CertificateName>,
     /// The token, once: only its hash is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
@@ -68,6 +74,7 @@ pub(crate) struct CredentialJson {
 impl From<Credential> for CredentialJson {
     fn from(of: Credential) -> Self {
         CredentialJson {
+            certificate: of.certificate().cloned(),
             id: of.id,
             principal: of.principal,
             scopes: of.scopes,
@@ -82,7 +89,8 @@ impl From<Credential> for CredentialJson {
 
 /// Makes a credential
 ///
-/// The answer has its token, which cannot be read again.
+/// The answer has its token, which cannot be read again. With `certificate` it has none: a client
+/// certificate shows the credential, and has one at a time.
 #[utoipa::path(
     post, path = "/v1/credentials", tag = "credentials", request_body = NewCredential,
     responses((status = 201, description = "The credential, with its token", body = CredentialJson,
@@ -95,9 +103,15 @@ pub(crate) async fn create_credential(
 ) -> Answer<Response> {
     caller.may("admin")?;
     let until = new.until.as_deref().map(words::point).transpose()?;
-    check(&new)?;
     let failed = |_| Problem::internal();
-    let token = fresh_token().map_err(failed)?;
+    let certificate = new.certificate.map(checked).transpose()?;
+    let (proof, token) = match certificate {
+        Some(certificate) => (Proof::Certificate { certificate }, None),
+        None => {
+            let token = fresh_token().map_err(failed)?;
+            (Proof::Token { token: hash(&token) }, Some(token.to_string()))
+        }
+    };
     let id = data_encoding::BASE32_DNSSEC.encode(&random::<10>().map_err(failed)?);
     let credential = Credential {
         id: format!("c_{id}"),
@@ -107,44 +121,42 @@ pub(crate) async fn create_credential(
         purposes: new.purposes,
         default_purpose: new.default_purpose,
         until: until.map(|until| until.to_string()),
-        token: hash(&token),
+        proof,
     };
-    app.book().add(credential.clone()).map_err(failed)?;
+    if let Some(fault) = credential.fault() {
+        return Err(Problem::invalid(fault));
+    }
+    if !app.book().add(credential.clone(), words::now()).map_err(failed)? {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "exists",
+            "a credential is for this certificate already; end that one first",
+        ));
+    }
     let location = format!("/v1/credentials/{}", credential.id);
-    let json = CredentialJson { token: Some(token.to_string()), ..credential.into() };
+    let json = CredentialJson { token, ..credential.into() };
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(json)).into_response())
 }
 
-/// Checks what a credential says.
-fn check(new: &NewCredential) -> Answer<()> {
-    let short = |text: &str, most: usize| !text.trim().is_empty() && text.len() <= most;
-    if !short(&new.principal, 255) {
-        return Err(Problem::invalid("a principal has 1 to 255 bytes"));
-    }
-    let known = |scope: &String| match scope.strip_prefix("read:") {
-        Some(class) => keyfall::Class::new(class).is_ok(),
-        None => SCOPES.contains(&scope.as_str()),
-    };
-    if new.scopes.is_empty() || new.scopes.len() > 64 || !new.scopes.iter().all(known) {
-        return Err(Problem::invalid(format!(
-            "a credential has 1 to 64 scopes, of these: {}, read:CLASS",
-            SCOPES.join(", ")
-        )));
-    }
-    if let Users::List(list) = &new.users
-        && (list.len() > 1000 || list.iter().any(|one| one.parse::<UserHandle>().is_err()))
-    {
-        return Err(Problem::invalid("users is \"any\", or a list of at most 1000 handles"));
-    }
-    let served = |purpose: &String| short(purpose, 255);
-    if new.purposes.len() > 64 || !new.purposes.iter().all(served) {
-        return Err(Problem::invalid("a credential has at most 64 purposes, of 1 to 255 bytes"));
-    }
-    match &new.default_purpose {
-        Some(purpose) if !new.purposes.contains(purpose) => {
-            Err(Problem::invalid("the default purpose must be one of the purposes"))
+/// Checks what a certificate is to be known by.
+fn checked(name: CertificateName) -> Answer<CertificateName> {
+    match name {
+        CertificateName::Uri(uri) if uri.contains(':') && (3..=2048).contains(&uri.len()) => {
+            Ok(CertificateName::Uri(uri))
         }
-        _ => Ok(()),
+        CertificateName::Uri(_) => Err(Problem::invalid(
+            "a certificate's uri is a whole URI, as it stands in the certificate",
+        )),
+        CertificateName::Sha256(digest) => {
+            let hex = digest.replace(':', "").to_ascii_lowercase();
+            match data_encoding::HEXLOWER.decode(hex.as_bytes()) {
+                Ok(bytes) if bytes.len() == 32 => Ok(CertificateName::Sha256(hex)),
+                _ => Err(Problem::invalid(
+                    "a certificate's sha256 is 64 hexadecimal digits: \
+                     openssl x509 -noout -fingerprint -sha256 -in FILE",
+                )),
+            }
+        }
     }
 }
 

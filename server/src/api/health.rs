@@ -1,27 +1,93 @@
 //! Whether the service lives, and whether it can take requests.
 
+use std::path::Path;
+use std::time::Duration;
+
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
+use axum::response::{IntoResponse, Response};
+use rustix::fs::{Access, access, statvfs};
+use serde_json::{Map, Value, json};
 
 use crate::app::App;
-use crate::problem::{Answer, Problem};
+use crate::config::Config;
+use crate::watch::Matter;
+
+/// What is looked at, in the order in which it is told.
+const CHECKS: &[&str] = &["service", "engine", "store", "state", "disk", "cell", "copies", "due"];
+
+/// For so long a file system may take to answer.
+const ANSWERS: Duration = Duration::from_secs(2);
 
 /// The process lives.
 pub(crate) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The service takes requests: it does not stop, and its engine can write.
-pub(crate) async fn readyz(State(app): State<App>) -> Answer<&'static str> {
-    let not_ready = |kind, detail: &'static str| Problem {
-        retry_after: Some(5),
-        ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, kind, detail)
-    };
+/// Whether the service takes requests: each check by its name, with `ok` or what is the matter.
+/// Nothing in it names a place, a user or a record.
+pub(crate) async fn readyz(State(app): State<App>) -> Response {
+    let mut matters = app.watch().matters();
     if app.stopping() {
-        return Err(not_ready("stopping", "the service stops; ask another one"));
+        matters.push(("service", "it stops; ask another one".to_owned()));
     }
     if app.engine().engine().is_poisoned() {
-        return Err(not_ready("poisoned", "a write failed; the service must be started again"));
+        let why = "a write failed with an unknown outcome; the service must be started again";
+        matters.push(("engine", why.to_owned()));
     }
-    Ok("ready\n")
+    matters.extend(places(&app).await);
+    let said = |check: &&str| {
+        let of = |matter: &&Matter| matter.0 == *check;
+        let reasons: Vec<&str> = matters.iter().filter(of).map(|(_, why)| why.as_str()).collect();
+        let said = if reasons.is_empty() { "ok".to_owned() } else { reasons.join("; ") };
+        ((*check).to_owned(), Value::String(said))
+    };
+    let checks: Map<String, Value> = CHECKS.iter().map(said).collect();
+    let ready = matters.is_empty();
+    let json = Json(json!({ "ready": ready, "checks": checks }));
+    match ready {
+        true => ([(CACHE_CONTROL, "no-store")], json).into_response(),
+        false => {
+            let headers = [(CACHE_CONTROL, "no-store"), (RETRY_AFTER, "5")];
+            (StatusCode::SERVICE_UNAVAILABLE, headers, json).into_response()
+        }
+    }
+}
+
+/// What is the matter with the directories.
+async fn places(app: &App) -> Vec<Matter> {
+    let config = app.config().clone();
+    let looked = tokio::task::spawn_blocking(move || look(&config));
+    match tokio::time::timeout(ANSWERS, looked).await {
+        Ok(Ok(matters)) => matters,
+        _ => vec![("disk", format!("it does not answer within {} s", ANSWERS.as_secs()))],
+    }
+}
+
+fn look(config: &Config) -> Vec<Matter> {
+    let (state, cell) = (config.state_dir(), config.cell_dir());
+    let mut matters: Vec<Matter> = [("store", &config.store), ("state", &state), ("cell", &cell)]
+        .into_iter()
+        .filter_map(|(name, place)| Some((name, unwritable(place)?)))
+        .collect();
+    let free = |place: &Path| {
+        let space = statvfs(place).ok()?;
+        Some(space.f_bavail.saturating_mul(space.f_frsize))
+    };
+    let least = config.min_free_bytes;
+    if let Some(free) = [&config.store, &cell].into_iter().filter_map(|at| free(at)).min()
+        && free < least
+    {
+        matters.push(("disk", format!("{free} bytes are free, of the {least} that must be")));
+    }
+    matters
+}
+
+/// Why a directory cannot be written to, if it cannot.
+fn unwritable(place: &Path) -> Option<String> {
+    let error = access(place, Access::WRITE_OK | Access::EXEC_OK).err()?;
+    let error = std::io::Error::from(error);
+    Some(format!("its directory cannot be written to: {error}"))
 }

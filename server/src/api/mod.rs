@@ -7,11 +7,13 @@ pub(crate) mod export;
 pub(crate) mod health;
 mod label;
 pub(crate) mod log;
+pub(crate) mod openings;
 mod records;
 mod report;
 mod rules;
 mod sharing;
 mod status;
+pub(crate) mod uploads;
 mod users;
 
 use utoipa::openapi::OpenApi;
@@ -31,7 +33,10 @@ pub(crate) fn router(document: OpenApi) -> OpenApiRouter<App> {
         .routes(routes!(records::put_record, records::list_records))
         .routes(routes!(content::get_record, content::head_record))
         .routes(routes!(content::get_lineage))
-        .routes(routes!(content::get_openings))
+        .routes(routes!(content::get_openings, openings::open_record))
+        .routes(routes!(openings::get_opening, openings::head_opening, openings::close_opening))
+        .routes(routes!(uploads::describe_uploads, uploads::create_upload))
+        .routes(routes!(uploads::head_upload, uploads::append_upload, uploads::end_upload))
         .routes(routes!(erasures::erase))
         .routes(routes!(erasures::get_erasure, erasures::cancel_erasure))
         .routes(routes!(erasures::list_plans))

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::label;
 use super::report::record_json;
-use crate::app::App;
+use crate::app::{App, User};
 use crate::auth::caller::{Caller, text};
 use crate::intake::{Intake, too_large};
 use crate::metering;
@@ -66,32 +66,12 @@ pub(crate) async fn put_record(
     body: Body,
 ) -> Answer<Response> {
     let user = caller.user(&app, "put", &handle).await?;
-    let purpose = caller.purpose()?.unwrap_or_default().to_owned();
-    let class = header(&headers, "keyfall-class")?.ok_or_else(|| {
-        Problem::invalid("a record needs a class; name it in the header Keyfall-Class")
-    })?;
-    let class = Class::new(class)?;
     let most = app.config().max_record_bytes;
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length: u64| length > most) {
         return Err(too_large());
     }
-    let mut put = Put::new(user.id, class.clone()).purpose(purpose);
-    if let Some(media_type) = headers.get(CONTENT_TYPE) {
-        put = put.media_type(text(media_type.as_bytes())?);
-    }
-    if let Some(id) = header(&headers, "keyfall-interaction")? {
-        put = put.interaction(id.parse()?);
-    }
-    if let Some(created) = header(&headers, "keyfall-created")? {
-        put = put.created(words::point(&created)?);
-    }
-    for source in headers.get_all("keyfall-from") {
-        let source: RecordId = text(source.as_bytes())?.parse()?;
-        caller.may_with("put", &source.handle())?;
-        put = put.derived_from(source);
-    }
-    put = label::labelled(put, &headers, &caller, &user.handle)?;
+    let (put, class) = asked_put(&headers, headers.get(CONTENT_TYPE), &caller, &user)?;
     let mut intake = Intake::new(body, most);
     let id = match app.engine().put(put, &mut intake).await {
         Ok(id) => id,
@@ -99,6 +79,39 @@ pub(crate) async fn put_record(
     };
     metering::put(&class, intake.length());
     Ok(stored(&id, &intake.digest()))
+}
+
+/// What headers ask to be put of a user, and its class.
+///
+/// # Errors
+/// 400 for headers that are wrong, 403.
+pub(super) fn asked_put(
+    headers: &HeaderMap,
+    media_type: Option<&HeaderValue>,
+    caller: &Caller,
+    user: &User,
+) -> Answer<(Put, Class)> {
+    let purpose = caller.purpose()?.unwrap_or_default().to_owned();
+    let class = header(headers, "keyfall-class")?.ok_or_else(|| {
+        Problem::invalid("a record needs a class; name it in the header Keyfall-Class")
+    })?;
+    let class = Class::new(class)?;
+    let mut put = Put::new(user.id.clone(), class.clone()).purpose(purpose);
+    if let Some(media_type) = media_type {
+        put = put.media_type(text(media_type.as_bytes())?);
+    }
+    if let Some(id) = header(headers, "keyfall-interaction")? {
+        put = put.interaction(id.parse()?);
+    }
+    if let Some(created) = header(headers, "keyfall-created")? {
+        put = put.created(words::point(&created)?);
+    }
+    for source in headers.get_all("keyfall-from") {
+        let source: RecordId = text(source.as_bytes())?.parse()?;
+        caller.may_with("put", &source.handle())?;
+        put = put.derived_from(source);
+    }
+    Ok((label::labelled(put, headers, caller, &user.handle)?, class))
 }
 
 fn stored(id: &RecordId, digest: &[u8; 32]) -> Response {
@@ -111,7 +124,7 @@ fn stored(id: &RecordId, digest: &[u8; 32]) -> Response {
 }
 
 /// A header's value, if it is given.
-fn header(headers: &HeaderMap, name: &str) -> Answer<Option<String>> {
+pub(super) fn header(headers: &HeaderMap, name: &str) -> Answer<Option<String>> {
     headers.get(name).map(|value| text(value.as_bytes())).transpose()
 }
 

@@ -4,14 +4,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use keyfall::engine::Status;
 use metrics::gauge;
 use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::problem::Answer;
-use crate::words::now;
+use crate::standing;
 
 /// What the engine knows of its store, its cell, its copies and its clock
 #[utoipa::path(
@@ -60,29 +59,10 @@ pub(crate) async fn metrics(State(app): State<App>, caller: Caller) -> Answer<Re
     caller.may("status")?;
     // A poisoned engine has metrics too.
     if let Ok(status) = app.engine().run(|engine| engine.status()).await {
-        gauges(&status);
+        standing::of_engine(&status);
     }
+    standing::of_jobs(&app.config().state_dir());
     gauge!("keyfall_poisoned").set(if app.engine().engine().is_poisoned() { 1.0 } else { 0.0 });
     let text = app.metrics().render();
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
-}
-
-/// Sets what is read from the engine when it is asked for.
-fn gauges(status: &Status) {
-    let late = |at: Option<keyfall::Timestamp>| {
-        let at = at.map_or(u64::MAX, keyfall::Timestamp::as_millis);
-        now().as_millis().saturating_sub(at) as f64 / 1000.0
-    };
-    gauge!("keyfall_users").set(status.users as f64);
-    gauge!("keyfall_store_bytes").set(status.usage.bytes as f64);
-    gauge!("keyfall_due_overdue_seconds").set(late(status.next_due));
-    gauge!("keyfall_erase_pending").set(if status.finality.is_final() { 0.0 } else { 1.0 });
-    for (number, copy) in status.copies.iter().enumerate() {
-        let up = if copy.error.is_none() { 1.0 } else { 0.0 };
-        gauge!("keyfall_copy_up", "copy" => number.to_string()).set(up);
-    }
-    let memory = &status.memory;
-    let locked = memory.mapped.saturating_sub(memory.unlocked);
-    gauge!("keyfall_secret_memory_bytes", "state" => "locked").set(locked as f64);
-    gauge!("keyfall_secret_memory_bytes", "state" => "unlocked").set(memory.unlocked as f64);
 }

@@ -8,6 +8,7 @@ use keyfall::Timestamp;
 use zeroize::Zeroizing;
 
 use super::credential::{Credential, Users, fresh_token, hash};
+use crate::peer::CertificateName;
 use crate::private;
 
 /// The credentials of a service, and the token of its admin.
@@ -50,14 +51,26 @@ impl Book {
 
     /// The credential of a token, unless it ended.
     pub(crate) fn find(&self, token: &str, now: Timestamp) -> Option<Credential> {
-        use subtle::ConstantTimeEq;
         let hashed = hash(token);
-        let is_it = |one: &Credential| bool::from(one.token.as_bytes().ct_eq(hashed.as_bytes()));
-        if is_it(&self.admin) {
+        if self.admin.has_hash(&hashed) {
             return Some(self.admin.clone());
         }
         let pages = self.pages.read().unwrap_or_else(PoisonError::into_inner);
-        pages.iter().find(|one| is_it(one)).filter(|one| !one.ended(now)).cloned()
+        pages.iter().find(|one| one.has_hash(&hashed)).filter(|one| !one.ended(now)).cloned()
+    }
+
+    /// The credential of a client certificate, by the first of its names that has one.
+    pub(crate) fn find_certificate(
+        &self,
+        names: &[CertificateName],
+        now: Timestamp,
+    ) -> Option<Credential> {
+        let pages = self.pages.read().unwrap_or_else(PoisonError::into_inner);
+        let of = |name: &CertificateName| {
+            let is_it = |one: &&Credential| one.certificate() == Some(name) && !one.ended(now);
+            pages.iter().find(is_it).cloned()
+        };
+        names.iter().find_map(of)
     }
 
     /// All credentials but the admin's.
@@ -65,12 +78,18 @@ impl Book {
         self.pages.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Adds a credential, durably.
+    /// Adds a credential, durably, unless its certificate has one already; says whether it did.
     ///
     /// # Errors
     /// What the system says; nothing is added then.
-    pub(crate) fn add(&self, credential: Credential) -> io::Result<()> {
-        self.change(|pages| pages.push(credential)).map(|_| ())
+    pub(crate) fn add(&self, credential: Credential, now: Timestamp) -> io::Result<bool> {
+        self.change(|pages| {
+            let name = credential.certificate();
+            let taken = |one: &Credential| one.certificate() == name && !one.ended(now);
+            if name.is_none() || !pages.iter().any(taken) {
+                pages.push(credential);
+            }
+        })
     }
 
     /// Removes a credential, durably; says whether there was one.

@@ -5,10 +5,12 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
-use keyfall::{RecordId, UserHandle};
+use keyfall::{ErrorKind, RecordId, UserHandle, UserId};
 
 use super::credential::{Credential, Users};
+use super::jwt::Reach;
 use crate::app::{App, User};
+use crate::peer::Peer;
 use crate::problem::{Answer, Problem};
 use crate::words::now;
 
@@ -117,11 +119,25 @@ impl Caller {
     /// # Errors
     /// 403 for a purpose that is not the credential's.
     pub(crate) fn purpose(&self) -> Answer<Option<&str>> {
-        let purpose = self.named.as_deref().or(self.credential.default_purpose.as_deref());
+        self.purpose_or(None)
+    }
+
+    /// The same, with a purpose that the body of the request names.
+    ///
+    /// # Errors
+    /// 403 for a purpose that is not the credential's.
+    pub(crate) fn purpose_or<'p>(&'p self, named: Option<&'p str>) -> Answer<Option<&'p str>> {
+        let purpose =
+            named.or(self.named.as_deref()).or(self.credential.default_purpose.as_deref());
         if purpose.is_none_or(|purpose| self.credential.serves(purpose)) {
             return Ok(purpose);
         }
         Err(Problem::forbidden("the credential is not for this purpose"))
+    }
+
+    /// Whether the credential names the purpose; else it may give any.
+    pub(crate) fn lists(&self, purpose: &str) -> bool {
+        self.credential.purposes.iter().any(|listed| listed == purpose)
     }
 }
 
@@ -144,14 +160,47 @@ pub(crate) async fn authenticate(
     next: Next,
 ) -> Answer<Response> {
     let headers = request.headers();
-    if let Some(header) = headers.get(AUTHORIZATION) {
-        let token = header.to_str().ok().and_then(bearer).ok_or_else(Problem::unauthorized)?;
-        let credential = app.book().find(token, now()).ok_or_else(Problem::unauthorized)?;
-        let named = headers.get(PURPOSE).map(|value| text(value.as_bytes())).transpose()?;
+    let named = headers.get(PURPOSE).map(|value| text(value.as_bytes())).transpose()?;
+    let credential = match headers.get(AUTHORIZATION) {
+        Some(header) => {
+            let token = header.to_str().ok().and_then(bearer).ok_or_else(Problem::unauthorized)?;
+            Some(of_token(&app, token).await?)
+        }
+        None => {
+            let peer = request.extensions().get::<Peer>();
+            peer.and_then(|peer| app.book().find_certificate(peer.names(), now()))
+        }
+    };
+    if let Some(credential) = credential {
         let named = named.filter(|purpose| !purpose.is_empty());
         request.extensions_mut().insert(Caller::new(credential, named));
     }
     Ok(next.run(request).await)
+}
+
+/// The credential of a token: of this service, or of the issuer.
+async fn of_token(app: &App, token: &str) -> Answer<Credential> {
+    if let Some(credential) = app.book().find(token, now()) {
+        return Ok(credential);
+    }
+    let issued = app.jwt().and_then(|jwt| jwt.read(token)).ok_or_else(Problem::unauthorized)?;
+    let users = match issued.users {
+        Reach::Users(users) => users,
+        Reach::Own => own(app, &issued.principal).await?,
+    };
+    Ok(Credential { users, ..issued.credential })
+}
+
+/// The user with a name, as the users of a credential: none where there is no such user.
+async fn own(app: &App, name: &str) -> Answer<Users> {
+    let Ok(user) = UserId::new(name) else { return Ok(Users::List(Vec::new())) };
+    match app.engine().run(move |engine| engine.handle(&user)).await {
+        Ok(handle) => Ok(Users::List(vec![handle.to_string()])),
+        Err(e) if matches!(e.kind(), ErrorKind::Absent | ErrorKind::Erased) => {
+            Ok(Users::List(Vec::new()))
+        }
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// The token of an `Authorization` header.

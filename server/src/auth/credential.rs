@@ -5,8 +5,10 @@ use std::io;
 use keyfall::{Timestamp, UserHandle};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::peer::CertificateName;
 use crate::private::random;
 
 /// What tokens begin with, so that scanners of source code know one.
@@ -35,8 +37,28 @@ pub(crate) struct Credential {
     /// When it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) until: Option<String>,
-    /// SHA-256 of its token, in hexadecimal.
-    pub(crate) token: String,
+    /// How a caller shows that it is theirs.
+    #[serde(flatten)]
+    pub(crate) proof: Proof,
+}
+
+/// What shows that a credential is a caller's.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Proof {
+    /// A token of this service.
+    Token {
+        /// SHA-256 of it, in hexadecimal.
+        token: String,
+    },
+    /// The certificate of the caller's connection.
+    Certificate {
+        /// What it is known by.
+        certificate: CertificateName,
+    },
+    /// What the book does not have: the token of an issuer, a session of the page.
+    #[serde(skip)]
+    Elsewhere,
 }
 
 /// With whose records a credential may act.
@@ -82,7 +104,52 @@ impl Credential {
             purposes: vec!["*".to_owned()],
             default_purpose: None,
             until: None,
-            token: hash(token),
+            proof: Proof::Token { token: hash(token) },
+        }
+    }
+
+    /// Whether this is the hash of its token, compared in constant time.
+    pub(crate) fn has_hash(&self, hashed: &str) -> bool {
+        match &self.proof {
+            Proof::Token { token } => bool::from(token.as_bytes().ct_eq(hashed.as_bytes())),
+            Proof::Certificate { .. } | Proof::Elsewhere => false,
+        }
+    }
+
+    /// What its certificate is known by, if it has one.
+    pub(crate) fn certificate(&self) -> Option<&CertificateName> {
+        match &self.proof {
+            Proof::Certificate { certificate } => Some(certificate),
+            Proof::Token { .. } | Proof::Elsewhere => None,
+        }
+    }
+
+    /// What is wrong with it, if something is.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let short = |text: &str| !text.trim().is_empty() && text.len() <= 255;
+        if !short(&self.principal) {
+            return Some("a principal has 1 to 255 bytes".to_owned());
+        }
+        if self.scopes.is_empty()
+            || self.scopes.len() > 64
+            || !self.scopes.iter().all(|it| is_scope(it))
+        {
+            let known = SCOPES.join(", ");
+            return Some(format!("a credential has 1 to 64 scopes, of these: {known}, read:CLASS"));
+        }
+        if let Users::List(list) = &self.users
+            && (list.len() > 1000 || list.iter().any(|one| one.parse::<UserHandle>().is_err()))
+        {
+            return Some("users is \"any\", or a list of at most 1000 handles".to_owned());
+        }
+        if self.purposes.len() > 64 || !self.purposes.iter().all(|purpose| short(purpose)) {
+            return Some("a credential has at most 64 purposes, of 1 to 255 bytes".to_owned());
+        }
+        match &self.default_purpose {
+            Some(purpose) if !self.purposes.contains(purpose) => {
+                Some("the default purpose must be one of the purposes".to_owned())
+            }
+            _ => None,
         }
     }
 
@@ -108,6 +175,14 @@ impl Credential {
     /// Whether it allows a purpose.
     pub(crate) fn serves(&self, purpose: &str) -> bool {
         self.purposes.iter().any(|one| one == purpose || one == "*")
+    }
+}
+
+/// Whether a text is a scope.
+pub(crate) fn is_scope(scope: &str) -> bool {
+    match scope.strip_prefix("read:") {
+        Some(class) => keyfall::Class::new(class).is_ok(),
+        None => SCOPES.contains(&scope),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use keyfall::time::Zone;
-use keyfall::{UserHandle, UserId};
+use keyfall::{AsyncOpening, RecordId, UserHandle, UserId};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -54,6 +54,10 @@ pub(crate) struct Session {
     csrf: String,
     ends: Instant,
     outcomes: Mutex<Vec<Outcome>>,
+    /// Where pages of the list begin.
+    places: Mutex<Vec<RecordId>>,
+    /// What it opened by name: a player that seeks is one line in the report.
+    openings: Mutex<HashMap<RecordId, AsyncOpening>>,
 }
 
 impl Session {
@@ -65,6 +69,32 @@ impl Session {
     /// Whether a form is one of its own.
     pub(crate) fn gave(&self, csrf: &str) -> bool {
         bool::from(self.csrf.as_bytes().ct_eq(csrf.as_bytes()))
+    }
+
+    /// The number under which this session knows a place in the list.
+    pub(crate) fn number_of(&self, place: RecordId) -> usize {
+        let mut places = locked(&self.places);
+        places.iter().position(|there| *there == place).unwrap_or_else(|| {
+            places.push(place);
+            places.len() - 1
+        })
+    }
+
+    /// The place in the list with a number.
+    pub(crate) fn place(&self, number: usize) -> Option<RecordId> {
+        locked(&self.places).get(number).copied()
+    }
+
+    /// The opening of a record that is not over.
+    pub(crate) fn opening(&self, id: &RecordId) -> Option<AsyncOpening> {
+        locked(&self.openings).get(id).filter(|opening| opening.left().is_ok()).cloned()
+    }
+
+    /// Keeps an opening for the requests to come, and lets go of those that are over.
+    pub(crate) fn opened(&self, opening: AsyncOpening) {
+        let mut openings = locked(&self.openings);
+        openings.retain(|_, opening| opening.left().is_ok());
+        openings.insert(*opening.id(), opening);
     }
 
     /// How long it goes on.
@@ -146,7 +176,14 @@ impl Desk {
             return Ok(None);
         }
         let ends = Instant::now() + SESSION_LASTS;
-        let begun = Session { grant: link.grant, csrf, ends, outcomes: Mutex::default() };
+        let begun = Session {
+            grant: link.grant,
+            csrf,
+            ends,
+            outcomes: Mutex::default(),
+            places: Mutex::default(),
+            openings: Mutex::default(),
+        };
         let mut sessions = locked(&self.sessions);
         sessions.retain(|_, session| session.ends > Instant::now());
         if sessions.len() >= MOST {

@@ -2,6 +2,7 @@
 
 use axum::extract::{Query, State};
 use axum::response::Response;
+use keyfall::RecordId;
 use keyfall::engine::Plan;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -35,7 +36,7 @@ pub(crate) async fn list(
     let wanted = Wanted {
         class: asked.class.as_deref().and_then(|class| class.parse().ok()),
         until: until.and_then(|date| span(date, &zone).ok()).map(|(_, end)| end),
-        after: asked.after.as_deref().and_then(|id| id.parse().ok()),
+        after: asked.after.as_deref().and_then(|n| visit.session.place(n.parse().ok()?)),
         zone,
     };
     let user = visit.user().clone();
@@ -48,7 +49,8 @@ pub(crate) async fn list(
                 Some(listed) if !empty(listed) => full(&visit, &asked, listed, &title),
                 _ => nothing(&visit, &title),
             };
-            page(&visit, KEPT, &title, &body)
+            // A browser keeps titles in its history: no name is in this one.
+            page(&visit, KEPT, &visit.words.say("list-title"), &body)
         }
     }
 }
@@ -115,7 +117,7 @@ fn full(visit: &Visit, asked: &Asked, listed: &Listed, title: &str) -> Markup {
             }
             nav.more aria-label=(words.say("older")) {
                 @if asked.after.is_some() { a.button href=(KEPT) { (words.say("newest")) } }
-                @if let Some(next) = listed.next { (older(visit, asked, &next.to_string())) }
+                @if let Some(next) = listed.next { (older(visit, asked, next)) }
             }
             @if !listed.days.is_empty() { (selection(visit)) }
             (everything(visit, asked))
@@ -157,7 +159,9 @@ fn everything(visit: &Visit, asked: &Asked) -> Markup {
     }
 }
 
-fn older(visit: &Visit, asked: &Asked, next: &str) -> Markup {
+/// A browser keeps addresses in its history: the place where the next page begins is a number.
+fn older(visit: &Visit, asked: &Asked, next: RecordId) -> Markup {
+    let next = visit.session.number_of(next);
     let part = |name: &str, value: &Option<String>| {
         value
             .as_deref()

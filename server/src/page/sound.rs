@@ -9,7 +9,7 @@ use super::visit::Visit;
 use crate::api::{content, export as archive};
 use crate::app::App;
 use crate::auth::caller::Caller;
-use crate::auth::credential::{Credential, Users};
+use crate::auth::credential::{Credential, Proof, Users};
 use crate::problem::Answer;
 
 /// What a person opens their own records for.
@@ -30,11 +30,24 @@ pub(crate) async fn get(
     );
     match opened.await {
         // A policy wants every reader to be recorded: also the person.
-        Err(e) if e.kind == "forbidden" => {
-            content::get_record(State(app), caller(&visit, true), Path(id), headers).await
-        }
+        Err(e) if e.kind == "forbidden" => recorded(&app, &visit, &id, &headers).await,
         opened => opened,
     }
+}
+
+/// The same, with one line in the report for as long as an opening lasts.
+async fn recorded(app: &App, visit: &Visit, id: &str, headers: &HeaderMap) -> Answer<Response> {
+    let caller = caller(visit, true);
+    let info = content::readable(app, &caller, id).await?;
+    let opening = match visit.session.opening(&info.id) {
+        Some(opening) => opening,
+        None => {
+            let opened = app.engine().open_as(&info.id, caller.principal(), PURPOSE).await?;
+            visit.session.opened(opened.clone());
+            opened
+        }
+    };
+    content::served(headers, &info, async { Ok(opening.reader().await?) }).await
 }
 
 /// A record's headers: how the page sees that it was erased.
@@ -62,7 +75,7 @@ fn caller(visit: &Visit, named: bool) -> Caller {
         purposes: vec![PURPOSE.to_owned()],
         default_purpose: named.then(|| PURPOSE.to_owned()),
         until: None,
-        token: String::new(),
+        proof: Proof::Elsewhere,
     };
     Caller::new(credential, None)
 }

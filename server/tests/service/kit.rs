@@ -43,7 +43,8 @@ impl Service {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on http://");
+        let address = line.trim().strip_prefix("listening on ");
+        let address = address.and_then(|url| Some(url.split_once("://")?.1));
         let log = || std::fs::read_to_string(dir.join("log")).unwrap();
         let address = address.unwrap_or_else(|| panic!("it says where: {line:?}\n{}", log()));
         let token = std::fs::read_to_string(dir.join("token")).unwrap().trim().to_owned();
@@ -165,18 +166,24 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn read(stream: TcpStream, head_only: bool) -> Reply {
+        Reply::try_read(stream, head_only).unwrap()
+    }
+
+    /// Fails if there is no answer.
+    pub(crate) fn try_read(stream: impl Read, head_only: bool) -> std::io::Result<Reply> {
         let mut stream = BufReader::new(stream);
         let mut lines = Vec::new();
         loop {
             let mut line = String::new();
-            stream.read_line(&mut line).unwrap();
+            stream.read_line(&mut line)?;
             let line = line.trim_end().to_owned();
             if line.is_empty() {
                 break;
             }
             lines.push(line);
         }
-        let status = lines[0].split(' ').nth(1).unwrap().parse().unwrap();
+        let status = lines.first().ok_or(std::io::ErrorKind::UnexpectedEof)?;
+        let status = status.split(' ').nth(1).unwrap().parse().unwrap();
         let headers: Vec<(String, String)> = lines[1..]
             .iter()
             .filter_map(|line| line.split_once(": "))
@@ -193,7 +200,7 @@ impl Reply {
             let length: usize = of("content-length").unwrap_or("0").parse().unwrap();
             whole = read.is_ok() && body.len() == length;
         }
-        Reply { status, headers, body, whole }
+        Ok(Reply { status, headers, body, whole })
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {

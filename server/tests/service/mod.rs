@@ -1,11 +1,17 @@
 //! The service as its callers see it: each test starts the program.
 
 mod access;
+mod certificates;
+mod deploy;
 mod document;
 mod erasures;
+mod jwt;
 mod kit;
 mod names;
+mod openings;
 mod others;
 mod privacy;
 mod records;
 mod stop;
+mod tls;
+mod uploads;

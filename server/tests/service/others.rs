@@ -78,9 +78,9 @@ fn metrics_count_and_name_nobody() {
     service.admin("POST", "/v1/erasures").json(&json);
     let metrics = service.admin("GET", "/metrics").send().text();
     for line in [
-        "keyfall_puts_total{class=\"audio\"} 1",
-        "keyfall_puts_total{class=\"other\"} 1",
-        "keyfall_erases_total{scope=\"record\",outcome=\"complete\"} 1",
+        "keyfall_class_puts_total{class=\"audio\"} 1",
+        "keyfall_class_puts_total{class=\"other\"} 1",
+        "keyfall_erases_total{scope=\"record\",outcome=\"final\"} 1",
         "keyfall_users 1",
         "keyfall_poisoned 0",
         "route=\"/v1/users/{handle}/records\"",

@@ -1,5 +1,6 @@
 //! How the service stops.
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use super::kit::{Reply, Service};
@@ -30,9 +31,92 @@ fn a_stop_finishes_what_was_begun_and_loses_nothing() {
     service.signal("-INT");
 }
 
+/// Clients put until the service is gone. Each put that was answered by 201 is there afterwards.
+#[test]
+fn a_stop_under_load_loses_nothing_that_was_acknowledged() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut service = Service::over(dir.path(), &[]);
+    let ada = service.user("ada");
+    let (address, token) = (service.address.clone(), service.token.clone());
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let (address, token, ada) = (address.clone(), token.clone(), ada.clone());
+            std::thread::spawn(move || acknowledged(&address, &token, &ada))
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(500));
+    service.signal("-TERM");
+    let began = std::time::Instant::now();
+    let status = service.child.wait().unwrap();
+    assert!(status.success(), "{status}\n{}", service.log());
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    let put: Vec<String> = clients.into_iter().flat_map(|one| one.join().unwrap()).collect();
+    assert!(put.len() > 8, "{}", put.len());
+    drop(service);
+    let service = Service::over(dir.path(), &[]);
+    for id in put {
+        let read = service.admin("GET", &format!("/v1/records/{id}")).send();
+        assert_eq!((read.status, read.body.as_slice()), (200, &b"RIFF...."[..]), "{id}");
+    }
+}
+
+/// Puts, one connection each, until none is answered; gives the ids of those that were.
+fn acknowledged(address: &str, token: &str, user: &str) -> Vec<String> {
+    let request = format!(
+        "POST /v1/users/{user}/records HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Authorization: Bearer {token}\r\nKeyfall-Class: audio\r\nContent-Length: 8\r\n\r\nRIFF...."
+    );
+    let mut ids = Vec::new();
+    while let Ok(mut stream) = std::net::TcpStream::connect(address) {
+        let mut reply = String::new();
+        // One that is cut off was not acknowledged.
+        if stream.write_all(request.as_bytes()).is_err()
+            || stream.read_to_string(&mut reply).is_err()
+            || !reply.starts_with("HTTP/1.1 201 ")
+        {
+            break;
+        }
+        let (_, body) = reply.split_once("\r\n\r\n").unwrap();
+        let Ok(json) = serde_json::from_str::<serde_json::Value>(body) else { break };
+        ids.push(json["id"].as_str().unwrap().to_owned());
+    }
+    ids
+}
+
 #[test]
 fn health_and_readiness_need_no_credential() {
     let service = Service::start();
     assert_eq!(service.ask("GET", "/healthz").send().status, 200);
-    assert_eq!(service.ask("GET", "/readyz").send().status, 200);
+    assert_eq!(service.ask("GET", "/livez").send().status, 200);
+    let ready = service.ask("GET", "/readyz").send();
+    assert_eq!((ready.status, &ready.json()["ready"]), (200, &true.into()), "{}", ready.text());
+    assert!(ready.json()["checks"].as_object().unwrap().values().all(|check| check == "ok"));
+}
+
+#[test]
+fn readiness_names_what_is_the_matter_and_no_place() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let service = Service::over(dir.path(), &[]);
+    let said = |check: &str| {
+        let ready = service.ask("GET", "/readyz").send();
+        assert_eq!(ready.header("retry-after"), (ready.status == 503).then_some("5"));
+        assert!(!ready.text().contains(dir.path().to_str().unwrap()));
+        (ready.status, ready.json()["checks"][check].as_str().unwrap().to_owned())
+    };
+    for (check, place) in [("cell", "a.db.cell"), ("state", "a.db.service"), ("store", "a.db")] {
+        let (from, to) = (dir.path().join(place), dir.path().join("away"));
+        std::fs::rename(&from, &to).unwrap();
+        let (status, why) = said(check);
+        assert!(status == 503 && why.contains("cannot be written to"), "{check}: {why}");
+        std::fs::rename(&to, &from).unwrap();
+        assert_eq!(said(check), (200, "ok".to_owned()));
+    }
+    drop(service);
+
+    let config = dir.path().join("keyfall.toml");
+    std::fs::write(&config, "min_free_bytes = 1_000_000_000_000_000\n").unwrap();
+    let service = Service::over(dir.path(), &["--config", config.to_str().unwrap()]);
+    let ready = service.ask("GET", "/readyz").send();
+    assert_eq!(ready.status, 503);
+    assert!(ready.json()["checks"]["disk"].as_str().unwrap().contains("are free"));
 }

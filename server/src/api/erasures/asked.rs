@@ -150,17 +150,6 @@ impl Read {
             && self.keep.is_empty()
     }
 
-    /// What kind of scope it has, for a label.
-    pub(super) fn kind(&self) -> &'static str {
-        match (&self.target, &self.class, &self.when) {
-            (Target::Record(_), ..) => "record",
-            (_, _, When::Between { .. }) => "span",
-            (_, _, When::Interaction(_)) => "interaction",
-            (_, Some(_), When::Ever) => "class",
-            (_, None, When::Ever) => "user",
-        }
-    }
-
     /// Its scope, once the user is known.
     ///
     /// # Errors

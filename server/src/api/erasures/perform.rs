@@ -1,7 +1,6 @@
 //! Doing one erase, once: also if its answer was lost.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::http::StatusCode;
 use keyfall::certificate::{Draft, Grade};
@@ -15,7 +14,6 @@ use super::outcome::{Erasure, State, WouldErase};
 use crate::answers::Slot;
 use crate::app::App;
 use crate::auth::caller::Caller;
-use crate::metering;
 use crate::problem::{Answer, Problem};
 use crate::words::{now, number};
 
@@ -106,16 +104,7 @@ async fn act(app: &App, caller: &Caller, read: &Read, slot: Option<&Arc<Slot>>) 
             slot.keep_draft(draft.to_string()).map_err(|e| Error::io("keeping a draft", e))
         });
     }
-    let began = Instant::now();
-    let erased = app.engine().erase(erase).await;
-    let outcome = match &erased {
-        Ok(done) if done.finality.is_final() => "complete",
-        Ok(_) => "pending",
-        Err(e) if e.kind() == ErrorKind::Held => "held",
-        Err(_) => "failed",
-    };
-    metering::erased(read.kind(), outcome, began.elapsed());
-    let erased = match erased {
+    let erased = match app.engine().erase(erase).await {
         Ok(erased) => erased,
         Err(e) if e.kind() == ErrorKind::Held => return Err(held(app, read).await),
         Err(e) => return Err(e.into()),

@@ -1,0 +1,208 @@
+//! Openings: one line in the report for a record that is read in many parts.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::header::{CACHE_CONTROL, LOCATION};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use data_encoding::BASE32_DNSSEC;
+use keyfall::{AsyncOpening, RecordInfo};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+
+use super::content::{headed, readable, served};
+use crate::app::App;
+use crate::auth::caller::Caller;
+use crate::private::random;
+use crate::problem::{Answer, Problem};
+
+/// Openings of one principal at a time.
+const MOST: usize = 8;
+/// How long an opening lasts unless it is said, and at most.
+const LASTS: Duration = Duration::from_secs(10 * 60);
+
+/// What a record is opened for.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OpenRequest {
+    /// A purpose of the credential; that of `Keyfall-Purpose` or the credential's own, if none is
+    /// given.
+    purpose: Option<String>,
+    /// Seconds until it is over: 600 if they are not given, and at most.
+    seconds: Option<u64>,
+}
+
+/// An opening.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Opened {
+    /// Its address: whoever has it reads the record. No credential is needed.
+    opening: String,
+    /// Seconds until it is over.
+    seconds: u64,
+}
+
+/// The openings that are not over. In memory alone: a service that starts again has none.
+#[derive(Default)]
+pub(crate) struct Openings(Mutex<HashMap<[u8; 32], Held>>);
+
+struct Held {
+    opening: AsyncOpening,
+    info: RecordInfo,
+    principal: String,
+}
+
+impl Openings {
+    fn all(&self) -> MutexGuard<'_, HashMap<[u8; 32], Held>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go of what is over.
+    fn tidy(&self) {
+        self.all().retain(|_, held| held.opening.left().is_ok());
+    }
+
+    /// How many a principal has.
+    fn of(&self, principal: &str) -> usize {
+        self.tidy();
+        self.all().values().filter(|held| held.principal == principal).count()
+    }
+
+    fn find(&self, token: &str) -> Answer<(AsyncOpening, RecordInfo)> {
+        let all = self.all();
+        let held = all.get(&hashed(token)).ok_or_else(over)?;
+        Ok((held.opening.clone(), held.info.clone()))
+    }
+}
+
+/// Tokens are kept as their hashes: comparing them tells nothing.
+fn hashed(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+fn over() -> Problem {
+    let detail = "this opening is over, or never was; open the record again";
+    Problem::new(StatusCode::NOT_FOUND, "absent", detail)
+}
+
+/// Opens a record for a while
+///
+/// One line in the user's report, for any number of readers and ranges until it is over: when it
+/// is closed, after ten minutes, or when the record falls. For players, which seek.
+#[utoipa::path(
+    post, path = "/v1/records/{id}/openings", tag = "records",
+    params(
+        ("id" = String, Path, description = "The id of the record"),
+        ("Keyfall-Purpose" = Option<String>, Header, description = "What it is read for: a purpose of the credential"),
+    ),
+    request_body = OpenRequest,
+    responses((status = 201, description = "It is open", body = Opened, headers(("Location" = String))))
+)]
+pub(crate) async fn open_record(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(asked): Json<OpenRequest>,
+) -> Answer<Response> {
+    let info = readable(&app, &caller, &id).await?;
+    let purpose = caller.purpose_or(asked.purpose.as_deref())?.ok_or_else(|| {
+        Problem::invalid("say what the record is opened for: a purpose of the credential")
+    })?;
+    let lasts = asked.seconds.map_or(LASTS, Duration::from_secs);
+    if lasts.is_zero() || lasts > LASTS {
+        return Err(Problem::invalid("an opening lasts 1 to 600 seconds"));
+    }
+    if app.openings().of(caller.principal()) >= MOST {
+        let detail = "this principal has 8 openings; close one, or wait until one is over";
+        return Err(Problem::new(StatusCode::CONFLICT, "limit", detail));
+    }
+    let opening = app.engine().open_as(&info.id, caller.principal(), purpose).await?;
+    let opening = opening.lasting(lasts);
+    let token = BASE32_DNSSEC.encode(&random::<20>().map_err(|_| Problem::internal())?);
+    let held = Held { opening, info, principal: caller.principal().to_owned() };
+    app.openings().all().insert(hashed(&token), held);
+    let address = format!("/v1/openings/{token}");
+    let opened = Opened { opening: address.clone(), seconds: lasts.as_secs() };
+    let headers = [(LOCATION, address), (CACHE_CONTROL, "no-store".to_owned())];
+    Ok((StatusCode::CREATED, headers, Json(opened)).into_response())
+}
+
+/// Reads an opened record
+///
+/// As `GET /v1/records/{id}`, without a credential and without another line in the report.
+#[utoipa::path(
+    get, path = "/v1/openings/{token}", tag = "records", security(()),
+    params(
+        ("token" = String, Path, description = "The opening, as its creation gave it"),
+        ("Range" = Option<String>, Header, description = "One range of bytes"),
+        ("If-Range" = Option<String>, Header, description = "The entity tag for which the range is meant"),
+    ),
+    responses(
+        (status = 200, description = "The record", body = Vec<u8>, content_type = "*/*"),
+        (status = 206, description = "A part of it", body = Vec<u8>, content_type = "*/*"),
+        (status = 304, description = "The caller has it"),
+        (status = 412, description = "It is not what the caller means"),
+        (status = 416, description = "It has no such range"),
+    )
+)]
+pub(crate) async fn get_opening(
+    State(app): State<App>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let (opening, info) = app.openings().find(&token)?;
+    served(&headers, &info, async {
+        match opening.reader().await {
+            Ok(reader) => Ok(reader),
+            // The record fell, or the opening is over.
+            Err(e) if opening.left().is_err() && e.kind() != keyfall::ErrorKind::Erased => {
+                Err(over())
+            }
+            Err(e) => Err(e.into()),
+        }
+    })
+    .await
+}
+
+/// An opened record's headers
+#[utoipa::path(
+    head, path = "/v1/openings/{token}", tag = "records", security(()),
+    params(("token" = String, Path, description = "The opening, as its creation gave it")),
+    responses(
+        (status = 200, description = "The headers of the record"),
+        (status = 304, description = "The caller has it"),
+        (status = 412, description = "It is not what the caller means"),
+    )
+)]
+pub(crate) async fn head_opening(
+    State(app): State<App>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let (opening, info) = app.openings().find(&token)?;
+    opening.left().map_err(|_| over())?;
+    // Whether it is still there.
+    app.engine().info(&info.id).await?;
+    headed(&headers, &info)
+}
+
+/// Closes an opening
+///
+/// Nobody reads another byte of the record by it.
+#[utoipa::path(
+    delete, path = "/v1/openings/{token}", tag = "records", security(()),
+    params(("token" = String, Path, description = "The opening, as its creation gave it")),
+    responses((status = 204, description = "It is over"))
+)]
+pub(crate) async fn close_opening(
+    State(app): State<App>,
+    Path(token): Path<String>,
+) -> Answer<StatusCode> {
+    let held = app.openings().all().remove(&hashed(&token)).ok_or_else(over)?;
+    held.opening.close().await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,479 @@
+//! Uploads that go on after a break: tus 1.0.0 (<https://tus.io/protocols/resumable-upload>) with
+//! creation, creation-with-upload, expiration and termination.
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use data_encoding::{BASE32_DNSSEC, BASE64};
+use keyfall::engine::{UploadState, WrongOffset};
+use keyfall::{ErrorKind, Put, RecordId, Timestamp, UploadId};
+
+use super::label;
+use super::records::{asked_put, header};
+use crate::app::App;
+use crate::auth::caller::Caller;
+use crate::intake::{Intake, too_large};
+use crate::metering;
+use crate::private::random;
+use crate::problem::{Answer, Problem};
+
+/// The version of the protocol.
+const VERSION: HeaderValue = HeaderValue::from_static("1.0.0");
+const EXTENSIONS: HeaderValue =
+    HeaderValue::from_static("creation,creation-with-upload,expiration,termination");
+/// The media type of bytes to be appended.
+const BYTES: &str = "application/offset+octet-stream";
+/// Unfinished uploads of one user, at most.
+const MOST: usize = 64;
+/// Key of the metadata by which the record of an upload is found that was finished while nobody
+/// heard of it.
+const UPLOAD: &str = "keyfall-upload";
+
+/// The header that a request of the protocol has, and each answer to it.
+pub(crate) const RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
+const TUS_VERSION: HeaderName = HeaderName::from_static("tus-version");
+const TUS_EXTENSION: HeaderName = HeaderName::from_static("tus-extension");
+const TUS_MAX_SIZE: HeaderName = HeaderName::from_static("tus-max-size");
+const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
+const LENGTH: HeaderName = HeaderName::from_static("upload-length");
+const EXPIRES: HeaderName = HeaderName::from_static("upload-expires");
+const METADATA: HeaderName = HeaderName::from_static("upload-metadata");
+const RECORD: HeaderName = HeaderName::from_static("keyfall-record");
+
+/// Asks what uploads can be
+#[utoipa::path(
+    options, path = "/v1/users/{handle}/uploads", tag = "uploads", security(()),
+    params(("handle" = String, Path, description = "The handle of the user")),
+    responses((status = 204, description = "Versions, extensions and the largest record", headers(
+        ("Tus-Version" = String), ("Tus-Extension" = String), ("Tus-Max-Size" = u64),
+    )))
+)]
+pub(crate) async fn describe_uploads(State(app): State<App>) -> Response {
+    let headers = [
+        (RESUMABLE, VERSION),
+        (TUS_VERSION, VERSION),
+        (TUS_EXTENSION, EXTENSIONS),
+        (TUS_MAX_SIZE, HeaderValue::from(app.config().max_record_bytes)),
+    ];
+    (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+/// Begins an upload
+///
+/// tus 1.0.0. What is to become of it is said as for a put, by headers or, of a key of the same
+/// name, by `Upload-Metadata`: `class`, `interaction`, `created`, `from`, `name`, and `type` or
+/// `filetype` for the media type; other keys become metadata of the record. With a body of
+/// `application/offset+octet-stream` it begins with these bytes. It lasts for a day, and falls with
+/// its user, its class, its interaction and its sources. With its last byte it becomes a record,
+/// whose id is in `Keyfall-Record`.
+#[utoipa::path(
+    post, path = "/v1/users/{handle}/uploads", tag = "uploads",
+    params(
+        ("handle" = String, Path, description = "The handle of the user"),
+        ("Tus-Resumable" = String, Header, description = "`1.0.0`"),
+        ("Upload-Length" = u64, Header, description = "Bytes of the record"),
+        ("Upload-Metadata" = Option<String>, Header, description = "Keys, each with its value in base64 after a space, with commas between"),
+        ("Keyfall-Class" = Option<String>, Header, description = "Its class, unless `Upload-Metadata` says it"),
+        ("Keyfall-Purpose" = Option<String>, Header, description = "Why it is kept: a purpose of the credential"),
+    ),
+    request_body(content = Vec<u8>, content_type = "application/offset+octet-stream", description = "The first bytes, or nothing"),
+    responses(
+        (status = 201, description = "It has begun", headers(
+            ("Location" = String), ("Upload-Offset" = u64), ("Upload-Expires" = String),
+            ("Keyfall-Record" = String, description = "The record, if all bytes came"),
+        )),
+        (status = 412, description = "Another version of the protocol, or what the name's precondition says"),
+        (status = 415, description = "A body of another media type"),
+    )
+)]
+pub(crate) async fn create_upload(
+    State(app): State<App>,
+    caller: Caller,
+    Path(handle): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    resumable(&headers)?;
+    let user = caller.user(&app, "put", &handle).await?;
+    let length = number(&headers, &LENGTH)?.ok_or_else(|| {
+        Problem::invalid("an upload needs its length: send Upload-Length; it cannot be deferred")
+    })?;
+    if length > app.config().max_record_bytes {
+        return Err(too_large());
+    }
+    let brings = brings_bytes(&headers)?;
+    let (asked, media_type) = described(&headers)?;
+    let (put, _) = asked_put(&asked, media_type.as_ref(), &caller, &user)?;
+    let named = asked.contains_key("keyfall-name");
+    let (put, mark) = if named { (put, None) } else { marked(put)? };
+    if app.engine().uploads().list(&user.id).await?.len() >= MOST {
+        let detail = "this user has 64 unfinished uploads; finish or end one of them";
+        return Err(Problem::new(StatusCode::CONFLICT, "limit", detail));
+    }
+    let id = app.engine().uploads().begin(put.length(length)).await.map_err(label::refused)?;
+    let place = Place { id, mark };
+    let there = if brings { append(&app, &place, 0, length, &headers, body).await? } else { 0 };
+    let mut response = outcome(&app, &place, StatusCode::CREATED, there, length).await?;
+    if let Ok(address) = format!("/v1/uploads/{place}").parse() {
+        response.headers_mut().insert(LOCATION, address);
+    }
+    Ok(response)
+}
+
+/// How far an upload is
+#[utoipa::path(
+    head, path = "/v1/uploads/{id}", tag = "uploads",
+    params(
+        ("id" = String, Path, description = "The upload, as `Location` had it"),
+        ("Tus-Resumable" = String, Header, description = "`1.0.0`"),
+    ),
+    responses(
+        (status = 200, description = "Where the next bytes go", headers(
+            ("Upload-Offset" = u64), ("Upload-Length" = u64), ("Upload-Expires" = String),
+            ("Upload-Metadata" = String), ("Keyfall-Record" = String),
+        )),
+        (status = 412, description = "Another version of the protocol"),
+    )
+)]
+pub(crate) async fn head_upload(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    resumable(&headers)?;
+    let place = Place::read(&caller, &id)?;
+    let state = match app.engine().uploads().state(&place.id).await {
+        Ok(state) => state,
+        Err(e) if e.kind() == ErrorKind::Absent => return place.finished(&app).await,
+        Err(e) => return Err(e.into()),
+    };
+    let length = state.length.unwrap_or(state.offset);
+    // All bytes came, and nobody could say so: the client will send no more.
+    let mut response = outcome(&app, &place, StatusCode::OK, state.offset, length).await?;
+    let told = response.headers_mut();
+    told.insert(LENGTH, HeaderValue::from(length));
+    told.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(metadata) = metadata(&state) {
+        told.insert(METADATA, metadata);
+    }
+    Ok(response)
+}
+
+/// Appends to an upload
+///
+/// What came before a connection broke is kept: ask with HEAD how much that is. With the last byte
+/// the upload becomes a record.
+#[utoipa::path(
+    patch, path = "/v1/uploads/{id}", tag = "uploads",
+    params(
+        ("id" = String, Path, description = "The upload, as `Location` had it"),
+        ("Tus-Resumable" = String, Header, description = "`1.0.0`"),
+        ("Upload-Offset" = u64, Header, description = "Where the bytes go: where it ends"),
+    ),
+    request_body(content = Vec<u8>, content_type = "application/offset+octet-stream", description = "The bytes"),
+    responses(
+        (status = 204, description = "They are there, and durable", headers(
+            ("Upload-Offset" = u64), ("Upload-Expires" = String),
+            ("Keyfall-Record" = String, description = "The record, if all bytes came"),
+        )),
+        (status = 409, description = "It ends elsewhere: `Upload-Offset` says where"),
+        (status = 412, description = "Another version of the protocol, or what the name's precondition says"),
+        (status = 415, description = "A body of another media type"),
+    )
+)]
+pub(crate) async fn append_upload(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    resumable(&headers)?;
+    let place = Place::read(&caller, &id)?;
+    if !brings_bytes(&headers)? {
+        return Err(another_type());
+    }
+    let offset = number(&headers, &OFFSET)?
+        .ok_or_else(|| Problem::invalid("say in Upload-Offset where the bytes go"))?;
+    let state = app.engine().uploads().state(&place.id).await?;
+    let length = state.length.unwrap_or(u64::MAX);
+    if state.offset != offset {
+        return Ok(elsewhere(state.offset));
+    }
+    match append(&app, &place, offset, length, &headers, body).await {
+        Ok(there) => outcome(&app, &place, StatusCode::NO_CONTENT, there, length).await,
+        Err(problem) if problem.kind == "offset" => {
+            Ok(elsewhere(app.engine().uploads().state(&place.id).await?.offset))
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+/// Ends an upload
+///
+/// What came of it is erased.
+#[utoipa::path(
+    delete, path = "/v1/uploads/{id}", tag = "uploads",
+    params(
+        ("id" = String, Path, description = "The upload, as `Location` had it"),
+        ("Tus-Resumable" = String, Header, description = "`1.0.0`"),
+    ),
+    responses(
+        (status = 204, description = "Nothing of it is left"),
+        (status = 412, description = "Another version of the protocol"),
+    )
+)]
+pub(crate) async fn end_upload(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    resumable(&headers)?;
+    let place = Place::read(&caller, &id)?;
+    app.engine().uploads().abort(&place.id).await?;
+    Ok((StatusCode::NO_CONTENT, [(RESUMABLE, VERSION)]).into_response())
+}
+
+/// Where an upload is: its id, and the mark of the record that it becomes if that has no name.
+struct Place {
+    id: UploadId,
+    mark: Option<String>,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.mark {
+            Some(mark) => write!(f, "{}.{mark}", self.id),
+            None => write!(f, "{}", self.id),
+        }
+    }
+}
+
+impl Place {
+    /// An upload as it stands in a path, if the caller may put something of its user.
+    fn read(caller: &Caller, text: &str) -> Answer<Self> {
+        let (id, mark) = match text.split_once('.') {
+            Some((id, mark)) => (id, Some(mark.to_owned())),
+            None => (text, None),
+        };
+        let id: UploadId = id.parse().map_err(|_| no_such_upload())?;
+        caller.may_with("put", &id.handle())?;
+        Ok(Place { id, mark })
+    }
+
+    /// The answer for an upload that is not there any more: it became a record, or never was.
+    async fn finished(&self, app: &App) -> Answer<Response> {
+        let Some(mark) = &self.mark else { return Err(no_such_upload()) };
+        let user = app.user(&self.id.handle().to_string()).await?;
+        let query =
+            keyfall::Query::default().user(user.id).interaction(Some(self.id.interaction()));
+        let mut after = None;
+        loop {
+            let page = app.engine().list(query.clone().limit(1000).after(after)).await?;
+            let is_it = |info: &&keyfall::RecordInfo| info.meta.get(UPLOAD) == Some(mark);
+            if let Some(info) = page.records.iter().find(is_it) {
+                let mut response = (StatusCode::OK, [(RESUMABLE, VERSION)]).into_response();
+                let told = response.headers_mut();
+                told.insert(OFFSET, HeaderValue::from(info.length));
+                told.insert(LENGTH, HeaderValue::from(info.length));
+                told.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                say_record(told, &info.id);
+                return Ok(response);
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Err(no_such_upload()),
+            }
+        }
+    }
+}
+
+fn no_such_upload() -> Problem {
+    let detail = "there is no such upload here: it became a record, or take the address that its \
+                  creation gave";
+    Problem::new(StatusCode::NOT_FOUND, "absent", detail)
+}
+
+/// A put whose record can be found by a mark.
+fn marked(put: Put) -> Answer<(Put, Option<String>)> {
+    let drawn = random::<10>().map_err(|_| Problem::internal())?;
+    let mark = BASE32_DNSSEC.encode(&drawn);
+    Ok((put.meta(UPLOAD, &mark), Some(mark)))
+}
+
+/// Fails unless a request is of this version of the protocol.
+fn resumable(headers: &HeaderMap) -> Answer<()> {
+    if headers.get(RESUMABLE) == Some(&VERSION) {
+        return Ok(());
+    }
+    let detail = "this path speaks tus 1.0.0; send Tus-Resumable: 1.0.0";
+    Err(Problem::new(StatusCode::PRECONDITION_FAILED, "precondition", detail))
+}
+
+/// A header that is a number.
+fn number(headers: &HeaderMap, name: &HeaderName) -> Answer<Option<u64>> {
+    let Some(text) = header(headers, name.as_str())? else { return Ok(None) };
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match text.parse() {
+        Ok(number) if digits => Ok(Some(number)),
+        _ => Err(Problem::invalid(format!("{name} is not a number of bytes"))),
+    }
+}
+
+/// Whether a request brings bytes of the payload.
+fn brings_bytes(headers: &HeaderMap) -> Answer<bool> {
+    let is_empty = headers.get(CONTENT_LENGTH).is_none_or(|length| length == "0")
+        && !headers.contains_key("transfer-encoding");
+    match headers.get(CONTENT_TYPE) {
+        Some(media_type) if media_type == BYTES => Ok(true),
+        _ if is_empty => Ok(false),
+        _ => Err(another_type()),
+    }
+}
+
+fn another_type() -> Problem {
+    let detail = "bytes of an upload have the type application/offset+octet-stream";
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", detail)
+}
+
+/// The headers of a put that the headers and the metadata of an upload stand for, and its media
+/// type.
+fn described(headers: &HeaderMap) -> Answer<(HeaderMap, Option<HeaderValue>)> {
+    let (mut asked, mut media_type) = (headers.clone(), None);
+    let pairs = header(headers, METADATA.as_str())?.unwrap_or_default();
+    for pair in pairs.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once(' ').unwrap_or((pair, ""));
+        let value = BASE64
+            .decode(value.trim().as_bytes())
+            .ok()
+            .and_then(|value| String::from_utf8(value).ok())
+            .ok_or_else(|| Problem::invalid("a value of Upload-Metadata is not text in base64"))?;
+        let set = |asked: &mut HeaderMap, name: &'static str| {
+            let name = HeaderName::from_static(name);
+            let value = as_header(value.as_bytes())?;
+            asked.entry(name).or_insert(value);
+            Ok::<(), Problem>(())
+        };
+        match key {
+            "class" => set(&mut asked, "keyfall-class")?,
+            "interaction" => set(&mut asked, "keyfall-interaction")?,
+            "created" => set(&mut asked, "keyfall-created")?,
+            "name" => set(&mut asked, "keyfall-name")?,
+            "from" => {
+                for source in value.split_whitespace() {
+                    asked.append("keyfall-from", as_header(source.as_bytes())?);
+                }
+            }
+            "type" | "filetype" if value.is_empty() => {}
+            "type" | "filetype" => media_type = Some(as_header(value.as_bytes())?),
+            key if key == UPLOAD => {}
+            key => {
+                asked.append("keyfall-meta", as_header(format!("{key}={value}").as_bytes())?);
+            }
+        }
+    }
+    Ok((asked, media_type))
+}
+
+fn as_header(value: &[u8]) -> Answer<HeaderValue> {
+    HeaderValue::from_bytes(value).map_err(|_| {
+        Problem::invalid("a value of Upload-Metadata has a line break or another control character")
+    })
+}
+
+/// What was said of an upload, as its creation could have said it.
+fn metadata(state: &UploadState) -> Option<HeaderValue> {
+    let said = state.meta.iter().filter(|(key, _)| *key != UPLOAD);
+    let own = [("class", state.class.as_str()), ("type", state.media_type.as_str())];
+    let pairs: Vec<String> = own
+        .into_iter()
+        .chain(state.name.as_deref().map(|name| ("name", name)))
+        .chain(said.map(|(key, value)| (key.as_str(), value.as_str())))
+        .map(|(key, value)| format!("{key} {}", BASE64.encode(value.as_bytes())))
+        .collect();
+    HeaderValue::from_str(&pairs.join(",")).ok()
+}
+
+/// Appends a body, and says how many bytes are there then.
+async fn append(
+    app: &App,
+    place: &Place,
+    offset: u64,
+    length: u64,
+    headers: &HeaderMap,
+    body: Body,
+) -> Answer<u64> {
+    let left = length.saturating_sub(offset);
+    if number(headers, &CONTENT_LENGTH)?.is_some_and(|bytes| bytes > left) {
+        return Err(too_large());
+    }
+    let mut intake = Intake::new(body, left);
+    match app.engine().uploads().append(&place.id, offset, &mut intake).await {
+        Ok(there) => Ok(there),
+        Err(e) => Err(intake.problem().unwrap_or_else(|| {
+            let cause = std::error::Error::source(&e);
+            match cause.is_some_and(|cause| cause.is::<WrongOffset>()) {
+                true => Problem::new(StatusCode::CONFLICT, "offset", ELSEWHERE),
+                false => e.into(),
+            }
+        })),
+    }
+}
+
+const ELSEWHERE: &str = "the upload does not end there; go on where Upload-Offset says";
+
+/// The answer to bytes that do not go where an upload ends.
+fn elsewhere(offset: u64) -> Response {
+    let mut response = Problem::new(StatusCode::CONFLICT, "offset", ELSEWHERE).into_response();
+    response.headers_mut().insert(OFFSET, HeaderValue::from(offset));
+    response
+}
+
+/// The answer when so many bytes are there; with the last one the upload becomes a record.
+async fn outcome(
+    app: &App,
+    place: &Place,
+    status: StatusCode,
+    there: u64,
+    length: u64,
+) -> Answer<Response> {
+    let mut response = (status, [(RESUMABLE, VERSION)]).into_response();
+    let told = response.headers_mut();
+    told.insert(OFFSET, HeaderValue::from(there));
+    if there < length {
+        let state = app.engine().uploads().state(&place.id).await?;
+        if let Some(date) = http_date(state.expires) {
+            told.insert(EXPIRES, date);
+        }
+        return Ok(response);
+    }
+    let id = match app.engine().uploads().finish(&place.id).await {
+        Ok(id) => id,
+        // Two requests saw its last byte.
+        Err(e) if e.kind() == ErrorKind::Absent => return place.finished(app).await,
+        Err(e) => return Err(label::refused(e)),
+    };
+    let info = app.engine().info(&id).await?;
+    metering::put(&info.class, info.length);
+    say_record(told, &id);
+    Ok(response)
+}
+
+/// Says which record an upload became.
+fn say_record(headers: &mut HeaderMap, id: &RecordId) {
+    let id = id.to_string();
+    if let (Ok(value), Ok(address)) = (id.parse(), format!("/v1/records/{id}").parse()) {
+        headers.insert(RECORD, value);
+        headers.insert(CONTENT_LOCATION, address);
+    }
+}
+
+/// A point in time as HTTP writes it (RFC 9110, 5.6.7).
+fn http_date(at: Timestamp) -> Option<HeaderValue> {
+    let at = jiff::Timestamp::from_millisecond(i64::try_from(at.0).ok()?).ok()?;
+    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string().parse().ok()
+}

@@ -1,0 +1,120 @@
+//! How the service stands: gauges that are read when somebody asks for the metrics, or each minute.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use keyfall::engine::Status;
+use keyfall::env::{SharedEnv, System};
+use keyfall::promise::RootId;
+use keyfall::quorum::{Standing, net::open_cell};
+use metrics::gauge;
+
+use crate::config::Config;
+use crate::words::now;
+
+/// Jobs that leave the time of their last success, as `keyfall JOB --metrics-file` writes it.
+const JOBS: &[(&str, &str)] = &[
+    ("backup", "keyfall_last_backup_timestamp_seconds"),
+    ("audit", "keyfall_last_audit_timestamp_seconds"),
+    ("drill", "keyfall_last_restore_drill_timestamp_seconds"),
+];
+
+/// A file of a job has one number in it; more than this is no such file.
+const LONGEST: u64 = 64 << 10;
+
+/// Pairs of writes of which the floor is the median.
+const WRITES: usize = 9;
+
+/// Since when erases have been pending, as this process saw it.
+static PENDING: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// Sets what the engine knows.
+pub(crate) fn of_engine(status: &Status) {
+    let late = status.next_due.map_or(0, |at| now().as_millis().saturating_sub(at.as_millis()));
+    let window = status.pending.map_or(0, |at| at.as_millis().saturating_sub(now().as_millis()));
+    gauge!("keyfall_users").set(status.users as f64);
+    gauge!("keyfall_store_bytes").set(status.usage.bytes as f64);
+    gauge!("keyfall_due_overdue_seconds").set(late as f64 / 1000.0);
+    gauge!("keyfall_erase_pending_age_seconds").set(pending_for(status.finality.is_final()));
+    gauge!("keyfall_erase_window_seconds").set(window as f64 / 1000.0);
+    for (number, copy) in status.copies.iter().enumerate() {
+        let number = number.to_string();
+        let up = if copy.error.is_none() { 1.0 } else { 0.0 };
+        gauge!("keyfall_copy_up", "copy" => number.clone()).set(up);
+        if let Some(head) = copy.head {
+            let lag = status.head.commit.saturating_sub(head.commit);
+            gauge!("keyfall_copy_lag_commits", "copy" => number).set(lag as f64);
+        }
+    }
+    let memory = &status.memory;
+    let locked = memory.mapped.saturating_sub(memory.unlocked);
+    gauge!("keyfall_secret_memory_bytes", "state" => "locked").set(locked as f64);
+    gauge!("keyfall_secret_memory_bytes", "state" => "unlocked").set(memory.unlocked as f64);
+}
+
+/// For how long erases have been pending, in seconds: 0 where none is.
+fn pending_for(is_final: bool) -> f64 {
+    let mut since = PENDING.lock().unwrap_or_else(PoisonError::into_inner);
+    if is_final {
+        *since = None;
+        return 0.0;
+    }
+    let age = since.get_or_insert_with(Instant::now).elapsed();
+    // Never 0, which says that nothing is pending.
+    age.max(Duration::from_millis(1)).as_secs_f64()
+}
+
+/// Sets when jobs last succeeded, from `JOB.prom` in `metrics/` below the state directory: 0 where
+/// nothing says so.
+pub(crate) fn of_jobs(state: &Path) {
+    for (job, name) in JOBS {
+        let file = state.join("metrics").join(format!("{job}.prom"));
+        let small = file.metadata().is_ok_and(|meta| meta.is_file() && meta.len() <= LONGEST);
+        let text = if small { std::fs::read_to_string(file).ok() } else { None };
+        let at = text.and_then(|text| value_of(&text, name)).unwrap_or(0.0);
+        gauge!(*name).set(at);
+    }
+}
+
+/// The value of a metric in Prometheus' text format, which has no labels.
+fn value_of(text: &str, name: &str) -> Option<f64> {
+    let of_line = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
+    text.lines().find_map(of_line)
+}
+
+/// Asks the keyholders, if the cell has any, and sets which of them answer.
+pub(crate) fn of_keyholders(config: &Config) {
+    let env: SharedEnv = Arc::new(System);
+    let Ok(Some(quorum)) = open_cell(&config.cell_dir(), &env) else { return };
+    // Whether one answers does not depend on which root key is in use.
+    let any = RootId { epoch: 0, attempt: [0; 16] };
+    for (number, member) in quorum.standing(&any).iter().enumerate() {
+        let down =
+            matches!(member.standing, Standing::Away(_) | Standing::Refuses(_) | Standing::Lies);
+        let number = (number + 1).to_string();
+        gauge!("keyfall_keyholder_up", "number" => number).set(if down { 0.0 } else { 1.0 });
+    }
+    gauge!("keyfall_keyholders_needed").set(f64::from(quorum.rule().threshold));
+}
+
+/// Measures what no erase can do without: 4 KiB appended and `fdatasync`, then 512 bytes in place
+/// and `fdatasync`.
+pub(crate) fn measure_floor(state: &Path) -> std::io::Result<()> {
+    let place = state.join("floor");
+    let file = File::create(&place)?;
+    let mut took = Vec::with_capacity(WRITES);
+    for at in 1..=WRITES as u64 {
+        let began = Instant::now();
+        file.write_all_at(&[9; 4096], at * 4096)?;
+        file.sync_data()?;
+        file.write_all_at(&[9; 512], 0)?;
+        file.sync_data()?;
+        took.push(began.elapsed());
+    }
+    took.sort_unstable();
+    gauge!("keyfall_erase_floor_seconds").set(took[WRITES / 2].as_secs_f64());
+    std::fs::remove_file(place)
+}

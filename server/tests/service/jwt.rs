@@ -1,0 +1,321 @@
+//! Tokens of an issuer: what they open, and what no token opens.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use data_encoding::BASE64URL_NOPAD;
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+
+use super::certificates::{openssl, wait_for};
+use super::kit::Service;
+
+const ISSUER: &str = "https://issuer.example";
+const AUDIENCE: &str = "keyfall";
+
+/// A key that signs, with its id.
+struct Signer {
+    id: String,
+    algorithm: Algorithm,
+    key: EncodingKey,
+}
+
+impl Signer {
+    fn new(dir: &Path, id: &str, algorithm: Algorithm) -> Signer {
+        let make = match algorithm {
+            Algorithm::EdDSA => "genpkey -algorithm ed25519 -outform DER",
+            Algorithm::ES256 => {
+                "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -outform DER"
+            }
+            _ => "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048",
+        };
+        openssl(dir, &format!("{make} -out {id}.key"));
+        // In the form that the library reads: RSA as PKCS#1, the others as PKCS#8.
+        let form = match algorithm {
+            Algorithm::RS256 => format!("rsa -in {id}.key -traditional"),
+            Algorithm::ES256 => format!("pkcs8 -topk8 -nocrypt -inform DER -in {id}.key"),
+            _ => format!("pkey -inform DER -in {id}.key"),
+        };
+        openssl(dir, &format!("{form} -outform DER -out {id}.der"));
+        let der = std::fs::read(dir.join(format!("{id}.der"))).unwrap();
+        let key = match algorithm {
+            Algorithm::EdDSA => EncodingKey::from_ed_der(&der),
+            Algorithm::ES256 => EncodingKey::from_ec_der(&der),
+            _ => EncodingKey::from_rsa_der(&der),
+        };
+        Signer { id: id.to_owned(), algorithm, key }
+    }
+
+    fn jwk(&self) -> Jwk {
+        let mut jwk = Jwk::from_encoding_key(&self.key, self.algorithm).unwrap();
+        jwk.common.key_id = Some(self.id.clone());
+        jwk
+    }
+
+    fn sign(&self, claims: &Value) -> String {
+        self.sign_as(&self.header(), claims)
+    }
+
+    fn header(&self) -> Header {
+        Header { kid: Some(self.id.clone()), ..Header::new(self.algorithm) }
+    }
+
+    fn sign_as(&self, header: &Header, claims: &Value) -> String {
+        jsonwebtoken::encode(header, claims, &self.key).unwrap()
+    }
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64
+}
+
+/// The claims of a desk that may read for a support case.
+fn claims() -> Value {
+    json!({
+        "iss": ISSUER, "aud": ["other", AUDIENCE], "sub": "desk 7",
+        "exp": now() + 600, "nbf": now() - 5, "iat": now() - 5,
+        "scope": "openid read:audio status", "keyfall_users": "any",
+        "keyfall_purposes": ["support case"], "keyfall_default_purpose": "support case",
+    })
+}
+
+fn with(name: &str, value: Value) -> Value {
+    let mut claims = claims();
+    claims[name] = value;
+    claims
+}
+
+fn without(name: &str) -> Value {
+    let mut claims = claims();
+    claims.as_object_mut().unwrap().remove(name);
+    claims
+}
+
+fn write(dir: &Path, signers: &[&Signer]) -> PathBuf {
+    let keys: Vec<Jwk> = signers.iter().map(|signer| signer.jwk()).collect();
+    let place = dir.join("jwks.json");
+    std::fs::write(&place, json!({ "keys": keys }).to_string()).unwrap();
+    place
+}
+
+fn started(dir: &Path, signers: &[&Signer], more: &[&str]) -> Service {
+    let jwks = write(dir, signers);
+    let mut arguments = vec!["--jwks", jwks.to_str().unwrap()];
+    arguments.extend(["--jwt-issuer", ISSUER, "--jwt-audience", AUDIENCE]);
+    arguments.extend(more);
+    Service::over(dir, &arguments)
+}
+
+fn ask(service: &Service, path: &str, token: &str) -> u16 {
+    service.ask("GET", path).header("Authorization", &format!("Bearer {token}")).send().status
+}
+
+#[test]
+fn a_token_of_the_issuer_is_a_credential_by_each_algorithm() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let signers: Vec<Signer> = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256]
+        .into_iter()
+        .map(|algorithm| Signer::new(dir.path(), &format!("{algorithm:?}"), algorithm))
+        .collect();
+    let service = started(dir.path(), &signers.iter().collect::<Vec<_>>(), &[]);
+    let ada = service.user("ada");
+    let record = format!("/v1/records/{}", service.put(&ada, "audio", b"RIFF"));
+    for signer in &signers {
+        let token = signer.sign(&claims());
+        assert_eq!(ask(&service, "/v1/status", &token), 200, "{:?}", signer.algorithm);
+        assert_eq!(ask(&service, &record, &token), 200);
+        assert_eq!(ask(&service, "/v1/credentials", &token), 403, "not one of its scopes");
+        assert_eq!(ask(&service, &format!("/v1/users/{ada}"), &token), 403);
+    }
+    let openings = service.admin("GET", &format!("{record}/openings")).send().json();
+    assert_eq!(openings[0]["principal"], "desk 7");
+    assert_eq!(openings[0]["purpose"], "support case");
+
+    // Users: of a list; the one who has the principal's name.
+    let ben = service.user("ben");
+    let signer = &signers[0];
+    let listed = signer.sign(&with("keyfall_users", json!([ben])));
+    assert_eq!(ask(&service, &record, &listed), 403);
+    let mut own = with("keyfall_users", json!("own"));
+    own["sub"] = json!("ada");
+    assert_eq!(ask(&service, &record, &signer.sign(&own)), 200);
+    own["sub"] = json!("ben");
+    assert_eq!(ask(&service, &record, &signer.sign(&own)), 403);
+    own["sub"] = json!("nobody");
+    assert_eq!(ask(&service, &record, &signer.sign(&own)), 403);
+    let admin = signer.sign(&with("scope", json!("admin")));
+    assert_eq!(ask(&service, "/v1/credentials", &admin), 200);
+}
+
+#[test]
+fn a_token_that_lacks_a_claim_or_is_for_others_opens_nothing() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let signer = Signer::new(dir.path(), "ed", Algorithm::EdDSA);
+    let service = started(dir.path(), &[&signer], &[]);
+    let status = |claims: &Value| ask(&service, "/v1/status", &signer.sign(claims));
+    assert_eq!(status(&claims()), 200);
+    for name in ["iss", "aud", "sub", "exp", "nbf", "keyfall_users", "scope"] {
+        assert_eq!(status(&without(name)), 401, "without {name}");
+        assert_eq!(status(&with(name, Value::Null)), 401, "{name} is null");
+    }
+    let wrong = [
+        ("iss", json!("https://issuer.example/")),
+        ("iss", json!([ISSUER])),
+        ("aud", json!("another")),
+        ("aud", json!([])),
+        ("exp", json!(now() - 60)),
+        ("exp", json!("tomorrow")),
+        ("nbf", json!(now() + 60)),
+        ("sub", json!("")),
+        ("keyfall_users", json!("all")),
+        ("keyfall_users", json!(["no handle"])),
+        ("keyfall_default_purpose", json!("another purpose")),
+        ("scope", json!("openid profile")),
+    ];
+    for (name, value) in wrong {
+        assert_eq!(status(&with(name, value.clone())), 401, "{name} is {value}");
+    }
+    assert_eq!(status(&with("aud", json!(AUDIENCE))), 200);
+}
+
+/// A token with a header and a signature of one's own.
+fn token(header: &Value, claims: &Value, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
+    let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
+    let message = format!("{}.{}", part(header), part(claims));
+    let signature = BASE64URL_NOPAD.encode(&sign(message.as_bytes()));
+    format!("{message}.{signature}")
+}
+
+#[test]
+fn no_header_decides_how_a_token_is_checked() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let ed = Signer::new(dir.path(), "ed", Algorithm::EdDSA);
+    let rsa = Signer::new(dir.path(), "rsa", Algorithm::RS256);
+    let stranger = Signer::new(dir.path(), "stranger", Algorithm::EdDSA);
+    let service = started(dir.path(), &[&ed, &rsa], &[]);
+    let status = |token: &str| ask(&service, "/v1/status", token);
+    assert_eq!(status(&ed.sign(&claims())), 200);
+
+    // No signature.
+    for alg in ["none", "None", "NONE", "nOnE", ""] {
+        let header = json!({"alg": alg, "typ": "JWT", "kid": "ed"});
+        assert_eq!(status(&token(&header, &claims(), |_| Vec::new())), 401, "{alg}");
+        assert_eq!(status(&token(&header, &claims(), |_| vec![0; 64])), 401, "{alg}");
+    }
+    let whole = ed.sign(&claims());
+    assert_eq!(status(&whole[..=whole.rfind('.').unwrap()]), 401, "the signature is cut off");
+    // A public key as the secret of an HMAC: the key itself, the JWK, its modulus.
+    let public = serde_json::to_value(ed.jwk()).unwrap();
+    let modulus = serde_json::to_value(rsa.jwk()).unwrap();
+    let secrets = [
+        ("ed", BASE64URL_NOPAD.decode(public["x"].as_str().unwrap().as_bytes()).unwrap()),
+        ("ed", public.to_string().into_bytes()),
+        ("rsa", BASE64URL_NOPAD.decode(modulus["n"].as_str().unwrap().as_bytes()).unwrap()),
+        ("rsa", modulus["n"].as_str().unwrap().as_bytes().to_vec()),
+        ("ed", Vec::new()),
+    ];
+    for (kid, secret) in secrets {
+        for algorithm in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
+            let header = Header { kid: Some(kid.to_owned()), ..Header::new(algorithm) };
+            let key = EncodingKey::from_secret(&secret);
+            let forged = jsonwebtoken::encode(&header, &claims(), &key).unwrap();
+            assert_eq!(status(&forged), 401, "{algorithm:?} with the key of {kid}");
+        }
+    }
+    // Another algorithm of the same family, and a key of another algorithm.
+    for algorithm in [Algorithm::RS384, Algorithm::RS512, Algorithm::PS256] {
+        let header = Header { alg: algorithm, ..rsa.header() };
+        assert_eq!(status(&rsa.sign_as(&header, &claims())), 401, "{algorithm:?}");
+    }
+    let header = Header { kid: Some("rsa".to_owned()), ..ed.header() };
+    assert_eq!(status(&ed.sign_as(&header, &claims())), 401, "the key of another");
+    // A key that the token brings along, or says where to find.
+    let brought = Header { jwk: Some(stranger.jwk()), ..ed.header() };
+    assert_eq!(status(&stranger.sign_as(&brought, &claims())), 401);
+    let brought = Header { jku: Some("https://evil.example/jwks".to_owned()), ..ed.header() };
+    assert_eq!(status(&stranger.sign_as(&brought, &claims())), 401);
+    // No kid, a kid that no key has, another's key with a known kid.
+    assert_eq!(status(&ed.sign_as(&Header { kid: None, ..ed.header() }, &claims())), 401);
+    assert_eq!(status(&stranger.sign(&claims())), 401);
+    let header = Header { kid: Some("ed".to_owned()), ..stranger.header() };
+    assert_eq!(status(&stranger.sign_as(&header, &claims())), 401);
+    // A header that has to be understood, a token of another kind, changed claims, a long token.
+    let critical = Header { crit: Some(vec!["b64".to_owned()]), ..ed.header() };
+    assert_eq!(status(&ed.sign_as(&critical, &claims())), 401);
+    let other = Header { typ: Some("dpop+jwt".to_owned()), ..ed.header() };
+    assert_eq!(status(&ed.sign_as(&other, &claims())), 401);
+    let parts: Vec<&str> = whole.split('.').collect();
+    let more = BASE64URL_NOPAD.encode(with("scope", json!("admin")).to_string().as_bytes());
+    assert_eq!(status(&format!("{}.{more}.{}", parts[0], parts[2])), 401);
+    assert_eq!(status(&ed.sign(&with("scope", json!("status ".repeat(2000))))), 401);
+    assert!(!service.log().contains(&whole) && !service.log().contains("desk 7"));
+}
+
+#[test]
+fn keys_are_read_again_and_a_bad_file_changes_nothing() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let (old, new) = (
+        Signer::new(dir.path(), "old", Algorithm::EdDSA),
+        Signer::new(dir.path(), "new", Algorithm::ES256),
+    );
+    let service = started(dir.path(), &[&old], &[]);
+    let status = |signer: &Signer| ask(&service, "/v1/status", &signer.sign(&claims()));
+    assert_eq!((status(&old), status(&new)), (200, 401));
+    write(dir.path(), &[&new]);
+    wait_for("the new key opens", || status(&new) == 200);
+    assert_eq!(status(&old), 401, "a key that is taken out opens nothing");
+    std::fs::write(dir.path().join("jwks.json"), "{").unwrap();
+    wait_for("it is told", || service.log().contains("this is no JWK set"));
+    assert_eq!(status(&new), 200);
+}
+
+#[test]
+fn a_file_of_keys_is_refused_with_its_remedy() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let signer = Signer::new(dir.path(), "ed", Algorithm::EdDSA);
+    let jwk = serde_json::to_value(signer.jwk()).unwrap();
+    let and = |name: &str, value: &str| {
+        let mut jwk = jwk.clone();
+        jwk[name] = json!(value);
+        jwk
+    };
+    let place = dir.path().join("jwks.json");
+    let cases = [
+        (json!({"keys": [jwk]}), ""),
+        (json!({"keys": [jwk, {"kty": "EC", "crv": "P-521", "kid": "x", "x": "", "y": ""}]}), ""),
+        (json!({"keys": []}), "no key in it can be used"),
+        (json!([]), "no key in it can be used"),
+        (json!({"keys": [jwk, jwk]}), "the same kid"),
+        (json!({"keys": [and("d", "AAAA")]}), "secret key"),
+        (json!({"keys": [jwk, {"kty": "oct", "kid": "s", "k": "AAAA"}]}), "secret key"),
+        (json!({"keys": [and("use", "enc")]}), "no key in it can be used"),
+        (json!({"keys": [and("alg", "ES256")]}), "no key in it can be used"),
+    ];
+    for (set, says) in cases {
+        std::fs::write(&place, set.to_string()).unwrap();
+        let ran = Command::new(env!("CARGO_BIN_EXE_keyfalld"))
+            .args(["--check-config", "--store", "a.db", "--admin-token-file", "token"])
+            .args(["--jwt-issuer", ISSUER, "--jwt-audience", AUDIENCE, "--jwks"])
+            .arg(&place)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(ran.stderr).unwrap();
+        assert_eq!(ran.status.success(), says.is_empty(), "{set}: {said}");
+        assert!(said.contains(says) && said.lines().count() <= 1, "{set}: {said}");
+    }
+}
+
+#[test]
+fn one_principal_has_one_limit_with_whichever_token() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let signer = Signer::new(dir.path(), "ed", Algorithm::EdDSA);
+    let config = dir.path().join("keyfall.toml");
+    std::fs::write(&config, "requests_per_second = 1\nburst = 2\n").unwrap();
+    let service = started(dir.path(), &[&signer], &["--config", config.to_str().unwrap()]);
+    let status = |claims: &Value| ask(&service, "/v1/status", &signer.sign(claims));
+    let statuses: Vec<u16> = (0..5).map(|n| status(&with("exp", json!(now() + 100 + n)))).collect();
+    assert!(statuses.contains(&429), "each is another token: {statuses:?}");
+    assert_eq!(status(&with("sub", json!("desk 8"))), 200);
+}
