@@ -61,7 +61,8 @@
 //! | keep records for so long and no longer | [`Policy`], [`Engine::policies`] |
 //! | show a person everything that is kept about them | [`Engine::report`] |
 //! | keep copies | [`Engine::copies`], [`Engine::backup`] |
-//! | restore from copies, or try whether that works | [`Builder::restore`], [`engine::Copies::check_restore`] |
+//! | restore from copies, read back what was restored | [`Builder::restore`], [`Builder::check_restored`] |
+//! | try whether that works | [`engine::Copies::check_restore`] |
 //! | give space back, automatically or at once | [`engine::Cleaner`], [`Engine::clean`], [`Engine::discard`] |
 //! | know what to do about an error | [`ErrorKind`], [`Error::may_have_happened`] |
 //! | go on after [`ErrorKind::Poisoned`], shut down | [`Engine::reopen`], [`Engine::close`] |
@@ -83,6 +84,7 @@
 //! | `metrics` | an observer that makes metrics of it |
 //! | `aws-lc` | AES-256-GCM by AWS-LC: the same bytes |
 //! | `objects` | the store on S3, Google Cloud Storage, Azure, and places as URLs in the program |
+//! | `postgres` | the same on rows of PostgreSQL |
 //! | `cli` | the program `keyfall` |
 //! | `verify` | the program `keyfall-verify`, which has no engine in it |
 //! | `testing` | conformance suites, recording ports, the archive adversary, the simulator |

@@ -3,10 +3,12 @@
 mod answers;
 mod erasing;
 mod help;
+mod manual;
 mod named;
 mod planned;
 mod records;
 mod stores;
+mod uploads;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Subcommand;
-use keyfall::{Class, InteractionId, RecordId, Timestamp, UserId};
+use keyfall::{Class, InteractionId, RecordId, Timestamp, UploadId, UserId};
 
 use super::values::{number, span, time};
 
@@ -276,6 +276,39 @@ pub(crate) enum PlanCommand {
         /// The plan's number, as `erase --in` and `plan list` print it.
         #[arg(long, value_name = "N", value_parser = number)]
         id: u64,
+    },
+}
+
+const UPLOAD_EXAMPLES: &str = "\
+Examples:
+  keyfall upload list assistant.db --user ada
+  keyfall upload abort assistant.db --id UPLOAD
+
+A program begins uploads and appends to them (`Engine::uploads`, or `keyfalld`, which speaks tus).
+An upload falls with its user, and expires after a day.";
+
+#[derive(Subcommand)]
+#[command(after_help = UPLOAD_EXAMPLES)]
+pub(crate) enum UploadCommand {
+    /// List the unfinished uploads of a user.
+    #[command(override_usage = "keyfall upload list [STORE] --user U")]
+    List {
+        /// The store; may be left out if KEYFALL_STORE names it.
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+        /// The user, by the name that your application uses.
+        #[arg(long)]
+        user: UserId,
+    },
+    /// Give an upload up: what is there of it is erased.
+    #[command(override_usage = "keyfall upload abort [STORE] --id UPLOAD")]
+    Abort {
+        /// The store; may be left out if KEYFALL_STORE names it.
+        #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+        /// The upload's id, as `upload list` prints it.
+        #[arg(long, value_name = "UPLOAD")]
+        id: UploadId,
     },
 }
 

@@ -19,6 +19,7 @@ pub(crate) use bench::{BenchArgs, Part};
 pub(crate) use erase::{EraseArgs, TendArgs};
 pub(crate) use groups::{
     CopyCommand, GrantCommand, HoldCommand, PlanCommand, PolicyCommand, TrainingCommand,
+    UploadCommand,
 };
 pub(crate) use keyholder::KeyholderCommand;
 pub(crate) use proof::{CertificateCommand, LogCommand, TrustArgs};
@@ -28,8 +29,8 @@ pub(crate) use record::{
 };
 pub(crate) use sealed::{AcceptArgs, AskArgs, KeyArgs, SealArgs, UnsealArgs};
 pub(crate) use store::{
-    AuditArgs, BackupArgs, CheckArgs, DemoArgs, DiscardArgs, InitArgs, RestoreArgs, StatusArgs,
-    WatchArgs,
+    AuditArgs, BackupArgs, CheckArgs, CompletionsArgs, DemoArgs, DiscardArgs, DrillArgs, InitArgs,
+    ManArgs, RestoreArgs, StatusArgs, WatchArgs,
 };
 use values::patience;
 
@@ -181,6 +182,9 @@ pub(crate) enum Command {
         override_usage = "keyfall info [STORE] ID\n       keyfall info [STORE] --user U --name NAME"
     )]
     Info(InfoArgs),
+    /// Unfinished uploads: payloads that come in parts, until they are whole.
+    #[command(subcommand)]
+    Upload(UploadCommand),
     /// Show everything kept about a user: records and where they come from, holds, what was done
     /// and why, what was erased, copies.
     #[command(
@@ -241,7 +245,7 @@ pub(crate) enum Command {
     /// Back up into a directory of its own, copying only what it lacks. A backup holds no key.
     #[command(
         after_help = store::BACKUP_EXAMPLES,
-        override_usage = "keyfall backup [STORE] DEST"
+        override_usage = "keyfall backup [STORE] DEST [--metrics-file FILE]"
     )]
     Backup(BackupArgs),
     /// Find out what a restore from copies would bring back, without building anything: reads and
@@ -258,11 +262,18 @@ pub(crate) enum Command {
         override_usage = "keyfall restore --into STORE [--adopt] --cell PATH COPY..."
     )]
     Restore(RestoreArgs),
+    /// Try a restore: build a store from copies, open all that lives in it, say how long it took,
+    /// and remove it.
+    #[command(
+        after_help = store::DRILL_EXAMPLES,
+        override_usage = "keyfall drill --cell PATH [--scratch DIR] [--metrics-file FILE] COPY..."
+    )]
+    Drill(DrillArgs),
     /// Try every key that the cell leads to on every blob of the store, of its copies and of
     /// further places.
     #[command(
         after_help = store::AUDIT_EXAMPLES,
-        override_usage = "keyfall audit [STORE [COPY...]]"
+        override_usage = "keyfall audit [STORE [COPY...]] [--metrics-file FILE]"
     )]
     Audit(AuditArgs),
     /// Give back the space of what nothing reaches any more. Erasure never waits for it.
@@ -280,6 +291,10 @@ pub(crate) enum Command {
     /// latency that users will see. With --parts also puts, space and discard.
     #[command(after_help = bench::EXAMPLES)]
     Bench(BenchArgs),
+    /// Write the completions of a shell to standard output.
+    Completions(CompletionsArgs),
+    /// Write the man page of keyfall to standard output, or a page for each command into DIR.
+    Man(ManArgs),
 }
 
 impl Command {
@@ -306,6 +321,7 @@ impl Command {
             Command::Grant(command) => !matches!(command, GrantCommand::List { .. }),
             Command::Training(command) => !matches!(command, TrainingCommand::List { .. }),
             Command::Copy(command) => !matches!(command, CopyCommand::Status { .. }),
+            Command::Upload(command) => !matches!(command, UploadCommand::List { .. }),
             Command::List(_)
             | Command::Watch(_)
             | Command::Lineage(_)
@@ -313,7 +329,9 @@ impl Command {
             | Command::Status(_)
             | Command::Audit(_)
             | Command::Demo(_)
-            | Command::Bench(_) => false,
+            | Command::Bench(_)
+            | Command::Completions(_)
+            | Command::Man(_) => false,
             _ => true,
         }
     }

@@ -32,6 +32,14 @@ Examples:
   keyfall restore --into drill.db --cell assistant.db.cell /mnt/backup    # to look at
   keyfall restore --into assistant.db --adopt --cell assistant.db.cell /mnt/replica /mnt/backup";
 
+pub(super) const DRILL_EXAMPLES: &str = "\
+Examples:
+  keyfall drill --cell assistant.db.cell /mnt/backup
+  keyfall drill --cell assistant.db.cell --metrics-file drill.prom /mnt/replica /mnt/backup
+
+What is restored lies in a directory of its own below --scratch, without any key, and is removed at
+the end, also when the drill fails.";
+
 pub(super) const AUDIT_EXAMPLES: &str = "\
 Examples:
   keyfall audit assistant.db
@@ -97,6 +105,10 @@ pub(crate) struct BackupArgs {
     /// DEST is the directory of the backup; STORE may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE DEST", num_args = 1..=2, required = true)]
     pub(crate) places: Vec<PathBuf>,
+    /// On success, write the time into FILE, in Prometheus' text format: for keyfalld, or for the
+    /// textfile collector of the node exporter.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics_file: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -116,6 +128,10 @@ pub(crate) struct RestoreArgs {
     /// command.
     #[arg(long)]
     pub(crate) adopt: bool,
+    /// Leave out reading back what was restored. Without this every record is opened then, and
+    /// compared with the digest that it was put with.
+    #[arg(long)]
+    pub(crate) unverified: bool,
     /// For a store at a URL: only this machine ever opens it, so that the cell may be a file here.
     #[arg(long)]
     pub(crate) single_machine: bool,
@@ -124,11 +140,41 @@ pub(crate) struct RestoreArgs {
 }
 
 #[derive(Args)]
+pub(crate) struct DrillArgs {
+    /// Directory that the store is restored below, with room for all of it.
+    #[arg(long, value_name = "DIR", default_value = "/tmp")]
+    pub(crate) scratch: PathBuf,
+    /// On success, write the time into FILE, in Prometheus' text format: for keyfalld, or for the
+    /// textfile collector of the node exporter.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics_file: Option<PathBuf>,
+    #[arg(value_name = "COPY", required = true)]
+    pub(crate) copies: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Args)]
+pub(crate) struct ManArgs {
+    /// Write a page for each command into this directory; it is made where there is none.
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
 pub(crate) struct AuditArgs {
     /// STORE is the store, each COPY a further place of its blobs; STORE alone may be left out
     /// if KEYFALL_STORE names it.
     #[arg(value_name = "STORE COPY")]
     pub(crate) places: Vec<PathBuf>,
+    /// On success, write the time into FILE, in Prometheus' text format: for keyfalld, or for the
+    /// textfile collector of the node exporter.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics_file: Option<PathBuf>,
 }
 
 #[derive(Args)]

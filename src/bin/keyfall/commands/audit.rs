@@ -13,6 +13,7 @@ use crate::shell::places::store_and_any;
 use crate::shell::print::{block, line, progress};
 use crate::shell::session::Session;
 use crate::shell::stores::look;
+use crate::shell::succeeded::{Job, record};
 use crate::show::audit::{audit_json, audit_table};
 use crate::show::cell::awaited;
 use crate::show::time::time;
@@ -34,7 +35,11 @@ pub(super) fn run(session: &Session, args: AuditArgs) -> Done {
         let mut strays = audit.places.iter().flat_map(|p| &p.strays);
         strays.try_for_each(|stray| line(format_args!("stray {stray}")))?;
     }
-    verdict(session, &audit)
+    verdict(session, &audit)?;
+    if audit.is_clean() {
+        record(Job::Audit, args.metrics_file.as_deref())?;
+    }
+    Ok(())
 }
 
 /// The places that were named, without the copies that the engine has open.

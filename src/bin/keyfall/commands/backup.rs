@@ -12,6 +12,7 @@ use crate::shell::places::store_and;
 use crate::shell::print::{bytes, counted, line, progress};
 use crate::shell::session::Session;
 use crate::shell::stores::look;
+use crate::shell::succeeded::{Job, record};
 use crate::show::copies::{backup_json, mode};
 use keyfall::opening::{absolute, apart, copy_to_write};
 
@@ -27,6 +28,7 @@ pub(super) fn run(session: &Session, args: BackupArgs) -> Done {
     let bar = progress("blobs copied", None);
     let done = engine.backup(&*dest, &mut |n| bar.set_position(n))?;
     bar.finish_and_clear();
+    record(Job::Backup, args.metrics_file.as_deref())?;
     if session.json {
         return session.value(&backup_json(&dest.place(), done));
     }

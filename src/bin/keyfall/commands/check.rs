@@ -6,7 +6,7 @@ use std::sync::Arc;
 use keyfall::engine::Checked;
 use keyfall::store::Store;
 use keyfall::{Engine, Error, ErrorKind};
-use serde_json::json;
+use serde_json::Value;
 
 use crate::args::CheckArgs;
 use crate::commands::backup::registered;
@@ -14,7 +14,7 @@ use crate::shell::failure::Done;
 use crate::shell::print::{counted, line, progress};
 use crate::shell::session::Session;
 use crate::shell::stores::look;
-use crate::show::copies::head_json;
+use crate::show::copies::{checked_json, head_json};
 use keyfall::opening::copy_as_it_is;
 
 /// Finds out what a restore from copies would bring back.
@@ -58,15 +58,15 @@ fn to_drill(engine: &Engine, place: &Path) -> Result<Arc<dyn Store>, Error> {
 
 fn tell(session: &Session, checked: &Checked) -> Done {
     if session.json {
-        let missing: Vec<String> = checked.missing.iter().map(ToString::to_string).collect();
-        return session.value(&json!({
-            "whole": checked.is_whole(), "from": checked.from, "head": head_json(checked.head),
-            "current": head_json(checked.current), "blobs": checked.blobs,
-            "lacking": checked.lacking, "missing": missing,
-        }));
+        let mut value = checked_json(checked);
+        value["from"] = Value::from(checked.from.as_str());
+        value["head"] = head_json(checked.head);
+        value["current"] = head_json(checked.current);
+        return session.value(&value);
     }
-    let blobs = counted(checked.blobs, "blob");
-    line(format_args!("{} of {}: {blobs} read and opened", checked.head, checked.from))?;
+    let (blobs, records) = (counted(checked.blobs, "blob"), counted(checked.records, "record"));
+    let found = format!("{blobs} read and opened, {records}, each as it was put, by its digest");
+    line(format_args!("{} of {}: {found}", checked.head, checked.from))?;
     if checked.head != checked.current {
         let current = checked.current;
         line(format_args!("the store is at {current}: what was put since would be lost"))?;

@@ -10,6 +10,7 @@ mod delivery;
 mod demo;
 mod discard;
 mod draft;
+mod drill;
 mod erase;
 mod export;
 mod get;
@@ -23,6 +24,7 @@ mod keyholder;
 mod lineage;
 mod list;
 mod log;
+mod manual;
 mod plan;
 mod planned;
 mod policy;
@@ -34,6 +36,7 @@ mod status;
 mod tend;
 mod training;
 mod trust;
+mod upload;
 mod watch;
 
 use crate::args::Command;
@@ -75,11 +78,15 @@ pub(crate) fn run(session: &Session, command: Command) -> Done {
         Command::Copy(command) => copy::run(session, command),
         Command::Backup(args) => backup::run(session, args),
         Command::Restore(args) => restore::run(session, &args),
+        Command::Drill(args) => drill::run(session, &args),
         Command::Check(args) => check::run(session, args),
         Command::Audit(args) => audit::run(session, args),
         Command::Discard(args) => discard::run(session, args),
         Command::Status(args) => status::run(session, args),
         Command::Demo(args) => demo::run(session, &args),
         Command::Bench(args) => bench::run(session, &args),
+        Command::Upload(command) => upload::run(session, command),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
     }
 }

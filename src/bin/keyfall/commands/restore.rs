@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use keyfall::engine::{Restored, restore};
+use keyfall::engine::{Checked, Restored, check_restored, restore};
 use keyfall::{Error, ErrorKind};
 use serde_json::json;
 
@@ -13,27 +13,36 @@ use crate::shell::guarded;
 use crate::shell::print::{bytes, counted, line, progress};
 use crate::shell::session::Session;
 use crate::shell::stores::{adopt, no_take_over, warn_of_lacking};
-use crate::show::copies::head_json;
+use crate::show::copies::{checked_json, head_json};
 use keyfall::opening::apart;
 use keyfall::opening::{check_reach, copy_as_it_is, take_away, to_build};
 
 /// Builds a store from copies and the cell.
 pub(super) fn run(session: &Session, args: &RestoreArgs) -> Done {
+    let done = without_owner(session, args)?;
+    if let Some(checked) = done.checked.as_ref().filter(|checked| !checked.is_whole()) {
+        tell(session, args, &done)?;
+        return Err(damaged(args, checked).into());
+    }
+    if args.adopt {
+        let failed = "it is restored, and read-only still, for it could not be taken over";
+        adopt(session, &args.into).map_err(|e| e.context(failed))?;
+    }
+    tell(session, args, &done)
+}
+
+/// Builds the store, which does not own the cell yet.
+pub(super) fn without_owner(session: &Session, args: &RestoreArgs) -> Result<Built, Error> {
     let Some(cell) = &session.cell else {
         let text = "name the cell with --cell: without it no copy opens";
-        return Err(Error::new(ErrorKind::Invalid, text).into());
+        return Err(Error::new(ErrorKind::Invalid, text));
     };
     if !args.adopt {
         let instead = "to have the restored store take over, restore it with --adopt";
         no_take_over(session, instead)?;
     }
     check_places(args, cell)?;
-    let done = build(session, args, cell)?;
-    if args.adopt {
-        let failed = "it is restored, and read-only still, for it could not be taken over";
-        adopt(session, &args.into).map_err(|e| e.context(failed))?;
-    }
-    tell(session, args, &done)
+    build(session, args, cell)
 }
 
 /// Copies may lie beside one another in any way; the new store and the cell lie apart from all.
@@ -49,9 +58,15 @@ fn check_places(args: &RestoreArgs, cell: &Path) -> Result<(), Error> {
     guarded::check_place(&args.into)
 }
 
-/// Builds the store. Whatever it opens is closed at the end: it holds locks, and an owner reaches
-/// for its copies.
-fn build(session: &Session, args: &RestoreArgs, cell_place: &Path) -> Result<Restored, Error> {
+/// What was built, and what reading it back found.
+pub(super) struct Built {
+    pub(super) restored: Restored,
+    pub(super) checked: Option<Checked>,
+}
+
+/// Builds the store, and reads it back. Whatever it opens is closed at the end: it holds locks, and
+/// an owner reaches for its copies.
+fn build(session: &Session, args: &RestoreArgs, cell_place: &Path) -> Result<Built, Error> {
     let into = &args.into;
     check_reach(into, cell_place.join("quorum.json").exists(), args.single_machine)?;
     let pointer = Adopted::check(into, cell_place)?;
@@ -63,21 +78,43 @@ fn build(session: &Session, args: &RestoreArgs, cell_place: &Path) -> Result<Res
     let bar = progress("blobs restored", None);
     let restored = restore(&*cell, &sources, &*target, &mut |n| bar.set_position(n));
     bar.finish_and_clear();
-    let done = restored.inspect_err(|_| {
+    let restored = restored.inspect_err(|_| {
         // What an earlier try built stays for the next one. A new store without a head would only
         // be in its way.
         if made {
             take_away(into, was_there);
         }
     })?;
-    warn_of_others(session, &done);
-    warn_of_lacking(session, done.lacks.clone());
+    warn_of_others(session, &restored);
+    warn_of_lacking(session, restored.lacks.clone());
     if let Err(e) = pointer.write(&*cell) {
         let failed =
             "it is restored, but where its cell is could not be recorded; name it with --cell";
         session.warn(&e.context(failed));
     }
-    Ok(done)
+    let checked = if args.unverified {
+        None
+    } else {
+        let bar = progress("blobs read back", Some(restored.blobs));
+        let checked = check_restored(&*cell, &target, &mut |n| bar.set_position(n))?;
+        bar.finish_and_clear();
+        Some(checked)
+    };
+    Ok(Built { restored, checked })
+}
+
+/// What reading back found that is not as it was put.
+fn damaged(args: &RestoreArgs, checked: &Checked) -> Error {
+    let not_adopted = if args.adopt { ", and has not taken over" } else { "" };
+    let into = args.into.display();
+    let text = format!(
+        "{} of what was restored cannot be opened, or is not what was put; {into} is \
+         built{not_adopted}, and the rest of it can be read: restore into another place with a \
+         further copy, or have this one, as STORE, take over as it is: `keyfall tend STORE \
+         --take-over`",
+        checked.lacking
+    );
+    Error::new(ErrorKind::Corrupt, text)
 }
 
 /// Says which copies hold what the restored state does not continue from.
@@ -97,20 +134,32 @@ fn warn_of_others(session: &Session, done: &Restored) {
     session.warn(&Error::new(ErrorKind::Refused, text));
 }
 
-fn tell(session: &Session, args: &RestoreArgs, done: &Restored) -> Done {
+fn tell(session: &Session, args: &RestoreArgs, built: &Built) -> Done {
+    let (done, checked) = (&built.restored, &built.checked);
+    let is_whole = checked.as_ref().is_none_or(Checked::is_whole);
+    let adopted = args.adopt && is_whole;
     if session.json {
         let others = done.others.iter();
         let others =
             others.map(|other| json!({"place": other.place, "head": head_json(other.head)}));
         return session.value(&json!({
             "store": args.into.display().to_string(), "from": done.from, "blobs": done.blobs,
-            "bytes": done.bytes, "head": head_json(done.head), "read_only": !args.adopt,
+            "bytes": done.bytes, "head": head_json(done.head), "read_only": !adopted,
             "others": others.collect::<Vec<_>>(), "lacks": done.lacks,
+            "read_back": checked.as_ref().map(checked_json),
         }));
     }
     let (blobs, length) = (counted(done.blobs, "blob"), bytes(done.bytes));
     line(format_args!("restored {} from {}: {blobs} ({length})", done.head, done.from))?;
-    if args.adopt {
+    if let Some(checked) = checked {
+        let records = counted(checked.records, "record");
+        line(format_args!("read back: {records}, each as it was put, by its digest"))?;
+        checked.missing.iter().try_for_each(|name| line(format_args!("damaged {name}")))?;
+    }
+    if !is_whole {
+        return Ok(());
+    }
+    if adopted {
         return line(
             "It owns the root cell now. Every other copy of the store can only be read until \
              it takes over in turn, and not at all after the next erase.",

@@ -2,7 +2,8 @@
 //! files, stores to be opened.
 //!
 //! A file imports only from those named before it: failure, paths, media, print, read, guarded,
-//! outfile, drafts, cells, remedy, due, session, stores, make, outside, ask, places, which.
+//! outfile, succeeded, drafts, cells, remedy, due, session, stores, make, outside, ask, places,
+//! which.
 
 pub(crate) mod ask;
 pub(crate) mod cells;
@@ -21,4 +22,5 @@ pub(crate) mod read;
 pub(crate) mod remedy;
 pub(crate) mod session;
 pub(crate) mod stores;
+pub(crate) mod succeeded;
 pub(crate) mod which;

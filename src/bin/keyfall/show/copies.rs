@@ -1,6 +1,6 @@
 //! Copies of a store, and the states that they hold.
 
-use keyfall::engine::{Backup, CopyMode, CopyStatus};
+use keyfall::engine::{Backup, Checked, CopyMode, CopyStatus};
 use keyfall::store::HeadId;
 use serde_json::{Value, json};
 
@@ -10,6 +10,15 @@ use crate::shell::session::Session;
 /// A state of a store as JSON.
 pub(crate) fn head_json(head: HeadId) -> Value {
     json!({"epoch": head.epoch, "commit": head.commit})
+}
+
+/// What opening everything found, as JSON.
+pub(crate) fn checked_json(checked: &Checked) -> Value {
+    let missing: Vec<String> = checked.missing.iter().map(ToString::to_string).collect();
+    json!({
+        "whole": checked.is_whole(), "blobs": checked.blobs, "records": checked.records,
+        "lacking": checked.lacking, "missing": missing,
+    })
 }
 
 /// How a copy is kept.

@@ -1,0 +1,39 @@
+//! When a job last succeeded, for those that watch it.
+
+use std::io::Write;
+use std::path::Path;
+
+use keyfall::Error;
+use keyfall::env::{Env, System};
+
+use crate::shell::outfile::{Replace, write_to};
+
+/// A job whose success is watched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Job {
+    Backup,
+    Audit,
+    Drill,
+}
+
+impl Job {
+    fn metric(self) -> &'static str {
+        match self {
+            Job::Backup => "keyfall_last_backup_timestamp_seconds",
+            Job::Audit => "keyfall_last_audit_timestamp_seconds",
+            Job::Drill => "keyfall_last_restore_drill_timestamp_seconds",
+        }
+    }
+}
+
+/// Writes that a job succeeded now, if there is a file for it.
+pub(crate) fn record(job: Job, file: Option<&Path>) -> Result<(), Error> {
+    let Some(file) = file else { return Ok(()) };
+    let (metric, at) = (job.metric(), System.now().as_millis() as f64 / 1000.0);
+    let text = format!(
+        "# HELP {metric} When the job last succeeded.\n# TYPE {metric} gauge\n{metric} {at:.3}\n"
+    );
+    write_to(file, Replace::Ordinary, |out| {
+        out.write_all(text.as_bytes()).map_err(|e| Error::io(file.display(), e))
+    })
+}
