@@ -146,7 +146,8 @@ pub(crate) async fn head_upload(
     resumable(&headers)?;
     let place = Place::read(&caller, &id)?;
     let state = match app.engine().uploads().state(&place.id).await {
-        Ok(state) => state,
+        Ok(state) if place.is_of(&state) => state,
+        Ok(_) => return Err(no_such_upload()),
         Err(e) if e.kind() == ErrorKind::Absent => return place.finished(&app).await,
         Err(e) => return Err(e.into()),
     };
@@ -199,6 +200,9 @@ pub(crate) async fn append_upload(
     let offset = number(&headers, &OFFSET)?
         .ok_or_else(|| Problem::invalid("say in Upload-Offset where the bytes go"))?;
     let state = app.engine().uploads().state(&place.id).await?;
+    if !place.is_of(&state) {
+        return Err(no_such_upload());
+    }
     let length = state.length.unwrap_or(u64::MAX);
     if state.offset != offset {
         return Ok(elsewhere(state.offset));
@@ -263,6 +267,14 @@ impl Place {
         let id: UploadId = id.parse().map_err(|_| no_such_upload())?;
         caller.may_with("put", &id.handle())?;
         Ok(Place { id, mark })
+    }
+
+    /// Whether it is the address that the creation of an upload gave, to its last character.
+    fn is_of(&self, state: &UploadState) -> bool {
+        match &state.name {
+            Some(_) => self.mark.is_none(),
+            None => self.mark.is_some() && state.meta.get(UPLOAD) == self.mark.as_ref(),
+        }
     }
 
     /// The answer for an upload that is not there any more: it became a record, or never was.

@@ -58,6 +58,11 @@ fn an_upload_comes_in_parts_and_becomes_a_record() {
     assert_eq!(wrong.header("upload-offset"), Some("4"));
     assert_eq!(wrong.header("tus-resumable"), Some("1.0.0"));
     assert_eq!(append(&service, &at, 4, b"far too many bytes").status, 413);
+    let (cut, _) = at.split_once('.').unwrap();
+    for other in [cut.to_owned(), format!("{cut}.aaaaaaaaaaaaaaaa")] {
+        assert_eq!(append(&service, &other, 4, b"......").status, 404, "{other}");
+        assert_eq!(tus(&service, "HEAD", &other).send().status, 404, "{other}");
+    }
     let listed = service.admin("GET", &format!("/v1/users/{ada}/records")).send().json();
     assert!(listed["records"].as_array().unwrap().is_empty(), "it is no record yet");
 

@@ -323,6 +323,8 @@ impl Command {
             Command::Copy(command) => !matches!(command, CopyCommand::Status { .. }),
             Command::Upload(command) => !matches!(command, UploadCommand::List { .. }),
             Command::List(_)
+            | Command::Info(_)
+            | Command::Check(_)
             | Command::Watch(_)
             | Command::Lineage(_)
             | Command::History(_)
