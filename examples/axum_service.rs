@@ -4,7 +4,6 @@
 //! `curl -T wake.wav localhost:7401/ada/wake.wav`, `curl -X DELETE localhost:7401/ada`.
 
 use axum::extract::{Path, State};
-use axum::response::IntoResponse;
 use axum::{Router, body::Body, http::Request, http::StatusCode, routing::delete, routing::put};
 use futures_util::TryStreamExt;
 use keyfall::{AsyncEngine, Builder, Class, Error, ErrorKind, Put, Scope, UserId};
@@ -22,15 +21,14 @@ fn failed(error: Error) -> (StatusCode, String) {
 }
 
 /// A retry is the same put. A client that goes away in the middle leaves nothing.
-async fn keep(engine: State<AsyncEngine>, file: File, body: Body) -> Answer<StatusCode> {
-    let Path((user, name)) = file;
+async fn keep(engine: State<AsyncEngine>, at: File, body: Body) -> Answer<StatusCode> {
+    let Path((user, name)) = at;
     let put = Put::new(UserId::new(user).map_err(failed)?, Class::audio()).name(name);
     let body = StreamReader::new(body.into_data_stream().map_err(std::io::Error::other));
     engine.put(put, body).await.map(|_| StatusCode::CREATED).map_err(failed)
 }
 
-async fn hear(engine: State<AsyncEngine>, file: File) -> Answer<impl IntoResponse> {
-    let Path((user, name)) = file;
+async fn hear(engine: State<AsyncEngine>, Path((user, name)): File) -> Answer<Body> {
     let user = UserId::new(user).map_err(failed)?;
     let found = engine.find(&user, name).await.map_err(failed)?;
     Ok(Body::from_stream(ReaderStream::new(engine.get(&found.id).await.map_err(failed)?)))
@@ -51,10 +49,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(address) = std::env::args().nth(1) {
         return Ok(axum::serve(tokio::net::TcpListener::bind(address).await?, app).await?);
     }
-    for (method, uri) in [("PUT", "/ada/w.wav"), ("DELETE", "/ada"), ("GET", "/ada/w.wav")] {
+    let at = "/ada/w.wav";
+    let asked = [("PUT", at, 201), ("GET", at, 200), ("DELETE", "/ada", 204), ("GET", at, 410)];
+    for (method, uri, status) in asked {
         let request = Request::builder().method(method).uri(uri).body(Body::from("RIFF"))?;
         let answer = tower::ServiceExt::oneshot(app.clone(), request).await?;
-        println!("{method} {uri}: {}", answer.status()); // 201, 204, 410
+        println!("{method} {uri}: {}", answer.status());
+        assert_eq!(answer.status().as_u16(), status);
     }
     Ok(())
 }
