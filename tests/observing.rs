@@ -1,6 +1,6 @@
 //! What an observer is told: what was done, with counts; and nobody's data, in no event, no line of
 //! `tracing` and no metric. It is built without the programs by
-//! `cargo test --no-default-features --features sled,tracing,metrics --test observing`.
+//! `cargo test --no-default-features --features sled,tokio,tracing,metrics --test observing`.
 
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, Once, Weak};
 use std::time::{Duration, Instant};
 
 use keyfall::cell::MemoryCell;
-use keyfall::engine::{Cleaner, CopyMode, Geometry, Grant, Hold, Keeper, OpenAs, restore};
+use keyfall::engine::{Cleaner, CopyMode, Geometry, Grant, Hold, Keeper, OpenAs, Watched, restore};
 use keyfall::env::{Env, System};
 use keyfall::observer::{
     AwaitedBy, ClosedBy, CommitKind, Event, Metrics, Observer, Outcome, ScopeKind, Tracing,
@@ -22,8 +22,8 @@ use keyfall::store::{
 };
 use keyfall::testing::Seeded;
 use keyfall::{
-    Class, Engine, Erase, Error, ErrorKind, InteractionId, Options, Policy, Put, Query, RecordId,
-    Result, Scope, Source, Timestamp, UserId, When,
+    AsyncEngine, Class, Engine, Erase, Error, ErrorKind, InteractionId, Options, Policy, Put,
+    PutMode, Query, RecordId, Result, Scope, Source, Timestamp, UserId, When,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -848,6 +848,113 @@ fn records(run: &mut Run, engine: &Engine) {
     engine.history(&ada).unwrap();
 }
 
+/// Names and what is said of records, uploads, openings, watching, an engine that goes on after a
+/// failure; refused calls too.
+fn labelled(run: &mut Run, engine: &Engine) {
+    let mia = run.user("mia-marlene-wistful");
+    let name = run.secrets.text("letters/to-a-friend-in-wistful.txt");
+    let (key, value) =
+        (run.secrets.text("weather-of-wistful"), run.secrets.text("it rains over wistful hills"));
+    let letter = || Put::new(mia.clone(), Class::action()).name(&*name).meta(&*key, &*value);
+    let before = engine.head();
+    let first = run.put(engine, letter(), "her first letter, wistful");
+    assert_eq!(run.put(engine, letter(), "her first letter, wistful"), first);
+    let second = run.put(engine, letter(), "her second letter, wistful");
+    for (mode, kind) in
+        [(PutMode::IfAbsent, ErrorKind::Exists), (PutMode::IfIs(first), ErrorKind::Changed)]
+    {
+        let refused = engine.put(letter().mode(mode), &b"a third"[..]).unwrap_err();
+        assert_eq!(refused.kind(), kind);
+    }
+    assert_eq!(engine.find(&mia, &*name).unwrap().id, second);
+    engine.find(&mia, &run.secrets.text("letters/never-sent-from-wistful")).unwrap_err();
+    let in_letters = Query::default().user(mia.clone()).name_prefix("letters/");
+    assert_eq!(engine.list(&in_letters).unwrap().records.len(), 1);
+
+    let song = run.secrets.text("songs/of-wistful-rivers.ogg");
+    let uploads = engine.uploads();
+    let begin = |run: &mut Run| {
+        let put = Put::new(mia.clone(), Class::audio()).name(&*song).meta(&*key, &*value);
+        let upload = uploads.begin(put).unwrap();
+        run.secrets.texts.push(upload.to_string());
+        run.secrets.interaction(upload.interaction());
+        upload
+    };
+    let (whole, aborted, expires) = (begin(run), begin(run), begin(run));
+    for upload in [&whole, &aborted, &expires] {
+        let words = run.secrets.text("a song in parts, wistful");
+        uploads.append(upload, 0, words.as_bytes()).unwrap();
+        assert_eq!(uploads.append(upload, 1, &b"x"[..]).unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(uploads.state(upload).unwrap().name.as_deref(), Some(&*song));
+    }
+    let sung = uploads.finish(&whole).unwrap();
+    run.secrets.record(sung);
+    uploads.abort(&aborted).unwrap();
+    uploads.list(&mia).unwrap();
+
+    let reader = run.secrets.text("the wistful choirmaster");
+    let opening = engine.open_as(&sung, &reader, &run.secrets.text("to sing along in Wistful"));
+    let opening = opening.unwrap().lasting(DAY);
+    opening.reader().unwrap().write_to(&mut std::io::sink()).unwrap();
+    let open = opening.reader().unwrap();
+    opening.close();
+    assert_eq!(opening.reader().unwrap_err().kind(), ErrorKind::Refused);
+    drop(open);
+    run.days_pass(8);
+    engine.run_due(&mut |_| {}).unwrap();
+    assert_eq!(uploads.state(&expires).unwrap_err().kind(), ErrorKind::Erased);
+
+    engine.watch(before, Duration::ZERO).unwrap();
+    run.store.set_failing(true);
+    engine.put(letter(), &b"lost"[..]).unwrap_err();
+    assert_eq!(engine.get(&second).unwrap_err().kind(), ErrorKind::Poisoned);
+    run.store.set_failing(false);
+    engine.reopen().unwrap();
+    assert_eq!(engine.find(&mia, &*name).unwrap().id, second);
+    let changed = engine.watch(engine.head(), Duration::ZERO).unwrap();
+    assert!(matches!(changed, Watched::Changes { changes, .. } if changes.is_empty()));
+    engine.erase(Scope::record(second)).unwrap();
+    assert_eq!(engine.find(&mia, &*name).unwrap_err().kind(), ErrorKind::Absent);
+}
+
+/// The same from tasks, and a put that is given up in the middle.
+async fn asynchronous(run: &mut Run, engine: AsyncEngine) {
+    use tokio::io::AsyncReadExt;
+    let ned = run.user("nathaniel-wistful");
+    let name = run.secrets.text("notes/on-wistful-tasks.txt");
+    let put = || Put::new(ned.clone(), Class::action()).name(&*name);
+    let content = run.secrets.text("what a task wrote, wistful");
+    let id = engine.put(put(), content.as_bytes()).await.unwrap();
+    run.secrets.record(id);
+    assert_eq!(engine.find(&ned, &*name).await.unwrap().id, id);
+    let (mut far, near) = tokio::io::duplex(1 << 16);
+    let given_up = tokio::time::timeout(Duration::from_millis(50), async {
+        tokio::io::AsyncWriteExt::write_all(&mut far, content.as_bytes()).await.unwrap();
+        engine.put(Put::new(ned.clone(), Class::audio()), near).await
+    });
+    assert!(given_up.await.is_err());
+    let opened = engine.open_as(&id, &*run.secrets.text("the wistful task"), "to see").await;
+    let mut read = String::new();
+    opened.unwrap().reader().await.unwrap().read_to_string(&mut read).await.unwrap();
+    assert_eq!(read, content);
+    let upload = engine.uploads().begin(Put::new(ned.clone(), Class::audio())).await.unwrap();
+    run.secrets.texts.push(upload.to_string());
+    engine.uploads().append(&upload, 0, content.as_bytes()).await.unwrap();
+    run.secrets.record(engine.uploads().finish(&upload).await.unwrap());
+    engine.erase(Scope::user(ned.clone())).await.unwrap();
+    assert_eq!(engine.put(put(), &b"late"[..]).await.unwrap_err().kind(), ErrorKind::Erased);
+    // The call that was given up ends by itself, soon.
+    let mut closed = engine.close().await;
+    for _ in 0..100 {
+        if closed.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        closed = run.open(run.options.clone()).close();
+    }
+    closed.unwrap();
+}
+
 /// Holds, certified and failing erases, plans, windows.
 fn erases(run: &mut Run, engine: &Engine) {
     let (ben, class) = (run.user("benedict-wistful"), run.class("letters-wistful"));
@@ -1036,11 +1143,16 @@ fn no_event_line_or_metric_holds_personal_data() {
     run.secrets.texts.push(engine.id().to_string());
     run.secrets.bytes.push(engine.id().0.into());
     records(&mut run, &engine);
+    labelled(&mut run, &engine);
     erases(&mut run, &engine);
     others(&mut run, &engine);
     places(&mut run, &engine);
     damage(&mut run, &engine);
     let engine = space(&run, engine, &seen);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
+    runtime.block_on(asynchronous(&mut run, AsyncEngine::new(engine)));
+    drop(runtime);
+    let engine = run.open(run.options.clone().cleaner(Cleaner::Off));
     the_end(&mut run, engine, &seen);
     let events = seen.take();
     let expected = [
@@ -1079,9 +1191,10 @@ fn no_event_line_or_metric_holds_personal_data() {
     // What is told in either way is looked at: there, a name is found.
     let from = LINES.lock().unwrap().len();
     tracing::trace!(target: "anything", user = "adelaide-wistful");
+    tracing::trace!(target: "anything", name = "letters/to-a-friend-in-wistful.txt");
     metrics::gauge!("anything", "class" => "diary-wistful").set(1.0);
     let leaks = LINES.lock().unwrap()[from..].to_vec();
-    assert_eq!(leaks.len(), 2);
+    assert_eq!(leaks.len(), 3);
     for leak in leaks {
         assert!(told(&run.secrets, &[leak]).is_some());
     }

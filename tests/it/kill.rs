@@ -398,7 +398,7 @@ impl Named {
         self.check(whole);
         if whole {
             let id = String::from_utf8(out.stdout).unwrap().trim().parse().unwrap();
-            assert_eq!(self.had.last(), Some(&id), "the id of the record that is there");
+            assert_eq!(self.had.last(), Some(&id), "the id of the stored record");
         }
     }
 
@@ -465,7 +465,7 @@ fn a_put_by_name_that_is_killed_and_tried_again_is_one_record() {
         let other = named.cli.put("ben", "audio", &bytes(7, len));
         let takes = began.elapsed();
         named.cli.ok(&["erase", "store", "--user", "ben", "--yes"]);
-        for after in ascending(30, takes) {
+        for after in ascending(100, takes) {
             named.put(Some(after + Duration::from_micros(round as u64 * 97)));
         }
         named.end();
@@ -473,8 +473,8 @@ fn a_put_by_name_that_is_killed_and_tried_again_is_one_record() {
         assert_eq!(kind_of(&open(&named.cli), &other.parse().unwrap()), Some(ErrorKind::Erased));
         (cut, landed) = (cut + named.cut, landed + named.landed);
     }
-    println!("120 puts killed: {cut} before their end, {landed} of these are there");
-    assert!(cut >= 60, "the kills hit: {cut}");
+    println!("400 puts killed: {cut} before their end, {landed} of these were stored all the same");
+    assert!(cut >= 200, "the kills hit: {cut}");
 }
 
 /// Each put has another content, and takes the name from the one before; killed, it is tried
@@ -493,6 +493,8 @@ fn a_put_by_name_that_replaces_and_is_killed_leaves_one_record() {
     }
     named.end();
     let (cut, landed, had) = (named.cut, named.landed, named.had.len());
-    println!("120 puts killed: {cut} before their end, {landed} of these are there, {had} records");
-    assert!(cut >= 40 && had > 5, "the kills hit: {cut}, {had} records");
+    println!(
+        "120 puts killed: {cut} before their end, {landed} of these were stored, {had} records"
+    );
+    assert!(cut >= 40 && landed > 0 && had > 5, "the kills hit: {cut}, {landed}, {had} records");
 }
