@@ -35,6 +35,16 @@ pub enum Defect {
     TwoLists,
     /// A sweep takes blobs that live.
     SweepLive,
+    /// A put that takes a name leaves the record that had it.
+    KeepReplaced,
+    /// A put under a name that was done is done once more.
+    PutTwice,
+    /// An erase of a class leaves the class's unfinished uploads.
+    KeepUploads,
+    /// A record is opened by name, and no line says so.
+    OpenUnrecorded,
+    /// A record is put with the digest of other bytes.
+    WrongDigest,
 }
 
 /// The defect that is planted, if one is: none outside tests.

@@ -3,10 +3,12 @@
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use keyfall::engine::{Geometry, check_restored, restore};
+use keyfall::cell::FileCell;
+use keyfall::engine::{Geometry, Keeper, check_restored, restore};
+use keyfall::env::System;
 use keyfall::store::{Cursor, MemoryStore, SledStore, Store};
-use keyfall::testing::{listed, payload_names};
-use keyfall::{Class, ErrorKind, Scope};
+use keyfall::testing::{Defect, listed, payload_names};
+use keyfall::{Class, Engine, ErrorKind, Options, Put, Scope};
 
 use crate::command_line::{Cli, json};
 use crate::support::{World, bytes, error_kind, user};
@@ -107,6 +109,32 @@ fn a_restore_tells_what_it_read_back() {
     // What it says is so: the rest can be read, and the store is still the owner.
     assert!(cli.ok(&["list", "new", "--cell", "store.cell"]).contains("action"));
     cli.put("ada", "action", b"one more");
+}
+
+/// Sealed bytes that changed do not open; that other bytes open shows by the digest alone.
+#[test]
+fn a_record_that_reads_as_other_bytes_is_neither_exported_nor_restored_in_silence() {
+    let cli = Cli::new();
+    let good = cli.put("ada", "action", b"as it was put");
+    let options = Options::new().keeper(Keeper::ByHand).defect(Some(Defect::WrongDigest));
+    let store = Arc::new(SledStore::open(&cli.path("store")).unwrap());
+    let cell = Arc::new(FileCell::open(&cli.path("store.cell"), Arc::new(System)).unwrap());
+    let engine = Engine::open(store, cell, options).unwrap();
+    for len in [20_000, 300_000] {
+        engine.put(Put::new(user("ben"), Class::audio()), &bytes(2, len)[..]).unwrap();
+    }
+    engine.close().unwrap();
+    cli.ok(&["export", "store", "--user", "ada", "of-ada"]);
+    let e = cli.fails(5, &["export", "store", "--user", "ben", "of-ben"]);
+    assert!(e.contains("is read with another digest than it was put with"), "{e}");
+    assert!(!cli.path("of-ben/report.json").exists(), "what looks like a whole export");
+    cli.ok(&["backup", "store", "bk"]);
+    let restore = ["restore", "--cell", "store.cell", "--into", "new", "bk", "--adopt"];
+    let out = cli.run(&restore);
+    assert_eq!(out.status.code(), Some(5), "{out:?}");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("2 of what was restored") && said.contains("not taken over"), "{said}");
+    assert_eq!(cli.run(&["get", "store", &good]).stdout, b"as it was put");
 }
 
 /// A damaged backup was told to lack commits, one of another store likewise, and an audit of that
