@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use super::defect::Defect;
 use super::docket::Docket;
 use super::edit::Edit;
 use super::fell::{Fell, Links};
@@ -177,7 +178,8 @@ fn of_part(
             return Ok(Fell::already());
         }
         check_part(pages, page, &part)?;
-        part
+        let whole = !edit.means.planted.is(Defect::KeepUploads);
+        if whole { part } else { part.without_uploads() }
     };
     if !erase.kept().is_empty() {
         keep(edit, &part, erase)?;

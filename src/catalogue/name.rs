@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::defect::Defect;
 use super::edit::Edit;
 use super::erase::apply;
 use super::fell::Fell;
@@ -184,6 +185,7 @@ pub(crate) fn take_name(
     // What was sealed for records derived from this one depends on this one, and on no other.
     let is_source = staged[n + 1..].iter().any(|next| next.sources.contains(&Source::Added(n)));
     let (id, has_fallen) = match (standing, record.mode) {
+        (Standing::Same(_), _) if edit.means.planted.is(Defect::PutTwice) => return Ok(None),
         (Standing::Same(id), _) if !is_source => return Ok(Some(id)),
         (Standing::Nothing | Standing::Fallen(_), PutMode::IfIs(_)) => return Err(changed()),
         (Standing::Nothing, _) => return Ok(None),
@@ -223,6 +225,9 @@ fn replace(
                 ),
             ));
         }
+    }
+    if edit.means.planted.is(Defect::KeepReplaced) {
+        return Ok(Fell::already());
     }
     if !has_fallen {
         return apply(edit, &Erase::new(Scope::record(*id)));

@@ -64,6 +64,11 @@ impl Part {
         &self.kept
     }
 
+    /// The part without unfinished uploads: a defect.
+    pub(crate) fn without_uploads(self) -> Self {
+        Part { uploads: None, ..self }
+    }
+
     /// The key of the part, if the part is one class, whole.
     pub(crate) fn whole_class<'p>(&self, page: &'p UserPage) -> Option<(&'p Class, Key)> {
         let ever = |_: &ClassTag| matches!(self.when, When::Ever);

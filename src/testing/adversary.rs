@@ -1,7 +1,7 @@
 //! The adversary who holds every byte ever written: what a set of stores gives away to somebody
 //! with a root key, and what an engine holds that must be gone once it is erased.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
 use crate::Engine;
@@ -18,9 +18,10 @@ use crate::secret::Secret;
 use crate::store::Head;
 use crate::tree::head::HeadPage;
 use crate::tree::inbox::Inbox;
+use crate::tree::keys::{KEY_MAX, KEY_MIN, split_record_key};
 use crate::tree::labels::Label;
-use crate::tree::ordered::Ordered;
-use crate::tree::user::UserPage;
+use crate::tree::ordered::{Ordered, OrderedKey};
+use crate::tree::user::{ClassSlot, UserPage};
 use crate::tree::users::{Found, find};
 use crate::tree::{Geometry, Node, PageKind, Pages, Spot};
 
@@ -183,6 +184,72 @@ pub(super) fn records_reachable(
     let page = HeadPage::open(&head.bytes, key)?;
     let source = PageSource::over(page.realm, places);
     expose(&source, &page, known)
+}
+
+/// What an adversary reads of the labels of records: the name that one has, or what was said of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Labelled {
+    /// Id of the record.
+    pub(super) id: RecordId,
+    /// Its name, in the tree of names or in that of labels.
+    pub(super) name: Option<String>,
+    /// What was said of it: nothing in the tree of names.
+    pub(super) meta: BTreeMap<String, String>,
+}
+
+/// Every label that somebody who holds `key` reads below a head, and every name in the trees of
+/// names, whether or not its record is there still.
+pub(super) fn labels_reachable(
+    places: &[SharedStore],
+    head: &Head,
+    key: &Key,
+) -> Result<Vec<Labelled>> {
+    let page = HeadPage::open(&head.bytes, key)?;
+    let source = PageSource::over(page.realm, places);
+    let mut found = Vec::new();
+    walk(&Walking::lenient(), &source, &page.roots, &mut |step| {
+        if let Step::Enter { kind: PageKind::User, at } = step
+            && let Ok(bytes) = source.load(PageKind::User, None, at)
+        {
+            let user = UserPage::decode(&bytes)?;
+            let tag = crypto::user_tag(&page.index_key, user.user.as_str());
+            for slot in &user.classes {
+                // What a tape does not have, or a key does not open, ends a tree.
+                let _ = labels_of_class(&source, tag, &user, slot, &mut found);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(found)
+}
+
+fn labels_of_class(
+    source: &PageSource<'_>,
+    user: UserTag,
+    page: &UserPage,
+    slot: &ClassSlot,
+    found: &mut Vec<Labelled>,
+) -> Result<()> {
+    let id = |key: &OrderedKey| {
+        let (incarnation, class) = (page.incarnation, slot.tag);
+        split_record_key(key).map(|(interaction, ordinal)| RecordId {
+            interaction,
+            user,
+            incarnation,
+            class,
+            ordinal,
+        })
+    };
+    slot.labels.names(source, user, "", &mut |name, key| {
+        let (id, name, meta) = (id(key)?, Some(name.to_owned()), BTreeMap::new());
+        found.push(Labelled { id, name, meta });
+        Ok(ControlFlow::Continue(()))
+    })?;
+    slot.labels.scan(source, user, &KEY_MIN, &KEY_MAX, &mut |key, label| {
+        let (id, name, meta) = (id(key)?, label.name().map(str::to_owned), label.meta());
+        found.push(Labelled { id, name, meta });
+        Ok(())
+    })
 }
 
 /// Whether some page below a head has these bytes in it, once it is opened.

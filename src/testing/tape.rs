@@ -1,9 +1,12 @@
 //! The archive adversary, who has every byte ever written to any store and what the cell holds now.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
-use super::adversary::{Exposed, inbox_keys_reachable, is_in_a_page, note_keys, records_reachable};
+use super::adversary::{
+    Exposed, Labelled, inbox_keys_reachable, is_in_a_page, labels_reachable, note_keys,
+    records_reachable,
+};
 use crate::catalogue::resolve::ContentRoots;
 use crate::cell::{Contents, Durable, Owner, RootCell, RootKey};
 use crate::crypto::Key;
@@ -71,6 +74,20 @@ impl Tape {
                 return Ok(exposed);
             }
         }
+    }
+
+    /// Every label, and every name in a tree of names, that somebody with this tape and these root
+    /// keys can read.
+    pub(super) fn labels(self: &Arc<Self>, keys: &[RootKey]) -> BTreeSet<Labelled> {
+        let heads = locked(&self.heads).clone();
+        let places: [Arc<dyn Store>; 1] = [Arc::clone(self) as Arc<dyn Store>];
+        let mut found = BTreeSet::new();
+        for (head, root) in heads.iter().flat_map(|head| keys.iter().map(move |root| (head, root)))
+        {
+            // A key of another epoch opens nothing here.
+            found.extend(labels_reachable(&places, head, &root.key).unwrap_or_default());
+        }
+        found
     }
 
     /// Whether somebody with this tape and these root keys can open a page that has these bytes in

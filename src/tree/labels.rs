@@ -252,7 +252,7 @@ impl Labels {
     }
 
     /// Shows the labels of the records in `low..=high`, in the order of these.
-    fn scan(
+    pub(crate) fn scan(
         &self,
         pages: &dyn Pages,
         owner: UserTag,

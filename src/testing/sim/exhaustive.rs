@@ -11,7 +11,7 @@ use super::media::file::Loss;
 use super::media::gate::Fault;
 use super::media::port::Media;
 use super::media::simulated::SimulatedDisk;
-use super::op::{Granted, Item, Mode, Named, Op, Scoped, Trouble};
+use super::op::{Granted, Item, Mode, Named, NamedUpload, Op, Scoped, Trouble};
 use super::opening::start;
 use super::play::apply;
 use super::run::Run;
@@ -20,7 +20,7 @@ use crate::testing::lock::locked;
 use crate::testing::seeded::Seeded;
 
 /// The verbs, by the names under which they are reported.
-pub const VERBS: [&str; 39] = [
+pub const VERBS: [&str; 41] = [
     "init",
     "open",
     "put",
@@ -48,9 +48,11 @@ pub const VERBS: [&str; 39] = [
     "make it final",
     "accept an envelope",
     "open a grant",
+    "open a record by name",
     "begin an upload",
     "append to an upload",
     "finish an upload",
+    "finish an upload, named",
     "abort an upload",
     "copy add, in step",
     "copy add, behind",
@@ -81,8 +83,9 @@ fn put(user: u8, class: Class, len: usize) -> Op {
 }
 
 /// An upload that falls with the oldest record.
-fn upload() -> Op {
-    Op::Upload { user: 1, item: Item { sources: vec![0], ..Item::plain(Class::audio(), None, 0) } }
+fn upload(user: u8, named: Option<NamedUpload>) -> Op {
+    let item = Item { sources: vec![0], ..Item::plain(Class::audio(), None, 0) };
+    Op::Upload { user, item, named }
 }
 
 fn named(content: u8) -> Op {
@@ -94,6 +97,7 @@ fn named(content: u8) -> Op {
         len: 700,
         source: None,
         mode: Mode::Replace,
+        replaced: false,
     })
 }
 
@@ -143,7 +147,13 @@ fn prologue(verb: &str) -> Vec<Op> {
             Op::Wait(100),
         ]),
         "append to an upload" | "finish an upload" | "abort an upload" => {
-            ops.extend([upload(), Op::Append(0, 300), Op::Append(0, 20_000)]);
+            ops.extend([upload(1, None), Op::Append(0, 300), Op::Append(0, 20_000)]);
+        }
+        // It takes the name of another record, which falls.
+        "finish an upload, named" => {
+            let to_be = NamedUpload { name: 0, mode: Mode::Replace, at_once: false };
+            let upload = upload(0, Some(to_be));
+            ops.extend([named(1), upload, Op::Append(0, 300), Op::Append(0, 20_000)]);
         }
         "make it final" => ops.extend([Op::EraseWithin(Scoped::User(1), 1), Op::Wait(100)]),
         _ => {}
@@ -185,9 +195,10 @@ fn op(verb: &str) -> Op {
             Op::Envelope(0, Item { sources: vec![0], ..Item::plain(Class::transcript(), None, 90) })
         }
         "open a grant" => Op::Grant(Granted { user: 0, class: None, set: false, revoked: false }),
-        "begin an upload" => upload(),
+        "open a record by name" => Op::OpenAs(0),
+        "begin an upload" => upload(1, None),
         "append to an upload" => Op::Append(0, 17_000),
-        "finish an upload" => Op::Finish(0),
+        "finish an upload" | "finish an upload, named" => Op::Finish(0),
         "abort an upload" => Op::Abort(0),
         "plan an erase" => Op::Plan(Scoped::User(0), 9),
         "cancel a planned erase" => Op::Cancel(0),

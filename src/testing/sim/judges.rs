@@ -1,12 +1,12 @@
 //! The judges at the end of a run: the model, and the archive adversary.
 #![expect(clippy::panic, reason = "a judge's verdict is a panic")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use super::checks::{check_cell, compare};
 use super::judged_uploads::check_exposed;
-use super::names::{STORE, user_id};
+use super::names::{STORE, record_meta, record_name, user_id};
 use super::op::Trouble;
 use super::opening::{open, restart};
 use super::promises::tend;
@@ -165,11 +165,38 @@ fn adversary(run: &mut Run) {
         }
     }
     assert!(live.keys().all(|id| exposed.contains_key(id)), "the adversary is blind");
+    check_labels(run);
     let (envelopes, became): (Vec<_>, Vec<_>) = envelopes.into_iter().unzip();
     let opened = run.tape.opened(&run.keys_on_medium(), &envelopes);
     for (id, opened) in became.iter().zip(&opened) {
         let may = !opened || live.contains_key(id);
         assert!(may, "FOUND: the adversary opens the envelope of {id}, which was erased");
+    }
+}
+
+/// The second judge, of names and of what is said of records: each is of a record that lives.
+fn check_labels(run: &Run) {
+    let (live, epoch) = (run.model.live(), run.engine().head().epoch);
+    let labels = run.tape.labels(&run.keys_on_medium());
+    for label in &labels {
+        match live.get(&label.id) {
+            Some((_, record)) => {
+                let name = record.name.map(record_name);
+                assert_eq!(label.name.as_deref(), name, "the adversary reads another name");
+            }
+            None => {
+                // As with records: what was undone, or abandoned, opens until the epoch ends.
+                let loose = run.undone_epoch == epoch && !run.model.erased.contains(&label.id)
+                    || run.abandoned_epoch == epoch && run.abandoned.contains(&label.id);
+                assert!(loose, "FOUND: the adversary reads the name of what does not live");
+            }
+        }
+    }
+    for (id, (_, record)) in &live {
+        let Some(number) = record.name else { continue };
+        let said: BTreeMap<_, _> = record_meta(number, &record.content).into_iter().collect();
+        let is_there = labels.iter().any(|label| label.id == *id && label.meta == said);
+        assert!(is_there, "the adversary is blind to the name of {id}");
     }
 }
 
@@ -181,5 +208,10 @@ fn every_key(run: &mut Run) {
     assert!(twice.is_none(), "a key seals two plaintexts, the second {twice:?}");
     let all = run.tape.exposed_to(&hoard).unwrap_or_else(|e| panic!("the tape: {e}"));
     assert!(run.model.erased.iter().all(|id| all.contains_key(id)), "the adversary is blind");
+    let labels = run.tape.labels(&hoard);
+    let had = |id| labels.iter().any(|label| label.id == id && label.name.is_some());
+    let blind = run.model.once_named.iter().find(|id| !had(**id));
+    assert!(blind.is_none(), "the adversary is blind to the name of {blind:?}");
+    run.tally.add("erased names looked for", run.model.once_named.len() as u64);
     run.tally.count("runs with every key looked at");
 }

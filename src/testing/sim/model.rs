@@ -1,6 +1,6 @@
 //! The first judge: a plain model of what was acknowledged, a few maps and lists.
 
-use crate::When;
+use crate::{PutMode, When};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::op::Chosen;
@@ -48,6 +48,8 @@ impl Record {
 pub(super) struct Upload {
     pub(super) id: UploadId,
     pub(super) record: Record,
+    /// The name that the record is to have, and what becomes of another that has it then.
+    pub(super) named: Option<(u8, PutMode)>,
     /// In milliseconds since 1970.
     pub(super) expires: u64,
 }
@@ -124,6 +126,8 @@ impl Named {
 pub(super) struct Model {
     pub(super) users: BTreeMap<u8, User>,
     pub(super) erased: Vec<RecordId>,
+    /// Those of them that had a name.
+    pub(super) once_named: Vec<RecordId>,
     /// Uploads that fell: erased, aborted, expired.
     pub(super) fallen: Vec<UploadId>,
     pub(super) interactions: Vec<InteractionId>,
@@ -261,6 +265,8 @@ impl Model {
             fallen.extend(more);
         }
         for user in self.users.values_mut() {
+            let had = user.records.iter().filter(|r| fallen.contains(&r.id) && r.name.is_some());
+            self.once_named.extend(had.map(|r| r.id));
             user.records.retain(|r| !fallen.contains(&r.id));
             // Only what is kept still has a source that fell.
             for record in &mut user.records {
@@ -289,6 +295,12 @@ impl Model {
     /// The record of a user that has a name.
     pub(super) fn named(&self, user: u8, name: u8) -> Option<&Record> {
         self.users.get(&user)?.records.iter().find(|r| r.name == Some(name))
+    }
+
+    /// The names that a user's records have.
+    pub(super) fn names(&self, user: u8) -> impl Iterator<Item = u8> + '_ {
+        let records = self.users.get(&user).into_iter().flat_map(|user| &user.records);
+        records.filter_map(|r| r.name)
     }
 
     /// Gives a record its name.

@@ -51,6 +51,10 @@ pub(super) fn record_meta(name: u8, content: &[u8]) -> Option<(String, String)> 
     }
 }
 
+/// Names of which nothing is said beside them: those that an upload may have, whose content is yet
+/// to come.
+pub(super) const UNSAID: [u8; 4] = [0, 1, 2, 5];
+
 /// Where a copy is.
 pub(super) fn copy_place(n: u8) -> String {
     format!("copy{n}")

@@ -2,6 +2,7 @@
 //! a step, so that a seed, a fuzzer and a shrinker can all make steps.
 
 use super::media::gate::Fault;
+use super::names::UNSAID;
 use crate::ids::{Class, InteractionId, RecordId};
 
 /// How many bytes a step has.
@@ -30,6 +31,7 @@ pub(super) enum Op {
     Upload {
         user: u8,
         item: Item,
+        named: Option<NamedUpload>,
     },
     /// So many bytes are appended to an upload.
     Append(u8, usize),
@@ -101,6 +103,18 @@ pub(super) struct Named {
     /// Derived from this one, of all records that there ever were.
     pub(super) source: Option<u8>,
     pub(super) mode: Mode,
+    /// Another content takes the name then, and meets the trouble.
+    pub(super) replaced: bool,
+}
+
+/// An upload of what is to have a name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NamedUpload {
+    /// The name, if none of the user's records has one that an upload may take.
+    pub(super) name: u8,
+    pub(super) mode: Mode,
+    /// It is finished in the same step.
+    pub(super) at_once: bool,
 }
 
 /// What becomes of it if another record has the name.
@@ -320,11 +334,26 @@ fn upload(b: &[u8; STEP_BYTES]) -> Op {
         0..=2 => {
             let mut item = Item::plain(class(b[2]), some(b[3]), length(b) % 300);
             item.sources = b[13..].iter().take(usize::from(b[7] % 2)).copied().collect();
-            Op::Upload { user: user(b[1]), item }
+            let named = b[14].is_multiple_of(3).then(|| NamedUpload {
+                name: UNSAID[usize::from(b[15]) % UNSAID.len()],
+                mode: mode(b[14] / 3, b[15]),
+                at_once: b[13] & 1 == 1,
+            });
+            Op::Upload { user: user(b[1]), item, named }
         }
         3 | 4 => Op::Append(b[1], 1 + length(b) % [90, 300, 20_000][usize::from(b[2] % 3)]),
         5 => Op::Abort(b[1]),
         _ => Op::Finish(b[1]),
+    }
+}
+
+/// What a put under a name does to another record; `is`: the one that it may replace.
+fn mode(n: u8, is: u8) -> Mode {
+    match n % 5 {
+        0 | 1 => Mode::Replace,
+        2 => Mode::IfAbsent,
+        3 => Mode::IfIs(is),
+        _ => Mode::IfItIs,
     }
 }
 
@@ -362,7 +391,6 @@ fn put_batch(b: &[u8; STEP_BYTES]) -> Op {
 }
 
 fn put_named(b: &[u8; STEP_BYTES]) -> Op {
-    let modes = [Mode::Replace, Mode::Replace, Mode::IfAbsent, Mode::IfIs(b[14]), Mode::IfItIs];
     Op::PutNamed(Named {
         user: user(b[1]),
         name: b[3] % 6,
@@ -370,7 +398,8 @@ fn put_named(b: &[u8; STEP_BYTES]) -> Op {
         content: b[4] % 3,
         len: [0, 20, 700, 17_000][usize::from(b[5] % 4)],
         source: (b[15] < 60).then_some(b[13]),
-        mode: modes[usize::from(b[6]) % modes.len()],
+        mode: mode(b[6], b[14]),
+        replaced: b[2] & 12 == 12,
     })
 }
 

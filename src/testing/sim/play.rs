@@ -30,9 +30,9 @@ pub(super) fn apply(run: &mut Run, op: Op, trouble: Trouble) {
         Op::LegalHold { user, class, interaction } => {
             legal_hold(run, user, class, interaction, trouble)
         }
-        Op::Upload { user, item } => {
+        Op::Upload { user, item, named } => {
             let item = choose(run, item);
-            uploads::begin(run, user, &item, trouble);
+            uploads::begin(run, user, &item, named, trouble);
         }
         Op::Append(n, len) => uploads::append(run, n, len, trouble),
         Op::Finish(n) => uploads::finish(run, n, trouble),

@@ -7,25 +7,38 @@ use super::attempt::{Done, Told, attempt};
 use super::checks::{check_cell, check_readers};
 use super::judged_uploads::listed;
 use super::model::{Record, Upload, stand_in};
-use super::names::user_id;
-use super::op::{Chosen, Trouble};
+use super::named::{Fate, Under, fate, made, put_mode};
+use super::names::{UNSAID, record_name, user_id};
+use super::op::{Chosen, NamedUpload, Trouble};
 use super::records::find;
 use super::run::Run;
-use crate::Put;
 use crate::env::Env;
 use crate::error::ErrorKind;
 use crate::ids::UploadId;
 use crate::limits::RETRY;
 use crate::policy::millis;
+use crate::{Put, PutMode};
 
-pub(super) fn begin(run: &mut Run, user: u8, item: &Chosen, trouble: Trouble) {
+pub(super) fn begin(
+    run: &mut Run,
+    user: u8,
+    item: &Chosen,
+    to_be: Option<NamedUpload>,
+    trouble: Trouble,
+) {
     let refused = run.model.refuses(user, from_ref(item));
+    let named = to_be.map(|to_be| {
+        let taken = run.model.names(user).find(|name| UNSAID.contains(name));
+        let name = taken.unwrap_or(to_be.name);
+        (name, put_mode(&run.model, user, name, to_be.mode))
+    });
     let act = |run: &Run| {
         let mut put = Put::new(user_id(user), item.class.clone());
         if let Some(interaction) = item.interaction {
             put = put.interaction(interaction);
         }
         put = item.sources.iter().fold(put, |put, source| put.derived_from(*source));
+        put = named.iter().fold(put, |put, (name, mode)| put.name(record_name(*name)).mode(*mode));
         let id = run.engine().uploads().begin(put)?;
         assert!(!refused, "FOUND: an upload was begun of what is fenced, or from what was erased");
         Ok(Done::Upload(id))
@@ -43,15 +56,21 @@ pub(super) fn begin(run: &mut Run, user: u8, item: &Chosen, trouble: Trouble) {
         };
         let (class, sources) = (item.class.clone(), item.sources.clone());
         let record = Record::new(stand_in(&state.id), class, Vec::new(), sources);
-        let upload = Upload { id: state.id, record, expires: state.expires.0 };
+        assert_eq!(state.name.as_deref(), named.map(|(name, _)| record_name(name)));
+        let upload = Upload { id: state.id, record, named, expires: state.expires.0 };
         run.model.interactions.push(state.interaction);
         let there = run.model.users.entry(user).or_default();
         there.unborn = false;
         there.uploads.push(upload);
     });
-    let newest = run.model.users.get(&user).and_then(|there| there.uploads.last());
-    if let Some(upload) = newest.filter(|it| it.record.content.is_empty()).cloned() {
+    let newest = |run: &Run| run.model.users.get(&user)?.uploads.last().cloned();
+    if let Some(upload) = newest(run).filter(|it| it.record.content.is_empty()) {
         go_on(run, user, &upload, item.content.clone(), Trouble::default());
+    }
+    if to_be.is_some_and(|to_be| to_be.at_once)
+        && let Some(upload) = newest(run)
+    {
+        finish_one(run, user, &upload, trouble);
     }
 }
 
@@ -82,10 +101,18 @@ fn go_on(run: &mut Run, user: u8, upload: &Upload, content: Vec<u8>, trouble: Tr
 }
 
 pub(super) fn finish(run: &mut Run, n: u8, trouble: Trouble) {
-    let Some((user, upload)) = picked(run, n) else { return };
+    if let Some((user, upload)) = picked(run, n) {
+        finish_one(run, user, &upload, trouble);
+    }
+}
+
+fn finish_one(run: &mut Run, user: u8, upload: &Upload, trouble: Trouble) {
+    if let Some((name, mode)) = upload.named {
+        return finish_named(run, user, upload, name, mode, trouble);
+    }
     let act = |run: &Run| run.engine().uploads().finish(&upload.id).map(|id| Done::Ids(vec![id]));
     attempt(run, "uploads finished", trouble, &act, |run, done, _| {
-        let Record { class, content, sources, id, .. } = upload.record.clone();
+        let Record { class, content, sources, .. } = upload.record.clone();
         let ids = match done {
             Some(Done::Ids(ids)) => ids,
             _ => {
@@ -95,14 +122,46 @@ pub(super) fn finish(run: &mut Run, n: u8, trouble: Trouble) {
                 find(run, user, from_ref(&put))
             }
         };
-        // Until the epoch ends, old pages lead to its parts.
-        run.finished.push((id, run.engine().head().epoch));
-        let there = run.model.users.entry(user).or_default();
-        there.uploads.retain(|it| it.id != upload.id);
+        end(run, user, upload);
         for id in ids {
             let (class, content, sources) = (class.clone(), content.clone(), sources.clone());
             run.model.put(user, Record::new(id, class, content, sources));
         }
+    });
+}
+
+/// An upload that became a record is none any more.
+fn end(run: &mut Run, user: u8, upload: &Upload) {
+    // Until the epoch ends, old pages lead to its parts.
+    run.finished.push((upload.record.id, run.engine().head().epoch));
+    let there = run.model.users.entry(user).or_default();
+    there.uploads.retain(|it| it.id != upload.id);
+}
+
+/// Its name is taken now, as its mode says.
+fn finish_named(
+    run: &mut Run,
+    user: u8,
+    upload: &Upload,
+    name: u8,
+    mode: PutMode,
+    trouble: Trouble,
+) {
+    let Record { class, content, sources, .. } = upload.record.clone();
+    let interaction = Some(upload.id.interaction());
+    let item = Chosen { class, interaction, sources, from_last: false, content };
+    let fate = fate(&run.model, user, name, &item, mode);
+    let act = |run: &Run| made(fate, run.engine().uploads().finish(&upload.id));
+    let under = Under { user, name, fate };
+    attempt(run, "named uploads finished", trouble, &act, |run, done, now| {
+        if matches!(fate, Fate::Refused(_)) {
+            assert!(!matches!(done, Some(Done::Ids(_))), "FOUND: what is {fate:?} was finished");
+            run.tally.count("named uploads refused");
+            return;
+        }
+        end(run, user, upload);
+        let left = trouble.during.is_some();
+        run.left |= under.follow(run, &item, done.as_ref(), now) && left;
     });
 }
 
