@@ -15,7 +15,7 @@ use keyfall::{
 use object_store::{
     CopyMode, CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload, ListResult,
     MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload,
-    PutResult, Result, path::Path,
+    PutResult, RenameOptions, RenameTargetMode, Result, path::Path,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt};
 
@@ -39,6 +39,7 @@ pub struct KeyfallStore {
     class: Class,
     reader: Option<Arc<(String, String)>>,
     recreate: bool,
+    copies_fall: bool,
 }
 
 impl fmt::Debug for KeyfallStore {
@@ -71,7 +72,7 @@ impl KeyfallStore {
 
     fn new(engine: AsyncEngine, whose: Whose) -> Self {
         let class = Class::action();
-        KeyfallStore { engine, whose, class, reader: None, recreate: false }
+        KeyfallStore { engine, whose, class, reader: None, recreate: false, copies_fall: false }
     }
 
     /// The class of files whose media type says none (`audio/*` is audio, `text/*` a transcript)
@@ -93,6 +94,14 @@ impl KeyfallStore {
     #[must_use]
     pub fn recreate(self, recreate: bool) -> Self {
         KeyfallStore { recreate, ..self }
+    }
+
+    /// Derives each copy from its original, so that it falls with it. Without it a copy outlasts a
+    /// delete of the original: programs that copy a file and then delete it count on that. A rename
+    /// derives nothing.
+    #[must_use]
+    pub fn copies_fall(self, copies_fall: bool) -> Self {
+        KeyfallStore { copies_fall, ..self }
     }
 
     /// The record at a path.
@@ -342,14 +351,56 @@ impl ObjectStore for KeyfallStore {
 
     /// A copy is a record of its own, in the interaction of the original, of its class and derived
     /// from what that is derived from: it falls with the sources, the interaction, the class and
-    /// the user, and outlasts an erase of the original alone.
+    /// the user, and outlasts an erase of the original alone, unless
+    /// [`KeyfallStore::copies_fall`] says otherwise.
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        let info = self.find(from).await?;
+        let original = self.find(from).await?;
+        if self.copies_fall && from == to && options.mode == CopyMode::Overwrite {
+            return Ok(());
+        }
+        let derived = self.copies_fall.then_some(original.id);
+        self.copy_of(original, from, to, options.mode, derived).await
+    }
+
+    /// The record that was copied is erased, and no other that took its place meanwhile.
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        let original = self.find(from).await?;
+        let mode = match options.target_mode {
+            RenameTargetMode::Overwrite if from == to => return Ok(()),
+            RenameTargetMode::Overwrite => CopyMode::Overwrite,
+            RenameTargetMode::Create => CopyMode::Create,
+        };
+        let id = original.id;
+        self.copy_of(original, from, to, mode, None).await?;
+        match self.engine.erase(Scope::record(id)).await {
+            Err(e) if !matches!(e.kind(), ErrorKind::Erased | ErrorKind::Absent) => {
+                Err(about(from, e))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl KeyfallStore {
+    /// Puts a copy, derived from this record or from what the original is derived from.
+    async fn copy_of(
+        &self,
+        info: RecordInfo,
+        from: &Path,
+        to: &Path,
+        mode: CopyMode,
+        derived: Option<RecordId>,
+    ) -> Result<()> {
         let reader = self.open(from, &info.id).await?;
         let place = self.whose.place(to)?;
         let id = info.id;
-        let lineage = self.engine.run(move |engine| engine.lineage(&id)).await;
-        let sources = lineage.map_err(|e| about(from, e))?.sources;
+        let sources = match derived {
+            Some(original) => vec![original],
+            None => {
+                let lineage = self.engine.run(move |engine| engine.lineage(&id)).await;
+                lineage.map_err(|e| about(from, e))?.sources
+            }
+        };
         let mut put = Put::new(place.user, info.class)
             .name(place.name)
             .interaction(info.interaction)
@@ -362,7 +413,7 @@ impl ObjectStore for KeyfallStore {
         for (key, value) in info.meta.into_iter().filter(|(key, _)| key != ONCE) {
             put = put.meta(key, value);
         }
-        let mode = match options.mode {
+        let mode = match mode {
             CopyMode::Overwrite => PutMode::Overwrite,
             CopyMode::Create => PutMode::Create,
         };
