@@ -6,16 +6,18 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use keyfall::cell::MemoryCell;
 use keyfall::engine::{Changed, Keeper, Watched};
 use keyfall::observer::{CommitKind, Event, Outcome, ScopeKind};
-use keyfall::store::MemoryStore;
+use keyfall::store::{
+    Blob, BlobName, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage,
+};
 use keyfall::{
-    AsyncEngine, Class, Engine, ErrorKind, Options, Put, Query, RecordId, Scope, UserId,
+    AsyncEngine, Class, Engine, ErrorKind, Options, Put, Query, RecordId, Result, Scope, UserId,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt, ReadBuf};
 use tokio::runtime::{Builder, Runtime};
@@ -262,6 +264,95 @@ fn callers_that_wait_share_commits_and_cost_no_thread() {
             assert_eq!(erase.await.unwrap().unwrap().records, Some(10));
         }
         assert!(engine.engine().audit(&[], &mut |_| {}).unwrap().is_clean());
+    });
+}
+
+/// A store whose commits wait for a test.
+#[derive(Default)]
+struct Gate {
+    inner: MemoryStore,
+    shut: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    fn set_shut(&self, shut: bool) {
+        *self.shut.lock().unwrap() = shut;
+        self.opened.notify_all();
+    }
+}
+
+impl Store for Gate {
+    fn place(&self) -> String {
+        "behind the gate".into()
+    }
+    fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        self.inner.get(name)
+    }
+    fn contains(&self, name: &BlobName) -> Result<bool> {
+        self.inner.contains(name)
+    }
+    fn put(&self, blobs: &[Blob]) -> Result<()> {
+        self.inner.put(blobs)
+    }
+    fn head(&self) -> Result<Option<Head>> {
+        self.inner.head()
+    }
+    fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
+        drop(self.opened.wait_while(self.shut.lock().unwrap(), |shut| *shut).unwrap());
+        self.inner.commit(blobs, over, head)
+    }
+    fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
+        self.inner.names(from, limit)
+    }
+    fn remove(&self, names: &[BlobName]) -> Result<Removed> {
+        self.inner.remove(names)
+    }
+    fn usage(&self) -> Result<Usage> {
+        self.inner.usage()
+    }
+}
+
+/// Threads of this process, of which other tests have some.
+#[cfg(target_os = "linux")]
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_thousand_that_wait_for_one_commit_cost_no_thread_each() {
+    let gate = Arc::new(Gate::default());
+    let cell = Arc::new(MemoryCell::new());
+    let engine = AsyncEngine::new(Engine::init(gate.clone(), cell, Options::new()).unwrap());
+    runtime(4).block_on(async {
+        for n in 0..500 {
+            engine.put(audio(&format!("user {n}")), &b"words"[..]).await.unwrap();
+        }
+        let (before, head) = (threads(), engine.engine().head().commit);
+        gate.set_shut(true);
+        let mut waiting = Vec::new();
+        for n in 0..500 {
+            let (putting, erasing) = (engine.clone(), engine.clone());
+            waiting.push(tokio::spawn(async move {
+                putting.put(audio(&format!("other {n}")), &b"words"[..]).await.map(drop)
+            }));
+            waiting.push(tokio::spawn(async move {
+                erasing.erase(Scope::user(user(&format!("user {n}")))).await.map(drop)
+            }));
+        }
+        // Until all are staged, and wait.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let (meanwhile, done) = (threads(), waiting.iter().filter(|it| it.is_finished()).count());
+        gate.set_shut(false);
+        for caller in waiting {
+            caller.await.unwrap().unwrap();
+        }
+        assert_eq!(done, 0, "somebody was served at a gate that is shut");
+        // Other tests begin threads of theirs meanwhile: some tens.
+        assert!(meanwhile < before + 200, "{before} threads, and {meanwhile} while 1,000 wait");
+        let commits = engine.engine().head().commit - head;
+        assert!(commits <= 100, "{commits} commits for 1,000 callers at once");
     });
 }
 
