@@ -135,6 +135,8 @@ bench:
     cargo bench --locked --bench lineage
     cargo bench --locked --bench retention
     cargo bench --locked --bench proof
+    cargo bench --locked --bench names
+    cargo bench --locked --bench asynchronous
     cargo bench --locked -p keyfalld --bench service
 
 # beside other stores
