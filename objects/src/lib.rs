@@ -16,6 +16,8 @@
 //! | `cloud` (feature) | S3, Google Cloud Storage, Azure and directories, through `object_store` |
 //! | `postgres` (feature) | rows of PostgreSQL |
 
+#[cfg(any(feature = "cloud", feature = "postgres"))]
+mod causes;
 #[cfg(feature = "cloud")]
 pub mod cloud;
 mod counted;

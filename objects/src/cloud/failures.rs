@@ -1,9 +1,8 @@
 //! What an error of `object_store` says of a request's effect.
 
-use std::error::Error as StdError;
-
 use object_store::Error;
 
+use crate::causes::line;
 use crate::port::Failure;
 
 /// Statuses, besides those of the server's side, after which the same request may succeed.
@@ -28,21 +27,6 @@ pub(super) fn failure(url: &str, name: &str, e: &Error) -> Failure {
         }),
     };
     if refused { Failure::refused(message) } else { Failure::unknown(message) }
-}
-
-/// An error with its causes, in one line.
-fn line(e: &Error) -> String {
-    let mut text = e.to_string();
-    let mut cause = e.source();
-    while let Some(e) = cause {
-        let more = e.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = e.source();
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The status of an answer, which the crate shows in its text alone.

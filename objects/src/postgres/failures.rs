@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, SqlState};
 
+use crate::causes::line;
 use crate::port::Failure;
 
 /// Classes of errors after which the same statement would fail again, and whose statement changed
@@ -62,21 +63,6 @@ fn is_distrusted(e: &Error) -> bool {
         cause = e.source();
     }
     false
-}
-
-/// An error with its causes, in one line.
-fn line(e: &Error) -> String {
-    let mut text = e.to_string();
-    let mut cause = e.source();
-    while let Some(e) = cause {
-        let more = e.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = e.source();
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
