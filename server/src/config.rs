@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{CommandFactory, Parser, ValueEnum};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use keyfall::opening::Location;
 use serde::{Deserialize, Serialize};
 
 use crate::manual::Manual;
@@ -114,7 +115,9 @@ impl Config {
 
     /// The directory of the root cell.
     pub(crate) fn cell_dir(&self) -> PathBuf {
-        self.cell.clone().unwrap_or_else(|| beside(&self.store, "cell"))
+        // A file beside the store may name another place.
+        let found = Location::find(&self.store, self.cell.as_deref());
+        found.map_or_else(|_| beside(&self.store, "cell"), |found| found.cell().to_owned())
     }
 
     /// Checks what must be said together.

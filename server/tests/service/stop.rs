@@ -5,6 +5,25 @@ use std::time::Duration;
 
 use super::kit::{Reply, Service};
 
+/// A file beside the store remembers where the cell is.
+#[test]
+fn a_store_whose_cell_lies_elsewhere_is_ready_after_a_start_that_does_not_name_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let elsewhere = dir.path().join("elsewhere");
+    let mut service = Service::over(dir.path(), &["--cell", elsewhere.to_str().unwrap()]);
+    for _ in 0..2 {
+        let ready = service.ask("GET", "/readyz").send();
+        assert_eq!(ready.status, 200, "{}", ready.text());
+        service.signal("-TERM");
+        assert!(service.child.wait().unwrap().success());
+        service = Service::over(dir.path(), &[]);
+    }
+    std::fs::rename(&elsewhere, dir.path().join("gone")).unwrap();
+    let ready = service.ask("GET", "/readyz").send();
+    assert_eq!(ready.status, 503, "{}", ready.text());
+    assert!(!ready.text().contains("elsewhere"), "no place is named: {}", ready.text());
+}
+
 #[test]
 fn a_stop_finishes_what_was_begun_and_loses_nothing() {
     let dir = tempfile::TempDir::new().unwrap();
