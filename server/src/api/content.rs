@@ -9,7 +9,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use keyfall::{AsyncReader, ErrorKind, RecordId, RecordInfo};
+use keyfall::{AsyncOpening, AsyncReader, ErrorKind, RecordId, RecordInfo};
 use serde_json::{Value, json};
 use std::io::SeekFrom;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
@@ -191,6 +191,18 @@ async fn open(app: &App, caller: &Caller, id: &RecordId) -> Answer<AsyncReader> 
     let reader = app.engine().get_as(id, caller.principal(), purpose).await?;
     metering::opened(caller.lists(purpose));
     Ok(reader)
+}
+
+/// Opens a record for any number of readers, in the caller's name.
+pub(crate) async fn open_as(
+    app: &App,
+    caller: &Caller,
+    id: &RecordId,
+    purpose: &str,
+) -> Answer<AsyncOpening> {
+    let opening = app.engine().open_as(id, caller.principal(), purpose).await?;
+    metering::opened(caller.lists(purpose));
+    Ok(opening)
 }
 
 /// A record on its way out. Its length is set, so that a stream that an erase cuts is seen to be

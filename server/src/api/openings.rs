@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use super::content::{headed, readable, served};
+use super::content::{headed, open_as, readable, served};
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::private::random;
@@ -61,15 +61,11 @@ impl Openings {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets go of what is over.
-    fn tidy(&self) {
-        self.all().retain(|_, held| held.opening.left().is_ok());
-    }
-
-    /// How many a principal has.
+    /// How many a principal has; lets go of those that are over.
     fn of(&self, principal: &str) -> usize {
-        self.tidy();
-        self.all().values().filter(|held| held.principal == principal).count()
+        let mut all = self.all();
+        all.retain(|_, held| held.opening.left().is_ok());
+        all.values().filter(|held| held.principal == principal).count()
     }
 
     fn find(&self, token: &str) -> Answer<(AsyncOpening, RecordInfo)> {
@@ -120,7 +116,7 @@ pub(crate) async fn open_record(
         let detail = "this principal has 8 openings; close one, or wait until one is over";
         return Err(Problem::new(StatusCode::CONFLICT, "limit", detail));
     }
-    let opening = app.engine().open_as(&info.id, caller.principal(), purpose).await?;
+    let opening = open_as(&app, &caller, &info.id, purpose).await?;
     let opening = opening.lasting(lasts);
     let token = BASE32_DNSSEC.encode(&random::<20>().map_err(|_| Problem::internal())?);
     let held = Held { opening, info, principal: caller.principal().to_owned() };

@@ -42,7 +42,7 @@ async fn recorded(app: &App, visit: &Visit, id: &str, headers: &HeaderMap) -> An
     let opening = match visit.session.opening(&info.id) {
         Some(opening) => opening,
         None => {
-            let opened = app.engine().open_as(&info.id, caller.principal(), PURPOSE).await?;
+            let opened = content::open_as(app, &caller, &info.id, PURPOSE).await?;
             visit.session.opened(opened.clone());
             opened
         }

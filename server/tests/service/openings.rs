@@ -26,6 +26,11 @@ fn a_player_seeks_and_the_report_has_one_line() {
     assert_eq!(lines.as_array().unwrap().len(), 1, "{lines}");
     assert_eq!(lines[0]["purpose"], "a complaint");
 
+    let metrics = service.admin("GET", "/metrics").send().text();
+    let counted = metrics.lines().filter(|line| line.starts_with("keyfall_openings_total{"));
+    let counted: Vec<&str> = counted.collect();
+    assert!(matches!(counted[..], [line] if line.ends_with(" 1")), "{counted:?}");
+
     assert_eq!(service.ask("DELETE", &at).send().status, 204);
     assert_eq!(service.ask("GET", &at).send().kind(), "absent");
     assert!(!service.log().contains(at.rsplit('/').next().unwrap()), "the token is in no log line");
