@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use data_encoding::{BASE32_DNSSEC, BASE64};
 use keyfall::engine::{UploadState, WrongOffset};
-use keyfall::{ErrorKind, Put, RecordId, Timestamp, UploadId};
+use keyfall::{ErrorKind, Put, RecordInfo, Timestamp, UploadId};
 
 use super::label;
 use super::records::{asked_put, header};
@@ -113,10 +113,10 @@ pub(crate) async fn create_upload(
         return Err(Problem::new(StatusCode::CONFLICT, "limit", detail));
     }
     let id = app.engine().uploads().begin(put.length(length)).await.map_err(label::refused)?;
-    let place = Place { id, mark };
-    let there = if brings { append(&app, &place, 0, length, &headers, body).await? } else { 0 };
-    let mut response = outcome(&app, &place, StatusCode::CREATED, there, length).await?;
-    if let Ok(address) = format!("/v1/uploads/{place}").parse() {
+    let begun = Begun::of(Place { id, mark }, &app.engine().uploads().state(&id).await?);
+    let there = if brings { append(&app, &begun, 0, &headers, body).await? } else { 0 };
+    let mut response = outcome(&app, &begun, StatusCode::CREATED, there).await?;
+    if let Ok(address) = format!("/v1/uploads/{}", begun.place).parse() {
         response.headers_mut().insert(LOCATION, address);
     }
     Ok(response)
@@ -148,14 +148,23 @@ pub(crate) async fn head_upload(
     let state = match app.engine().uploads().state(&place.id).await {
         Ok(state) if place.is_of(&state) => state,
         Ok(_) => return Err(no_such_upload()),
-        Err(e) if e.kind() == ErrorKind::Absent => return place.finished(&app).await,
+        Err(e) if e.kind() == ErrorKind::Absent => {
+            let info = place.finished(&app).await?;
+            let mut response = became(StatusCode::OK, &info);
+            let told = response.headers_mut();
+            told.insert(LENGTH, HeaderValue::from(info.length));
+            told.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            return Ok(response);
+        }
         Err(e) => return Err(e.into()),
     };
-    let length = state.length.unwrap_or(state.offset);
-    // All bytes came, and nobody could say so: the client will send no more.
-    let mut response = outcome(&app, &place, StatusCode::OK, state.offset, length).await?;
+    // If all bytes came, and nobody could say so, the client sends no more: it ends here.
+    let begun = Begun::of(place, &state);
+    let mut response = outcome(&app, &begun, StatusCode::OK, state.offset).await?;
     let told = response.headers_mut();
-    told.insert(LENGTH, HeaderValue::from(length));
+    if let Some(length) = state.length {
+        told.insert(LENGTH, HeaderValue::from(length));
+    }
     told.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(metadata) = metadata(&state) {
         told.insert(METADATA, metadata);
@@ -199,18 +208,27 @@ pub(crate) async fn append_upload(
     }
     let offset = number(&headers, &OFFSET)?
         .ok_or_else(|| Problem::invalid("say in Upload-Offset where the bytes go"))?;
-    let state = app.engine().uploads().state(&place.id).await?;
-    if !place.is_of(&state) {
-        return Err(no_such_upload());
-    }
-    let length = state.length.unwrap_or(u64::MAX);
+    let state = match app.engine().uploads().state(&place.id).await {
+        Ok(state) if place.is_of(&state) => state,
+        Ok(_) => return Err(no_such_upload()),
+        // The answer to its last bytes was lost, and they come again.
+        Err(e) if e.kind() == ErrorKind::Absent => {
+            let info = place.finished(&app).await?;
+            return Ok(match info.length == offset {
+                true => became(StatusCode::NO_CONTENT, &info),
+                false => elsewhere(info.length),
+            });
+        }
+        Err(e) => return Err(e.into()),
+    };
     if state.offset != offset {
         return Ok(elsewhere(state.offset));
     }
-    match append(&app, &place, offset, length, &headers, body).await {
-        Ok(there) => outcome(&app, &place, StatusCode::NO_CONTENT, there, length).await,
+    let begun = Begun::of(place, &state);
+    match append(&app, &begun, offset, &headers, body).await {
+        Ok(there) => outcome(&app, &begun, StatusCode::NO_CONTENT, there).await,
         Err(problem) if problem.kind == "offset" => {
-            Ok(elsewhere(app.engine().uploads().state(&place.id).await?.offset))
+            Ok(elsewhere(app.engine().uploads().state(&begun.place.id).await?.offset))
         }
         Err(problem) => Err(problem),
     }
@@ -277,8 +295,8 @@ impl Place {
         }
     }
 
-    /// The answer for an upload that is not there any more: it became a record, or never was.
-    async fn finished(&self, app: &App) -> Answer<Response> {
+    /// The record that an upload became which is not there any more.
+    async fn finished(&self, app: &App) -> Answer<RecordInfo> {
         let Some(mark) = &self.mark else { return Err(no_such_upload()) };
         let user = app.user(&self.id.handle().to_string()).await?;
         let query =
@@ -286,21 +304,29 @@ impl Place {
         let mut after = None;
         loop {
             let page = app.engine().list(query.clone().limit(1000).after(after)).await?;
-            let is_it = |info: &&keyfall::RecordInfo| info.meta.get(UPLOAD) == Some(mark);
-            if let Some(info) = page.records.iter().find(is_it) {
-                let mut response = (StatusCode::OK, [(RESUMABLE, VERSION)]).into_response();
-                let told = response.headers_mut();
-                told.insert(OFFSET, HeaderValue::from(info.length));
-                told.insert(LENGTH, HeaderValue::from(info.length));
-                told.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-                say_record(told, &info.id);
-                return Ok(response);
+            let is_it = |info: &RecordInfo| info.meta.get(UPLOAD) == Some(mark);
+            if let Some(info) = page.records.into_iter().find(is_it) {
+                return Ok(info);
             }
             match page.next {
                 Some(next) => after = Some(next),
                 None => return Err(no_such_upload()),
             }
         }
+    }
+}
+
+/// An upload that is there, and what was said of it as it began.
+struct Begun {
+    place: Place,
+    /// `None` for one that the program itself began, and is to finish.
+    length: Option<u64>,
+    expires: Timestamp,
+}
+
+impl Begun {
+    fn of(place: Place, state: &UploadState) -> Self {
+        Begun { place, length: state.length, expires: state.expires }
     }
 }
 
@@ -413,18 +439,18 @@ fn metadata(state: &UploadState) -> Option<HeaderValue> {
 /// Appends a body, and says how many bytes are there then.
 async fn append(
     app: &App,
-    place: &Place,
+    begun: &Begun,
     offset: u64,
-    length: u64,
     headers: &HeaderMap,
     body: Body,
 ) -> Answer<u64> {
-    let left = length.saturating_sub(offset);
+    let most = begun.length.unwrap_or(app.config().max_record_bytes);
+    let left = most.saturating_sub(offset);
     if number(headers, &CONTENT_LENGTH)?.is_some_and(|bytes| bytes > left) {
         return Err(too_large());
     }
     let mut intake = Intake::new(body, left);
-    match app.engine().uploads().append(&place.id, offset, &mut intake).await {
+    match app.engine().uploads().append(&begun.place.id, offset, &mut intake).await {
         Ok(there) => Ok(there),
         Err(e) => Err(intake.problem().unwrap_or_else(|| {
             let cause = std::error::Error::source(&e);
@@ -446,42 +472,42 @@ fn elsewhere(offset: u64) -> Response {
 }
 
 /// The answer when so many bytes are there; with the last one the upload becomes a record.
-async fn outcome(
-    app: &App,
-    place: &Place,
-    status: StatusCode,
-    there: u64,
-    length: u64,
-) -> Answer<Response> {
-    let mut response = (status, [(RESUMABLE, VERSION)]).into_response();
-    let told = response.headers_mut();
-    told.insert(OFFSET, HeaderValue::from(there));
-    if there < length {
-        let state = app.engine().uploads().state(&place.id).await?;
-        if let Some(date) = http_date(state.expires) {
-            told.insert(EXPIRES, date);
+async fn outcome(app: &App, begun: &Begun, status: StatusCode, there: u64) -> Answer<Response> {
+    let Begun { place, length, expires } = begun;
+    if length.is_none_or(|length| there < length) {
+        let mut response = reached(status, there);
+        if let Some(date) = http_date(*expires) {
+            response.headers_mut().insert(EXPIRES, date);
         }
         return Ok(response);
     }
     let id = match app.engine().uploads().finish(&place.id).await {
         Ok(id) => id,
         // Two requests saw its last byte.
-        Err(e) if e.kind() == ErrorKind::Absent => return place.finished(app).await,
+        Err(e) if e.kind() == ErrorKind::Absent => {
+            return Ok(became(status, &place.finished(app).await?));
+        }
         Err(e) => return Err(label::refused(e)),
     };
     let info = app.engine().info(&id).await?;
     metering::put(&info.class, info.length);
-    say_record(told, &id);
-    Ok(response)
+    Ok(became(status, &info))
 }
 
-/// Says which record an upload became.
-fn say_record(headers: &mut HeaderMap, id: &RecordId) {
-    let id = id.to_string();
+/// The answer where so many bytes are there.
+fn reached(status: StatusCode, there: u64) -> Response {
+    (status, [(RESUMABLE, VERSION), (OFFSET, HeaderValue::from(there))]).into_response()
+}
+
+/// The answer that says which record an upload became.
+fn became(status: StatusCode, info: &RecordInfo) -> Response {
+    let mut response = reached(status, info.length);
+    let id = info.id.to_string();
     if let (Ok(value), Ok(address)) = (id.parse(), format!("/v1/records/{id}").parse()) {
-        headers.insert(RECORD, value);
-        headers.insert(CONTENT_LOCATION, address);
+        response.headers_mut().insert(RECORD, value);
+        response.headers_mut().insert(CONTENT_LOCATION, address);
     }
+    response
 }
 
 /// A point in time as HTTP writes it (RFC 9110, 5.6.7).

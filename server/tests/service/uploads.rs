@@ -73,7 +73,11 @@ fn an_upload_comes_in_parts_and_becomes_a_record() {
     assert_eq!(got.body, b"RIFF......");
     assert_eq!(got.header("content-type"), Some("audio/wav"));
     assert_eq!(got.header("keyfall-class"), Some("audio"));
-    // Who did not hear that it is whole asks again.
+    // Who did not hear that it is whole asks again, or sends the last bytes again.
+    let again = append(&service, &at, 4, b"......");
+    assert_eq!((again.status, again.header("upload-offset")), (409, Some("10")));
+    let again = append(&service, &at, 10, b"");
+    assert_eq!((again.status, again.header("keyfall-record")), (204, Some(id.as_str())));
     let head = tus(&service, "HEAD", &at).send();
     assert_eq!((head.status, head.header("upload-offset")), (200, Some("10")));
     assert_eq!(head.header("keyfall-record"), Some(id.as_str()));
@@ -98,6 +102,55 @@ fn an_upload_begins_with_bytes_or_is_empty() {
         .send();
     assert_eq!(empty.status, 201);
     assert!(empty.header("keyfall-record").is_some());
+}
+
+/// One that was begun through the library may have no length: the service tells how far it is, and
+/// does not end it.
+#[test]
+fn an_upload_without_a_length_is_not_ended_by_who_asks() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut service = Service::over(dir.path(), &[]);
+    let ada = service.user("ada");
+    service.signal("-TERM");
+    service.child.wait().unwrap();
+    let store = dir.path().join("a.db");
+    let engine = keyfall::open(&store).unwrap();
+    let put = keyfall::Put::new(keyfall::UserId::new("ada").unwrap(), keyfall::Class::audio());
+    let upload = engine.uploads().begin(put.name("endless.ogg")).unwrap();
+    engine.uploads().append(&upload, 0, &b"so far"[..]).unwrap();
+    engine.close().unwrap();
+    service = Service::over(dir.path(), &[]);
+    let at = format!("/v1/uploads/{upload}");
+    let head = tus(&service, "HEAD", &at).send();
+    assert_eq!((head.status, head.header("upload-offset")), (200, Some("6")));
+    assert_eq!((head.header("upload-length"), head.header("keyfall-record")), (None, None));
+    let more = append(&service, &at, 6, b", and more");
+    assert_eq!((more.status, more.header("upload-offset")), (204, Some("16")));
+    assert_eq!((offset(&service, &at), more.header("keyfall-record")), (16, None));
+    let listed = service.admin("GET", &format!("/v1/users/{ada}/records")).send().json();
+    assert!(listed["records"].as_array().unwrap().is_empty(), "it is no record yet");
+}
+
+/// Of two requests that bring the last byte both are answered as the document says.
+#[test]
+fn two_that_bring_the_last_byte_are_answered_alike() {
+    let service = Service::start();
+    let ada = service.user("ada");
+    for _ in 0..20 {
+        let at = begin(&service, &ada, 1, &[("Keyfall-Class", "audio")]);
+        let replies: Vec<Reply> = std::thread::scope(|threads| {
+            let send = || append(&service, &at, 0, b"x");
+            let two = [threads.spawn(send), threads.spawn(send)];
+            two.into_iter().map(|reply| reply.join().unwrap()).collect()
+        });
+        let records: Vec<_> = replies.iter().filter(|reply| reply.status == 204).collect();
+        assert!(!records.is_empty());
+        for reply in &replies {
+            assert!([204, 409].contains(&reply.status), "{} {}", reply.status, reply.text());
+            let record = reply.header("keyfall-record");
+            assert!(reply.status == 409 || record == records[0].header("keyfall-record"));
+        }
+    }
 }
 
 #[test]
