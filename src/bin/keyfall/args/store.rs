@@ -105,6 +105,13 @@ pub(crate) struct BackupArgs {
     /// DEST is the directory of the backup; STORE may be left out if KEYFALL_STORE names it.
     #[arg(value_name = "STORE DEST", num_args = 1..=2, required = true)]
     pub(crate) places: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) metrics: MetricsFile,
+}
+
+/// Where a program that watches is told of a success.
+#[derive(Args)]
+pub(crate) struct MetricsFile {
     /// On success, write the time into FILE, in Prometheus' text format: for keyfalld, or for the
     /// textfile collector of the node exporter.
     #[arg(long, value_name = "FILE")]
@@ -144,10 +151,8 @@ pub(crate) struct DrillArgs {
     /// Directory that the store is restored below, with room for all of it.
     #[arg(long, value_name = "DIR", default_value = "/tmp")]
     pub(crate) scratch: PathBuf,
-    /// On success, write the time into FILE, in Prometheus' text format: for keyfalld, or for the
-    /// textfile collector of the node exporter.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) metrics_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) metrics: MetricsFile,
     #[arg(value_name = "COPY", required = true)]
     pub(crate) copies: Vec<PathBuf>,
 }
@@ -171,10 +176,8 @@ pub(crate) struct AuditArgs {
     /// if KEYFALL_STORE names it.
     #[arg(value_name = "STORE COPY")]
     pub(crate) places: Vec<PathBuf>,
-    /// On success, write the time into FILE, in Prometheus' text format: for keyfalld, or for the
-    /// textfile collector of the node exporter.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) metrics_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) metrics: MetricsFile,
 }
 
 #[derive(Args)]

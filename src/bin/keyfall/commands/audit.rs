@@ -37,7 +37,7 @@ pub(super) fn run(session: &Session, args: AuditArgs) -> Done {
     }
     verdict(session, &audit)?;
     if audit.is_clean() {
-        record(Job::Audit, args.metrics_file.as_deref())?;
+        record(Job::Audit, args.metrics.metrics_file.as_deref())?;
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ pub(super) fn run(session: &Session, args: BackupArgs) -> Done {
     let bar = progress("blobs copied", None);
     let done = engine.backup(&*dest, &mut |n| bar.set_position(n))?;
     bar.finish_and_clear();
-    record(Job::Backup, args.metrics_file.as_deref())?;
+    record(Job::Backup, args.metrics.metrics_file.as_deref())?;
     if session.json {
         return session.value(&backup_json(&dest.place(), done));
     }

@@ -45,7 +45,7 @@ pub(super) fn run(session: &Session, args: &DrillArgs) -> Done {
         let text = format!("{} outside the live tree can be opened", counted(stray, "blob"));
         return Err(Error::new(ErrorKind::Corrupt, text).into());
     }
-    Ok(record(Job::Drill, args.metrics_file.as_deref())?)
+    Ok(record(Job::Drill, args.metrics.metrics_file.as_deref())?)
 }
 
 impl Found {
