@@ -866,7 +866,7 @@ fn labelled(run: &mut Run, engine: &Engine) {
         let refused = engine.put(letter().mode(mode), &b"a third"[..]).unwrap_err();
         assert_eq!(refused.kind(), kind);
     }
-    assert_eq!(engine.find(&mia, &*name).unwrap().id, second);
+    assert_eq!(engine.find(&mia, &name).unwrap().id, second);
     engine.find(&mia, &run.secrets.text("letters/never-sent-from-wistful")).unwrap_err();
     let in_letters = Query::default().user(mia.clone()).name_prefix("letters/");
     assert_eq!(engine.list(&in_letters).unwrap().records.len(), 1);
@@ -910,11 +910,11 @@ fn labelled(run: &mut Run, engine: &Engine) {
     assert_eq!(engine.get(&second).unwrap_err().kind(), ErrorKind::Poisoned);
     run.store.set_failing(false);
     engine.reopen().unwrap();
-    assert_eq!(engine.find(&mia, &*name).unwrap().id, second);
+    assert_eq!(engine.find(&mia, &name).unwrap().id, second);
     let changed = engine.watch(engine.head(), Duration::ZERO).unwrap();
     assert!(matches!(changed, Watched::Changes { changes, .. } if changes.is_empty()));
     engine.erase(Scope::record(second)).unwrap();
-    assert_eq!(engine.find(&mia, &*name).unwrap_err().kind(), ErrorKind::Absent);
+    assert_eq!(engine.find(&mia, &name).unwrap_err().kind(), ErrorKind::Absent);
 }
 
 /// The same from tasks, and a put that is given up in the middle.
