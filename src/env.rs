@@ -17,6 +17,10 @@ pub trait Env: Send + Sync {
     fn monotonic(&self) -> Duration {
         since_boot()
     }
+    /// Has the thread wait.
+    fn sleep(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
     /// Fills `out` with random bytes fit for keys.
     ///
     /// # Errors

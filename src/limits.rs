@@ -104,6 +104,9 @@ pub const RETRY: Duration = Duration::from_secs(3600);
 /// How often a read-only engine asks its cell whether its root key is still there, where
 /// asking costs a round trip.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long an engine reads from a store that other machines reach without asking it whether
+/// another engine owns it now. An erase of the engine that claims it next returns after that.
+pub const LOAN: Duration = Duration::from_secs(2);
 /// Users that one commit of [`Engine::run_due`](crate::Engine::run_due) serves.
 pub const DUE_MAX: usize = 16_384;
 /// Users whose due time one commit recomputes when the store's policies changed.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::core::{Core, Writer};
 use super::heads::seal_head;
 use super::in_step::{Handed, hand_on};
+use super::loan::Clocks;
 use super::replica::{self, Attached};
 use super::retire::{complete, settle};
 use super::show::show;
@@ -91,7 +92,14 @@ pub(super) fn publish(
     let commit = commit.into();
     let began = core.observing.begin();
     let (about, written) = (commit.about(), began.map_or(0, |_| commit.written()));
+    let asked = Clocks::over(&**core.store(), &*core.options.env);
     let published = publish_commit(core, writer, commit);
+    if let (Ok(_), Some(asked)) = (&published, asked) {
+        core.loan.renew(asked);
+    }
+    if about.kind == CommitKind::Erase || matches!(published, Ok(Some(_))) {
+        core.loan.wait(&*core.options.env);
+    }
     note_commit(core, writer, Tried { about, written, began }, &published);
     published
 }

@@ -32,11 +32,12 @@ use super::changes::Changes;
 use super::dying::Cleaners;
 use super::erasure::Erasure;
 use super::in_flight::InFlight;
+use super::loan::{Clocks, Loan};
 use super::observing::{Delivery, Observing, failed};
 use super::options::Options;
 use super::own::{Role, is_last, lacking};
 use super::queue::Queue;
-use super::readers::{Closed, Readers, look_over};
+use super::readers::{Closed, Readers, look_over, replaced};
 use super::replica::Attached;
 use super::walks::Walks;
 use crate::catalogue::admit::new_interaction;
@@ -97,6 +98,7 @@ pub(super) struct Core {
     pub(super) changes: Changes,
     pub(super) cleaners: Cleaners,
     pub(super) watched: Watched,
+    pub(super) loan: Loan,
     pub(super) observing: Observing,
     pub(super) process: Process,
 }
@@ -246,7 +248,7 @@ impl Core {
     /// Reads one state of the tree; no erase comes in between.
     pub(super) fn look<T>(&self, read: impl FnOnce(&View<'_>) -> Result<T>) -> Result<T> {
         let _wiped = WipeStack;
-        self.check_usable()?;
+        self.check_readable()?;
         let state = self.state();
         let pages = self.pages();
         read(&self.view(&state, &pages))
@@ -370,6 +372,53 @@ impl Core {
             ));
         }
         self.check_watched()
+    }
+
+    /// The same before a read: what was erased by an engine that owns the store now is not
+    /// delivered.
+    pub(super) fn check_readable(&self) -> Result<()> {
+        self.check_usable()?;
+        let shared = self.looks_only().is_none() && self.store().is_shared();
+        if !shared || self.loan.holds(&*self.options.env) { Ok(()) } else { self.confirm() }
+    }
+
+    /// Asks a store that is shared whether it is still this engine's: also for an answer for which
+    /// nothing is written.
+    ///
+    /// # Errors
+    /// `Fenced` once another engine has claimed it; `Io` where the store cannot be asked.
+    pub(super) fn confirm(&self) -> Result<()> {
+        let Some(began) = Clocks::over(&**self.store(), &*self.options.env) else { return Ok(()) };
+        let confirmed = match self.loan.is_lost() {
+            true => Err(replaced()),
+            false => self.store().confirm(),
+        };
+        match confirmed {
+            Ok(()) => self.loan.renew(began),
+            Err(e) if e.kind() == ErrorKind::Fenced => {
+                self.let_go();
+                return Err(replaced());
+            }
+            Err(e) => return Err(e.context("whether this engine still owns the store")),
+        }
+        Ok(())
+    }
+
+    /// Lets go of what was read: another engine owns the store.
+    fn let_go(&self) {
+        let _wiped = WipeStack;
+        self.loan.lose();
+        let closed = self.readers.close_all(Closed::Replaced);
+        self.observing.readers_closed(closed.readers, ClosedBy::Owner);
+        self.cache.clear();
+        wait_for_writes(&closed.outlets);
+    }
+
+    /// Whether the medium has to be asked before the next read.
+    #[cfg(feature = "tokio")]
+    pub(super) fn must_ask(&self) -> bool {
+        let holds = || self.loan.holds(&*self.options.env);
+        self.looks_only().is_some() || self.store().is_shared() && !holds()
     }
 
     /// Passes a store's answer to a write on. After a failure other than a full disk nobody knows

@@ -77,7 +77,13 @@ fn erase_together(
             }
             publish(core, writer, commit)?
         }
-        None => None,
+        // Nothing is written that would be refused if another engine owned the store now. And an
+        // engine that erased it may have died before it waited.
+        None => {
+            core.confirm()?;
+            core.loan.wait(&*core.options.env);
+            None
+        }
     };
     let certificates = match entered {
         Some(entered) => issue(core, drafted, entered, retirement.as_ref()),

@@ -37,6 +37,7 @@ mod keys;
 mod later;
 mod leaf;
 mod lines;
+mod loan;
 mod log;
 mod mark;
 mod observing;

@@ -13,6 +13,7 @@ use super::find::{Found, find};
 use super::heads::{OpenHead, seal_head};
 use super::in_flight::InFlight;
 use super::keeper::KeeperThread;
+use super::loan::{Clocks, Loan};
 use super::log;
 use super::observing::Observing;
 use super::options::Options;
@@ -139,7 +140,8 @@ impl Engine {
             ));
         }
         let found = OpenHead { stored, page: head, root };
-        Engine::assemble(Ports { store, cell, options }, found, Role::Owner, 0)
+        let loan = Loan::default();
+        Engine::assemble(Ports { store, cell, options, loan }, found, Role::Owner, 0)
     }
 
     /// Opens a store with its cell, and finishes or undoes what a crash left half done.
@@ -154,8 +156,10 @@ impl Engine {
     /// [`Engine::status`] says what waits for it.
     pub fn open(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
         let _wiped = WipeStack;
+        let began = Clocks::over(&*store, &*options.env);
         let Found { head, role, mark } = find(&*store, &*cell, &options)?;
-        Engine::assemble(Ports { store, cell, options }, head, role, mark)
+        let loan = began.map_or_else(Loan::default, |it| Loan::of_an_heir(it, &*options.env));
+        Engine::assemble(Ports { store, cell, options, loan }, head, role, mark)
     }
 
     fn assemble(ports: Ports, found: OpenHead, role: Role, mark: u64) -> Result<Self> {
@@ -188,11 +192,13 @@ pub(super) struct Ports {
     pub(super) store: SharedStore,
     pub(super) cell: Arc<dyn RootCell>,
     pub(super) options: Options,
+    /// Since when it owns the store.
+    pub(super) loan: Loan,
 }
 
 /// An engine that has not looked at its cell, and does nothing by itself.
 pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) -> Core {
-    let Ports { store, cell, options } = ports;
+    let Ports { store, cell, options, loan } = ports;
     let OpenHead { stored, page: head, root } = found;
     let clock = Mutex::new(Anchor::new(&head, &options));
     let writes = role == Role::Owner;
@@ -231,6 +237,7 @@ pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) 
         changes: Changes::default(),
         cleaners: Cleaners::default(),
         watched: Watched::default(),
+        loan,
         observing,
         process: crate::process::Process::this(),
     }

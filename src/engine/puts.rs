@@ -68,7 +68,8 @@ fn put_together(
     };
     let published = match commit {
         Some(commit) => publish(core, writer, commit).map(drop),
-        None => Ok(()),
+        // What is there already is there as far as this engine owns the store.
+        None => core.confirm(),
     };
     match published {
         Ok(()) => {

@@ -164,7 +164,7 @@ impl Reader {
     #[cfg(feature = "tokio")]
     pub(super) fn fill(&mut self) -> Result<()> {
         let asked = Instant::now();
-        self.inner.check_usable()?;
+        self.inner.check_readable()?;
         if self.position >= self.info.length {
             self.asked = Some(asked);
             return Ok(());
@@ -179,16 +179,16 @@ impl Reader {
     }
 
     /// Reads from the chunk that is open already, without blocking; `None` if the position lies in
-    /// another, or if the engine is read-only and has not just asked its cell: it asks before each
-    /// piece.
+    /// another, or if the engine has to ask first and has not just asked: its cell before each
+    /// piece, if it is read-only, or a store that it shares.
     #[cfg(feature = "tokio")]
     pub(super) fn read_opened(&mut self, out: &mut [u8]) -> Option<Result<usize>> {
         let asked = self.asked.take().is_some_and(|asked| asked.elapsed() < ASKED_JUST_NOW);
-        if self.inner.looks_only().is_some() {
+        if self.inner.must_ask() {
             if !asked {
                 return None;
             }
-        } else if let Err(e) = self.inner.check_usable() {
+        } else if let Err(e) = self.inner.check_readable() {
             return Some(Err(e));
         }
         let mut inside = locked(&self.open.inside);
@@ -215,7 +215,7 @@ impl Reader {
     }
 
     fn read_on(&mut self, out: &mut [u8], ahead: &mut Option<ReadAhead>) -> Result<usize> {
-        self.inner.check_usable()?;
+        self.inner.check_readable()?;
         // The lock is held until the bytes are in `out`: an erase that returns afterwards has seen
         // them delivered.
         let mut inside = locked(&self.open.inside);

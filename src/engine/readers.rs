@@ -116,6 +116,13 @@ impl Readers {
     }
 }
 
+/// The error of an engine whose store another one owns.
+pub(super) fn replaced() -> Error {
+    let text = "another engine has claimed this store since, and owns it; open the store again to \
+                write, or ask that engine";
+    Error::new(ErrorKind::Fenced, text)
+}
+
 /// Readers that were closed.
 #[derive(Default)]
 pub(super) struct ClosedReaders {
@@ -146,6 +153,8 @@ pub(super) enum Closed {
     Over,
     /// The root key under which a store is read is gone.
     LookOver,
+    /// Another engine owns the store.
+    Replaced,
     /// The engine was opened again.
     Reopened,
 }
@@ -224,6 +233,7 @@ impl Inside {
             Some(Closed::Revoked | Closed::Over) => Err(self.by.ended(&*open.env)),
             Some(Closed::Erased) => Err(open.erased()),
             Some(Closed::LookOver) => Err(look_over("this store")),
+            Some(Closed::Replaced) => Err(replaced()),
             Some(Closed::Reopened) => Err(Error::new(
                 ErrorKind::Poisoned,
                 "this was opened before the engine was reopened; open it again",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::cleaner::{Cleaning, How, clean};
 use super::heads::OpenHead;
+use super::loan::Loan;
 use super::open::{Ports, assembled};
 use super::own::Role;
 use super::paved::Engine;
@@ -28,7 +29,7 @@ impl Engine {
         let writer = mine.writer_untold();
         let next = writer.next.as_ref().map(RootKey::duplicate);
         let root = writer.root.duplicate();
-        let ports = Ports { store, cell, options: mine.options.clone() };
+        let ports = Ports { store, cell, options: mine.options.clone(), loan: Loan::default() };
         let found = OpenHead { stored, page: head, root };
         let twin = assembled(mine.id, ports, found, Role::Owner);
         {

@@ -221,6 +221,20 @@ pub trait Store: Send + Sync {
     /// Where it is, in words for a person.
     fn place(&self) -> String;
 
+    /// Whether other machines may open the store while this handle is open: no lock keeps them out,
+    /// and whoever claims it last owns it.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Fails once another handle has claimed the store; asks the medium, not memory.
+    ///
+    /// # Errors
+    /// `Fenced`; `Io` if the medium does not answer.
+    fn confirm(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// The last claim of this place. A store that keeps none cannot be told from its copies: an
     /// engine then trusts that it has the only one.
     ///

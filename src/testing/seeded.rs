@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::env::Env;
 use crate::error::Result;
 use crate::ids::Timestamp;
+use crate::policy::millis;
 use crate::testing::lock::locked;
 
 /// An environment that is the same in two runs with one seed. Its clock moves by one millisecond
@@ -70,6 +71,11 @@ impl Env for Seeded {
 
     fn monotonic(&self) -> Duration {
         Duration::from_millis(locked(&self.state).now)
+    }
+
+    /// Nobody waits: the time passes.
+    fn sleep(&self, time: Duration) {
+        self.advance(millis(time));
     }
 
     fn fill(&self, out: &mut [u8]) -> Result<()> {

@@ -216,6 +216,12 @@ impl Store for RecordingStore {
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         self.store.claim(claimed)
     }
+    fn is_shared(&self) -> bool {
+        self.store.is_shared()
+    }
+    fn confirm(&self) -> Result<()> {
+        self.store.confirm()
+    }
     fn reopen(&self) -> Result<()> {
         self.store.reopen()
     }

@@ -9,6 +9,7 @@ mod cluster;
 mod conformance;
 mod engines;
 mod network;
+mod paused;
 mod places;
 #[cfg(feature = "postgres")]
 mod postgres;

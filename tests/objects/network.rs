@@ -8,7 +8,7 @@ use keyfall::cell::{MemoryCell, RootCell};
 use keyfall::env::Env;
 use keyfall::store::ObjectLog;
 use keyfall::testing::Seeded;
-use keyfall::{Engine, ErrorKind, RecordId, Result, Scope};
+use keyfall::{Engine, ErrorKind, Reader, RecordId, Result, Scope};
 use keyfall_objects::{Faults, FaultyObjects, MemoryObjects, Patience};
 
 use crate::engines::{options, put, read, user};
@@ -72,6 +72,10 @@ impl World {
             self.users.entry(n).or_default().records.insert(id, payload);
             return Ok(());
         }
+        self.erase(engine, n)
+    }
+
+    fn erase(&mut self, engine: &Engine, n: u32) -> Result<()> {
         let kept = self.users.entry(n).or_default();
         let ids: Vec<RecordId> = std::mem::take(&mut kept.records).into_keys().collect();
         match engine.erase(Scope::user(user(n))) {
@@ -85,6 +89,26 @@ impl World {
                 kept.perhaps_erased.extend(ids);
                 Err(e)
             }
+        }
+    }
+
+    fn living(&self) -> impl Iterator<Item = RecordId> {
+        self.users.values().flat_map(|kept| kept.records.keys().copied())
+    }
+
+    /// An engine that was paused and replaced wakes up after an erase of its successor returned: it
+    /// delivers nothing of what was erased, by a reader of before or by a new one.
+    fn late(&self, engine: &Engine, held: Vec<Result<Reader>>) {
+        let erased = || self.users.values().flat_map(|kept| &kept.erased);
+        for mut reader in held.into_iter().flatten() {
+            let id = reader.info().id;
+            let read = reader.read_some(&mut [0; 100]);
+            let fell = erased().any(|there| *there == id);
+            assert!(read.is_err() || !fell, "seed {}: a reader of before delivers", self.seed);
+        }
+        for id in erased() {
+            assert!(read(engine, id).is_err(), "seed {}: erased, and read late", self.seed);
+            assert!(engine.info(id).is_err(), "seed {}: erased, and told of late", self.seed);
         }
     }
 
@@ -117,14 +141,17 @@ fn history(seed: u64) {
     for _ in 0..25 {
         if world.draw(6) == 0 {
             // The engine is paused, another takes its place, and it wakes up.
+            let held: Vec<_> = world.living().map(|id| engine.get(&id)).collect();
             let next = world.open();
             if world.draw(2) == 0 {
                 let late = put(&engine, 0, b"late");
                 assert!(late.is_err(), "seed {seed}: a fenced engine put something");
-                // Of a user without records there is nothing to write, and nothing is refused.
-                if world.users.get(&1).is_some_and(|kept| !kept.records.is_empty()) {
-                    let late = engine.erase(Scope::user(user(1)));
-                    assert!(late.is_err(), "seed {seed}: a fenced engine erased something");
+                let late = engine.erase(Scope::user(user(1)));
+                assert!(late.is_err(), "seed {seed}: a fenced engine erased something, or nothing");
+            } else {
+                // It has not written since, and does not know.
+                if world.step(&next).is_ok() && world.erase(&next, 2).is_ok() {
+                    world.late(&engine, held);
                 }
             }
             engine = next;

@@ -69,7 +69,7 @@ impl Opening {
     pub fn reader(&self) -> Result<Reader> {
         let _wiped = WipeStack;
         let inner = &self.inner;
-        inner.check_usable()?;
+        inner.check_readable()?;
         let state = inner.state();
         let reader = open_in(inner, &state, &self.id, true, By::Opening(Arc::clone(&self.term)))?;
         self.left()?;

@@ -64,7 +64,7 @@ pub(super) fn user_of(inner: &Core, handle: &UserHandle) -> Result<UserId> {
 /// Opens a record; `named` says whether the reader was recorded in the access log.
 pub(super) fn open(inner: &Arc<Core>, id: &RecordId, named: bool) -> Result<Reader> {
     let _wiped = WipeStack;
-    inner.check_usable()?;
+    inner.check_readable()?;
     open_in(inner, &inner.state(), id, named, By::Owner)
 }
 
@@ -131,7 +131,7 @@ pub(super) fn users(
     limit: usize,
 ) -> Result<Vec<(UserId, u64)>> {
     let _wiped = WipeStack;
-    inner.check_usable()?;
+    inner.check_readable()?;
     run_due_first(inner)?;
     inner.look(|view| {
         let (tree, mut users) = (view.users(), Vec::new());

@@ -120,7 +120,7 @@ pub enum Erased {
 
 pub(super) fn report(inner: &Arc<Core>, user: &UserId) -> Result<Report> {
     let _wiped = WipeStack;
-    inner.check_usable()?;
+    inner.check_readable()?;
     run_due_first(inner)?;
     let copies = Copies { inner }.status();
     let state = inner.state();

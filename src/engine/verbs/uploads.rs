@@ -144,7 +144,7 @@ impl Uploads<'_> {
     /// `Erased` or `Absent` for a user who was erased or never was here; `Corrupt`, `Io`.
     pub fn list(&self, user: &UserId) -> Result<Vec<UploadState>> {
         let _wiped = WipeStack;
-        self.inner.check_usable()?;
+        self.inner.check_readable()?;
         let listed = Listed::of(self.inner, &self.inner.state(), user)?;
         listed.states()
     }
@@ -279,7 +279,7 @@ struct Open {
 
 /// Looks an upload up, which has not expired.
 fn open(inner: &Arc<Core>, upload: &UploadId) -> Result<Open> {
-    inner.check_usable()?;
+    inner.check_readable()?;
     let (found, reader) = {
         let state = inner.state();
         let pages = inner.pages();

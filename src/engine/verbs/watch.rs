@@ -12,7 +12,7 @@ use crate::store::HeadId;
 /// Sees that changes are noted from now on, if this is the first caller that watches.
 fn begin(inner: &Core) -> Result<()> {
     inner.check_owner()?;
-    inner.check_usable()?;
+    inner.check_readable()?;
     if !inner.changes.is_watched() {
         // No commit comes in between.
         let _writer = inner.writer();

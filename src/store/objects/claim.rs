@@ -158,6 +158,19 @@ pub(super) fn claim(
     ))
 }
 
+/// Fails once the number after the newest is taken by another handle: it begins with a claim,
+/// which is never deleted.
+pub(super) fn confirm(bucket: &Bucket, state: &Mutex<State>, writers: &Mutex<()>) -> Result<()> {
+    let next = locked(state).last + 1;
+    if !bucket.is_there(&numbered(COMMITS, next))? {
+        return Ok(());
+    }
+    // It may be a commit of this handle, under way.
+    let _none_is = locked(writers);
+    let state = locked(state);
+    if state.is_mine && state.last >= next { Ok(()) } else { Err(fenced(&bucket.place())) }
+}
+
 /// Raises the floor to a claim of this handle, and deletes lower ones. Nothing depends on it but
 /// how long the next opening looks for the newest object.
 pub(super) fn raise_floor(bucket: &Bucket, state: &Mutex<State>, number: u64) -> Result<()> {

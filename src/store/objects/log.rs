@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keyfall_objects::{Objects, Patience};
 
 use super::bucket::Bucket;
-use super::claim::{claim, find_newest, raise_floor, read_back, refresh};
+use super::claim::{claim, confirm, find_newest, raise_floor, read_back, refresh};
 use super::find::Finder;
 use super::marker;
 use super::named::MARKER;
@@ -174,6 +174,14 @@ impl Store for ObjectLog {
         let number = locked(&self.state).last;
         raise_floor(&self.bucket, &self.state, number)?;
         Ok(head)
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn confirm(&self) -> Result<()> {
+        confirm(&self.bucket, &self.state, &self.writers)
     }
 
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
