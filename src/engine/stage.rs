@@ -77,11 +77,7 @@ pub(super) fn stage(
     let stored = staging.stored.len();
     let streamed = stream(core, staging, &suite, &mut entry, begun, &mut payload)
         .inspect_err(|_| core.in_flight.release(staging.stored.drain(stored..), false))?;
-    let noted = match core.planted(Defect::WrongDigest) {
-        true => crypto::sha256(&streamed.digest),
-        false => streamed.digest,
-    };
-    entry.set_digest(&noted, &root);
+    entry.set_digest(&noted(core, &streamed), &root);
     let staged = Staged {
         user: put.user,
         class,
@@ -98,6 +94,14 @@ pub(super) fn stage(
         there: None,
     };
     add(core, staging, staged)
+}
+
+/// The digest that a record is put with.
+fn noted(core: &Core, streamed: &Streamed) -> [u8; 32] {
+    match core.planted(Defect::WrongDigest) {
+        true => crypto::sha256(&streamed.digest),
+        false => streamed.digest,
+    }
 }
 
 /// Adds a record to a batch, unless its name is that of another one in it.
