@@ -399,6 +399,26 @@ fn half_a_payload_is_never_stored_as_whole() {
 }
 
 #[test]
+fn an_engine_that_is_idle_can_be_closed_whatever_was_given_up() {
+    runtime(40).block_on(async {
+        for length in [0, 10, 600_000] {
+            let engine = engine();
+            let upload = engine.uploads().begin(audio("ada")).await.unwrap();
+            for _ in 0..10 {
+                let stalled = engine.put(audio("ada"), Payload::new(length, Then::Stall));
+                let (uploads, bytes) = (engine.uploads(), Payload::new(length, Then::Stall));
+                let appended = uploads.append(&upload, 0, bytes);
+                let given_up = Duration::from_millis(5);
+                assert!(tokio::time::timeout(given_up, stalled).await.is_err());
+                drop(tokio::time::timeout(given_up, appended).await);
+            }
+            tokio::time::timeout(Duration::from_secs(20), engine.idle()).await.unwrap();
+            engine.close().await.unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_put_that_is_refused_does_not_wait_for_its_payload() {
     runtime(4).block_on(async {
         let engine = engine();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use keyfall::observer::{Event, Metrics, Observer};
-use keyfall::{AsyncEngine, Builder};
+use keyfall::{AsyncEngine, Builder, ErrorKind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::answers::Answers;
@@ -24,6 +24,8 @@ use crate::standing;
 use crate::tls::Tls;
 use crate::watch::Watch;
 
+/// How long the end waits for calls whose clients went away.
+const ENDS: Duration = Duration::from_secs(10);
 /// For so long the service waits for requests that it has begun.
 const DRAIN: Duration = Duration::from_secs(30);
 /// For so long it waits for another process to let go of the store.
@@ -78,7 +80,13 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     renewing.abort();
     upkeep.abort();
     let _ = upkeep.await;
-    engine.close().await?;
+    // What clients left when they went away ends soon.
+    let _ = tokio::time::timeout(ENDS, engine.idle()).await;
+    match engine.close().await {
+        // What was acknowledged is durable: nothing is lost by an end without it.
+        Err(e) if e.kind() == ErrorKind::Locked => tracing::warn!("ended without closing: {e}"),
+        closed => drop(closed?),
+    }
     Ok(())
 }
 

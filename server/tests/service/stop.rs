@@ -1,9 +1,42 @@
 //! How the service stops.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use super::kit::{Reply, Service};
+
+#[test]
+fn an_upload_that_its_client_left_keeps_the_service_from_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..6 {
+        let mut service = Service::over(dir.path(), &[]);
+        let ada = service.user("ada");
+        let path = format!("/v1/users/{ada}/uploads");
+        let begun = service
+            .admin("POST", &path)
+            .header("Tus-Resumable", "1.0.0")
+            .header("Upload-Length", "3000000")
+            .header("Keyfall-Class", "audio")
+            .send();
+        let at = begun.header("location").unwrap();
+        let mut stream = TcpStream::connect(&service.address).unwrap();
+        let head = format!(
+            "PATCH {at} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
+             Tus-Resumable: 1.0.0\r\nContent-Type: application/offset+octet-stream\r\n\
+             Upload-Offset: 0\r\nContent-Length: 3000000\r\n\r\n",
+            service.token
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&vec![7; 400_000]).unwrap();
+        std::thread::sleep(Duration::from_millis(round * 11));
+        drop(stream);
+        service.signal("-TERM");
+        assert!(service.child.wait().unwrap().success(), "{}", service.log());
+    }
+    let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
+    assert!(!log.contains("without closing") && !log.contains("still open"), "{log}");
+}
 
 /// A file beside the store remembers where the cell is.
 #[test]

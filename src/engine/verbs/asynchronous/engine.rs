@@ -32,7 +32,10 @@ use crate::store::HeadId;
 use crate::sync::{Mutex, locked};
 
 /// How many calls run on blocking threads at once, unless [`AsyncEngine::at_once`] says otherwise.
-const AT_ONCE: usize = 64;
+const AT_ONCE: u32 = 64;
+
+/// Most that may: a runtime has no more blocking threads than that.
+const CALLS_MAX: u32 = 1 << 20;
 
 /// An [`Engine`] for a tokio runtime. Cheap to clone; all clones are one engine.
 ///
@@ -65,6 +68,8 @@ const AT_ONCE: usize = 64;
 #[derive(Clone)]
 pub struct AsyncEngine {
     engine: Engine,
+    /// How many of each run at once.
+    at_once: u32,
     /// For calls that end by themselves.
     calls: Arc<Semaphore>,
     /// For puts that wait for their payload.
@@ -84,6 +89,7 @@ impl AsyncEngine {
     pub fn new(engine: Engine) -> Self {
         AsyncEngine {
             engine,
+            at_once: AT_ONCE,
             calls: semaphore(AT_ONCE),
             streams: semaphore(AT_ONCE),
             servers: Arc::default(),
@@ -121,6 +127,16 @@ impl AsyncEngine {
         joined(spawn_blocking(close)).await?
     }
 
+    /// Waits until none of its calls is under way: also one whose future was dropped runs to its
+    /// end, which is soon, for its payload has ended. Bound it with the runtime's timeout; then
+    /// [`AsyncEngine::close`].
+    pub async fn idle(&self) {
+        for running in [&self.calls, &self.streams] {
+            // It is never closed.
+            drop(running.acquire_many(self.at_once).await);
+        }
+    }
+
     /// Goes on after `Poisoned`, on a blocking thread ([`Engine::reopen`]).
     ///
     /// # Errors
@@ -135,7 +151,8 @@ impl AsyncEngine {
     /// so this does not bound how many share one.
     #[must_use]
     pub fn at_once(self, calls: usize) -> Self {
-        AsyncEngine { calls: semaphore(calls), streams: semaphore(calls), ..self }
+        let at_once = u32::try_from(calls).unwrap_or(u32::MAX).clamp(1, CALLS_MAX);
+        AsyncEngine { at_once, calls: semaphore(at_once), streams: semaphore(at_once), ..self }
     }
 
     /// The engine itself, whose calls block.
@@ -328,6 +345,6 @@ impl AsyncEngine {
     }
 }
 
-fn semaphore(permits: usize) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS)))
+fn semaphore(permits: u32) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(permits as usize))
 }
