@@ -59,9 +59,9 @@
     count();
   }
 
-  // --- The result is what a reader is led to
+  // --- What a page begins with is what a reader is led to, also by a browser that does not do so itself
 
-  document.querySelector("main h1[tabindex]")?.focus();
+  if (document.activeElement === document.body) document.querySelector("[autofocus]")?.focus();
 
   // --- Proofs
 

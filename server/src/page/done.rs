@@ -7,7 +7,7 @@ use keyfall::engine::Foreseen;
 use keyfall::{ErrorKind, Scope, When as Of};
 use maud::{Markup, html};
 
-use super::frame::{Icon, KEPT, PROOFS, icon, notice, page};
+use super::frame::{Icon, KEPT, PROOFS, heading, icon, notice, page};
 use super::outcome::Outcome;
 use super::proofs::proof_card;
 use super::scopes::{What, counted, joined, kind};
@@ -25,7 +25,7 @@ pub(crate) async fn done(visit: Visit, Path(number): Path<usize>) -> Response {
         div class=(format!("result {}", said.mood)) role="status" {
             (icon(said.icon))
             div {
-                h1 tabindex="-1" { (said.title) }
+                (heading(&said.title))
                 @for line in &said.lines { p.lead { (line) } }
                 p.soft { (outcome.what) }
             }

@@ -7,7 +7,7 @@ use keyfall::{Class, Engine, Erase, Error, ErrorKind, Timestamp, UserId};
 use maud::{Markup, html};
 
 use super::done::goes;
-use super::frame::{Icon, KEPT, csrf, failed, icon, page};
+use super::frame::{Icon, KEPT, csrf, failed, heading, icon, page};
 use super::link::see;
 use super::outcome::Outcome;
 use super::scopes::{What, counted, place, proof_class};
@@ -204,14 +204,14 @@ fn question(visit: &Visit, what: &What, ahead: &Ahead, title: &str) -> Markup {
     let words = visit.words;
     if ahead.held {
         return html! {
-            h1 { (title) }
+            (heading(title))
             (held(visit, ahead))
             div.actions { a.button href=(KEPT) { (words.say("back-list")) } }
         };
     }
     let later = visit.when().moment(later_than(&visit.when()));
     html! {
-        h1 tabindex="-1" { (title) }
+        (heading(title))
         p.lead { (words.say("ask-lead")) }
         form method="post" action="/page/erase/now" {
             (csrf(visit))
@@ -292,7 +292,7 @@ fn held(visit: &Visit, ahead: &Ahead) -> Markup {
 fn nothing(visit: &Visit) -> Response {
     let title = visit.words.say("what-nothing-title");
     let body = html! {
-        h1 { (title) }
+        (heading(&title))
         p.lead role="alert" { (visit.words.say("what-nothing-lead")) }
         div.actions { a.button href=(KEPT) { (visit.words.say("back-list")) } }
     };

@@ -55,7 +55,7 @@ fn signed_in(visit: &Visit) -> String {
 /// A page that says one thing, to whoever asked.
 pub(crate) fn notice(words: &Words, status: StatusCode, title: &str, lead: &str) -> Response {
     let title = words.say(title);
-    let body = html! { h1 { (title) } p.lead { (words.say(lead)) } };
+    let body = html! { (heading(&title)) p.lead { (words.say(lead)) } };
     respond(status, &whole(words, &title, &html! {}, &body, &html! {}))
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn failed(visit: &Visit, error: &Error) -> Response {
     let body = html! {
         div.result.bad role="alert" {
             (icon(Icon::Info))
-            div { h1 { (title) } p.lead { (visit.words.say(lead)) } }
+            div { (heading(&title)) p.lead { (visit.words.say(lead)) } }
         }
         div.actions { a.button href=(KEPT) { (visit.words.say("back-list")) } }
     };
@@ -109,6 +109,11 @@ pub(crate) fn whole(
             }
         }
     }
+}
+
+/// What a page begins with: there the focus is led, so that no step loses it, with scripts or without.
+pub(crate) fn heading(title: &str) -> Markup {
+    html! { h1 tabindex="-1" autofocus { (title) } }
 }
 
 /// What every form bears.

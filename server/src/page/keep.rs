@@ -8,7 +8,7 @@ use keyfall::{Class, Engine, Error, Policy, UserId};
 use maud::{Markup, html};
 
 use super::desk::Role;
-use super::frame::{HOW_LONG, Icon, csrf, failed, icon, page};
+use super::frame::{HOW_LONG, Icon, csrf, failed, heading, icon, page};
 use super::turns::gone;
 use super::visit::{Filled, Visit};
 use crate::app::App;
@@ -139,7 +139,7 @@ fn form(visit: &Visit, kept: &Kept) -> Markup {
     };
     let days = |age: u64| words.with("keep-other-days", [("n", (age / DAY).into())]);
     html! {
-        h1 { (words.say("keep-title")) }
+        (heading(&words.say("keep-title")))
         p.lead { (words.say("keep-lead")) }
         form method="post" action=(HOW_LONG) {
             (csrf(visit))
@@ -188,7 +188,7 @@ fn lead(visit: &Visit, name: &str, kept: &Kept, may: bool) -> String {
 fn confirm(visit: &Visit, name: &str, falls: u64) -> Markup {
     let words = visit.words;
     html! {
-        h1 { (words.say("keep-falls-title")) }
+        (heading(&words.say("keep-falls-title")))
         form method="post" action=(HOW_LONG) {
             (csrf(visit))
             input type="hidden" name="keep" value=(name);
@@ -207,7 +207,7 @@ fn confirm(visit: &Visit, name: &str, falls: u64) -> Markup {
 fn done(visit: &Visit, name: &str, title: &str) -> Markup {
     let chosen = visit.words.say(&format!("keep-{name}"));
     html! {
-        h1 { (title) }
+        (heading(title))
         div.note.good role="status" {
             (icon(Icon::Check))
             p { (visit.words.with("keep-done", [("what", chosen.into())])) }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::desk::{Grant, LINK_LASTS, Role};
-use super::frame::{notice, respond, whole};
+use super::frame::{heading, notice, respond, whole};
 use super::visit::{Filled, set_cookie, words};
 use super::words::Words;
 use crate::app::App;
@@ -101,7 +101,7 @@ pub(crate) async fn ask(
     let words = grant.words.unwrap_or_else(|| words(&headers));
     let title = words.say("enter-title");
     let body = html! {
-        h1 { (title) }
+        (heading(&title))
         p.lead { (words.say("enter-lead")) }
         form.actions method="post" { button.main { (words.say("enter-button")) } }
         p.soft.small { (words.say("enter-once")) }

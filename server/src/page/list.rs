@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::desk::Role;
-use super::frame::{Icon, KEPT, csrf, failed, icon, page};
+use super::frame::{Icon, KEPT, csrf, failed, heading, icon, page};
 use super::rows::row;
 use super::scopes::{counted, joined, kind, place, span};
 use super::turns::{Listed, Wanted, read};
@@ -71,7 +71,7 @@ fn empty(listed: &Listed) -> bool {
 
 fn nothing(visit: &Visit, title: &str) -> Markup {
     html! {
-        h1 { (title) }
+        (heading(title))
         section.card.empty {
             (icon(Icon::Wave))
             h2 { (visit.words.say("list-nothing-title")) }
@@ -89,14 +89,15 @@ fn full(visit: &Visit, asked: &Asked, listed: &Listed, title: &str) -> Markup {
     let since = when.date_of(listed.report.created);
     let lead =
         words.with("list-lead", [("what", joined(words, &counts).into()), ("since", since.into())]);
+    // The focus is led to what came of a form, before it is led to what is listed.
+    let said = match asked.said.as_deref() {
+        Some("cancelled") => Some(said(visit, "cancelled")),
+        Some("late") => Some(said(visit, "cancel-late")),
+        _ => None,
+    };
     html! {
-        h1 { (title) }
-        p.lead { (lead) }
-        @match asked.said.as_deref() {
-            Some("cancelled") => { (said(visit, "cancelled")) }
-            Some("late") => { (said(visit, "cancel-late")) }
-            _ => {}
-        }
+        @if let Some(said) = said { h1 { (title) } p.lead { (lead) } (said) }
+        @else { (heading(title)) p.lead { (lead) } }
         (plans(visit, &listed.report.plans))
         (filters(visit, asked, listed))
         form method="post" action="/page/erase" {
@@ -126,7 +127,11 @@ fn full(visit: &Visit, asked: &Asked, listed: &Listed, title: &str) -> Markup {
 }
 
 fn said(visit: &Visit, id: &str) -> Markup {
-    html! { div.note.good role="status" { (icon(Icon::Check)) p { (visit.words.say(id)) } } }
+    html! {
+        div.note.good role="status" tabindex="-1" autofocus {
+            (icon(Icon::Check)) p { (visit.words.say(id)) }
+        }
+    }
 }
 
 fn selection(visit: &Visit) -> Markup {

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use keyfall::{Engine, Error, ErrorKind, Query, RecordInfo, UserId};
 use maud::{Markup, html};
 
-use super::frame::{PROOFS, failed, notice, page};
+use super::frame::{PROOFS, failed, heading, notice, page};
 use super::outcome::{PROOF_TYPE, Proof};
 use super::scopes::proof_class;
 use super::turns::gone;
@@ -33,7 +33,7 @@ pub(crate) async fn list(State(app): State<App>, visit: Visit) -> Response {
     // Where everything was erased, this session alone knows its proof.
     let session = if kept.is_empty() { visit.session.outcomes() } else { Vec::new() };
     let body = html! {
-        h1 { (title) }
+        (heading(&title))
         p.lead { (words.say("proofs-lead")) }
         @if kept.is_empty() && session.iter().all(|outcome| outcome.proofs.is_empty()) {
             p.card { (words.say("proofs-none")) }
@@ -102,7 +102,7 @@ pub(crate) async fn check(State(app): State<App>, visit: Visit) -> Response {
     let words = visit.words;
     let title = words.say("check-title");
     let body = html! {
-        h1 { (title) }
+        (heading(&title))
         p.lead { (words.say("check-lead")) }
         noscript { p.note.wait { (words.say("check-noscript")) } }
         section.card data-check {

@@ -5,7 +5,7 @@ use axum::response::Response;
 use keyfall::engine::{Fact, Report};
 use maud::{Markup, html};
 
-use super::frame::{SURE, failed, page};
+use super::frame::{SURE, failed, heading, page};
 use super::scopes::kind;
 use super::turns::gone;
 use super::visit::Visit;
@@ -29,7 +29,7 @@ pub(crate) async fn sure(State(app): State<App>, visit: Visit) -> Response {
     let title = words.say("sure-title");
     let level = promise.level.words();
     let body = html! {
-        h1 { (title) }
+        (heading(&title))
         p.lead { (words.say("sure-lead")) }
         section.card { h2 { (words.say("sure-how-title")) } p { (words.say("sure-how")) } }
         section.card {

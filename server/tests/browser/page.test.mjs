@@ -1,97 +1,34 @@
 // The page in Chromium: hear it, erase it, be sure.
 //   KEYFALLD=PATH [CHROMIUM=PATH] [SHOTS=DIRECTORY] node --test page.test.mjs
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
+import { CHROMIUM, Service, unbuilt } from "./kit.mjs";
 
-const PROGRAM = process.env.KEYFALLD ?? fileURLToPath(new URL("../../../target/debug/keyfalld", import.meta.url));
-const ARGS =
-  "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking " +
-  "--disable-component-update --disable-sync";
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
-const unbuilt = !existsSync(PROGRAM) && `${PROGRAM} is not built`;
-
-const dir = mkdtempSync(join(tmpdir(), "keyfall-page-"));
-let [service, browser, base, token] = [];
+let [service, browser, base] = [];
 
 before(async () => {
   if (unbuilt) return;
-  const args = ["--store", "a.db", "--accept-remnants", "--listen", "127.0.0.1:0", "--admin-token-file", "token"];
-  service = spawn(PROGRAM, args, { cwd: dir, stdio: ["ignore", "pipe", "ignore"] });
-  base = await new Promise((found) => {
-    service.stdout.on("data", (line) => found(/http:\S+/.exec(String(line))[0]));
-  });
-  token = readFileSync(join(dir, "token"), "utf8").trim();
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ARGS.split(" ") });
+  service = await Service.start();
+  base = service.base;
+  browser = await chromium.launch(CHROMIUM);
 });
 
 after(async () => {
   await browser?.close();
-  service?.kill();
-  rmSync(dir, { recursive: true, force: true });
+  await service?.stop();
 });
 
-async function ask(method, path, body, headers = {}) {
-  const all = { Authorization: `Bearer ${token}`, "Content-Type": "application/json", ...headers };
-  const answer = await fetch(base + path, { method, headers: all, body });
-  assert.ok(answer.ok, `${method} ${path}: ${answer.status}`);
-  return answer.json();
-}
-
-/** Six seconds of silence, as a file that Chromium plays. */
-function wav() {
-  const file = Buffer.alloc(44 + 16_000 * 6);
-  file.write("RIFF", 0);
-  file.writeUInt32LE(file.length - 8, 4);
-  file.write("WAVEfmt ", 8);
-  [[16, 16], [8000, 24], [16_000, 28], [file.length - 44, 40]].forEach(([n, at]) => file.writeUInt32LE(n, at));
-  [[1, 20], [1, 22], [2, 32], [16, 34]].forEach(([n, at]) => file.writeUInt16LE(n, at));
-  file.write("data", 36);
-  return file;
-}
-
-function interaction(ago) {
-  const bytes = Buffer.concat([Buffer.alloc(6), randomBytes(10)]);
-  bytes.writeUIntBE(Date.now() - ago, 0, 6);
-  bytes[6] = (bytes[6] & 0x0f) | 0x70;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  return bytes.toString("hex").replace(/(.{8})(.{4})(.{4})(.{4})(.*)/, "$1-$2-$3-$4-$5");
-}
-
-/** A person of whom something is kept. */
 async function person(name) {
-  const { handle } = await ask("POST", "/v1/users", JSON.stringify({ name }));
-  const said = [
-    ["Set a timer for ten minutes", { timer: "ten minutes" }, 3_600_000],
-    ["What will the weather be like in Hamburg tomorrow?", { weather: "Hamburg, tomorrow" }, 90_000_000],
-    ["Good morning", null, 93_000_000],
-  ];
-  for (const [text, done, ago] of said) {
-    const of = { "Keyfall-Interaction": interaction(ago), "Keyfall-Purpose": "answering you" };
-    const put = (kept, type, body, from) => {
-      const source = from ? { "Keyfall-From": from } : {};
-      const headers = { ...of, ...source, "Keyfall-Class": kept, "Content-Type": type };
-      return ask("POST", `/v1/users/${handle}/records`, body, headers);
-    };
-    const { id } = await put("audio", "audio/wav", wav());
-    const transcript = await put("transcript", "text/plain; language=en", text, id);
-    if (done) await put("action", "application/json", JSON.stringify(done), transcript.id);
-  }
-  return handle;
+  return (await service.person(name)).handle;
 }
 
-async function link(handle) {
-  const asked = JSON.stringify({ zone: "Europe/Berlin", language: "en" });
-  return base + (await ask("POST", `/v1/users/${handle}/page-links`, asked)).url;
-}
+const link = (handle) => service.link(handle);
 
 /** A page with a person's list. */
 async function entered(handle, options = {}) {

@@ -1,0 +1,119 @@
+// The service as a program of its own, somebody of whom something is kept, and Chromium.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const PROGRAM = process.env.KEYFALLD ?? fileURLToPath(new URL("../../../target/debug/keyfalld", import.meta.url));
+const ARGS =
+  "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking " +
+  "--disable-component-update --disable-sync";
+export const unbuilt = !existsSync(PROGRAM) && `${PROGRAM} is not built`;
+
+/** How Chromium is started. */
+export const CHROMIUM = { executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ARGS.split(" ") };
+
+/** A service over a store of its own. */
+export class Service {
+  static async start() {
+    const service = new Service();
+    service.dir = mkdtempSync(join(tmpdir(), "keyfall-page-"));
+    const args = ["--store", "a.db", "--accept-remnants", "--listen", "127.0.0.1:0", "--admin-token-file", "token"];
+    service.child = spawn(PROGRAM, args, { cwd: service.dir, stdio: ["ignore", "pipe", "ignore"] });
+    service.base = await new Promise((found) => {
+      service.child.stdout.on("data", (line) => found(/http:\S+/.exec(String(line))[0]));
+    });
+    service.token = readFileSync(join(service.dir, "token"), "utf8").trim();
+    return service;
+  }
+
+  async stop() {
+    const ended = once(this.child, "exit");
+    this.child.kill();
+    await ended;
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  /** A request of the admin, which is answered well. */
+  async ask(method, path, body, headers = {}) {
+    const all = { Authorization: `Bearer ${this.token}`, "Content-Type": "application/json", ...headers };
+    const answer = await fetch(this.base + path, { method, headers: all, body });
+    assert.ok(answer.ok, `${method} ${path}: ${answer.status}`);
+    return answer.json();
+  }
+
+  /** A person of whom something is kept: what was said, what was done, how long ago. */
+  async person(name, said = SAID) {
+    const { handle } = await this.ask("POST", "/v1/users", JSON.stringify({ name }));
+    const ids = [];
+    for (const [text, done, ago] of said) {
+      const of = { "Keyfall-Interaction": interaction(ago), "Keyfall-Purpose": "answering you" };
+      const put = async (kept, type, body, from) => {
+        const source = from ? { "Keyfall-From": from } : {};
+        const headers = { ...of, ...source, "Keyfall-Class": kept, "Content-Type": type };
+        const { id } = await this.ask("POST", `/v1/users/${handle}/records`, body, headers);
+        ids.push(id);
+        return id;
+      };
+      const audio = await put("audio", "audio/wav", wav(text));
+      const transcript = await put("transcript", "text/plain; language=en", text, audio);
+      if (done) await put("action", "application/json", JSON.stringify(done), transcript);
+    }
+    return { handle, ids };
+  }
+
+  async link(handle, more = {}) {
+    const asked = JSON.stringify({ zone: "Europe/Berlin", language: "en", ...more });
+    return this.base + (await this.ask("POST", `/v1/users/${handle}/page-links`, asked)).url;
+  }
+
+  /** Opens a record in somebody's name. */
+  async open(handle, id, principal, purpose) {
+    const credential = { principal, scopes: ["read"], users: [handle], purposes: [purpose] };
+    const { token } = await this.ask("POST", "/v1/credentials", JSON.stringify(credential));
+    const headers = { Authorization: `Bearer ${token}`, "Keyfall-Purpose": purpose };
+    const answer = await fetch(`${this.base}/v1/records/${id}`, { headers });
+    assert.equal(answer.status, 200);
+    await answer.arrayBuffer();
+  }
+}
+
+const HOUR = 3_600_000;
+/** What somebody said, the newest first: the second and the third on one day. */
+export const SAID = [
+  ["Set a timer for ten minutes", { timer: "ten minutes" }, HOUR],
+  ["What will the weather be like in Hamburg tomorrow?", { weather: "Hamburg, tomorrow" }, noon(1)],
+  ["Good morning", null, noon(1) + HOUR],
+];
+
+/** How long ago it was noon in Berlin, or nearly so, some days before. */
+export function noon(days) {
+  return (Date.now() % (24 * HOUR)) - 11 * HOUR + days * 24 * HOUR;
+}
+
+/** Six seconds of noise, as a file that Chromium plays: its bytes are those of no other. */
+export function wav(of) {
+  const file = Buffer.alloc(44 + 16_000 * 6);
+  file.write("RIFF", 0);
+  file.writeUInt32LE(file.length - 8, 4);
+  file.write("WAVEfmt ", 8);
+  [[16, 16], [8000, 24], [16_000, 28], [file.length - 44, 40]].forEach(([n, at]) => file.writeUInt32LE(n, at));
+  [[1, 20], [1, 22], [2, 32], [16, 34]].forEach(([n, at]) => file.writeUInt16LE(n, at));
+  file.write("data", 36);
+  for (let at = 44, n = 0; at < file.length; at += 32, n += 1) {
+    createHash("sha256").update(`${of} ${n}`).digest().copy(file, at);
+  }
+  return file;
+}
+
+function interaction(ago) {
+  const bytes = Buffer.concat([Buffer.alloc(6), randomBytes(10)]);
+  bytes.writeUIntBE(Date.now() - ago, 0, 6);
+  bytes[6] = (bytes[6] & 0x0f) | 0x70;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  return bytes.toString("hex").replace(/(.{8})(.{4})(.{4})(.{4})(.*)/, "$1-$2-$3-$4-$5");
+}
