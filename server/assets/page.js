@@ -22,7 +22,7 @@
     if (!audio.getAttribute("src")) return;
     try {
       const answer = await fetch(audio.src, { method: "HEAD", cache: "no-store" });
-      if (answer.status === 410 || answer.status === 404) erased(audio);
+      if (answer.status === 410) erased(audio);
     } catch {
       // Without a network nothing is known.
     }

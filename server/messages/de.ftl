@@ -19,6 +19,7 @@ enter-button = Meine Seite öffnen
 enter-once = Dieser Link gilt einmal und zehn Minuten lang.
 ended-title = Dieser Link gilt nicht mehr
 ended-lead = Ein Link gilt einmal und zehn Minuten lang. Die Anwendung, die ihn gab, gibt Ihnen einen neuen.
+ended-proofs = Was gerade gelöscht wurde, als er endete, ist gelöscht. Hier ist der Nachweis; heben Sie ihn auf, er steht hier einen Tag lang.
 left-title = Sie sind abgemeldet
 left-lead = In diesem Browser bleibt nichts von der Seite. Ihre Anwendung gibt Ihnen einen Link, um wiederzukommen.
 gone-page-title = Diese Seite gibt es nicht
@@ -305,3 +306,10 @@ history-other = Etwas anderes: { $what }
 shared-title = Wer es sonst öffnen darf
 shared-none = Sonst niemand.
 shared-row = { $who }, für: { $why }
+
+# Was heruntergeladen wird
+archive-title = Was von { $name } aufbewahrt wurde
+archive-lead = So war es am { $when }: { $what }. Alles liegt in diesem Ordner, nichts wird von anderswo geholt.
+archive-nothing = nichts
+archive-report = Der Bericht, als Daten
+archive-back = Zurück zur Liste

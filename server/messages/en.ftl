@@ -19,6 +19,7 @@ enter-button = Open my page
 enter-once = This link works once, and for ten minutes.
 ended-title = This link has ended
 ended-lead = A link works once and for ten minutes. Ask the application that gave it to you for a new one.
+ended-proofs = What was being erased when it ended is erased. Here is the proof of it; keep it, it is shown here for a day.
 left-title = You are signed out
 left-lead = Nothing of the page is left in this browser. Ask your application for a link to come back.
 gone-page-title = There is no such page
@@ -305,3 +306,10 @@ history-other = Something else: { $what }
 shared-title = Who else may open it
 shared-none = Nobody else.
 shared-row = { $who }, for: { $why }
+
+# What is downloaded
+archive-title = What was kept of { $name }
+archive-lead = As it was on { $when }: { $what }. It is all in this folder, and nothing is fetched from elsewhere.
+archive-nothing = nothing
+archive-report = The report, as data
+archive-back = Back to the list

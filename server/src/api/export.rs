@@ -1,10 +1,11 @@
 //! Everything of a user as one file.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
+use keyfall::time::Zone;
 use keyfall::{Engine, Error, Query, RecordInfo, Result};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
@@ -13,13 +14,19 @@ use super::report::report_json;
 use crate::app::{App, User};
 use crate::auth::caller::Caller;
 use crate::outlet::{Outlet, written};
+use crate::page::archive::{FILES, Filed, Shown, check, index};
+use crate::page::frame::now;
+use crate::page::outcome::{PROOF_TYPE, Proof};
+use crate::page::proofs::PROOF_MAX_BYTES;
+use crate::page::words::Words;
 use crate::problem::Answer;
 
 /// Everything of a user as a zip archive
 ///
-/// `report.json` says what is kept, and each record is a file under `records/`, named by its id. It
-/// is written as it is sent; one that an erase cuts ends broken. With a purpose, each record's
-/// opening is in the report.
+/// `index.html` shows it in a browser, `check.html` checks the proofs of erases in it, both without
+/// a network; `report.json` says what is kept, and each record is a file under `records/`, named by
+/// its id. It is written as it is sent; one that an erase cuts ends broken. With a purpose, each
+/// record's opening is in the report.
 #[utoipa::path(
     get, path = "/v1/users/{handle}/export.zip", tag = "users",
     params(
@@ -36,11 +43,27 @@ pub(crate) async fn export(
     caller.may("report")?;
     caller.may("read")?;
     let user = caller.user(&app, "read", &handle).await?;
+    archive(&app, &caller, user, Look { words: Words::of("en"), zone: Zone::utc() })
+}
+
+/// How the pages of an archive are written.
+pub(crate) struct Look {
+    pub(crate) words: &'static Words,
+    pub(crate) zone: Zone,
+}
+
+/// The archive of a user, as it is sent.
+///
+/// # Errors
+/// 403 for a purpose that is not the caller's.
+pub(crate) fn archive(app: &App, caller: &Caller, user: User, look: Look) -> Answer<Response> {
     let reader = caller.purpose()?.map(|purpose| Reader {
         principal: caller.principal().to_owned(),
         purpose: purpose.to_owned(),
     });
-    let archive = written(&app, move |engine, out| write(engine, out, &user, reader.as_ref()));
+    let archive = written(app, move |engine, out| {
+        Writing { engine, user: &user, reader: reader.as_ref(), look: &look }.write(out)
+    });
     let headers = [
         (CONTENT_TYPE, "application/zip"),
         (CACHE_CONTROL, "no-store"),
@@ -49,46 +72,100 @@ pub(crate) async fn export(
     Ok((headers, archive).into_response())
 }
 
+/// Most bytes of a text that the page of an archive shows; the rest is in its file.
+const TEXT_MAX_BYTES: u64 = 2048;
+
 /// In whose name records are opened.
 struct Reader {
     principal: String,
     purpose: String,
 }
 
-fn write(engine: &Engine, out: &mut Outlet, user: &User, reader: Option<&Reader>) -> Result<()> {
-    let mut archive = ZipWriter::new_stream(out);
-    // Recordings are compressed already, and the length of a deflated text says something of it.
-    let stored = SimpleFileOptions::default()
-        .compression_method(zip::CompressionMethod::Stored)
-        .large_file(true);
-    let (report, live) = report_json(engine, user)?;
-    archive.start_file("report.json", stored).map_err(failed)?;
-    serde_json::to_writer_pretty(&mut archive, &report)
-        .map_err(|e| Error::io("writing the report", io::Error::other(e)))?;
-    let mut query = Query::default().user(user.id.clone());
-    loop {
-        let page = engine.list(&query)?;
-        for info in &page.records {
-            archive.start_file(name(info), stored).map_err(failed)?;
-            let mut record = match reader {
-                Some(Reader { principal, purpose }) => {
-                    engine.get_as(&info.id, principal, purpose)?
+/// Recordings are compressed already, and the length of a deflated text says something of it.
+fn stored() -> SimpleFileOptions {
+    let stored = zip::CompressionMethod::Stored;
+    SimpleFileOptions::default().compression_method(stored).large_file(true)
+}
+
+/// An archive that is being written, and for whom.
+struct Writing<'a> {
+    engine: &'a Engine,
+    user: &'a User,
+    reader: Option<&'a Reader>,
+    look: &'a Look,
+}
+
+impl Writing<'_> {
+    fn write(&self, out: &mut Outlet) -> Result<()> {
+        let mut archive = ZipWriter::new_stream(out);
+        let (report, live) = report_json(self.engine, self.user)?;
+        archive.start_file("report.json", stored()).map_err(failed)?;
+        serde_json::to_writer_pretty(&mut archive, &report)
+            .map_err(|e| Error::io("writing the report", io::Error::other(e)))?;
+        let (mut filed, mut proofs) = (Vec::new(), Vec::new());
+        let key = self.engine.log().key()?.to_string();
+        let mut query = Query::default().user(self.user.id.clone());
+        loop {
+            let page = self.engine.list(&query)?;
+            for info in page.records {
+                let file = name(&info);
+                archive.start_file(&*file, stored()).map_err(failed)?;
+                let text = self.record(&info, &mut archive)?;
+                match text {
+                    Some(text) if info.media_type == PROOF_TYPE => {
+                        proofs.push((file, Proof { text, key: key.clone() }));
+                    }
+                    text => filed.push(Filed { info, file, text }),
                 }
-                None => engine.get(&info.id)?,
-            };
-            record.write_to(&mut archive)?;
+            }
+            match page.next {
+                Some(next) => query = query.after(next),
+                None => break,
+            }
         }
-        match page.next {
-            Some(next) => query = query.after(next),
-            None => break,
+        let shown = Shown {
+            words: self.look.words,
+            zone: &self.look.zone,
+            now: now(),
+            name: self.user.id.as_str(),
+        };
+        let pages = [
+            ("index.html", index(&shown, &filed, proofs.len())),
+            ("check.html", check(&shown, &proofs, &key)),
+        ];
+        let pages = pages.iter().map(|(name, page)| (*name, page.as_str()));
+        for (name, text) in pages.chain(FILES) {
+            archive.start_file(name, stored()).map_err(failed)?;
+            archive.write_all(text.as_bytes())?;
         }
+        // What was written of it must not look whole if something of it fell meanwhile.
+        if !live.is_live() {
+            return Err(Error::new(keyfall::ErrorKind::Erased, "some of it was erased meanwhile"));
+        }
+        let out = archive.finish().map_err(failed)?.into_inner();
+        out.flush().map_err(Error::from)
     }
-    // What was written of the report must not look whole if something of it fell meanwhile.
-    if !live.is_live() {
-        return Err(Error::new(keyfall::ErrorKind::Erased, "some of it was erased meanwhile"));
+
+    /// Writes a record; gives its text for the pages, if it is one that is not long.
+    fn record(&self, info: &RecordInfo, archive: &mut impl Write) -> Result<Option<String>> {
+        let mut record = match self.reader {
+            Some(Reader { principal, purpose }) => {
+                self.engine.get_as(&info.id, principal, purpose)?
+            }
+            None => self.engine.get(&info.id)?,
+        };
+        let media_type = info.media_type.split(';').next().unwrap_or_default().trim();
+        let most = if media_type == PROOF_TYPE { PROOF_MAX_BYTES } else { TEXT_MAX_BYTES };
+        let is_text = media_type.starts_with("text/") || media_type == "application/json";
+        if !is_text || info.length > most {
+            record.write_to(archive)?;
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        record.read_to_end(&mut bytes)?;
+        archive.write_all(&bytes)?;
+        Ok(String::from_utf8(bytes).ok())
     }
-    let out = archive.finish().map_err(failed)?.into_inner();
-    out.flush().map_err(Error::from)
 }
 
 /// The name of a record's file.
@@ -98,6 +175,7 @@ fn name(info: &RecordInfo) -> String {
         "audio/ogg" => ".ogg",
         "audio/mpeg" => ".mp3",
         "application/json" => ".json",
+        PROOF_TYPE => ".erased",
         text if text.starts_with("text/plain") => ".txt",
         _ => "",
     };

@@ -3,14 +3,16 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use keyfall::time::Zone;
-use keyfall::{AsyncOpening, RecordId, UserHandle, UserId};
+use keyfall::{AsyncOpening, InteractionId, RecordId, UserHandle, UserId};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::numbers::Numbers;
 use super::outcome::Outcome;
 use super::words::Words;
 use crate::private::random;
@@ -54,8 +56,11 @@ pub(crate) struct Session {
     csrf: String,
     ends: Instant,
     outcomes: Mutex<Vec<Outcome>>,
-    /// Where pages of the list begin.
-    places: Mutex<Vec<RecordId>>,
+    /// What its pages name.
+    records: Mutex<Numbers<RecordId>>,
+    turns: Mutex<Numbers<InteractionId>>,
+    /// How many drafts of certificates it kept.
+    drafts: AtomicU64,
     /// What it opened by name: a player that seeks is one line in the report.
     openings: Mutex<HashMap<RecordId, AsyncOpening>>,
 }
@@ -71,18 +76,29 @@ impl Session {
         bool::from(self.csrf.as_bytes().ct_eq(csrf.as_bytes()))
     }
 
-    /// The number under which this session knows a place in the list.
-    pub(crate) fn number_of(&self, place: RecordId) -> usize {
-        let mut places = locked(&self.places);
-        places.iter().position(|there| *there == place).unwrap_or_else(|| {
-            places.push(place);
-            places.len() - 1
-        })
+    /// The number under which this session knows a record.
+    pub(crate) fn number_of(&self, record: RecordId) -> u64 {
+        locked(&self.records).of(record)
     }
 
-    /// The place in the list with a number.
-    pub(crate) fn place(&self, number: usize) -> Option<RecordId> {
-        locked(&self.places).get(number).copied()
+    /// The record with a number.
+    pub(crate) fn record(&self, number: &str) -> Option<RecordId> {
+        locked(&self.records).find(number)
+    }
+
+    /// The number under which this session knows an exchange.
+    pub(crate) fn number_of_turn(&self, turn: InteractionId) -> u64 {
+        locked(&self.turns).of(turn)
+    }
+
+    /// The exchange with a number.
+    pub(crate) fn turn(&self, number: &str) -> Option<InteractionId> {
+        locked(&self.turns).find(number)
+    }
+
+    /// The number of its next draft.
+    pub(crate) fn next_draft(&self) -> u64 {
+        self.drafts.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The opening of a record that is not over.
@@ -181,7 +197,9 @@ impl Desk {
             csrf,
             ends,
             outcomes: Mutex::default(),
-            places: Mutex::default(),
+            records: Mutex::new(Numbers::new(random()?)),
+            turns: Mutex::new(Numbers::new(random()?)),
+            drafts: AtomicU64::new(0),
             openings: Mutex::default(),
         };
         let mut sessions = locked(&self.sessions);

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 
 use super::frame::{Icon, KEPT, PROOFS, heading, icon, notice, page};
 use super::outcome::Outcome;
-use super::proofs::proof_card;
+use super::proofs::{place_of, proof_card};
 use super::scopes::{What, counted, joined, kind};
 use super::visit::Visit;
 use super::when::When;
@@ -32,7 +32,7 @@ pub(crate) async fn done(visit: Visit, Path(number): Path<usize>) -> Response {
         }
         @if let Some(kind) = outcome.failed { (failure(visit.words, kind)) }
         @for (n, proof) in outcome.proofs.iter().enumerate() {
-            (proof_card(visit.words, proof, &format!("{number}-{n}")))
+            (proof_card(visit.words, proof, &place_of(&format!("{number}-{n}"))))
         }
         @if !outcome.limits.is_empty() {
             details.card {

@@ -1,5 +1,7 @@
 //! Erasing, in two steps: what would go is said first.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::Response;
 use keyfall::engine::{Foreseen, Report};
@@ -7,6 +9,7 @@ use keyfall::{Class, Engine, Erase, Error, ErrorKind, Timestamp, UserId};
 use maud::{Markup, html};
 
 use super::done::goes;
+use super::drafts::Drafts;
 use super::frame::{Icon, KEPT, csrf, failed, heading, icon, page};
 use super::link::see;
 use super::outcome::Outcome;
@@ -30,7 +33,7 @@ struct Ahead {
 /// Says what would go and what would stay, and asks.
 pub(crate) async fn ask(State(app): State<App>, form: Filled) -> Response {
     let visit = &form.visit;
-    let Some(what) = What::of(&form.fields) else { return nothing(visit) };
+    let Some(what) = named(&form) else { return nothing(visit) };
     let (user, zone, asked) =
         (visit.user().clone(), visit.session.grant.zone.clone(), what.clone());
     let ahead = app.engine().run(move |engine| {
@@ -47,24 +50,32 @@ pub(crate) async fn ask(State(app): State<App>, form: Filled) -> Response {
     }
 }
 
+/// What a form names.
+fn named(form: &Filled) -> Option<What> {
+    What::of(&form.fields, |number| form.visit.session.turn(number))
+}
+
 /// Erases, for good.
 pub(crate) async fn now(State(app): State<App>, form: Filled) -> Response {
     let visit = form.visit.clone();
-    let Some(what) = What::of(&form.fields) else { return nothing(&visit) };
+    let Some(what) = named(&form) else { return nothing(&visit) };
     let (user, zone) = (visit.user().clone(), visit.session.grant.zone.clone());
     let (said, authority) = (what.words(&visit.when()), visit.authority());
     let keep = kept(&form);
     let everything = what == What::Everything && keep.is_empty();
     let reason = visit.words.say("stays-reason");
+    let drafts = Drafts::new(&app, &visit);
     let done = app.engine().run(move |engine| {
         let erases = spare(engine, &user, &what, what.erases(&user, &zone)?)?;
-        let erases = erases.into_iter().map(|erase| {
+        let erases = erases.into_iter().enumerate().map(|(place, erase)| {
+            let drafts = Arc::clone(&drafts);
             keep.iter()
                 .fold(erase, |erase, class| erase.keep(class.clone(), reason.clone()))
                 .certified(authority.clone(), "")
+                .drafted(move |draft| drafts.keep(place, draft))
         });
         let done = engine.erase_all(&erases.collect::<Vec<_>>());
-        Outcome::of(engine, &user, said, done)
+        Outcome::of(engine, &user, said, done, &drafts)
     });
     match done.await {
         Err(e) => failed(&visit, &e),
@@ -83,7 +94,7 @@ pub(crate) async fn now(State(app): State<App>, form: Filled) -> Response {
 /// Plans the erase for later.
 pub(crate) async fn later(State(app): State<App>, form: Filled) -> Response {
     let visit = form.visit.clone();
-    let Some(what) = What::of(&form.fields) else { return nothing(&visit) };
+    let Some(what) = named(&form) else { return nothing(&visit) };
     let (user, zone) = (visit.user().clone(), visit.session.grant.zone.clone());
     let said = what.words(&visit.when());
     let (keep, reason) = (kept(&form), visit.words.say("stays-reason"));
@@ -215,7 +226,8 @@ fn question(visit: &Visit, what: &What, ahead: &Ahead, title: &str) -> Markup {
         p.lead { (words.say("ask-lead")) }
         form method="post" action="/page/erase/now" {
             (csrf(visit))
-            @for (name, value) in what.fields() { input type="hidden" name=(name) value=(value); }
+            @let fields = what.fields(|turn| visit.session.number_of_turn(turn));
+            @for (name, value) in fields { input type="hidden" name=(name) value=(value); }
             section.card { h2 { (words.say("goes-title")) } (goes(words, &ahead.seen, what)) }
             section.card { h2 { (words.say("stays-title")) } (stays(visit, what, ahead)) }
             div.choices {

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::desk::{Grant, LINK_LASTS, Role};
+use super::drafts::adopt;
 use super::frame::{heading, notice, respond, whole};
-use super::visit::{Filled, set_cookie, words};
+use super::visit::{Filled, cookie, set_cookie, words};
 use super::words::Words;
 use crate::app::App;
 use crate::auth::caller::Caller;
@@ -116,6 +117,11 @@ pub(crate) async fn enter(
     headers: HeaderMap,
 ) -> Response {
     let entered = app.desk().enter(&token).ok().flatten();
+    let begun = entered.as_deref().and_then(|session| app.desk().session(session));
+    if let (Some(before), Some(begun)) = (cookie(&headers), begun) {
+        // Where a session before ended in the middle of an erase, its proof is not lost.
+        adopt(&app, &before, &begun.grant).await;
+    }
     let cookie = entered
         .and_then(|session| HeaderValue::from_str(&set_cookie(&headers, Some(&session))).ok());
     match cookie {

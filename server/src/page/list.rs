@@ -1,5 +1,7 @@
 //! The list: what is kept, by day, the newest first.
 
+use std::sync::Arc;
+
 use axum::extract::{Query, State};
 use axum::response::Response;
 use keyfall::RecordId;
@@ -36,8 +38,9 @@ pub(crate) async fn list(
     let wanted = Wanted {
         class: asked.class.as_deref().and_then(|class| class.parse().ok()),
         until: until.and_then(|date| span(date, &zone).ok()).map(|(_, end)| end),
-        after: asked.after.as_deref().and_then(|n| visit.session.place(n.parse().ok()?)),
+        after: asked.after.as_deref().and_then(|number| visit.session.record(number)),
         zone,
+        session: Arc::clone(&visit.session),
     };
     let user = visit.user().clone();
     let read = app.engine().run(move |engine| read(engine, &user, &wanted)).await;
@@ -148,7 +151,7 @@ fn selection(visit: &Visit) -> Markup {
 fn everything(visit: &Visit, asked: &Asked) -> Markup {
     let words = visit.words;
     html! {
-        section.card {
+        section.card.on-screen {
             h2 { (words.say("erase-all-title")) }
             p.soft { (words.say("erase-all-lead")) }
             div.actions {

@@ -1,16 +1,19 @@
 //! The page of a user: hear it, erase it, be sure. Rendered here; without scripts only the check of
 //! a proof and the state of what plays are lacking.
 
+pub(crate) mod archive;
 mod assets;
 pub(crate) mod desk;
 mod done;
+mod drafts;
 mod erase;
-mod frame;
+pub(crate) mod frame;
 mod keep;
 pub(crate) mod link;
 mod list;
-mod outcome;
-mod proofs;
+mod numbers;
+pub(crate) mod outcome;
+pub(crate) mod proofs;
 mod rows;
 mod scopes;
 mod sound;
@@ -18,7 +21,7 @@ mod sure;
 mod turns;
 mod visit;
 mod when;
-mod words;
+pub(crate) mod words;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;

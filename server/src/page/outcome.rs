@@ -4,6 +4,7 @@ use keyfall::certificate::{Certificate, Grade, Trust};
 use keyfall::log::VerifierKey;
 use keyfall::{Engine, Erasure, Error, ErrorKind, Put, Timestamp, UserId};
 
+use super::drafts::Drafts;
 use super::scopes::{place, proof_class};
 
 /// The media type under which proofs are kept among a user's records.
@@ -49,12 +50,17 @@ impl Outcome {
         user: &UserId,
         what: String,
         done: Vec<Result<Erasure, Error>>,
+        drafts: &Drafts,
     ) -> Result<Outcome, Error> {
         let mut outcome = Outcome { what, counts: Some(Vec::new()), ..Outcome::default() };
         let key = engine.log().key()?;
-        for done in done {
+        for (place, done) in done.into_iter().enumerate() {
             match done {
-                Ok(erasure) => outcome.add(engine, user, &erasure, &key)?,
+                Ok(erasure) => {
+                    if outcome.add(engine, user, &erasure, &key)? {
+                        drafts.kept(place);
+                    }
+                }
                 Err(e) => outcome.failed = Some(e.kind()),
             }
         }
@@ -64,15 +70,16 @@ impl Outcome {
         Ok(outcome)
     }
 
+    /// Adds an erase; says whether its certificate is kept among the person's records.
     fn add(
         &mut self,
         engine: &Engine,
         user: &UserId,
         erasure: &Erasure,
         key: &VerifierKey,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         self.at = Some(erasure.completed);
-        let Some(unsigned) = &erasure.certificate else { return Ok(()) };
+        let Some(unsigned) = &erasure.certificate else { return Ok(false) };
         let certificate = unsigned.sign()?;
         self.erased = true;
         // Erases of one commit each say what was derived of all of them.
@@ -89,9 +96,14 @@ impl Outcome {
             }
         }
         self.count(&certificate);
-        keep(engine, user, &certificate)?;
         self.proofs.push(Proof { text: certificate.to_string(), key: key.to_string() });
-        Ok(())
+        // It was erased: a proof that cannot be kept does not make it undone.
+        Ok(keep(engine, user, &certificate).unwrap_or_else(|_| {
+            tracing::warn!(
+                "a proof could not be kept among the records; its draft stays for a day"
+            );
+            false
+        }))
     }
 
     fn count(&mut self, certificate: &Certificate) {
@@ -114,15 +126,22 @@ impl Outcome {
     }
 }
 
-/// Keeps a certificate among the records of a user who lives on.
-fn keep(engine: &Engine, user: &UserId, certificate: &Certificate) -> Result<(), Error> {
+/// Keeps a certificate among the records of a user who lives on; says whether there is one.
+///
+/// # Errors
+/// As [`Engine::put`].
+pub(super) fn keep(
+    engine: &Engine,
+    user: &UserId,
+    certificate: &Certificate,
+) -> Result<bool, Error> {
     // A put would begin a new life of a name that was erased.
     match engine.handle(user) {
         Ok(_) => {}
-        Err(e) if matches!(e.kind(), ErrorKind::Erased | ErrorKind::Absent) => return Ok(()),
+        Err(e) if matches!(e.kind(), ErrorKind::Erased | ErrorKind::Absent) => return Ok(false),
         Err(e) => return Err(e),
     }
     let put = Put::new(user.clone(), proof_class()?);
     let put = put.media_type(PROOF_TYPE).purpose("to show what was erased");
-    engine.put(put, certificate.to_string().as_bytes()).map(|_| ())
+    engine.put(put, certificate.to_string().as_bytes()).map(|_| true)
 }

@@ -3,24 +3,28 @@
 use std::io::Read;
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use keyfall::{Engine, Error, ErrorKind, Query, RecordInfo, UserId};
 use maud::{Markup, html};
 
+use super::drafts::lost;
 use super::frame::{PROOFS, failed, heading, notice, page};
 use super::outcome::{PROOF_TYPE, Proof};
 use super::scopes::proof_class;
 use super::turns::gone;
-use super::visit::Visit;
+use super::visit::{Visit, cookie};
 use super::words::Words;
 use crate::app::App;
 
 /// Most bytes of a certificate.
-const PROOF_MAX_BYTES: u64 = 1 << 20;
+pub(crate) const PROOF_MAX_BYTES: u64 = 1 << 20;
 /// Most proofs that are listed.
 const LISTED: usize = 500;
+
+/// What the names of proofs of a session that ended begin with.
+pub(super) const ENDED: &str = "ended-";
 
 /// Lists the proofs that are kept, and those of this session.
 pub(crate) async fn list(State(app): State<App>, visit: Visit) -> Response {
@@ -40,12 +44,12 @@ pub(crate) async fn list(State(app): State<App>, visit: Visit) -> Response {
         }
         @for (number, outcome) in session.iter().enumerate() {
             @for (n, proof) in outcome.proofs.iter().enumerate() {
-                (proof_card(words, proof, &format!("{number}-{n}")))
+                (proof_card(words, proof, &place_of(&format!("{number}-{n}"))))
             }
         }
         @if !kept.is_empty() {
             section.card { ul { @for info in &kept { li {
-                a href=(format!("/page/proofs/{}.erased", info.id)) download {
+                a href=(format!("/page/proofs/{}.erased", visit.session.number_of(info.id))) download {
                     (words.with("proof-of", [("when", when.moment(info.created).into())]))
                 }
             } } } }
@@ -58,10 +62,15 @@ pub(crate) async fn list(State(app): State<App>, visit: Visit) -> Response {
 /// Gives a proof as a file.
 pub(crate) async fn download(
     State(app): State<App>,
-    visit: Visit,
+    visit: Result<Visit, Response>,
+    headers: HeaderMap,
     Path(name): Path<String>,
 ) -> Response {
     let name = name.trim_end_matches(".erased").to_owned();
+    let visit = match visit {
+        Ok(visit) => visit,
+        Err(ended) => return of_ended(&app, &headers, &name).await.map_or(ended, file),
+    };
     let of_session = name.split_once('-').and_then(|(number, n)| {
         let outcome = visit.session.outcome(number.parse().ok()?)?;
         outcome.proofs.get(n.parse::<usize>().ok()?).map(|proof| proof.text.clone())
@@ -70,8 +79,10 @@ pub(crate) async fn download(
         return file(text);
     }
     let handle = visit.session.grant.handle;
+    let named = visit.session.record(&name);
     let read = app.engine().run(move |engine| {
-        let id: keyfall::RecordId = name.parse()?;
+        let absent = || Error::new(ErrorKind::Absent, "no page of this session names it");
+        let id = named.ok_or_else(absent)?;
         if id.handle() != handle || engine.info(&id)?.class != proof_class()? {
             return Err(Error::new(ErrorKind::Absent, "it is no proof of this person's"));
         }
@@ -83,6 +94,18 @@ pub(crate) async fn download(
         Ok(text) => file(text),
         Err(_) => notice(visit.words, StatusCode::NOT_FOUND, "gone-page-title", "gone-page-lead"),
     }
+}
+
+/// Where the file of a proof is downloaded from.
+pub(super) fn place_of(name: &str) -> Place<'static> {
+    Place::From(format!("/page/proofs/{name}.erased"))
+}
+
+/// A proof of a session that ended before it could be kept.
+async fn of_ended(app: &App, headers: &HeaderMap, name: &str) -> Option<String> {
+    let number: usize = name.strip_prefix(ENDED)?.parse().ok()?;
+    let found = lost(app, &cookie(headers)?).await;
+    found.into_iter().nth(number).map(|found| found.proof.text)
 }
 
 fn file(text: String) -> Response {
@@ -105,6 +128,14 @@ pub(crate) async fn check(State(app): State<App>, visit: Visit) -> Response {
         (heading(&title))
         p.lead { (words.say("check-lead")) }
         noscript { p.note.wait { (words.say("check-noscript")) } }
+        (by_file(words, &key))
+    };
+    page(&visit, PROOFS, &title, &body)
+}
+
+/// Where a file is checked that the reader chooses.
+pub(crate) fn by_file(words: &Words, key: &str) -> Markup {
+    html! {
         section.card data-check {
             p { label for="file" { strong { (words.say("check-file")) } } }
             p { input #file type="file" accept=".erased,text/plain" data-file; }
@@ -113,19 +144,27 @@ pub(crate) async fn check(State(app): State<App>, visit: Visit) -> Response {
             p.soft.small { (words.say("check-key-hint")) }
             (verdict(words))
         }
-    };
-    page(&visit, PROOFS, &title, &body)
+    }
+}
+
+/// Where the file of a proof is.
+pub(crate) enum Place<'a> {
+    /// It is downloaded from there.
+    From(String),
+    /// It lies there, beside the page.
+    Beside(&'a str),
 }
 
 /// A proof, whole: it can be checked with nothing more than this page.
-pub(crate) fn proof_card(words: &Words, proof: &Proof, name: &str) -> Markup {
+pub(crate) fn proof_card(words: &Words, proof: &Proof, place: &Place<'_>) -> Markup {
     html! {
         section.card data-check {
             h2 { (words.say("proof-title")) }
             p { (words.say("proof-lead")) }
+            @if let Place::Beside(file) = place { p.soft.small { code { (file) } } }
             div.actions {
-                a.button.main href=(format!("/page/proofs/{name}.erased")) download {
-                    (words.say("proof-download"))
+                @if let Place::From(at) = place {
+                    a.button.main href=(at) download { (words.say("proof-download")) }
                 }
                 button type="button" hidden data-run { (words.say("proof-check")) }
             }
@@ -149,7 +188,11 @@ fn verdict(words: &Words) -> Markup {
     }
 }
 
-fn kept(engine: &Engine, user: &UserId) -> Result<Vec<RecordInfo>, Error> {
+/// The proofs that are kept, the newest first.
+///
+/// # Errors
+/// `Corrupt`, `Io`.
+pub(super) fn kept(engine: &Engine, user: &UserId) -> Result<Vec<RecordInfo>, Error> {
     let query = Query::default().user(user.clone()).class(proof_class()?);
     match engine.list(&query.newest_first(true).limit(LISTED)) {
         Ok(listing) => Ok(listing.records),

@@ -19,9 +19,9 @@ pub(crate) fn row(turn: &Turn, when: &When<'_>, plans: &[Plan]) -> Markup {
     let erase =
         words.with("erase-one-label", [("text", name.into()), ("time", time.clone().into())]);
     html! {
-        li.turn id=(format!("t-{}", turn.id)) {
+        li.turn id=(format!("t-{}", turn.number)) {
             label.pick {
-                input type="checkbox" name="turn" value=(turn.id);
+                input type="checkbox" name="turn" value=(turn.number);
                 span.hidden { (select) }
             }
             div.said {
@@ -39,7 +39,7 @@ pub(crate) fn row(turn: &Turn, when: &When<'_>, plans: &[Plan]) -> Markup {
                 (about(turn, when))
             }
             div.drop {
-                button.quiet.red name="one" value=(turn.id) aria-label=(erase) {
+                button.quiet.red name="one" value=(turn.number) aria-label=(erase) {
                     (icon(Icon::Trash)) span { (words.say("erase-one")) }
                 }
             }
@@ -87,7 +87,7 @@ fn quote(item: &Item, when: &When<'_>) -> Markup {
 
 fn sound(item: &Item, when: &When<'_>) -> Markup {
     let label = when.words.with("listen", [("time", when.time(item.info.created).into())]);
-    let src = format!("/page/records/{}", item.info.id);
+    let src = format!("/page/records/{}", item.number);
     html! { audio controls preload="none" src=(src) aria-label=(label) {} }
 }
 
@@ -106,8 +106,10 @@ fn link(item: &Item, when: &When<'_>) -> Markup {
     let size = format!("{} KB", item.info.length.div_ceil(1000));
     let kind = kind(words, item.info.class.as_str());
     html! {
-        (words.with("file", [("kind", kind.into()), ("size", size.into())])) ": "
-        a href=(format!("/page/records/{}", item.info.id)) { (words.say("read-it")) }
+        (words.with("file", [("kind", kind.into()), ("size", size.into())]))
+        span.on-screen {
+            ": " a href=(format!("/page/records/{}", item.number)) { (words.say("read-it")) }
+        }
         @if matches!(item.text, Text::Named) { " " span.soft.small { (words.say("named-hint")) } }
     }
 }

@@ -31,10 +31,13 @@ pub(crate) fn proof_class() -> Result<Class, Error> {
 
 impl What {
     /// What the fields of a form name: a button that stands for one thing, or what is ticked.
-    pub(crate) fn of(fields: &[(String, String)]) -> Option<What> {
+    pub(crate) fn of(
+        fields: &[(String, String)],
+        turn: impl Fn(&str) -> Option<InteractionId>,
+    ) -> Option<What> {
         let field = |name: &str| fields.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
         if let Some(one) = field("one") {
-            return Some(What::Turns(vec![one.parse().ok()?]));
+            return Some(What::Turns(vec![turn(one)?]));
         }
         if let Some(day) = field("day") {
             let date: jiff::civil::Date = day.parse().ok()?;
@@ -49,7 +52,7 @@ impl What {
         let mut turns: Vec<InteractionId> = fields
             .iter()
             .filter(|(name, _)| name == "turn")
-            .filter_map(|(_, value)| value.parse().ok())
+            .filter_map(|(_, value)| turn(value))
             .take(MOST_TURNS)
             .collect();
         turns.dedup();
@@ -57,9 +60,14 @@ impl What {
     }
 
     /// The fields that name it again.
-    pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn fields(
+        &self,
+        number: impl Fn(InteractionId) -> u64,
+    ) -> Vec<(&'static str, String)> {
         match self {
-            What::Turns(turns) => turns.iter().map(|turn| ("turn", turn.to_string())).collect(),
+            What::Turns(turns) => {
+                turns.iter().map(|turn| ("turn", number(*turn).to_string())).collect()
+            }
             What::Day(date) => vec![("day", date.clone())],
             What::Class(class) => vec![("class", class.to_string())],
             What::Everything => vec![("all", "1".to_owned())],
@@ -182,7 +190,7 @@ mod tests {
         let form = |fields: &[(&str, &str)]| {
             let fields: Vec<_> =
                 fields.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-            What::of(&fields)
+            What::of(&fields, |id| id.parse().ok())
         };
         let id = "019b76da-a800-7001-8001-010101010101";
         assert_eq!(

@@ -2,15 +2,17 @@
 //! read one user's records.
 
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 
 use super::visit::Visit;
-use crate::api::{content, export as archive};
+use crate::api::content;
+use crate::api::export::{self as archive, Look};
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::auth::credential::{Credential, Proof, Users};
-use crate::problem::Answer;
+use crate::problem::{Answer, Problem};
 
 /// What a person opens their own records for.
 const PURPOSE: &str = "to hear or read it on the page";
@@ -19,20 +21,23 @@ const PURPOSE: &str = "to hear or read it on the page";
 pub(crate) async fn get(
     State(app): State<App>,
     visit: Visit,
-    Path(id): Path<String>,
+    Path(number): Path<String>,
     headers: HeaderMap,
 ) -> Answer<Response> {
+    let id = named(&visit, &number)?;
+    let headers = asked(headers, &number, &id);
     let opened = content::get_record(
         State(app.clone()),
         caller(&visit, false),
         Path(id.clone()),
         headers.clone(),
     );
-    match opened.await {
+    let opened = match opened.await {
         // A policy wants every reader to be recorded: also the person.
         Err(e) if e.kind == "forbidden" => recorded(&app, &visit, &id, &headers).await,
         opened => opened,
-    }
+    };
+    opened.map(|response| answered(response, &number))
 }
 
 /// The same, with one line in the report for as long as an opening lasts.
@@ -54,16 +59,57 @@ async fn recorded(app: &App, visit: &Visit, id: &str, headers: &HeaderMap) -> An
 pub(crate) async fn head(
     State(app): State<App>,
     visit: Visit,
-    Path(id): Path<String>,
+    Path(number): Path<String>,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    content::head_record(State(app), caller(&visit, false), Path(id), headers).await
+    let id = named(&visit, &number)?;
+    let headers = asked(headers, &number, &id);
+    let head = content::head_record(State(app), caller(&visit, false), Path(id), headers).await?;
+    Ok(answered(head, &number))
+}
+
+/// The id of the record that this session calls so.
+fn named(visit: &Visit, number: &str) -> Answer<String> {
+    let absent = || Problem::new(StatusCode::NOT_FOUND, "absent", "no page of yours names it");
+    Ok(visit.session.record(number).ok_or_else(absent)?.to_string())
+}
+
+/// The conditions of a request, by the id: the page's tag of a record is its number.
+fn asked(mut headers: HeaderMap, number: &str, id: &str) -> HeaderMap {
+    for name in [IF_MATCH, IF_NONE_MATCH, IF_RANGE] {
+        let value = headers.get(&name).and_then(|value| value.to_str().ok());
+        let value = value.map(|tags| tags.replace(&tag(number), &tag(id)));
+        if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+/// An answer without what names the record: a browser keeps the tag of a file that it saves.
+fn answered(mut response: Response, number: &str) -> Response {
+    let headers = response.headers_mut();
+    let names: Vec<_> = headers.keys().filter(|n| n.as_str().starts_with("keyfall-")).collect();
+    for name in names.into_iter().cloned().collect::<Vec<_>>() {
+        headers.remove(name);
+    }
+    if let Ok(tag) = HeaderValue::try_from(tag(number)) {
+        headers.insert(ETAG, tag);
+    }
+    response
+}
+
+fn tag(name: &str) -> String {
+    format!("\"{name}\"")
 }
 
 /// Everything, as one file.
 pub(crate) async fn export(State(app): State<App>, visit: Visit) -> Answer<Response> {
     let handle = visit.session.grant.handle.to_string();
-    archive::export(State(app), caller(&visit, true), Path(handle)).await
+    let caller = caller(&visit, true);
+    let user = caller.user(&app, "read", &handle).await?;
+    let zone = visit.session.grant.zone.clone();
+    Ok(archive::archive(&app, &caller, user, Look { words: visit.words, zone })?)
 }
 
 fn caller(visit: &Visit, named: bool) -> Caller {

@@ -1,6 +1,7 @@
 //! What the list shows, as it is read from the engine.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use keyfall::engine::{Access, Report};
 use keyfall::time::Day;
@@ -8,6 +9,7 @@ use keyfall::{
     Class, Engine, Error, ErrorKind, InteractionId, Query, RecordId, RecordInfo, Timestamp, UserId,
 };
 
+use super::desk::Session;
 use super::scopes::proof_class;
 
 /// Exchanges of one page.
@@ -25,6 +27,8 @@ pub(crate) struct Listed {
 /// One exchange.
 pub(crate) struct Turn {
     pub(crate) id: InteractionId,
+    /// What the session calls it.
+    pub(crate) number: u64,
     pub(crate) said: Vec<Item>,
     pub(crate) until: Option<Timestamp>,
     pub(crate) purposes: Vec<String>,
@@ -35,6 +39,8 @@ pub(crate) struct Turn {
 /// A record of an exchange.
 pub(crate) struct Item {
     pub(crate) info: RecordInfo,
+    /// What the session calls it.
+    pub(crate) number: u64,
     pub(crate) text: Text,
 }
 
@@ -54,6 +60,8 @@ pub(crate) struct Wanted {
     pub(crate) until: Option<Timestamp>,
     pub(crate) after: Option<RecordId>,
     pub(crate) zone: keyfall::time::Zone,
+    /// For whom it is listed: its pages name what is in them.
+    pub(crate) session: Arc<Session>,
 }
 
 /// Reads one page; `None` where the user is not here.
@@ -80,7 +88,13 @@ pub(crate) fn read(
     for (day, run) in found.by_day(&wanted.zone) {
         let mut turns = Vec::new();
         for interaction in run {
-            turns.extend(turn(engine, &report, interaction.id, &interaction.records)?);
+            turns.extend(turn(
+                engine,
+                &wanted.session,
+                &report,
+                interaction.id,
+                &interaction.records,
+            )?);
         }
         if !turns.is_empty() {
             days.push((day, turns));
@@ -96,6 +110,7 @@ pub(crate) fn gone(e: &Error) -> bool {
 
 fn turn(
     engine: &Engine,
+    session: &Session,
     report: &Report,
     id: InteractionId,
     records: &[RecordInfo],
@@ -103,6 +118,7 @@ fn turn(
     let proofs = proof_class()?;
     let mut turn = Turn {
         id,
+        number: session.number_of_turn(id),
         said: Vec::new(),
         until: None,
         purposes: Vec::new(),
@@ -124,7 +140,8 @@ fn turn(
             hold.class.as_ref().is_none_or(|class| *class == info.class)
                 && hold.interaction.is_none_or(|interaction| interaction == id)
         });
-        turn.said.push(Item { info: info.clone(), text: opened.0 });
+        let number = session.number_of(info.id);
+        turn.said.push(Item { info: info.clone(), number, text: opened.0 });
     }
     turn.opened.sort_by_key(|access| access.at);
     Ok((!turn.said.is_empty()).then_some(turn))
@@ -148,7 +165,7 @@ fn text(engine: &Engine, info: &RecordInfo) -> Result<Text, Error> {
 }
 
 /// The members of an object, as people read them.
-fn flat(text: &str) -> Option<String> {
+pub(super) fn flat(text: &str) -> Option<String> {
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
     let members = object.iter().map(|(name, value)| match value {
         serde_json::Value::String(text) => format!("{name}: {text}"),

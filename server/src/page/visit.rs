@@ -8,9 +8,12 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use keyfall::{Timestamp, UserId};
+use maud::html;
 
 use super::desk::{Role, Session};
-use super::frame::{notice, now};
+use super::drafts::lost;
+use super::frame::{Icon, heading, icon, notice, now, respond, whole};
+use super::proofs::{ENDED, place_of, proof_card};
 use super::when::When;
 use super::words::Words;
 use crate::app::App;
@@ -58,12 +61,30 @@ impl FromRequestParts<App> for Visit {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
         let token = cookie(&parts.headers).unwrap_or_default();
         let Some(session) = app.desk().session(&token) else {
-            let words = words(&parts.headers);
-            return Err(notice(words, StatusCode::UNAUTHORIZED, "ended-title", "ended-lead"));
+            return Err(ended(app, words(&parts.headers), &token).await);
         };
         let words = session.grant.words.unwrap_or_else(|| words(&parts.headers));
         Ok(Visit { session, words, token, now: now() })
     }
+}
+
+/// Says that a session ended, and shows what it did and could not show any more.
+async fn ended(app: &App, words: &Words, token: &str) -> Response {
+    let found = if token.is_empty() { Vec::new() } else { lost(app, token).await };
+    if found.is_empty() {
+        return notice(words, StatusCode::UNAUTHORIZED, "ended-title", "ended-lead");
+    }
+    let title = words.say("ended-title");
+    let body = html! {
+        (heading(&title))
+        p.lead { (words.say("ended-lead")) }
+        div.note.good { (icon(Icon::Check)) p { (words.say("ended-proofs")) } }
+        @for (number, found) in found.iter().enumerate() {
+            (proof_card(words, &found.proof, &place_of(&format!("{ENDED}{number}"))))
+        }
+    };
+    let page = whole(words, &title, &html! {}, &body, &html! {});
+    respond(StatusCode::UNAUTHORIZED, &page)
 }
 
 /// A form that this session gave, sent back.
@@ -123,7 +144,8 @@ pub(crate) fn set_cookie(headers: &HeaderMap, token: Option<&str>) -> String {
     format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{secure}")
 }
 
-fn cookie(headers: &HeaderMap) -> Option<String> {
+/// The token of the session that a browser was given, also of one that ended.
+pub(crate) fn cookie(headers: &HeaderMap) -> Option<String> {
     let name = if is_loopback(headers) { PLAIN } else { SECURE };
     headers
         .get_all(COOKIE)

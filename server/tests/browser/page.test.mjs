@@ -1,15 +1,11 @@
 // The page in Chromium: hear it, erase it, be sure.
 //   KEYFALLD=PATH [CHROMIUM=PATH] [SHOTS=DIRECTORY] node --test page.test.mjs
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 import { CHROMIUM, Service, unbuilt } from "./kit.mjs";
+import { sound } from "./looks.mjs";
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
 let [service, browser, base] = [];
 
 before(async () => {
@@ -38,29 +34,6 @@ async function entered(handle, options = {}) {
   await page.goto(await link(handle));
   await page.click("button.main");
   return page;
-}
-
-/** No violation that axe finds, and no sideways scrolling. */
-async function sound(page, name) {
-  await page.evaluate(AXE);
-  const { violations } = await page.evaluate((values) => axe.run({ runOnly: { type: "tag", values } }), TAGS);
-  assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}`), [], name);
-  for (const width of [320, 1440, 768]) {
-    await page.setViewportSize({ width, height: 900 });
-    const { scrollWidth, clientWidth } = await page.evaluate(() => {
-      const { scrollWidth, clientWidth } = document.documentElement;
-      return { scrollWidth, clientWidth };
-    });
-    assert.equal(scrollWidth, clientWidth, `${name} at ${width} px`);
-    const { SHOTS } = process.env;
-    if (SHOTS && width === 768) {
-      for (const colorScheme of ["dark", "light"]) {
-        // A picture of a page that changes its colours would be of neither.
-        await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-        await page.screenshot({ path: join(SHOTS, `${name}-${colorScheme}.png`), fullPage: true, style: ".selection { position: static }" });
-      }
-    }
-  }
 }
 
 test("hear it, erase it, be sure; six states and three widths", { skip: unbuilt }, async () => {

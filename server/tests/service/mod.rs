@@ -10,6 +10,7 @@ mod kit;
 mod names;
 mod openings;
 mod others;
+mod page;
 mod privacy;
 mod records;
 mod stop;

@@ -1,0 +1,151 @@
+//! Certificates that must not be lost if the service dies between an erase and keeping its proof.
+//!
+//! The draft is kept before the erase, sealed under the token of the session, of which the service
+//! keeps nothing: the browser alone has it, as a cookie. Who comes back with it gets the proof.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::http::StatusCode;
+use keyfall::certificate::{Certificate, Draft};
+use keyfall::{Engine, Error, UserId};
+use serde_json::Value;
+
+use super::desk::{Grant, Session};
+use super::outcome::{self, Proof};
+use super::proofs::{self, PROOF_MAX_BYTES};
+use super::visit::Visit;
+use crate::answers::{Answers, Slot};
+use crate::app::App;
+
+/// Most drafts that are looked for.
+const MOST: u64 = 10_000;
+/// As whom the page keeps them.
+const PRINCIPAL: &str = "the page";
+
+/// Where the drafts of one form's erases are kept.
+pub(crate) struct Drafts {
+    answers: Arc<Answers>,
+    session: Arc<Session>,
+    token: String,
+    slots: Mutex<HashMap<usize, Slot>>,
+}
+
+impl Drafts {
+    pub(super) fn new(app: &App, visit: &Visit) -> Arc<Self> {
+        Arc::new(Drafts {
+            answers: Arc::clone(app.answers()),
+            session: Arc::clone(&visit.session),
+            token: visit.token.clone(),
+            slots: Mutex::default(),
+        })
+    }
+
+    /// Keeps the draft of the erase in a place of the form's.
+    ///
+    /// # Errors
+    /// As the system says: then nothing is erased.
+    pub(super) fn keep(&self, place: usize, draft: &Draft) -> Result<(), Error> {
+        let io = |e| Error::io("keeping a draft", e);
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if !slots.contains_key(&place) {
+            let slot = slot(&self.answers, &self.token, self.session.next_draft());
+            slots.insert(place, slot.map_err(io)?);
+        }
+        match slots.get(&place) {
+            Some(slot) => slot.keep_draft(draft.to_string()).map_err(io),
+            None => Ok(()),
+        }
+    }
+
+    /// Says that the certificate of the erase is kept among the person's records.
+    pub(super) fn kept(&self, place: usize) {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.get(&place) {
+            kept(slot);
+        }
+    }
+}
+
+/// A certificate that was found by its draft.
+pub(super) struct Found {
+    slot: Slot,
+    certificate: Certificate,
+    pub(super) proof: Proof,
+}
+
+/// The certificates of a session that ended, but those that are kept among records.
+pub(super) async fn lost(app: &App, token: &str) -> Vec<Found> {
+    let mut drafts = Vec::new();
+    for number in 0..MOST {
+        let Ok(slot) = slot(app.answers(), token, number) else { break };
+        match slot.read() {
+            Ok(read) if read.answer.is_some() => {}
+            Ok(read) => match read.draft.and_then(|draft| draft.parse::<Draft>().ok()) {
+                Some(draft) => drafts.push((slot, draft)),
+                None => break,
+            },
+            Err(_) => break,
+        }
+    }
+    if drafts.is_empty() {
+        return Vec::new();
+    }
+    let found = app.engine().run(move |engine| {
+        let key = engine.log().key()?.to_string();
+        let found = drafts.into_iter().filter_map(|(slot, draft)| {
+            // An erase that was not done has none.
+            let certificate = engine.certificates().get(&draft).ok()?;
+            let proof = Proof { text: certificate.to_string(), key: key.clone() };
+            Some(Found { slot, certificate, proof })
+        });
+        Ok::<_, Error>(found.collect())
+    });
+    found.await.unwrap_or_default()
+}
+
+/// Keeps what a session before left of the same person among their records.
+pub(super) async fn adopt(app: &App, token: &str, grant: &Grant) {
+    let user = grant.user.clone();
+    let mut found = lost(app, token).await;
+    found.retain(|one| one.certificate.facts.body.user.as_deref() == Some(user.as_str()));
+    if found.is_empty() {
+        return;
+    }
+    let done = app.engine().run(move |engine: &Engine| {
+        let there = kept_already(engine, &user)?;
+        for Found { slot, certificate, .. } in found {
+            let is_there = there.iter().any(|one| one.facts.opening == certificate.facts.opening);
+            if is_there || outcome::keep(engine, &user, &certificate)? {
+                kept(&slot);
+            }
+        }
+        Ok::<_, Error>(())
+    });
+    if done.await.is_err() {
+        tracing::warn!("a proof could not be kept among the records; its draft stays for a day");
+    }
+}
+
+/// The certificates among somebody's records: the service may have died once one was put there.
+fn kept_already(engine: &Engine, user: &UserId) -> Result<Vec<Certificate>, Error> {
+    let mut found = Vec::new();
+    for info in proofs::kept(engine, user)? {
+        let mut text = String::new();
+        engine.get(&info.id)?.take(PROOF_MAX_BYTES).read_to_string(&mut text)?;
+        found.extend(text.parse::<Certificate>());
+    }
+    Ok(found)
+}
+
+fn slot(answers: &Arc<Answers>, token: &str, number: u64) -> io::Result<Slot> {
+    let slot = answers.slot(PRINCIPAL, &format!("{token}#{number}"), b"a proof");
+    slot.map_err(|_| io::Error::other("its place cannot be had"))
+}
+
+fn kept(slot: &Slot) {
+    if slot.keep_answer(StatusCode::OK, Value::Null).is_err() {
+        tracing::warn!("that a proof was kept is not written down; it may be kept twice");
+    }
+}

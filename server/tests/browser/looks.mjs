@@ -1,0 +1,39 @@
+// How a page looks: to a reader of screens, and at every width.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
+
+/** What axe finds. */
+export async function violations(page) {
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate((values) => axe.run({ runOnly: { type: "tag", values } }), TAGS);
+  return violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}`);
+}
+
+/** Nothing is wider than the window, however wide that is. */
+export async function narrow(page, name) {
+  for (const width of [320, 1440, 768]) {
+    await page.setViewportSize({ width, height: 900 });
+    const [needed, there] = await page.evaluate(() => {
+      const { scrollWidth, clientWidth } = document.documentElement;
+      return [scrollWidth, clientWidth];
+    });
+    assert.equal(needed, there, `${name} at ${width} px`);
+  }
+}
+
+/** No violation that axe finds, and no sideways scrolling. */
+export async function sound(page, name) {
+  assert.deepEqual(await violations(page), [], name);
+  await narrow(page, name);
+  const { SHOTS } = process.env;
+  for (const colorScheme of SHOTS ? ["dark", "light"] : []) {
+    // A picture of a page that changes its colours would be of neither.
+    await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+    await page.screenshot({ path: join(SHOTS, `${name}-${colorScheme}.png`), fullPage: true, style: ".selection { position: static }" });
+  }
+}
