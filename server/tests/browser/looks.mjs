@@ -14,7 +14,25 @@ export async function violations(page) {
   return violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}`);
 }
 
-/** Nothing is wider than the window, however wide that is. */
+/** Words of which a part stands in the next line, but in what is no prose. */
+function broken() {
+  const found = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let text = texts.nextNode(); text; text = texts.nextNode()) {
+    const parent = text.parentElement;
+    if (!parent.checkVisibility() || parent.closest("pre, code, textarea, script, style, bdi, .hidden")) continue;
+    for (const { 0: word, index } of text.data.matchAll(/\p{L}{2,}/gu)) {
+      const range = document.createRange();
+      range.setStart(text, index);
+      range.setEnd(text, index + word.length);
+      const lines = new Set([...range.getClientRects()].filter(({ width }) => width > 0).map(({ top }) => Math.round(top)));
+      if (lines.size > 1) found.push(word);
+    }
+  }
+  return found;
+}
+
+/** Nothing is wider than the window, however wide that is, and no word is cut by the end of a line. */
 export async function narrow(page, name) {
   for (const width of [320, 1440, 768]) {
     await page.setViewportSize({ width, height: 900 });
@@ -23,6 +41,7 @@ export async function narrow(page, name) {
       return [scrollWidth, clientWidth];
     });
     assert.equal(needed, there, `${name} at ${width} px`);
+    assert.deepEqual(await page.evaluate(broken), [], `${name} at ${width} px: words in two lines`);
   }
 }
 

@@ -1,12 +1,10 @@
 //! A certificate as a page, for the person whose data was erased.
 
 use keyfall::Error;
-use keyfall::certificate::Certificate;
-use maud::{DOCTYPE, Markup, html};
+use keyfall::certificate::{Certificate, Grade};
+use maud::{Markup, html};
 
-const PAGE_STYLE: &str = "\
-body{font:16px/1.5 sans-serif;max-width:44em;margin:2em auto;padding:0 1em}\
-th{text-align:left;vertical-align:top;padding-right:1em;white-space:nowrap}.grade{font-size:1.3em}";
+use crate::show::page;
 
 const NOT_SHOWN: &str = "\
 That nobody copied keys or plaintext before; that the operator ran this software unmodified; that \
@@ -20,36 +18,29 @@ public key.";
 /// The page, complete in itself. It shows the certificate, and does not verify it.
 pub(crate) fn page(certificate: &Certificate) -> Result<String, Error> {
     let judged = certificate.facts.judge()?;
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                title { "Erasure certificate" }
-                style { (PAGE_STYLE) }
-            }
-            body {
-                h1 { "Erasure certificate" }
-                p.grade {
-                    strong { (judged.grade) } ", level " (judged.level.name()) ": "
-                    (judged.level.words())
-                }
-                @if !judged.reasons.is_empty() {
-                    h2 { "What limits it" }
-                    ul { @for reason in &judged.reasons { li { (reason) } } }
-                }
-                h2 { "What was erased" }
-                (table(certificate))
-                h2 { "What this does not show" }
-                p { (NOT_SHOWN) }
-                p { (NOT_CHECKED) }
+    // Nothing here was checked, so nothing is green.
+    let mood = if judged.grade == Grade::Pending { "note wait" } else { "note" };
+    let body = html! {
+        p.lead { (NOT_CHECKED) }
+        div class=(mood) {
+            p {
+                strong { (judged.grade) } ", level " (judged.level.name()) ": "
+                (judged.level.words())
             }
         }
+        @if !judged.reasons.is_empty() {
+            section.card {
+                h2 { "What limits it" }
+                ul { @for reason in &judged.reasons { li { (reason) } } }
+            }
+        }
+        section.card { h2 { "What was erased" } (facts(certificate)) }
+        section.card { h2 { "What this does not show" } p { (NOT_SHOWN) } }
     };
-    Ok(page.into_string())
+    Ok(page::page("Erasure certificate", &body))
 }
 
-fn table(certificate: &Certificate) -> Markup {
+fn facts(certificate: &Certificate) -> Markup {
     let body = &certificate.facts.body;
     let said = |text: &str| if text.is_empty() { "not said".to_owned() } else { text.to_owned() };
     let records = match &body.records {
@@ -60,24 +51,22 @@ fn table(certificate: &Certificate) -> Markup {
         }
     };
     html! {
-        table {
-            @if let Some(user) = &body.user { tr { th { "Whose" } td { (user) } } }
-            tr { th { "What" } td { (body.scope) } }
-            tr { th { "Records" } td { (records) } }
-            tr { th { "Derived from them" } td { (body.derived) " fell with it" } }
+        dl.facts {
+            @if let Some(user) = &body.user { dt { "Whose" } dd { (user) } }
+            dt { "What" } dd { (body.scope) }
+            dt { "Records" } dd { (records) }
+            dt { "Derived from them" } dd { (body.derived) " fell with it" }
             @for kept in &body.kept {
-                tr { th { "Kept" } td { (kept.class) ", because: " (kept.reason) } }
+                dt { "Kept" } dd { (kept.class) ", because: " (kept.reason) }
             }
-            tr {
-                th { "Asked for" }
-                td {
-                    (body.requested) ", by: " (said(&body.authority)) ", ground: "
-                    (said(&body.ground))
-                }
+            dt { "Asked for" }
+            dd {
+                (body.requested) ", by: " (said(&body.authority)) ", ground: "
+                (said(&body.ground))
             }
-            tr { th { "How" } td { (body.method) } }
-            tr { th { "What held the key" } td { (body.cell.statement) } }
-            tr { th { "In the public log" } td { "leaf " (certificate.proof.index) } }
+            dt { "How" } dd { (body.method) }
+            dt { "What held the key" } dd { (body.cell.statement) }
+            dt { "In the public log" } dd { "leaf " (certificate.proof.index) }
         }
     }
 }

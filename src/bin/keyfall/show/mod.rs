@@ -1,7 +1,7 @@
 //! What the engine returns, in words and as JSON.
 //!
-//! A file imports only from those named before it: time, cell, copies, record, audit, erase, rules,
-//! history, report, certificate.
+//! A file imports only from those named before it: page, time, cell, copies, record, audit, erase,
+//! rules, history, report, certificate.
 
 pub(crate) mod audit;
 pub(crate) mod cell;
@@ -9,6 +9,7 @@ pub(crate) mod certificate;
 pub(crate) mod copies;
 pub(crate) mod erase;
 pub(crate) mod history;
+pub(crate) mod page;
 pub(crate) mod record;
 pub(crate) mod report;
 pub(crate) mod rules;

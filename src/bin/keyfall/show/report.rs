@@ -2,7 +2,7 @@
 
 use keyfall::engine::{Access, Erased, Lineage, Plan, Report, UploadState};
 use keyfall::{Engine, Error, Query, RecordId, RecordInfo, UserId};
-use maud::{DOCTYPE, Markup, html};
+use maud::{Markup, html};
 use serde_json::{Map, Value, json};
 
 use crate::shell::failure::Done;
@@ -12,6 +12,7 @@ use crate::show::cell::{awaited, pending, promise_json};
 use crate::show::copies::{copies_table, copy_json, head_json, mode};
 use crate::show::erase::erase_words;
 use crate::show::history::{fact_json, fact_words};
+use crate::show::page;
 use crate::show::record::record_json;
 use crate::show::rules::{
     certified_words, grant_json, grant_words, hold_json, hold_words, number, plan_json,
@@ -168,79 +169,83 @@ impl About {
     /// The report as a page, complete in itself.
     pub(crate) fn page(&self) -> String {
         let title = format!("What is kept about {}", self.report.user);
-        let page = html! {
-            (DOCTYPE)
-            html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width";
-                    title { (title) }
-                    style { (PAGE_STYLE) }
-                }
-                body {
-                    h1 { (title) }
-                    p { "Since " (time(self.report.created)) ". State: " (self.report.head) "." }
-                    (self.page_of_records())
-                    (self.page_of_rules())
-                    (self.page_of_past())
-                    (self.page_of_places())
-                }
-            }
+        let body = html! {
+            p.lead { "Since " (time(self.report.created)) ". State: " (self.report.head) "." }
+            (self.page_of_records())
+            (self.page_of_rules())
+            (self.page_of_past())
+            (self.page_of_places())
         };
-        page.into_string()
+        page::page(&title, &body)
     }
 
     fn page_of_records(&self) -> Markup {
         html! {
-            h2 { "Records" }
-            @if self.rows.is_empty() { p { "None." } } @else {
-                table {
-                    tr {
-                        th { "Class" } th { "Kind" } th { "Bytes" } th { "Made" } th { "Until" }
-                        th { "Why" } th { "Origin" } th { "Name, metadata" } th { "Id" }
-                    }
-                    @for row in &self.rows {
-                        tr {
-                            td { (row.info.class) } td { (row.info.media_type) }
-                            td { (row.info.length) } td { (time(row.info.created)) }
-                            td { (self.report.until(&row.info).map(time).unwrap_or_default()) }
-                            td { (row.info.purpose) } td { (origin(row)) } td { (label(row)) }
-                            td { code { (row.info.id) } }
-                        }
-                    }
+            section.day {
+                header { h2 { "Records" } @if !self.rows.is_empty() { p { (self.counted()) } } }
+                @if self.rows.is_empty() { p { "None." } } @else {
+                    ul.turns { @for row in &self.rows { (self.page_of_record(row)) } }
                 }
             }
             @if !self.report.uploads.is_empty() {
-                h2 { "Uploads that are not finished" }
-                ul { @for upload in &self.report.uploads { li { (upload_words(upload)) } } }
-            }
-            h2 { "Who opened what" }
-            p { "As far as the application said who opened it." }
-            ul { @for (row, access) in self.accesses() {
-                li {
-                    (access_words(access)) " (" (row.info.class) " " code { (row.info.id) } ")"
+                section.card {
+                    h2 { "Uploads that are not finished" }
+                    ul { @for upload in &self.report.uploads { li { (upload_words(upload)) } } }
                 }
-            } }
+            }
+            section.card {
+                h2 { "Who opened what" }
+                p.soft { "As far as the application said who opened it." }
+                ul { @for (row, access) in self.accesses() {
+                    li {
+                        (access_words(access)) " (" (row.info.class) " " code { (row.info.id) } ")"
+                    }
+                } }
+            }
+        }
+    }
+
+    fn page_of_record(&self, row: &Row) -> Markup {
+        let info = &row.info;
+        let said = [
+            ("Why", info.purpose.clone()),
+            ("Until", self.report.until(info).map(time).unwrap_or_default()),
+            ("Origin", origin(row)),
+            ("Name, metadata", label(row)),
+        ];
+        html! {
+            li.turn.filed {
+                div.said {
+                    time.at { (time(info.created)) }
+                    p { strong { (info.class) } ", " (page::token(&info.media_type)) ", " (info.length) " bytes" }
+                    dl.facts {
+                        @for (what, text) in said.iter().filter(|(_, text)| !text.is_empty()) {
+                            dt { (what) } dd { (page::token(text)) }
+                        }
+                        dt { "Id" } dd { code { (info.id) } }
+                    }
+                }
+            }
         }
     }
 
     fn page_of_rules(&self) -> Markup {
         let report = &self.report;
         html! {
-            h2 { "Holds" }
-            @if report.holds.is_empty() { p { "None." } } @else {
-                ul { @for (id, hold) in &report.holds {
-                    li {
-                        (hold_words(hold)) ": " (hold.reason) ", by " (hold.authority) ", since "
-                        (time(hold.since)) " (" (number(*id)) ")"
-                    }
-                } }
+            section.card {
+                h2 { "Holds" }
+                @if report.holds.is_empty() { p { "None." } } @else {
+                    ul { @for (id, hold) in &report.holds {
+                        li {
+                            (hold_words(hold)) ": " (hold.reason) ", by " (hold.authority)
+                            ", since " (time(hold.since)) " (" (number(*id)) ")"
+                        }
+                    } }
+                }
+                @if let Some(needed) = needed(report.needed) { p { (needed) } }
             }
-            @if let Some(needed) = needed(report.needed) { p { (needed) } }
-            h2 { "Who may open what" }
-            (list_or("No third party.", &shared(report)))
-            h2 { "Until when" }
-            (list_or("No limit is set.", &limits(report)))
+            (part("Who may open what", "No third party.", &shared(report)))
+            (part("Until when", "No limit is set.", &limits(report)))
         }
     }
 
@@ -259,10 +264,8 @@ impl About {
         let erased: Vec<String> =
             erased.map(|gone| format!("{} (epoch {})", gone.what, gone.epoch)).collect();
         html! {
-            h2 { "What was done" }
-            (list_or("Nothing beyond putting and erasing.", &history))
-            h2 { "What was erased" }
-            (list_or("Nothing that is still known of.", &erased))
+            (part("What was done", "Nothing beyond putting and erasing.", &history))
+            (part("What was erased", "Nothing that is still known of.", &erased))
         }
     }
 
@@ -271,10 +274,11 @@ impl About {
         let copies: Vec<String> =
             copies.map(|copy| format!("{}, {}", copy.entry.place, mode(copy.entry.mode))).collect();
         html! {
-            h2 { "Where the copies are" }
-            (list_or("The store knows of no copy.", &copies))
-            @if let Some(inbox) = inbox(&self.report) { p { (inbox) } }
-            p { "Keys: " (self.report.cell) "." }
+            (part("Where the copies are", "The store knows of no copy.", &copies))
+            footer {
+                @if let Some(inbox) = inbox(&self.report) { p { (inbox) } }
+                p { "Keys: " (self.report.cell) "." }
+            }
         }
     }
 }
@@ -284,11 +288,6 @@ fn label(row: &Row) -> String {
     let meta = row.info.meta.iter().map(|(key, value)| format!("{key}={value}"));
     row.info.name.iter().cloned().chain(meta).collect::<Vec<_>>().join("; ")
 }
-
-const PAGE_STYLE: &str = "\
-body{font:16px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em}\
-table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.3em .8em .3em 0;\
-border-bottom:1px solid #ccc;vertical-align:top}td{overflow-wrap:anywhere}code{font-size:.8em}";
 
 fn upload_words(upload: &UploadState) -> String {
     let of = upload.length.map(|length| format!(" of {length}")).unwrap_or_default();
@@ -317,10 +316,14 @@ fn say(out: &mut dyn FnMut(String) -> Done, text: String) -> Done {
     out(printable(&text))
 }
 
-fn list_or(nothing: &str, items: &[String]) -> Markup {
+/// A part of the page: what it lists, or that there is nothing.
+fn part(title: &str, nothing: &str, items: &[String]) -> Markup {
     html! {
-        @if items.is_empty() { p { (nothing) } } @else {
-            ul { @for item in items { li { (item) } } }
+        section.card {
+            h2 { (title) }
+            @if items.is_empty() { p { (nothing) } } @else {
+                ul { @for item in items { li { (item) } } }
+            }
         }
     }
 }
