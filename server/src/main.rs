@@ -42,6 +42,7 @@ mod range;
 mod renewed;
 mod router;
 mod serve;
+mod socket;
 mod standing;
 mod tls;
 mod watch;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum_server::Handle;
-use axum_server::accept::NoDelayAcceptor;
 use keyfall::observer::{Event, Metrics, Observer};
 use keyfall::{AsyncEngine, Builder, ErrorKind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,6 +19,7 @@ use crate::config::Config;
 use crate::metering;
 use crate::renewed::Renew;
 use crate::router::router;
+use crate::socket::Plain;
 use crate::standing;
 use crate::tls::Tls;
 use crate::watch::Watch;
@@ -73,7 +73,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
         }
         None => {
             announce(&format!("listening on http://{address}"));
-            server.acceptor(NoDelayAcceptor::new()).serve(service).await?;
+            server.acceptor(Plain).serve(service).await?;
         }
     }
     tracing::info!("drained; closing the engine");

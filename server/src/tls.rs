@@ -26,6 +26,7 @@ use tower_http::add_extension::AddExtension;
 use crate::config::{ClientCert, Config};
 use crate::peer::Peer;
 use crate::renewed::{Contents, Renewed};
+use crate::socket::prompt;
 
 /// For so long a client may take for its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -65,7 +66,7 @@ impl Tls {
     }
 
     async fn shake(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Peer)> {
-        stream.set_nodelay(true)?;
+        prompt(&stream)?;
         let identity = self.identity.now();
         let acceptor = TlsAcceptor::from(Arc::clone(&identity.server));
         let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
