@@ -4,6 +4,7 @@
 //! keeps nothing: the browser alone has it, as a cookie. Who comes back with it gets the proof.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -49,14 +50,14 @@ impl Drafts {
     pub(super) fn keep(&self, place: usize, draft: &Draft) -> Result<(), Error> {
         let io = |e| Error::io("keeping a draft", e);
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if !slots.contains_key(&place) {
-            let slot = slot(&self.answers, &self.token, self.session.next_draft());
-            slots.insert(place, slot.map_err(io)?);
-        }
-        match slots.get(&place) {
-            Some(slot) => slot.keep_draft(draft.to_string()).map_err(io),
-            None => Ok(()),
-        }
+        let slot = match slots.entry(place) {
+            Entry::Occupied(slot) => slot.into_mut(),
+            Entry::Vacant(place) => {
+                let slot = slot(&self.answers, &self.token, self.session.next_draft());
+                place.insert(slot.map_err(io)?)
+            }
+        };
+        slot.keep_draft(draft.to_string()).map_err(io)
     }
 
     /// Says that the certificate of the erase is kept among the person's records.

@@ -109,7 +109,7 @@ pub(crate) async fn export(State(app): State<App>, visit: Visit) -> Answer<Respo
     let caller = caller(&visit, true);
     let user = caller.user(&app, "read", &handle).await?;
     let zone = visit.session.grant.zone.clone();
-    Ok(archive::archive(&app, &caller, user, Look { words: visit.words, zone })?)
+    archive::archive(&app, &caller, user, Look { words: visit.words, zone })
 }
 
 fn caller(visit: &Visit, named: bool) -> Caller {

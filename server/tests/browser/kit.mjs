@@ -82,6 +82,8 @@ export class Service {
   }
 }
 
+/** When the tests began: what was said, was said so long before. */
+export const NOW = Date.now();
 const HOUR = 3_600_000;
 /** What somebody said, the newest first: the second and the third on one day. */
 export const SAID = [
@@ -92,7 +94,7 @@ export const SAID = [
 
 /** How long ago it was noon in Berlin, or nearly so, some days before. */
 export function noon(days) {
-  return (Date.now() % (24 * HOUR)) - 11 * HOUR + days * 24 * HOUR;
+  return (NOW % (24 * HOUR)) - 11 * HOUR + days * 24 * HOUR;
 }
 
 /** Six seconds of noise, as a file that Chromium plays: its bytes are those of no other. */
@@ -112,7 +114,7 @@ export function wav(of) {
 
 function interaction(ago) {
   const bytes = Buffer.concat([Buffer.alloc(6), randomBytes(10)]);
-  bytes.writeUIntBE(Date.now() - ago, 0, 6);
+  bytes.writeUIntBE(NOW - ago, 0, 6);
   bytes[6] = (bytes[6] & 0x0f) | 0x70;
   bytes[8] = (bytes[8] & 0x3f) | 0x80;
   return bytes.toString("hex").replace(/(.{8})(.{4})(.{4})(.{4})(.*)/, "$1-$2-$3-$4-$5");

@@ -37,7 +37,9 @@ fn an_export_has_each_record_and_the_report() {
     let names: Vec<String> = (0..archive.len())
         .map(|n| archive.by_index(n).unwrap().name().unwrap().into_owned())
         .collect();
-    assert!(names.contains(&"report.json".to_owned()), "{names:?}");
+    let pages = ["index.html", "check.html", "page.css", "page.js", "verify.js", "report.json"];
+    assert!(pages.iter().all(|page| names.iter().any(|name| name == page)), "{names:?}");
+    assert_eq!(names.len(), pages.len() + 1, "{names:?}");
     let mut content = Vec::new();
     let mut file = archive.by_name(&format!("records/{id}")).unwrap();
     std::io::Read::read_to_end(&mut file, &mut content).unwrap();
