@@ -1,7 +1,8 @@
-//! Answers that a repeated request gets again (`Idempotency-Key`).
+//! Answers that a repeated request gets again (`Idempotency-Key`), and drafts of the page's erases.
 //!
-//! What is kept here may name people, so it is sealed under the caller's own key, of which the
-//! service keeps nothing: without the key a file is noise, and after a day it is gone.
+//! What is kept here may name people, so it is sealed under the caller's own key, or the token of
+//! the caller's session, of which the service keeps nothing: without it a file is noise, and after
+//! a day it is gone.
 
 use std::collections::HashSet;
 use std::io;

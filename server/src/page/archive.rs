@@ -156,7 +156,8 @@ fn turn(id: InteractionId, of: &[&Filed], when: &When<'_>) -> Markup {
                 } }
                 div.about {
                     @if !purposes.is_empty() {
-                        p { (when.words.with("kept-for", [("purpose", purposes.join("; ").into())])) }
+                        @let purposes = purposes.join("; ");
+                        p { (when.words.with("kept-for", [("purpose", purposes.into())])) }
                     }
                     ul { @for one in of { li { (link(one, when)) } } }
                 }

@@ -111,7 +111,8 @@ pub(crate) fn whole(
     }
 }
 
-/// What a page begins with: there the focus is led, so that no step loses it, with scripts or without.
+/// What a page begins with: there the focus is led, so that no step loses it, with scripts or
+/// without.
 pub(crate) fn heading(title: &str) -> Markup {
     html! { h1 tabindex="-1" autofocus { (title) } }
 }

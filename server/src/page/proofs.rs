@@ -49,7 +49,8 @@ pub(crate) async fn list(State(app): State<App>, visit: Visit) -> Response {
         }
         @if !kept.is_empty() {
             section.card { ul { @for info in &kept { li {
-                a href=(format!("/page/proofs/{}.erased", visit.session.number_of(info.id))) download {
+                @let number = visit.session.number_of(info.id);
+                a href=(format!("/page/proofs/{number}.erased")) download {
                     (words.with("proof-of", [("when", when.moment(info.created).into())]))
                 }
             } } } }
