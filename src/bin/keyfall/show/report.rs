@@ -217,7 +217,10 @@ impl About {
             li.turn.filed {
                 div.said {
                     time.at { (time(info.created)) }
-                    p { strong { (info.class) } ", " (page::token(&info.media_type)) ", " (info.length) " bytes" }
+                    p {
+                        strong { (info.class) } ", " (page::token(&info.media_type)) ", "
+                        (info.length) " bytes"
+                    }
                     dl.facts {
                         @for (what, text) in said.iter().filter(|(_, text)| !text.is_empty()) {
                             dt { (what) } dd { (page::token(text)) }
