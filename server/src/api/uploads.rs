@@ -212,13 +212,7 @@ pub(crate) async fn append_upload(
         Ok(state) if place.is_of(&state) => state,
         Ok(_) => return Err(no_such_upload()),
         // The answer to its last bytes was lost, and they come again.
-        Err(e) if e.kind() == ErrorKind::Absent => {
-            let info = place.finished(&app).await?;
-            return Ok(match info.length == offset {
-                true => became(StatusCode::NO_CONTENT, &info),
-                false => elsewhere(info.length),
-            });
-        }
+        Err(e) if e.kind() == ErrorKind::Absent => return ended(&app, &place, offset).await,
         Err(e) => return Err(e.into()),
     };
     if state.offset != offset {
@@ -227,11 +221,25 @@ pub(crate) async fn append_upload(
     let begun = Begun::of(place, &state);
     match append(&app, &begun, offset, &headers, body).await {
         Ok(there) => outcome(&app, &begun, StatusCode::NO_CONTENT, there).await,
-        Err(problem) if problem.kind == "offset" => {
-            Ok(elsewhere(app.engine().uploads().state(&begun.place.id).await?.offset))
+        // Another request brought bytes meanwhile; the last of all, maybe.
+        Err(problem) if ["offset", "absent"].contains(&problem.kind) => {
+            match app.engine().uploads().state(&begun.place.id).await {
+                Ok(state) => Ok(elsewhere(state.offset)),
+                Err(e) if e.kind() == ErrorKind::Absent => ended(&app, &begun.place, offset).await,
+                Err(e) => Err(e.into()),
+            }
         }
         Err(problem) => Err(problem),
     }
+}
+
+/// The answer to bytes for an upload that is a record by now.
+async fn ended(app: &App, place: &Place, offset: u64) -> Answer<Response> {
+    let info = place.finished(app).await?;
+    Ok(match info.length == offset {
+        true => became(StatusCode::NO_CONTENT, &info),
+        false => elsewhere(info.length),
+    })
 }
 
 /// Ends an upload
