@@ -46,6 +46,12 @@ impl fmt::Debug for StoreId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RealmId(pub(crate) [u8; 16]);
 
+impl fmt::Display for RealmId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
 impl From<StoreId> for RealmId {
     fn from(store: StoreId) -> Self {
         RealmId(store.0)
@@ -71,6 +77,39 @@ impl UserId {
             )));
         }
         Ok(UserId(name))
+    }
+
+    /// The id of a user of a placement group: `{home-1}ada`. In a [`Realm`](crate::realm::Realm)
+    /// the users of a group are in one shard, so that one's records can be derived from another's.
+    /// The group is a part of the name: `ada` and `{home-1}ada` are two users, and nobody changes
+    /// groups. In a store that is not a shard it is a name like any other.
+    ///
+    /// ```
+    /// # use keyfall::UserId;
+    /// let ada = UserId::in_group("home-1", "ada")?;
+    /// assert_eq!((ada.as_str(), ada.group()), ("{home-1}ada", Some("home-1")));
+    /// assert_eq!(UserId::new("ada")?.group(), None);
+    /// # Ok::<(), keyfall::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` for an empty group, one with a `}` in it, an empty name, or more than 512 bytes in
+    /// all.
+    pub fn in_group(group: &str, name: &str) -> Result<Self> {
+        if group.is_empty() || group.contains('}') || name.is_empty() {
+            return Err(Error::invalid(
+                "a placement group and a name in it are not empty, and the group has no `}`; choose \
+                 another",
+            ));
+        }
+        UserId::new(format!("{{{group}}}{name}"))
+    }
+
+    /// The placement group in the name: what is between `{`, its first character, and the first
+    /// `}`; `None` if there is nothing.
+    pub fn group(&self) -> Option<&str> {
+        let (group, _) = self.0.strip_prefix('{')?.split_once('}')?;
+        (!group.is_empty()).then_some(group)
     }
 
     /// The id as text.
@@ -253,6 +292,13 @@ impl FromStr for InteractionId {
 /// The place of a user in the user tree: the first 12 bytes of PRF(index key, user's name).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct UserTag(pub(crate) [u8; 12]);
+
+impl UserTag {
+    /// The slot of a realm that the user is in: the first 12 bits.
+    pub(crate) fn slot(self) -> usize {
+        usize::from(self.0[0]) << 4 | usize::from(self.0[1] >> 4)
+    }
+}
 
 /// A class of one user: the first 6 bytes of PRF(the user's fence key, class name), so that a fence
 /// can name it when its name is gone.

@@ -67,6 +67,7 @@
 //! | know what to do about an error | [`ErrorKind`], [`Error::may_have_happened`] |
 //! | go on after [`ErrorKind::Poisoned`], shut down | [`Engine::reopen`], [`Engine::close`] |
 //! | be told of commits, erases, what was due, failures | [`Builder::observer`], [`observer`] |
+//! | spread users over several stores | [`realm::Realm`], [`UserId::in_group`] |
 //! | bring a store or a cell of my own | [`store::Store`], [`cell::RootCell`], [`Builder::over`] |
 //!
 //! # Features
@@ -129,6 +130,7 @@
 //! | `catalogue` | what may be: rules over one state of the tree, without store or cell |
 //! | [`engine`] | in what order it becomes durable, and what callers may ask |
 //! | [`opening`] | where a store and its cell are, and how both are made and opened |
+//! | [`realm`] | several stores that have their users among them |
 //! | `testing` | (feature `testing`) conformance suites, the archive adversary, the simulator |
 
 #[cfg(feature = "engine")]
@@ -170,6 +172,8 @@ mod process;
 pub mod promise;
 #[cfg(feature = "keyholders")]
 pub mod quorum;
+#[cfg(feature = "engine")]
+pub mod realm;
 #[cfg(feature = "engine")]
 mod record;
 #[cfg(feature = "engine")]

@@ -26,6 +26,10 @@ pub const BLOB_MAX_BYTES: usize =
     HEADER_BYTES + SEGMENT_MAX_BYTES / CHUNK_BYTES * (CHUNK_BYTES + TAG_BYTES);
 /// Most bytes of one record: 2^32 chunks less one, the counter's range with room to spare.
 pub const RECORD_MAX_BYTES: u64 = (u32::MAX as u64) * CHUNK_BYTES as u64;
+/// Slots of a realm: the first 12 bits of a user tag (SPEC.md 9.10).
+pub const SLOTS: usize = 4096;
+/// Most shards of a realm: each busy one is a log, and epochs of a cell, of its own.
+pub const SHARDS_MAX: usize = 256;
 /// Smallest and largest page a geometry may name, bytes as stored.
 pub const PAGE_MIN_BYTES: usize = 1024;
 /// The largest page: see [`PAGE_MIN_BYTES`].

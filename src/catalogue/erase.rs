@@ -14,6 +14,7 @@ use super::life::new_unborn;
 use super::part::Part;
 use super::record::{erase_record, fence_record, is_there};
 use super::resolve::look_up_whole;
+use super::shard::check_home;
 use super::span::Span;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, RecordId, Timestamp, UserId, UserTag};
@@ -239,6 +240,7 @@ fn of_nobody(edit: &mut Edit<'_>, erase: &Erase, tag: UserTag) -> Result<Fell> {
         // Class tags of a user who comes are drawn then: this id is never given.
         return Err(absent("the user of this record"));
     };
+    check_home(&edit.view, edit.means.shard, tag)?;
     let docket = erase.request.as_ref().map(|_| Docket::nothing(user));
     if class.is_none() && matches!(when, When::Ever) && erase.kept().is_empty() {
         let gone = Slot::never_here(edit.moment.epoch);

@@ -4,6 +4,7 @@ use super::admit::new_interaction;
 use super::edit::Edit;
 use super::means::Means;
 use super::moment::Reading;
+use super::shard::check_home;
 use super::view::View;
 use crate::crypto::{Fresh, hedge};
 use crate::env::Env;
@@ -36,6 +37,7 @@ pub(crate) fn create(edit: &mut Edit<'_>, user: &UserId) -> Result<bool> {
             *slot = Slot::new(incarnation, page);
         }
         None => {
+            check_home(&view, means.shard, tag)?;
             let page = new_user(means.env, user, 1)?;
             root.insert(editor, tag, Slot::new(1, page))?;
         }
@@ -64,10 +66,12 @@ fn born_again(
 
 /// Has a user come to life, if nobody has the name; says whether that was so.
 pub(crate) fn come_to_life(edit: &mut Edit<'_>, tag: UserTag, user: &UserId) -> Result<bool> {
-    let env = edit.means.env;
+    let (view, means) = (edit.view, edit.means);
+    let env = means.env;
     let (editor, root) = edit.parts()?;
     match root.slot_mut(editor, tag)? {
         None => {
+            check_home(&view, means.shard, tag)?;
             let page = new_user(env, user, 1)?;
             root.insert(editor, tag, Slot::new(1, page))?;
             Ok(true)

@@ -4,6 +4,7 @@
 use super::blob_names::BlobNaming;
 use super::defect::Planted;
 use super::fell::Follow;
+use super::shard::Shard;
 use crate::env::Env;
 use crate::error::Result;
 
@@ -16,6 +17,8 @@ pub(crate) struct Means<'a> {
     /// How far an erase follows what was derived from its scope.
     pub(crate) follow: Follow,
     pub(crate) planted: Planted,
+    /// What is known of the realm that the store is a shard of.
+    pub(crate) shard: Option<&'a Shard>,
 }
 
 impl Means<'_> {

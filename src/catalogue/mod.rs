@@ -49,6 +49,7 @@ pub(crate) mod retention;
 pub(crate) mod seal_pages;
 pub(crate) mod sealer;
 pub(crate) mod set;
+pub(crate) mod shard;
 pub(crate) mod span;
 pub(crate) mod staged;
 pub(crate) mod uploads;

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use crate::crypto;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{RecordId, StoreId, UserHandle, UserId, UserTag};
+use crate::ids::{RealmId, RecordId, StoreId, UserHandle, UserId, UserTag};
 use crate::policy::{Policy, Rules};
 use crate::record::Entry;
 use crate::store::HeadId;
@@ -36,7 +36,15 @@ impl<'a> View<'a> {
     }
 
     pub(crate) fn tag(&self, user: &UserId) -> UserTag {
-        crypto::user_tag(&self.head.index_key, user.as_str())
+        match self.is_shard() {
+            true => crypto::placed_tag(&self.head.index_key, user),
+            false => crypto::user_tag(&self.head.index_key, user.as_str()),
+        }
+    }
+
+    /// Whether the store is one of several, which have its users among them.
+    pub(crate) fn is_shard(&self) -> bool {
+        self.head.realm != RealmId::from(self.store)
     }
 
     /// The page of a user that lives.

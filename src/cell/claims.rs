@@ -156,7 +156,7 @@ impl Claims {
     }
 
     /// Whether they hold what an interrupted [`Claims::make`] leaves, or nothing.
-    #[cfg(feature = "keyholders")]
+    #[cfg(any(feature = "keyholders", feature = "sled"))]
     pub(super) fn is_unused(&self) -> bool {
         (0..CLAIMS.len()).all(|slot| {
             match sector::read(&*self.disk, &self.path(slot), Source::Medium) {

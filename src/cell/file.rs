@@ -199,6 +199,13 @@ impl FileCell {
         Ok(cell)
     }
 
+    /// Whether a [`FileCell::create`] was cut short at `dir` before the cell was whole: it never
+    /// held anything then.
+    #[cfg(feature = "sled")]
+    pub(crate) fn was_never_used(dir: &Path, env: SharedEnv) -> bool {
+        KeySlots::new(Arc::new(OsDisk), dir, env).are_unused()
+    }
+
     /// Opens the cell at `dir` to look at it: it takes no lock and writes nothing, so that it works
     /// on a medium that cannot be written, and while another process has the cell open. Every verb
     /// but [`RootCell::load`] is `Fenced`.

@@ -78,6 +78,12 @@ impl KeySlots {
         self.medium.is_unused(slot)
     }
 
+    /// Whether no slot and no claim holds anything; see [`Slots::are_unused`].
+    #[cfg(feature = "sled")]
+    pub(crate) fn are_unused(&self) -> bool {
+        self.medium.are_unused()
+    }
+
     /// Why overwritten bytes may survive here; see [`Slots::objection`].
     pub(crate) fn objection(&self) -> Result<Option<String>> {
         self.medium.objection()

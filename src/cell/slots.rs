@@ -119,12 +119,17 @@ impl Slots {
         }
     }
 
+    /// Whether these, with their claims, hold what an interrupted [`Slots::make`] leaves, or
+    /// nothing.
+    #[cfg(any(feature = "keyholders", feature = "sled"))]
+    pub(super) fn are_unused(&self) -> bool {
+        self.names.iter().all(|slot| self.is_unused(slot)) && self.claims.is_unused()
+    }
+
     /// Whether making these was cut short: they hold nothing, and are not all there.
     #[cfg(feature = "keyholders")]
     pub(super) fn unfinished(&self) -> bool {
-        !self.names.iter().all(|name| self.dir.join(name).exists())
-            && self.names.iter().all(|slot| self.is_unused(slot))
-            && self.claims.is_unused()
+        !self.names.iter().all(|name| self.dir.join(name).exists()) && self.are_unused()
     }
 
     pub(super) fn slot(&self, slot: usize, source: Source) -> Result<Slot> {

@@ -34,7 +34,7 @@ pub use secret::Key;
 
 use crate::env::Env;
 use crate::error::Result;
-use crate::ids::{BlobName, ClassTag, RealmId, UserTag};
+use crate::ids::{BlobName, ClassTag, RealmId, UserId, UserTag};
 use crate::limits::SALT_BYTES;
 
 /// Context of a page: label ‖ realm id ‖ kind ‖ blob name.
@@ -56,6 +56,8 @@ const DIGEST_MASK: &[u8] = b"keyfall/digest/v1";
 const SEGMENT_NAME: &[u8] = b"keyfall/segment-name/v1";
 const UPLOAD: &[u8] = b"keyfall/upload/v1";
 const USER_TAG: &[u8] = b"keyfall/user-tag/v1";
+const GROUP: &[u8] = b"keyfall/group/v1";
+const REALM_INDEX: &[u8] = b"keyfall/realm-index/v1";
 const CLASS_TAG: &[u8] = b"keyfall/class-tag/v1";
 #[cfg(feature = "keyholders")]
 const SHARE_MASK: &[u8] = b"keyfall/share-mask/v1";
@@ -236,6 +238,23 @@ pub(crate) fn upload_token(secret: &Key) -> [u8; 10] {
 /// Place of a user in the user tree.
 pub(crate) fn user_tag(index_key: &Key, user: &str) -> UserTag {
     UserTag(truncated(&prf(index_key.bytes(), USER_TAG, &[user.as_bytes()])))
+}
+
+/// Place of a user in the user trees of a realm: the first 12 bits of a user in a group are those
+/// of PRF(index key, `GROUP`, name of the group).
+pub(crate) fn placed_tag(index_key: &Key, user: &UserId) -> UserTag {
+    let mut tag = user_tag(index_key, user.as_str());
+    if let Some(group) = user.group() {
+        let slot: [u8; 2] = truncated(&prf(index_key.bytes(), GROUP, &[group.as_bytes()]));
+        tag.0[0] = slot[0];
+        tag.0[1] = slot[1] & 0xF0 | tag.0[1] & 0x0F;
+    }
+    tag
+}
+
+/// What a realm's map says of the index key: PRF(index key, `REALM_INDEX`, realm id).
+pub(crate) fn realm_index(index_key: &Key, realm: RealmId) -> [u8; 16] {
+    truncated(&prf(index_key.bytes(), REALM_INDEX, &[&realm.0]))
 }
 
 /// Tag of a class of one user.

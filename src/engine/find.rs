@@ -39,6 +39,11 @@ pub(super) fn find(store: &dyn Store, cell: &dyn RootCell, options: &Options) ->
     let mut role = own::role(options, store, cell, &contents)?;
     let seen = Seen::of(&contents);
     let mut head = open_head(store, contents)?;
+    if let Some(shard) = &options.shard {
+        // Before anything is claimed: another realm may have it open elsewhere.
+        let id = Prefix::decode(&head.stored.bytes)?.store;
+        shard.check(id, &head.page, &store.place())?;
+    }
     role.note(cell, &seen, &head.root.id);
     if options.planted().is(Defect::LookRecovers) && role != Role::Owner {
         return Ok(Found { head, role: Role::Owner, mark });

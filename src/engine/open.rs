@@ -1,6 +1,7 @@
 //! Making and opening a store. Opening is recovery: it looks which root key opens the newest head,
 //! brings the copies in step, and retires every other key: the second half of an erase, run again.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::anchor::Anchor;
@@ -28,7 +29,7 @@ use crate::catalogue::sealer::Sealer;
 use crate::cell::{Contents, RootCell};
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{RealmId, StoreId};
+use crate::ids::{RealmId, StoreId, UserTag};
 use crate::log::Signer;
 use crate::pages::{PageCache, SharedStore};
 use crate::secret::WipeStack;
@@ -104,7 +105,9 @@ impl Engine {
                 StoreId(id)
             }
         };
-        let realm = RealmId::from(id);
+        let shard = options.shard.as_deref();
+        let realm = shard.map_or_else(|| RealmId::from(id), |shard| shard.realm);
+        let shared = shard.and_then(|shard| shard.index_key.as_ref()).map(Key::duplicate);
         let mut sealer = Sealer::new(options.means(&store), realm, Vec::new());
         let users = seal_users(Link::Loaded(Box::new(UsersNode::empty())), geometry, &mut sealer)?;
         let (checkpoints, certificates) = (Key::random(&*env)?, Key::random(&*env)?);
@@ -122,7 +125,7 @@ impl Engine {
             time: now,
             pending: None,
             users: 0,
-            index_key: Key::random(&*env)?,
+            index_key: shared.map_or_else(|| Key::random(&*env), Ok)?,
             roots: Roots { users, log, falling: None, agenda: None, policies: None, sets: None },
             copies: Vec::new(),
         };
@@ -160,6 +163,24 @@ impl Engine {
         let Found { head, role, mark } = find(&*store, &*cell, &options)?;
         let loan = began.map_or_else(Loan::default, |it| Loan::of_an_heir(it, &*options.env));
         Engine::assemble(Ports { store, cell, options, loan }, head, role, mark)
+    }
+
+    /// What a shard has in common with the others of its realm: the realm and the index key.
+    pub(crate) fn kin(&self) -> (RealmId, Key) {
+        let state = self.inner.state();
+        (self.inner.realm, state.head.index_key.duplicate())
+    }
+
+    /// Whether this is so of all users that were ever named here.
+    pub(crate) fn all_users(&self, is_so: &dyn Fn(UserTag) -> bool) -> Result<bool> {
+        self.inner.look(|view| {
+            let mut all = true;
+            view.users().visit(None, &mut |tag, _| {
+                all &= is_so(tag);
+                Ok(if all { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            })?;
+            Ok(all)
+        })
     }
 
     fn assemble(ports: Ports, found: OpenHead, role: Role, mark: u64) -> Result<Self> {

@@ -11,6 +11,7 @@ use crate::catalogue::defect::Defect;
 use crate::catalogue::defect::Planted;
 use crate::catalogue::fell::Follow;
 use crate::catalogue::means::Means;
+use crate::catalogue::shard::Shard;
 use crate::certificate::Draft;
 use crate::env::{SharedEnv, System};
 #[cfg(not(feature = "sled"))]
@@ -88,6 +89,8 @@ pub struct Options {
     /// What is told of the engine's work; `None`: nobody.
     pub observer: Option<Arc<dyn Observer>>,
     pub(crate) drafts: Option<Drafted>,
+    /// What the store has in common with the other shards of its realm.
+    pub(crate) shard: Option<Arc<Shard>>,
     /// A defect to plant, so that tests can see that they would find it.
     #[cfg(feature = "testing")]
     pub(crate) defect: Option<Defect>,
@@ -113,6 +116,7 @@ impl Options {
             give_up: Vec::new(),
             observer: None,
             drafts: None,
+            shard: None,
             #[cfg(feature = "testing")]
             defect: None,
         }
@@ -218,7 +222,13 @@ impl Options {
 
     /// What changes are made with.
     pub(super) fn means<'a>(&'a self, names: &'a dyn BlobNaming) -> Means<'a> {
-        Means { env: &*self.env, names, follow: self.follow, planted: self.planted() }
+        Means {
+            env: &*self.env,
+            names,
+            follow: self.follow,
+            planted: self.planted(),
+            shard: self.shard.as_deref(),
+        }
     }
 
     #[cfg(feature = "testing")]

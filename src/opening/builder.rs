@@ -18,6 +18,7 @@ use super::restoring::copy_as_it_is;
 use super::roots::Settings;
 #[cfg(feature = "sled")]
 use super::site::Site;
+use crate::catalogue::shard::Shard;
 use crate::cell::RootCell;
 use crate::certificate::Draft;
 #[cfg(feature = "sled")]
@@ -158,6 +159,12 @@ impl Builder {
     #[must_use]
     pub fn cell_at(self, cell: impl Into<PathBuf>) -> Self {
         Builder { cell: CellAt::Directory(cell.into()), ..self }
+    }
+
+    /// The store is a shard of a realm.
+    #[must_use]
+    pub(crate) fn shard(self, shard: Arc<Shard>) -> Self {
+        self.set(|options| Options { shard: Some(shard), ..options })
     }
 
     /// Takes the cell that this adapter provides.

@@ -2,10 +2,11 @@
 //! or a restore that was cut short.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::location::{Location, is_long};
 use super::roots::look_root;
-use crate::cell::Contents;
+use crate::cell::{Contents, FileCell};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{SledStore, Store};
@@ -30,7 +31,15 @@ impl Held {
         if !["slot-a", "slot-b", "quorum.json"].into_iter().any(there) {
             return Held::Nothing;
         }
-        Held::of(look_root(cell, env).and_then(|root| root.load()))
+        match Held::of(look_root(cell, env).and_then(|root| root.load())) {
+            // A cell that is spread has no such slots.
+            Held::Unread
+                if !there("quorum.json") && FileCell::was_never_used(cell, Arc::clone(env)) =>
+            {
+                Held::Nothing
+            }
+            held => held,
+        }
     }
 
     /// Of what a cell tells.

@@ -57,6 +57,7 @@ mod processes;
 mod protocol;
 mod quorum;
 mod read_only;
+mod realm;
 mod remains;
 mod reopen;
 mod report;

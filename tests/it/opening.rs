@@ -177,6 +177,28 @@ fn a_making_that_was_cut_short_is_finished() {
     }
 }
 
+/// Killed between the files of a cell's slots and what is written into them, it was taken for a
+/// damaged cell by whoever opened it next.
+#[test]
+fn a_cell_whose_slots_hold_nothing_yet_is_finished() {
+    for bytes in [0, 4096] {
+        let place = Place::new();
+        cut_short(&place, 0);
+        std::fs::create_dir(place.path("db.cell")).unwrap();
+        for slot in ["slot-a", "slot-b"] {
+            std::fs::write(place.path("db.cell").join(slot), vec![0; bytes]).unwrap();
+        }
+        let engine = place.db().open_or_create().unwrap_or_else(|e| panic!("{bytes}: {e}"));
+        put(&engine);
+        engine.close().unwrap();
+        // Over a store that is whole it is a cell that is missing.
+        for slot in ["slot-a", "slot-b", "claim-a", "claim-b"] {
+            std::fs::write(place.path("db.cell").join(slot), vec![0; bytes]).unwrap();
+        }
+        assert_ne!(kind(place.db().open_or_create()), ErrorKind::Exists, "{bytes}");
+    }
+}
+
 #[test]
 fn what_a_restore_left_that_was_cut_short_is_no_store_to_be_made_over() {
     let place = Place::new();

@@ -291,7 +291,7 @@ fn the_second_reader_reads_what_the_first_wrote() {
     }
 }
 
-/// No engine makes such a store yet.
+/// A store that the second reader made, opened without its realm's map: who is in it stays at home.
 #[test]
 fn what_is_written_into_a_store_of_a_realm_is_bound_to_the_realm() {
     let vector = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/realm.json");
@@ -299,10 +299,13 @@ fn what_is_written_into_a_store_of_a_realm_is_bound_to_the_realm() {
     let (store, cell) = (dir.path().join("store"), dir.path().join("cell"));
     for round in 0..2 {
         let engine = open(dir.path()).unwrap();
+        let stranger = Put::new(user("dora"), Class::audio());
+        assert_eq!(engine.put(stranger, &b"lost"[..]).unwrap_err().kind(), ErrorKind::Refused);
+        let here = engine.users(None, 1).unwrap().remove(0).0;
         let source =
-            engine.put(Put::new(user("dora"), Class::audio()), &bytes(round, 300_000)[..]).unwrap();
-        let other = engine.put(Put::new(user("dora"), Class::audio()), &b"other"[..]).unwrap();
-        let derived = Put::new(user("dora"), Class::action());
+            engine.put(Put::new(here.clone(), Class::audio()), &bytes(round, 300_000)[..]).unwrap();
+        let other = engine.put(Put::new(here.clone(), Class::audio()), &b"other"[..]).unwrap();
+        let derived = Put::new(here.clone(), Class::action());
         let derived = derived.derived_from(source).derived_from(other);
         let derived = engine.put(derived, &b"it rings"[..]).unwrap();
         engine.detach(&derived, "it rings all the same").unwrap();

@@ -5,6 +5,7 @@ mod erase;
 mod groups;
 mod keyholder;
 mod proof;
+mod realm;
 mod record;
 mod sealed;
 mod store;
@@ -23,6 +24,7 @@ pub(crate) use groups::{
 };
 pub(crate) use keyholder::KeyholderCommand;
 pub(crate) use proof::{CertificateCommand, LogCommand, TrustArgs};
+pub(crate) use realm::RealmCommand;
 pub(crate) use record::{
     DetachArgs, ExportArgs, GetArgs, ImportArgs, InfoArgs, LineageArgs, ListArgs, PutArgs,
     ReportArgs, UserArgs, WhichArgs,
@@ -226,6 +228,9 @@ pub(crate) enum Command {
     /// Keyholders: small servers that hold shares of the root key, in place of a file.
     #[command(subcommand)]
     Keyholder(KeyholderCommand),
+    /// Realms: several stores that have their users among them.
+    #[command(subcommand)]
+    Realm(RealmCommand),
     /// Do what is due: planned erases, records that passed a limit, pending erases. Every other
     /// command that writes does it first.
     #[command(override_usage = "keyfall tend [OPTIONS] [STORE]")]
@@ -315,6 +320,7 @@ impl Command {
                 use KeyholderCommand::{Serve, Status};
                 !matches!(command, Status { .. } | Serve { .. })
             }
+            Command::Realm(command) => matches!(command, RealmCommand::Init { .. }),
             Command::Plan(command) => !matches!(command, PlanCommand::List { .. }),
             Command::Policy(command) => !matches!(command, PolicyCommand::List { .. }),
             Command::Hold(command) => !matches!(command, HoldCommand::List { .. }),

@@ -8,9 +8,10 @@ use keyfall::store::Store;
 use keyfall::{Engine, Error, ErrorKind};
 
 use crate::args::AuditArgs;
-use crate::shell::failure::Done;
+use crate::shell::failure::{Done, Failure};
 use crate::shell::places::store_and_any;
 use crate::shell::print::{block, line, progress};
+use crate::shell::realms::all_shards;
 use crate::shell::session::Session;
 use crate::shell::stores::look;
 use crate::shell::succeeded::{Job, record};
@@ -19,27 +20,72 @@ use crate::show::cell::awaited;
 use crate::show::time::time;
 use keyfall::opening::absolute;
 use keyfall::opening::copy_as_it_is;
+use keyfall::realm::is_realm;
+use serde_json::json;
 
 /// Audits a store, its copies and further places.
 pub(super) fn run(session: &Session, args: AuditArgs) -> Done {
     let (store, more) = store_and_any(args.places)?;
-    let engine = look(session, &store)?;
-    let places = further(&engine, &more)?;
-    let bar = progress("blobs tried", None);
-    let audit = engine.audit(&places, &mut |n| bar.set_position(n))?;
-    bar.finish_and_clear();
-    if session.json {
-        session.value(&audit_json(session, &audit))?;
-    } else {
-        block(audit_table(&audit))?;
-        let mut strays = audit.places.iter().flat_map(|p| &p.strays);
-        strays.try_for_each(|stray| line(format_args!("stray {stray}")))?;
-    }
-    verdict(session, &audit)?;
-    if audit.is_clean() {
+    let clean = match is_realm(&store) {
+        true => realm(session, store, &more)?,
+        false => {
+            let audit = audited(session, &store, &more)?;
+            if session.json {
+                session.value(&audit_json(session, &audit))?;
+            } else {
+                tell(&audit)?;
+            }
+            verdict(session, &audit)?;
+            audit.is_clean()
+        }
+    };
+    if clean {
         record(Job::Audit, args.metrics.metrics_file.as_deref())?;
     }
     Ok(())
+}
+
+/// Audits each shard of a realm; what is wrong with one keeps none from its audit. Whether all are
+/// clean.
+fn realm(session: &Session, store: PathBuf, more: &[PathBuf]) -> Result<bool, Failure> {
+    if !more.is_empty() {
+        let text = "a copy is that of one shard: audit this shard with it";
+        return Err(Error::new(ErrorKind::Invalid, text).into());
+    }
+    let (mut first, mut shown, mut clean) = (None, Vec::new(), true);
+    for (session, place) in all_shards(session, store)? {
+        let judged = audited(&session, &place, &[]).map_err(Failure::from).and_then(|audit| {
+            let told = audit_json(&session, &audit);
+            shown.push(json!({"shard": place.display().to_string(), "audit": told}));
+            clean &= audit.is_clean();
+            if !session.json {
+                tell(&audit)?;
+            }
+            verdict(&session, &audit)
+        });
+        if let (Err(e), None) = (judged, &first) {
+            first = Some(e);
+        }
+    }
+    if session.json {
+        session.value(&shown.into())?;
+    }
+    first.map_or(Ok(clean), Err)
+}
+
+fn audited(session: &Session, store: &Path, more: &[PathBuf]) -> Result<Audit, Error> {
+    let engine = look(session, store)?;
+    let places = further(&engine, more)?;
+    let bar = progress("blobs tried", None);
+    let audit = engine.audit(&places, &mut |n| bar.set_position(n))?;
+    bar.finish_and_clear();
+    Ok(audit)
+}
+
+fn tell(audit: &Audit) -> Done {
+    block(audit_table(audit))?;
+    let mut strays = audit.places.iter().flat_map(|p| &p.strays);
+    strays.try_for_each(|stray| line(format_args!("stray {stray}")))
 }
 
 /// The places that were named, without the copies that the engine has open.

@@ -17,6 +17,7 @@ use crate::shell::failure::{Done, Failure};
 use crate::shell::outfile::Replace;
 use crate::shell::places::one;
 use crate::shell::print::{block, counted, line, progress};
+use crate::shell::realms::{Whose, shard_of};
 use crate::shell::remedy::word;
 use crate::shell::session::Session;
 use crate::shell::stores::{look, open};
@@ -30,12 +31,12 @@ const CERTIFICATE_BYTES: usize = 64 << 10;
 /// Erases, now or later, or says what an erase would take.
 pub(super) fn run(session: &Session, args: EraseArgs) -> Done {
     let erase = named(&args)?;
-    let store = one(args.places)?;
+    let (session, store) = &shard_of(session, one(args.places)?, Whose::of(erase.scope()))?;
     if args.dry_run {
-        return foresee(session, &look(session, &store)?, &erase);
+        return foresee(session, &look(session, store)?, &erase);
     }
     if let Some(delay) = args.delay {
-        let engine = open(session, &store)?;
+        let engine = open(session, store)?;
         let when = format!(" in {}, unless it is cancelled", span(delay));
         ask(args.yes, || question(&engine, &erase, &when), &erase_words(&erase))?;
         let asked = !(args.authority.is_empty() && args.ground.is_empty());
@@ -44,7 +45,7 @@ pub(super) fn run(session: &Session, args: EraseArgs) -> Done {
     }
     let (replace, authority, ground) = (Replace::forced(args.force), args.authority, args.ground);
     let wanted = args.output.map(|place| Wanted { place, replace, authority, ground });
-    erase_now(session, &store, erase, wanted, args.yes)
+    erase_now(session, store, erase, wanted, args.yes)
 }
 
 /// Whether a user is here.

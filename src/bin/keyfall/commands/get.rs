@@ -11,6 +11,7 @@ use crate::shell::failure::{Done, Failure};
 use crate::shell::outfile::Replace;
 use crate::shell::outside::out_file;
 use crate::shell::print::{bytes, line};
+use crate::shell::realms::shard_of;
 use crate::shell::session::Session;
 use crate::shell::stores::{look, open};
 use crate::shell::which::which;
@@ -18,19 +19,20 @@ use crate::shell::which::which;
 /// Writes a record to standard output, or to a file.
 pub(super) fn run(session: &Session, args: GetArgs) -> Done {
     let (store, wanted) = which(args.which)?;
+    let (session, store) = &shard_of(session, store, wanted.whose())?;
     // The file first: if it cannot be written, the user's report should not say that it was opened.
     let place = args.output.filter(|place| place != Path::new("-"));
     let replace = Replace::forced(args.force);
-    let out = place.as_ref().map(|place| out_file(session, &store, place, replace)).transpose()?;
+    let out = place.as_ref().map(|place| out_file(session, store, place, replace)).transpose()?;
     let (id, mut reader) = match (args.principal, args.purpose) {
         // Opening under a name is recorded: it needs a store that can be written to.
         (Some(principal), Some(purpose)) => {
-            let engine = open(session, &store)?;
+            let engine = open(session, store)?;
             let id = wanted.id(&engine)?;
             (id, engine.get_as(&id, &principal, &purpose)?)
         }
         _ => {
-            let engine = look(session, &store)?;
+            let engine = look(session, store)?;
             let id = wanted.id(&engine)?;
             (id, engine.get(&id)?)
         }

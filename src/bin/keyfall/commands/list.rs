@@ -9,6 +9,7 @@ use crate::args::ListArgs;
 use crate::shell::failure::Done;
 use crate::shell::places::one;
 use crate::shell::print::table;
+use crate::shell::realms::{Whose, all_shards, shard_of};
 use crate::shell::session::Session;
 use crate::shell::stores::look;
 use crate::show::record::record_json;
@@ -29,21 +30,30 @@ pub(super) fn run(session: &Session, args: ListArgs) -> Done {
     if let Some(prefix) = args.prefix {
         query = query.name_prefix(prefix);
     }
-    let engine = look(session, &one(args.places)?)?;
+    let store = one(args.places)?;
+    let stores = match &query.user {
+        Some(user) => vec![shard_of(session, store, Whose::User(user))?],
+        None => all_shards(session, store)?,
+    };
     let mut left = args.limit.unwrap_or(u64::MAX);
-    // The first page first: for a user that is not here, nothing is printed but the error.
-    let mut page = page_of(&engine, &mut query, left)?;
     let named = query.name_prefix.is_some();
     let mut out = Lines { out: io::stdout().lock(), json: session.json, begun: false, named };
-    loop {
-        left -= page.records.len() as u64;
-        out.records(&page.records)?;
-        (query.after, query.after_name) = (page.next, page.next_name);
-        if left == 0 || query.after.is_none() && query.after_name.is_none() {
-            return out.end();
+    let engines = stores.iter().map(|(session, store)| look(session, store));
+    for engine in engines.collect::<Result<Vec<_>, Error>>()? {
+        // The first page first: for a user that is not here, nothing is printed but the error.
+        let mut page = page_of(&engine, &mut query, left)?;
+        loop {
+            left -= page.records.len() as u64;
+            out.records(&page.records)?;
+            (query.after, query.after_name) = (page.next, page.next_name);
+            if left == 0 || query.after.is_none() && query.after_name.is_none() {
+                break;
+            }
+            page = page_of(&engine, &mut query, left)?;
         }
-        page = page_of(&engine, &mut query, left)?;
+        (query.after, query.after_name) = (None, None);
     }
+    out.end()
 }
 
 fn page_of(engine: &Engine, query: &mut Query, left: u64) -> Result<Listing, Error> {

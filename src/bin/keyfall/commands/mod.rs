@@ -29,6 +29,7 @@ mod plan;
 mod planned;
 mod policy;
 mod put;
+mod realm;
 mod report;
 mod restore;
 mod sealed;
@@ -75,6 +76,7 @@ pub(crate) fn run(session: &Session, command: Command) -> Done {
         Command::Certificate(command) => certificate::run(session, command),
         Command::Log(command) => log::run(session, command),
         Command::Keyholder(command) => keyholder::run(session, command),
+        Command::Realm(command) => realm::run(session, command),
         Command::Copy(command) => copy::run(session, command),
         Command::Backup(args) => backup::run(session, args),
         Command::Restore(args) => restore::run(session, &args),

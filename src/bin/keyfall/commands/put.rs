@@ -11,6 +11,7 @@ use crate::args::PutArgs;
 use crate::shell::failure::Done;
 use crate::shell::places::store_and;
 use crate::shell::print::{line, progress};
+use crate::shell::realms::{Whose, shard_of};
 use crate::shell::session::Session;
 use crate::shell::stores::open;
 
@@ -18,10 +19,11 @@ use crate::shell::stores::open;
 pub(super) fn run(session: &Session, args: PutArgs) -> Done {
     let (store, [file]) = store_and(args.places.clone(), ["FILE"])?;
     let put = args.into_put();
+    let (session, store) = &shard_of(session, store, Whose::Put(&put))?;
     let id = if file == Path::new("-") {
-        open(session, &store)?.put(put, io::stdin().lock())?
+        open(session, store)?.put(put, io::stdin().lock())?
     } else {
-        put_file(session, &store, put, &file)?
+        put_file(session, store, put, &file)?
     };
     if session.json {
         let interaction = id.interaction().to_string();

@@ -11,18 +11,20 @@ use crate::shell::outfile::Replace;
 use crate::shell::outside::out_file;
 use crate::shell::places::one;
 use crate::shell::print::{block, line};
+use crate::shell::realms::{Whose, shard_of};
 use crate::shell::session::Session;
 use crate::shell::stores::look;
 use crate::show::report::About;
 
 /// Prints the report about a user, or writes it to a file: text, JSON or a page.
 pub(super) fn run(session: &Session, args: ReportArgs) -> Done {
-    let (store, user) = (one(args.places)?, args.user);
+    let user = args.user;
+    let (session, store) = &shard_of(session, one(args.places)?, Whose::User(&user))?;
     // The file first: a slip in its name should not cost opening the store.
     let place = args.output.filter(|place| place != Path::new("-"));
     let replace = Replace::forced(args.force);
-    let out = place.as_ref().map(|place| out_file(session, &store, place, replace)).transpose()?;
-    let engine = look(session, &store)?;
+    let out = place.as_ref().map(|place| out_file(session, store, place, replace)).transpose()?;
+    let engine = look(session, store)?;
     let about = About::read(&engine, &user)?;
     let (Some(place), Some(out)) = (place, out) else {
         return write(session, &about, args.html, &mut |text| block(text));

@@ -2,8 +2,8 @@
 //! files, stores to be opened.
 //!
 //! A file imports only from those named before it: failure, paths, media, print, read, guarded,
-//! outfile, succeeded, drafts, cells, remedy, due, session, stores, make, outside, ask, places,
-//! which.
+//! outfile, succeeded, drafts, cells, remedy, due, session, stores, make, realms, outside, ask,
+//! places, which.
 
 pub(crate) mod ask;
 pub(crate) mod cells;
@@ -19,6 +19,7 @@ pub(crate) mod paths;
 pub(crate) mod places;
 pub(crate) mod print;
 pub(crate) mod read;
+pub(crate) mod realms;
 pub(crate) mod remedy;
 pub(crate) mod session;
 pub(crate) mod stores;

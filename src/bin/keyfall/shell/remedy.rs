@@ -41,8 +41,10 @@ const TYPED: &[(&str, &str)] = &[
     ("Policies::list", "keyfall policy list STORE"),
     ("Put::name", "--name"),
     ("Query::name_prefix", "keyfall list STORE --user U --prefix TEXT"),
+    ("RealmBuilder::init", "keyfall realm init STORE"),
     ("Training::list", "keyfall training list STORE"),
     ("Training::make", "keyfall training make STORE"),
+    ("UserId::in_group", "--user {GROUP}NAME"),
     ("accept_remnants", "--accept-remnants"),
     // Of a store that is damaged; for one that is gone it is the builder's.
     ("restore", "keyfall restore --cell CELL --into NEW COPY..."),

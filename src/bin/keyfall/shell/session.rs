@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use keyfall::engine::DueOutcome;
 use keyfall::opening::Location;
-use keyfall::{Error, ErrorKind};
+use keyfall::{Builder, Error, ErrorKind};
 use serde_json::{Value, json};
 
 use crate::shell::due;
@@ -25,6 +25,8 @@ pub(crate) struct Session {
     pub(crate) take_over: bool,
     /// How long to wait for a store that is in use.
     pub(crate) patience: Duration,
+    /// The shard of a realm that the command is about, and how it is opened.
+    shard: Option<(PathBuf, Builder)>,
     said: Arc<Mutex<Said>>,
 }
 
@@ -60,6 +62,16 @@ impl Session {
     /// This session with another cell.
     pub(crate) fn with_cell(&self, cell: Option<PathBuf>) -> Session {
         Session { cell, ..self.clone() }
+    }
+
+    /// This session, about a shard of a realm that is opened so.
+    pub(crate) fn with_shard(&self, at: &Path, opened: Builder) -> Session {
+        Session { shard: Some((at.to_owned(), opened)), ..self.clone() }
+    }
+
+    /// How a store is opened, if it is the shard that this session is about.
+    pub(crate) fn shard(&self, store: &Path) -> Option<Builder> {
+        self.shard.as_ref().filter(|(at, _)| at == store).map(|(_, opened)| opened.clone())
     }
 
     /// This session, which takes over the store that it opens.

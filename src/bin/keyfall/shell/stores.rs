@@ -4,6 +4,7 @@ use std::path::Path;
 
 use keyfall::engine::Keeper;
 use keyfall::opening::is_exposed;
+use keyfall::realm::is_realm;
 use keyfall::{Builder, Engine, Error, ErrorKind};
 
 use crate::shell::drafts::{drafts_of, keep_draft};
@@ -36,13 +37,27 @@ pub(crate) fn warn_of_lacking(session: &Session, lacks: Option<String>) {
 /// A store, and its cell if one was named. What is due is done when this program says so.
 pub(crate) fn builder(session: &Session, store: &Path) -> Builder {
     session.about(store);
-    let builder = Builder::at(store).keeper(Keeper::ByHand).wait_for_lock(session.patience);
+    let builder = session.shard(store).unwrap_or_else(|| Builder::at(store));
+    let builder = builder.keeper(Keeper::ByHand).wait_for_lock(session.patience);
     let drafts = drafts_of(store);
     let builder = builder.drafts(move |draft| keep_draft(&drafts, draft));
     match &session.cell {
         Some(cell) => builder.cell_at(cell),
         None => builder,
     }
+}
+
+/// Refuses a realm where one store is meant.
+fn one_store(store: &Path) -> Result<(), Error> {
+    if !is_realm(store) {
+        return Ok(());
+    }
+    let text = format!(
+        "{} is a realm, and this command takes one of its shards; `keyfall realm find STORE --user U` \
+         prints that of a user",
+        store.display()
+    );
+    Err(Error::new(ErrorKind::Invalid, text))
 }
 
 /// Opens a store for a command that only reads. What is due is told, and left to a command that
@@ -55,6 +70,7 @@ pub(crate) fn look(session: &Session, store: &Path) -> Result<Engine, Error> {
         store.display()
     );
     no_take_over(session, &instead)?;
+    one_store(store)?;
     let engine = builder(session, store).read_only().open();
     let engine = engine.map_err(|e| of_named_cell(session, e))?;
     warn_of_lacking(session, engine.ownership().lacks());
@@ -141,6 +157,7 @@ pub(crate) fn open_as_it_is(session: &Session, store: &Path) -> Result<Engine, E
 }
 
 fn opened(session: &Session, store: &Path, builder: Builder) -> Result<Engine, Error> {
+    one_store(store)?;
     let engine = if session.take_over { builder.take_over() } else { builder }.open();
     let engine = engine.map_err(|e| of_named_cell(session, e))?;
     warn_if_exposed(session, &session.cell_of(store)?);

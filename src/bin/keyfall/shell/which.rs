@@ -6,6 +6,7 @@ use keyfall::{Engine, Error, RecordId, UserId};
 
 use crate::args::WhichArgs;
 use crate::shell::places::{one, store_and};
+use crate::shell::realms::Whose;
 
 /// A record, as the command names it.
 pub(crate) enum Wanted {
@@ -14,6 +15,14 @@ pub(crate) enum Wanted {
 }
 
 impl Wanted {
+    /// Whose shard has it.
+    pub(crate) fn whose(&self) -> Whose<'_> {
+        match self {
+            Wanted::Id(id) => Whose::Record(id),
+            Wanted::Named(user, _) => Whose::User(user),
+        }
+    }
+
     pub(crate) fn id(&self, engine: &Engine) -> Result<RecordId, Error> {
         match self {
             Wanted::Id(id) => Ok(*id),

@@ -1,0 +1,204 @@
+//! `keyfall realm`.
+
+use std::path::{Path, PathBuf};
+
+use keyfall::opening::{absolute, url_of};
+use keyfall::realm::{RealmBuilder, RealmStatus, ShardAt, ShardStatus};
+use keyfall::{Error, ErrorKind};
+use serde_json::{Value, json};
+
+use crate::args::RealmCommand;
+use crate::shell::failure::Done;
+use crate::shell::print::{block, counted, line, table};
+use crate::shell::realms::{builder, look};
+use crate::shell::session::Session;
+use crate::show::cell::promise_json;
+
+/// Runs one of the commands.
+pub(super) fn run(session: &Session, command: RealmCommand) -> Done {
+    match command {
+        RealmCommand::Init {
+            dir,
+            shards,
+            at,
+            cells,
+            accept_remnants,
+            single_machine,
+            log_origin,
+        } => {
+            let making = Making { accept_remnants, single_machine, log_origin };
+            init(session, &dir, places(shards, at.as_deref(), cells.as_deref())?, making)
+        }
+        RealmCommand::Status { dir } => status(session, &dir),
+        RealmCommand::Find { dir, user, record } => {
+            let realm = look(session, &dir)?;
+            let shard = match (user, record) {
+                (Some(user), _) => realm.shard_of(&user)?,
+                (None, Some(id)) => realm.shard_of_record(&id),
+                (None, None) => {
+                    let text = "name what to find: --user, or --record";
+                    return Err(Error::new(ErrorKind::Invalid, text).into());
+                }
+            };
+            if session.json {
+                return session.value(&shard_json(shard));
+            }
+            line(&shard.place)
+        }
+    }
+}
+
+/// How the shards of a realm are made.
+struct Making {
+    accept_remnants: bool,
+    single_machine: bool,
+    log_origin: Option<String>,
+}
+
+/// Where shards and cells are to be, as the realm writes it down.
+fn places(
+    shards: usize,
+    at: Option<&Path>,
+    cells: Option<&Path>,
+) -> Result<Vec<(String, Option<String>)>, Error> {
+    let text = |place: PathBuf| {
+        let place = place.into_os_string().into_string();
+        place.map_err(|_| Error::new(ErrorKind::Invalid, "a shard's place must be UTF-8"))
+    };
+    let below = |dir: &Path, name: String| text(absolute(dir)?.join(name));
+    let is_remote = at.is_some_and(|at| url_of(at).is_some());
+    (0..shards)
+        .map(|n| {
+            let (name, cell) = (format!("shard-{n:03}"), format!("shard-{n:03}.cell"));
+            let place = match at {
+                Some(at) => below(at, name)?,
+                None => name,
+            };
+            let cell = match cells {
+                Some(cells) => Some(below(cells, cell)?),
+                None => is_remote.then_some(cell),
+            };
+            Ok((place, cell))
+        })
+        .collect()
+}
+
+fn init(
+    session: &Session,
+    dir: &Path,
+    places: Vec<(String, Option<String>)>,
+    making: Making,
+) -> Done {
+    session.about(dir);
+    if session.cell.is_some() {
+        let text = "--cell and KEYFALL_CELL name the cell of one store; say with --cells where those \
+                    of a realm are to be";
+        return Err(Error::new(ErrorKind::Invalid, text).into());
+    }
+    let opens = session.clone();
+    let open = move |shard: &ShardAt| {
+        let mut builder = builder(&opens, shard);
+        if making.accept_remnants {
+            builder = builder.accept_remnants();
+        }
+        if making.single_machine {
+            builder = builder.single_machine();
+        }
+        if let Some(origin) = &making.log_origin {
+            builder = builder.log_origin(format!("{origin}/{}", shard.number));
+        }
+        Ok(builder)
+    };
+    let realm = RealmBuilder::at(dir).places(places).open_shard(open).init()?;
+    let promise = realm.engine_at(0)?.promise();
+    if session.json {
+        let shards = realm.shards().iter().map(shard_json);
+        return session.value(&json!({
+            "realm": dir.display().to_string(), "shards": shards.collect::<Vec<_>>(),
+            "cell": promise_json(&promise),
+        }));
+    }
+    let shards = counted(realm.shards().len() as u64, "shard");
+    line(format_args!("realm {}: {shards}", dir.display()))?;
+    line(format_args!("cells {promise}"))?;
+    line(
+        "      Each shard has a cell of its own. Lose one and all data of its shard is lost; copy it, \
+         and what is erased later can be brought back from a backup. Add a copy in step to each \
+         shard.",
+    )
+}
+
+/// Shows how each shard is; fails if one does not open.
+fn status(session: &Session, dir: &Path) -> Done {
+    let status = look(session, dir)?.status();
+    if session.json {
+        session.value(&status_json(session, &status))?;
+    } else {
+        line(format_args!("realm {} ({}), map {}", dir.display(), status.realm, status.map))?;
+        let headings = ["SHARD", "PLACE", "SLOTS", "USERS", "EPOCH", "COPIES", "STATE"];
+        block(table(&headings, status.shards.iter().map(|shard| row(session, shard))))?;
+    }
+    let failed = status.shards.iter();
+    let failed = failed.filter_map(|shard| Some((&shard.shard, shard.status.as_ref().err()?)));
+    let failed: Vec<(&ShardAt, &Error)> = failed.collect();
+    let Some((shard, first)) = failed.first() else { return Ok(()) };
+    // What the text says to do is about that shard.
+    session.about(Path::new(&shard.place));
+    let text = format!(
+        "{} of {}: {first}; the users of the others do not wait for it",
+        failed.len(),
+        counted(status.shards.len() as u64, "shard")
+    );
+    Err(Error::new(first.kind(), text).into())
+}
+
+fn row(session: &Session, shard: &ShardStatus) -> Vec<String> {
+    let (number, slots) = (shard.shard.number.to_string(), shard.slots.to_string());
+    let told = match &shard.status {
+        Err(_) => ["?", "?", "?", "does not open"].map(str::to_owned),
+        Ok(status) => {
+            let state = match (&status.unsettled, &status.lacks) {
+                (_, Some(lacks)) => format!("LACKING: {lacks}"),
+                (Some(why), None) => format!("NOT SETTLED: {}", session.fill(why)),
+                (None, None) => "opens".to_owned(),
+            };
+            [
+                status.users.to_string(),
+                status.head.epoch.to_string(),
+                status.copies.len().to_string(),
+                state,
+            ]
+        }
+    };
+    [vec![number, shard.shard.place.clone(), slots], told.to_vec()].concat()
+}
+
+fn status_json(session: &Session, status: &RealmStatus) -> Value {
+    let shards = status.shards.iter().map(|shard| {
+        let mut told = shard_json(&shard.shard);
+        told["slots"] = json!(shard.slots);
+        match &shard.status {
+            Err(e) => {
+                told["opens"] = json!(false);
+                told["error"] = json!(session.fill(&e.to_string()));
+            }
+            Ok(status) => {
+                told["opens"] = json!(true);
+                told["store"] = json!(status.store.to_string());
+                told["epoch"] = json!(status.head.epoch);
+                told["commit"] = json!(status.head.commit);
+                told["users"] = json!(status.users);
+                told["bytes"] = json!(status.usage.bytes);
+                told["copies"] = json!(status.copies.len());
+                told["unsettled"] = json!(status.unsettled);
+                told["lacks"] = json!(status.lacks);
+            }
+        }
+        told
+    });
+    json!({"realm": status.realm, "map": status.map, "shards": shards.collect::<Vec<_>>()})
+}
+
+fn shard_json(shard: &ShardAt) -> Value {
+    json!({"shard": shard.number, "place": shard.place, "cell": shard.cell})
+}

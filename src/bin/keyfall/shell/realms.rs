@@ -1,0 +1,91 @@
+//! STORE, where it is the directory of a realm: the shard that a command is about.
+
+use std::path::{Path, PathBuf};
+
+use keyfall::engine::Keeper;
+use keyfall::realm::{Realm, RealmBuilder, ShardAt, is_realm};
+use keyfall::{Builder, Error, ErrorKind, Put, RecordId, Scope, UserId};
+
+use crate::shell::session::Session;
+
+/// Whose shard is meant.
+#[derive(Clone, Copy)]
+pub(crate) enum Whose<'a> {
+    User(&'a UserId),
+    Record(&'a RecordId),
+    /// Where a record is to go.
+    Put(&'a Put),
+}
+
+impl<'a> Whose<'a> {
+    /// What a scope names.
+    pub(crate) fn of(scope: &'a Scope) -> Self {
+        match scope {
+            Scope::User { user, .. } => Whose::User(user),
+            Scope::Record(id) => Whose::Record(id),
+        }
+    }
+}
+
+/// How this program opens a shard.
+pub(crate) fn builder(session: &Session, shard: &ShardAt) -> Builder {
+    let builder = Builder::at(&shard.place).keeper(Keeper::ByHand).wait_for_lock(session.patience);
+    match &shard.cell {
+        Some(cell) => builder.cell_at(cell),
+        None => builder,
+    }
+}
+
+/// Opens a realm to look.
+pub(crate) fn look(session: &Session, dir: &Path) -> Result<Realm, Error> {
+    session.about(dir);
+    if session.cell.is_some() {
+        let text = "--cell and KEYFALL_CELL name the cell of one store, and each shard of a realm \
+                    has its own; leave them out";
+        return Err(Error::new(ErrorKind::Invalid, text));
+    }
+    let opens = session.clone();
+    let open = move |shard: &ShardAt| Ok(builder(&opens, shard));
+    RealmBuilder::at(dir).open_shard(open).read_only().open()
+}
+
+/// The store that a command about somebody is about, with the session for it: STORE, or the shard
+/// that has them if STORE is a realm.
+pub(crate) fn shard_of(
+    session: &Session,
+    store: PathBuf,
+    whose: Whose<'_>,
+) -> Result<(Session, PathBuf), Error> {
+    if !is_realm(&store) {
+        return Ok((session.clone(), store));
+    }
+    let realm = look(session, &store)?;
+    let shard = match whose {
+        Whose::User(user) => realm.shard_of(user)?,
+        Whose::Record(id) => realm.shard_of_record(id),
+        Whose::Put(put) => realm.shard_for(put)?,
+    };
+    let number = shard.number;
+    let found = about(session, &realm, number);
+    // The shard that was looked into must not keep the one that acts from its lock.
+    realm.close()?;
+    found
+}
+
+/// The stores that a command about everybody is about: STORE, or all shards of a realm.
+pub(crate) fn all_shards(
+    session: &Session,
+    store: PathBuf,
+) -> Result<Vec<(Session, PathBuf)>, Error> {
+    if !is_realm(&store) {
+        return Ok(vec![(session.clone(), store)]);
+    }
+    let realm = look(session, &store)?;
+    (0..realm.shards().len()).map(|number| about(session, &realm, number)).collect()
+}
+
+fn about(session: &Session, realm: &Realm, number: usize) -> Result<(Session, PathBuf), Error> {
+    let shard = &realm.shards()[number];
+    let (place, cell) = (PathBuf::from(&shard.place), shard.cell.as_ref().map(PathBuf::from));
+    Ok((session.with_cell(cell).with_shard(&place, realm.builder_at(number)?), place))
+}

@@ -1,0 +1,122 @@
+//! Making a realm: first what it is to be, then each shard, last the map. At whatever point it is
+//! cut short, it is gone through again from the beginning, and finds what is there.
+//!
+//! The index key lies in the shards alone, in each one's sealed head: the first is made with one
+//! that it draws, and the others with that of the first. What an init that was cut short drew for a
+//! first shard that never had a head is nowhere else yet.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::files::{remove_parts, write_once};
+use super::map::{Map, even, file};
+use super::places::{FILE, Founding, OpenShard, ShardAt, check};
+use crate::Engine;
+use crate::catalogue::shard::Shard;
+use crate::crypto::{Key, realm_index};
+use crate::dir::{DirLock, make_dir, sync_dir};
+use crate::env::{Env, System};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{RealmId, StoreId};
+
+/// Makes a realm in a directory, or finishes one.
+pub(super) fn init(dir: &Path, shards: &[ShardAt], open: &OpenShard) -> Result<()> {
+    let env = System;
+    make_dir(&dir.join("map"))?;
+    let _lock = DirLock::take(dir, "realm")?;
+    remove_parts(dir)?;
+    remove_parts(&dir.join("map"))?;
+    let founding = founded(dir, shards, &env)?;
+    if Map::of(dir, founding.realm)?.is_some() {
+        return Err(Error::new(
+            ErrorKind::Exists,
+            format!(
+                "{} is a realm of {} shards already; open it",
+                dir.display(),
+                founding.shards.len()
+            ),
+        ));
+    }
+    let slots = even(founding.shards.len());
+    let (mut index_key, mut stores) = (None, Vec::new());
+    for shard in &founding.shards {
+        let at = shard.seen_from(dir);
+        let context = |e: Error| e.context(format!("shard {} of the realm", shard.number));
+        let made = made(&at, open, founding.realm, index_key.take(), &slots).map_err(context)?;
+        index_key = Some(made.index_key);
+        stores.push(made.store);
+    }
+    let Some(index_key) = index_key else { return check(&founding.shards) };
+    let map = Map {
+        number: 1,
+        realm: founding.realm,
+        index: realm_index(&index_key, founding.realm),
+        shards: founding.shards,
+        stores,
+        slots,
+    };
+    sync_dir(dir)?;
+    write_once(&file(dir, 1), &map.text(), &env)
+}
+
+/// What the realm is to be: as it was begun, or as it is asked for now.
+fn founded(dir: &Path, shards: &[ShardAt], env: &dyn Env) -> Result<Founding> {
+    if let Some(begun) = Founding::read(dir)? {
+        if shards.is_empty() || shards == begun.shards {
+            return Ok(begun);
+        }
+        return Err(Error::invalid(format!(
+            "the realm {} was begun with {} shards in other places than these {}; repeat it with \
+             those, or remove the directory",
+            dir.display(),
+            begun.shards.len(),
+            shards.len()
+        )));
+    }
+    check(shards)?;
+    let mut realm = [0; 16];
+    env.fill(&mut realm)?;
+    let founding = Founding { realm: RealmId(realm), shards: shards.to_vec() };
+    write_once(&dir.join(FILE), &founding.text(), env)?;
+    Ok(founding)
+}
+
+/// A shard that is there.
+struct Made {
+    store: StoreId,
+    index_key: Key,
+}
+
+fn made(
+    at: &ShardAt,
+    open: &OpenShard,
+    realm: RealmId,
+    index_key: Option<Key>,
+    slots: &[u16],
+) -> Result<Made> {
+    let shard = Arc::new(Shard { realm, index_key, home: None });
+    let engine = open(at)?.shard(Arc::clone(&shard)).open_or_create()?;
+    if let Some(why) = engine.read_only() {
+        return Err(Error::new(ErrorKind::Refused, why.to_owned()));
+    }
+    check_users(&engine, at, slots)?;
+    let (store, (_, index_key)) = (engine.id(), engine.kin());
+    engine.close()?;
+    Ok(Made { store, index_key })
+}
+
+/// Refuses a shard with users whose home is another one: the map is written again over shards that
+/// are in use, and two of them may have been exchanged.
+fn check_users(engine: &Engine, at: &ShardAt, slots: &[u16]) -> Result<()> {
+    if engine.all_users(&|tag| usize::from(slots[tag.slot()]) == at.number)? {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Mismatch,
+        format!(
+            "{} has users of another shard of this realm: two shards were exchanged; put each back \
+             in its place",
+            at.place
+        ),
+    ))
+}

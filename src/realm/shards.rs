@@ -1,0 +1,129 @@
+//! The shards of an open realm, each opened when it is first asked for. One that cannot be opened
+//! keeps nobody from the others.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use super::map::Map;
+use super::places::{OpenShard, ShardAt};
+use crate::catalogue::shard::{Home, Homes, Shard};
+use crate::crypto::Key;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::RealmId;
+use crate::promise::Finality;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, locked};
+use crate::{Builder, Engine};
+
+pub(super) struct Shards {
+    pub(super) at: Vec<ShardAt>,
+    pub(super) homes: Arc<Homes>,
+    pub(super) realm: RealmId,
+    open: OpenShard,
+    read_only: bool,
+    /// Each by itself: one that takes long to open keeps nobody from the others.
+    engines: Vec<Mutex<Option<Engine>>>,
+    index_key: OnceLock<Key>,
+    closed: AtomicBool,
+}
+
+impl Shards {
+    pub(super) fn new(dir: &Path, map: &Map, open: &OpenShard, read_only: bool) -> Self {
+        let at: Vec<_> = map.shards.iter().map(|shard| shard.seen_from(dir)).collect();
+        Shards {
+            homes: map.homes(dir),
+            realm: map.realm,
+            open: Arc::clone(open),
+            read_only,
+            engines: at.iter().map(|_| Mutex::new(None)).collect(),
+            index_key: OnceLock::new(),
+            closed: AtomicBool::new(false),
+            at,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.at.len()
+    }
+
+    /// The engine of a shard; it is opened if it is not.
+    pub(super) fn engine(&self, number: usize) -> Result<Engine> {
+        let mut engine = locked(&self.engines[number]);
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                "this realm was closed; open it again with `Realm::open`",
+            ));
+        }
+        if let Some(engine) = &*engine {
+            return Ok(engine.clone());
+        }
+        let opened = self
+            .opened(number)
+            .map_err(|e| e.context(format!("{} does not open", self.homes.name(number))))?;
+        let _ = self.index_key.set(opened.kin().1);
+        Ok(engine.insert(opened).clone())
+    }
+
+    /// How a shard is opened, with its place in the realm.
+    pub(super) fn builder(&self, number: usize) -> Result<Builder> {
+        let home = Home { number, homes: Arc::clone(&self.homes) };
+        let shard = Shard { realm: self.realm, index_key: None, home: Some(home) };
+        Ok((self.open)(&self.at[number])?.shard(Arc::new(shard)))
+    }
+
+    fn opened(&self, number: usize) -> Result<Engine> {
+        let builder = self.builder(number)?;
+        if self.read_only { builder.read_only() } else { builder }.open()
+    }
+
+    /// The index key, which every shard has: of the first that opens.
+    ///
+    /// # Errors
+    /// That of the first shard, if none opens.
+    pub(super) fn index_key(&self) -> Result<&Key> {
+        let mut first = None;
+        for number in 0..self.len() {
+            if let Some(key) = self.index_key.get() {
+                return Ok(key);
+            }
+            if let Err(e) = self.engine(number) {
+                first.get_or_insert(e);
+            }
+        }
+        self.index_key.get().ok_or_else(|| {
+            let text = "none of the shards opens, and one is needed to find a user";
+            first.map_or_else(|| Error::invalid(text), |e| e.context(text))
+        })
+    }
+
+    /// Asks these shards something, all at once; the answers are in their order.
+    pub(super) fn each<W: Send, T: Send>(
+        &self,
+        work: Vec<(usize, W)>,
+        ask: impl Fn(Engine, usize, &W) -> T + Sync,
+        failed: impl Fn(Error, usize, &W) -> T + Sync,
+    ) -> Vec<T> {
+        let one = |number: usize, work: W| match self.engine(number) {
+            Ok(engine) => ask(engine, number, &work),
+            Err(e) => failed(e, number, &work),
+        };
+        let one = &one;
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = work
+                .into_iter()
+                .map(|(number, work)| scope.spawn(move || one(number, work)))
+                .collect();
+            let joined = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
+            joined.map(|done| done.unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
+        })
+    }
+
+    /// Closes what is open; nothing opens afterwards.
+    pub(super) fn close(&self) -> Vec<(usize, Result<Finality>)> {
+        self.closed.store(true, Ordering::Release);
+        let engines = self.engines.iter().enumerate();
+        let open = engines.filter_map(|(n, engine)| Some((n, locked(engine).take()?)));
+        open.map(|(n, engine)| (n, engine.close())).collect()
+    }
+}

@@ -1,0 +1,189 @@
+//! `keyfall realm`, and the commands that take a realm as their store.
+
+use crate::command_line::{Cli, json};
+
+fn realm() -> Cli {
+    let cli = Cli::empty();
+    cli.ok(&["realm", "init", "home", "--shards", "4", "--accept-remnants"]);
+    std::fs::write(cli.path("clip"), "RIFF").unwrap();
+    cli
+}
+
+fn one_line(stderr: &str) {
+    assert_eq!(stderr.trim_end().lines().count(), 1, "{stderr}");
+}
+
+const NAMES: [&str; 6] = ["ada", "ben", "chloe", "dora", "{home-1}eve", "{home-1}fay"];
+
+#[test]
+fn a_realm_is_taken_as_a_store() {
+    let cli = realm();
+    let mut shards = Vec::new();
+    for name in NAMES {
+        cli.ok(&["create", "home", "--user", name]);
+        let id = cli.ok(&["put", "home", "--user", name, "--class", "audio", "clip"]);
+        assert_eq!(cli.ok(&["get", "home", &id]), "RIFF");
+        assert_eq!(json(&cli.ok(&["info", "home", &id, "--json"]))["user"], name);
+        let listed = json(&cli.ok(&["list", "home", "--user", name, "--json"]));
+        assert_eq!(listed.as_array().unwrap().len(), 1);
+        assert!(cli.ok(&["report", "home", "--user", name]).contains(&id));
+        let by_user = cli.ok(&["realm", "find", "home", "--user", name]);
+        assert_eq!(cli.ok(&["realm", "find", "home", "--record", &id]), by_user);
+        // A shard is a store, for the commands that take one.
+        assert!(cli.ok(&["list", &by_user, "--user", name]).contains(&id));
+        cli.ok(&["hold", "list", &by_user, "--user", name]);
+        shards.push(by_user);
+    }
+    assert_eq!(shards[4], shards[5], "one household");
+    assert!(shards.iter().any(|shard| *shard != shards[0]));
+    let all = json(&cli.ok(&["list", "home", "--json"]));
+    assert_eq!(all.as_array().unwrap().len(), NAMES.len());
+    assert_eq!(
+        json(&cli.ok(&["list", "home", "--json", "--limit", "4"])).as_array().unwrap().len(),
+        4
+    );
+    let told = cli.ok(&["erase", "home", "--user", "ada", "--yes"]);
+    assert!(told.contains("erased everything of user ada: 1 record"), "{told}");
+    cli.fails(3, &["list", "home", "--user", "ada"]);
+    cli.ok(&["erase", "home", "--user", "ben", "--yes", "-o", "ben.erased"]);
+    cli.ok(&["certificate", "show", "ben.erased"]);
+    let audits = json(&cli.ok(&["audit", "home", "--json", "--metrics-file", "audit.prom"]));
+    assert_eq!(audits.as_array().unwrap().len(), 4);
+    assert!(audits.as_array().unwrap().iter().all(|audit| audit["audit"]["clean"] == true));
+    assert!(cli.path("audit.prom").exists());
+    assert_eq!(cli.ok(&["audit", "home"]).matches("clean: what opens").count(), 4);
+}
+
+#[test]
+fn what_a_realm_cannot_be_is_said_in_one_line() {
+    let cli = realm();
+    let id = cli.ok(&["put", "home", "--user", "ada", "--class", "audio", "clip"]);
+    let near = cli.ok(&["realm", "find", "home", "--user", "ada"]);
+    let far = ["ben", "chloe", "dora", "eve", "fay", "gus", "hal"]
+        .into_iter()
+        .find(|name| cli.ok(&["realm", "find", "home", "--user", name]) != near)
+        .unwrap();
+    let derive = ["put", "home", "--user", far, "--class", "transcript", "--from", &id, "clip"];
+    let e = cli.fails(6, &derive);
+    one_line(&e);
+    assert!(e.contains(&near) && e.contains("{GROUP}NAME"), "{e}");
+    let e = cli.fails(2, &["status", "home"]);
+    one_line(&e);
+    assert!(e.contains("`keyfall realm find home --user U`"), "{e}");
+    one_line(&cli.fails(2, &["backup", "home", "backup"]));
+    one_line(&cli.fails(2, &["list", "home", "--cell", "elsewhere"]));
+    let e = cli.fails(6, &["put", &near, "--user", far, "--class", "audio", "clip"]);
+    one_line(&e);
+    assert!(e.contains("name the realm's directory"), "{e}");
+    one_line(&cli.fails(6, &["erase", &near, "--user", far, "--yes"]));
+    let e = cli.fails(1, &["realm", "init", "home", "--shards", "4"]);
+    one_line(&e);
+    assert!(e.contains("already; open it"), "{e}");
+    one_line(&cli.fails(2, &["realm", "init", "other", "--shards", "0"]));
+    let e = cli.fails(4, &["realm", "status", "nowhere"]);
+    one_line(&e);
+    assert!(e.contains("`keyfall realm init nowhere`"), "{e}");
+}
+
+#[test]
+fn a_missing_shard_is_told_and_keeps_nobody_else_waiting() {
+    let cli = realm();
+    let ids: Vec<(String, String)> = NAMES
+        .iter()
+        .map(|name| {
+            let id = cli.ok(&["put", "home", "--user", name, "--class", "audio", "clip"]);
+            (cli.ok(&["realm", "find", "home", "--user", name]), id)
+        })
+        .collect();
+    let (gone, _) = ids[0].clone();
+    let (place, aside) = (cli.path(&gone), cli.path("aside"));
+    std::fs::rename(&place, &aside).unwrap();
+    let e = cli.fails(4, &["realm", "status", "home"]);
+    one_line(&e);
+    assert!(e.contains("1 of 4 shards") && e.contains(&gone), "{e}");
+    let out = cli.run(&["realm", "status", "home", "--json"]);
+    let status = json(&String::from_utf8(out.stdout).unwrap());
+    let opens = status["shards"].as_array().unwrap().iter().filter(|s| s["opens"] == true);
+    assert_eq!(opens.count(), 3);
+    for (shard, id) in &ids {
+        if *shard == gone {
+            one_line(&cli.fails(4, &["get", "home", id]));
+            one_line(&cli.fails(4, &["erase", "home", "--record", id, "--yes"]));
+        } else {
+            assert_eq!(cli.ok(&["get", "home", id]), "RIFF");
+        }
+    }
+    one_line(&cli.fails(4, &["list", "home"]));
+    // Another shard in its place, with its cell beside: refused. As it was: all is there.
+    let other = ids.iter().map(|(shard, _)| shard).find(|shard| **shard != gone).unwrap();
+    let exchange = |from: &str, to: &str| {
+        for end in ["", ".cell"] {
+            let path = |name: &str| cli.path(&format!("{name}{end}"));
+            std::fs::rename(path(from), path(to)).unwrap();
+        }
+    };
+    std::fs::rename(&aside, &place).unwrap();
+    exchange(&gone, "aside");
+    exchange(other, &gone);
+    exchange("aside", other);
+    for (_, id) in &ids[..1] {
+        let e = cli.fails(6, &["get", "home", id]);
+        one_line(&e);
+        assert!(e.contains("two shards were exchanged; put each back in its place"), "{e}");
+    }
+    exchange(other, "aside");
+    exchange(&gone, other);
+    exchange("aside", &gone);
+    for (_, id) in &ids {
+        cli.ok(&["get", "home", id]);
+    }
+    cli.ok(&["realm", "status", "home"]);
+}
+
+/// Two processes have one realm: a shard is open in one of them at a time.
+#[test]
+fn a_shard_is_open_in_one_process_at_a_time() {
+    let cli = realm();
+    let names: Vec<String> = (0..12).map(|n| format!("user {n}")).collect();
+    let held = cli.ok(&["realm", "find", "home", "--user", &names[0]]);
+    let realm = keyfall::realm::Realm::open(cli.path("home")).unwrap();
+    let number = realm.shard_of(&crate::support::user(&names[0])).unwrap().number;
+    realm.close().unwrap();
+    let realm = keyfall::realm::Realm::open(cli.path("home")).unwrap();
+    let engine = realm.engine_at(number).unwrap();
+    let mut others = 0;
+    for name in &names {
+        let args = ["put", "home", "--user", name, "--class", "audio", "clip"];
+        if cli.ok(&["realm", "find", "home", "--user", name]) == held {
+            let e = cli.fails(8, &args);
+            one_line(&e);
+            assert!(e.contains("is in use"), "{e}");
+        } else {
+            cli.ok(&args);
+            others += 1;
+        }
+    }
+    assert!(others > 3);
+    assert!(engine.read_only().is_none());
+}
+
+#[test]
+fn shards_and_cells_elsewhere() {
+    let cli = Cli::empty();
+    let init = ["realm", "init", "home", "--shards", "2", "--accept-remnants"];
+    cli.ok(&[&init[..], &["--at", "far", "--cells", "keys", "--log-origin", "log.example/home"]]
+        .concat());
+    assert!(cli.path("far/shard-001").is_dir() && cli.path("keys/shard-001.cell").is_dir());
+    std::fs::write(cli.path("clip"), "RIFF").unwrap();
+    let id = cli.ok(&["put", "home", "--user", "ada", "--class", "audio", "clip"]);
+    cli.ok(&["erase", "home", "--record", &id, "--yes", "-o", "cert"]);
+    let number: usize =
+        json(&cli.ok(&["realm", "find", "home", "--user", "ada", "--json"]))["shard"]
+            .as_u64()
+            .unwrap()
+            .try_into()
+            .unwrap();
+    let signed = std::fs::read_to_string(cli.path("cert")).unwrap();
+    assert!(signed.contains(&format!("log.example/home/{number}")), "{signed}");
+    assert!(cli.ok(&["audit", "home"]).contains("clean"));
+}
