@@ -137,6 +137,7 @@ bench:
     cargo bench --locked --bench proof
     cargo bench --locked --bench names
     cargo bench --locked --bench asynchronous
+    cargo bench --locked --bench realm
     cargo bench --locked -p keyfalld --bench service
 
 # beside other stores

@@ -81,7 +81,7 @@ fn founded(dir: &Path, shards: &[ShardAt], env: &dyn Env) -> Result<Founding> {
     Ok(founding)
 }
 
-/// A shard that is there.
+/// A shard that exists.
 struct Made {
     store: StoreId,
     index_key: Key,

@@ -62,7 +62,7 @@ impl Realm {
                 ErrorKind::Absent,
                 format!(
                     "the realm {} has no map: its init was cut short, or the map is lost; \
-                     `RealmBuilder::init` writes it, and changes no shard that is there",
+                     `RealmBuilder::init` writes it, and changes no shard that exists",
                     dir.display()
                 ),
             )
