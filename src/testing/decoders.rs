@@ -3,7 +3,7 @@
 
 use std::ops::Deref;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::cell::{is_claim, live_key_in};
 use crate::certificate::{Certificate, Leaf};
@@ -19,6 +19,7 @@ use crate::scope::Erase;
 use crate::sealed::{Address, Head, Kind, Request, Ticket, read_item, read_put};
 use crate::secret::Secret;
 use crate::store::journal::frame_in;
+use crate::testing::lock::locked;
 use crate::tree::grants::Grant;
 use crate::tree::head::{HeadPage, Prefix};
 use crate::tree::history::StoredFact as Fact;
@@ -217,21 +218,18 @@ fn class_page(bytes: &[u8]) -> bool {
             let _ = entry(value);
             Ok(())
         };
-        let _ = tree.all(&Only(page), class_place(OWNER), all);
+        let _ = tree.all(&Once(Mutex::new(Some(page))), class_place(OWNER), all);
     }
     well_formed
 }
 
-/// One page, whichever is asked for; it points nowhere.
-struct Only(Page);
+/// One page, once, whatever is asked for. A page has a key that was drawn for it, and its pointers
+/// have the keys of those below: sealed as they are, none leads back to itself.
+struct Once(Mutex<Option<Page>>);
 
-impl Pages for Only {
-    fn load(&self, _: PageKind, _: Option<UserTag>, at: &Ref) -> Result<Page> {
-        if at.name == BlobName([0; 16]) {
-            Ok(Arc::clone(&self.0))
-        } else {
-            Err(Error::corrupt("it points nowhere"))
-        }
+impl Pages for Once {
+    fn load(&self, _: PageKind, _: Option<UserTag>, _: &Ref) -> Result<Page> {
+        locked(&self.0).take().ok_or_else(|| Error::corrupt("it points nowhere"))
     }
 }
 
