@@ -29,8 +29,7 @@ async fn keep(engine: State<AsyncEngine>, at: File, body: Body) -> Answer<Status
 }
 
 async fn hear(engine: State<AsyncEngine>, Path((user, name)): File) -> Answer<Body> {
-    let user = UserId::new(user).map_err(failed)?;
-    let found = engine.find(&user, name).await.map_err(failed)?;
+    let found = engine.find(&UserId::new(user).map_err(failed)?, name).await.map_err(failed)?;
     Ok(Body::from_stream(ReaderStream::new(engine.get(&found.id).await.map_err(failed)?)))
 }
 
