@@ -93,10 +93,7 @@ async fn after_an_erase_every_path_says_erased_also_in_a_restored_backup() {
         (KeyfallStore::for_user(engine.clone(), user("ada")), ""),
         (KeyfallStore::for_all(engine.clone()), "ada/"),
     ] {
-        for name in names() {
-            let path = Path::from(format!("{below}{name}"));
-            assert_eq!(kind(files.get(&path).await.unwrap_err()), Some(ErrorKind::Erased));
-        }
+        is_erased(&files, below).await;
     }
     let all = KeyfallStore::for_all(engine);
     for name in names() {
@@ -226,7 +223,10 @@ async fn parts_fall_with_their_user() {
     assert_eq!(kind(late), Some(ErrorKind::Erased));
     let late = files.complete_multipart(&adas, &id, vec![part]).await.unwrap_err();
     assert_eq!(kind(late), Some(ErrorKind::Erased));
-    // Another user's upload cannot be completed with a part of somebody else.
+    // A part of another upload completes none, whoever has it.
+    let third = files.create_multipart(&bobs).await.unwrap();
+    let foreign = files.complete_multipart(&bobs, &third, vec![others.clone()]).await;
+    assert!(matches!(foreign, Err(Error::Generic { .. })), "{foreign:?}");
     files.complete_multipart(&bobs, &other, vec![others]).await.unwrap();
     assert_eq!(files.get(&bobs).await.unwrap().bytes().await.unwrap(), "his voice");
 }
