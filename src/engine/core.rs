@@ -389,19 +389,15 @@ impl Core {
     /// `Fenced` once another engine has claimed it; `Io` where the store cannot be asked.
     pub(super) fn confirm(&self) -> Result<()> {
         let Some(began) = Clocks::over(&**self.store(), &*self.options.env) else { return Ok(()) };
-        let confirmed = match self.loan.is_lost() {
-            true => Err(replaced()),
-            false => self.store().confirm(),
-        };
-        match confirmed {
-            Ok(()) => self.loan.renew(began),
-            Err(e) if e.kind() == ErrorKind::Fenced => {
-                self.let_go();
-                return Err(replaced());
+        let lost = self.loan.is_lost();
+        let confirmed = if lost { Err(replaced()) } else { self.store().confirm() };
+        confirmed.map(|()| self.loan.renew(began)).map_err(|e| {
+            if e.kind() != ErrorKind::Fenced {
+                return e.context("whether this engine still owns the store");
             }
-            Err(e) => return Err(e.context("whether this engine still owns the store")),
-        }
-        Ok(())
+            self.let_go();
+            replaced()
+        })
     }
 
     /// Lets go of what was read: another engine owns the store.

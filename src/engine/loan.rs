@@ -31,7 +31,7 @@ impl Clocks {
         store.is_shared().then(|| Clocks::now(env))
     }
 
-    pub(super) fn now(env: &dyn Env) -> Self {
+    fn now(env: &dyn Env) -> Self {
         Clocks { monotonic: env.monotonic(), wall: env.now() }
     }
 

@@ -324,7 +324,7 @@ impl Place {
     }
 }
 
-/// An upload that is there, and what was said of it as it began.
+/// An unfinished upload, and what was said of it when it began.
 struct Begun {
     place: Place,
     /// `None` for one that the program itself began, and is to finish.
