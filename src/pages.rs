@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quick_cache::sync::Cache;
-use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
+use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 
 use crate::crypto::{self, chunked};
 use crate::error::{Error, Result};
@@ -99,12 +99,22 @@ pub(crate) struct PageCache {
     owner_max: usize,
 }
 
+/// The part of the cache that is for pages which were read again.
+const HOT: f64 = 0.8;
+
 impl PageCache {
     pub(crate) fn new(bytes: u64) -> Self {
         let owners = Owners::default();
         let items = (bytes / 4096).max(16) as usize;
+        // A page that a put makes is read by the user's next one: new pages need room, too.
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(items)
+            .weight_capacity(bytes)
+            .hot_allocation(HOT)
+            .build()
+            .unwrap_or_else(|_| unreachable!("both capacities are given"));
         let pages =
-            Cache::with(items, bytes, ByBytes, DefaultHashBuilder::default(), owners.clone());
+            Cache::with_options(options, ByBytes, DefaultHashBuilder::default(), owners.clone());
         PageCache { pages, owners, owner_max: (items / OWNER_PART).max(16) }
     }
 

@@ -13,8 +13,9 @@ use crate::secret::Secret;
 use crate::store::{Ahead, Blob};
 use crate::tree::{PageKind, Ref, Sink};
 
-/// Pages of one commit that are kept for the cache, at most. Those nearest to the root come last.
-const MADE_MAX: usize = 256;
+/// Bytes of the pages of one commit that are kept for the cache, about. Those nearest to the root
+/// come last.
+const MADE_MAX_BYTES: usize = 8 << 20;
 /// Of them, pages of one user.
 const MADE_OWN_MAX: usize = 8;
 
@@ -27,6 +28,8 @@ pub(crate) struct Sealer<'a> {
     ahead: Ahead,
     /// The last of them, as they were before.
     pub(crate) made: VecDeque<Made>,
+    /// How many bytes those have.
+    made_bytes: usize,
     /// How many of the last are one user's.
     own: usize,
 }
@@ -34,7 +37,15 @@ pub(crate) struct Sealer<'a> {
 impl<'a> Sealer<'a> {
     /// Seals pages to come after these blobs of the same commit.
     pub(crate) fn new(means: Means<'a>, realm: RealmId, blobs: Vec<Blob>) -> Self {
-        Sealer { means, realm, ahead: Ahead::of(&blobs), blobs, made: VecDeque::new(), own: 0 }
+        Sealer {
+            means,
+            realm,
+            ahead: Ahead::of(&blobs),
+            blobs,
+            made: VecDeque::new(),
+            made_bytes: 0,
+            own: 0,
+        }
     }
 
     /// The key that was drawn for a page, unless a defect puts another in its place.
@@ -54,12 +65,16 @@ impl<'a> Sealer<'a> {
         let owner = made.owner;
         let another = owner.is_none() || self.made.back().is_none_or(|last| last.owner != owner);
         self.own = if another { 0 } else { self.own + 1 };
-        if self.own == MADE_OWN_MAX {
+        self.made_bytes += made.page.len();
+        let gone = if self.own == MADE_OWN_MAX {
             self.own -= 1;
-            self.made.remove(self.made.len() - MADE_OWN_MAX);
-        } else if self.made.len() == MADE_MAX {
-            self.made.pop_front();
-        }
+            self.made.remove(self.made.len() - MADE_OWN_MAX)
+        } else if self.made_bytes > MADE_MAX_BYTES {
+            self.made.pop_front()
+        } else {
+            None
+        };
+        self.made_bytes -= gone.map_or(0, |gone| gone.page.len());
         self.made.push_back(made);
     }
 }

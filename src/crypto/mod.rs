@@ -70,8 +70,16 @@ const FENCE_TAG: &[u8] = b"keyfall/fence-tag/v1";
 
 /// HMAC-SHA-256 over label ‖ 0 ‖ each part after its length in four bytes (RFC 2104).
 fn prf(key: &[u8; 32], label: &[u8], parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+    prf_of(keyed(key), label, parts)
+}
+
+fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
     #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length")
+}
+
+/// The same with its key taken in, which is half of the work for a short text.
+fn prf_of(mut mac: Hmac<Sha256>, label: &[u8], parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
     mac.update(label);
     mac.update(&[0]);
     for part in parts {
@@ -145,8 +153,8 @@ impl<'a> Fresh<'a> {
 
     /// Name, key and salt of one object, from one draw under their three labels.
     pub(crate) fn object(&self) -> Result<(BlobName, Key, [u8; SALT_BYTES])> {
-        let seed = self.seed()?;
-        let of = |label| prf(&seed, label, &[&self.hedge]);
+        let mac = keyed(&*self.seed()?);
+        let of = |label| prf_of(mac.clone(), label, &[&self.hedge]);
         Ok((
             BlobName(truncated(&of(FRESH_NAME))),
             Key::copied_from(&of(FRESH_KEY)),

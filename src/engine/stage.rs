@@ -12,13 +12,13 @@ use crate::catalogue::name::{is_named_alike, standing_already};
 use crate::catalogue::origins::{Origins, origins};
 use crate::catalogue::staged::{Joins, Staged};
 use crate::crypto::chunked::Suite;
-use crate::crypto::{self, Fresh, Hashing, hedge};
+use crate::crypto::{self, Fresh, Hashing, Key, hedge};
 use crate::error::{Error, Result};
-use crate::limits::{CHUNK_BYTES, HEADER_BYTES, RECORD_MAX_BYTES, TAG_BYTES};
+use crate::limits::{CHUNK_BYTES, HEADER_BYTES, RECORD_MAX_BYTES, SALT_BYTES, TAG_BYTES};
 use crate::record::layout::{padded, payload_context, segment_name};
 use crate::record::{Body, Entry, Put, Source, check_label, check_media_type, check_purpose};
 use crate::sealed;
-use crate::secret::Secret;
+use crate::secret::{Secret, WipeStack};
 use crate::store::Ahead;
 
 /// Most bytes of payloads that a batch keeps until it is committed.
@@ -59,7 +59,6 @@ pub(super) fn stage(
     parts.extend(secrets.iter().map(|s| &s.bytes()[..]));
     let (first, secret, salt) = Fresh::new(env, hedge(&parts)).object()?;
     let root = crypto::content_root(&secret, secrets);
-    let suite = Suite::derive(&crypto::content_key(&root), &salt, &context);
     let mut entry = Entry {
         secret,
         body: Body::Segments(first),
@@ -75,8 +74,11 @@ pub(super) fn stage(
         digest: None,
     };
     let stored = staging.stored.len();
-    let streamed = stream(core, staging, &suite, &mut entry, begun, &mut payload)
+    let sealing = Sealing { root: &root, salt, context };
+    let streamed = stream(core, staging, &sealing, &mut entry, begun, &mut payload)
         .inspect_err(|_| core.in_flight.release(staging.stored.drain(stored..), false))?;
+    // What is moved from here on takes along what lies on the stack between its fields.
+    drop(WipeStack);
     entry.set_digest(&noted(core, &streamed), &root);
     let staged = Staged {
         user: put.user,
@@ -172,11 +174,25 @@ struct Streamed {
     digest: [u8; 32],
 }
 
+/// What the cipher of a payload is derived from. A short payload that stands alone needs none.
+struct Sealing<'a> {
+    root: &'a Key,
+    salt: [u8; SALT_BYTES],
+    context: Vec<u8>,
+}
+
+impl Sealing<'_> {
+    fn suite(&self) -> Suite {
+        Suite::derive(&crypto::content_key(self.root), &self.salt, &self.context)
+    }
+}
+
 /// Takes a payload's segments in, after its beginning; a short one into the entry.
+#[inline(never)]
 fn stream(
     core: &Core,
     staging: &mut Staging,
-    suite: &Suite,
+    sealing: &Sealing<'_>,
     entry: &mut Entry,
     begun: Begun,
     payload: &mut impl Read,
@@ -186,10 +202,11 @@ fn stream(
     let is_short = filled <= geometry.inline_max();
     let Some(mut first) = entry.body.first().filter(|_| !is_short) else {
         entry.length = filled as u64;
-        entry.body = Body::short(&plain[..filled], (!entry.stands_alone()).then_some(suite));
+        let suite = (!entry.stands_alone()).then(|| sealing.suite());
+        entry.body = Body::short(&plain[..filled], suite.as_ref());
         return Ok(Streamed { waiting: None, digest: crypto::sha256(&plain[..filled]) });
     };
-    let segment_bytes = geometry.segment_bytes;
+    let (suite, segment_bytes) = (sealing.suite(), geometry.segment_bytes);
     let (mut n, mut chunk, mut segment) = (filled, 0u64, 0u64);
     // Zeros that are still to come, once the payload has ended.
     let mut padding = None;
