@@ -17,8 +17,8 @@ use keyfall::observer::{
 };
 use keyfall::sealed::{Identity, seal};
 use keyfall::store::{
-    Blob, BlobName, Cleaned, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage,
-    Waste,
+    Blob, BlobName, Cleaned, Cursor, Head, HeadId, MemoryStore, Packing, Published, Removed, Store,
+    Usage, Waste,
 };
 use keyfall::testing::Seeded;
 use keyfall::{
@@ -111,7 +111,7 @@ impl Store for Faulty {
     fn waste(&self) -> Result<Option<Waste>> {
         Ok(self.cleans.lock().unwrap().map(|_| Waste::default()))
     }
-    fn clean(&self, _: u64) -> Result<Cleaned> {
+    fn clean(&self, _: u64, _: Packing) -> Result<Cleaned> {
         let cleans = *self.cleans.lock().unwrap();
         match cleans {
             None => Ok(Cleaned::default()),

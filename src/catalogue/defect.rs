@@ -35,6 +35,8 @@ pub enum Defect {
     TwoLists,
     /// A sweep takes blobs that live.
     SweepLive,
+    /// A page that lives is told to be replaced.
+    ReplaceLive,
     /// A put that takes a name leaves the record that had it.
     KeepReplaced,
     /// A put under a name that was done is done once more.

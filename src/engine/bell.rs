@@ -20,6 +20,14 @@ pub(super) struct Bell {
     changed: Condvar,
 }
 
+/// What woke a thread that waits for a bell.
+#[derive(Clone, Copy)]
+pub(super) enum Woken {
+    Rung,
+    /// It did not ring for as long as the thread would wait.
+    Quiet,
+}
+
 #[derive(Default)]
 struct Rung {
     ended: bool,
@@ -42,8 +50,9 @@ impl Bell {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).ended
     }
 
-    /// Waits for the bell or for this long; `None` waits for the bell alone. Says whether to go on.
-    pub(super) fn wait(&self, most: Option<Duration>) -> bool {
+    /// Waits for the bell or for this long; `None` waits for the bell alone. Gives `None` at the
+    /// end.
+    pub(super) fn wait(&self, most: Option<Duration>) -> Option<Woken> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let quiet = |s: &mut Rung| !s.rung && !s.ended;
         match most {
@@ -56,7 +65,8 @@ impl Bell {
                 state = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
         }
+        let woken = if state.rung { Woken::Rung } else { Woken::Quiet };
         state.rung = false;
-        !state.ended
+        (!state.ended).then_some(woken)
     }
 }

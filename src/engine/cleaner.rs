@@ -9,7 +9,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bell::Woken;
 use super::core::{Core, Writer};
+use super::dying::Replaced;
 use super::mark::Marking;
 use super::observing::{Stopped, failed};
 use super::replica::Attached;
@@ -17,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::observer::Event;
 use crate::pages::SharedStore;
 use crate::secret::WipeStack;
-use crate::store::Collect;
+use crate::store::{Collect, Packing};
 use crate::sync::atomic::Ordering;
 use crate::tree::head::CopyMode;
 
@@ -38,7 +40,7 @@ pub struct Cleaning {
 }
 
 /// Bytes of live blobs that are moved at once.
-const STEP: u64 = 256 << 10;
+pub(super) const STEP: u64 = 256 << 10;
 /// Blobs that are collected at once.
 const SOME: usize = 4096;
 /// Pause between two steps of the thread: a commit that comes after one syncs what it wrote.
@@ -54,6 +56,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 pub(super) struct How<'a> {
     /// Marks what lives however little is believed to have died.
     pub(super) sweep: bool,
+    pub(super) packing: Packing,
     pub(super) stop: &'a dyn Fn() -> bool,
     /// Comes between two steps.
     pub(super) pause: &'a dyn Fn(),
@@ -92,6 +95,8 @@ fn clean_some(core: &Core, how: &How<'_>, done: &mut Cleaning) -> Result<()> {
     let how = &How { stop: &|| (how.stop)() || let_go(), ..*how };
     // A copy that fails keeps the store from nothing.
     let mut failed = None;
+    let counted = count_replaced(core);
+    take(core, core.store(), counted, &mut failed)?;
     sweep(core, &places, how, done, &mut failed)?;
     for place in &places {
         let answer = give_back(core, place, how, done);
@@ -105,12 +110,16 @@ pub(super) fn keep(core: &Core) {
     let ended = || core.cleaners.bell.is_ended();
     let mut stopped = Stopped::new(&core.observing, |panicked| Event::CleanerStopped { panicked });
     let mut nap = FIRST;
-    while core.cleaners.bell.wait(Some(nap)) {
+    while let Some(woken) = core.cleaners.bell.wait(Some(nap)) {
         if core.poisoned.load(Ordering::Acquire) {
             continue;
         }
         let pause = || std::thread::sleep(BETWEEN);
-        let outcome = clean(core, &How { sweep: false, stop: &ended, pause: &pause });
+        let packing = match woken {
+            Woken::Rung => Packing::Loose,
+            Woken::Quiet => Packing::Dense,
+        };
+        let outcome = clean(core, &How { sweep: false, packing, stop: &ended, pause: &pause });
         nap = if outcome.is_ok() { NAP } else { PAUSE };
         if let Some(error) = failed(&outcome) {
             core.observing.tell(|| Event::CleanerFailed { error, again: nap });
@@ -164,6 +173,26 @@ fn take<T>(
     }
 }
 
+/// Has the store count what commits replaced as given back, if no walk goes on that may still come
+/// to it. (A look-up holds the state that it looks into, and no commit is shown meanwhile.)
+fn count_replaced(core: &Core) -> Result<()> {
+    let mut replaced = core.cleaners.take_replaced();
+    // After the names were taken: a walk that begins now begins at a state without them.
+    if replaced.names.is_empty() || !core.walks.are_over() {
+        core.cleaners.put_back(replaced);
+        return Ok(());
+    }
+    let counted = core.store().count_dead(&replaced.names);
+    let left = match &counted {
+        Ok(later) => later.clone(),
+        Err(_) => std::mem::take(&mut replaced.names),
+    };
+    let counted = counted.map(drop);
+    let bytes = replaced.bytes * left.len() as u64 / (replaced.names.len().max(left.len()) as u64);
+    core.cleaners.put_back(Replaced { names: left, bytes });
+    counted
+}
+
 /// Counts what is dead, in the stores where that is worth a walk.
 fn sweep(
     core: &Core,
@@ -178,7 +207,7 @@ fn sweep(
         if Arc::ptr_eq(place, core.store()) {
             core.cleaners.look(&waste);
         }
-        if !(how.sweep || waste.wants_sweep()) {
+        if !(how.sweep || waste.wants_sweep(how.packing)) {
             continue;
         }
         let begun = take(core, place, place.sweep(Collect::Count), failed)?.flatten();
@@ -214,7 +243,7 @@ fn sweep(
 fn give_back(core: &Core, place: &SharedStore, how: &How<'_>, done: &mut Cleaning) -> Result<()> {
     while !(how.stop)() {
         core.check_usable()?;
-        let step = place.clean(STEP)?;
+        let step = place.clean(STEP, how.packing)?;
         done.freed += step.freed;
         done.moved += step.moved;
         done.stuck = step.stuck.or(done.stuck.take());

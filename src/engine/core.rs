@@ -238,6 +238,8 @@ impl Drop for Core {
         let retired = (unused && self.check_usable().is_ok())
             .then(|| self.cell.retire(&writer.root.id, Durable::verified(head.commit)));
         drop(writer);
+        // What the cleaner did not come to.
+        self.store().suspect(self.cleaners.take_replaced().bytes);
         let error = retired.and_then(|retired| failed(&retired));
         self.observing.tell(|| Event::Closed { head, error });
     }

@@ -2,6 +2,7 @@
 
 use super::bell::Bell;
 use crate::catalogue::span::Span;
+use crate::ids::BlobName;
 use crate::store::{Blob, Waste};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, locked};
@@ -18,11 +19,37 @@ pub enum Cleaner {
 }
 
 /// So much that died wakes the cleaner.
-const WAKE: u64 = 8 << 20;
+const WAKE: u64 = 2 << 20;
 /// What an erased record is believed to take if nothing else is known.
 const RECORD: u64 = 16 << 10;
 /// A page is no longer than this; a payload may be.
 const PAGE_MOST: u64 = 8 << 10;
+
+/// Pages that are kept until the cleaner comes, at most: 2 MiB of names.
+const REPLACED_MAX: usize = 1 << 17;
+
+/// About how many bytes die with a commit.
+#[derive(Clone, Copy)]
+pub(super) struct Dying {
+    /// Of pages that it replaces.
+    pages: u64,
+    /// Of what it erases.
+    erased: u64,
+}
+
+impl Dying {
+    pub(super) fn total(self) -> u64 {
+        self.pages.saturating_add(self.erased)
+    }
+}
+
+/// Pages that commits replaced.
+#[derive(Default)]
+pub(super) struct Replaced {
+    pub(super) names: Vec<BlobName>,
+    /// About how many bytes they have.
+    pub(super) bytes: u64,
+}
 
 /// What the cleaner knows between two of its calls.
 #[derive(Default)]
@@ -33,6 +60,8 @@ pub(super) struct Cleaners {
     /// Live bytes of the store when it looked last.
     live: AtomicU64,
     failed: Mutex<Option<String>>,
+    /// What no state reaches that begins now.
+    replaced: Mutex<Replaced>,
 }
 
 impl Cleaners {
@@ -52,6 +81,29 @@ impl Cleaners {
         self.live.store(waste.bytes.saturating_sub(dead), Ordering::Relaxed);
     }
 
+    /// Keeps the pages that a commit replaced, once nobody comes to them any more; gives about how
+    /// many bytes a store is to suspect as dead.
+    pub(super) fn keep_replaced(&self, names: Vec<BlobName>, dying: Dying) -> u64 {
+        let mut replaced = locked(&self.replaced);
+        if replaced.names.len() + names.len() > REPLACED_MAX {
+            return dying.total();
+        }
+        replaced.names.extend(names);
+        replaced.bytes = replaced.bytes.saturating_add(dying.pages);
+        dying.erased
+    }
+
+    pub(super) fn take_replaced(&self) -> Replaced {
+        std::mem::take(&mut *locked(&self.replaced))
+    }
+
+    pub(super) fn put_back(&self, mut taken: Replaced) {
+        let mut replaced = locked(&self.replaced);
+        taken.names.append(&mut replaced.names);
+        taken.bytes = taken.bytes.saturating_add(replaced.bytes);
+        *replaced = taken;
+    }
+
     /// About how many bytes die with a commit that replaces so many pages by these blobs, and
     /// erases these spans.
     pub(super) fn dying(
@@ -60,7 +112,7 @@ impl Cleaners {
         replaced: usize,
         erased: &[Span],
         users: u64,
-    ) -> u64 {
+    ) -> Dying {
         let sizes = blobs.iter().map(|(_, bytes)| (bytes.len() as u64).min(PAGE_MOST));
         let pages = sizes.sum::<u64>() / blobs.len().max(1) as u64 * replaced as u64;
         let user = (self.live.load(Ordering::Relaxed) / users.max(1)).max(RECORD);
@@ -69,7 +121,7 @@ impl Cleaners {
             () if span.class.is_some() => user.div_ceil(2),
             () => user,
         };
-        erased.iter().map(of).fold(pages, u64::saturating_add)
+        Dying { pages, erased: erased.iter().map(of).fold(0, u64::saturating_add) }
     }
 
     /// Counts what died, and wakes the cleaner if that is much.

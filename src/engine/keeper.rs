@@ -103,7 +103,7 @@ fn keep(inner: &Core) {
         inner.observing.deliver();
         // Poisoned, it waits until the engine is reopened, which rings.
         let nap = nap.filter(|_| !inner.poisoned.load(Ordering::Acquire));
-        if !inner.bell.wait(nap) {
+        if inner.bell.wait(nap).is_none() {
             stopped.with_its_engine = true;
             return;
         }
@@ -134,7 +134,7 @@ fn watch(inner: &Core) {
         fails = failed.is_some();
         inner.observing.deliver();
         // A cell that does not answer is asked again.
-        if over || !inner.bell.wait(Some(LOOK_EVERY)) {
+        if over || inner.bell.wait(Some(LOOK_EVERY)).is_none() {
             return;
         }
     }

@@ -26,7 +26,7 @@ pub(super) fn show(
 ) -> (Vec<Blob>, u64) {
     let Change { head, blobs, made, replaced, put, erased, cuts } = change;
     let agenda = |head: &HeadPage| (head.roots.agenda.as_ref().map(|at| at.name), head.pending);
-    let dead = core.cleaners.dying(&blobs, replaced.len(), &erased, head.users);
+    let dying = core.cleaners.dying(&blobs, replaced.len(), &erased, head.users);
     let rings = head.roots.falling.is_some() || agenda(&head) != agenda(&core.state().head);
     let erases = core.state().erases + u64::from(!erased.is_empty());
     let id = stored.id;
@@ -36,9 +36,19 @@ pub(super) fn show(
     if rings {
         core.bell.ring();
     }
-    core.store().suspect(dead);
-    core.cleaners.heard(dead);
-    (blobs, dead)
+    let replaced = tell_replaced(core, replaced);
+    core.store().suspect(core.cleaners.keep_replaced(replaced, dying));
+    core.cleaners.heard(dying.total());
+    (blobs, dying.total())
+}
+
+/// What the cleaner is told that a commit replaced.
+fn tell_replaced(core: &Core, mut replaced: Vec<BlobName>) -> Vec<BlobName> {
+    if core.planted(Defect::ReplaceLive) {
+        let state = core.state();
+        replaced.push(state.head.roots.users.name);
+    }
+    replaced
 }
 
 /// Swaps what readers see. Look-ups that began before have ended; open readers of the erased are

@@ -13,7 +13,7 @@ use super::verbs::discard::{Discarded, discard_in_windows};
 use crate::cell::{RootCell, RootKey};
 use crate::error::Result;
 use crate::pages::{PageSource, SharedStore};
-use crate::store::HeadId;
+use crate::store::{HeadId, Packing};
 use crate::sync::atomic::Ordering;
 use crate::tree::head::HeadPage;
 
@@ -77,7 +77,10 @@ impl Engine {
     /// A call of the cleaner that marks what lives, however little is believed to have died.
     pub(crate) fn clean_all(&self) -> Result<Cleaning> {
         let pause = || crate::sync::yield_now();
-        clean(&self.inner, &How { sweep: true, stop: &|| false, pause: &pause })
+        clean(
+            &self.inner,
+            &How { sweep: true, packing: Packing::Loose, stop: &|| false, pause: &pause },
+        )
     }
 
     /// Whether the root key of the next epoch stands ready.

@@ -43,6 +43,12 @@ impl Walks {
         Walking::by(Held { walks: self, _gate: gate })
     }
 
+    /// Whether no walk goes on that began before. One that begins later does so at a state that is
+    /// at least as new as whatever the caller saw before it asked.
+    pub(super) fn are_over(&self) -> bool {
+        self.gate.try_write().is_ok()
+    }
+
     /// Has walks stop, now and until [`Walks::wait`].
     pub(super) fn stop(&self) {
         self.erasing.fetch_add(1, Ordering::AcqRel);

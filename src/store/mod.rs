@@ -143,10 +143,23 @@ pub struct Waste {
 
 impl Waste {
     /// Whether a sweep is worth its walk over everything that lives.
-    pub fn wants_sweep(&self) -> bool {
+    pub fn wants_sweep(&self, packing: Packing) -> bool {
         let live = self.bytes.saturating_sub(self.given_back).saturating_sub(self.suspected);
-        self.suspected > self.least.max(live / 2)
+        match packing {
+            Packing::Loose => self.suspected > self.least.max(live / 2),
+            Packing::Dense => self.suspected > (self.least / 4).max(live / 8),
+        }
     }
+}
+
+/// How full the files of a store are to be: the fuller, the more live blobs are written once more
+/// for each byte that is given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// Two thirds at least, as while much is written.
+    Loose,
+    /// Nine tenths at least, as in a store that is at rest.
+    Dense,
 }
 
 /// One step of giving space back.
@@ -339,7 +352,17 @@ pub trait Store: Send + Sync {
         Ok(None)
     }
 
-    /// Is told that about this many bytes of blobs died.
+    /// Is told that nothing reaches these blobs any more, nor will: they count as given back, and
+    /// nobody reads them. Gives those that it cannot count yet; it is told of them again.
+    ///
+    /// # Errors
+    /// `Io`; it is told of all of them again.
+    fn count_dead(&self, names: &[BlobName]) -> Result<Vec<BlobName>> {
+        let _ = names;
+        Ok(Vec::new())
+    }
+
+    /// Is told that about this many bytes of other blobs died.
     fn suspect(&self, bytes: u64) {
         let _ = bytes;
     }
@@ -353,12 +376,13 @@ pub trait Store: Send + Sync {
     }
 
     /// One step of giving back the space of what counts as given back, short enough that a writer
-    /// can wait for it: it moves about `most` bytes of live blobs, or none if that is 0.
+    /// can wait for it: it moves about `most` bytes of live blobs, or none if that is 0, and empties
+    /// files that are less full than `packing` says.
     ///
     /// # Errors
     /// As [`Store::put`].
-    fn clean(&self, most: u64) -> Result<Cleaned> {
-        let _ = most;
+    fn clean(&self, most: u64, packing: Packing) -> Result<Cleaned> {
+        let _ = (most, packing);
         Ok(Cleaned::default())
     }
 

@@ -14,8 +14,8 @@ use crate::error::Result;
 use crate::ids::{BlobName, RecordId, StoreId};
 use crate::promise::{Awaited, Dealt, Promise, Retirement, RootId, Statement};
 use crate::store::{
-    Ahead, Blob, Claimed, Cleaned, Collect, Cursor, Head, HeadId, Published, Removed, Store, Sweep,
-    Usage, Waste,
+    Ahead, Blob, Claimed, Cleaned, Collect, Cursor, Head, HeadId, Packing, Published, Removed,
+    Store, Sweep, Usage, Waste,
 };
 use crate::testing::lock::locked;
 
@@ -254,14 +254,17 @@ impl Store for RecordingStore {
     fn sweep(&self, how: Collect) -> Result<Option<Box<dyn Sweep + '_>>> {
         self.store.sweep(how)
     }
+    fn count_dead(&self, names: &[BlobName]) -> Result<Vec<BlobName>> {
+        self.store.count_dead(names)
+    }
     fn suspect(&self, bytes: u64) {
         self.store.suspect(bytes);
     }
     fn waste(&self) -> Result<Option<Waste>> {
         self.store.waste()
     }
-    fn clean(&self, most: u64) -> Result<Cleaned> {
-        self.store.clean(most)
+    fn clean(&self, most: u64, packing: Packing) -> Result<Cleaned> {
+        self.store.clean(most, packing)
     }
     fn usage(&self) -> Result<Usage> {
         self.store.usage()

@@ -9,8 +9,8 @@ use keyfall::cell::{FileCell, MemoryCell};
 use keyfall::engine::{Cleaner, CopyMode, Keeper, OpenAs};
 use keyfall::env::System;
 use keyfall::store::{
-    Ahead, Blob, BlobName, Claimed, Cleaned, Collect, Cursor, Head, HeadId, Published, Removed,
-    SledStore, Store, Sweep, Usage, Waste,
+    Ahead, Blob, BlobName, Claimed, Cleaned, Collect, Cursor, Head, HeadId, MemoryStore, Packing,
+    Published, Removed, SledStore, Store, Sweep, Usage, Waste,
 };
 use keyfall::testing::sim::{
     Media, Planted, STEP_BYTES, SimulatedDisk, Tally, World, steps, verdict_of,
@@ -61,14 +61,17 @@ impl Store for Counted {
     fn sweep(&self, how: Collect) -> Result<Option<Box<dyn Sweep + '_>>> {
         self.0.sweep(how)
     }
+    fn count_dead(&self, names: &[BlobName]) -> Result<Vec<BlobName>> {
+        self.0.count_dead(names)
+    }
     fn suspect(&self, bytes: u64) {
         self.0.suspect(bytes);
     }
     fn waste(&self) -> Result<Option<Waste>> {
         self.0.waste()
     }
-    fn clean(&self, most: u64) -> Result<Cleaned> {
-        self.0.clean(most)
+    fn clean(&self, most: u64, packing: Packing) -> Result<Cleaned> {
+        self.0.clean(most, packing)
     }
     fn usage(&self) -> Result<Usage> {
         self.0.usage()
@@ -151,6 +154,45 @@ fn a_small_store_under_steady_load_stays_small() {
 }
 
 #[test]
+fn what_puts_replace_is_given_back_without_a_walk() {
+    let (engine, _) = on_small_files(5);
+    let (mut live, mut freed) = (Vec::new(), 0);
+    for n in 0..600u64 {
+        live.push((put(&engine, &format!("u{}", n % 5), n, 60), n, 60));
+        let done = engine.clean().unwrap();
+        assert!(!done.swept, "a commit says what it replaced");
+        freed += done.freed;
+    }
+    assert!(freed > 8 * (96 << 10), "files of 96 KiB: {freed}");
+    all_read(&engine, &live, "after the load");
+    assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
+}
+
+#[test]
+fn a_backup_comes_to_its_end_under_puts_and_a_cleaner() {
+    let (engine, _) = on_small_files(6);
+    for n in 0..40u64 {
+        put(&engine, &format!("u{n}"), n, 400 << 10);
+    }
+    let (to, mut calls) = (MemoryStore::default(), 0u64);
+    engine
+        .backup(&to, &mut |_| {
+            calls += 1;
+            for n in 0..40 {
+                put(&engine, &format!("u{n}"), 1000 * calls + n, 60);
+            }
+            engine.clean().unwrap();
+        })
+        .unwrap();
+    assert!(calls > 2 && calls < 40, "it went through once: {calls}");
+    // What was kept for it goes afterwards.
+    let before = engine.status().unwrap().usage.blobs;
+    engine.clean().unwrap();
+    let after = engine.status().unwrap().usage.blobs;
+    assert!(after < before, "{before} blobs, then {after}");
+}
+
+#[test]
 fn walks_go_on_under_erases_and_take_nothing_that_lives() {
     let (engine, _) = on_small_files(3);
     engine.copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
@@ -221,13 +263,15 @@ fn lives_with_a_cleaner_at_work_lose_nothing() {
 
 #[test]
 fn a_cleaner_that_takes_what_lives_is_caught() {
-    let planted = Planted { engine: Some(Defect::SweepLive), ..Planted::default() };
-    let caught = (0..600).step_by(2).find_map(|seed| {
-        verdict_of(|| World::Alone.run(seed, &with_a_cleaner(seed), planted)).err()
-    });
-    let verdict = caught.expect("no seed catches it");
-    let is_loss = verdict.contains("LOST") || verdict.contains("is missing");
-    assert!(is_loss, "it is caught as something else: {verdict}");
+    for defect in [Defect::SweepLive, Defect::ReplaceLive] {
+        let planted = Planted { engine: Some(defect), ..Planted::default() };
+        let caught = (0..600).step_by(2).find_map(|seed| {
+            verdict_of(|| World::Alone.run(seed, &with_a_cleaner(seed), planted)).err()
+        });
+        let verdict = caught.unwrap_or_else(|| panic!("no seed catches {defect:?}"));
+        let is_loss = verdict.contains("LOST") || verdict.contains("is missing");
+        assert!(is_loss, "{defect:?} is caught as something else: {verdict}");
+    }
 }
 
 /// Numbers of the files of a journal.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::copies::Copies;
 use crate::catalogue::walk::{Step, Walked, walk};
+use crate::engine::cleaner::STEP;
 use crate::engine::core::Core;
 use crate::engine::mark::Marking;
 use crate::engine::observing::failed;
@@ -21,7 +22,7 @@ use crate::ids::BlobName;
 use crate::observer::Event;
 use crate::pages::SharedStore;
 use crate::secret::WipeStack;
-use crate::store::{Collect, Cursor, Removed};
+use crate::store::{Collect, Cursor, Packing, Removed};
 use crate::sync::locked;
 
 /// Names in one window: 21 MiB with what is noted of them.
@@ -104,7 +105,8 @@ pub(in crate::engine) fn discard_in_windows(
     for place in &places {
         done.bytes_before += place.usage()?.bytes;
     }
-    let swept = sweep(inner, window, &places, &mut done, progress);
+    let swept = sweep(inner, window, &places, &mut done, progress)
+        .and_then(|()| places.iter().try_for_each(|place| pack(inner, place)));
     if swept.is_err() {
         inner.writer_untold().copies.iter_mut().for_each(Attached::let_go);
     }
@@ -145,6 +147,17 @@ fn sweep(
     }
     // Blobs that an interrupted discard did not get to remove.
     places.iter().try_for_each(|place| remove_from(inner, place, &[], done))
+}
+
+/// Empties files of which little lives, as far as there is room.
+fn pack(inner: &Core, place: &SharedStore) -> Result<()> {
+    loop {
+        match place.clean(STEP, Packing::Dense) {
+            Ok(step) if step.more => {}
+            Err(e) if e.kind() != ErrorKind::Full => return judged(inner, place, Err(e)),
+            Ok(_) | Err(_) => return Ok(()),
+        }
+    }
 }
 
 /// Sweeps stores that mark what lives.

@@ -48,7 +48,7 @@ use crate::pages::SharedStore;
 use crate::promise::{Promise, Retirement};
 use crate::record::{Put, RecordInfo};
 use crate::scope::Erase;
-use crate::store::{HeadId, Store};
+use crate::store::{HeadId, Packing, Store};
 use crate::sync::yield_now;
 use crate::tree::facts::Fact;
 use crate::tree::lineage::Access;
@@ -488,7 +488,8 @@ impl Engine {
     }
 
     /// Removes each blob that the root does not reach, from the store and from every copy that is
-    /// at the store's state. It can be stopped at any moment without harm.
+    /// at the store's state; then empties files of which less than nine tenths lives, as far as
+    /// there is room. It can be stopped at any moment without harm.
     ///
     /// # Errors
     /// `Io`; `Corrupt` if a live page cannot be read (nothing more is removed then).
@@ -497,11 +498,12 @@ impl Engine {
     }
 
     /// Gives the space of what died back, if enough of it did, in the store and in each copy in
-    /// step: one walk marks what lives, once more than half as much is believed to have died; files
-    /// of which nothing lives are removed, and files of which less than two thirds lives are
-    /// emptied. Reads, puts and erases go on meanwhile. An open engine does this automatically,
-    /// unless [`Cleaner::Off`] or [`Keeper::ByHand`] is set. Old bytes may remain in the other
-    /// files: [`Engine::discard`] removes all.
+    /// step: one walk marks what lives, once more than an eighth as much is believed to have died;
+    /// files of which nothing lives are removed, and files of which less than nine tenths lives
+    /// are emptied. Reads, puts and erases go on meanwhile. An open engine does this
+    /// automatically, but bears with half as much that is dead while much is written, unless
+    /// [`Cleaner::Off`] or [`Keeper::ByHand`] is set. Old bytes may remain in the other files:
+    /// [`Engine::discard`] removes all.
     ///
     /// [`Cleaner::Off`]: crate::engine::Cleaner::Off
     /// [`Keeper::ByHand`]: crate::engine::Keeper::ByHand
@@ -510,7 +512,8 @@ impl Engine {
     /// `Full` if a live blob cannot be moved for lack of room, or a sweep has none; `Io`;
     /// `Corrupt` if a live page cannot be read; `Fenced` for a read-only engine.
     pub fn clean(&self) -> Result<Cleaning> {
-        clean(&self.inner, &How { sweep: false, stop: &|| false, pause: &yield_now })
+        let how = How { sweep: false, packing: Packing::Dense, stop: &|| false, pause: &yield_now };
+        clean(&self.inner, &how)
     }
 
     /// Copies what `to` lacks, and the head: an incremental backup, without any key. After the next

@@ -14,16 +14,16 @@ use super::store::{JournalStore, Moving, check_whole};
 use super::tally::Share;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
-use crate::store::{Blob, Cleaned, Head, Waste};
+use crate::store::{Blob, Cleaned, Head, Packing, Waste};
 use crate::sync::atomic::Ordering;
 use crate::sync::locked;
 
 /// Blobs of a file that are looked at in one step, about.
 const LOOK: usize = 512;
-/// A file is emptied if less than this of it lives: two thirds of its blobs.
-const SPARSE: (u64, u64) = (2, 3);
-/// The last file is ended if so much of a file's size was given back in it.
-const ROLL_PART: u64 = 8;
+/// A sweep is worth its walk if this part of a file's size is believed to have died, or more.
+const LEAST_PART: u64 = 16;
+/// The last file is ended if this part of a file's size was given back in it.
+const ROLL_PART: u64 = 32;
 
 /// How much of the journal is not needed, as far as is known.
 pub(super) fn waste(store: &JournalStore) -> Result<Waste> {
@@ -34,17 +34,17 @@ pub(super) fn waste(store: &JournalStore) -> Result<Waste> {
     }
     let given_back = given_back.min(bytes);
     let suspected = store.suspected.load(Ordering::Relaxed).min(bytes - given_back);
-    Ok(Waste { bytes, given_back, suspected, least: store.sizes.file_bytes / 4 })
+    Ok(Waste { bytes, given_back, suspected, least: store.sizes.file_bytes / LEAST_PART })
 }
 
 /// One step of giving space back, which moves about `most` bytes of blobs at once.
-pub(super) fn clean(store: &JournalStore, most: u64) -> Result<Cleaned> {
+pub(super) fn clean(store: &JournalStore, most: u64, packing: Packing) -> Result<Cleaned> {
     let mut moving = locked(&store.moving);
     let freed = free(store)?;
     if freed > 0 || most == 0 {
         return Ok(Cleaned { freed, more: freed > 0, ..Cleaned::default() });
     }
-    let Some(from) = next_file(store, &mut moving)? else {
+    let Some(from) = next_file(store, &mut moving, packing)? else {
         return Ok(Cleaned::default());
     };
     match empty_some(store, &mut moving, from, most) {
@@ -94,19 +94,43 @@ fn free(store: &JournalStore) -> Result<u64> {
     Ok(freed)
 }
 
-fn is_sparse(share: &Share) -> bool {
-    share.live * SPARSE.1 < share.count * SPARSE.0
+/// Whether a file is emptied: whether less of its blobs live than is wanted.
+fn is_sparse(share: &Share, packing: Packing) -> bool {
+    let (part, of) = match packing {
+        Packing::Loose => (2, 3),
+        Packing::Dense => (9, 10),
+    };
+    share.live * of < share.count * part
+}
+
+/// Whether as much was given back as lives: until then the files that lose their blobs fastest are
+/// left to, for what they still hold need not be moved.
+fn is_wasteful(store: &JournalStore, shares: &[Share]) -> Result<bool> {
+    let (mut bytes, mut dead) = (0, 0);
+    for share in shares {
+        let of = store.journal.bytes_of(share.file)?;
+        bytes += of;
+        dead += share.dead(of);
+    }
+    Ok(dead > store.sizes.file_bytes / LEAST_PART && dead > bytes - dead)
 }
 
 /// Where the next blobs are to be moved from: in the file that is being emptied, or else in that of
 /// which least lives.
-fn next_file(store: &JournalStore, moving: &mut Moving) -> Result<Option<Position>> {
+fn next_file(
+    store: &JournalStore,
+    moving: &mut Moving,
+    packing: Packing,
+) -> Result<Option<Position>> {
     if moving.from.is_some() {
         return Ok(moving.from);
     }
     let shares = store.tally().shares();
+    if packing == Packing::Loose && !is_wasteful(store, &shares)? {
+        return Ok(None);
+    }
     let stuck: &BTreeSet<u32> = &moving.stuck;
-    let sparse = |share: &&Share| is_sparse(share) && !stuck.contains(&share.file);
+    let sparse = |share: &&Share| is_sparse(share, packing) && !stuck.contains(&share.file);
     let last = store.journal.end().file;
     if let Some(share) = shares.iter().filter(sparse).find(|share| share.file == last) {
         let dead = share.dead(store.journal.bytes_of(last)?);

@@ -3,14 +3,14 @@
 use super::claims;
 use super::clean::{clean, waste};
 use super::frame::Position;
-use super::give::remove;
+use super::give::{count_dead, remove};
 use super::store::{JournalStore, unknown_outcome};
 use super::sweep::JournalSweep;
 use crate::error::Result;
 use crate::ids::BlobName;
 use crate::store::{
-    Ahead, Blob, Claimed, Cleaned, Collect, Cursor, Head, HeadId, Published, Removed, Store, Sweep,
-    Usage, Waste,
+    Ahead, Blob, Claimed, Cleaned, Collect, Cursor, Head, HeadId, Packing, Published, Removed,
+    Store, Sweep, Usage, Waste,
 };
 use crate::sync::atomic::Ordering;
 
@@ -104,6 +104,10 @@ impl Store for JournalStore {
         Ok(Some(Box::new(JournalSweep::begin(self, how)?)))
     }
 
+    fn count_dead(&self, names: &[BlobName]) -> Result<Vec<BlobName>> {
+        count_dead(self, names)
+    }
+
     fn suspect(&self, bytes: u64) {
         let more = |there: u64| Some(there.saturating_add(bytes));
         let _ = self.suspected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
@@ -113,8 +117,8 @@ impl Store for JournalStore {
         waste(self).map(Some)
     }
 
-    fn clean(&self, most: u64) -> Result<Cleaned> {
-        clean(self, most)
+    fn clean(&self, most: u64, packing: Packing) -> Result<Cleaned> {
+        clean(self, most, packing)
     }
 
     /// Its bytes are those of the journal's files.
@@ -224,7 +228,7 @@ mod tests {
         assert!(waste.given_back > waste.bytes / 2 && waste.suspected == 0, "{waste:?}");
         let mut steps = 0;
         loop {
-            let step = store.clean(500).unwrap();
+            let step = store.clean(500, Packing::Loose).unwrap();
             assert_eq!(step.stuck, None);
             steps += 1;
             let crash = crashed(dir.path());
@@ -251,7 +255,7 @@ mod tests {
             store.suspect(1 << 20);
             let live: Vec<_> = blobs.iter().filter(|(n, _)| lives(*n)).copied().collect();
             sweep(&store, &live);
-            while store.clean(500).unwrap().more {}
+            while store.clean(500, Packing::Loose).unwrap().more {}
             check(&store, &blobs, when);
         }
     }
@@ -268,7 +272,7 @@ mod tests {
         sweep(&store, &blobs);
         check(&store, &blobs, "swept");
         assert_eq!(store.usage().unwrap().blobs, live.len() as u64, "each once");
-        while store.clean(500).unwrap().more {}
+        while store.clean(500, Packing::Loose).unwrap().more {}
         check(&store, &blobs, "cleaned");
         drop(store);
         let again = open(dir.path(), &new_index());
@@ -288,7 +292,7 @@ mod tests {
         file.write_all_at(&[9; 4], 64 + 2).unwrap();
         let mut stuck = None;
         loop {
-            let step = store.clean(500).unwrap();
+            let step = store.clean(500, Packing::Loose).unwrap();
             stuck = step.stuck.or(stuck);
             if !step.more {
                 break;

@@ -35,7 +35,7 @@ pub(super) fn remove_at(store: &JournalStore, blobs: &Places) -> Result<Removed>
 }
 
 /// Counts blobs at these places as given back; the index learns which of each file's with its next
-/// step. It has learnt of all of them before.
+/// step. It knows of them already, or will never be told of them.
 pub(super) fn count_at(store: &JournalStore, blobs: &Places) -> Result<u64> {
     check_whole(&store.tail(), &store.dir)?;
     let remove = indexed_at(store, blobs)?;
@@ -43,6 +43,22 @@ pub(super) fn count_at(store: &JournalStore, blobs: &Places) -> Result<u64> {
         store.index.apply(&Update { remove, ..Update::default() })?;
     }
     Ok(kill(store, blobs).len() as u64)
+}
+
+/// Counts blobs with these names as given back, wherever a reader would find them. Gives those that
+/// the index is learning of at this moment: it would name them afterwards.
+pub(super) fn count_dead(store: &JournalStore, names: &[BlobName]) -> Result<Vec<BlobName>> {
+    let (mut places, mut later) = (Places::new(), Vec::new());
+    for name in names {
+        let Some(at) = store.locate(name)? else { continue };
+        if store.recent_mut().forget(name, at) {
+            places.push((*name, at));
+        } else {
+            later.push(*name);
+        }
+    }
+    count_at(store, &places)?;
+    Ok(later)
 }
 
 /// The names that the index has at these very places.

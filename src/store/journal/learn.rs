@@ -42,11 +42,12 @@ impl Recent {
         self.new.insert(name, at)
     }
 
-    /// Forgets a blob that is not there any more.
-    pub(super) fn forget(&mut self, name: &BlobName, at: Location) {
+    /// Forgets a blob that is not there any more, unless a step is about it.
+    pub(super) fn forget(&mut self, name: &BlobName, at: Location) -> bool {
         if self.new.get(name) == Some(&at) {
             self.new.remove(name);
         }
+        self.learning.get(name) != Some(&at)
     }
 
     /// What the next step is about. What a step that failed leaves is older than what is new.

@@ -151,7 +151,7 @@ impl JournalStore {
         }
         let Summary { mark, head, files, synced, .. } = self.index.summary()?;
         self.journal.open_again()?;
-        *self.recent.write().unwrap_or_else(PoisonError::into_inner) = Recent::default();
+        *self.recent_mut() = Recent::default();
         *self.tally_mut() = Tally::new(files);
         *moving = Moving::default();
         let checkpoint = mark.max(Position::FIRST);
@@ -165,6 +165,10 @@ impl JournalStore {
 
     pub(super) fn recent(&self) -> RwLockReadGuard<'_, Recent> {
         self.recent.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn recent_mut(&self) -> impl DerefMut<Target = Recent> + '_ {
+        self.recent.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn tally(&self) -> RwLockReadGuard<'_, Tally> {
@@ -187,7 +191,7 @@ impl JournalStore {
         if elsewhere.peek().is_none() {
             return;
         }
-        let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.recent_mut();
         for (name, at) in elsewhere {
             // Written twice: the later one is found, and nobody finds the other.
             if let Some(there) = recent.add(*name, *at) {
@@ -201,7 +205,7 @@ impl JournalStore {
         for (name, at) in blobs {
             if !self.journal.is_labelled(name, *at)? {
                 self.tally_mut().kill(*at);
-                self.recent.write().unwrap_or_else(PoisonError::into_inner).forget(name, *at);
+                self.recent_mut().forget(name, *at);
             }
         }
         Ok(())
@@ -244,7 +248,7 @@ impl JournalStore {
     /// Syncs the journal, and makes the next step of what the index lacks.
     fn step(&self, tail: &mut Tail) -> Result<Step> {
         let mark = self.sync(tail)?;
-        let names = self.recent.write().unwrap_or_else(PoisonError::into_inner).take();
+        let names = self.recent_mut().take();
         let changed = self.tally().changed();
         let gone = std::mem::take(&mut tail.gone);
         Ok(Step {

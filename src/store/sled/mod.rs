@@ -33,8 +33,8 @@ use self::synced::SYNCED;
 use super::journal::look::{MemoryIndex, ReadOnlyDisk};
 use super::journal::{Index, JournalStore, NAMING_KEY_BYTES, Sizes, claims};
 use super::{
-    Ahead, Blob, Claimed, Cleaned, Collect, Cursor, Head, HeadId, Published, Removed, Store, Sweep,
-    Usage, Waste,
+    Ahead, Blob, Claimed, Cleaned, Collect, Cursor, Head, HeadId, Packing, Published, Removed,
+    Store, Sweep, Usage, Waste,
 };
 use crate::dir::{DirLock, check_file, check_subdir, check_tree, sync_dir};
 use crate::disk::OsDisk;
@@ -413,6 +413,10 @@ impl Store for SledStore {
         }
         self.journal.sweep(how)
     }
+    fn count_dead(&self, names: &[BlobName]) -> Result<Vec<BlobName>> {
+        self.check_writable()?;
+        self.journal.count_dead(names)
+    }
     fn suspect(&self, bytes: u64) {
         self.journal.suspect(bytes);
     }
@@ -421,10 +425,10 @@ impl Store for SledStore {
         if self.look { Ok(None) } else { self.journal.waste() }
     }
     /// On a full disk nothing is moved: files without live blobs go, and the reserve is for erases.
-    fn clean(&self, most: u64) -> Result<Cleaned> {
+    fn clean(&self, most: u64, packing: Packing) -> Result<Cleaned> {
         self.check_writable()?;
         let most = if self.check_free().is_ok() { most } else { 0 };
-        let cleaned = self.journal.clean(most);
+        let cleaned = self.journal.clean(most, packing);
         if self.reserve.is_squeezed() {
             self.reserve.lay_in();
         }

@@ -81,6 +81,7 @@ pub const PLANTED: &[PlantedDefect] = &[
     engine("the writer has its own list of copies", Defect::TwoLists, World::Many, "LOST")
         .at(2_399),
     engine("a cleaner takes what lives", Defect::SweepLive, World::Alone, "is missing"),
+    engine("a page that lives counts as replaced", Defect::ReplaceLive, World::Alone, "is missing"),
     engine("a record that is replaced stays", Defect::KeepReplaced, World::Alone, "FOUND").at(81),
     engine("a put under a name is done twice", Defect::PutTwice, World::Alone, "done twice").at(94),
     engine("uploads outlive their class", Defect::KeepUploads, World::Alone, "FOUND").at(337),
