@@ -264,8 +264,9 @@ fn bench_measures_puts_space_and_discard() {
         let bytes = |field: &str| row[field].as_u64().unwrap();
         assert_eq!(bytes("plain_bytes"), 200 * bytes("records"), "{row}");
         assert!(bytes("disk_bytes_after_discard") > bytes("plain_bytes"), "{row}");
-        // Of ten commits, each but the last left pages behind.
-        assert!(bytes("blobs_discarded") > 0 || bytes("records") != 10, "{row}");
+        // The cleaner was there before the discard where space is measured.
+        let most = row["disk_to_plain_at_most"].as_f64();
+        assert!(bytes("blobs_discarded") > 0 || most > Some(1.0), "{row}");
     }
     let left = std::fs::read_dir(place.path(".")).unwrap().count();
     assert_eq!(left, 2, "the store and its cell: what was measured is gone");

@@ -10,7 +10,8 @@ use keyfall::crypto::Key;
 use keyfall::limits::SLOT_BYTES;
 use keyfall::promise::{Awaited, Dealt, Promise, Retirement, RootId, Statement};
 use keyfall::store::{
-    Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage,
+    Ahead, Blob, Claimed, Cleaned, Collect, Cursor, Head, HeadId, Packing, Published, Removed,
+    Store, Sweep, Usage, Waste,
 };
 use keyfall::store::{BlobName, StoreId};
 
@@ -139,6 +140,21 @@ impl<S: Store> Store for CountedStore<S> {
     }
     fn remove(&self, names: &[BlobName]) -> Result<Removed, Error> {
         self.store.remove(names)
+    }
+    fn sweep(&self, how: Collect) -> Result<Option<Box<dyn Sweep + '_>>, Error> {
+        self.store.sweep(how)
+    }
+    fn count_dead(&self, names: &[BlobName]) -> Result<Vec<BlobName>, Error> {
+        self.store.count_dead(names)
+    }
+    fn suspect(&self, bytes: u64) {
+        self.store.suspect(bytes);
+    }
+    fn waste(&self) -> Result<Option<Waste>, Error> {
+        self.store.waste()
+    }
+    fn clean(&self, most: u64, packing: Packing) -> Result<Cleaned, Error> {
+        self.store.clean(most, packing)
     }
     fn usage(&self) -> Result<Usage, Error> {
         self.store.usage()

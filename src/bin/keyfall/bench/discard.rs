@@ -33,7 +33,7 @@ pub(super) fn measure(args: &BenchArgs, dir: &Path) -> Result<Found, Error> {
         let bench = Bench::new(&dir.join(format!("discard-{users}")), 0, 0)?;
         bench.fill_sparingly("u", users)?;
         let filled = Filled { series: "one for each user", users, records: users };
-        found.spaces.push(filled.discarded(&bench)?);
+        found.spaces.push(filled.discarded(&bench, None)?);
         let bar = progress("putting and erasing", None);
         bar.tick();
         let quiet = Foreground::new(&bench, 0..users / 8, users);

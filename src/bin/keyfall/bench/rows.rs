@@ -123,6 +123,8 @@ pub(super) struct Space {
     pub(super) records: u64,
     /// Bytes of the records' plaintexts.
     pub(super) plain: u64,
+    /// The most bytes on the disk for each byte of plaintext while they were put.
+    pub(super) most: Option<f64>,
     pub(super) before: u64,
     pub(super) after: u64,
     pub(super) took: Duration,
@@ -131,9 +133,9 @@ pub(super) struct Space {
 }
 
 impl Space {
-    pub(super) const HEADINGS: [&'static str; 11] = [
-        "records", "how many", "of users", "plain", "on disk", "to plain", "after", "to plain",
-        "each", "discard", "memory",
+    pub(super) const HEADINGS: [&'static str; 12] = [
+        "records", "how many", "of users", "plain", "at most", "on disk", "to plain", "after",
+        "to plain", "each", "discard", "memory",
     ];
 
     pub(super) fn shown(&self) -> Vec<String> {
@@ -143,6 +145,7 @@ impl Space {
             self.records.to_string(),
             self.users.to_string(),
             bytes(self.plain),
+            self.most.map_or_else(String::new, |most| format!("{most:.2}x")),
             bytes(self.before),
             format!("{:.2}x", self.to_plain(self.before)),
             bytes(self.after),
@@ -156,7 +159,8 @@ impl Space {
     pub(super) fn as_json(&self) -> Value {
         json!({
             "series": self.series, "users": self.users, "records": self.records,
-            "plain_bytes": self.plain, "disk_bytes": self.before,
+            "plain_bytes": self.plain, "disk_to_plain_at_most": self.most,
+            "disk_bytes": self.before,
             "disk_to_plain": self.to_plain(self.before),
             "disk_bytes_after_discard": self.after,
             "disk_to_plain_after_discard": self.to_plain(self.after),

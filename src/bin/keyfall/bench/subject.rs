@@ -9,7 +9,7 @@ use keyfall::engine::{CopyMode, Keeper};
 use keyfall::env::{SharedEnv, System};
 use keyfall::quorum::Member;
 use keyfall::quorum::net::{EngineKey, KeyholderDir, Server, make_cell};
-use keyfall::store::SledStore;
+use keyfall::store::{SledStore, Store};
 use keyfall::{Class, Engine, Error, Options, Put, UserId};
 
 use crate::bench::counted::{CountedCell, CountedStore, Counters};
@@ -29,18 +29,34 @@ pub(super) const ACTION: [u8; 200] = [7; 200];
 pub(super) struct Bench {
     pub(super) dir: PathBuf,
     pub(super) engine: Engine,
+    store: Arc<CountedStore<SledStore>>,
     pub(super) counters: Arc<Counters>,
     pub(super) floor: Floor,
 }
 
 impl Bench {
+    /// A store that nothing tends while it is measured.
     pub(super) fn new(dir: &Path, keyholders: usize, copies: usize) -> Result<Self, Error> {
+        Bench::kept_by(Keeper::ByHand, dir, keyholders, copies)
+    }
+
+    /// A store as an application has it by default, which gives space back by itself.
+    pub(super) fn tended(dir: &Path) -> Result<Self, Error> {
+        Bench::kept_by(Keeper::Thread, dir, 0, 0)
+    }
+
+    fn kept_by(
+        keeper: Keeper,
+        dir: &Path,
+        keyholders: usize,
+        copies: usize,
+    ) -> Result<Self, Error> {
         std::fs::create_dir_all(dir).map_err(|e| Error::io(dir.display(), e))?;
         let counters = Arc::new(Counters::default());
-        let store = CountedStore {
+        let store = Arc::new(CountedStore {
             store: SledStore::create(&dir.join("store"))?,
             counters: Arc::clone(&counters),
-        };
+        });
         let cell: Box<dyn RootCell> = if keyholders == 0 {
             Box::new(FileCell::create(&dir.join("cell"), true, Arc::new(System))?)
         } else {
@@ -56,8 +72,9 @@ impl Bench {
             )?)
         };
         let cell = CountedCell { cell, counters: Arc::clone(&counters), ready: Mutex::default() };
-        let options = Options::new().keeper(Keeper::ByHand);
-        let engine = Engine::init(Arc::new(store), Arc::new(cell), options)?;
+        let options = Options::new().keeper(keeper);
+        let theirs = Arc::clone(&store) as Arc<dyn Store>;
+        let engine = Engine::init(theirs, Arc::new(cell), options)?;
         for n in 0..copies {
             engine.copies().add(
                 &dir.join(format!("copy-{n}")).display().to_string(),
@@ -65,7 +82,13 @@ impl Bench {
                 &mut |_| {},
             )?;
         }
-        Ok(Bench { floor: Floor::new(dir, "main")?, dir: dir.to_owned(), engine, counters })
+        let floor = Floor::new(dir, "main")?;
+        Ok(Bench { floor, dir: dir.to_owned(), engine, store, counters })
+    }
+
+    /// Bytes that the store takes on the disk now.
+    pub(super) fn bytes(&self) -> Result<u64, Error> {
+        self.store.usage().map(|usage| usage.bytes)
     }
 
     /// Puts `records` actions for each of these users.
