@@ -13,6 +13,7 @@ use crate::auth::jwt::Jwt;
 use crate::config::Config;
 use crate::page::desk::Desk;
 use crate::problem::{Answer, Problem};
+use crate::receipts::Receipts;
 use crate::watch::Watch;
 
 /// The service: its engine, its configuration, its credentials. Cheap to clone.
@@ -27,6 +28,7 @@ struct Shared {
     book: Book,
     jwt: Option<Jwt>,
     answers: Arc<Answers>,
+    receipts: Arc<Receipts>,
     metrics: PrometheusHandle,
     watch: Arc<Watch>,
     stopping: AtomicBool,
@@ -41,6 +43,7 @@ pub(crate) struct Parts {
     pub(crate) book: Book,
     pub(crate) jwt: Option<Jwt>,
     pub(crate) answers: Answers,
+    pub(crate) receipts: Arc<Receipts>,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) watch: Arc<Watch>,
 }
@@ -48,7 +51,7 @@ pub(crate) struct Parts {
 impl App {
     /// The service, of its parts.
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { engine, config, book, jwt, answers, metrics, watch } = parts;
+        let Parts { engine, config, book, jwt, answers, receipts, metrics, watch } = parts;
         let (answers, stopping) = (Arc::new(answers), AtomicBool::new(false));
         App {
             shared: Arc::new(Shared {
@@ -57,6 +60,7 @@ impl App {
                 book,
                 jwt,
                 answers,
+                receipts,
                 metrics,
                 watch,
                 stopping,
@@ -99,6 +103,11 @@ impl App {
     /// The answers that repeated requests get again.
     pub(crate) fn answers(&self) -> &Arc<Answers> {
         &self.shared.answers
+    }
+
+    /// The certificates of planned erases.
+    pub(crate) fn receipts(&self) -> &Arc<Receipts> {
+        &self.shared.receipts
     }
 
     /// What was counted.

@@ -15,6 +15,7 @@
 //! | `range` | which part of a record a request asks for |
 //! | `intake`, `outlet` | bodies on their way in and out |
 //! | `answers` | answers that a repeated request gets again |
+//! | `receipts` | certificates of planned erases, until somebody comes for them |
 //! | `auth` | credentials, and what a caller may do |
 //! | `app` | what every handler shares |
 //! | `api` | the handlers, one file for each kind of resource |
@@ -39,6 +40,7 @@ mod peer;
 mod private;
 mod problem;
 mod range;
+mod receipts;
 mod renewed;
 mod router;
 mod serve;

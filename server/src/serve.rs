@@ -17,6 +17,8 @@ use crate::auth::book::Book;
 use crate::auth::jwt::Jwt;
 use crate::config::Config;
 use crate::metering;
+use crate::page::planned::keep_all;
+use crate::receipts::Receipts;
 use crate::renewed::Renew;
 use crate::router::router;
 use crate::socket::Plain;
@@ -52,15 +54,26 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     files.extend(jwt.iter().map(|jwt| jwt.files() as Arc<dyn Renew>));
     let book = Book::open(&config.state_dir(), &config.admin_token_file)?;
     let (metrics, watch) = (metering::start()?, Arc::new(Watch::default()));
-    let builder = builder(&config).observer(observer(&watch));
+    let (receipts, tells) = Receipts::open(&config.state_dir())?;
+    let receipts = Arc::new(receipts);
+    let builder = builder(&config, &receipts).observer(observer(&watch));
     let engine = AsyncEngine::open_with(move || builder.open_or_create()).await?;
     let listener = TcpListener::bind(config.listen)?;
     let address = listener.local_addr()?;
     let handle = Handle::new();
     let answers = Answers::open(&config.state_dir())?;
-    let parts = Parts { engine: engine.clone(), config, book, jwt, answers, metrics, watch };
-    let app = App::new(parts);
+    let app = App::new(Parts {
+        engine: engine.clone(),
+        config,
+        book,
+        jwt,
+        answers,
+        receipts,
+        metrics,
+        watch,
+    });
     let upkeep = tokio::spawn(upkeep(app.clone()));
+    let keeping = tokio::spawn(keep_all(app.clone(), tells));
     tokio::spawn(stop_when_told(app.clone(), handle.clone())?);
     tokio::spawn(alive());
     let renewing = tokio::spawn(renew(files, signal(SignalKind::hangup())?));
@@ -78,8 +91,10 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     }
     tracing::info!("drained; closing the engine");
     renewing.abort();
-    upkeep.abort();
-    let _ = upkeep.await;
+    for task in [upkeep, keeping] {
+        task.abort();
+        let _ = task.await;
+    }
     // What clients left when they went away ends soon.
     let _ = tokio::time::timeout(ENDS, engine.idle()).await;
     match engine.close().await {
@@ -90,8 +105,10 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn builder(config: &Config) -> Builder {
+fn builder(config: &Config, receipts: &Arc<Receipts>) -> Builder {
+    let receipts = Arc::clone(receipts);
     let builder = Builder::at(&config.store).wait_for_lock(PATIENCE);
+    let builder = builder.drafts(move |draft| receipts.keep(draft));
     let builder = if config.accept_remnants { builder.accept_remnants() } else { builder };
     match &config.cell {
         Some(cell) => builder.cell_at(cell),
@@ -139,8 +156,9 @@ async fn upkeep(app: App) {
         let _ = tokio::task::spawn_blocking(move || standing::of_keyholders(&config)).await;
         tokio::time::sleep(Duration::from_secs(60)).await;
         app.metrics().run_upkeep();
-        if minute % 60 == 0 && app.answers().tidy().is_err() {
-            tracing::warn!("answers that are too old could not be removed");
+        let hourly = minute % 60 == 0;
+        if hourly && (app.answers().tidy().is_err() || app.receipts().tidy().is_err()) {
+            tracing::warn!("answers or receipts that are too old could not be removed");
         }
     }
 }

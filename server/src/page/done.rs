@@ -3,16 +3,16 @@
 use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
+use keyfall::ErrorKind;
 use keyfall::engine::Foreseen;
-use keyfall::{ErrorKind, Scope, When as Of};
 use maud::{Markup, html};
 
+use super::by_code::told as code_card;
 use super::frame::{Icon, KEPT, PROOFS, heading, icon, notice, page};
 use super::outcome::Outcome;
 use super::proofs::{place_of, proof_card};
 use super::scopes::{What, counted, joined, kind};
 use super::visit::Visit;
-use super::when::When;
 use super::words::Words;
 
 /// Says what an erase did.
@@ -31,6 +31,7 @@ pub(crate) async fn done(visit: Visit, Path(number): Path<usize>) -> Response {
             }
         }
         @if let Some(kind) = outcome.failed { (failure(visit.words, kind)) }
+        @if let Some(code) = &outcome.code { (code_card(visit.words, code)) }
         @for (n, proof) in outcome.proofs.iter().enumerate() {
             (proof_card(visit.words, proof, &place_of(&format!("{number}-{n}"))))
         }
@@ -57,7 +58,11 @@ fn told(visit: &Visit, outcome: &Outcome) -> Told {
     let told = |mood, icon, title: String, lines| Told { mood, icon, title, lines };
     if let Some(due) = outcome.planned {
         let title = words.with("later-done-title", [("when", when.moment(due).into())]);
-        return told("wait", Icon::Clock, title, vec![words.say("later-done-lead")]);
+        let mut lines = vec![words.say("later-done-lead")];
+        if outcome.code.is_none() {
+            lines.push(words.say("later-done-proof"));
+        }
+        return told("wait", Icon::Clock, title, lines);
     }
     if !outcome.erased {
         return match outcome.failed {
@@ -136,18 +141,5 @@ fn count(said: &str, n: u64) -> Markup {
             @if let Some(rest) = said.strip_prefix(&number) { strong { (number) } (rest) }
             @else { (said) }
         }
-    }
-}
-
-/// What a planned erase names, in words.
-pub(crate) fn scope_words(scope: &Scope, when: &When<'_>) -> String {
-    match scope {
-        Scope::Record(id) => What::Turns(vec![id.interaction()]).words(when),
-        Scope::User { when: Of::Interaction(id), .. } => What::Turns(vec![*id]).words(when),
-        Scope::User { when: Of::Between { from: Some(from), .. }, .. } => {
-            What::Day(when.zone.day(*from).to_string()).words(when)
-        }
-        Scope::User { class: Some(class), .. } => What::Class(class.clone()).words(when),
-        Scope::User { .. } => What::Everything.words(when),
     }
 }

@@ -14,8 +14,8 @@ use keyfall::{Engine, Error, UserId};
 use serde_json::Value;
 
 use super::desk::{Grant, Session};
-use super::outcome::{self, Proof};
-use super::proofs::{self, PROOF_MAX_BYTES};
+use super::outcome::{self, PROOF_MAX_BYTES, Proof};
+use super::proofs;
 use super::visit::Visit;
 use crate::answers::{Answers, Slot};
 use crate::app::App;
@@ -130,7 +130,7 @@ pub(super) async fn adopt(app: &App, token: &str, grant: &Grant) {
 }
 
 /// The certificates among somebody's records: the service may have died once one was put there.
-fn kept_already(engine: &Engine, user: &UserId) -> Result<Vec<Certificate>, Error> {
+pub(super) fn kept_already(engine: &Engine, user: &UserId) -> Result<Vec<Certificate>, Error> {
     let mut found = Vec::new();
     for info in proofs::kept(engine, user)? {
         let mut text = String::new();

@@ -13,6 +13,7 @@ use super::drafts::Drafts;
 use super::frame::{Icon, KEPT, csrf, failed, heading, icon, page};
 use super::link::see;
 use super::outcome::Outcome;
+use super::planned::{self, Receipt};
 use super::scopes::{What, counted, place, proof_class};
 use super::turns::gone;
 use super::visit::{Filled, Visit};
@@ -98,16 +99,24 @@ pub(crate) async fn later(State(app): State<App>, form: Filled) -> Response {
     let (user, zone) = (visit.user().clone(), visit.session.grant.zone.clone());
     let said = what.words(&visit.when());
     let (keep, reason) = (kept(&form), visit.words.say("stays-reason"));
-    let due = later_than(&visit.when());
+    let (due, authority) = (later_than(&visit.when()), visit.authority());
+    let receipts = Arc::clone(app.receipts());
     let planned = app.engine().run(move |engine| {
         let mut outcome = Outcome { what: said, ..Outcome::default() };
+        // First: a day that is erased spares the record that it may lie in.
+        let receipt = Receipt::new(engine, &receipts, &user, &what)?;
         for erase in spare(engine, &user, &what, what.erases(&user, &zone)?)? {
             let erase =
                 keep.iter().fold(erase, |erase, class| erase.keep(class.clone(), reason.clone()));
-            match engine.erase_at(erase, due) {
+            match engine.erase_at(receipt.certify(erase, &authority), due) {
                 Ok(plan) => outcome.planned = Some(plan.due),
                 Err(e) => outcome.failed = Some(e.kind()),
             }
+        }
+        if outcome.planned.is_some() {
+            outcome.code = receipt.code();
+        } else {
+            receipt.drop(engine, &receipts);
         }
         Ok(outcome)
     });
@@ -124,7 +133,9 @@ pub(crate) async fn later(State(app): State<App>, form: Filled) -> Response {
 pub(crate) async fn cancel(State(app): State<App>, form: Filled) -> Response {
     let user = form.visit.user().clone();
     let id = form.field("plan").and_then(|id| id.parse().ok()).unwrap_or_default();
-    match app.engine().run(move |engine| engine.plans(&user).cancel(id)).await {
+    let receipts = Arc::clone(app.receipts());
+    let done = app.engine().run(move |engine| planned::cancel(engine, &receipts, &user, id)).await;
+    match done {
         Ok(()) => see([], "/page?said=cancelled"),
         Err(e) if gone(&e) => see([], "/page?said=late"),
         Err(e) => failed(&form.visit, &e),

@@ -18,6 +18,8 @@ pub(crate) const KEPT: &str = "/page";
 pub(crate) const HOW_LONG: &str = "/page/keep";
 pub(crate) const PROOFS: &str = "/page/proofs";
 pub(crate) const SURE: &str = "/page/sure";
+/// Where a code is told that opens a proof.
+pub(super) const BY_CODE: &str = "/page/receipt";
 
 /// A page of somebody who was let in; `here` is the one of the top that it belongs to.
 pub(crate) fn page(visit: &Visit, here: &str, title: &str, body: &Markup) -> Response {

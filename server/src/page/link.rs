@@ -13,7 +13,8 @@ use utoipa::ToSchema;
 use super::desk::{Grant, LINK_LASTS, Role};
 use super::drafts::adopt;
 use super::frame::{heading, notice, respond, whole};
-use super::visit::{Filled, cookie, set_cookie, words};
+use super::planned::come;
+use super::visit::{Filled, cookie, over, set_cookie, words};
 use super::words::Words;
 use crate::app::App;
 use crate::auth::caller::Caller;
@@ -97,7 +98,7 @@ pub(crate) async fn ask(
     headers: HeaderMap,
 ) -> Response {
     let Some(grant) = app.desk().opens(&token) else {
-        return notice(words(&headers), StatusCode::GONE, "ended-title", "ended-lead");
+        return over(words(&headers), StatusCode::GONE);
     };
     let words = grant.words.unwrap_or_else(|| words(&headers));
     let title = words.say("enter-title");
@@ -118,15 +119,19 @@ pub(crate) async fn enter(
 ) -> Response {
     let entered = app.desk().enter(&token).ok().flatten();
     let begun = entered.as_deref().and_then(|session| app.desk().session(session));
-    if let (Some(before), Some(begun)) = (cookie(&headers), begun) {
-        // Where a session before ended in the middle of an erase, its proof is not lost.
-        adopt(&app, &before, &begun.grant).await;
+    if let Some(begun) = begun {
+        if let Some(before) = cookie(&headers) {
+            // Where a session before ended in the middle of an erase, its proof is not lost.
+            adopt(&app, &before, &begun.grant).await;
+        }
+        // Nor is that of what was planned, where the service ended in the middle of it.
+        come(&app, begun.grant.user.clone()).await;
     }
     let cookie = entered
         .and_then(|session| HeaderValue::from_str(&set_cookie(&headers, Some(&session))).ok());
     match cookie {
         Some(cookie) => see([(SET_COOKIE, cookie)], "/page"),
-        None => notice(words(&headers), StatusCode::GONE, "ended-title", "ended-lead"),
+        None => over(words(&headers), StatusCode::GONE),
     }
 }
 

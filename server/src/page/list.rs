@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::desk::Role;
 use super::frame::{Icon, KEPT, csrf, failed, heading, icon, page};
 use super::rows::row;
-use super::scopes::{counted, joined, kind, place, span};
+use super::scopes::{counted, joined, kind, place, scope_words, span};
 use super::turns::{Listed, Wanted, read};
 use super::visit::Visit;
 use crate::app::App;
@@ -218,7 +218,7 @@ fn plans(visit: &Visit, plans: &[Plan]) -> Markup {
             section.card {
                 h2 { (words.with("planned-title", [("n", plans.len().into())])) }
                 @for plan in plans {
-                    @let what = super::done::scope_words(plan.erase.scope(), &when);
+                    @let what = scope_words(plan.erase.scope(), &when);
                     form.actions method="post" action="/page/erase/cancel" {
                         (csrf(visit))
                         p { (words.with("planned-row", [

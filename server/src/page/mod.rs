@@ -3,16 +3,20 @@
 
 pub(crate) mod archive;
 mod assets;
+mod by_code;
 pub(crate) mod desk;
 mod done;
 mod drafts;
 mod erase;
 pub(crate) mod frame;
+#[cfg(test)]
+mod in_seven_days;
 mod keep;
 pub(crate) mod link;
 mod list;
 mod numbers;
 pub(crate) mod outcome;
+pub(crate) mod planned;
 pub(crate) mod proofs;
 mod rows;
 mod scopes;
@@ -48,6 +52,7 @@ pub(crate) fn router() -> Router<App> {
         .route("/page/done/{number}", get(done::done))
         .route("/page/proofs", get(proofs::list))
         .route("/page/proofs/{name}", get(proofs::download))
+        .route("/page/receipt", get(by_code::ask).post(by_code::show))
         .route("/page/check", get(proofs::check))
         .route("/page/keep", get(keep::ask).post(keep::set))
         .route("/page/sure", get(sure::sure))

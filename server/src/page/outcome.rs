@@ -9,6 +9,10 @@ use super::scopes::{place, proof_class};
 
 /// The media type under which proofs are kept among a user's records.
 pub(crate) const PROOF_TYPE: &str = "text/vnd.keyfall.certificate";
+/// The media type of a code among them, by which a proof to come is found.
+pub(super) const CODE_TYPE: &str = "text/vnd.keyfall.receipt";
+/// Most bytes of a certificate.
+pub(crate) const PROOF_MAX_BYTES: u64 = 1 << 20;
 
 /// What was asked for at one time, and what came of it.
 #[derive(Clone, Default)]
@@ -31,6 +35,8 @@ pub(crate) struct Outcome {
     pub(crate) proofs: Vec<Proof>,
     /// When it is going to be erased, if it was planned.
     pub(crate) planned: Option<Timestamp>,
+    /// What the person gets the proof of that with, where no page of theirs finds it.
+    pub(crate) code: Option<String>,
     /// Why something was not done.
     pub(crate) failed: Option<ErrorKind>,
 }

@@ -6,20 +6,20 @@ use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use keyfall::engine::Plan;
 use keyfall::{Engine, Error, ErrorKind, Query, RecordInfo, UserId};
 use maud::{Markup, html};
 
 use super::drafts::lost;
-use super::frame::{PROOFS, failed, heading, notice, page};
-use super::outcome::{PROOF_TYPE, Proof};
-use super::scopes::proof_class;
+use super::frame::{BY_CODE, Icon, PROOFS, failed, heading, icon, notice, page};
+use super::outcome::{CODE_TYPE, PROOF_MAX_BYTES, PROOF_TYPE, Proof};
+use super::scopes::{proof_class, scope_words};
 use super::turns::gone;
 use super::visit::{Visit, cookie};
+use super::when::When;
 use super::words::Words;
 use crate::app::App;
 
-/// Most bytes of a certificate.
-pub(crate) const PROOF_MAX_BYTES: u64 = 1 << 20;
 /// Most proofs that are listed.
 const LISTED: usize = 500;
 
@@ -29,19 +29,26 @@ pub(super) const ENDED: &str = "ended-";
 /// Lists the proofs that are kept, and those of this session.
 pub(crate) async fn list(State(app): State<App>, visit: Visit) -> Response {
     let (user, words, when) = (visit.user().clone(), visit.words, visit.when());
-    let kept = match app.engine().run(move |engine| kept(engine, &user)).await {
-        Ok(kept) => kept,
+    let read = app.engine().run(move |engine| {
+        let plans = match engine.plans(&user).list() {
+            Err(e) if gone(&e) => Vec::new(),
+            plans => plans?,
+        };
+        Ok((kept(engine, &user)?, plans))
+    });
+    let (kept, mut plans) = match read.await {
+        Ok(read) => read,
         Err(e) => return failed(&visit, &e),
     };
+    plans.retain(|plan| plan.erase.certified_for().is_some());
     let title = words.say("proofs-title");
     // Where everything was erased, this session alone knows its proof.
     let session = if kept.is_empty() { visit.session.outcomes() } else { Vec::new() };
     let body = html! {
         (heading(&title))
         p.lead { (words.say("proofs-lead")) }
-        @if kept.is_empty() && session.iter().all(|outcome| outcome.proofs.is_empty()) {
-            p.card { (words.say("proofs-none")) }
-        }
+        @let none = kept.is_empty() && session.iter().all(|outcome| outcome.proofs.is_empty());
+        @if none && plans.is_empty() { p.card { (words.say("proofs-none")) } }
         @for (number, outcome) in session.iter().enumerate() {
             @for (n, proof) in outcome.proofs.iter().enumerate() {
                 (proof_card(words, proof, &place_of(&format!("{number}-{n}"))))
@@ -55,9 +62,19 @@ pub(crate) async fn list(State(app): State<App>, visit: Visit) -> Response {
                 }
             } } } }
         }
+        @if !plans.is_empty() { section.card { ul.to-come { @for plan in &plans {
+            (to_come(plan, &when))
+        } } } }
         div.actions { a.button href="/page/check" { (words.say("check-title")) } }
     };
     page(&visit, PROOFS, &title, &body)
+}
+
+/// That the proof of a planned erase comes.
+fn to_come(plan: &Plan, when: &When<'_>) -> Markup {
+    let (what, at) = (scope_words(plan.erase.scope(), when), when.moment(plan.due));
+    let said = when.words.with("proof-to-come", [("what", what.into()), ("when", at.into())]);
+    html! { li { (icon(Icon::Clock)) span { (said) } } }
 }
 
 /// Gives a proof as a file.
@@ -109,7 +126,8 @@ async fn of_ended(app: &App, headers: &HeaderMap, name: &str) -> Option<String> 
     found.into_iter().nth(number).map(|found| found.proof.text)
 }
 
-fn file(text: String) -> Response {
+/// A proof as a file.
+pub(super) fn file(text: String) -> Response {
     let headers = [
         (CONTENT_TYPE, PROOF_TYPE),
         (CONTENT_DISPOSITION, "attachment; filename=\"proof.erased\""),
@@ -154,6 +172,8 @@ pub(crate) enum Place<'a> {
     From(String),
     /// It lies there, beside the page.
     Beside(&'a str),
+    /// It is the one with this number of those that a code opens.
+    ByCode(&'a str, usize),
 }
 
 /// A proof, whole: it can be checked with nothing more than this page.
@@ -164,8 +184,17 @@ pub(crate) fn proof_card(words: &Words, proof: &Proof, place: &Place<'_>) -> Mar
             p { (words.say("proof-lead")) }
             @if let Place::Beside(file) = place { p.soft.small { code { (file) } } }
             div.actions {
-                @if let Place::From(at) = place {
-                    a.button.main href=(at) download { (words.say("proof-download")) }
+                @match place {
+                    Place::From(at) => {
+                        a.button.main href=(at) download { (words.say("proof-download")) }
+                    }
+                    Place::ByCode(code, number) => {
+                        form method="post" action=(BY_CODE) {
+                            input type="hidden" name="code" value=(code);
+                            button.main name="file" value=(number) { (words.say("proof-download")) }
+                        }
+                    }
+                    Place::Beside(_) => {}
                 }
                 button type="button" hidden data-run { (words.say("proof-check")) }
             }
@@ -196,7 +225,10 @@ fn verdict(words: &Words) -> Markup {
 pub(super) fn kept(engine: &Engine, user: &UserId) -> Result<Vec<RecordInfo>, Error> {
     let query = Query::default().user(user.clone()).class(proof_class()?);
     match engine.list(&query.newest_first(true).limit(LISTED)) {
-        Ok(listing) => Ok(listing.records),
+        Ok(mut listing) => {
+            listing.records.retain(|info| info.media_type != CODE_TYPE);
+            Ok(listing.records)
+        }
         Err(e) if gone(&e) => Ok(Vec::new()),
         Err(e) => Err(e),
     }

@@ -1,7 +1,7 @@
 //! What a form of the page names to be erased.
 
 use keyfall::time::Zone;
-use keyfall::{Class, Erase, Error, InteractionId, Scope, Timestamp, UserId};
+use keyfall::{Class, Erase, Error, InteractionId, Scope, Timestamp, UserId, When as Of};
 
 use super::when::When;
 use super::words::Words;
@@ -165,6 +165,19 @@ pub(crate) fn joined(words: &Words, things: &[String]) -> String {
             let (some, last) = (some.join(", "), last.clone());
             words.with("and", [("some", some.into()), ("last", last.into())])
         }
+    }
+}
+
+/// What a planned erase names, in words.
+pub(crate) fn scope_words(scope: &Scope, when: &When<'_>) -> String {
+    match scope {
+        Scope::Record(id) => What::Turns(vec![id.interaction()]).words(when),
+        Scope::User { when: Of::Interaction(id), .. } => What::Turns(vec![*id]).words(when),
+        Scope::User { when: Of::Between { from: Some(from), .. }, .. } => {
+            What::Day(when.zone.day(*from).to_string()).words(when)
+        }
+        Scope::User { class: Some(class), .. } => What::Class(class.clone()).words(when),
+        Scope::User { .. } => What::Everything.words(when),
     }
 }
 

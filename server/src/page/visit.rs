@@ -12,7 +12,7 @@ use maud::html;
 
 use super::desk::{Role, Session};
 use super::drafts::lost;
-use super::frame::{Icon, heading, icon, notice, now, respond, whole};
+use super::frame::{BY_CODE, Icon, heading, icon, notice, now, respond, whole};
 use super::proofs::{ENDED, place_of, proof_card};
 use super::when::When;
 use super::words::Words;
@@ -72,7 +72,7 @@ impl FromRequestParts<App> for Visit {
 async fn ended(app: &App, words: &Words, token: &str) -> Response {
     let found = if token.is_empty() { Vec::new() } else { lost(app, token).await };
     if found.is_empty() {
-        return notice(words, StatusCode::UNAUTHORIZED, "ended-title", "ended-lead");
+        return over(words, StatusCode::UNAUTHORIZED);
     }
     let title = words.say("ended-title");
     let body = html! {
@@ -85,6 +85,17 @@ async fn ended(app: &App, words: &Words, token: &str) -> Response {
     };
     let page = whole(words, &title, &html! {}, &body, &html! {});
     respond(StatusCode::UNAUTHORIZED, &page)
+}
+
+/// Says that a link or a session ended; a code that was told works all the same.
+pub(super) fn over(words: &Words, status: StatusCode) -> Response {
+    let title = words.say("ended-title");
+    let body = html! {
+        (heading(&title))
+        p.lead { (words.say("ended-lead")) }
+        p.soft { a href=(BY_CODE) { (words.say("code-have")) } }
+    };
+    respond(status, &whole(words, &title, &html! {}, &body, &html! {}))
 }
 
 /// A form that this session gave, sent back.

@@ -11,6 +11,7 @@ mod names;
 mod openings;
 mod others;
 mod page;
+mod planned;
 mod privacy;
 mod records;
 mod stop;

@@ -46,7 +46,8 @@ pub(crate) struct ErasureRequest {
     /// The legal ground, for the certificate.
     #[serde(default)]
     pub(super) ground: Option<String>,
-    /// Whether a certificate is wanted; it is if an authority or a ground is named.
+    /// Whether a certificate is wanted; it is if an authority or a ground is named. That of an erase
+    /// with `in` needs an Idempotency-Key, and is fetched with it when it is done.
     #[serde(default)]
     pub(super) certificate: Option<bool>,
 }

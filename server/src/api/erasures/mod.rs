@@ -5,6 +5,8 @@ mod name;
 mod outcome;
 mod perform;
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::header::LOCATION;
@@ -18,7 +20,7 @@ use utoipa::IntoParams;
 use self::asked::Requests;
 use self::name::Name;
 use self::outcome::{Erasure, Outcomes};
-use self::perform::{Done, perform};
+use self::perform::{Done, after, perform};
 use crate::app::{App, User};
 use crate::auth::caller::{Caller, text};
 use crate::problem::{Answer, Problem};
@@ -101,16 +103,22 @@ fn answer(done: Done) -> Response {
 /// How far an erase is
 #[utoipa::path(
     get, path = "/v1/erasures/{id}", tag = "erasures",
-    params(("id" = String, Path, description = "The id that the erase was answered with")),
+    params(
+        ("id" = String, Path, description = "The id that the erase was answered with"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Of a planned erase that is done: the key of the request that planned it, to the same principal; of a list, with `#` and the place in it, from 0. The answer has the certificate then, for 400 days"),
+    ),
     responses((status = 200, description = "Planned, pending or complete", body = Erasure))
 )]
 pub(crate) async fn get_erasure(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
+    headers: HeaderMap,
 ) -> Answer<Json<Erasure>> {
     caller.may("erase")?;
-    match named(&id)? {
+    let key = headers.get("idempotency-key").map(|value| text(value.as_bytes())).transpose()?;
+    let name = named(&id)?;
+    match name {
         Name::Epoch(epoch) => {
             let status = app.engine().run(|engine| engine.status()).await?;
             if epoch == 0 || epoch > status.head.epoch + 1 {
@@ -120,9 +128,18 @@ pub(crate) async fn get_erasure(
             Ok(Json(Erasure::of_epoch(&id, epoch, pending, status.pending)))
         }
         Name::Plan { handle, number } => {
-            let user = caller.user(&app, "erase", &handle.to_string()).await?;
-            let plan = plan(&app, &user, number).await?;
-            Ok(Json(Erasure::of_plan(&id, &plan)))
+            caller.may_with("erase", &handle)?;
+            let found = match caller.user(&app, "erase", &handle.to_string()).await {
+                Ok(user) => plan(&app, &user, number).await,
+                Err(problem) => Err(problem),
+            };
+            match (found, key) {
+                (Ok(plan), _) => Ok(Json(Erasure::of_plan(&id, &plan))),
+                (Err(problem), Some(key)) => {
+                    after(&app, &caller, name, &key).await?.map(Json).ok_or(problem)
+                }
+                (Err(problem), None) => Err(problem),
+            }
         }
     }
 }
@@ -146,7 +163,14 @@ pub(crate) async fn cancel_erasure(
         }
         Name::Plan { handle, number } => {
             let user = caller.user(&app, "erase", &handle.to_string()).await?;
-            app.engine().run(move |engine| engine.plans(&user.id).cancel(number)).await?;
+            let receipts = Arc::clone(app.receipts());
+            let cancelled = app.engine().run(move |engine| {
+                let plans = engine.plans(&user.id).list()?;
+                engine.plans(&user.id).cancel(number)?;
+                receipts.cancelled(&plans, number);
+                Ok(())
+            });
+            cancelled.await?;
             Ok(StatusCode::NO_CONTENT)
         }
     }

@@ -1,6 +1,7 @@
 //! Doing one erase, once: also if its answer was lost.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use keyfall::certificate::{Draft, Grade};
@@ -15,6 +16,7 @@ use crate::answers::Slot;
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::problem::{Answer, Problem};
+use crate::receipts::Secret;
 use crate::words::{now, number};
 
 /// An erase that was answered.
@@ -42,22 +44,32 @@ pub(super) async fn perform(
     if dry_run {
         return foresee(app, caller, &read).await;
     }
-    let slot = key.map(|key| app.answers().slot(caller.principal(), &key, written.as_bytes()));
-    let slot = slot.transpose()?.map(Arc::new);
-    let done = match &slot {
-        Some(slot) => match answered(app, &read, slot).await? {
-            Some(done) => return Ok(done),
-            None => act(app, caller, &read, Some(slot)).await?,
-        },
-        None => act(app, caller, &read, None).await?,
+    let once = match key {
+        Some(key) => {
+            let slot = app.answers().slot(caller.principal(), &key, written.as_bytes())?;
+            Some(Once { slot: Arc::new(slot), key })
+        }
+        None => None,
     };
-    if let Some(slot) = slot {
+    if let Some(once) = &once
+        && let Some(done) = answered(app, &read, &once.slot).await?
+    {
+        return Ok(done);
+    }
+    let done = act(app, caller, &read, once.as_ref()).await?;
+    if let Some(once) = once {
         // It was done: an answer that cannot be kept is still the answer.
-        if slot.keep_answer(done.status, done.body.clone()).is_err() {
+        if once.slot.keep_answer(done.status, done.body.clone()).is_err() {
             tracing::warn!("an answer could not be kept; its request may be answered otherwise");
         }
     }
     Ok(done)
+}
+
+/// What makes sure that a request is done once.
+struct Once {
+    slot: Arc<Slot>,
+    key: String,
 }
 
 /// What was answered before, or what is found out about an erase whose answer was lost.
@@ -85,21 +97,21 @@ async fn answered(app: &App, read: &Read, slot: &Slot) -> Answer<Option<Done>> {
     Ok(Some(done))
 }
 
-async fn act(app: &App, caller: &Caller, read: &Read, slot: Option<&Arc<Slot>>) -> Answer<Done> {
+async fn act(app: &App, caller: &Caller, read: &Read, once: Option<&Once>) -> Answer<Done> {
     let scope = read.scope(app, caller).await?;
     if let Some(delay) = read.delay {
-        return plan(app, read, scope, delay).await;
+        return plan(app, caller, Asked { read, scope, delay, once }).await;
     }
     let (authority, ground) = (&read.request.authority, &read.request.ground);
     let mut erase = read.erase(scope);
-    if read.certified() || slot.is_some() {
+    if read.certified() || once.is_some() {
         erase = erase.certified(
             authority.as_deref().unwrap_or_default(),
             ground.as_deref().unwrap_or_default(),
         );
     }
-    if let Some(slot) = slot {
-        let slot = Arc::clone(slot);
+    if let Some(once) = once {
+        let slot = Arc::clone(&once.slot);
         erase = erase.drafted(move |draft| {
             slot.keep_draft(draft.to_string()).map_err(|e| Error::io("keeping a draft", e))
         });
@@ -125,19 +137,69 @@ fn done(erasure: &Erasure) -> Answer<Done> {
     Ok(Done { status, body: to_value(erasure).map_err(|_| Problem::internal())? })
 }
 
-async fn plan(app: &App, read: &Read, scope: Scope, delay: std::time::Duration) -> Answer<Done> {
-    if read.certified() {
-        return Err(Problem::invalid(
-            "a planned erase has nobody to give a certificate to when it is done; leave it out",
-        ));
-    }
+/// What is to be erased later.
+struct Asked<'a> {
+    read: &'a Read,
+    scope: Scope,
+    delay: Duration,
+    once: Option<&'a Once>,
+}
+
+async fn plan(app: &App, caller: &Caller, asked: Asked<'_>) -> Answer<Done> {
+    let Asked { read, scope, delay, once } = asked;
+    let secret = match (read.certified(), once) {
+        (false, _) => None,
+        (true, Some(once)) => Some(Secret::of(caller.principal(), &once.key)?),
+        (true, None) => {
+            return Err(Problem::invalid(
+                "the certificate of a planned erase is sealed under the Idempotency-Key of its \
+                 request: send one, and keep it",
+            ));
+        }
+    };
     let due = now()
         .checked_add(delay)
         .ok_or_else(|| Problem::invalid("that is too far ahead; write a shorter time in `in`"))?;
     let erase = read.erase(scope);
-    let plan = app.engine().run(move |engine| engine.erase_at(erase, due)).await?;
+    let text = |of: &Option<String>| of.clone().unwrap_or_default();
+    let (authority, ground) = (text(&read.request.authority), text(&read.request.ground));
+    let receipts = Arc::clone(app.receipts());
+    let planned = app.engine().run(move |engine| {
+        let Some(secret) = secret else { return engine.erase_at(erase, due) };
+        receipts.begin(&secret)?;
+        let plan = engine.erase_at(erase.certified(authority, secret.on(&ground)), due)?;
+        if receipts.note(&secret, plan.id).is_err() {
+            tracing::warn!("which erase a receipt is of could not be written down");
+        }
+        Ok(plan)
+    });
+    let plan = planned.await?;
     let name = Name::Plan { handle: read.target.handle(), number: plan.id };
     done(&Erasure::of_plan(&name.to_string(), &plan))
+}
+
+/// What became of a planned erase that is no plan any more, for a caller who has the key under
+/// which its certificate was sealed.
+///
+/// # Errors
+/// 500, 503.
+pub(super) async fn after(
+    app: &App,
+    caller: &Caller,
+    name: Name,
+    key: &str,
+) -> Answer<Option<Erasure>> {
+    let Name::Plan { number, .. } = name else { return Ok(None) };
+    let (secret, receipts) = (Secret::of(caller.principal(), key)?, Arc::clone(app.receipts()));
+    let found = app.engine().run(move |engine| match receipts.may_be_of(&secret, number) {
+        true => receipts.find(engine, &secret),
+        false => Ok(Vec::new()),
+    });
+    let found = found.await?;
+    let Some(found) = found.last() else { return Ok(None) };
+    let pending = found.certificate.facts.judge()?.grade == Grade::Pending;
+    let done = Erasure::of_certificate(&found.certificate, pending, true);
+    Ok(Some(Erasure { id: name.to_string(), ..done }))
 }
 
 async fn foresee(app: &App, caller: &Caller, read: &Read) -> Answer<Done> {

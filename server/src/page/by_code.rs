@@ -1,0 +1,112 @@
+//! A code that somebody was told, and the proof that it opens: the way to the proof of an erase that
+//! took everything.
+
+use std::sync::Arc;
+
+use axum::extract::{Form, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::frame::{BY_CODE, Icon, heading, icon, respond, whole};
+use super::outcome::Proof;
+use super::planned::PRINCIPAL;
+use super::proofs::{Place, file, proof_card};
+use super::visit::words;
+use super::words::Words;
+use crate::app::App;
+use crate::receipts::{Found, Secret};
+
+/// Letters of a code that stand together.
+const GROUP: usize = 5;
+
+/// The code of what is planned, for the person to keep.
+pub(super) fn told(words: &Words, code: &str) -> Markup {
+    html! {
+        section.card {
+            h2 { (words.say("code-title")) }
+            p { (words.say("code-lead")) }
+            p.code { code dir="ltr" { (grouped(code)) } }
+            p.soft.small { (words.say("code-where")) " " a href=(BY_CODE) { (words.say("code-link")) } }
+        }
+    }
+}
+
+/// A code in groups, as people read and write it.
+fn grouped(code: &str) -> String {
+    let letters: Vec<char> = code.chars().collect();
+    let groups: Vec<String> = letters.chunks(GROUP).map(|group| group.iter().collect()).collect();
+    groups.join("-")
+}
+
+/// What somebody typed, as a code.
+fn typed(text: &str) -> String {
+    let letters = text.chars().filter(char::is_ascii_alphanumeric);
+    letters.map(|letter| letter.to_ascii_lowercase()).take(64).collect()
+}
+
+/// A code that somebody has, and which of its files is wanted.
+#[derive(Deserialize)]
+pub(crate) struct Told {
+    code: String,
+    file: Option<usize>,
+}
+
+/// Asks for a code: whoever has one needs no session.
+pub(crate) async fn ask(headers: HeaderMap) -> Response {
+    asking(words(&headers), StatusCode::OK, None)
+}
+
+fn asking(words: &Words, status: StatusCode, wrong: Option<&str>) -> Response {
+    let title = words.say("code-ask-title");
+    let body = html! {
+        (heading(&title))
+        p.lead { (words.say("code-ask-lead")) }
+        @if let Some(wrong) = wrong {
+            div.note.bad role="alert" { (icon(Icon::Info)) p { (words.say(wrong)) } }
+        }
+        form.card method="post" action=(BY_CODE) {
+            p { label for="code" { strong { (words.say("code-label")) } } }
+            p { input #code name="code" required autocomplete="off" autocapitalize="none"
+                spellcheck="false" dir="ltr" size="34"; }
+            div.actions { button.main { (words.say("code-button")) } }
+        }
+    };
+    respond(status, &whole(words, &title, &html! {}, &body, &html! {}))
+}
+
+/// Shows the proofs of a code, or gives one as a file.
+pub(crate) async fn show(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Form(told): Form<Told>,
+) -> Response {
+    let words = words(&headers);
+    let code = typed(&told.code);
+    let receipts = Arc::clone(app.receipts());
+    let of = code.clone();
+    let found = app.engine().run(move |engine| {
+        let key = engine.log().key()?.to_string();
+        let found = receipts.find(engine, &Secret::of(PRINCIPAL, &of)?)?;
+        let proof = |found: &Found| Proof { text: found.certificate.to_string(), key: key.clone() };
+        Ok(found.iter().map(proof).collect::<Vec<_>>())
+    });
+    let Ok(proofs) = found.await else {
+        return asking(words, StatusCode::SERVICE_UNAVAILABLE, Some("failed-other"));
+    };
+    if proofs.is_empty() {
+        return asking(words, StatusCode::NOT_FOUND, Some("code-none"));
+    }
+    if let Some(proof) = told.file.and_then(|n| proofs.get(n)) {
+        return file(proof.text.clone());
+    }
+    let title = words.say(if proofs.len() == 1 { "proof-title" } else { "proofs-several" });
+    let body = html! {
+        (heading(&title))
+        @for (number, proof) in proofs.iter().enumerate() {
+            (proof_card(words, proof, &Place::ByCode(&code, number)))
+        }
+    };
+    respond(StatusCode::OK, &whole(words, &title, &html! {}, &body, &html! {}))
+}
