@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
-import { CHROMIUM, SAID, Service, unbuilt, wav } from "./kit.mjs";
+import { CHROMIUM, SAID, SECONDS, Service, unbuilt, wav } from "./kit.mjs";
 import { sound } from "./looks.mjs";
 
 let [service, browser] = [];
@@ -68,7 +68,7 @@ test("an export is read, heard and checked with the network off", { skip: unbuil
     await audio.play();
     return audio.duration;
   });
-  assert.ok(Math.abs(heard - 6) < 0.1);
+  assert.ok(Math.abs(heard - SECONDS) < 0.1);
   assert.equal(await read.title(), "What was kept of ada");
   await sound(read, "export");
 

@@ -64,7 +64,7 @@ async function to(page, name) {
 async function led(page, words) {
   await page.waitForLoadState();
   const found = (words) => document.activeElement !== document.body && document.activeElement?.innerText?.includes(words);
-  const came = await page.waitForFunction(found, words, { timeout: 10_000 }).catch(() => null);
+  const came = await page.waitForFunction(found, words).catch(() => null);
   const { tag, name, seen } = await focus(page);
   assert.ok(came, `the focus is not led to ${words}, but is at ${tag} ${name.slice(0, 60)}`);
   assert.ok(seen, `${words} is out of sight`);
@@ -81,7 +81,7 @@ async function step(page, control, words) {
 /** The browser's dialog for a file, by Enter; not at once, while it closes one of before. */
 async function chooser(page) {
   for (let tries = 0; tries < 10; tries += 1) {
-    const asked = page.waitForEvent("filechooser", { timeout: 2000 }).catch(() => null);
+    const asked = page.waitForEvent("filechooser", { timeout: 5000 }).catch(() => null);
     await page.keyboard.press("Enter");
     const opened = await asked;
     if (opened) return opened;

@@ -17,6 +17,19 @@ export const unbuilt = !existsSync(PROGRAM) && `${PROGRAM} is not built`;
 /** How Chromium is started. */
 export const CHROMIUM = { executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ARGS.split(" ") };
 
+/** The first line that a program says, which ends no sooner. */
+export function firstLine(child) {
+  return new Promise((found, failed) => {
+    let said = "";
+    child.stdout.on("data", (piece) => {
+      said += piece;
+      if (said.includes("\n")) found(said.slice(0, said.indexOf("\n")));
+    });
+    child.once("error", failed);
+    child.once("exit", (status, signal) => failed(new Error(`it ended before it listened: ${signal ?? status}`)));
+  });
+}
+
 /** A service over a store of its own. */
 export class Service {
   static async start() {
@@ -24,9 +37,7 @@ export class Service {
     service.dir = mkdtempSync(join(tmpdir(), "keyfall-page-"));
     const args = ["--store", "a.db", "--accept-remnants", "--listen", "127.0.0.1:0", "--admin-token-file", "token"];
     service.child = spawn(PROGRAM, args, { cwd: service.dir, stdio: ["ignore", "pipe", "ignore"] });
-    service.base = await new Promise((found) => {
-      service.child.stdout.on("data", (line) => found(/http:\S+/.exec(String(line))[0]));
-    });
+    [, service.base] = /(http:\S+)/.exec(await firstLine(service.child));
     service.token = readFileSync(join(service.dir, "token"), "utf8").trim();
     return service;
   }
@@ -97,9 +108,12 @@ export function noon(days) {
   return (NOW % (24 * HOUR)) - 11 * HOUR + days * 24 * HOUR;
 }
 
-/** Six seconds of noise, as a file that Chromium plays: its bytes are those of no other. */
+/** How long a recording is: longer than a step takes on a busy machine. */
+export const SECONDS = 30;
+
+/** Noise, as a file that Chromium plays: its bytes are those of no other. */
 export function wav(of) {
-  const file = Buffer.alloc(44 + 16_000 * 6);
+  const file = Buffer.alloc(44 + 16_000 * SECONDS);
   file.write("RIFF", 0);
   file.writeUInt32LE(file.length - 8, 4);
   file.write("WAVEfmt ", 8);

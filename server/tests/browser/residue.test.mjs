@@ -1,12 +1,14 @@
 // What Chromium keeps of somebody's page in its profile, once it is closed.
 //   KEYFALLD=PATH [CHROMIUM=PATH] node --test residue.test.mjs
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { brotliCompressSync, brotliDecompressSync, gunzipSync, gzipSync, inflateRawSync } from "node:zlib";
 import { chromium } from "playwright-core";
 import { CHROMIUM, Service, noon, unbuilt, wav } from "./kit.mjs";
@@ -66,8 +68,40 @@ function hits(profile, needles) {
 
 const launched = (name) => chromium.launchPersistentContext(join(dir, name), { ...CHROMIUM, viewport: { width: 1024, height: 768 } });
 
-/** Long enough for Chromium to write down where it was. */
-const settled = (page) => page.waitForTimeout(3000);
+/** A page that forbids a browser nothing, on a server of its own. */
+async function careless(pages = {}) {
+  const server = createServer((request, answer) => {
+    const [type, body, pack] = pages[request.url] ?? ["text/html", "", (body) => body];
+    const encoding = { "/gzip": "gzip", "/br": "br" }[request.url];
+    const page = typeof body === "string" ? `<!doctype html><title>a page</title><p>${body} ${"and more ".repeat(300)}` : body;
+    answer.writeHead(200, { "Content-Type": type, "Cache-Control": "max-age=86400", ...(encoding ? { "Content-Encoding": encoding } : {}) });
+    answer.end(pack(page));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const stop = () => (server.close(), server.closeAllConnections());
+  return { at: `http://127.0.0.1:${server.address().port}`, stop };
+}
+
+/**
+ * Goes on to a careless page, and waits until Chromium has written down that it was there, and what it is called:
+ * then it has written down, too, whatever it wanted to of the pages before. It does so in its own time.
+ */
+async function settled(page, profile) {
+  const { at, stop } = await careless();
+  const mark = randomBytes(8).toString("hex");
+  await page.goto(`${at}/left-${mark}`);
+  await page.evaluate((mark) => (document.title = `titled-${mark}`), mark);
+  const needles = { address: `left-${mark}`, title: `titled-${mark}` };
+  const began = Date.now();
+  for (;;) {
+    const history = Object.values(hits(join(dir, profile), needles)).filter((names) => names.some((name) => name.includes("History")));
+    if (history.length === 2) break;
+    assert.ok(Date.now() - began < 120_000, "Chromium writes down where it was");
+    await sleep(250);
+  }
+  stop();
+}
 
 test("the search finds what a page leaves that does not forbid it", { skip: unbuilt }, async () => {
   const bodies = {
@@ -76,16 +110,7 @@ test("the search finds what a page leaves that does not forbid it", { skip: unbu
     "/br": ["text/html", "br-zebrafish-4713", brotliCompressSync],
     "/sound": ["audio/wav", wav("planted"), (body) => body],
   };
-  const careless = createServer((request, answer) => {
-    const [type, body, pack] = bodies[request.url] ?? ["text/html", "", (body) => body];
-    const encoding = { "/gzip": "gzip", "/br": "br" }[request.url];
-    const page = typeof body === "string" ? `<!doctype html><title>a page</title><p>${body} ${"and more ".repeat(300)}` : body;
-    answer.writeHead(200, { "Content-Type": type, "Cache-Control": "max-age=86400", ...(encoding ? { "Content-Encoding": encoding } : {}) });
-    answer.end(pack(page));
-  });
-  careless.listen(0, "127.0.0.1");
-  await once(careless, "listening");
-  const at = `http://127.0.0.1:${careless.address().port}`;
+  const { at, stop } = await careless(bodies);
   const context = await launched("planted");
   const page = context.pages()[0];
   for (const path of ["/plain", "/gzip", "/br"]) await page.goto(at + path);
@@ -94,10 +119,9 @@ test("the search finds what a page leaves that does not forbid it", { skip: unbu
   await page.evaluate(() => localStorage.setItem("b", "stored-zebrafish-4715 \u2013 wide"));
   await page.goto(`${at}/address-zebrafish-4716`);
   await page.evaluate(() => (document.title = "title-zebrafish-4717"));
-  await settled(page);
+  await settled(page, "planted");
   await context.close();
-  careless.close();
-  careless.closeAllConnections();
+  stop();
   const found = hits(join(dir, "planted"), {
     plain: "plain-zebrafish-4711", gzip: "gzip-zebrafish-4712", brotli: "br-zebrafish-4713", sound: wav("planted").subarray(5000, 5064),
     stored: "stored-zebrafish-4714", wide: "stored-zebrafish-4715 \u2013 wide", address: "address-zebrafish-4716", title: "title-zebrafish-4717",
@@ -163,7 +187,7 @@ test("nothing of what is heard, read and erased on the page is left in the profi
     handle, ...Object.fromEntries([...ids, letter.id, ...proofs].map((id, n) => [`id ${n}`, id])),
     ...Object.fromEntries(turns.map((id, n) => [`turn ${n}`, id])),
   };
-  await settled(page);
+  await settled(page, "journey");
   // While things are kept, and the browser is closed in the middle of it.
   await context.close();
   const amid = hits(join(dir, "journey"), needles);
@@ -175,7 +199,7 @@ test("nothing of what is heard, read and erased on the page is left in the profi
   await then.click("text=Erase everything …");
   await then.click("text=Erase now, for good");
   await then.click("text=Back to what is kept");
-  await settled(then);
+  await settled(then, "journey");
   await again.close();
   const end = hits(join(dir, "journey"), needles);
   // A browser keeps the address of a link, whatever the page says. It opens nothing any more.

@@ -11,6 +11,7 @@ import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import * as tus from "tus-js-client";
+import { firstLine } from "./kit.mjs";
 
 const PROGRAM = process.env.KEYFALLD ?? fileURLToPath(new URL("../../../target/debug/keyfalld", import.meta.url));
 const unbuilt = !existsSync(PROGRAM) && `${PROGRAM} is not built`;
@@ -26,8 +27,7 @@ after(() => {
 async function start() {
   const args = ["--store", "a.db", "--accept-remnants", "--listen", `127.0.0.1:${port}`, "--admin-token-file", "token"];
   service = spawn(PROGRAM, args, { cwd: dir, stdio: ["ignore", "pipe", "ignore"] });
-  const [line] = await once(service.stdout, "data");
-  port = Number(/:(\d+)\s*$/.exec(String(line))[1]);
+  port = Number(/:(\d+)\s*$/.exec(await firstLine(service))[1]);
 }
 
 async function killed() {
@@ -36,7 +36,7 @@ async function killed() {
   await gone;
 }
 
-test("a file arrives whole over twenty kills of client and service", { skip: unbuilt, timeout: 240_000 }, async () => {
+test("a file arrives whole over twenty kills of client and service", { skip: unbuilt, timeout: 600_000 }, async () => {
   await start();
   const token = readFileSync(join(dir, "token"), "utf8").trim();
   const headers = { Authorization: `Bearer ${token}` };
