@@ -7,10 +7,10 @@ use keyfall::{AsyncEngine, UserHandle, UserId};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::answers::Answers;
-use crate::api::openings::Openings;
 use crate::auth::book::Book;
 use crate::auth::jwt::Jwt;
 use crate::config::Config;
+use crate::openings::Openings;
 use crate::page::desk::Desk;
 use crate::problem::{Answer, Problem};
 use crate::receipts::Receipts;

@@ -15,6 +15,7 @@
 //! | `range` | which part of a record a request asks for |
 //! | `intake`, `outlet` | bodies on their way in and out |
 //! | `answers` | answers that a repeated request gets again |
+//! | `openings` | the openings that are not over |
 //! | `receipts` | certificates of planned erases, until somebody comes for them |
 //! | `auth` | credentials, and what a caller may do |
 //! | `app` | what every handler shares |
@@ -34,6 +35,7 @@ mod intake;
 mod manual;
 mod metering;
 mod openapi;
+mod openings;
 mod outlet;
 mod page;
 mod peer;

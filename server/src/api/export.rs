@@ -16,7 +16,7 @@ use crate::auth::caller::Caller;
 use crate::outlet::{Outlet, written};
 use crate::page::archive::{FILES, Filed, Shown, check, index};
 use crate::page::frame::now;
-use crate::page::outcome::{PROOF_MAX_BYTES, PROOF_TYPE, Proof};
+use crate::page::kept::{PROOF_MAX_BYTES, PROOF_TYPE, Proof};
 use crate::page::words::Words;
 use crate::problem::Answer;
 

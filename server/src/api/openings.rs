@@ -1,7 +1,5 @@
 //! Openings: one line in the report for a record that is read in many parts.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
@@ -10,14 +8,13 @@ use axum::http::header::{CACHE_CONTROL, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use data_encoding::BASE32_DNSSEC;
-use keyfall::{AsyncOpening, RecordInfo};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::content::{headed, open_as, readable, served};
 use crate::app::App;
 use crate::auth::caller::Caller;
+use crate::openings::{Held, over};
 use crate::private::random;
 use crate::problem::{Answer, Problem};
 
@@ -44,45 +41,6 @@ pub(crate) struct Opened {
     opening: String,
     /// Seconds until it is over.
     seconds: u64,
-}
-
-/// The openings that are not over. In memory alone: a service that starts again has none.
-#[derive(Default)]
-pub(crate) struct Openings(Mutex<HashMap<[u8; 32], Held>>);
-
-struct Held {
-    opening: AsyncOpening,
-    info: RecordInfo,
-    principal: String,
-}
-
-impl Openings {
-    fn all(&self) -> MutexGuard<'_, HashMap<[u8; 32], Held>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How many a principal has; lets go of those that are over.
-    fn of(&self, principal: &str) -> usize {
-        let mut all = self.all();
-        all.retain(|_, held| held.opening.left().is_ok());
-        all.values().filter(|held| held.principal == principal).count()
-    }
-
-    fn find(&self, token: &str) -> Answer<(AsyncOpening, RecordInfo)> {
-        let all = self.all();
-        let held = all.get(&hashed(token)).ok_or_else(over)?;
-        Ok((held.opening.clone(), held.info.clone()))
-    }
-}
-
-/// Tokens are kept as their hashes: comparing them tells nothing.
-fn hashed(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
-}
-
-fn over() -> Problem {
-    let detail = "this opening is over, or never was; open the record again";
-    Problem::new(StatusCode::NOT_FOUND, "absent", detail)
 }
 
 /// Opens a record for a while
@@ -120,7 +78,7 @@ pub(crate) async fn open_record(
     let opening = opening.lasting(lasts);
     let token = BASE32_DNSSEC.encode(&random::<20>().map_err(|_| Problem::internal())?);
     let held = Held { opening, info, principal: caller.principal().to_owned() };
-    app.openings().all().insert(hashed(&token), held);
+    app.openings().keep(&token, held);
     let address = format!("/v1/openings/{token}");
     let opened = Opened { opening: address.clone(), seconds: lasts.as_secs() };
     let headers = [(LOCATION, address), (CACHE_CONTROL, "no-store".to_owned())];
@@ -198,7 +156,7 @@ pub(crate) async fn close_opening(
     State(app): State<App>,
     Path(token): Path<String>,
 ) -> Answer<StatusCode> {
-    let held = app.openings().all().remove(&hashed(&token)).ok_or_else(over)?;
+    let held = app.openings().take(&token)?;
     held.opening.close().await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -5,9 +5,9 @@ use keyfall::time::Zone;
 use keyfall::{Class, InteractionId, RecordInfo, Timestamp};
 use maud::{DOCTYPE, Markup, html};
 
+use super::card::{Place, by_file, proof_card};
 use super::frame::{Icon, icon};
-use super::outcome::Proof;
-use super::proofs::{Place, by_file, proof_card};
+use super::kept::Proof;
 use super::scopes::{counted, joined, kind, place};
 use super::turns::flat;
 use super::when::When;

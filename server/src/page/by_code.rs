@@ -9,10 +9,11 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::card::{Place, proof_card};
 use super::frame::{BY_CODE, Icon, heading, icon, respond, whole};
-use super::outcome::Proof;
+use super::kept::Proof;
 use super::planned::PRINCIPAL;
-use super::proofs::{Place, file, proof_card};
+use super::proofs::file;
 use super::visit::words;
 use super::words::Words;
 use crate::app::App;

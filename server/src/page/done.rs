@@ -1,16 +1,16 @@
 //! What an erase did, and what it takes, in words.
 
 use axum::extract::Path;
-use axum::http::StatusCode;
 use axum::response::Response;
 use keyfall::ErrorKind;
 use keyfall::engine::Foreseen;
 use maud::{Markup, html};
 
 use super::by_code::told as code_card;
-use super::frame::{Icon, KEPT, PROOFS, heading, icon, notice, page};
+use super::card::{place_of, proof_card};
+use super::frame::{Icon, KEPT, PROOFS, heading, icon};
+use super::inside::{missing, page};
 use super::outcome::Outcome;
-use super::proofs::{place_of, proof_card};
 use super::scopes::{What, counted, joined, kind};
 use super::visit::Visit;
 use super::words::Words;
@@ -18,7 +18,7 @@ use super::words::Words;
 /// Says what an erase did.
 pub(crate) async fn done(visit: Visit, Path(number): Path<usize>) -> Response {
     let Some(outcome) = visit.session.outcome(number) else {
-        return notice(visit.words, StatusCode::NOT_FOUND, "gone-page-title", "gone-page-lead");
+        return missing(&visit);
     };
     let said = told(&visit, &outcome);
     let body = html! {

@@ -5,18 +5,16 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::io::{self, Read};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::StatusCode;
 use keyfall::certificate::{Certificate, Draft};
-use keyfall::{Engine, Error, UserId};
+use keyfall::{Engine, Error};
 use serde_json::Value;
 
 use super::desk::{Grant, Session};
-use super::outcome::{self, PROOF_MAX_BYTES, Proof};
-use super::proofs;
-use super::visit::Visit;
+use super::kept::{Proof, keep, kept_already};
 use crate::answers::{Answers, Slot};
 use crate::app::App;
 
@@ -34,11 +32,11 @@ pub(crate) struct Drafts {
 }
 
 impl Drafts {
-    pub(super) fn new(app: &App, visit: &Visit) -> Arc<Self> {
+    pub(super) fn new(app: &App, session: &Arc<Session>, token: &str) -> Arc<Self> {
         Arc::new(Drafts {
             answers: Arc::clone(app.answers()),
-            session: Arc::clone(&visit.session),
-            token: visit.token.clone(),
+            session: Arc::clone(session),
+            token: token.to_owned(),
             slots: Mutex::default(),
         })
     }
@@ -118,7 +116,7 @@ pub(super) async fn adopt(app: &App, token: &str, grant: &Grant) {
         let there = kept_already(engine, &user)?;
         for Found { slot, certificate, .. } in found {
             let is_there = there.iter().any(|one| one.facts.opening == certificate.facts.opening);
-            if is_there || outcome::keep(engine, &user, &certificate)? {
+            if is_there || keep(engine, &user, &certificate)? {
                 kept(&slot);
             }
         }
@@ -127,17 +125,6 @@ pub(super) async fn adopt(app: &App, token: &str, grant: &Grant) {
     if done.await.is_err() {
         tracing::warn!("a proof could not be kept among the records; its draft stays for a day");
     }
-}
-
-/// The certificates among somebody's records: the service may have died once one was put there.
-pub(super) fn kept_already(engine: &Engine, user: &UserId) -> Result<Vec<Certificate>, Error> {
-    let mut found = Vec::new();
-    for info in proofs::kept(engine, user)? {
-        let mut text = String::new();
-        engine.get(&info.id)?.take(PROOF_MAX_BYTES).read_to_string(&mut text)?;
-        found.extend(text.parse::<Certificate>());
-    }
-    Ok(found)
 }
 
 fn slot(answers: &Arc<Answers>, token: &str, number: u64) -> io::Result<Slot> {

@@ -10,12 +10,13 @@ use maud::{Markup, html};
 
 use super::done::goes;
 use super::drafts::Drafts;
-use super::frame::{Icon, KEPT, csrf, failed, heading, icon, page};
+use super::frame::{Icon, KEPT, heading, icon};
+use super::inside::{csrf, failed, page};
+use super::kept::gone;
 use super::link::see;
 use super::outcome::Outcome;
 use super::planned::{self, Receipt};
 use super::scopes::{What, counted, place, proof_class};
-use super::turns::gone;
 use super::visit::{Filled, Visit};
 use super::when::When;
 use crate::app::App;
@@ -27,8 +28,8 @@ const LATER_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 struct Ahead {
     /// `None` where the person is not here.
     report: Option<Report>,
-    seen: Foreseen,
-    held: bool,
+    /// `None` where holds refuse it.
+    seen: Option<Foreseen>,
 }
 
 /// Says what would go and what would stay, and asks.
@@ -65,7 +66,7 @@ pub(crate) async fn now(State(app): State<App>, form: Filled) -> Response {
     let keep = kept(&form);
     let everything = what == What::Everything && keep.is_empty();
     let reason = visit.words.say("stays-reason");
-    let drafts = Drafts::new(&app, &visit);
+    let drafts = Drafts::new(&app, &visit.session, &visit.token);
     let done = app.engine().run(move |engine| {
         let erases = spare(engine, &user, &what, what.erases(&user, &zone)?)?;
         let erases = erases.into_iter().enumerate().map(|(place, erase)| {
@@ -76,7 +77,7 @@ pub(crate) async fn now(State(app): State<App>, form: Filled) -> Response {
                 .drafted(move |draft| drafts.keep(place, draft))
         });
         let done = engine.erase_all(&erases.collect::<Vec<_>>());
-        Outcome::of(engine, &user, said, done, &drafts)
+        Outcome::of(engine, &user, said, done, &|place| drafts.kept(place))
     });
     match done.await {
         Err(e) => failed(&visit, &e),
@@ -183,17 +184,16 @@ fn ahead(engine: &Engine, user: &UserId, erases: Vec<Erase>) -> Result<Ahead, Er
             Err(e) => return Err(e),
         }
     }
-    let seen = match sum {
-        Some(mut seen) => {
-            let counts = seen.records.iter_mut();
-            counts.for_each(|counts| counts.sort_by_key(|(class, _)| place(class.as_str())));
-            seen
-        }
-        // Nothing is foreseen where all is held or gone.
-        None if held => return Ok(Ahead { report, seen: nowhere(engine, user)?, held }),
+    if held {
+        return Ok(Ahead { report, seen: None });
+    }
+    let mut seen = match sum {
+        Some(seen) => seen,
         None => nowhere(engine, user)?,
     };
-    Ok(Ahead { report, seen, held })
+    let counts = seen.records.iter_mut();
+    counts.for_each(|counts| counts.sort_by_key(|(class, _)| place(class.as_str())));
+    Ok(Ahead { report, seen: Some(seen) })
 }
 
 /// What an erase of nothing would do.
@@ -224,13 +224,13 @@ fn added(mut sum: Foreseen, seen: Foreseen) -> Foreseen {
 
 fn question(visit: &Visit, what: &What, ahead: &Ahead, title: &str) -> Markup {
     let words = visit.words;
-    if ahead.held {
+    let Some(seen) = &ahead.seen else {
         return html! {
             (heading(title))
             (held(visit, ahead))
             div.actions { a.button href=(KEPT) { (words.say("back-list")) } }
         };
-    }
+    };
     let later = visit.when().moment(later_than(&visit.when()));
     html! {
         (heading(title))
@@ -239,8 +239,8 @@ fn question(visit: &Visit, what: &What, ahead: &Ahead, title: &str) -> Markup {
             (csrf(visit))
             @let fields = what.fields(|turn| visit.session.number_of_turn(turn));
             @for (name, value) in fields { input type="hidden" name=(name) value=(value); }
-            section.card { h2 { (words.say("goes-title")) } (goes(words, &ahead.seen, what)) }
-            section.card { h2 { (words.say("stays-title")) } (stays(visit, what, ahead)) }
+            section.card { h2 { (words.say("goes-title")) } (goes(words, seen, what)) }
+            section.card { h2 { (words.say("stays-title")) } (stays(visit, what, seen)) }
             div.choices {
                 div.choice {
                     div {
@@ -259,9 +259,9 @@ fn question(visit: &Visit, what: &What, ahead: &Ahead, title: &str) -> Markup {
     }
 }
 
-fn stays(visit: &Visit, what: &What, ahead: &Ahead) -> Markup {
+fn stays(visit: &Visit, what: &What, seen: &Foreseen) -> Markup {
     let words = visit.words;
-    let counts = ahead.seen.records.as_deref().unwrap_or_default();
+    let counts = seen.records.as_deref().unwrap_or_default();
     let several = counts.iter().filter(|(class, _)| class.as_str() != "certificate").count() > 1;
     let keepable = counts
         .iter()

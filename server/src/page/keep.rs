@@ -8,8 +8,9 @@ use keyfall::{Class, Engine, Error, Policy, UserId};
 use maud::{Markup, html};
 
 use super::desk::Role;
-use super::frame::{HOW_LONG, Icon, csrf, failed, heading, icon, page};
-use super::turns::gone;
+use super::frame::{HOW_LONG, Icon, heading, icon};
+use super::inside::{csrf, failed, page};
+use super::kept::gone;
 use super::visit::{Filled, Visit};
 use crate::app::App;
 

@@ -10,7 +10,8 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::desk::Role;
-use super::frame::{Icon, KEPT, csrf, failed, heading, icon, page};
+use super::frame::{Icon, KEPT, heading, icon};
+use super::inside::{csrf, failed, page};
 use super::rows::row;
 use super::scopes::{counted, joined, kind, place, scope_words, span};
 use super::turns::{Listed, Wanted, read};

@@ -4,6 +4,7 @@
 pub(crate) mod archive;
 mod assets;
 mod by_code;
+pub(crate) mod card;
 pub(crate) mod desk;
 mod done;
 mod drafts;
@@ -11,7 +12,9 @@ mod erase;
 pub(crate) mod frame;
 #[cfg(test)]
 mod in_seven_days;
+mod inside;
 mod keep;
+pub(crate) mod kept;
 pub(crate) mod link;
 mod list;
 mod numbers;

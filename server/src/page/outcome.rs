@@ -2,17 +2,10 @@
 
 use keyfall::certificate::{Certificate, Grade, Trust};
 use keyfall::log::VerifierKey;
-use keyfall::{Engine, Erasure, Error, ErrorKind, Put, Timestamp, UserId};
+use keyfall::{Engine, Erasure, Error, ErrorKind, Timestamp, UserId};
 
-use super::drafts::Drafts;
-use super::scopes::{place, proof_class};
-
-/// The media type under which proofs are kept among a user's records.
-pub(crate) const PROOF_TYPE: &str = "text/vnd.keyfall.certificate";
-/// The media type of a code among them, by which a proof to come is found.
-pub(super) const CODE_TYPE: &str = "text/vnd.keyfall.receipt";
-/// Most bytes of a certificate.
-pub(crate) const PROOF_MAX_BYTES: u64 = 1 << 20;
+use super::kept::{Proof, keep};
+use super::scopes::place;
 
 /// What was asked for at one time, and what came of it.
 #[derive(Clone, Default)]
@@ -41,22 +34,14 @@ pub(crate) struct Outcome {
     pub(crate) failed: Option<ErrorKind>,
 }
 
-/// A certificate, as a file.
-#[derive(Clone)]
-pub(crate) struct Proof {
-    pub(crate) text: String,
-    /// The key that it is checked with.
-    pub(crate) key: String,
-}
-
 impl Outcome {
-    /// What erases did.
+    /// What erases did; `kept` is told of each whose certificate is kept among the person's records.
     pub(crate) fn of(
         engine: &Engine,
         user: &UserId,
         what: String,
         done: Vec<Result<Erasure, Error>>,
-        drafts: &Drafts,
+        kept: &dyn Fn(usize),
     ) -> Result<Outcome, Error> {
         let mut outcome = Outcome { what, counts: Some(Vec::new()), ..Outcome::default() };
         let key = engine.log().key()?;
@@ -64,7 +49,7 @@ impl Outcome {
             match done {
                 Ok(erasure) => {
                     if outcome.add(engine, user, &erasure, &key)? {
-                        drafts.kept(place);
+                        kept(place);
                     }
                 }
                 Err(e) => outcome.failed = Some(e.kind()),
@@ -130,24 +115,4 @@ impl Outcome {
             }
         }
     }
-}
-
-/// Keeps a certificate among the records of a user who lives on; says whether there is one.
-///
-/// # Errors
-/// As [`Engine::put`].
-pub(super) fn keep(
-    engine: &Engine,
-    user: &UserId,
-    certificate: &Certificate,
-) -> Result<bool, Error> {
-    // A put would begin a new life of a name that was erased.
-    match engine.handle(user) {
-        Ok(_) => {}
-        Err(e) if matches!(e.kind(), ErrorKind::Erased | ErrorKind::Absent) => return Ok(false),
-        Err(e) => return Err(e),
-    }
-    let put = Put::new(user.clone(), proof_class()?);
-    let put = put.media_type(PROOF_TYPE).purpose("to show what was erased");
-    engine.put(put, certificate.to_string().as_bytes()).map(|_| true)
 }

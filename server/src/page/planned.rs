@@ -10,10 +10,8 @@ use std::sync::Arc;
 use keyfall::{Engine, Erase, Error, Put, Query, RecordId, Scope, UserId};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::drafts::kept_already;
-use super::outcome::{self, CODE_TYPE, PROOF_MAX_BYTES};
+use super::kept::{CODE_TYPE, PROOF_MAX_BYTES, gone, keep, kept_already};
 use super::scopes::{What, proof_class};
-use super::turns::gone;
 use crate::app::App;
 use crate::private::random;
 use crate::receipts::{Receipts, Secret};
@@ -22,6 +20,9 @@ use crate::receipts::{Receipts, Secret};
 pub(super) const PRINCIPAL: &str = "the page";
 /// Most codes of one person that are looked at: there are no more planned erases.
 const CODES: usize = 200;
+
+/// Letters of a code: five times five, each of 32, which nobody guesses.
+const LETTERS: usize = 25;
 
 /// The receipt of what one form plans.
 pub(super) struct Receipt {
@@ -43,7 +44,8 @@ impl Receipt {
         what: &What,
     ) -> Result<Self, Error> {
         let bytes = random::<16>().map_err(|e| Error::io("drawing a code", e))?;
-        let code = data_encoding::BASE32_NOPAD.encode(&bytes).to_ascii_lowercase();
+        let mut code = data_encoding::BASE32_NOPAD.encode(&bytes).to_ascii_lowercase();
+        code.truncate(LETTERS);
         let secret = Secret::of(PRINCIPAL, &code)?;
         receipts.begin(&secret)?;
         let record = match takes_proofs(what) {
@@ -151,7 +153,7 @@ fn move_found(
     for found in found {
         let opening = &found.certificate.facts.opening;
         let is_there = there.iter().any(|one| one.facts.opening == *opening);
-        if !is_there && !outcome::keep(engine, user, &found.certificate)? {
+        if !is_there && !keep(engine, user, &found.certificate)? {
             return Ok(None);
         }
         receipts.moved(&found);

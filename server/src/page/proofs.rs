@@ -3,28 +3,22 @@
 use std::io::Read;
 
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use keyfall::engine::Plan;
-use keyfall::{Engine, Error, ErrorKind, Query, RecordInfo, UserId};
+use keyfall::{Error, ErrorKind};
 use maud::{Markup, html};
 
+use super::card::{ENDED, by_file, place_of, proof_card};
 use super::drafts::lost;
-use super::frame::{BY_CODE, Icon, PROOFS, failed, heading, icon, notice, page};
-use super::outcome::{CODE_TYPE, PROOF_MAX_BYTES, PROOF_TYPE, Proof};
+use super::frame::{Icon, PROOFS, heading, icon};
+use super::inside::{failed, missing, page};
+use super::kept::{PROOF_MAX_BYTES, PROOF_TYPE, gone, kept};
 use super::scopes::{proof_class, scope_words};
-use super::turns::gone;
 use super::visit::{Visit, cookie};
 use super::when::When;
-use super::words::Words;
 use crate::app::App;
-
-/// Most proofs that are listed.
-const LISTED: usize = 500;
-
-/// What the names of proofs of a session that ended begin with.
-pub(super) const ENDED: &str = "ended-";
 
 /// Lists the proofs that are kept, and those of this session.
 pub(crate) async fn list(State(app): State<App>, visit: Visit) -> Response {
@@ -110,13 +104,8 @@ pub(crate) async fn download(
     });
     match read.await {
         Ok(text) => file(text),
-        Err(_) => notice(visit.words, StatusCode::NOT_FOUND, "gone-page-title", "gone-page-lead"),
+        Err(_) => missing(&visit),
     }
-}
-
-/// Where the file of a proof is downloaded from.
-pub(super) fn place_of(name: &str) -> Place<'static> {
-    Place::From(format!("/page/proofs/{name}.erased"))
 }
 
 /// A proof of a session that ended before it could be kept.
@@ -150,86 +139,4 @@ pub(crate) async fn check(State(app): State<App>, visit: Visit) -> Response {
         (by_file(words, &key))
     };
     page(&visit, PROOFS, &title, &body)
-}
-
-/// Where a file is checked that the reader chooses.
-pub(crate) fn by_file(words: &Words, key: &str) -> Markup {
-    html! {
-        section.card data-check {
-            p { label for="file" { strong { (words.say("check-file")) } } }
-            p { input #file type="file" accept=".erased,text/plain" data-file; }
-            p { label for="key" { strong { (words.say("check-key")) } } }
-            p { textarea #key rows="3" cols="60" spellcheck="false" data-key { (key) } }
-            p.soft.small { (words.say("check-key-hint")) }
-            (verdict(words))
-        }
-    }
-}
-
-/// Where the file of a proof is.
-pub(crate) enum Place<'a> {
-    /// It is downloaded from there.
-    From(String),
-    /// It lies there, beside the page.
-    Beside(&'a str),
-    /// It is the one with this number of those that a code opens.
-    ByCode(&'a str, usize),
-}
-
-/// A proof, whole: it can be checked with nothing more than this page.
-pub(crate) fn proof_card(words: &Words, proof: &Proof, place: &Place<'_>) -> Markup {
-    html! {
-        section.card data-check {
-            h2 { (words.say("proof-title")) }
-            p { (words.say("proof-lead")) }
-            @if let Place::Beside(file) = place { p.soft.small { code { (file) } } }
-            div.actions {
-                @match place {
-                    Place::From(at) => {
-                        a.button.main href=(at) download { (words.say("proof-download")) }
-                    }
-                    Place::ByCode(code, number) => {
-                        form method="post" action=(BY_CODE) {
-                            input type="hidden" name="code" value=(code);
-                            button.main name="file" value=(number) { (words.say("proof-download")) }
-                        }
-                    }
-                    Place::Beside(_) => {}
-                }
-                button type="button" hidden data-run { (words.say("proof-check")) }
-            }
-            (verdict(words))
-            details {
-                summary { (words.say("proof-read")) }
-                pre lang="en" dir="ltr" data-proof { (proof.text) }
-                p.soft.small { (words.say("check-key")) ": " code data-key { (proof.key) } }
-            }
-        }
-    }
-}
-
-/// Where the verdict of a check comes, with its words.
-fn verdict(words: &Words) -> Markup {
-    html! {
-        div role="status" data-verdict
-            data-final=(words.say("check-final")) data-limited=(words.say("check-limited"))
-            data-pending=(words.say("check-pending")) data-refused=(words.say("check-refused"))
-            data-old=(words.say("check-old")) data-local=(words.say("check-local")) {}
-    }
-}
-
-/// The proofs that are kept, the newest first.
-///
-/// # Errors
-/// `Corrupt`, `Io`.
-pub(super) fn kept(engine: &Engine, user: &UserId) -> Result<Vec<RecordInfo>, Error> {
-    let query = Query::default().user(user.clone()).class(proof_class()?);
-    match engine.list(&query.newest_first(true).limit(LISTED)) {
-        Ok(mut listing) => {
-            listing.records.retain(|info| info.media_type != CODE_TYPE);
-            Ok(listing.records)
-        }
-        Err(e) if gone(&e) => Ok(Vec::new()),
-        Err(e) => Err(e),
-    }
 }

@@ -5,9 +5,10 @@ use axum::response::Response;
 use keyfall::engine::{Fact, Report};
 use maud::{Markup, html};
 
-use super::frame::{SURE, failed, heading, page};
+use super::frame::{SURE, heading};
+use super::inside::{failed, page};
+use super::kept::gone;
 use super::scopes::kind;
-use super::turns::gone;
 use super::visit::Visit;
 use crate::app::App;
 

@@ -10,6 +10,7 @@ use keyfall::{
 };
 
 use super::desk::Session;
+use super::kept::gone;
 use super::scopes::proof_class;
 
 /// Exchanges of one page.
@@ -101,11 +102,6 @@ pub(crate) fn read(
         }
     }
     Ok(Some(Listed { report, days, next: found.next }))
-}
-
-/// Whether somebody is not here.
-pub(crate) fn gone(e: &Error) -> bool {
-    matches!(e.kind(), ErrorKind::Absent | ErrorKind::Erased)
 }
 
 fn turn(

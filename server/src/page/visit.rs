@@ -10,10 +10,10 @@ use axum::response::Response;
 use keyfall::{Timestamp, UserId};
 use maud::html;
 
+use super::card::{ENDED, place_of, proof_card};
 use super::desk::{Role, Session};
 use super::drafts::lost;
 use super::frame::{BY_CODE, Icon, heading, icon, notice, now, respond, whole};
-use super::proofs::{ENDED, place_of, proof_card};
 use super::when::When;
 use super::words::Words;
 use crate::app::App;

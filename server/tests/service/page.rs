@@ -113,3 +113,23 @@ fn a_proof_of_the_page_is_there_also_after_a_kill() {
     }
     assert!(whole > 0 && some > 0, "some were done before the kill: {whole}, {some}");
 }
+
+/// Where a hold covers all of somebody, the page said that it failed, and not which hold it is.
+#[test]
+fn what_is_held_is_said_with_who_ordered_it_and_why() {
+    let service = Service::start();
+    let user = service.user("ada");
+    service.put(&user, "audio", b"RIFF....");
+    let hold = "{\"reason\":\"claim 17\",\"authority\":\"the district court\"}";
+    let held = service.admin("POST", &format!("/v1/users/{user}/holds")).json(hold);
+    assert_eq!(held.status, 201, "{}", held.text());
+    let session = Session::enter(&service, &user, None);
+    let form = format!("csrf={}&all=1", session.csrf);
+    let request = service.ask("POST", "/page/erase").header("Cookie", &session.cookie);
+    let request = request.header("Content-Type", "application/x-www-form-urlencoded");
+    let asked = request.body(form.as_bytes());
+    assert_eq!(asked.status, 200, "{}", asked.text());
+    let row = "claim 17, ordered by the district court, since ";
+    assert!(asked.text().contains(row), "{}", asked.text());
+    assert!(!asked.text().contains("/page/erase/now"), "there is nothing to be pressed");
+}

@@ -33,13 +33,23 @@ fn walk(dir: &Path, out: &mut Vec<PathBuf>) {
 
 /// All files of `src`, by name.
 pub(super) fn files() -> Vec<File> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    files_below("src")
+}
+
+/// All files below a directory of sources, by name.
+pub(super) fn files_below(dir: &str) -> Vec<File> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
     let mut paths = Vec::new();
     walk(&src, &mut paths);
     paths.sort();
     let file = |path: PathBuf| {
         let name = path.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
-        File { module: module_of(&name), text: std::fs::read_to_string(&path).unwrap(), name }
+        let mut module = module_of(&name);
+        if dir != "src" {
+            // To another package `keyfall` is the library, and nothing of its own.
+            module[0] = dir.into();
+        }
+        File { module, text: std::fs::read_to_string(&path).unwrap(), name }
     };
     paths.into_iter().map(file).collect()
 }

@@ -1,0 +1,81 @@
+//! A proof as it stands in a page: to be downloaded, read, and checked in the browser.
+
+use maud::{Markup, html};
+
+use super::frame::BY_CODE;
+use super::kept::Proof;
+use super::words::Words;
+
+/// What the names of proofs of a session that ended begin with.
+pub(super) const ENDED: &str = "ended-";
+
+/// Where the file of a proof is downloaded from.
+pub(super) fn place_of(name: &str) -> Place<'static> {
+    Place::From(format!("/page/proofs/{name}.erased"))
+}
+
+/// Where a file is checked that the reader chooses.
+pub(crate) fn by_file(words: &Words, key: &str) -> Markup {
+    html! {
+        section.card data-check {
+            p { label for="file" { strong { (words.say("check-file")) } } }
+            p { input #file type="file" accept=".erased,text/plain" data-file; }
+            p { label for="key" { strong { (words.say("check-key")) } } }
+            p { textarea #key rows="3" cols="60" spellcheck="false" data-key { (key) } }
+            p.soft.small { (words.say("check-key-hint")) }
+            (verdict(words))
+        }
+    }
+}
+
+/// Where the file of a proof is.
+pub(crate) enum Place<'a> {
+    /// It is downloaded from there.
+    From(String),
+    /// It lies there, beside the page.
+    Beside(&'a str),
+    /// It is the one with this number of those that a code opens.
+    ByCode(&'a str, usize),
+}
+
+/// A proof, whole: it can be checked with nothing more than this page.
+pub(crate) fn proof_card(words: &Words, proof: &Proof, place: &Place<'_>) -> Markup {
+    html! {
+        section.card data-check {
+            h2 { (words.say("proof-title")) }
+            p { (words.say("proof-lead")) }
+            @if let Place::Beside(file) = place { p.soft.small { code { (file) } } }
+            div.actions {
+                @match place {
+                    Place::From(at) => {
+                        a.button.main href=(at) download { (words.say("proof-download")) }
+                    }
+                    Place::ByCode(code, number) => {
+                        form method="post" action=(BY_CODE) {
+                            input type="hidden" name="code" value=(code);
+                            button.main name="file" value=(number) { (words.say("proof-download")) }
+                        }
+                    }
+                    Place::Beside(_) => {}
+                }
+                button type="button" hidden data-run { (words.say("proof-check")) }
+            }
+            (verdict(words))
+            details {
+                summary { (words.say("proof-read")) }
+                pre lang="en" dir="ltr" data-proof { (proof.text) }
+                p.soft.small { (words.say("check-key")) ": " code data-key { (proof.key) } }
+            }
+        }
+    }
+}
+
+/// Where the verdict of a check comes, with its words.
+fn verdict(words: &Words) -> Markup {
+    html! {
+        div role="status" data-verdict
+            data-final=(words.say("check-final")) data-limited=(words.say("check-limited"))
+            data-pending=(words.say("check-pending")) data-refused=(words.say("check-refused"))
+            data-old=(words.say("check-old")) data-local=(words.say("check-local")) {}
+    }
+}
