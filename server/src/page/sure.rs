@@ -98,13 +98,14 @@ fn shared(visit: &Visit, report: &Report) -> Markup {
     html! {
         section.card {
             h2 { (words.say("shared-title")) }
-            @if report.grants.is_empty() { p { (words.say("shared-none")) } }
-            ul { @for (_, grant) in &report.grants {
-                li { (words.with("shared-row", [
-                    ("who", grant.name.clone().into()),
-                    ("why", grant.purpose.clone().into()),
-                ])) }
-            } }
+            @if report.grants.is_empty() { p { (words.say("shared-none")) } } @else {
+                ul { @for (_, grant) in &report.grants {
+                    li { (words.with("shared-row", [
+                        ("who", grant.name.clone().into()),
+                        ("why", grant.purpose.clone().into()),
+                    ])) }
+                } }
+            }
         }
     }
 }

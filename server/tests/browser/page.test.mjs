@@ -62,6 +62,24 @@ test("hear it, erase it, be sure; six states and three widths", { skip: unbuilt 
   await page.context().setOffline(false);
   await page.goto(`${base}/page`);
   assert.equal(await page.locator(".turn").count(), 2);
+  // Everything later takes the proofs too: there the page tells the code of the one to come.
+  await page.click("button[name=all]");
+  await page.click("button[formaction]");
+  assert.match(await page.textContent("[role=status]"), /It goes on/);
+  assert.match(await page.textContent(".code code"), /^([a-z2-7]{5}-){4}[a-z2-7]{5}$/);
+  await sound(page, "later");
+  const code = await page.textContent(".code code");
+  await page.goto(`${base}/page/proofs`);
+  assert.match(await page.textContent(".to-come"), /The proof of everything comes on/);
+  await sound(page, "to-come");
+  await page.goto(`${base}/page/receipt`);
+  await sound(page, "code");
+  await page.fill("#code", code);
+  await page.click("button.main");
+  assert.match(await page.textContent("[role=alert]"), /Nothing lies under this code/);
+  await sound(page, "code-early");
+  await page.goto(`${base}/page`);
+  await page.click("button[name=plan]");
   await page.click("button[name=all]");
   await page.click("button.danger");
   await page.goto(`${base}/page`);
