@@ -1,7 +1,8 @@
 //! What the service adds to the engine: over loopback, beside the library in the same run.
 //!
 //! `cargo bench -p keyfalld --bench service`, in the temporary directory or in
-//! `KEYFALL_BENCH_DIR`.
+//! `KEYFALL_BENCH_DIR`. After `--` it takes the parts to run: `one`, `many`, `memory`, `pages`.
+//! `KEYFALL_BENCH_SERVICE` is another build of the service, to compare with.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that prints")]
 #![allow(clippy::disallowed_methods, reason = "it measures time")]
@@ -27,12 +28,22 @@ fn main() {
         Some(place) => TempDir::new_in(place).unwrap(),
         None => TempDir::new().unwrap(),
     };
+    let parts: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let asked = |part: &str| parts.is_empty() || parts.iter().any(|one| one == part);
     let service = Service::start(dir.path());
     let ada = service.user("ada");
-    one_at_a_time(&service, &ada, &dir.path().join("library.db"));
-    many(&service, &ada);
-    memory(&service, &ada);
-    pages(&service);
+    if asked("one") {
+        one_at_a_time(&service, &ada, &dir.path().join("library.db"));
+    }
+    if asked("many") {
+        many(&service, &ada);
+    }
+    if asked("memory") {
+        memory(&service, &ada);
+    }
+    if asked("pages") {
+        pages(&service);
+    }
 }
 
 /// A service of its own.
@@ -44,7 +55,8 @@ struct Service {
 
 impl Service {
     fn start(dir: &Path) -> Service {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_keyfalld"))
+        let program = std::env::var_os("KEYFALL_BENCH_SERVICE");
+        let mut child = Command::new(program.unwrap_or(env!("CARGO_BIN_EXE_keyfalld").into()))
             .args(["--listen", "127.0.0.1:0", "--accept-remnants", "--log", "error"])
             .env("KEYFALL_REQUESTS_PER_SECOND", "1000000")
             .env("KEYFALL_BURST", "1000000")
@@ -183,12 +195,22 @@ fn one_at_a_time(service: &Service, handle: &str, library: &Path) {
     );
 }
 
+/// Seconds that a process, with all its threads, has been on a processor.
+fn busy(process: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // After the name, which is in parentheses: the 12th and 13th, in hundredths of a second.
+    let after = stat.rsplit_once(')').unwrap().1;
+    let times = after.split_whitespace().skip(11).take(2).map(|time| time.parse::<f64>().unwrap());
+    times.sum::<f64>() / 100.0
+}
+
 /// Puts of 200 bytes from many connections, each with one on its way.
 fn many(service: &Service, handle: &str) {
     let request: Arc<[u8]> = service.put(handle).into();
     let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let rate = runtime.block_on(async {
+    let id = service.child.id().to_string();
+    let (rate, by_service, by_clients) = runtime.block_on(async {
         for _ in 0..CONNECTIONS {
             let stream = tokio::net::TcpStream::connect(&service.address).await.unwrap();
             stream.set_nodelay(true).unwrap();
@@ -197,13 +219,20 @@ fn many(service: &Service, handle: &str) {
         }
         tokio::time::sleep(Duration::from_secs(2)).await;
         let (began, before) = (Instant::now(), done.load(Ordering::Relaxed));
+        let (service, clients) = (busy(&id), busy("self"));
         tokio::time::sleep(Duration::from_secs(8)).await;
-        let rate = (done.load(Ordering::Relaxed) - before) as f64 / began.elapsed().as_secs_f64();
+        let puts = (done.load(Ordering::Relaxed) - before) as f64;
+        let each = |before: f64, now: f64| (now - before) / puts * 1e6;
+        let taken = (each(service, busy(&id)), each(clients, busy("self")));
+        let rate = puts / began.elapsed().as_secs_f64();
         stop.store(true, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(200)).await;
-        rate
+        (rate, taken.0, taken.1)
     });
-    println!("puts of {SHORT} B from {CONNECTIONS} connections: {rate:.0} a second");
+    println!(
+        "puts of {SHORT} B from {CONNECTIONS} connections: {rate:.0} a second; processor time \
+         each: {by_service:.1} µs of the service, {by_clients:.1} µs of the clients"
+    );
 }
 
 async fn keep_putting(

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::StreamReader;
 
+use crate::checksum::{self, Checksum};
 use crate::problem::Problem;
 
 /// A body that is read into the engine.
@@ -19,6 +20,8 @@ pub(crate) struct Intake {
     left: u64,
     length: u64,
     digest: Sha256,
+    /// What it must hash to, until its end came.
+    checksum: Option<Checksum>,
     end: End,
 }
 
@@ -31,6 +34,8 @@ enum End {
     TooLong,
     /// Its caller went away.
     Cut,
+    /// It has another sum than it was said to have.
+    Mismatch,
 }
 
 impl Intake {
@@ -42,8 +47,14 @@ impl Intake {
             left: most,
             length: 0,
             digest: Sha256::new(),
+            checksum: None,
             end: End::Sound,
         }
+    }
+
+    /// Fails at its end unless it has this sum.
+    pub(crate) fn checked(self, checksum: Option<Checksum>) -> Self {
+        Intake { checksum, ..self }
     }
 
     /// How many bytes were read.
@@ -61,6 +72,7 @@ impl Intake {
         match self.end {
             End::Sound => None,
             End::TooLong => Some(too_large()),
+            End::Mismatch => Some(checksum::mismatch()),
             End::Cut => Some(Problem::invalid("the body was cut short; nothing was stored")),
         }
     }
@@ -79,7 +91,7 @@ impl AsyncRead for Intake {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buffer.filled().len();
+        let (before, room) = (buffer.filled().len(), buffer.remaining());
         if let Err(e) = ready!(this.body.as_mut().poll_read(cx, buffer)) {
             this.end = End::Cut;
             return Poll::Ready(Err(e));
@@ -94,6 +106,16 @@ impl AsyncRead for Intake {
         }
         this.length += read.len() as u64;
         this.digest.update(read);
+        let ended = read.is_empty() && room > 0;
+        match &mut this.checksum {
+            Some(checksum) if !ended => checksum.update(read),
+            held => {
+                if held.take().is_some_and(|checksum| !checksum.holds()) {
+                    this.end = End::Mismatch;
+                    return Poll::Ready(Err(io::Error::other("not the bytes that were meant")));
+                }
+            }
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -13,6 +13,8 @@
 //! | `manual` | completions for shells, and the man page |
 //! | `metering` | what is counted for operators |
 //! | `range` | which part of a record a request asks for |
+//! | `checksum` | what the bytes of an upload are said to hash to |
+//! | `overriding` | the method of an upload's request |
 //! | `intake`, `outlet` | bodies on their way in and out |
 //! | `answers` | answers that a repeated request gets again |
 //! | `openings` | the openings that are not over |
@@ -30,6 +32,7 @@ mod answers;
 mod api;
 mod app;
 mod auth;
+mod checksum;
 mod config;
 mod intake;
 mod manual;
@@ -37,6 +40,7 @@ mod metering;
 mod openapi;
 mod openings;
 mod outlet;
+mod overriding;
 mod page;
 mod peer;
 mod private;

@@ -210,6 +210,7 @@ pub(crate) const KINDS: &[(&str, &str)] = &[
     ("held", "Under a legal hold"),
     ("offset", "The upload ends elsewhere"),
     ("media-type", "Of another media type"),
+    ("checksum", "Not the bytes that were meant"),
     ("key-used", "The Idempotency-Key was used"),
     ("rate", "Too many requests"),
     ("io", "The service failed"),

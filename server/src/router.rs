@@ -1,5 +1,6 @@
 //! Which path leads to which handler, and what lies around all of them.
 
+use std::cell::LazyCell;
 use std::time::Instant;
 
 use axum::Router;
@@ -38,25 +39,28 @@ pub(crate) fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// Numbers each answer, writes its problem if it is one, and logs it: method, route, status and
+/// Numbers the answer, writes its problem if it is one, and logs it: method, route, status and
 /// time, nothing that a caller sent.
 async fn around(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = request.method().clone();
-    let route =
-        request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let instance = instance();
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let resumable = request.headers().get(RESUMABLE).is_some();
-    let mut response = problems(next.run(request).await, &instance);
+    let response = next.run(request).await;
+    // Drawn where it is written down: most answers are no problem, and are logged nowhere.
+    let instance: LazyCell<String> = LazyCell::new(instance);
+    let mut response = problems(response, &instance);
     if resumable {
         response.headers_mut().entry(RESUMABLE).or_insert(HeaderValue::from_static("1.0.0"));
     }
     response.headers_mut().entry(NOSNIFF).or_insert(HeaderValue::from_static("nosniff"));
-    let took = began.elapsed();
-    metering::answered(method.as_str(), &route, response.status().as_u16(), took);
+    let (took, status) = (began.elapsed(), response.status().as_u16());
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    metering::answered(method.as_str(), route, status, took);
     tracing::info!(
         target: "keyfalld::http",
-        %method, route, status = response.status().as_u16(), ms = took.as_secs_f64() * 1e3, instance
+        %method, route, status, ms = took.as_secs_f64() * 1e3,
+        instance = instance.as_str()
     );
     response
 }
@@ -69,7 +73,7 @@ fn instance() -> String {
 
 /// Writes the body of a problem, and leaves the other headers. What axum itself refused becomes a
 /// problem here.
-fn problems(response: Response, instance: &str) -> Response {
+fn problems(response: Response, instance: &LazyCell<String>) -> Response {
     let problem = match response.extensions().get::<Problem>() {
         Some(problem) => problem.clone(),
         None if is_refusal(&response) => refusal(response.status()),

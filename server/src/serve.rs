@@ -6,6 +6,8 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::ServiceExt;
+use axum::extract::Request;
 use axum_server::Handle;
 use keyfall::observer::{Event, Metrics, Observer};
 use keyfall::{AsyncEngine, Builder, ErrorKind};
@@ -17,6 +19,7 @@ use crate::auth::book::Book;
 use crate::auth::jwt::Jwt;
 use crate::config::Config;
 use crate::metering;
+use crate::overriding::Overriding;
 use crate::page::planned::keep_all;
 use crate::receipts::Receipts;
 use crate::renewed::Renew;
@@ -78,7 +81,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     tokio::spawn(alive());
     let renewing = tokio::spawn(renew(files, signal(SignalKind::hangup())?));
     let server = axum_server::from_tcp(listener)?.handle(handle);
-    let service = router(app).into_make_service();
+    let service = ServiceExt::<Request>::into_make_service(Overriding(router(app)));
     match tls {
         Some(tls) => {
             announce(&format!("listening on https://{address}"));

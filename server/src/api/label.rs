@@ -2,7 +2,7 @@
 
 use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use keyfall::{ErrorKind, Put, RecordId, RecordInfo, UserHandle};
+use keyfall::{ErrorKind, Put, PutMode, RecordId, RecordInfo, UserHandle};
 
 use crate::auth::caller::{Caller, text};
 use crate::problem::{Answer, Problem};
@@ -14,46 +14,63 @@ const META: HeaderName = HeaderName::from_static("keyfall-meta");
 /// The header of what a record's bytes hash to (RFC 9530).
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
-/// A put with the name and the metadata of a request, and with its precondition. A put that may
-/// replace a record erases it, so the caller needs that scope too.
-///
-/// # Errors
-/// 400 for headers that are wrong, 403.
-pub(crate) fn labelled(
-    mut put: Put,
-    headers: &HeaderMap,
-    caller: &Caller,
-    handle: &UserHandle,
-) -> Answer<Put> {
-    for pair in headers.get_all(META) {
-        let pair = text(pair.as_bytes())?;
-        let Some((key, value)) = pair.split_once('=') else {
-            return Err(Problem::invalid("Keyfall-Meta is key=value, once for each key"));
+/// What a request says of a record: name, metadata, and the precondition of its put.
+pub(crate) struct Label {
+    name: Option<String>,
+    meta: Vec<(String, String)>,
+    mode: PutMode,
+}
+
+impl Label {
+    /// What headers say. A put that may replace a record erases it, so the caller needs that scope
+    /// too.
+    ///
+    /// # Errors
+    /// 400 for headers that are wrong, 403.
+    pub(crate) fn read(headers: &HeaderMap, caller: &Caller, of: &UserHandle) -> Answer<Self> {
+        let mut meta = Vec::new();
+        for pair in headers.get_all(META) {
+            let pair = text(pair.as_bytes())?;
+            let Some((key, value)) = pair.split_once('=') else {
+                return Err(Problem::invalid("Keyfall-Meta is key=value, once for each key"));
+            };
+            meta.push((key.to_owned(), value.to_owned()));
+        }
+        let (absent, is) = (headers.get(IF_NONE_MATCH), headers.get(IF_MATCH));
+        let Some(name) = headers.get(NAME) else {
+            return match (absent, is) {
+                (None, None) => Ok(Label { name: None, meta, mode: PutMode::Replace }),
+                _ => Err(Problem::invalid(
+                    "a precondition of a put is about the record with its name; send Keyfall-Name \
+                     too",
+                )),
+            };
         };
-        put = put.meta(key, value);
+        let name = Some(text(name.as_bytes())?);
+        let mode = match (absent, is) {
+            (Some(tag), None) if tag == "*" => {
+                return Ok(Label { name, meta, mode: PutMode::IfAbsent });
+            }
+            (None, Some(tag)) => PutMode::IfIs(record(tag)?),
+            (None, None) => PutMode::Replace,
+            _ => {
+                return Err(Problem::invalid(
+                    "a put takes If-None-Match: *, or If-Match with one entity tag, not both",
+                ));
+            }
+        };
+        caller.may_with("erase", of)?;
+        Ok(Label { name, meta, mode })
     }
-    let (absent, is) = (headers.get(IF_NONE_MATCH), headers.get(IF_MATCH));
-    let Some(name) = headers.get(NAME) else {
-        return match (absent, is) {
-            (None, None) => Ok(put),
-            _ => Err(Problem::invalid(
-                "a precondition of a put is about the record with its name; send Keyfall-Name too",
-            )),
-        };
-    };
-    put = put.name(text(name.as_bytes())?);
-    match (absent, is) {
-        (Some(tag), None) if tag == "*" => return Ok(put.if_absent()),
-        (None, Some(tag)) => put = put.if_is(record(tag)?),
-        (None, None) => {}
-        _ => {
-            return Err(Problem::invalid(
-                "a put takes If-None-Match: *, or If-Match with one entity tag, not both",
-            ));
+
+    /// Adds it to a put.
+    pub(crate) fn on(self, put: Put) -> Put {
+        let put = self.meta.into_iter().fold(put, |put, (key, value)| put.meta(key, value));
+        match self.name {
+            Some(name) => put.name(name).mode(self.mode),
+            None => put,
         }
     }
-    caller.may_with("erase", handle)?;
-    Ok(put)
 }
 
 /// The problem of a put that its precondition refused.

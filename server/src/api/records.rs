@@ -7,14 +7,16 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LINK
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use keyfall::engine::Listing;
-use keyfall::{Class, ErrorKind, Put, RecordId, UserId};
+use keyfall::{
+    Class, Engine, ErrorKind, InteractionId, Put, RecordId, Timestamp, UserHandle, UserId,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-use super::label;
+use super::label::{self, Label};
 use super::report::record_json;
-use crate::app::{App, User};
+use crate::app::{App, no_such_handle};
 use crate::auth::caller::{Caller, text};
 use crate::intake::{Intake, too_large};
 use crate::metering;
@@ -65,15 +67,22 @@ pub(crate) async fn put_record(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    let user = caller.user(&app, "put", &handle).await?;
+    let handle: UserHandle = match handle.parse() {
+        Ok(handle) => handle,
+        Err(_) => return Err(caller.may("put").err().unwrap_or_else(no_such_handle)),
+    };
+    caller.may_with("put", &handle)?;
     let most = app.config().max_record_bytes;
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length: u64| length > most) {
         return Err(too_large());
     }
-    let (put, class) = asked_put(&headers, headers.get(CONTENT_TYPE), &caller, &user)?;
+    let asked = AskedPut::read(&headers, headers.get(CONTENT_TYPE), &caller, &handle)?;
+    let class = asked.class.clone();
     let mut intake = Intake::new(body, most);
-    let id = match app.engine().put(put, &mut intake).await {
+    // The user is looked up by the thread that stages the put.
+    let put = move |engine: &Engine| Ok(asked.of(engine.user_of(&handle)?));
+    let id = match app.engine().put_by(put, &mut intake).await {
         Ok(id) => id,
         Err(e) => return Err(intake.problem().unwrap_or_else(|| label::refused(e))),
     };
@@ -81,37 +90,62 @@ pub(crate) async fn put_record(
     Ok(stored(&id, &intake.digest()))
 }
 
-/// What headers ask to be put of a user, and its class.
-///
-/// # Errors
-/// 400 for headers that are wrong, 403.
-pub(super) fn asked_put(
-    headers: &HeaderMap,
-    media_type: Option<&HeaderValue>,
-    caller: &Caller,
-    user: &User,
-) -> Answer<(Put, Class)> {
-    let purpose = caller.purpose()?.unwrap_or_default().to_owned();
-    let class = header(headers, "keyfall-class")?.ok_or_else(|| {
-        Problem::invalid("a record needs a class; name it in the header Keyfall-Class")
-    })?;
-    let class = Class::new(class)?;
-    let mut put = Put::new(user.id.clone(), class.clone()).purpose(purpose);
-    if let Some(media_type) = media_type {
-        put = put.media_type(text(media_type.as_bytes())?);
+/// What headers ask to be put.
+pub(super) struct AskedPut {
+    class: Class,
+    purpose: String,
+    media_type: Option<String>,
+    interaction: Option<InteractionId>,
+    created: Option<Timestamp>,
+    sources: Vec<RecordId>,
+    label: Label,
+}
+
+impl AskedPut {
+    /// What headers ask to be put of a user.
+    ///
+    /// # Errors
+    /// 400 for headers that are wrong, 403.
+    pub(super) fn read(
+        headers: &HeaderMap,
+        media_type: Option<&HeaderValue>,
+        caller: &Caller,
+        handle: &UserHandle,
+    ) -> Answer<Self> {
+        let purpose = caller.purpose()?.unwrap_or_default().to_owned();
+        let class = header(headers, "keyfall-class")?.ok_or_else(|| {
+            Problem::invalid("a record needs a class; name it in the header Keyfall-Class")
+        })?;
+        let class = Class::new(class)?;
+        let media_type = media_type.map(|value| text(value.as_bytes())).transpose()?;
+        let interaction =
+            header(headers, "keyfall-interaction")?.map(|id| id.parse()).transpose()?;
+        let created =
+            header(headers, "keyfall-created")?.map(|at| words::point(&at)).transpose()?;
+        let mut sources = Vec::new();
+        for source in headers.get_all("keyfall-from") {
+            let source: RecordId = text(source.as_bytes())?.parse()?;
+            caller.may_with("put", &source.handle())?;
+            sources.push(source);
+        }
+        let label = Label::read(headers, caller, handle)?;
+        Ok(AskedPut { class, purpose, media_type, interaction, created, sources, label })
     }
-    if let Some(id) = header(headers, "keyfall-interaction")? {
-        put = put.interaction(id.parse()?);
+
+    /// The put of a user.
+    pub(super) fn of(self, user: UserId) -> Put {
+        let mut put = Put::new(user, self.class).purpose(self.purpose);
+        if let Some(media_type) = self.media_type {
+            put = put.media_type(media_type);
+        }
+        if let Some(interaction) = self.interaction {
+            put = put.interaction(interaction);
+        }
+        if let Some(created) = self.created {
+            put = put.created(created);
+        }
+        self.label.on(self.sources.into_iter().fold(put, Put::derived_from))
     }
-    if let Some(created) = header(headers, "keyfall-created")? {
-        put = put.created(words::point(&created)?);
-    }
-    for source in headers.get_all("keyfall-from") {
-        let source: RecordId = text(source.as_bytes())?.parse()?;
-        caller.may_with("put", &source.handle())?;
-        put = put.derived_from(source);
-    }
-    Ok((label::labelled(put, headers, caller, &user.handle)?, class))
 }
 
 fn stored(id: &RecordId, digest: &[u8; 32]) -> Response {

@@ -1,5 +1,5 @@
 //! Uploads that go on after a break: tus 1.0.0 (<https://tus.io/protocols/resumable-upload>) with
-//! creation, creation-with-upload, expiration and termination.
+//! creation, creation-with-upload, checksum, expiration and termination.
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -11,9 +11,10 @@ use keyfall::engine::{UploadState, WrongOffset};
 use keyfall::{ErrorKind, Put, RecordInfo, Timestamp, UploadId};
 
 use super::label;
-use super::records::{asked_put, header};
+use super::records::{AskedPut, header};
 use crate::app::App;
 use crate::auth::caller::Caller;
+use crate::checksum::{ALGORITHMS, Checksum};
 use crate::intake::{Intake, too_large};
 use crate::metering;
 use crate::private::random;
@@ -22,7 +23,7 @@ use crate::problem::{Answer, Problem};
 /// The version of the protocol.
 const VERSION: HeaderValue = HeaderValue::from_static("1.0.0");
 const EXTENSIONS: HeaderValue =
-    HeaderValue::from_static("creation,creation-with-upload,expiration,termination");
+    HeaderValue::from_static("creation,creation-with-upload,checksum,expiration,termination");
 /// The media type of bytes to be appended.
 const BYTES: &str = "application/offset+octet-stream";
 /// Unfinished uploads of one user, at most.
@@ -36,6 +37,7 @@ pub(crate) const RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable"
 const TUS_VERSION: HeaderName = HeaderName::from_static("tus-version");
 const TUS_EXTENSION: HeaderName = HeaderName::from_static("tus-extension");
 const TUS_MAX_SIZE: HeaderName = HeaderName::from_static("tus-max-size");
+const TUS_ALGORITHMS: HeaderName = HeaderName::from_static("tus-checksum-algorithm");
 const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 const LENGTH: HeaderName = HeaderName::from_static("upload-length");
 const EXPIRES: HeaderName = HeaderName::from_static("upload-expires");
@@ -43,11 +45,15 @@ const METADATA: HeaderName = HeaderName::from_static("upload-metadata");
 const RECORD: HeaderName = HeaderName::from_static("keyfall-record");
 
 /// Asks what uploads can be
+///
+/// Of requests for uploads the method is that of the header `X-HTTP-Method-Override`, if they have
+/// it: for networks that let few methods through.
 #[utoipa::path(
     options, path = "/v1/users/{handle}/uploads", tag = "uploads", security(()),
     params(("handle" = String, Path, description = "The handle of the user")),
     responses((status = 204, description = "Versions, extensions and the largest record", headers(
         ("Tus-Version" = String), ("Tus-Extension" = String), ("Tus-Max-Size" = u64),
+        ("Tus-Checksum-Algorithm" = String),
     )))
 )]
 pub(crate) async fn describe_uploads(State(app): State<App>) -> Response {
@@ -55,6 +61,7 @@ pub(crate) async fn describe_uploads(State(app): State<App>) -> Response {
         (RESUMABLE, VERSION),
         (TUS_VERSION, VERSION),
         (TUS_EXTENSION, EXTENSIONS),
+        (TUS_ALGORITHMS, ALGORITHMS),
         (TUS_MAX_SIZE, HeaderValue::from(app.config().max_record_bytes)),
     ];
     (StatusCode::NO_CONTENT, headers).into_response()
@@ -65,9 +72,10 @@ pub(crate) async fn describe_uploads(State(app): State<App>) -> Response {
 /// tus 1.0.0. What is to become of it is said as for a put, by headers or, of a key of the same
 /// name, by `Upload-Metadata`: `class`, `interaction`, `created`, `from`, `name`, and `type` or
 /// `filetype` for the media type; other keys become metadata of the record. With a body of
-/// `application/offset+octet-stream` it begins with these bytes. It lasts for a day, and falls with
-/// its user, its class, its interaction and its sources. With its last byte it becomes a record,
-/// whose id is in `Keyfall-Record`.
+/// `application/offset+octet-stream` it begins with these bytes; if they have another sum than
+/// `Upload-Checksum` says, it does not begin. It lasts for a day, and falls with its user, its
+/// class, its interaction and its sources. With its last byte it becomes a record, whose id is in
+/// `Keyfall-Record`.
 #[utoipa::path(
     post, path = "/v1/users/{handle}/uploads", tag = "uploads",
     params(
@@ -75,6 +83,7 @@ pub(crate) async fn describe_uploads(State(app): State<App>) -> Response {
         ("Tus-Resumable" = String, Header, description = "`1.0.0`"),
         ("Upload-Length" = u64, Header, description = "Bytes of the record"),
         ("Upload-Metadata" = Option<String>, Header, description = "Keys, each with its value in base64 after a space, with commas between"),
+        ("Upload-Checksum" = Option<String>, Header, description = "What the bytes hash to: `sha256` or `sha1`, a space, the sum in base64"),
         ("Keyfall-Class" = Option<String>, Header, description = "Its class, unless `Upload-Metadata` says it"),
         ("Keyfall-Purpose" = Option<String>, Header, description = "Why it is kept: a purpose of the credential"),
     ),
@@ -86,6 +95,7 @@ pub(crate) async fn describe_uploads(State(app): State<App>) -> Response {
         )),
         (status = 412, description = "Another version of the protocol, or what the name's precondition says"),
         (status = 415, description = "A body of another media type"),
+        (status = 460, description = "The bytes have another sum than `Upload-Checksum` says; none was kept"),
     )
 )]
 pub(crate) async fn create_upload(
@@ -104,8 +114,11 @@ pub(crate) async fn create_upload(
         return Err(too_large());
     }
     let brings = brings_bytes(&headers)?;
+    // Refused before anything is begun.
+    Checksum::read(&headers)?;
     let (asked, media_type) = described(&headers)?;
-    let (put, _) = asked_put(&asked, media_type.as_ref(), &caller, &user)?;
+    let put = AskedPut::read(&asked, media_type.as_ref(), &caller, &user.handle)?;
+    let put = put.of(user.id.clone());
     let named = asked.contains_key("keyfall-name");
     let (put, mark) = if named { (put, None) } else { marked(put)? };
     if app.engine().uploads().list(&user.id).await?.len() >= MOST {
@@ -114,12 +127,25 @@ pub(crate) async fn create_upload(
     }
     let id = app.engine().uploads().begin(put.length(length)).await.map_err(label::refused)?;
     let begun = Begun::of(Place { id, mark }, &app.engine().uploads().state(&id).await?);
-    let there = if brings { append(&app, &begun, 0, &headers, body).await? } else { 0 };
+    let there = match brings {
+        true => begin_with(&app, &begun, &headers, body).await?,
+        false => 0,
+    };
     let mut response = outcome(&app, &begun, StatusCode::CREATED, there).await?;
     if let Ok(address) = format!("/v1/uploads/{}", begun.place).parse() {
         response.headers_mut().insert(LOCATION, address);
     }
     Ok(response)
+}
+
+/// Appends the bytes that an upload begins with. One whose bytes have another sum is not begun: its
+/// client hears of no address.
+async fn begin_with(app: &App, begun: &Begun, headers: &HeaderMap, body: Body) -> Answer<u64> {
+    let appended = append(app, begun, 0, headers, body).await;
+    if appended.as_ref().is_err_and(|problem| problem.kind == "checksum") {
+        app.engine().uploads().abort(&begun.place.id).await?;
+    }
+    appended
 }
 
 /// How far an upload is
@@ -174,14 +200,16 @@ pub(crate) async fn head_upload(
 
 /// Appends to an upload
 ///
-/// What came before a connection broke is kept: ask with HEAD how much that is. With the last byte
-/// the upload becomes a record.
+/// What came before a connection broke is kept: ask with HEAD how much that is. With
+/// `Upload-Checksum` all of the bytes are kept or none. With the last byte the upload becomes a
+/// record.
 #[utoipa::path(
     patch, path = "/v1/uploads/{id}", tag = "uploads",
     params(
         ("id" = String, Path, description = "The upload, as `Location` had it"),
         ("Tus-Resumable" = String, Header, description = "`1.0.0`"),
         ("Upload-Offset" = u64, Header, description = "Where the bytes go: where it ends"),
+        ("Upload-Checksum" = Option<String>, Header, description = "What the bytes hash to: `sha256` or `sha1`, a space, the sum in base64"),
     ),
     request_body(content = Vec<u8>, content_type = "application/offset+octet-stream", description = "The bytes"),
     responses(
@@ -192,6 +220,7 @@ pub(crate) async fn head_upload(
         (status = 409, description = "It ends elsewhere: `Upload-Offset` says where"),
         (status = 412, description = "Another version of the protocol, or what the name's precondition says"),
         (status = 415, description = "A body of another media type"),
+        (status = 460, description = "The bytes have another sum than `Upload-Checksum` says; none was kept"),
     )
 )]
 pub(crate) async fn append_upload(
@@ -457,8 +486,14 @@ async fn append(
     if number(headers, &CONTENT_LENGTH)?.is_some_and(|bytes| bytes > left) {
         return Err(too_large());
     }
-    let mut intake = Intake::new(body, left);
-    match app.engine().uploads().append(&begun.place.id, offset, &mut intake).await {
+    let checksum = Checksum::read(headers)?;
+    let (uploads, id, whole) = (app.engine().uploads(), &begun.place.id, checksum.is_some());
+    let mut intake = Intake::new(body, left).checked(checksum);
+    let appended = match whole {
+        true => uploads.append_whole(id, offset, &mut intake).await,
+        false => uploads.append(id, offset, &mut intake).await,
+    };
+    match appended {
         Ok(there) => Ok(there),
         Err(e) => Err(intake.problem().unwrap_or_else(|| {
             let cause = std::error::Error::source(&e);

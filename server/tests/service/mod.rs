@@ -2,6 +2,7 @@
 
 mod access;
 mod certificates;
+mod checksums;
 mod deploy;
 mod document;
 mod erasures;

@@ -2,13 +2,13 @@
 
 use super::kit::{Reply, Request, Service};
 
-const BYTES: &str = "application/offset+octet-stream";
+pub(super) const BYTES: &str = "application/offset+octet-stream";
 
-fn tus<'s>(service: &'s Service, method: &str, path: &str) -> Request<'s> {
+pub(super) fn tus<'s>(service: &'s Service, method: &str, path: &str) -> Request<'s> {
     service.admin(method, path).header("Tus-Resumable", "1.0.0")
 }
 
-fn begin(service: &Service, user: &str, length: usize, more: &[(&str, &str)]) -> String {
+pub(super) fn begin(service: &Service, user: &str, length: usize, more: &[(&str, &str)]) -> String {
     let path = format!("/v1/users/{user}/uploads");
     let mut asked = tus(service, "POST", &path).header("Upload-Length", &length.to_string());
     for (name, value) in more {
@@ -20,14 +20,14 @@ fn begin(service: &Service, user: &str, length: usize, more: &[(&str, &str)]) ->
     begun.header("location").unwrap().to_owned()
 }
 
-fn append(service: &Service, at: &str, offset: usize, bytes: &[u8]) -> Reply {
+pub(super) fn append(service: &Service, at: &str, offset: usize, bytes: &[u8]) -> Reply {
     tus(service, "PATCH", at)
         .header("Content-Type", BYTES)
         .header("Upload-Offset", &offset.to_string())
         .body(bytes)
 }
 
-fn offset(service: &Service, at: &str) -> usize {
+pub(super) fn offset(service: &Service, at: &str) -> usize {
     let head = tus(service, "HEAD", at).send();
     assert_eq!(head.status, 200);
     assert_eq!(head.header("cache-control"), Some("no-store"));

@@ -105,6 +105,16 @@ impl Uploads<'_> {
         append(self.inner, upload, offset, bytes)
     }
 
+    /// Appends all that a reader gives, or nothing: where it fails nothing of it is kept, and nothing
+    /// is durable before this returns. For bytes that are checked when the last of them has come. It
+    /// takes no more memory than [`Uploads::append`].
+    ///
+    /// # Errors
+    /// As [`Uploads::append`].
+    pub fn append_whole(&self, upload: &UploadId, offset: u64, bytes: impl Read) -> Result<u64> {
+        append_whole(self.inner, upload, offset, bytes)
+    }
+
     /// Makes a record of an upload, and returns its id: in one commit, so that after a crash there
     /// is the upload or the record. The parts are read and put once more, as one payload: that
     /// takes as long as a put of it, and twice its space until space is given back.
@@ -185,10 +195,7 @@ fn append(inner: &Arc<Core>, upload: &UploadId, offset: u64, mut bytes: impl Rea
             return Ok(found.offset);
         }
         if left == 0 {
-            let length = found.offset;
-            return Err(Error::invalid(format!(
-                "this upload was declared to have {length} bytes, and has them; finish it"
-            )));
+            return Err(has_them(found.offset));
         }
         let piece = (&first[..]).chain(&mut bytes).take(left.min(PART_BYTES));
         let mut piece = Piece { from: piece, read: 0, failed: None };
@@ -202,6 +209,40 @@ fn append(inner: &Arc<Core>, upload: &UploadId, offset: u64, mut bytes: impl Rea
             return Err(wrong_offset(found.offset));
         }
     }
+}
+
+fn has_them(length: u64) -> Error {
+    Error::invalid(format!(
+        "this upload was declared to have {length} bytes, and has them; finish it"
+    ))
+}
+
+fn has_more() -> Error {
+    let text = "these are more bytes than the upload was declared to have; nothing of them was \
+                stored";
+    Error::invalid(text)
+}
+
+fn append_whole(
+    inner: &Arc<Core>,
+    upload: &UploadId,
+    offset: u64,
+    mut bytes: impl Read,
+) -> Result<u64> {
+    let _wiped = WipeStack;
+    let Open { found, about } = open(inner, upload)?;
+    if found.offset != offset {
+        return Err(wrong_offset(found.offset));
+    }
+    // What is empty is no part.
+    let mut first = Secret::zeroed(1);
+    if sealed::fill(&mut bytes, &mut first).map_err(unread)? == 0 {
+        return Ok(offset);
+    }
+    let left = about.length.map_or(RECORD_MAX_BYTES, |length| length.saturating_sub(offset));
+    let mut piece = Whole { from: (&first[..]).chain(bytes), read: 0, left };
+    put_joining(inner, part(&found), joins(upload, &found), &mut piece)?;
+    Ok(offset + piece.read)
 }
 
 fn finish(inner: &Arc<Core>, upload: &UploadId) -> Result<RecordId> {
@@ -366,6 +407,25 @@ impl<R: Read> Read for Piece<R> {
                 Ok(0)
             }
         }
+    }
+}
+
+/// A part that comes whole: more than may come is an error.
+struct Whole<R> {
+    from: R,
+    read: u64,
+    left: u64,
+}
+
+impl<R: Read> Read for Whole<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let n = self.from.read(out)?;
+        let Some(left) = self.left.checked_sub(n as u64) else {
+            return Err(has_more().into());
+        };
+        self.left = left;
+        self.read += n as u64;
+        Ok(n)
     }
 }
 

@@ -158,6 +158,35 @@ fn what_came_before_its_reader_failed_is_kept() {
 }
 
 #[test]
+fn what_comes_whole_is_kept_whole_or_not_at_all() {
+    let world = World::new(14, SMALL_PAGES);
+    let content = bytes(5, 9_000_000);
+    let put = Put::new(user("ada"), Class::audio()).length(9_000_000);
+    let upload = world.engine().uploads().begin(put).unwrap();
+    let whole = |offset: usize, bytes: &[u8]| {
+        world.engine().uploads().append_whole(&upload, offset as u64, bytes)
+    };
+    let mut offset = 0;
+    for length in [1, 20_000, 8_500_000] {
+        let piece = &content[offset..offset + length];
+        let fails = Fails(piece);
+        let failed = world.engine().uploads().append_whole(&upload, offset as u64, fails);
+        assert_eq!(error_kind(failed), ErrorKind::Io);
+        assert_eq!(state(&world, &upload).unwrap().offset, offset as u64, "nothing was kept");
+        assert_eq!(whole(offset, piece).unwrap(), (offset + length) as u64);
+        offset += length;
+    }
+    let e = whole(0, b"x").unwrap_err();
+    assert!(e.source().unwrap().is::<WrongOffset>(), "{e}");
+    assert_eq!(error_kind(whole(offset, &content)), ErrorKind::Invalid, "more than was declared");
+    assert_eq!(whole(offset, b"").unwrap(), offset as u64);
+    assert_eq!(whole(offset, &content[offset..]).unwrap(), 9_000_000);
+    assert_eq!(error_kind(whole(9_000_000, b"x")), ErrorKind::Invalid);
+    let id = world.engine().uploads().finish(&upload).unwrap();
+    assert!(read_record(world.engine(), &id).unwrap() == content);
+}
+
+#[test]
 fn it_falls_with_its_user_its_class_its_interaction_and_a_span() {
     for (n, derived) in (0..8).flat_map(|n| [(n, false), (n, true)]) {
         let world = World::new(5 + n, SMALL_PAGES);

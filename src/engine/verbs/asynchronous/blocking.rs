@@ -38,6 +38,6 @@ pub(super) fn unjoined<T>(error: JoinError) -> Result<T> {
 }
 
 /// The error of a call that a runtime no longer made.
-fn over() -> Error {
+pub(super) fn over() -> Error {
     Error::new(ErrorKind::Io, "the runtime is shutting down; the call was not made")
 }

@@ -2,7 +2,6 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use tokio::io::AsyncRead;
 use tokio::sync::{Notify, Semaphore, oneshot};
@@ -12,6 +11,7 @@ use super::blocking::{call as call_on, joined, permit};
 use super::opening::AsyncOpening;
 use super::payload::{begin, feed, pieces};
 use super::reader::AsyncReader;
+use super::stager::{Servers, Stager, answered, keep};
 use super::uploads::AsyncUploads;
 use crate::catalogue::interactions::Interactions;
 use crate::catalogue::query::{Listing, Query};
@@ -23,13 +23,13 @@ use crate::engine::later;
 use crate::engine::queue::Outcome;
 use crate::engine::verbs::engine::Engine;
 use crate::engine::verbs::watch::watch_or_wake;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::ids::{RecordId, UserId};
 use crate::promise::Finality;
 use crate::record::{Put, RecordInfo};
 use crate::scope::Erase;
 use crate::store::HeadId;
-use crate::sync::{Mutex, locked};
+use crate::sync::locked;
 
 /// How many calls run on blocking threads at once, unless [`AsyncEngine::at_once`] says otherwise.
 const AT_ONCE: u32 = 64;
@@ -74,8 +74,10 @@ pub struct AsyncEngine {
     calls: Arc<Semaphore>,
     /// For puts that wait for their payload.
     streams: Arc<Semaphore>,
-    /// Threads that serve the queue: each holds the engine until it ends.
-    servers: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    /// For short puts.
+    stager: Arc<Stager>,
+    /// Each holds the engine until it ends.
+    servers: Servers,
 }
 
 impl std::fmt::Debug for AsyncEngine {
@@ -92,6 +94,7 @@ impl AsyncEngine {
             at_once: AT_ONCE,
             calls: semaphore(AT_ONCE),
             streams: semaphore(AT_ONCE),
+            stager: Stager::new(AT_ONCE),
             servers: Arc::default(),
         }
     }
@@ -117,6 +120,8 @@ impl AsyncEngine {
     /// `Locked` if a clone, an [`AsyncReader`] or a future that was not polled to its end still
     /// holds the engine; it is closed when they are dropped.
     pub async fn close(self) -> Result<Finality> {
+        // A thread that stages holds the engine a little longer than its last put.
+        self.stager.idle().await;
         let AsyncEngine { engine, servers, .. } = self;
         let servers = std::mem::take(&mut *locked(&servers));
         let close = move || {
@@ -135,6 +140,7 @@ impl AsyncEngine {
             // It is never closed.
             drop(running.acquire_many(self.at_once).await);
         }
+        self.stager.idle().await;
     }
 
     /// Goes on after `Poisoned`, on a blocking thread ([`Engine::reopen`]).
@@ -146,13 +152,15 @@ impl AsyncEngine {
     }
 
     /// Lets so many calls run on the runtime's blocking threads at once, and as many puts whose
-    /// payload streams in: 64 of each by default. The runtime needs more blocking threads than both
+    /// payload streams in: 64 of each by default. Puts of up to 16 KiB have few threads of their own,
+    /// one for each processor at most. The runtime needs more blocking threads than all of these
     /// together (tokio's default is 512). A put or an erase that waits for its commit needs none,
     /// so this does not bound how many share one.
     #[must_use]
     pub fn at_once(self, calls: usize) -> Self {
         let at_once = u32::try_from(calls).unwrap_or(u32::MAX).clamp(1, CALLS_MAX);
-        AsyncEngine { at_once, calls: semaphore(at_once), streams: semaphore(at_once), ..self }
+        let (calls, streams) = (semaphore(at_once), semaphore(at_once));
+        AsyncEngine { at_once, calls, streams, stager: Stager::new(at_once), ..self }
     }
 
     /// The engine itself, whose calls block.
@@ -178,24 +186,43 @@ impl AsyncEngine {
     /// # Errors
     /// As [`Engine::put`]; `Io` if reading the payload fails: nothing is kept of it then.
     pub async fn put(&self, put: Put, payload: impl AsyncRead) -> Result<RecordId> {
+        self.put_by(|_| Ok(put), payload).await
+    }
+
+    /// Puts one record, which `make` says once its payload has begun, on a thread that may block:
+    /// for a put that is looked up first.
+    ///
+    /// # Errors
+    /// What `make` gives; as [`AsyncEngine::put`].
+    pub async fn put_by(
+        &self,
+        make: impl FnOnce(&Engine) -> Result<Put> + Send + 'static,
+        payload: impl AsyncRead,
+    ) -> Result<RecordId> {
         let mut payload = pin!(payload);
         let begun = begin(payload.as_mut()).await?;
         let whole = begun.ended;
-        let permits = if whole { &self.calls } else { &self.streams };
-        let permit = permit(permits).await?;
         let (to, from) = pieces(begun);
-        let engine = self.engine.clone();
-        let mut adding = spawn_blocking(move || {
-            let _permit = permit;
+        let fill = move |engine: &Engine| {
+            let put = make(engine)?;
             let mut batch = engine.batch();
             batch.add(put, from).map(|_| batch)
-        });
-        let ended = if whole { None } else { feed(payload, to, &mut adding).await };
-        let batch = match ended {
-            Some(ended) => ended,
-            None => joined(adding).await,
         };
-        let ids = self.commit(batch??).await?;
+        let ids = if whole {
+            self.stager.commit(&self.engine, &self.servers, fill).await?.put()?
+        } else {
+            let permit = permit(&self.streams).await?;
+            let engine = self.engine.clone();
+            let mut filling = spawn_blocking(move || {
+                let _permit = permit;
+                fill(&engine)
+            });
+            let batch = match feed(payload, to, &mut filling).await {
+                Some(ended) => ended,
+                None => joined(filling).await,
+            };
+            self.commit(batch??).await?
+        };
         ids.first().copied().ok_or_else(mixed_up)
     }
 
@@ -325,23 +352,8 @@ impl AsyncEngine {
         let (tell, told) = oneshot::channel();
         // A caller that went away wants no answer.
         let then = move |outcome| drop(tell.send(outcome));
-        if let Some(server) = later::leave(&self.engine.inner, request, then) {
-            let mut servers = locked(&self.servers);
-            servers.retain(|server| !server.is_finished());
-            servers.push(server);
-        }
-        match told.await {
-            Ok(Outcome::Answered(answer)) => Ok(answer),
-            Ok(Outcome::NotBegun) => Err(Error::new(
-                ErrorKind::Io,
-                "no thread can be started to write, so nothing was done; raise the limit of \
-                 processes and threads, and call again",
-            )),
-            Ok(Outcome::Panicked) | Err(_) => {
-                let text = "the thread that served this request panicked; open the engine again";
-                Err(Error::new(ErrorKind::Poisoned, text).perhaps())
-            }
-        }
+        keep(&self.servers, later::leave(&self.engine.inner, request, then));
+        answered(told.await.unwrap_or(Outcome::Panicked))
     }
 }
 

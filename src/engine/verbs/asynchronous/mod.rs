@@ -1,7 +1,8 @@
 //! The engine for callers that must not block (feature `tokio`).
 //!
 //! The engine itself is synchronous, for its media are. Work that reads, seals or opens runs on
-//! the runtime's blocking threads, a bounded number at once; a put or an erase that waits for its
+//! the runtime's blocking threads, a bounded number at once: short puts by few of them, one after
+//! another (`stager`), everything else by one for each call. A put or an erase that waits for its
 //! commit is a callback in the queue of `group`, and costs no thread.
 
 mod blocking;
@@ -9,6 +10,7 @@ mod engine;
 mod opening;
 mod payload;
 mod reader;
+mod stager;
 mod uploads;
 
 pub use engine::AsyncEngine;

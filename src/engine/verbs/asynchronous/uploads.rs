@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::blocking::{call, joined, permit};
-use super::payload::{begin, feed, pieces};
+use super::payload::{Pieces, begin, feed, pieces};
 use crate::engine::verbs::engine::Engine;
 use crate::engine::verbs::uploads::UploadState;
 use crate::error::{Error, Result};
@@ -58,26 +58,52 @@ impl AsyncUploads<'_> {
     ) -> Result<u64> {
         let bytes = pin!(bytes);
         let mut bytes = Cut { bytes, failed: None };
-        let begun = begin(Pin::new(&mut bytes)).await?;
+        let append = move |engine: &Engine, upload: &UploadId, from: Pieces| {
+            engine.uploads().append(upload, offset, from)
+        };
+        let there = self.add(upload, Pin::new(&mut bytes), append).await?;
+        match bytes.failed {
+            Some(e) => Err(Error::io("reading what is to be appended", e)),
+            None => Ok(there),
+        }
+    }
+
+    /// Appends all that comes, or nothing: where reading fails, or the future is dropped before its
+    /// end was read, nothing of it is kept.
+    ///
+    /// # Errors
+    /// As [`Uploads::append_whole`](crate::engine::Uploads::append_whole).
+    pub async fn append_whole(
+        &self,
+        upload: &UploadId,
+        offset: u64,
+        bytes: impl AsyncRead,
+    ) -> Result<u64> {
+        let append = move |engine: &Engine, upload: &UploadId, from: Pieces| {
+            engine.uploads().append_whole(upload, offset, from)
+        };
+        self.add(upload, pin!(bytes), append).await
+    }
+
+    async fn add(
+        &self,
+        upload: &UploadId,
+        mut bytes: Pin<&mut impl AsyncRead>,
+        append: impl FnOnce(&Engine, &UploadId, Pieces) -> Result<u64> + Send + 'static,
+    ) -> Result<u64> {
+        let begun = begin(bytes.as_mut()).await?;
         let whole = begun.ended;
         let permit = permit(if whole { self.calls } else { self.streams }).await?;
         let (to, from) = pieces(begun);
         let (engine, upload) = (self.engine.clone(), *upload);
         let mut appending = spawn_blocking(move || {
             let _permit = permit;
-            engine.uploads().append(&upload, offset, from)
+            append(&engine, &upload, from)
         });
-        let ended = match whole {
-            true => None,
-            false => feed(Pin::new(&mut bytes), to, &mut appending).await,
-        };
-        let there = match ended {
-            Some(ended) => ended,
-            None => joined(appending).await,
-        }??;
-        match bytes.failed {
-            Some(e) => Err(Error::io("reading what is to be appended", e)),
-            None => Ok(there),
+        let ended = if whole { None } else { feed(bytes, to, &mut appending).await };
+        match ended {
+            Some(ended) => ended?,
+            None => joined(appending).await?,
         }
     }
 

@@ -1,0 +1,201 @@
+//! Short puts, on their way from a runtime to the queue of `group`.
+//!
+//! A thread of its own for each would be woken for less work than its waking is. So they wait in a
+//! line, which one blocking thread stages from its front to its end; another helps where the line
+//! is long.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::thread::{JoinHandle, available_parallelism};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::spawn_blocking;
+
+use super::blocking::over;
+use crate::engine::batch::Batch;
+use crate::engine::core::{Answer, Asked, mixed_up};
+use crate::engine::later;
+use crate::engine::queue::Outcome;
+use crate::engine::verbs::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::sync::{Mutex, locked};
+
+/// So many wait for one thread before another helps it.
+const LONG: usize = 32;
+
+/// What becomes of a put that waits.
+enum Told {
+    Outcome(Outcome<Answer>),
+    /// It was not staged.
+    Failed(Error),
+    Panicked(Box<dyn Any + Send>),
+}
+
+/// Stages a put, and leaves it in the queue.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Threads that serve the queue.
+pub(super) type Servers = Arc<Mutex<Vec<JoinHandle<()>>>>;
+
+/// The line of puts that wait to be staged.
+pub(super) struct Stager {
+    line: Mutex<Line>,
+    /// Threads at once, at most.
+    most: u32,
+    /// One for each thread that stages.
+    threads: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct Line {
+    jobs: VecDeque<Job>,
+    /// Threads that stage, or are about to.
+    threads: usize,
+}
+
+impl Stager {
+    /// A line that so many threads stage at most.
+    pub(super) fn new(at_once: u32) -> Arc<Self> {
+        let cores = available_parallelism().map_or(1, NonZero::get);
+        let most = at_once.min(u32::try_from(cores).unwrap_or(u32::MAX));
+        let threads = Arc::new(Semaphore::new(most as usize));
+        Arc::new(Stager { line: Mutex::default(), most, threads })
+    }
+
+    /// Waits until none of its threads is at work.
+    pub(super) async fn idle(&self) {
+        // It is never closed.
+        drop(self.threads.acquire_many(self.most).await);
+    }
+
+    /// Has a batch made and committed; whoever waits for it may go away, and then it is not begun.
+    ///
+    /// # Errors
+    /// What `make` gives; what the commit gives.
+    pub(super) async fn commit(
+        self: &Arc<Self>,
+        engine: &Engine,
+        servers: &Servers,
+        make: impl FnOnce(&Engine) -> Result<Batch> + Send + 'static,
+    ) -> Result<Answer> {
+        let (tell, told) = oneshot::channel();
+        let (engine, servers) = (engine.clone(), Arc::clone(servers));
+        self.add(Box::new(move || {
+            if tell.is_closed() {
+                return;
+            }
+            let batch = match catch_unwind(AssertUnwindSafe(|| make(&engine))) {
+                Ok(Ok(batch)) => batch,
+                Ok(Err(e)) => return drop(tell.send(Told::Failed(e))),
+                Err(panic) => return drop(tell.send(Told::Panicked(panic))),
+            };
+            if tell.is_closed() {
+                // The batch lets go of what was staged.
+                return;
+            }
+            match batch.into_staging() {
+                Ok(Some(staging)) => {
+                    let then = move |outcome| drop(tell.send(Told::Outcome(outcome)));
+                    keep(&servers, later::leave(&engine.inner, Asked::Put(staging), then));
+                }
+                Ok(None) => drop(tell.send(Told::Failed(mixed_up()))),
+                Err(e) => drop(tell.send(Told::Failed(e))),
+            }
+        }));
+        match told.await {
+            Ok(Told::Outcome(outcome)) => answered(outcome),
+            Ok(Told::Failed(e)) => Err(e),
+            Ok(Told::Panicked(panic)) => resume_unwind(panic),
+            Err(_) => Err(over()),
+        }
+    }
+}
+
+/// Threads that stage.
+impl Stager {
+    /// Puts a job into the line, and has a thread come if there are too few.
+    fn add(self: &Arc<Self>, job: Job) {
+        let mut line = locked(&self.line);
+        line.jobs.push_back(job);
+        let enough = line.jobs.len() <= line.threads * LONG;
+        if enough || line.threads == self.most as usize {
+            return;
+        }
+        line.threads += 1;
+        let permit = Arc::clone(&self.threads).try_acquire_owned().ok();
+        drop(line);
+        let thread = Thread { stager: Arc::clone(self), permit, ended: false };
+        spawn_blocking(move || thread.run());
+    }
+}
+
+/// A thread that stages. If it ends before the line does, with its runtime or by a panic, what waits
+/// is not begun.
+struct Thread {
+    stager: Arc<Stager>,
+    permit: Option<OwnedSemaphorePermit>,
+    ended: bool,
+}
+
+impl Thread {
+    fn run(mut self) {
+        while let Some(job) = self.next() {
+            job();
+        }
+    }
+
+    /// The next job. Where there is none the thread ends in the same step: what is added later has
+    /// another one come.
+    fn next(&mut self) -> Option<Job> {
+        let mut line = locked(&self.stager.line);
+        let job = line.jobs.pop_front();
+        if job.is_none() {
+            line.threads -= 1;
+            drop(self.permit.take());
+            self.ended = true;
+        }
+        job
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        if !self.ended {
+            let mut line = locked(&self.stager.line);
+            line.threads -= 1;
+            drop(self.permit.take());
+            let alone = line.threads == 0;
+            let left = if alone { std::mem::take(&mut line.jobs) } else { VecDeque::new() };
+            drop(line);
+            drop(left);
+        }
+    }
+}
+
+/// Keeps a thread that serves the queue, so that the engine can be closed after it.
+pub(super) fn keep(servers: &Servers, server: Option<JoinHandle<()>>) {
+    if let Some(server) = server {
+        let mut servers = locked(servers);
+        servers.retain(|server| !server.is_finished());
+        servers.push(server);
+    }
+}
+
+/// The answer to a request that was left in the queue.
+pub(super) fn answered(outcome: Outcome<Answer>) -> Result<Answer> {
+    match outcome {
+        Outcome::Answered(answer) => Ok(answer),
+        Outcome::NotBegun => Err(Error::new(
+            ErrorKind::Io,
+            "no thread can be started to write, so nothing was done; raise the limit of \
+             processes and threads, and call again",
+        )),
+        Outcome::Panicked => {
+            let text = "the thread that served this request panicked; open the engine again";
+            Err(Error::new(ErrorKind::Poisoned, text).perhaps())
+        }
+    }
+}
