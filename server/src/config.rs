@@ -64,6 +64,9 @@ pub(crate) struct Config {
     /// Authorities whose client certificates are believed, in PEM.
     #[serde(default)]
     pub(crate) client_ca: Option<PathBuf>,
+    /// Lists of client certificates that their authorities revoked, in PEM.
+    #[serde(default)]
+    pub(crate) client_crl: Option<PathBuf>,
     /// Whether every connection needs a client certificate.
     #[serde(default)]
     pub(crate) client_cert: ClientCert,
@@ -130,6 +133,9 @@ impl Config {
         };
         if self.client_ca.is_some() && !tls {
             return Err("client certificates need TLS: give --tls-cert and --tls-key too".into());
+        }
+        if self.client_crl.is_some() && self.client_ca.is_none() {
+            return Err("client_crl without the authorities: give --client-ca too".into());
         }
         if self.client_cert == ClientCert::Required && self.client_ca.is_none() {
             return Err("client_cert is required and nothing says of whom: give --client-ca".into());
@@ -247,6 +253,10 @@ struct Flags {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     client_ca: Option<PathBuf>,
+    /// Lists of client certificates that their authorities revoked, in PEM.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_crl: Option<PathBuf>,
     /// Whether every connection needs a client certificate [default: optional].
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -318,6 +328,7 @@ const NAMES: &[&str] = &[
     "tls_key",
     "tls_by_proxy",
     "client_ca",
+    "client_crl",
     "client_cert",
     "jwks",
     "jwt_issuer",

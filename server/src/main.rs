@@ -7,6 +7,7 @@
 //! | `private` | files and randomness that only this service sees |
 //! | `renewed` | files that are read again when they change |
 //! | `peer` | the client of a connection, by its certificate |
+//! | `crl` | lists of revoked client certificates |
 //! | `tls` | the service's certificate, and those of its clients |
 //! | `watch` | what the engine told of its state |
 //! | `words` | how values are written in JSON and read from it |
@@ -34,6 +35,7 @@ mod app;
 mod auth;
 mod checksum;
 mod config;
+mod crl;
 mod intake;
 mod manual;
 mod metering;

@@ -15,18 +15,24 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::crypto::aws_lc_rs::{self, kx_group};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer,
+};
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
-use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use tokio_rustls::rustls::server::{
+    NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier,
+};
 use tokio_rustls::rustls::version::TLS13;
 use tokio_rustls::rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
 use tower_http::add_extension::AddExtension;
 
 use crate::config::{ClientCert, Config};
+use crate::crl;
 use crate::peer::Peer;
 use crate::renewed::{Contents, Renewed};
 use crate::socket::prompt;
+use crate::words::now;
 
 /// For so long a client may take for its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -54,7 +60,8 @@ impl Tls {
             return Ok(None);
         };
         let mut places = vec![cert.clone(), key.clone()];
-        places.extend(config.client_ca.clone());
+        // Lists without authorities are refused with the configuration.
+        places.extend(config.client_ca.iter().chain(&config.client_crl).cloned());
         let (named, required) = (places.clone(), config.client_cert == ClientCert::Required);
         let make = move |contents: &Contents| identity(contents, &named, required);
         Ok(Some(Tls { identity: Arc::new(Renewed::open(places, make)?) }))
@@ -108,11 +115,15 @@ fn identity(
         format!("{}: there is no private key in it; {remedy}", place(1))
     })?;
     let provider = provider();
+    let at = |n: usize| move |wrong: String| format!("{}: {wrong}", place(n));
+    let revoked = match contents.get(3) {
+        Some(lists) => crl::lists(lists, now()).map_err(at(3))?,
+        None => Vec::new(),
+    };
     let clients = match contents.get(2) {
-        Some(authorities) => Some(clients(authorities, &provider, required).ok_or_else(|| {
-            let remedy = "give the certificates of those who issue client certificates, in PEM";
-            format!("{}: there is no authority in it; {remedy}", place(2))
-        })?),
+        Some(authorities) => {
+            Some(clients(authorities, revoked, &provider, required).map_err(at(2))?)
+        }
         None => None,
     };
     let builder = ServerConfig::builder_with_provider(provider)
@@ -141,20 +152,33 @@ fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().ok()
 }
 
-/// What checks client certificates.
+/// What checks client certificates. With lists of those revoked, each certificate of a chain must be
+/// of an authority that has one, and a list that ended opens nothing.
 fn clients(
     pem: &[u8],
+    revoked: Vec<CertificateRevocationListDer<'static>>,
     provider: &Arc<CryptoProvider>,
     required: bool,
-) -> Option<Arc<dyn ClientCertVerifier>> {
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let none = || {
+        "there is no authority in it; give the certificates of those who issue client \
+         certificates, in PEM"
+            .to_owned()
+    };
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem)? {
-        roots.add(certificate).ok()?;
+    for certificate in certificates(pem).ok_or_else(none)? {
+        roots.add(certificate).map_err(|_| none())?;
     }
     let provider = Arc::clone(provider);
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let builder = builder.with_crls(revoked).enforce_revocation_expiration();
     let builder = if required { builder } else { builder.allow_unauthenticated() };
-    builder.build().ok()
+    builder.build().map_err(|e| match e {
+        VerifierBuilderError::InvalidCrl(e) => {
+            format!("a list of revoked certificates cannot be used: {e:?}; have it issued again")
+        }
+        _ => none(),
+    })
 }
 
 fn provider() -> Arc<CryptoProvider> {

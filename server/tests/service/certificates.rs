@@ -33,10 +33,17 @@ pub(super) struct Pair {
 
 impl Authority {
     pub(super) fn new(dir: &Path) -> Authority {
+        Authority::named(dir, "authority")
+    }
+
+    /// An authority of this name.
+    pub(super) fn named(dir: &Path, name: &str) -> Authority {
         std::fs::create_dir_all(dir).unwrap();
         let authority = Authority { dir: dir.to_owned() };
-        let config = "[req]\ndistinguished_name=dn\nprompt=no\nx509_extensions=ext\n\
-                      [dn]\nCN=authority\n[ext]\nbasicConstraints=critical,CA:TRUE\n";
+        let config = format!(
+            "[req]\ndistinguished_name=dn\nprompt=no\nx509_extensions=ext\n\
+             [dn]\nCN={name}\n[ext]\nbasicConstraints=critical,CA:TRUE\n"
+        );
         std::fs::write(dir.join("ca.cnf"), config).unwrap();
         std::fs::write(dir.join("index.txt"), "").unwrap();
         authority.openssl(
@@ -71,6 +78,35 @@ impl Authority {
         ));
         let at = |ending: &str| self.dir.join(format!("{file}.{ending}"));
         Pair { cert: at("pem"), key: at("key") }
+    }
+
+    /// Revokes a certificate; the next list has it.
+    pub(super) fn revoke(&self, pair: &Pair) {
+        self.openssl(&format!("ca {} -revoke {}", self.lists(), pair.cert.display()));
+    }
+
+    /// Issues the list of revoked certificates.
+    pub(super) fn list(&self, file: &str, valid: [&str; 2]) -> PathBuf {
+        let [from, until] = valid;
+        let place = self.dir.join(file);
+        self.openssl(&format!(
+            "ca {} -gencrl -crl_lastupdate {from} -crl_nextupdate {until} -out {}",
+            self.lists(),
+            place.display()
+        ));
+        place
+    }
+
+    fn lists(&self) -> &'static str {
+        let config = "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\ncrlnumber=crlnumber\n\
+                      certificate=ca.pem\nprivate_key=ca.key\ndefault_md=sha256\n\
+                      unique_subject=no\n";
+        std::fs::write(self.dir.join("list.cnf"), config).unwrap();
+        let number = self.dir.join("crlnumber");
+        if !number.exists() {
+            std::fs::write(number, "01\n").unwrap();
+        }
+        "-config list.cnf"
     }
 
     fn openssl(&self, arguments: &str) {

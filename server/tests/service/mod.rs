@@ -15,6 +15,7 @@ mod page;
 mod planned;
 mod privacy;
 mod records;
+mod revoked;
 mod stop;
 mod tls;
 mod uploads;

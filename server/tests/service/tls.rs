@@ -18,7 +18,7 @@ fn run(dir: &Path, more: &[&str]) -> Output {
 }
 
 /// What it says of its configuration.
-fn refused(dir: &Path, more: &[&str]) -> String {
+pub(super) fn refused(dir: &Path, more: &[&str]) -> String {
     let ran = run(dir, more);
     assert!(!ran.status.success(), "{more:?}");
     let said = String::from_utf8(ran.stderr).unwrap();
@@ -26,11 +26,11 @@ fn refused(dir: &Path, more: &[&str]) -> String {
     said
 }
 
-fn text(path: &Path) -> &str {
+pub(super) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-fn started(dir: &Path, server: &Pair, more: &[&str]) -> Service {
+pub(super) fn started(dir: &Path, server: &Pair, more: &[&str]) -> Service {
     let mut arguments = vec!["--tls-cert", text(&server.cert), "--tls-key", text(&server.key)];
     arguments.extend(more);
     Service::over(dir, &arguments)
@@ -113,7 +113,7 @@ fn a_certificate_is_renewed_without_dropping_a_connection() {
 }
 
 /// Makes a credential for a certificate, over TLS, as the admin.
-fn bind(service: &Service, authority: &Authority, name: &str, purpose: &str) -> Reply {
+pub(super) fn bind(service: &Service, authority: &Authority, name: &str, purpose: &str) -> Reply {
     let json = format!(
         "{{\"principal\":\"desk\",\"scopes\":[\"read\",\"status\"],\"users\":\"any\",\
          \"purposes\":[\"{purpose}\"],\"default_purpose\":\"{purpose}\",\"certificate\":{name}}}"
