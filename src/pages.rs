@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quick_cache::sync::Cache;
@@ -97,6 +98,18 @@ pub(crate) struct PageCache {
     owners: Owners,
     /// Pages of one user, at most.
     owner_max: usize,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+/// What a page cache came to since its engine was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CacheUse {
+    /// Pages that were in it when they were looked for.
+    pub hits: u64,
+    /// Pages that were not, and were read from a store and opened.
+    pub misses: u64,
 }
 
 /// The part of the cache that is for pages which were read again.
@@ -115,7 +128,22 @@ impl PageCache {
             .unwrap_or_else(|_| unreachable!("both capacities are given"));
         let pages =
             Cache::with_options(options, ByBytes, DefaultHashBuilder::default(), owners.clone());
-        PageCache { pages, owners, owner_max: (items / OWNER_PART).max(16) }
+        let owner_max = (items / OWNER_PART).max(16);
+        let (hits, misses) = (AtomicU64::new(0), AtomicU64::new(0));
+        PageCache { pages, owners, owner_max, hits, misses }
+    }
+
+    fn get(&self, name: &BlobName) -> Option<Page> {
+        let found = self.pages.get(name);
+        let counted = if found.is_some() { &self.hits } else { &self.misses };
+        counted.fetch_add(1, Ordering::Relaxed);
+        found.map(|cached| cached.page)
+    }
+
+    /// What it came to.
+    pub(crate) fn used(&self) -> CacheUse {
+        let read = |counted: &AtomicU64| counted.load(Ordering::Relaxed);
+        CacheUse { hits: read(&self.hits), misses: read(&self.misses) }
     }
 
     fn insert(&self, name: BlobName, cached: Cached) {
@@ -225,8 +253,8 @@ impl PageSource<'_> {
 
 impl Pages for PageSource<'_> {
     fn load(&self, kind: PageKind, owner: Option<UserTag>, at: &Ref) -> Result<Page> {
-        if let Some(cached) = self.cache.and_then(|cache| cache.pages.get(&at.name)) {
-            return Ok(cached.page);
+        if let Some(page) = self.cache.and_then(|cache| cache.get(&at.name)) {
+            return Ok(page);
         }
         let context = crypto::page_context(self.realm, kind.byte(), at.name);
         let plaintext = self.fetch(&at.name, |blob| chunked::open(&at.key(), &context, &blob))?;

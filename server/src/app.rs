@@ -1,7 +1,7 @@
 //! What every handler shares.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use keyfall::{AsyncEngine, UserHandle, UserId};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -34,6 +34,8 @@ struct Shared {
     stopping: AtomicBool,
     desk: Desk,
     openings: Openings,
+    /// Leaves of the log that a checkpoint covered which somebody was given.
+    published: AtomicU64,
 }
 
 /// What a service is made of.
@@ -66,6 +68,7 @@ impl App {
                 stopping,
                 desk: Desk::default(),
                 openings: Openings::default(),
+                published: AtomicU64::new(0),
             }),
         }
     }
@@ -118,6 +121,17 @@ impl App {
     /// What the engine told of its state.
     pub(crate) fn watch(&self) -> &Watch {
         &self.shared.watch
+    }
+
+    /// Notes that somebody was given a checkpoint of so many leaves.
+    pub(crate) fn published(&self, leaves: u64) {
+        self.shared.published.fetch_max(leaves, Ordering::Relaxed);
+    }
+
+    /// How many leaves of the log the newest checkpoint covers that somebody was given since the
+    /// service was started.
+    pub(crate) fn published_leaves(&self) -> u64 {
+        self.shared.published.load(Ordering::Relaxed)
     }
 
     /// Says that the service stops: it is not ready from now on.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{CommandFactory, Parser, ValueEnum};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
-use keyfall::opening::Location;
+use keyfall::opening::{Location, apart, check_place};
 use serde::{Deserialize, Serialize};
 
 use crate::manual::Manual;
@@ -41,6 +41,9 @@ pub(crate) struct Config {
     /// Directory of the service's own files; STORE.service unless it is given.
     #[serde(default)]
     pub(crate) state: Option<PathBuf>,
+    /// Place of the backup that `POST /v1/backups` makes.
+    #[serde(default)]
+    pub(crate) backup: Option<PathBuf>,
     /// Makes the cell also on a file system that may keep what is overwritten.
     #[serde(default)]
     pub(crate) accept_remnants: bool,
@@ -125,6 +128,12 @@ impl Config {
 
     /// Checks what must be said together.
     fn check(&self) -> Result<(), Unusable> {
+        if let Some(backup) = &self.backup {
+            let copy = ("the backup", backup.as_path());
+            apart(&[copy, ("the store", &self.store)])?;
+            apart(&[copy, ("the cell", &self.cell_dir())])?;
+            check_place(backup)?;
+        }
         let tls = match (&self.tls_cert, &self.tls_key) {
             (Some(_), Some(_)) => true,
             (None, None) => false,
@@ -221,6 +230,10 @@ struct Flags {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<PathBuf>,
+    /// Place of the backup that `POST /v1/backups` makes: a directory of its own, or a URL.
+    #[arg(long, value_name = "PLACE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backup: Option<PathBuf>,
     /// Make the cell also on a file system that may keep what is overwritten.
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -320,6 +333,7 @@ const NAMES: &[&str] = &[
     "store",
     "cell",
     "state",
+    "backup",
     "accept_remnants",
     "listen",
     "admin_token_file",

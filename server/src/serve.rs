@@ -123,7 +123,10 @@ fn builder(config: &Config, receipts: &Arc<Receipts>) -> Builder {
 fn observer(watch: &Arc<Watch>) -> Arc<dyn Observer> {
     let (metrics, watch) = (Metrics::new(), Arc::clone(watch));
     Arc::new(move |event: &Event| {
-        metrics.event(event);
+        // Of copies the status says more, each time the metrics are asked for (`standing`).
+        if !matches!(event, Event::CopyMissed { .. } | Event::CopyInStep { .. }) {
+            metrics.event(event);
+        }
         watch.note(event);
     })
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,17 +10,36 @@ use keyfall::engine::Status;
 use keyfall::env::{SharedEnv, System};
 use keyfall::promise::RootId;
 use keyfall::quorum::{Standing, net::open_cell};
-use metrics::gauge;
+use metrics::{counter, gauge};
 
 use crate::config::Config;
+use crate::private;
 use crate::words::now;
 
 /// Jobs that leave the time of their last success, as `keyfall JOB --metrics-file` writes it.
-const JOBS: &[(&str, &str)] = &[
-    ("backup", "keyfall_last_backup_timestamp_seconds"),
-    ("audit", "keyfall_last_audit_timestamp_seconds"),
-    ("drill", "keyfall_last_restore_drill_timestamp_seconds"),
-];
+#[derive(Clone, Copy)]
+pub(crate) enum Job {
+    Backup,
+    Audit,
+    Drill,
+}
+
+impl Job {
+    const ALL: [Job; 3] = [Job::Backup, Job::Audit, Job::Drill];
+
+    /// The job's file, without its ending, and its metric.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Job::Backup => ("backup", "keyfall_last_backup_timestamp_seconds"),
+            Job::Audit => ("audit", "keyfall_last_audit_timestamp_seconds"),
+            Job::Drill => ("drill", "keyfall_last_restore_drill_timestamp_seconds"),
+        }
+    }
+
+    fn file(self, state: &Path) -> PathBuf {
+        state.join("metrics").join(format!("{}.prom", self.names().0))
+    }
+}
 
 /// A file of a job has one number in it; more than this is no such file.
 const LONGEST: u64 = 64 << 10;
@@ -49,10 +68,17 @@ pub(crate) fn of_engine(status: &Status) {
             gauge!("keyfall_copy_lag_commits", "copy" => number).set(lag as f64);
         }
     }
+    counter!("keyfall_page_cache_hits_total").absolute(status.cache.hits);
+    counter!("keyfall_page_cache_misses_total").absolute(status.cache.misses);
     let memory = &status.memory;
     let locked = memory.mapped.saturating_sub(memory.unlocked);
     gauge!("keyfall_secret_memory_bytes", "state" => "locked").set(locked as f64);
     gauge!("keyfall_secret_memory_bytes", "state" => "unlocked").set(memory.unlocked as f64);
+}
+
+/// Sets how many leaves the public log has that no checkpoint of this service covered.
+pub(crate) fn of_log(leaves: u64, published: u64) {
+    gauge!("keyfall_log_unpublished_leaves").set(leaves.saturating_sub(published) as f64);
 }
 
 /// For how long erases have been pending, in seconds: 0 where none is.
@@ -70,13 +96,29 @@ fn pending_for(is_final: bool) -> f64 {
 /// Sets when jobs last succeeded, from `JOB.prom` in `metrics/` below the state directory: 0 where
 /// nothing says so.
 pub(crate) fn of_jobs(state: &Path) {
-    for (job, name) in JOBS {
-        let file = state.join("metrics").join(format!("{job}.prom"));
+    for job in Job::ALL {
+        let (name, file) = (job.names().1, job.file(state));
         let small = file.metadata().is_ok_and(|meta| meta.is_file() && meta.len() <= LONGEST);
         let text = if small { std::fs::read_to_string(file).ok() } else { None };
         let at = text.and_then(|text| value_of(&text, name)).unwrap_or(0.0);
-        gauge!(*name).set(at);
+        gauge!(name).set(at);
     }
+}
+
+/// Notes that a job succeeded now, as `keyfall JOB --metrics-file` does.
+///
+/// # Errors
+/// What the system says, with the place.
+pub(crate) fn succeeded(job: Job, state: &Path) -> std::io::Result<()> {
+    let (file, name) = (job.file(state), job.names().1);
+    if let Some(dir) = file.parent() {
+        private::directory(dir)?;
+    }
+    let at = now().as_millis() as f64 / 1000.0;
+    let text = format!(
+        "# HELP {name} When the job last succeeded.\n# TYPE {name} gauge\n{name} {at:.3}\n"
+    );
+    private::replace(&file, text.as_bytes())
 }
 
 /// The value of a metric in Prometheus' text format, which has no labels.

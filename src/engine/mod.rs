@@ -109,6 +109,7 @@ pub use crate::catalogue::interactions::{Interaction, Interactions};
 pub use crate::catalogue::next::Due;
 pub use crate::catalogue::query::Listing;
 pub use crate::catalogue::uploads::WrongOffset;
+pub use crate::pages::CacheUse;
 pub use crate::record::layout::padded;
 pub use crate::tree::Geometry;
 pub use crate::tree::facts::Fact;

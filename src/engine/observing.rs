@@ -136,17 +136,21 @@ impl Inside {
 
 /// What takes more than one look to see.
 impl Observing {
-    /// Notes how erases ended; each with since when its caller waited.
+    /// Notes how erases ended; each with since when its caller waited, and all with when the writer
+    /// began with them.
     pub(super) fn erases<'e>(
         &self,
         erases: impl Iterator<Item = (&'e Erase, Option<Duration>)>,
+        began: Option<Duration>,
         outcomes: &[Result<Erasure>],
     ) {
         for ((erase, since), outcome) in erases.zip(outcomes) {
             self.note(|| {
                 let (records, outcome) = ended(outcome);
                 let scope = ScopeKind::of(erase.scope());
-                Event::Erase { scope, records, outcome, took: self.since(since) }
+                let waited = began.zip(since).map(|(began, since)| began.saturating_sub(since));
+                let (took, waited) = (self.since(since), waited.unwrap_or_default());
+                Event::Erase { scope, records, outcome, took, waited }
             });
         }
     }

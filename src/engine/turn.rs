@@ -39,9 +39,10 @@ pub(super) fn serve(core: &Core, requests: Vec<Queued>) -> Vec<Answer> {
         }
     }
     let mut puts = put_all(core, &mut writer, &batches).into_iter();
+    let began = core.observing.begin();
     let erased = erase_all(core, &mut writer, &erases);
     writer.waited = None;
-    core.observing.erases(erases.into_iter().zip(since), &erased);
+    core.observing.erases(erases.into_iter().zip(since), began, &erased);
     let mut erased = erased.into_iter();
     let answer = |request: &Queued| match request.asked {
         Asked::Put(_) => puts.next().map(Answer::Put),

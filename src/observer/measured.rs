@@ -28,7 +28,7 @@ const AEAD: &str = if cfg!(feature = "aws-lc") { "aws-lc" } else { "aes-gcm" };
 /// | `keyfall_users` | gauge | |
 /// | `keyfall_erases_total` | counter | `scope`, `outcome` |
 /// | `keyfall_erased_records_total` | counter: of erases that callers asked for | `scope` |
-/// | `keyfall_erase_duration_seconds` | histogram | `scope`, `outcome` |
+/// | `keyfall_erase_duration_seconds` | histogram | `scope`, `outcome`; `stage`: `whole` from call to return, of which `wait` until the writer begins with it, and `work` from then on |
 /// | `keyfall_retirements_total` | counter: root keys known to be destroyed | |
 /// | `keyfall_retirement_unconfirmed_seconds` | gauge: 0 where none is awaited | |
 /// | `keyfall_due_total` | counter | `what` |
@@ -107,11 +107,17 @@ fn committed(event: &Event) {
 
 fn erased(event: &Event) {
     match *event {
-        Event::Erase { scope, records, outcome, took } => {
+        Event::Erase { scope, records, outcome, took, waited } => {
             let (scope, ended) = (scope.name(), outcome.name());
             counter!("keyfall_erases_total", "scope" => scope, "outcome" => ended).increment(1);
-            histogram!("keyfall_erase_duration_seconds", "scope" => scope, "outcome" => ended)
+            let stages = [("whole", took), ("wait", waited), ("work", took.saturating_sub(waited))];
+            for (stage, took) in stages {
+                histogram!(
+                    "keyfall_erase_duration_seconds",
+                    "scope" => scope, "outcome" => ended, "stage" => stage
+                )
                 .record(took);
+            }
             if let (Some(records), Outcome::Final | Outcome::Pending) = (records, outcome) {
                 counter!("keyfall_erased_records_total", "scope" => scope).increment(records);
             }
@@ -231,7 +237,7 @@ fn describe() {
     let seconds = [
         ("keyfall_commit_duration_seconds", "from the sealed change to its being complete"),
         ("keyfall_commit_wait_seconds", "longest wait for the writer of those served together"),
-        ("keyfall_erase_duration_seconds", "from the call of an erase to its return"),
+        ("keyfall_erase_duration_seconds", "whole from an erase's call to its return, and parts"),
         ("keyfall_due_late_seconds", "how long the oldest of what was done had been due"),
     ];
     for (name, help) in seconds {

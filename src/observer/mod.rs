@@ -162,6 +162,8 @@ pub enum Event {
         outcome: Outcome,
         /// How long its caller waited, in the queue and for the erase.
         took: Duration,
+        /// Of that, how long it was until the writer began with it.
+        waited: Duration,
     },
     /// Every root key before that of this epoch is destroyed, as far as the cell's promise goes.
     #[non_exhaustive]

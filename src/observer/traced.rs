@@ -124,12 +124,14 @@ fn asked(event: &Event) {
             perhaps,
             took_us = micros(took)
         ),
-        Event::Erase { scope, records, outcome, took } => {
-            let (scope, error, took_us) = (scope.name(), named(outcome.error()), micros(took));
-            let outcome = outcome.name();
+        Event::Erase { scope, records, outcome, took, waited } => {
+            let (scope, error) = (scope.name(), named(outcome.error()));
+            let (took_us, waited_us, outcome) = (micros(took), micros(waited), outcome.name());
             match error {
-                None => tell!(INFO, "keyfall.erase", scope, records, outcome, took_us),
-                Some(error) => tell!(WARN, "keyfall.erase", scope, outcome, error, took_us),
+                None => tell!(INFO, "keyfall.erase", scope, records, outcome, took_us, waited_us),
+                Some(error) => {
+                    tell!(WARN, "keyfall.erase", scope, outcome, error, took_us, waited_us);
+                }
             }
         }
         _ => {}

@@ -24,7 +24,7 @@ pub(crate) struct NewCredential {
     #[schema(example = "support desk")]
     principal: String,
     /// What may be done: `put`, `read`, `read:CLASS`, `report`, `erase`, `rules`, `inbox`,
-    /// `page`, `status`, `admin`.
+    /// `page`, `status`, `backup`, `admin`.
     #[schema(example = json!(["read:audio", "report"]))]
     scopes: Vec<String>,
     /// With whose records: `"any"`, or a list of handles.

@@ -37,7 +37,15 @@ pub(crate) async fn key(State(app): State<App>) -> Answer<Response> {
     responses((status = 200, description = "A signed note", body = String, content_type = "text/plain"))
 )]
 pub(crate) async fn checkpoint(State(app): State<App>) -> Answer<Response> {
-    let note = app.engine().run(|engine| engine.log().checkpoint()).await?;
+    let (note, size) = app
+        .engine()
+        .run(|engine| {
+            // Before the note: that covers as many leaves at least.
+            let size = engine.log().size()?;
+            Ok((engine.log().checkpoint()?, size))
+        })
+        .await?;
+    app.published(size);
     Ok(text(note.to_string()))
 }
 

@@ -1,5 +1,6 @@
 //! The handlers, one file for each kind of resource.
 
+mod backups;
 pub(crate) mod content;
 mod credentials;
 mod erasures;
@@ -58,6 +59,7 @@ pub(crate) fn router(document: OpenApi) -> OpenApiRouter<App> {
         .routes(routes!(log::verify))
         .routes(routes!(status::status))
         .routes(routes!(status::metrics))
+        .routes(routes!(backups::back_up))
         .routes(routes!(credentials::create_credential, credentials::list_credentials))
         .routes(routes!(credentials::end_credential))
         // A tile's path has slashes in it, which a document cannot say.

@@ -16,7 +16,7 @@ const PREFIX: &str = "kf_";
 
 /// What may be done, beside `read:CLASS`.
 pub(crate) const SCOPES: &[&str] =
-    &["put", "read", "report", "erase", "rules", "inbox", "page", "status", "admin"];
+    &["put", "read", "report", "erase", "rules", "inbox", "page", "status", "backup", "admin"];
 
 /// A credential, as the book keeps it.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! The service as its callers see it: each test starts the program.
 
 mod access;
+mod backups;
 mod certificates;
 mod checksums;
 mod deploy;
@@ -8,6 +9,7 @@ mod document;
 mod erasures;
 mod jwt;
 mod kit;
+mod metrics;
 mod names;
 mod openings;
 mod others;

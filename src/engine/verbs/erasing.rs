@@ -58,10 +58,11 @@ pub(super) fn erase_all(inner: &Core, erases: &[Erase]) -> Vec<Result<Erasure>> 
     if let Err(e) = inner.process.check() {
         return erases.iter().map(|_| Err(e.copy())).collect();
     }
-    let began = inner.observing.begin();
+    let called = inner.observing.begin();
     let mut writer = inner.writer();
+    let began = inner.observing.begin();
     let erased = erases::erase_all(inner, &mut writer, &erases.iter().collect::<Vec<_>>());
-    inner.observing.erases(erases.iter().map(|erase| (erase, began)), &erased);
+    inner.observing.erases(erases.iter().map(|erase| (erase, called)), began, &erased);
     erased
 }
 

@@ -26,6 +26,15 @@ impl Log<'_> {
         Ok(signer(&page, &page.checkpoint_seed)?.verifier())
     }
 
+    /// How many leaves the log has.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    pub fn size(&self) -> Result<u64> {
+        let _wiped = WipeStack;
+        self.inner.look(|view| log_page(view).map(|page| page.frontier.size()))
+    }
+
     /// Signs a checkpoint of the log as it is now: every root key that its leaves call destroyed is
     /// destroyed.
     ///

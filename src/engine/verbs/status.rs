@@ -9,6 +9,7 @@ use crate::engine::core::Core;
 use crate::engine::ready::ready;
 use crate::error::Result;
 use crate::ids::{StoreId, Timestamp};
+use crate::pages::CacheUse;
 use crate::promise::{Awaited, Finality, Promise};
 use crate::secret::WipeStack;
 use crate::store::{HeadId, Usage};
@@ -58,6 +59,8 @@ pub struct Status {
     /// Memory for keys in this process, and how much of it could not be locked or left out of core
     /// dumps.
     pub memory: crate::secret::Usage,
+    /// How often pages were found in the cache.
+    pub cache: CacheUse,
 }
 
 pub(super) fn status(inner: &Arc<Core>) -> Result<Status> {
@@ -114,5 +117,6 @@ pub(super) fn status(inner: &Arc<Core>) -> Result<Status> {
         lacks,
         cleaner: inner.cleaners.failed(),
         memory: crate::secret::usage(),
+        cache: inner.cache.used(),
     })
 }
