@@ -59,6 +59,10 @@ documents:
 deploy:
     .ci/run deploy
 
+# the unit of the service, under systemd
+unit:
+    .ci/run unit
+
 # the service: lints, tests, every command of docs/service.md
 server:
     .ci/run server

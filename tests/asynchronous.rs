@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
+use std::collections::BTreeSet;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -415,6 +416,67 @@ fn an_engine_that_is_idle_can_be_closed_whatever_was_given_up() {
             tokio::time::timeout(Duration::from_secs(20), engine.idle()).await.unwrap();
             engine.close().await.unwrap();
         }
+    });
+}
+
+/// What a put is, is looked up on a thread that may block; what fails there is its caller's alone.
+#[test]
+fn a_put_that_is_looked_up_first_fails_alone_by_an_error_or_a_panic() {
+    runtime(4).block_on(async {
+        let engine = engine();
+        for length in [5, 600_000] {
+            let payload = || Payload::new(length, Then::End);
+            let ada = engine.put(audio("ada"), payload()).await.unwrap().handle();
+            let (one, other) = (engine.clone(), engine.clone());
+            let panics = tokio::spawn(async move {
+                one.put_by(|_| panic!("planted"), Payload::new(length, Then::End)).await
+            });
+            let absent =
+                move |engine: &Engine| engine.find(&user("ada"), "absent").map(|_| audio("ada"));
+            let fails = other.put_by(absent, payload());
+            let looked_up =
+                move |engine: &Engine| Ok(Put::new(engine.user_of(&ada)?, Class::transcript()));
+            let (panicked, failed, put) =
+                tokio::join!(panics, fails, engine.put_by(looked_up, payload()));
+            assert!(panicked.unwrap_err().is_panic());
+            assert_eq!(failed.unwrap_err().kind(), ErrorKind::Absent);
+            let info = engine.info(&put.unwrap()).await.unwrap();
+            assert_eq!((info.class, info.length), (Class::transcript(), length as u64));
+        }
+        let listed = engine.list(Query::default()).await.unwrap().records;
+        assert_eq!(listed.len(), 4);
+        drop(engine);
+    });
+}
+
+#[test]
+fn short_puts_take_few_threads_and_none_is_left_in_the_line() {
+    let runtime = Builder::new_multi_thread().worker_threads(2).max_blocking_threads(200).build();
+    runtime.unwrap().block_on(async {
+        let (engine, threads) = (engine(), Arc::new(Mutex::new(BTreeSet::new())));
+        for round in 0..20 {
+            let puts: Vec<JoinHandle<_>> = (0..200)
+                .map(|_| {
+                    let (engine, threads) = (engine.clone(), threads.clone());
+                    let note = move |_: &Engine| {
+                        let thread = format!("{:?}", std::thread::current().id());
+                        threads.lock().unwrap().insert(thread);
+                        Ok(audio("ada"))
+                    };
+                    tokio::spawn(async move { engine.put_by(note, &b"words"[..]).await })
+                })
+                .collect();
+            for put in puts {
+                put.await.unwrap().unwrap();
+            }
+            let listed = engine.list(Query::default().limit(10_000)).await.unwrap().records;
+            assert_eq!(listed.len(), (round + 1) * 200);
+            // The runtime may take other threads for the same work in the next round.
+            let most = std::thread::available_parallelism().unwrap().get();
+            let now = std::mem::take(&mut *threads.lock().unwrap()).len();
+            assert!((1..200 / 4).contains(&now), "{now} threads, of {most} processors");
+        }
+        engine.close().await.unwrap();
     });
 }
 

@@ -28,7 +28,7 @@ const AEAD: &str = if cfg!(feature = "aws-lc") { "aws-lc" } else { "aes-gcm" };
 /// | `keyfall_users` | gauge | |
 /// | `keyfall_erases_total` | counter | `scope`, `outcome` |
 /// | `keyfall_erased_records_total` | counter: of erases that callers asked for | `scope` |
-/// | `keyfall_erase_duration_seconds` | histogram | `scope`, `outcome`; `stage`: `whole` from call to return, of which `wait` until the writer begins with it, and `work` from then on |
+/// | `keyfall_erase_duration_seconds` | histogram | `scope`, `outcome`, `stage` |
 /// | `keyfall_retirements_total` | counter: root keys known to be destroyed | |
 /// | `keyfall_retirement_unconfirmed_seconds` | gauge: 0 where none is awaited | |
 /// | `keyfall_due_total` | counter | `what` |
@@ -48,6 +48,9 @@ const AEAD: &str = if cfg!(feature = "aws-lc") { "aws-lc" } else { "aes-gcm" };
 /// | `keyfall_cleaner_failures_total` | counter | `kind` |
 /// | `keyfall_cleaner_stopped`, `keyfall_cleaner_stuck` | gauges: 0 or 1 | |
 /// | `keyfall_events_lost_total` | counter | |
+///
+/// `stage` is `whole`, from the call of an erase to its return; `wait`, of that until the writer
+/// began with it; `work`, the rest.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Metrics;

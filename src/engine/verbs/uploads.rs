@@ -105,9 +105,9 @@ impl Uploads<'_> {
         append(self.inner, upload, offset, bytes)
     }
 
-    /// Appends all that a reader gives, or nothing: where it fails nothing of it is kept, and nothing
-    /// is durable before this returns. For bytes that are checked when the last of them has come. It
-    /// takes no more memory than [`Uploads::append`].
+    /// Appends all that a reader gives, or nothing: where it fails nothing of it is kept, and
+    /// nothing is durable before this returns. For bytes that are checked when the last of them has
+    /// come. It takes no more memory than [`Uploads::append`].
     ///
     /// # Errors
     /// As [`Uploads::append`].

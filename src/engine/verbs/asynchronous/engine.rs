@@ -152,10 +152,10 @@ impl AsyncEngine {
     }
 
     /// Lets so many calls run on the runtime's blocking threads at once, and as many puts whose
-    /// payload streams in: 64 of each by default. Puts of up to 16 KiB have few threads of their own,
-    /// one for each processor at most. The runtime needs more blocking threads than all of these
-    /// together (tokio's default is 512). A put or an erase that waits for its commit needs none,
-    /// so this does not bound how many share one.
+    /// payload streams in: 64 of each by default. Puts of up to 16 KiB have few threads of their
+    /// own, one for each processor at most. The runtime needs more blocking threads than all of
+    /// these together (tokio's default is 512). A put or an erase that waits for its commit needs
+    /// none, so this does not bound how many share one.
     #[must_use]
     pub fn at_once(self, calls: usize) -> Self {
         let at_once = u32::try_from(calls).unwrap_or(u32::MAX).clamp(1, CALLS_MAX);
@@ -214,7 +214,9 @@ impl AsyncEngine {
             let permit = permit(&self.streams).await?;
             let engine = self.engine.clone();
             let mut filling = spawn_blocking(move || {
+                // Let go of last: an engine that is idle can be closed.
                 let _permit = permit;
+                let engine = engine;
                 fill(&engine)
             });
             let batch = match feed(payload, to, &mut filling).await {

@@ -132,8 +132,8 @@ impl Stager {
     }
 }
 
-/// A thread that stages. If it ends before the line does, with its runtime or by a panic, what waits
-/// is not begun.
+/// A thread that stages. If it ends before the line does, with its runtime or by a panic, what
+/// waits is not begun.
 struct Thread {
     stager: Arc<Stager>,
     permit: Option<OwnedSemaphorePermit>,

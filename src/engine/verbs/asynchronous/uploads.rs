@@ -97,7 +97,9 @@ impl AsyncUploads<'_> {
         let (to, from) = pieces(begun);
         let (engine, upload) = (self.engine.clone(), *upload);
         let mut appending = spawn_blocking(move || {
+            // Let go of last: an engine that is idle can be closed.
             let _permit = permit;
+            let engine = engine;
             append(&engine, &upload, from)
         });
         let ended = if whole { None } else { feed(bytes, to, &mut appending).await };
