@@ -90,11 +90,11 @@ impl AsyncEngine {
     /// An engine, to be used from a tokio runtime.
     pub fn new(engine: Engine) -> Self {
         AsyncEngine {
+            stager: Stager::new(&engine, AT_ONCE),
             engine,
             at_once: AT_ONCE,
             calls: semaphore(AT_ONCE),
             streams: semaphore(AT_ONCE),
-            stager: Stager::new(AT_ONCE),
             servers: Arc::default(),
         }
     }
@@ -152,15 +152,17 @@ impl AsyncEngine {
     }
 
     /// Lets so many calls run on the runtime's blocking threads at once, and as many puts whose
-    /// payload streams in: 64 of each by default. Puts of up to 16 KiB have few threads of their
-    /// own, one for each processor at most. The runtime needs more blocking threads than all of
-    /// these together (tokio's default is 512). A put or an erase that waits for its commit needs
-    /// none, so this does not bound how many share one.
+    /// payload streams in: 64 of each by default. Puts of up to 16 KiB are staged by few threads,
+    /// one for each processor; where they wait for a slow store by more, and by as many at most.
+    /// The runtime needs more blocking threads than all of these together (tokio's default is 512).
+    /// A put or an erase that waits for its commit needs none, so this does not bound how many
+    /// share one.
     #[must_use]
     pub fn at_once(self, calls: usize) -> Self {
         let at_once = u32::try_from(calls).unwrap_or(u32::MAX).clamp(1, CALLS_MAX);
         let (calls, streams) = (semaphore(at_once), semaphore(at_once));
-        AsyncEngine { at_once, calls, streams, stager: Stager::new(at_once), ..self }
+        let stager = Stager::new(&self.engine, at_once);
+        AsyncEngine { at_once, calls, streams, stager, ..self }
     }
 
     /// The engine itself, whose calls block.
@@ -190,7 +192,7 @@ impl AsyncEngine {
     }
 
     /// Puts one record, which `make` says once its payload has begun, on a thread that may block:
-    /// for a put that is looked up first.
+    /// for a put that is looked up first. Other puts wait for it.
     ///
     /// # Errors
     /// What `make` gives; as [`AsyncEngine::put`].

@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 const PIECE: usize = 256 << 10;
 /// The first piece is shorter: most payloads are.
 const FIRST: usize = 16 << 10;
+/// And begins with less: a buffer costs its wiping.
+const SHORT: usize = 1 << 10;
 /// Pieces between the two sides, at most.
 const PIECES: usize = 4;
 
@@ -35,9 +37,14 @@ pub(super) struct Begun {
 
 /// Reads the beginning of a payload, before any thread is kept by it.
 pub(super) async fn begin(mut payload: Pin<&mut impl AsyncRead>) -> Result<Begun> {
-    let mut bytes = Zeroizing::new(vec![0; FIRST]);
+    let mut bytes = Zeroizing::new(vec![0; SHORT]);
     let mut filled = 0;
-    while filled < bytes.len() {
+    while filled < FIRST {
+        if filled == bytes.len() {
+            let mut longer = Zeroizing::new(vec![0; FIRST]);
+            longer[..filled].copy_from_slice(&bytes);
+            bytes = longer;
+        }
         let read = poll_fn(|cx| poll_piece(payload.as_mut(), cx, &mut bytes[filled..])).await;
         match read.map_err(unread)? {
             0 => {

@@ -1,8 +1,9 @@
 //! Short puts, on their way from a runtime to the queue of `group`.
 //!
 //! A thread of its own for each would be woken for less work than its waking is. So they wait in a
-//! line, which one blocking thread stages from its front to its end; another helps where the line
-//! is long.
+//! line, which one blocking thread stages from its front to its end. Others help, one for each
+//! processor, where the line is long; and more where a put waits for its store, as for pages that are
+//! read from a slow disk or over a network.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -10,6 +11,7 @@ use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::thread::{JoinHandle, available_parallelism};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
@@ -20,11 +22,14 @@ use crate::engine::core::{Answer, Asked, mixed_up};
 use crate::engine::later;
 use crate::engine::queue::Outcome;
 use crate::engine::verbs::engine::Engine;
+use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
-use crate::sync::{Mutex, locked};
+use crate::sync::{Mutex, MutexGuard, locked};
 
 /// So many wait for one thread before another helps it.
 const LONG: usize = 32;
+/// What took longer did not work all the time: it waited.
+const SLOW: Duration = Duration::from_millis(5);
 
 /// What becomes of a put that waits.
 enum Told {
@@ -43,7 +48,10 @@ pub(super) type Servers = Arc<Mutex<Vec<JoinHandle<()>>>>;
 /// The line of puts that wait to be staged.
 pub(super) struct Stager {
     line: Mutex<Line>,
-    /// Threads at once, at most.
+    env: SharedEnv,
+    /// Threads that work at once, at most.
+    few: usize,
+    /// Threads at once, at most, with those that wait for a store.
     most: u32,
     /// One for each thread that stages.
     threads: Arc<Semaphore>,
@@ -58,11 +66,11 @@ struct Line {
 
 impl Stager {
     /// A line that so many threads stage at most.
-    pub(super) fn new(at_once: u32) -> Arc<Self> {
-        let cores = available_parallelism().map_or(1, NonZero::get);
-        let most = at_once.min(u32::try_from(cores).unwrap_or(u32::MAX));
+    pub(super) fn new(engine: &Engine, most: u32) -> Arc<Self> {
+        let few = available_parallelism().map_or(1, NonZero::get).min(most as usize);
+        let env = Arc::clone(&engine.inner.options.env);
         let threads = Arc::new(Semaphore::new(most as usize));
-        Arc::new(Stager { line: Mutex::default(), most, threads })
+        Arc::new(Stager { line: Mutex::default(), env, few, most, threads })
     }
 
     /// Waits until none of its threads is at work.
@@ -120,11 +128,22 @@ impl Stager {
     fn add(self: &Arc<Self>, job: Job) {
         let mut line = locked(&self.line);
         line.jobs.push_back(job);
-        let enough = line.jobs.len() <= line.threads * LONG;
-        if enough || line.threads == self.most as usize {
-            return;
+        if line.jobs.len() > line.threads * LONG && line.threads < self.few {
+            self.start(line);
         }
+    }
+
+    /// Has another thread come in place of one that waited, if jobs do.
+    fn help(self: &Arc<Self>) {
+        let line = locked(&self.line);
+        if !line.jobs.is_empty() && line.threads < self.most as usize {
+            self.start(line);
+        }
+    }
+
+    fn start(self: &Arc<Self>, mut line: MutexGuard<'_, Line>) {
         line.threads += 1;
+        // In one step with that, as it is let go of: there is one, unless somebody waits for all.
         let permit = Arc::clone(&self.threads).try_acquire_owned().ok();
         drop(line);
         let thread = Thread { stager: Arc::clone(self), permit, ended: false };
@@ -143,7 +162,11 @@ struct Thread {
 impl Thread {
     fn run(mut self) {
         while let Some(job) = self.next() {
+            let began = self.stager.env.monotonic();
             job();
+            if self.stager.env.monotonic().saturating_sub(began) > SLOW {
+                self.stager.help();
+            }
         }
     }
 
