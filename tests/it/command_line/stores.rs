@@ -17,6 +17,17 @@ fn a_store_older_than_the_cell_is_refused() {
     assert!(!cli.path("new").exists(), "a refused restore leaves nothing");
 }
 
+#[test]
+fn a_backup_of_a_store_in_use_says_who_makes_it() {
+    let cli = Cli::new();
+    let engine = keyfall::open(cli.path("store")).unwrap();
+    let e = cli.fails(8, &["backup", "store", "bk"]);
+    assert!(e.contains("is in use") && e.contains("POST /v1/backups"), "{e}");
+    assert!(!cli.path("bk").exists());
+    engine.close().unwrap();
+    cli.ok(&["backup", "store", "bk"]);
+}
+
 /// It was said to open nothing; with a backup of its epoch it gives back what was erased.
 #[test]
 fn an_old_copy_of_the_cell_opens_what_lived_at_its_epoch_and_not_the_store_as_it_is() {

@@ -20,7 +20,7 @@ use keyfall::opening::{absolute, apart, copy_to_write};
 pub(super) fn run(session: &Session, args: BackupArgs) -> Done {
     let (store, [dest]) = store_and(args.places, ["DEST"])?;
     check_apart(session, &store, &dest)?;
-    let engine = look(session, &store)?;
+    let engine = look(session, &store).map_err(in_use)?;
     if let Some(copy) = registered(&engine, &dest)? {
         return Err(is_copy(&copy).into());
     }
@@ -63,6 +63,16 @@ pub(super) fn registered(engine: &Engine, place: &Path) -> Result<Option<CopyEnt
     let is_there =
         |copy: &CopyEntry| absolute(Path::new(&copy.place)).is_ok_and(|there| there == place);
     Ok(engine.copies().list().into_iter().find(is_there))
+}
+
+/// Says how the process that has the store open makes the backup.
+fn in_use(e: Error) -> Error {
+    if e.kind() != ErrorKind::Locked {
+        return e;
+    }
+    let instead = "have that process make the backup: `keyfalld` does at POST /v1/backups, a \
+                   program of your own by `Engine::backup`";
+    Error::new(ErrorKind::Locked, format!("{e}; {instead}"))
 }
 
 fn is_copy(copy: &CopyEntry) -> Error {

@@ -2,8 +2,8 @@
 //!
 //! A thread of its own for each would be woken for less work than its waking is. So they wait in a
 //! line, which one blocking thread stages from its front to its end. Others help, one for each
-//! processor, where the line is long; and more where a put waits for its store, as for pages that are
-//! read from a slow disk or over a network.
+//! processor, where the line is long; and more where a put waits for its store, as for pages that
+//! are read from a slow disk or over a network.
 
 use std::any::Any;
 use std::collections::VecDeque;
