@@ -70,8 +70,7 @@ fn in_use(e: Error) -> Error {
     if e.kind() != ErrorKind::Locked {
         return e;
     }
-    let instead = "have that process make the backup: `keyfalld` does at POST /v1/backups, a \
-                   program of your own by `Engine::backup`";
+    let instead = "have that process make the backup, as `keyfalld` does at POST /v1/backups";
     Error::new(ErrorKind::Locked, format!("{e}; {instead}"))
 }
 
