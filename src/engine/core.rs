@@ -17,9 +17,9 @@
 //! 4. `state`: what readers see. It is held whole only to be swapped, and `walks` is not held then.
 //! 5. `readers`, and in it the locks of one open reader.
 //!
-//! `queue`, an opening's time, `in_flight`, `awaiting`, `clock`, `bell`, `changes`, `cleaners`,
-//! `watched`, `observing` and the cache's own are leaves: no other lock is taken while one of them
-//! is held. Letting go of a store that only looks tries `state` and `writer` and never waits for
+//! `queue`, the line of short puts, an opening's time, `in_flight`, `awaiting`, `clock`, `bell`,
+//! `changes`, `cleaners`, `watched`, `observing` and the cache's own are leaves: no other lock is
+//! taken while one of them is held. Letting go of a store that only looks tries `state` and `writer` and never waits for
 //! them. A reopening holds `walks` whole while it opens the store and looks at it, and `state` too.
 
 use std::ops::{Deref, DerefMut};
