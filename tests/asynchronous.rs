@@ -467,8 +467,7 @@ async fn looked_up_by(engine: &AsyncEngine, puts: usize, takes: Duration) -> usi
     for put in puts {
         put.await.unwrap().unwrap();
     }
-    let used = threads.lock().unwrap().len();
-    used
+    threads.lock().unwrap().len()
 }
 
 #[test]
