@@ -8,8 +8,12 @@
 mod cluster;
 mod conformance;
 mod engines;
+mod far;
+mod figures;
 mod network;
 mod paused;
 mod places;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod proxy;
+mod turns;

@@ -1,5 +1,8 @@
 //! Random histories beyond a bad network: writes are lost, late, doubled and unanswered, engines
-//! are killed and replaced, and those that were replaced go on writing.
+//! are killed and replaced, and those that were replaced go on writing. Over memory, with a network
+//! that is simulated, and over real servers, beyond a proxy that keeps what is sent.
+//!
+//! `KEYFALL_NETWORKS` and `KEYFALL_FAR_HISTORIES` say how many of each.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,11 +10,13 @@ use std::sync::Arc;
 use keyfall::cell::{MemoryCell, RootCell};
 use keyfall::env::Env;
 use keyfall::store::ObjectLog;
-use keyfall::testing::Seeded;
+use keyfall::testing::{HoardingCell, Seeded};
 use keyfall::{Engine, ErrorKind, Reader, RecordId, Result, Scope};
-use keyfall_objects::{Faults, FaultyObjects, MemoryObjects, Patience};
+use keyfall_objects::{Faults, FaultyObjects, MemoryObjects, Objects, Patience};
 
 use crate::engines::{options, put, read, user};
+use crate::far::{Far, far, rounds};
+use crate::proxy;
 
 const USERS: u32 = 4;
 
@@ -24,11 +29,33 @@ struct Kept {
     perhaps_erased: Vec<RecordId>,
 }
 
+enum Net {
+    Simulated(FaultyObjects),
+    Real(Far),
+}
+
+impl Net {
+    fn objects(&self) -> Arc<dyn Objects> {
+        match self {
+            Net::Simulated(net) => Arc::new(net.clone()),
+            Net::Real(far) => far.objects(),
+        }
+    }
+
+    /// Has everything arrive that is on its way.
+    fn land(&self) {
+        match self {
+            Net::Simulated(net) => net.land(),
+            Net::Real(far) => far.proxy.land(),
+        }
+    }
+}
+
 struct World {
     seed: u64,
     env: Arc<Seeded>,
-    net: FaultyObjects,
-    cell: Arc<dyn RootCell>,
+    net: Net,
+    cell: Arc<HoardingCell>,
     users: BTreeMap<u32, Kept>,
 }
 
@@ -45,9 +72,8 @@ impl World {
     }
 
     fn opened(&self) -> Result<Engine> {
-        let net = Arc::new(self.net.clone());
-        let log = ObjectLog::open_with(net, self.env.clone(), self.patience())?;
-        Engine::open(Arc::new(log), Arc::clone(&self.cell), options().env(self.env.clone()))
+        let log = ObjectLog::open_with(self.net.objects(), self.env.clone(), self.patience())?;
+        Engine::open(Arc::new(log), self.cell.clone(), options().env(self.env.clone()))
     }
 
     /// Opens the store until that succeeds: the network fails at random.
@@ -129,14 +155,54 @@ impl World {
     }
 }
 
-fn history(seed: u64) {
-    let place = Arc::new(MemoryObjects::new());
+/// Whoever has every body that passed the proxy, and all that the cell holds, opens nothing that
+/// was erased; with every key that the cell ever held, all of it: it is the keys that are gone.
+fn adversary(world: &World, far: &Far) {
+    let (seed, kept) = (world.seed, far.proxy.kept());
+    let now = kept.exposed_to(&world.cell.load().unwrap().keys);
+    let ever = kept.exposed_to(&world.cell.hoard());
+    for users in world.users.values() {
+        for id in &users.erased {
+            assert!(!now.contains_key(id), "seed {seed}: erased, and opened from what was sent");
+            let there = ever.get(id).and_then(|record| record.content.as_ref());
+            assert!(there.is_some(), "seed {seed}: with its old key it opens");
+        }
+        for (id, payload) in &users.records {
+            let there = now.get(id).and_then(|record| record.content.as_ref());
+            assert_eq!(there, Some(payload), "seed {seed}: what lives is in what was sent");
+        }
+    }
+}
+
+/// Makes the store over a network without faults.
+fn made(seed: u64, objects: Arc<dyn Objects>) -> (Arc<Seeded>, Arc<HoardingCell>) {
     let env = Arc::new(Seeded::new(seed));
-    let cell: Arc<dyn RootCell> = Arc::new(MemoryCell::new());
-    let log = ObjectLog::create_with(place.clone(), env.clone(), Patience::of_tries(1)).unwrap();
-    Engine::init(Arc::new(log), Arc::clone(&cell), options().env(env.clone())).unwrap();
-    let net = FaultyObjects::new(place, Faults::of_a_network(), seed);
-    let mut world = World { seed, env, net, cell, users: BTreeMap::new() };
+    let cell = Arc::new(HoardingCell::new(Arc::new(MemoryCell::new())));
+    let log = ObjectLog::create_with(objects, env.clone(), Patience::of_tries(1)).unwrap();
+    Engine::init(Arc::new(log), cell.clone(), options().env(env.clone())).unwrap();
+    (env, cell)
+}
+
+fn simulated(seed: u64) {
+    let place = Arc::new(MemoryObjects::new());
+    let (env, cell) = made(seed, place.clone());
+    let net = Net::Simulated(FaultyObjects::new(place, Faults::of_a_network(), seed));
+    history(World { seed, env, net, cell, users: BTreeMap::new() });
+}
+
+fn real(seed: u64, far: Far) {
+    let (env, cell) = made(seed, far.objects());
+    far.proxy.set(proxy::Faults::of_a_network());
+    let world = history(World { seed, env, net: Net::Real(far), cell, users: BTreeMap::new() });
+    if let Net::Real(far) = &world.net {
+        adversary(&world, far);
+        let (bodies, refused) = (far.proxy.kept().count(), far.proxy.told());
+        eprintln!("seed {seed}: {refused}; {bodies:?} bodies, of names that others have");
+    }
+}
+
+fn history(mut world: World) -> World {
+    let seed = world.seed;
     let mut engine = world.open();
     for _ in 0..25 {
         if world.draw(6) == 0 {
@@ -169,12 +235,23 @@ fn history(seed: u64) {
     world.net.land();
     let engine = world.open();
     world.judge(&engine);
+    drop(engine);
+    world
 }
 
 #[test]
 fn random_histories_lose_nothing_and_show_nothing_erased() {
-    let seeds = std::env::var("KEYFALL_NETWORKS").ok().and_then(|n| n.parse().ok()).unwrap_or(150);
-    for seed in 0..seeds {
-        history(seed);
+    for seed in 0..rounds("KEYFALL_NETWORKS", 150) {
+        simulated(seed);
+    }
+}
+
+#[test]
+fn random_histories_over_real_servers() {
+    let first = rounds("KEYFALL_FAR_FIRST", 0);
+    for seed in first..first + rounds("KEYFALL_FAR_HISTORIES", 3) {
+        for far in far(proxy::Faults::default(), seed) {
+            real(seed, far);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Two engines, two processes, one store on objects and one root key spread over keyholders: a
-//! process that is stopped, replaced and woken delivers nothing that its successor has erased.
+//! process that is stopped, replaced and woken delivers nothing that its successor has erased. Over
+//! a directory, and over each server that the environment names, beyond a proxy.
 //!
 //! `KEYFALL_PAUSES=200` for more rounds; each takes some three seconds.
 
@@ -10,13 +11,26 @@ use std::time::Duration;
 
 use keyfall::engine::Keeper;
 use keyfall::env::{Env, System};
-use keyfall::{Builder, Class, Engine, Put, RecordId, Scope, UserId};
+use keyfall::testing::root_keys;
+use keyfall::{Builder, Class, Engine, ErrorKind, Put, RecordId, Scope, UserId};
 
 use crate::engines::read;
+use crate::far::{Far, far, rounds};
+use crate::proxy::Faults;
 
-fn open(store: &str, cell: &Path) -> Engine {
-    let builder = Builder::at(store).cell_at(cell).keeper(Keeper::ByHand);
+/// The store at a URL, beyond a proxy if there is one.
+pub(crate) fn open(far: Option<&Far>, store: &str, cell: &Path) -> Engine {
+    let builder = match far {
+        Some(far) => far.builder(cell),
+        None => Builder::at(store).cell_at(cell).keeper(Keeper::ByHand),
+    };
     builder.open().unwrap()
+}
+
+/// A copy of an engine's files for another machine.
+pub(crate) fn bring(from: &Path, to: &Path) {
+    let _ = std::fs::remove_dir_all(to);
+    assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
 }
 
 fn put(engine: &Engine, user: &str, content: &[u8]) -> RecordId {
@@ -30,7 +44,7 @@ fn put(engine: &Engine, user: &str, content: &[u8]) -> RecordId {
 fn child() {
     let Ok(told) = std::env::var("KEYFALL_PAUSED") else { return };
     let [store, cell, id] = told.split('|').collect::<Vec<_>>()[..] else { panic!("{told}") };
-    let (engine, id) = (open(store, Path::new(cell)), id.parse().unwrap());
+    let (engine, id) = (open(None, store, Path::new(cell)), id.parse().unwrap());
     println!("\n@open");
     let (mut last, mut piece) = (Duration::ZERO, vec![0; 20_000]);
     loop {
@@ -44,7 +58,10 @@ fn child() {
                 last = began;
             }
         });
-        if let Err(e) = ended {
+        // A network that fails is not the end.
+        if let Err(e) = ended
+            && e.kind() != ErrorKind::Io
+        {
             println!("\n@ended {} {:?}", last.as_nanos(), e.kind());
             return;
         }
@@ -57,8 +74,12 @@ struct Reading {
 }
 
 impl Reading {
-    fn start(store: &str, cell: &Path, id: &RecordId) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+    fn start(far: Option<&Far>, store: &str, cell: &Path, id: &RecordId) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        if let Some(far) = far {
+            far.seen_by(&mut command);
+        }
+        let mut child = command
             .args(["paused::child", "--exact", "--ignored", "--nocapture"])
             .env("KEYFALL_PAUSED", format!("{store}|{}|{id}", cell.display()))
             .stdout(Stdio::piped())
@@ -92,7 +113,7 @@ impl Drop for Reading {
 }
 
 /// Keyholders, a process each.
-struct Keyholders(Vec<Child>);
+pub(crate) struct Keyholders(Vec<Child>);
 
 impl Drop for Keyholders {
     fn drop(&mut self) {
@@ -103,21 +124,26 @@ impl Drop for Keyholders {
     }
 }
 
-fn program(args: &[&str]) -> String {
-    let out = Command::new(env!("CARGO_BIN_EXE_keyfall")).args(args).output().unwrap();
+fn program(far: Option<&Far>, args: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyfall"));
+    if let Some(far) = far {
+        far.seen_by(&mut command);
+    }
+    let out = command.args(args).output().unwrap();
     assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8(out.stdout).unwrap().trim().to_owned()
 }
 
-/// A store whose root key is spread over three keyholders.
-fn made(dir: &Path, store: &str) -> Keyholders {
+/// A store at a URL whose root key is spread over three keyholders: the cell is `cell` in this
+/// directory.
+pub(crate) fn made(dir: &Path, far: Option<&Far>, store: &str) -> Keyholders {
     let at = |name: &str| dir.join(name).display().to_string();
-    let engine = program(&["keyholder", "engine", &at("cell")]);
+    let engine = program(None, &["keyholder", "engine", &at("cell")]);
     let (mut children, mut members) = (Keyholders(Vec::new()), Vec::new());
     for n in 0..3 {
         let place = at(&format!("keyholder {n}"));
-        program(&["keyholder", "init", &place, "--accept-remnants"]);
-        program(&["keyholder", "allow", &place, &engine]);
+        program(None, &["keyholder", "init", &place, "--accept-remnants"]);
+        program(None, &["keyholder", "allow", &place, &engine]);
         let mut child = Command::new(env!("CARGO_BIN_EXE_keyfall"))
             .args(["keyholder", "serve", &place, "--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
@@ -133,47 +159,61 @@ fn made(dir: &Path, store: &str) -> Keyholders {
     for member in &members {
         args.extend(["--keyholder", member]);
     }
-    program(&args);
+    program(far, &args);
     children
 }
 
 #[test]
 fn an_engine_that_was_stopped_and_replaced_delivers_nothing_that_is_erased() {
-    let rounds = std::env::var("KEYFALL_PAUSES").ok().and_then(|n| n.parse().ok()).unwrap_or(2);
     let dir = tempfile::tempdir().unwrap();
     let store = format!("file://{}", dir.path().join("log").display());
-    let _keyholders = made(dir.path(), &store);
+    stopped_and_replaced(dir.path(), None, &store);
+}
+
+/// The same, beyond a network that loses, delays and repeats.
+#[test]
+fn the_same_over_real_servers() {
+    for far in far(Faults::default(), 3) {
+        let dir = tempfile::tempdir().unwrap();
+        stopped_and_replaced(dir.path(), Some(&far), &far.url);
+    }
+}
+
+fn stopped_and_replaced(dir: &Path, far: Option<&Far>, store: &str) {
+    let rounds = rounds("KEYFALL_PAUSES", 2);
+    let _keyholders = made(dir, far, store);
     // The same engine on another machine: it has the same identity, and files of its own.
-    let (here, there) = (dir.path().join("cell"), dir.path().join("cell there"));
-    let bring = |from: &Path, to: &Path| {
-        let _ = std::fs::remove_dir_all(to);
-        assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
-    };
+    let (here, there) = (dir.join("cell"), dir.join("cell there"));
     bring(&here, &there);
-    let engine = open(&store, &here);
+    let engine = open(far, store, &here);
     let kept = put(&engine, "ben", b"kept");
     let mut id = put(&engine, "ada", &[7; 300_000]);
     engine.close().unwrap();
+    if let Some(far) = far {
+        let lands_within = Duration::from_secs(5);
+        far.proxy.set(Faults { lands_within, ..Faults::of_a_network() });
+    }
     // How long before an erase returned a read began that gave something.
-    let mut closest = Duration::MAX;
+    let (mut closest, mut erased) = (Duration::MAX, Vec::new());
     for round in 0..rounds {
-        let mut reading = Reading::start(&store, &here, &id);
+        let mut reading = Reading::start(far, store, &here, &id);
         std::thread::sleep(Duration::from_millis(round * 7 % 60));
         // In every other round it is not stopped, and does not hear that it was replaced.
         if round % 2 == 0 {
             reading.signal("-STOP");
         }
-        let engine = open(&store, &there);
+        let engine = open(far, store, &there);
         engine.erase(Scope::record(id)).unwrap();
         let returned = System.monotonic();
         reading.signal("-CONT");
         let ended = reading.hears();
         let [_, last, kind] = ended.split(' ').collect::<Vec<_>>()[..] else { panic!("{ended}") };
         let last = Duration::from_nanos(last.parse().unwrap());
-        assert!(!last.is_zero(), "it read something");
         assert!(last < returned, "round {round}: it read {:?} too late", last - returned);
+        assert!(far.is_some() || !last.is_zero(), "it read something");
         assert!(["Fenced", "Erased"].contains(&kind), "{kind}");
         closest = closest.min(returned - last);
+        erased.push(id);
         assert_eq!(read(&engine, &kept).unwrap(), b"kept");
         id = put(&engine, "ada", &[round as u8; 300_000]);
         engine.close().unwrap();
@@ -182,4 +222,11 @@ fn an_engine_that_was_stopped_and_replaced_delivers_nothing_that_is_erased() {
         bring(&there, &here);
     }
     println!("{rounds} rounds; no read that gave something began later than {closest:?} before");
+    let Some(far) = far else { return };
+    // Whoever has all that was sent, and what the keyholders have now, opens nothing of it.
+    let engine = open(Some(far), store, &here);
+    let exposed = far.proxy.kept().exposed_to(&root_keys(&engine).unwrap());
+    assert!(exposed.contains_key(&kept) && exposed.contains_key(&id), "what lives is there");
+    assert!(erased.iter().all(|id| !exposed.contains_key(id)), "erased, and opened");
+    println!("{}: {}", far.url, far.proxy.told());
 }

@@ -45,7 +45,20 @@ impl CloudObjects {
     /// # Errors
     /// `Refused` for a URL, or an environment, that names no place.
     pub fn at(url: &str) -> Result<Self> {
-        let Opened { store, prefix, sorted } = open(url)?;
+        Self::opened(url, None)
+    }
+
+    /// The objects at an `s3://` URL on a server that is not the environment's: its endpoint is
+    /// an `http://` or `https://` URL.
+    ///
+    /// # Errors
+    /// As [`CloudObjects::at`]; `Refused` for a URL of another kind.
+    pub fn at_endpoint(url: &str, endpoint: &str) -> Result<Self> {
+        Self::opened(url, Some(endpoint))
+    }
+
+    fn opened(url: &str, endpoint: Option<&str>) -> Result<Self> {
+        let Opened { store, prefix, sorted } = open(url, endpoint)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
             .enable_all()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
@@ -29,12 +29,15 @@ pub(super) struct Opened {
     pub(super) sorted: bool,
 }
 
-pub(super) fn open(url: &str) -> Result<Opened> {
+pub(super) fn open(url: &str, endpoint: Option<&str>) -> Result<Opened> {
     let refused = |why: String| Failure::refused(format!("{url}: {why}"));
     let parsed = Url::parse(url).map_err(|e| refused(format!("not a URL: {e}")))?;
     let prefix = Path::from_url_path(parsed.path()).map_err(|e| refused(e.to_string()))?;
     if parsed.query().is_some() || parsed.fragment().is_some() {
         return Err(refused("a place has neither `?` nor `#`".into()));
+    }
+    if endpoint.is_some() && parsed.scheme() != "s3" {
+        return Err(refused("only s3:// places have an endpoint to be named".into()));
     }
     if parsed.scheme() == "file" {
         return directory(&parsed).map_err(refused);
@@ -50,7 +53,7 @@ pub(super) fn open(url: &str) -> Result<Opened> {
         ));
     }
     let store: Arc<dyn ObjectStore> = match parsed.scheme() {
-        "s3" => s3(bucket),
+        "s3" => s3(bucket, endpoint),
         "gs" => gs(bucket),
         "az" => az(bucket),
         other => Err(format!("{other}:// is none of {}", SCHEMES.join(", "))),
@@ -77,15 +80,19 @@ fn variable(names: &[&str]) -> Option<String> {
 
 type Built = std::result::Result<Arc<dyn ObjectStore>, String>;
 
-fn s3(bucket: &str) -> Built {
+fn s3(bucket: &str, endpoint: Option<&str>) -> Built {
     if bucket.ends_with(EXPRESS) {
         return Err("a bucket of S3 Express One Zone lists without order; take another".into());
     }
-    let endpoint = variable(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]);
+    let of_environment = variable(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]);
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(bucket)
-        .with_client_options(client(endpoint.as_deref()))
+        .with_client_options(client(endpoint.or(of_environment.as_deref())))
         .with_retry(once());
+    if let Some(endpoint) = endpoint {
+        // Also where the environment names one for S3 alone.
+        builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
+    }
     if let Some(region) = variable(&["AWS_REGION", "AWS_DEFAULT_REGION"]) {
         builder = builder.with_region(region);
     }

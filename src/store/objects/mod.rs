@@ -28,6 +28,8 @@ mod log;
 mod marker;
 mod named;
 mod naming;
+#[cfg(feature = "testing")]
+mod parts;
 mod remove;
 mod state;
 mod tables;
@@ -35,3 +37,5 @@ mod windows;
 mod write;
 
 pub use self::log::ObjectLog;
+#[cfg(feature = "testing")]
+pub(crate) use self::parts::parts_of;

@@ -1,0 +1,195 @@
+//! What an engine costs on a service far away: requests, counted by the proxy, and times with the
+//! latency of such a service added, beside a bare create and a bare read in the same run.
+//!
+//! `KEYFALL_LATENCY=100` has the times measured, with so many of each; `KEYFALL_USERS=1000000` the
+//! reads of a store of so many users.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use keyfall::cell::MemoryCell;
+use keyfall::store::ObjectLog;
+use keyfall::{Class, Engine, Options, Put, RecordId, Scope};
+use keyfall_objects::{CountedObjects, MemoryObjects, Objects};
+
+use crate::engines::{options, put, read, user};
+use crate::far::{Far, far, rounds};
+use crate::proxy::{Faults, Passed};
+
+fn engine(objects: Arc<dyn Objects>) -> Engine {
+    let log = Arc::new(ObjectLog::create(objects).unwrap());
+    Engine::init(log, Arc::new(MemoryCell::new()), options()).unwrap()
+}
+
+/// Each try of each request is seen by the proxy.
+#[test]
+fn on_the_wire_a_put_is_one_request_and_an_erase_two() {
+    for far in far(Faults::default(), 1) {
+        let engine = engine(far.objects());
+        let ids: Vec<RecordId> = (0..30).map(|n| put(&engine, n, &[1; 2000]).unwrap()).collect();
+        for n in 0..20 {
+            // The pages on its way are in memory; each that is not is one more read.
+            read(&engine, &ids[n as usize]).unwrap();
+            far.proxy.take();
+            put(&engine, 100 + n, &[2; 2000]).unwrap();
+            assert_eq!(far.proxy.take(), Passed { writes: 1, reads: 0 }, "put {n}, {}", far.url);
+            engine.erase(Scope::user(user(n))).unwrap();
+            assert_eq!(far.proxy.take(), Passed { writes: 1, reads: 1 }, "erase {n}, {}", far.url);
+        }
+    }
+}
+
+/// The times of doing something, sorted.
+fn times(n: u64, mut act: impl FnMut(u32)) -> Vec<Duration> {
+    let mut times: Vec<Duration> = (0..n as u32)
+        .map(|n| {
+            let began = Instant::now();
+            act(n);
+            began.elapsed()
+        })
+        .collect();
+    times.sort();
+    times
+}
+
+/// Prints half and 99 of 100, and gives the first.
+fn told(what: &str, times: &[Duration]) -> f64 {
+    let (half, most) = (times[times.len() / 2], times[times.len() * 99 / 100]);
+    println!("  {what:<22} p50 {half:?} p99 {most:?}");
+    half.as_secs_f64()
+}
+
+#[test]
+fn figures() {
+    let n = rounds("KEYFALL_LATENCY", 0);
+    if n == 0 {
+        return;
+    }
+    let takes = Duration::from_millis;
+    let faults = Faults { write_takes: takes(60), read_takes: takes(30), ..Faults::default() };
+    for far in far(faults, 1) {
+        println!("{}, 60 ms to create and 30 ms to read added", far.url);
+        alone(&far, n);
+        with_many_callers(&far);
+    }
+}
+
+fn alone(far: &Far, n: u64) {
+    let bare = far.objects();
+    bare.create("bare/0", b"x").unwrap();
+    let create = told(
+        "bare create, 9,000 B",
+        &times(n, |n| {
+            bare.create(&format!("bare/a{n}"), &[n as u8; 9000]).unwrap();
+        }),
+    );
+    let get = told(
+        "bare range read",
+        &times(n, |n| {
+            bare.get_range(&format!("bare/a{n}"), 0, 9000).unwrap();
+        }),
+    );
+    let engine = engine(far.objects());
+    for n in 0..50 {
+        put(&engine, 1_000_000 + n, &[1; 2000]).unwrap();
+    }
+    let one = told(
+        "put",
+        &times(n, |n| {
+            put(&engine, n, &[1; 2000]).unwrap();
+        }),
+    );
+    let erase = told(
+        "erase, warm",
+        &times(n, |n| {
+            engine.erase(Scope::user(user(n))).unwrap();
+        }),
+    );
+    println!(
+        "  put / create {:.2}, erase / (create + read) {:.2}",
+        one / create,
+        erase / (create + get)
+    );
+}
+
+/// How many a second, of so many callers with so many each.
+fn a_second(callers: u32, each: u32, act: &(dyn Fn(u32) + Sync)) -> f64 {
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for caller in 0..callers {
+            scope.spawn(move || (0..each).for_each(|n| act(caller * each + n)));
+        }
+    });
+    f64::from(callers * each) / began.elapsed().as_secs_f64()
+}
+
+fn with_many_callers(far: &Far) {
+    let engine = engine(far.objects());
+    let puts = |first: u32, callers, each| {
+        a_second(callers, each, &|n| {
+            put(&engine, first + n, &[1; 2000]).unwrap();
+        })
+    };
+    let erases = |first: u32, callers, each| {
+        a_second(callers, each, &|n| {
+            engine.erase(Scope::user(user(first + n))).unwrap();
+        })
+    };
+    let (one, many) = (puts(0, 1, 30), puts(1000, 64, 30));
+    println!("  puts a second, 1 caller {one:.1}, 64 callers {many:.1}: {:.1}x", many / one);
+    let (one, many) = (erases(0, 1, 30), erases(1000, 64, 30));
+    println!("  erases a second, 1 caller {one:.1}, 64 callers {many:.1}: {:.1}x", many / one);
+}
+
+/// A store of many users, opened and read by an engine that has none of it in memory.
+#[test]
+fn reads_of_a_store_of_many_users() {
+    let users = rounds("KEYFALL_USERS", 2000) as u32;
+    let counted = Arc::new(CountedObjects::over(Arc::new(MemoryObjects::new())));
+    let cell = Arc::new(MemoryCell::new());
+    let log = Arc::new(ObjectLog::create(counted.clone()).unwrap());
+    let engine = Engine::init(log, cell.clone(), options()).unwrap();
+    let began = Instant::now();
+    let (mut short, mut long) = (Vec::new(), Vec::new());
+    for first in (0..users).step_by(5000) {
+        let mut batch = engine.batch();
+        for n in first..users.min(first + 5000) {
+            batch.add(Put::new(user(n), Class::audio()), &[n as u8; 200][..]).unwrap();
+        }
+        short.extend(batch.commit().unwrap());
+    }
+    for n in 0..200 {
+        long.push(put(&engine, users + n, &[1; 2000]).unwrap());
+    }
+    engine.close().unwrap();
+    println!("{users} users, made in {:?}", began.elapsed());
+
+    counted.take();
+    let log = Arc::new(ObjectLog::open(counted.clone()).unwrap());
+    let options: Options = options().cache_bytes(1 << 30);
+    let engine = Engine::open(log, cell, options).unwrap();
+    let opened = counted.take();
+    println!("opened: {} requests: {opened:?}", opened.all());
+    assert!(opened.all() <= 10, "an opening takes {} requests", opened.all());
+    let gets = |id: &RecordId| {
+        read(&engine, id).unwrap();
+        counted.take().all()
+    };
+    let first = gets(&short[0]);
+    let warm = short.len().min(200_000);
+    let spread = short.iter().step_by(7).chain(short.iter().skip(3).step_by(7));
+    let upper: Vec<u64> = spread.take(warm).map(gets).collect();
+    let cold: Vec<u64> = short.iter().skip(5).step_by(7).take(1000).map(gets).collect();
+    let long: Vec<u64> = long.iter().map(gets).collect();
+    let mean = |all: &[u64]| all.iter().sum::<u64>() as f64 / all.len() as f64;
+    let most = |all: &[u64]| all.iter().copied().max().unwrap_or_default();
+    println!("the first read after it: {first} requests");
+    println!("the next {}: {:.2} each, at most {}", upper.len(), mean(&upper), most(&upper));
+    println!(
+        "after these, records of 200 B of others: {:.2}, at most {}",
+        mean(&cold),
+        most(&cold)
+    );
+    println!("records of 2,000 B: {:.2}, at most {}", mean(&long), most(&long));
+    assert!(most(&cold).max(most(&long)) <= 4, "a cold read takes 4 requests at most");
+}

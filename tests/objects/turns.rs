@@ -1,0 +1,302 @@
+//! Two engines, two processes, take turns at one store on a real server, beyond a proxy that loses,
+//! delays and repeats what they send; each is killed by `kill -9` at a random moment, and the other
+//! goes on. Keyholders have the root key.
+//!
+//! `KEYFALL_TURNS=200` for more rounds; each takes some two seconds.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use keyfall::env::{Env, System};
+use keyfall::testing::root_keys;
+use keyfall::{Engine, ErrorKind, RecordId, Scope};
+
+use crate::engines::{put, read, user};
+use crate::far::{Far, far, rounds};
+use crate::paused::{Keyholders, bring, made, open};
+use crate::proxy::Faults;
+
+const USERS: u64 = 12;
+
+fn draw(below: u64) -> u64 {
+    let mut bytes = [0; 8];
+    System.fill(&mut bytes).unwrap();
+    u64::from_be_bytes(bytes) % below
+}
+
+fn payload(len: usize, byte: u8) -> Vec<u8> {
+    vec![byte; len]
+}
+
+/// An engine that takes its turn: it checks what it is told of, then puts and erases until it is
+/// killed, and says before and after what it does.
+#[test]
+#[ignore = "it is started by the test below"]
+fn child() {
+    let Ok(told) = std::env::var("KEYFALL_TURN") else { return };
+    let (store, cell) = told.split_once('|').unwrap();
+    let engine = match keyfall::Builder::at(store)
+        .cell_at(cell)
+        .keeper(keyfall::engine::Keeper::ByHand)
+        .open()
+    {
+        Ok(engine) if engine.read_only().is_none() => engine,
+        Ok(engine) => return println!("\n@failed to open: {:?}", engine.read_only()),
+        Err(e) => return println!("\n@failed to open: {e}"),
+    };
+    println!("\n@open");
+    for line in std::io::stdin().lines().map(Result::unwrap) {
+        match line.split(' ').collect::<Vec<_>>()[..] {
+            ["kept", id, len, byte] => {
+                let there = read(&engine, &id.parse().unwrap());
+                let whole = payload(len.parse().unwrap(), byte.parse().unwrap());
+                match there {
+                    Ok(there) if there == whole => {}
+                    Err(e) if e.kind() == ErrorKind::Io => {}
+                    other => println!("\n@wrong {line}: {:?}", other.map(|there| there.len())),
+                }
+            }
+            ["gone", id] => match read(&engine, &id.parse().unwrap()) {
+                Err(_) => {}
+                Ok(there) => println!("\n@wrong {line}: {} bytes", there.len()),
+            },
+            _ => break,
+        }
+    }
+    println!("\n@checked");
+    work(&engine);
+}
+
+fn work(engine: &Engine) {
+    loop {
+        let n = draw(USERS);
+        let done = if draw(4) > 0 {
+            let (len, byte) = ([5, 900, 200_000][draw(3) as usize], draw(256) as u8);
+            println!("\n@putting {n} {len} {byte}");
+            let id = put(engine, n as u32, &payload(len, byte));
+            id.map(|id| println!("\n@put {id}"))
+        } else {
+            println!("\n@erasing {n}");
+            match engine.erase(Scope::user(user(n as u32))) {
+                Err(e) if e.kind() == ErrorKind::Absent => Ok(()),
+                erased => erased.map(|_| ()),
+            }
+            .map(|()| println!("\n@erased {n}"))
+        };
+        match done {
+            Ok(()) => {}
+            // Its user was erased: it comes to life again.
+            Err(e) if e.kind() == ErrorKind::Erased => {
+                let _ = engine.create_user(&user(n as u32));
+            }
+            Err(e) => {
+                println!("\n@failed {:?} {e}", e.kind());
+                return;
+            }
+        }
+    }
+}
+
+struct Turn {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    cell: PathBuf,
+}
+
+impl Turn {
+    fn start(far: &Far, cell: &Path) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let mut child = far
+            .seen_by(&mut command)
+            .args(["turns::child", "--exact", "--ignored", "--nocapture"])
+            .env("KEYFALL_TURN", format!("{}|{}", far.url, cell.display()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Turn { child, lines, cell: cell.to_owned() }
+    }
+
+    /// The next thing it says; `None` if it has ended.
+    fn hears(&mut self) -> Option<String> {
+        self.lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| Some(line.strip_prefix('@')?.to_owned()))
+    }
+
+    /// Kills it, and gives what it had said.
+    fn killed(&mut self) -> Vec<String> {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        std::iter::from_fn(|| self.hears()).collect()
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Records, each with its user, and the length and byte of its payload.
+type Records = BTreeMap<RecordId, (u64, usize, u8)>;
+
+/// Takes those of one user out.
+fn taken(records: &mut Records, n: u64) -> Records {
+    let (of_n, others) = std::mem::take(records).into_iter().partition(|(_, (of, ..))| *of == n);
+    *records = others;
+    of_n
+}
+
+/// What was acknowledged.
+#[derive(Default)]
+struct Acknowledged {
+    kept: Records,
+    /// An erase was begun, and is not known to have ended.
+    perhaps: Records,
+    erased: Vec<RecordId>,
+    puts: u64,
+    erases: u64,
+    failed: BTreeMap<String, u64>,
+}
+
+impl Acknowledged {
+    fn take(&mut self, said: Vec<String>) {
+        let mut putting = (0, 0, 0);
+        for line in said {
+            match line.split(' ').collect::<Vec<_>>()[..] {
+                ["putting", n, len, byte] => {
+                    putting = (n.parse().unwrap(), len.parse().unwrap(), byte.parse().unwrap());
+                }
+                ["put", id] => {
+                    self.puts += 1;
+                    self.kept.insert(id.parse().unwrap(), putting);
+                }
+                ["erasing", n] => {
+                    let n: u64 = n.parse().unwrap();
+                    self.perhaps.extend(taken(&mut self.kept, n));
+                }
+                ["erased", n] => {
+                    let n: u64 = n.parse().unwrap();
+                    self.erases += 1;
+                    self.erased.extend(taken(&mut self.perhaps, n).into_keys());
+                }
+                ["failed", kind, ..] => *self.failed.entry(kind.to_owned()).or_default() += 1,
+                ["wrong", ..] => panic!("{line}"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Some of it, for the next engine to look at.
+    fn asked(&self) -> String {
+        let mut text = String::new();
+        let last = self.kept.iter().rev().take(5);
+        let some = self.kept.iter().skip(draw(20) as usize).step_by(20).take(10);
+        for (id, (_, len, byte)) in last.chain(some) {
+            text.push_str(&format!("kept {id} {len} {byte}\n"));
+        }
+        for id in self.erased.iter().rev().take(30) {
+            text.push_str(&format!("gone {id}\n"));
+        }
+        text + "go\n"
+    }
+}
+
+/// Starts the other engine, with the newest files of the one before; now and then before that one
+/// was killed.
+fn next(far: &Far, cells: &[PathBuf; 2], before: Turn, seen: &mut Acknowledged) -> (Turn, bool) {
+    let mut before = before;
+    let other = cells.iter().find(|cell| **cell != before.cell).unwrap();
+    let overlaps = draw(3) == 0;
+    if !overlaps {
+        seen.take(before.killed());
+    }
+    bring(&before.cell, other);
+    let mut turn = Turn::start(far, other);
+    let first = turn.hears();
+    if overlaps {
+        seen.take(before.killed());
+    }
+    if first.as_deref() == Some("open") {
+        return (turn, overlaps);
+    }
+    // It knew too old an epoch, or the network was against it: again, and again.
+    for _ in 0..20 {
+        drop(turn);
+        bring(&before.cell, other);
+        turn = Turn::start(far, other);
+        match turn.hears() {
+            Some(said) if said == "open" => return (turn, overlaps),
+            said => eprintln!("{said:?}"),
+        }
+    }
+    panic!("it never opens")
+}
+
+fn take_turns(far: &Far, rounds: u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let (_keyholders, cells): (Keyholders, _) = (
+        made(dir.path(), Some(far), &far.url),
+        [dir.path().join("cell"), dir.path().join("cell there")],
+    );
+    far.proxy.set(Faults { lands_within: Duration::from_secs(3), ..Faults::of_a_network() });
+    let mut seen = Acknowledged::default();
+    let mut overlapped = 0;
+    let mut turn = Turn::start(far, &cells[0]);
+    assert_eq!(turn.hears().as_deref(), Some("open"));
+    for _ in 0..rounds {
+        turn.child.stdin.take().unwrap().write_all(seen.asked().as_bytes()).unwrap();
+        let said = turn.hears().unwrap();
+        assert_eq!(said, "checked");
+        std::thread::sleep(Duration::from_millis(draw(3500)));
+        let (next, overlaps) = next(far, &cells, turn, &mut seen);
+        overlapped += u64::from(overlaps);
+        turn = next;
+    }
+    seen.take(turn.killed());
+    std::thread::sleep(Duration::from_secs(3));
+    far.proxy.set(Faults::default());
+    judge(far, &open(Some(far), &far.url, &turn.cell), &seen);
+    println!(
+        "{}: {rounds} kills, {overlapped} after the other one had opened; {} puts and {} erases \
+         acknowledged, {} records erased, 0 lost, 0 read; {}; (bodies, of a name twice) {:?}; \
+         turns that failed {:?}",
+        far.url,
+        seen.puts,
+        seen.erases,
+        seen.erased.len(),
+        far.proxy.told(),
+        far.proxy.kept().count(),
+        seen.failed
+    );
+}
+
+/// All that was acknowledged is there, and nothing that was erased; nor is it in what was sent.
+fn judge(far: &Far, engine: &Engine, seen: &Acknowledged) {
+    let exposed = far.proxy.kept().exposed_to(&root_keys(engine).unwrap());
+    for (id, (_, len, byte)) in &seen.kept {
+        let whole = payload(*len, *byte);
+        assert_eq!(read(engine, id).unwrap(), whole, "acknowledged, and lost");
+        let content = exposed.get(id).and_then(|record| record.content.as_ref());
+        assert_eq!(content, Some(&whole), "what lives is in what was sent");
+    }
+    for id in &seen.erased {
+        assert!(read(engine, id).is_err(), "erased, and read");
+        assert!(!exposed.contains_key(id), "erased, and opened from what was sent");
+    }
+}
+
+#[test]
+fn two_engines_that_are_killed_take_turns() {
+    for far in far(Faults::default(), 7) {
+        take_turns(&far, rounds("KEYFALL_TURNS", 20));
+    }
+}
