@@ -62,7 +62,8 @@ fn examine(
     second: &[u8],
     patience: &Patience,
 ) -> Result<()> {
-    if let Outcome::Here { .. } = create(objects, name, second, patience)? {
+    // What it says of this one is settled by the read that comes next.
+    if let Created::Here { .. } = patiently(patience, || objects.create(name, second))? {
         return Err(liar(
             objects,
             "overwrites an object that was to be created only if there was none (it ignores \

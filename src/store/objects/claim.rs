@@ -122,8 +122,12 @@ pub(super) fn claim(
     state: &Mutex<State>,
     claimed: &Claimed,
 ) -> Result<Option<Head>> {
-    for _ in 0..TRIES {
-        refresh(bucket, state)?;
+    for n in 0..TRIES {
+        // At first by what is known: if that is too little, the number is taken, or something
+        // stands above it.
+        if n > 0 {
+            refresh(bucket, state)?;
+        }
         let (number, mut end) = {
             let state = locked(state);
             let later = |there: Claimed| there.claim >= claimed.claim && there != *claimed;
