@@ -493,7 +493,8 @@ impl RootCell for QuorumCell {
                 doubted,
                 claims,
                 mark,
-                ..Contents::default()
+                // An init that no keyholder took a share of is repeated as the store it began.
+                ..Contents { store: Some(store), ..Contents::default() }
             });
         }
         let silent: Vec<String> =

@@ -16,4 +16,5 @@ mod places;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod proxy;
+mod realms;
 mod turns;

@@ -124,7 +124,7 @@ impl Drop for Keyholders {
     }
 }
 
-fn program(far: Option<&Far>, args: &[&str]) -> String {
+pub(crate) fn program(far: Option<&Far>, args: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyfall"));
     if let Some(far) = far {
         far.seen_by(&mut command);
@@ -134,16 +134,13 @@ fn program(far: Option<&Far>, args: &[&str]) -> String {
     String::from_utf8(out.stdout).unwrap().trim().to_owned()
 }
 
-/// A store at a URL whose root key is spread over three keyholders: the cell is `cell` in this
-/// directory.
-pub(crate) fn made(dir: &Path, far: Option<&Far>, store: &str) -> Keyholders {
-    let at = |name: &str| dir.join(name).display().to_string();
-    let engine = program(None, &["keyholder", "engine", &at("cell")]);
+/// Three keyholders that know these engines, and what names them.
+pub(crate) fn keyholders(dir: &Path, engines: &[&str]) -> (Keyholders, Vec<String>) {
     let (mut children, mut members) = (Keyholders(Vec::new()), Vec::new());
     for n in 0..3 {
-        let place = at(&format!("keyholder {n}"));
+        let place = dir.join(format!("keyholder {n}")).display().to_string();
         program(None, &["keyholder", "init", &place, "--accept-remnants"]);
-        program(None, &["keyholder", "allow", &place, &engine]);
+        program(None, &[&["keyholder", "allow", &place], engines].concat());
         let mut child = Command::new(env!("CARGO_BIN_EXE_keyfall"))
             .args(["keyholder", "serve", &place, "--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
@@ -154,7 +151,15 @@ pub(crate) fn made(dir: &Path, far: Option<&Far>, store: &str) -> Keyholders {
         children.0.push(child);
         members.push(out.lines().next().unwrap().unwrap());
     }
-    let cell = at("cell");
+    (children, members)
+}
+
+/// A store at a URL whose root key is spread over three keyholders: the cell is `cell` in this
+/// directory.
+pub(crate) fn made(dir: &Path, far: Option<&Far>, store: &str) -> Keyholders {
+    let cell = dir.join("cell").display().to_string();
+    let engine = program(None, &["keyholder", "engine", &cell]);
+    let (children, members) = keyholders(dir, &[&engine]);
     let mut args = vec!["init", store, "--cell", &cell, "--threshold", "2"];
     for member in &members {
         args.extend(["--keyholder", member]);

@@ -34,18 +34,19 @@ pub(crate) enum KeyholderCommand {
     },
     /// Print the key by which keyholders know an engine; it is made if there is none.
     Engine {
-        /// The store's cell: STORE.cell, or another place that `init --cell` will name.
-        #[arg(value_name = "CELL")]
-        cell: PathBuf,
+        /// The store's cell: STORE.cell, or another place that `init --cell` will name; of a realm
+        /// that of each shard.
+        #[arg(value_name = "CELL", required = true)]
+        cells: Vec<PathBuf>,
     },
-    /// Let an engine use a keyholder.
+    /// Let engines use a keyholder.
     Allow {
         #[arg(value_name = "DIR")]
         dir: PathBuf,
-        /// The engine's key, as `keyholder engine` prints it.
-        #[arg(value_name = "ENGINE_KEY")]
-        engine: EngineId,
-        /// Give it this store, even if another engine deposited for it, or none did yet.
+        /// Each engine's key, as `keyholder engine` prints it.
+        #[arg(value_name = "ENGINE_KEY", required = true)]
+        engines: Vec<EngineId>,
+        /// Give the one engine that is named this store, even if another engine deposited for it, or none did yet.
         #[arg(long, value_name = "ID")]
         store: Option<String>,
         /// For how many stores it may deposit shares [default: 8].

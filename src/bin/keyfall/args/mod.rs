@@ -32,7 +32,7 @@ pub(crate) use record::{
 pub(crate) use sealed::{AcceptArgs, AskArgs, KeyArgs, SealArgs, UnsealArgs};
 pub(crate) use store::{
     AuditArgs, BackupArgs, CheckArgs, CompletionsArgs, DemoArgs, DiscardArgs, DrillArgs, InitArgs,
-    ManArgs, RestoreArgs, StatusArgs, WatchArgs,
+    ManArgs, RestoreArgs, SpreadArgs, StatusArgs, WatchArgs,
 };
 use values::patience;
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use keyfall::{RecordId, UserId};
 
+use crate::args::SpreadArgs;
+
 const EXAMPLES: &str = "\
 Examples:
   keyfall realm init assistant.realm --shards 16
@@ -19,7 +21,11 @@ commands take one of its shards. The users of a placement group, {home-1}ada and
 one shard: only there can the records of one be derived from those of the other.
 
 The number of shards is for ever: begin with 16 to 64. Each shard has a cell of its own; losing it
-loses the users of that shard. The directory holds no key.";
+loses the users of that shard. The directory holds no key.
+
+With keyholders each of them must know the engine of each shard, by its cell, before the realm is
+made: keyfall keyholder engine assistant.realm/shard-{000..015}.cell prints their keys, which
+keyfall keyholder allow kh KEY... takes.";
 
 #[derive(Subcommand)]
 #[command(after_help = EXAMPLES)]
@@ -52,6 +58,8 @@ pub(crate) enum RealmCommand {
         /// here.
         #[arg(long)]
         single_machine: bool,
+        #[command(flatten)]
+        spread: SpreadArgs,
         /// Name of the logs of erases, NAME/0 and so on: a URL without the scheme, where you will
         /// publish them [default: made from each store's id].
         #[arg(long, value_name = "NAME")]

@@ -72,6 +72,17 @@ pub(crate) struct InitArgs {
     /// For a store at a URL: only this machine ever opens it, so that the cell may be a file here.
     #[arg(long)]
     pub(crate) single_machine: bool,
+    #[command(flatten)]
+    pub(crate) spread: SpreadArgs,
+    /// Name of its log of erases: a URL without the scheme, where you will publish it [default:
+    /// made from the store's id].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) log_origin: Option<String>,
+}
+
+/// Keyholders of a root key.
+#[derive(Args)]
+pub(crate) struct SpreadArgs {
     /// Spread the root key over keyholders: name each of them. Five with a threshold of 3 are a
     /// good start.
     #[arg(long, value_name = "KEY@HOST:PORT", value_parser = member, requires = "threshold")]
@@ -87,10 +98,6 @@ pub(crate) struct InitArgs {
     /// fewer keyholders, and one more that breaks down may cost all data.
     #[arg(long, value_name = "M", default_value_t = MARGIN, requires = "keyholder")]
     pub(crate) margin: u8,
-    /// Name of its log of erases: a URL without the scheme, where you will publish it [default:
-    /// made from the store's id].
-    #[arg(long, value_name = "NAME")]
-    pub(crate) log_origin: Option<String>,
 }
 
 #[derive(Args)]

@@ -1,6 +1,5 @@
 //! `keyfall init`.
 
-use keyfall::quorum::Rule;
 use serde_json::json;
 
 use crate::args::InitArgs;
@@ -14,11 +13,7 @@ use crate::show::cell::promise_json;
 /// Makes a store and its cell.
 pub(super) fn run(session: &Session, args: InitArgs) -> Done {
     let store = one(args.places)?;
-    let (members, liars, margin) = (args.keyholder, args.liars, args.margin);
-    let spread = args.threshold.map(|threshold| {
-        let rule = Rule { threshold, liars, margin };
-        Spread { members, rule }
-    });
+    let spread = Spread::said(args.spread);
     let (accept_remnants, log_origin) = (args.accept_remnants, args.log_origin);
     let single_machine = args.single_machine;
     let engine =

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::args::RealmCommand;
 use crate::shell::failure::Done;
+use crate::shell::make::{Making, Spread};
 use crate::shell::print::{block, counted, line, table};
 use crate::shell::realms::{builder, look};
 use crate::shell::session::Session;
@@ -24,9 +25,11 @@ pub(super) fn run(session: &Session, command: RealmCommand) -> Done {
             cells,
             accept_remnants,
             single_machine,
+            spread,
             log_origin,
         } => {
-            let making = Making { accept_remnants, single_machine, log_origin };
+            let spread = Spread::said(spread);
+            let making = Making { accept_remnants, single_machine, log_origin, spread };
             init(session, &dir, places(shards, at.as_deref(), cells.as_deref())?, making)
         }
         RealmCommand::Status { dir } => status(session, &dir),
@@ -48,13 +51,6 @@ pub(super) fn run(session: &Session, command: RealmCommand) -> Done {
     }
 }
 
-/// How the shards of a realm are made.
-struct Making {
-    accept_remnants: bool,
-    single_machine: bool,
-    log_origin: Option<String>,
-}
-
 /// Where shards and cells are to be, as the realm writes it down.
 fn places(
     shards: usize,
@@ -71,7 +67,10 @@ fn places(
         .map(|n| {
             let (name, cell) = (format!("shard-{n:03}"), format!("shard-{n:03}.cell"));
             let place = match at {
-                Some(at) => below(at, name)?,
+                Some(at) => match at.to_str().filter(|at| at.starts_with("postgres")) {
+                    Some(url) if is_remote => in_database(url, &name),
+                    _ => below(at, name)?,
+                },
                 None => name,
             };
             let cell = match cells {
@@ -81,6 +80,16 @@ fn places(
             Ok((place, cell))
         })
         .collect()
+}
+
+/// The URL of a store in the database of another one, whose name begins with that one's.
+fn in_database(url: &str, name: &str) -> String {
+    let (base, options) = url.split_once('?').unwrap_or((url, ""));
+    let (stores, others): (Vec<&str>, Vec<&str>) =
+        options.split('&').filter(|o| !o.is_empty()).partition(|o| o.starts_with("store="));
+    let store = stores.last().and_then(|store| store.strip_prefix("store=")).unwrap_or("keyfall");
+    let store = format!("store={store}/{name}");
+    format!("{base}?{}", [&others[..], &[&store]].concat().join("&"))
 }
 
 fn init(
@@ -103,6 +112,9 @@ fn init(
         }
         if making.single_machine {
             builder = builder.single_machine();
+        }
+        if let Some(Spread { members, rule }) = &making.spread {
+            builder = builder.keyholders(members.clone(), *rule);
         }
         if let Some(origin) = &making.log_origin {
             builder = builder.log_origin(format!("{origin}/{}", shard.number));

@@ -7,6 +7,7 @@ use keyfall::quorum::net::open_cell;
 use keyfall::quorum::{Member, QuorumCell, Rule, Standing};
 use keyfall::{Engine, Error, ErrorKind};
 
+use crate::args::SpreadArgs;
 use crate::shell::cells::env;
 use crate::shell::session::Session;
 use crate::shell::stores::builder;
@@ -23,9 +24,18 @@ pub(crate) struct Making {
 }
 
 /// Keyholders, and how many of them it takes to open and to destroy the root key.
+#[derive(Clone)]
 pub(crate) struct Spread {
     pub(crate) members: Vec<Member>,
     pub(crate) rule: Rule,
+}
+
+impl Spread {
+    /// What is said of keyholders; `None` if nothing is.
+    pub(crate) fn said(args: SpreadArgs) -> Option<Self> {
+        let SpreadArgs { keyholder: members, threshold, liars, margin } = args;
+        threshold.map(|threshold| Spread { members, rule: Rule { threshold, liars, margin } })
+    }
 }
 
 /// Makes a store and a cell that does not lie inside it.

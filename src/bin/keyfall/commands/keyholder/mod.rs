@@ -32,14 +32,14 @@ pub(super) fn run(session: &Session, command: KeyholderCommand) -> Done {
             let id = KeyholderDir::create(&dir, accept_remnants, &System)?.id();
             tell_key(session, "keyholder", &id.to_string())
         }
-        KeyholderCommand::Engine { cell } => {
-            guarded::check_place(&cell)?;
-            let id = EngineKey::in_dir(&cell, &System)?.id();
-            tell_key(session, "engine", &id.to_string())
-        }
-        KeyholderCommand::Allow { dir, engine, store, stores } => {
+        KeyholderCommand::Engine { cells } => engines(session, &cells),
+        KeyholderCommand::Allow { dir, engines, store, stores } => {
             let limits = Limits { store, stores };
-            allow(session, &dir, engine, &limits)
+            if limits.store.is_some() && engines.len() > 1 {
+                let text = "one engine has a store; name one with --store";
+                return Err(Error::new(ErrorKind::Invalid, text).into());
+            }
+            engines.iter().try_for_each(|engine| allow(session, &dir, *engine, &limits))
         }
         KeyholderCommand::Serve { dir, listen } => {
             let dir = KeyholderDir::open(&dir)?;
@@ -69,6 +69,15 @@ fn tell_key(session: &Session, whose: &str, id: &str) -> Done {
 struct Limits {
     store: Option<String>,
     stores: Option<usize>,
+}
+
+/// Prints the keys of the engines of these cells.
+fn engines(session: &Session, cells: &[PathBuf]) -> Done {
+    cells.iter().try_for_each(|cell| {
+        guarded::check_place(cell)?;
+        let id = EngineKey::in_dir(cell, &System)?.id();
+        tell_key(session, "engine", &id.to_string())
+    })
 }
 
 fn allow(session: &Session, dir: &Path, engine: EngineId, limits: &Limits) -> Done {
