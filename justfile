@@ -83,6 +83,18 @@ objects-s3:
 objects-more:
     .ci/run objects-seaweed objects-azure objects-liars
 
+# three hosts as network namespaces, each partition made and healed
+objects-hosts:
+    .ci/run objects-hosts
+
+# requests and times far away, beside a bare create and read; a store of a million users
+objects-figures:
+    .ci/run objects-figures
+
+# 200 rounds of kill -9 and 200 of SIGSTOP, and 100 random histories, beyond the fault proxy
+objects-long:
+    KEYFALL_TURNS=200 KEYFALL_PAUSES=200 KEYFALL_FAR_HISTORIES=100 .ci/run objects-s3 objects-seaweed postgres
+
 # the same over PostgreSQL, with kills and failovers
 postgres:
     .ci/run postgres

@@ -10,6 +10,7 @@ mod conformance;
 mod engines;
 mod far;
 mod figures;
+mod hosts;
 mod network;
 mod paused;
 mod places;

@@ -82,6 +82,57 @@ fn a_standby_that_lacks_an_erase_is_not_opened_and_a_copy_in_step_restores() {
     assert_eq!(read(&engine, &ids[1]).unwrap_err().kind(), ErrorKind::Erased);
 }
 
+/// A server is set back to a point in time before an erase: it is not opened, what it lacks is
+/// said, and a copy in step restores all of it.
+#[test]
+fn a_server_that_is_set_back_to_before_an_erase_is_not_opened() {
+    let Some(bin) = programs() else { return };
+    let dir = directory();
+    let server = Server::make(&bin, dir.path(), "a");
+    server.archives();
+    let cell: Arc<dyn RootCell> = Arc::new(MemoryCell::new());
+    let copy: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let there = Arc::clone(&copy);
+    let options = || {
+        let there = Arc::clone(&there);
+        options().open_copy(Arc::new(move |_: &str, _| Ok(Arc::clone(&there))))
+    };
+    let engine = Engine::init(made(&server.url("")), Arc::clone(&cell), options()).unwrap();
+    engine.copies().add("copy", CopyMode::InStep, &mut |_| {}).unwrap();
+    let ids: Vec<RecordId> = (0..5).map(|n| put(&engine, n, &[n as u8; 3000]).unwrap()).collect();
+    let back = server.base("b");
+    server.sql("select pg_create_restore_point('before')");
+    engine.erase(Scope::user(user(1))).unwrap();
+    let late = put(&engine, 7, b"late").unwrap();
+    server.sql("select pg_switch_wal()");
+    drop(engine);
+    server.stop("fast");
+    back.recover_to("before");
+
+    let e = opened(&back.url("")).err().unwrap();
+    assert_eq!(e.kind(), ErrorKind::Medium, "{e}");
+    let text = e.to_string();
+    eprintln!("{text}");
+    let (_, accept) = text.split_once("accept=").unwrap();
+    let accept = accept.split_whitespace().next().unwrap();
+    // Whoever accepts it all the same is stopped by the cell, and told what is missing.
+    let store = opened(&back.url(&format!("&accept={accept}"))).unwrap();
+    let e = Engine::open(store, Arc::clone(&cell), options()).err().unwrap();
+    eprintln!("{e}");
+    assert!(matches!(e.kind(), ErrorKind::Mismatch | ErrorKind::Refused), "{e:?}");
+    assert!(e.to_string().contains("epoch"), "{e}");
+
+    let fresh = back.url("&store=restored");
+    let target = made(&fresh);
+    restore(&*cell, &[copy], &*target, &mut |_| {}).unwrap();
+    drop(target);
+    let engine =
+        Engine::open(opened(&fresh).unwrap(), cell, options().open_as(OpenAs::TakeOver)).unwrap();
+    assert_eq!(read(&engine, &late).unwrap(), b"late");
+    assert_eq!(read(&engine, &ids[2]).unwrap(), [2; 3000]);
+    assert_eq!(read(&engine, &ids[1]).unwrap_err().kind(), ErrorKind::Erased);
+}
+
 /// The server is killed under an engine that puts and erases, again and again.
 #[test]
 fn the_server_is_killed_under_an_engine() {
@@ -138,6 +189,16 @@ fn a_put_is_one_round_trip_and_an_erase_two() {
     let (puts, erases) = counted(&engine, &wire);
     assert_eq!((puts, erases), (20, 40), "round trips of 20 puts and of 20 erases");
     drop(engine);
+    let url = wire.url("&prepared=on&store=third");
+    let engine = Engine::init(made(&url), Arc::new(MemoryCell::new()), options()).unwrap();
+    engine.erase(Scope::user(user(1))).unwrap_err();
+    for n in 0..2 {
+        put(&engine, 1000 + n, &[1; 2000]).unwrap();
+        engine.erase(Scope::user(user(1000 + n))).unwrap();
+    }
+    let (puts, erases) = counted(&engine, &wire);
+    assert_eq!((puts, erases), (20, 40), "the same with prepared statements");
+    drop(engine);
     let standby = server.standby("b");
     server.set("synchronous_standby_names", "b");
     server.until("select sync_state from pg_stat_replication", "sync");
@@ -176,7 +237,11 @@ fn figures() {
     let dir = directory();
     let server = Server::make(&bin, dir.path(), "a");
     let objects = rows(&server.url("&store=bare"));
+    let prepared = rows(&server.url("&store=prepared&prepared=on"));
     objects.create("c/0", b"x").unwrap();
+    prepared.create("c/0", b"x").unwrap();
+    let quick = made(&server.url("&store=quick&prepared=on"));
+    let quick = Engine::init(quick, Arc::new(MemoryCell::new()), options()).unwrap();
     let engine =
         Engine::init(made(&server.url("")), Arc::new(MemoryCell::new()), options()).unwrap();
     let local = Engine::init(
@@ -187,6 +252,7 @@ fn figures() {
     .unwrap();
     for n in 0..200 {
         put(&engine, n, &[1; 2000]).unwrap();
+        put(&quick, n, &[1; 2000]).unwrap();
         put(&local, n, &[1; 2000]).unwrap();
     }
     let size = || server.sql("select pg_current_wal_insert_lsn() - '0/0'").parse::<f64>().unwrap();
@@ -214,6 +280,18 @@ fn figures() {
     });
     each("get of 9,000 B", &mut |n| {
         objects.get(&format!("c/{}", n + 1)).unwrap().unwrap();
+    });
+    each("create, prepared", &mut |n| {
+        prepared.create(&format!("c/{}", n + 1), &[n as u8; 9000]).unwrap();
+    });
+    each("get, prepared", &mut |n| {
+        prepared.get(&format!("c/{}", n + 1)).unwrap().unwrap();
+    });
+    each("put, prepared", &mut |n| {
+        put(&quick, 1000 + n, &[1; 2000]).unwrap();
+    });
+    each("erase, prepared", &mut |n| {
+        quick.erase(Scope::user(user(1000 + n))).unwrap();
     });
     each("put, memory", &mut |n| {
         put(&local, 1000 + n, &[1; 2000]).unwrap();

@@ -45,7 +45,8 @@ const DELETE: &str = "delete from keyfall where store = $1 and key = $2";
 
 /// Objects in the table `keyfall` of a database, at a URL: `postgres://user@host/database` with
 /// the options `store` (its name, `keyfall` if there is none; a table holds many), `durable`
-/// ([`Durable`]), `accept` (a promoted server), `timeout` (seconds), `sslmode`, `sslrootcert` and
+/// ([`Durable`]), `accept` (a promoted server), `timeout` (seconds), `prepared` (`on` where no
+/// pooler stands between, or one that follows prepared statements), `sslmode`, `sslrootcert` and
 /// those of `tokio-postgres`. The environment adds `PGPASSWORD`, and what the URL does not say:
 /// `PGHOST`, `PGPORT`, `PGUSER`, `PGDATABASE`, `PGSSLMODE`, `PGSSLROOTCERT`.
 ///
@@ -66,7 +67,7 @@ impl PostgresObjects {
         let place = parse(url)?;
         let tls = place.roots.as_ref().map(connector).transpose();
         let tls = tls.map_err(|e| Failure::refused(format!("{}: {e}", place.url)))?;
-        let pool = Pool::new(&place.url, place.config.clone(), tls, place.timeout)?;
+        let pool = Pool::new(&place, tls)?;
         Ok(PostgresObjects { place, pool, known: Mutex::default() })
     }
 

@@ -21,7 +21,8 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Where Debian's servers listen.
 const SOCKETS: &str = "/var/run/postgresql";
 /// Options of a URL that are of this adapter.
-const OWN: [&str; 6] = ["store", "durable", "accept", "timeout", "sslmode", "sslrootcert"];
+const OWN: [&str; 7] =
+    ["store", "durable", "accept", "timeout", "sslmode", "sslrootcert", "prepared"];
 
 /// When a commit counts as durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub(super) struct Place {
     /// The server that is accepted though the store knows another one.
     pub(super) accept: Option<String>,
     pub(super) timeout: Duration,
+    /// Whether statements are prepared: a pooler between has to know of that.
+    pub(super) prepared: bool,
 }
 
 /// Certificate authorities.
@@ -155,6 +158,11 @@ fn place(url: &str, config: Config, mut own: Own) -> std::result::Result<Place, 
         ),
         None => TIMEOUT,
     };
+    let prepared = match own.take("prepared").as_deref() {
+        None | Some("off") => false,
+        Some("on") => true,
+        Some(_) => return Err("`prepared` is `on` or `off`".into()),
+    };
     let store = own.take("store").unwrap_or_else(|| STORE.to_owned());
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
     if store.is_empty() || !store.chars().all(plain) {
@@ -182,6 +190,7 @@ fn place(url: &str, config: Config, mut own: Own) -> std::result::Result<Place, 
         durable_is_said: said.is_some(),
         accept,
         timeout,
+        prepared,
     })
 }
 
@@ -280,6 +289,7 @@ mod tests {
             ("postgres://host/db?accept=any", "asynchronous"),
             ("postgres://host/db?sslmode=prefer", "verify-full"),
             ("postgres://host/db?timeout=0", "seconds"),
+            ("postgres://host/db?prepared=yes", "`on` or `off`"),
             ("postgres://host/db?store=a b", "store"),
             ("postgres://host/db?colour=red", "colour"),
         ] {

@@ -1,15 +1,17 @@
 //! Connections, and statements that are answered within a time.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Config, Error, NoTls, Row};
+use tokio_postgres::{Client, Config, Error, NoTls, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::failures::failure;
+use super::place::Place;
 use crate::port::{Failure, Result};
 
 /// Threads that do the waiting for the network.
@@ -39,6 +41,9 @@ pub(super) struct Session {
     client: Arc<Client>,
     /// Whether the server was looked at, and may be written to.
     pub(super) is_checked: bool,
+    /// The statements that were sent over it, where they are to be prepared: each is from its second
+    /// time on.
+    statements: Arc<Mutex<HashMap<String, Option<Statement>>>>,
 }
 
 /// Why there is no answer.
@@ -53,17 +58,14 @@ pub(super) struct Pool {
     config: Config,
     tls: Option<MakeRustlsConnect>,
     timeout: Duration,
+    prepared: bool,
     idle: Mutex<Vec<Session>>,
     runtime: Option<Runtime>,
 }
 
 impl Pool {
-    pub(super) fn new(
-        url: &str,
-        config: Config,
-        tls: Option<MakeRustlsConnect>,
-        timeout: Duration,
-    ) -> Result<Self> {
+    pub(super) fn new(place: &Place, tls: Option<MakeRustlsConnect>) -> Result<Self> {
+        let url = &place.url;
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
             .enable_all()
@@ -71,9 +73,10 @@ impl Pool {
             .map_err(|e| Failure::refused(format!("{url}: no threads for the network: {e}")))?;
         Ok(Pool {
             url: url.to_owned(),
-            config,
+            config: place.config.clone(),
             tls,
-            timeout,
+            timeout: place.timeout,
+            prepared: place.prepared,
             idle: Mutex::new(Vec::new()),
             runtime: Some(runtime),
         })
@@ -114,10 +117,11 @@ impl Pool {
             }
         };
         let client = self.wait(connect).map_err(|e| self.failure("connecting", &e))?;
-        Ok(Session { client: Arc::new(client), is_checked: false })
+        let (client, statements) = (Arc::new(client), Arc::default());
+        Ok(Session { client, is_checked: false, statements })
     }
 
-    /// The answer to one statement: one round trip.
+    /// The answer to one statement: one round trip, and one more where it is prepared.
     pub(super) fn ask(
         &self,
         session: &Session,
@@ -125,9 +129,25 @@ impl Pool {
         values: Vec<Value>,
     ) -> std::result::Result<Vec<Row>, Trouble> {
         let (client, statement) = (Arc::clone(&session.client), statement.into());
+        let statements = self.prepared.then(|| Arc::clone(&session.statements));
         self.wait(async move {
             let values: Vec<_> = values.iter().map(Value::typed).collect();
-            client.query_typed(&statement, &values).await
+            let known = |made| {
+                let statements = statements.as_ref()?;
+                let mut known = statements.lock().unwrap_or_else(PoisonError::into_inner);
+                known.insert(statement.clone(), made)
+            };
+            let prepared = match known(None) {
+                None => return client.query_typed(&statement, &values).await,
+                Some(Some(prepared)) => prepared,
+                Some(None) => {
+                    let types: Vec<Type> = values.iter().map(|(_, of)| of.clone()).collect();
+                    client.prepare_typed(&statement, &types).await?
+                }
+            };
+            known(Some(prepared.clone()));
+            let values: Vec<_> = values.iter().map(|(value, _)| *value).collect();
+            client.query(&prepared, &values).await
         })
     }
 

@@ -74,6 +74,48 @@ impl Server {
         standby
     }
 
+    /// Has it archive its log, for a recovery to a point in time.
+    pub(crate) fn archives(&self) {
+        let archive = self.dir.join("archive");
+        std::fs::create_dir(&archive).unwrap();
+        if is_root() {
+            assert!(
+                Command::new("chown").arg("postgres").arg(&archive).status().unwrap().success()
+            );
+        }
+        self.sql("alter system set archive_mode = 'on'");
+        let copies = format!("cp %p {}/%f", archive.display());
+        self.sql(&format!("alter system set archive_command = '{copies}'"));
+        self.stop("fast");
+        self.start();
+    }
+
+    /// A base backup of it, which is not started.
+    pub(crate) fn base(&self, name: &str) -> Server {
+        let base = Server::named(&self.bin, &self.dir, name);
+        let (data, port) = (base.data.to_str().unwrap(), self.port.to_string());
+        let from = format!("host={} port={port} user=postgres", self.dir.display());
+        base.run("pg_basebackup", &["-D", data, "-X", "fetch", "-c", "fast", "-d", &from]);
+        base
+    }
+
+    /// Starts a base backup, brought forward to a restore point by the archive.
+    pub(crate) fn recover_to(&self, point: &str) {
+        let mut file = std::fs::OpenOptions::new();
+        let auto = self.data.join("postgresql.auto.conf");
+        let archive = self.dir.join("archive");
+        let settings = format!(
+            "archive_mode = 'off'\nrestore_command = 'cp {}/%f %p'\n\
+             recovery_target_name = '{point}'\nrecovery_target_action = 'promote'\n",
+            archive.display()
+        );
+        std::io::Write::write_all(&mut file.append(true).open(auto).unwrap(), settings.as_bytes())
+            .unwrap();
+        std::fs::write(self.data.join("recovery.signal"), "").unwrap();
+        self.start();
+        self.until("select pg_is_in_recovery()", "f");
+    }
+
     fn named(bin: &Path, dir: &Path, name: &str) -> Server {
         let port = NEXT.fetch_add(1, Ordering::Relaxed);
         Server { bin: bin.to_owned(), dir: dir.to_owned(), data: dir.join(name), port }

@@ -37,7 +37,7 @@ pub(crate) enum KeyholderCommand {
         /// The store's cell: STORE.cell, or another place that `init --cell` will name; of a realm
         /// that of each shard.
         #[arg(value_name = "CELL", required = true)]
-        cells: Vec<PathBuf>,
+        cell: Vec<PathBuf>,
     },
     /// Let engines use a keyholder.
     Allow {

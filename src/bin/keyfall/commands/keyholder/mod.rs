@@ -32,7 +32,7 @@ pub(super) fn run(session: &Session, command: KeyholderCommand) -> Done {
             let id = KeyholderDir::create(&dir, accept_remnants, &System)?.id();
             tell_key(session, "keyholder", &id.to_string())
         }
-        KeyholderCommand::Engine { cells } => engines(session, &cells),
+        KeyholderCommand::Engine { cell } => engines(session, &cell),
         KeyholderCommand::Allow { dir, engines, store, stores } => {
             let limits = Limits { store, stores };
             if limits.store.is_some() && engines.len() > 1 {
