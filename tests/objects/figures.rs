@@ -184,6 +184,10 @@ fn reads_of_a_store_of_many_users() {
     let mean = |all: &[u64]| all.iter().sum::<u64>() as f64 / all.len() as f64;
     let most = |all: &[u64]| all.iter().copied().max().unwrap_or_default();
     println!("the first read after it: {first} requests");
+    for some in upper.chunks(1000).take(3) {
+        let over = some.iter().filter(|n| **n > 4).count();
+        println!("the next 1,000: {:.2} each, at most {}, {over} over 4", mean(some), most(some));
+    }
     println!("the next {}: {:.2} each, at most {}", upper.len(), mean(&upper), most(&upper));
     println!(
         "after these, records of 200 B of others: {:.2}, at most {}",

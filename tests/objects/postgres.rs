@@ -191,7 +191,6 @@ fn a_put_is_one_round_trip_and_an_erase_two() {
     drop(engine);
     let url = wire.url("&prepared=on&store=third");
     let engine = Engine::init(made(&url), Arc::new(MemoryCell::new()), options()).unwrap();
-    engine.erase(Scope::user(user(1))).unwrap_err();
     for n in 0..2 {
         put(&engine, 1000 + n, &[1; 2000]).unwrap();
         engine.erase(Scope::user(user(1000 + n))).unwrap();
