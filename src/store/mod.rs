@@ -27,8 +27,6 @@ use std::fmt;
 pub use memory::MemoryStore;
 #[cfg(feature = "objects")]
 pub use objects::ObjectLog;
-#[cfg(all(feature = "objects", feature = "testing"))]
-pub(crate) use objects::parts_of;
 #[cfg(feature = "sled")]
 pub use sled::SledStore;
 

@@ -61,19 +61,6 @@ pub fn root_keys(engine: &crate::Engine) -> crate::error::Result<Vec<crate::cell
     engine.root_keys()
 }
 
-/// What is in an object of the log, for somebody who has its name and its bytes alone: its blobs,
-/// and the head that it ends with.
-///
-/// # Errors
-/// `Corrupt` for bytes that are no object of the log.
-#[cfg(feature = "objects")]
-pub fn parts_of_object(
-    name: &str,
-    bytes: &[u8],
-) -> crate::error::Result<(Vec<crate::store::Blob>, Option<crate::store::Head>)> {
-    crate::store::parts_of(name, bytes)
-}
-
 /// The share in the bytes of a keyholder's slot, if they hold one.
 pub fn share_in(bytes: &[u8]) -> Option<crate::quorum::Share> {
     let (key, note) = crate::cell::live_share_in(bytes)?;

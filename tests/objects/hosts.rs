@@ -338,8 +338,8 @@ fn replaced(hosts: &Hosts, dir: &Path, host: usize, cuts: &[To], seen: &mut Ackn
     drop(here);
     seen.judge(&mut there);
     println!(
-        "host {host} cut off from {cuts:?}, replaced, and back: {said:?} (in time: {}), then {refused:?}; \
-         its last read that gave something began {:?} before the erase returned",
+        "host {host} cut off from {cuts:?}, replaced, and back: {said:?} (in time: {}), then \
+         {refused:?}; its last read that gave something began {:?} before the erase returned",
         late.is_some(),
         returned - last
     );

@@ -41,8 +41,8 @@ pub(super) struct Session {
     client: Arc<Client>,
     /// Whether the server was looked at, and may be written to.
     pub(super) is_checked: bool,
-    /// The statements that were sent over it, where they are to be prepared: each is from its second
-    /// time on.
+    /// The statements that were sent over it, where they are to be prepared: each is when it is
+    /// sent for the second time.
     statements: Arc<Mutex<HashMap<String, Option<Statement>>>>,
 }
 

@@ -28,8 +28,6 @@ mod log;
 mod marker;
 mod named;
 mod naming;
-#[cfg(feature = "testing")]
-mod parts;
 mod remove;
 mod state;
 mod tables;
@@ -37,5 +35,3 @@ mod windows;
 mod write;
 
 pub use self::log::ObjectLog;
-#[cfg(feature = "testing")]
-pub(crate) use self::parts::parts_of;

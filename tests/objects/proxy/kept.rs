@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use keyfall::RecordId;
 use keyfall::cell::RootKey;
-use keyfall::store::Store;
-use keyfall::testing::{Exposed, Tape, parts_of_object};
+use keyfall::store::{Blob, BlobName, Head, HeadId, Store};
+use keyfall::testing::{Exposed, Tape};
 
 /// Every body that was sent, by the name of its object. One that was sent again is there once.
 #[derive(Default)]
@@ -33,7 +33,7 @@ impl Kept {
         let tape = Tape::new();
         for (name, bodies) in &self.bodies {
             for body in bodies {
-                let (blobs, head) = parts_of_object(name, body).unwrap();
+                let (blobs, head) = parts(name, body);
                 tape.put(&blobs).unwrap();
                 if let Some(head) = head {
                     tape.commit(&[], None, &head).unwrap();
@@ -43,4 +43,38 @@ impl Kept {
         let tape: Arc<Tape> = tape;
         tape.exposed_to(keys).unwrap()
     }
+}
+
+/// Reads an object as SPEC.md 9.8 lays it out: its blobs, and the head that it ends with. One that
+/// has no blobs (the marker, a floor, a probe) has neither.
+fn parts(name: &str, object: &[u8]) -> (Vec<Blob>, Option<Head>) {
+    if let Some(hex) = name.strip_prefix("s/") {
+        let name = data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap();
+        return (vec![(BlobName(name.try_into().unwrap()), object.to_vec())], None);
+    }
+    if !object.starts_with(b"KFOBJECT") {
+        return (Vec::new(), None);
+    }
+    let number = |at: usize| u32::from_be_bytes(object[at..at + 4].try_into().unwrap()) as usize;
+    let (lead, count, body, end) = (number(36), number(40), number(44), number(48));
+    let (mut at, table) = (64 + lead, 64 + lead + body);
+    let mut blobs = Vec::new();
+    for entry in object[table..table + 20 * count].chunks(20) {
+        let name = BlobName(entry[..16].try_into().unwrap());
+        let len = u32::from_be_bytes(entry[16..].try_into().unwrap()) as usize;
+        assert_eq!(object[at..at + 20], *entry, "the label says what the table says");
+        blobs.push((name, object[at + 24..at + 24 + len].to_vec()));
+        at += 24 + len;
+    }
+    (blobs, head(&object[object.len() - end..]))
+}
+
+fn head(end: &[u8]) -> Option<Head> {
+    let (claim, rest) = end.get(16..)?.split_first()?;
+    let (has_head, rest) = rest[56 * usize::from(*claim)..].split_first()?;
+    let number = |at: usize| u64::from_be_bytes(rest[at..at + 8].try_into().unwrap());
+    (*has_head == 1).then(|| Head {
+        id: HeadId { epoch: number(0), commit: number(8) },
+        bytes: rest[16..].to_vec(),
+    })
 }

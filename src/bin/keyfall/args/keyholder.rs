@@ -34,8 +34,8 @@ pub(crate) enum KeyholderCommand {
     },
     /// Print the key by which keyholders know an engine; it is made if there is none.
     Engine {
-        /// The store's cell: STORE.cell, or another place that `init --cell` will name; of a realm
-        /// that of each shard.
+        /// The store's cell: STORE.cell, or another place that `init --cell` will name; of a
+        /// realm that of each shard.
         #[arg(value_name = "CELL", required = true)]
         cell: Vec<PathBuf>,
     },
@@ -46,7 +46,8 @@ pub(crate) enum KeyholderCommand {
         /// Each engine's key, as `keyholder engine` prints it.
         #[arg(value_name = "ENGINE_KEY", required = true)]
         engines: Vec<EngineId>,
-        /// Give the one engine that is named this store, even if another engine deposited for it, or none did yet.
+        /// Give the one engine that is named this store, even if another engine deposited for it,
+        /// or none did yet.
         #[arg(long, value_name = "ID")]
         store: Option<String>,
         /// For how many stores it may deposit shares [default: 8].
