@@ -189,6 +189,12 @@ pub trait RootCell: Send + Sync {
         crate::limits::LOOK_EVERY
     }
 
+    /// Has the attempt of a root key that was just drawn say by which list of keyholders its shares
+    /// are going to be dealt, for whoever knows that list: what is drawn of it is its first half.
+    fn brand(&self, id: &mut RootId) {
+        let _ = id;
+    }
+
     /// The claims to come take the store over, on purpose: what an owner would be refused for,
     /// because this machine was rolled back, is recorded instead.
     fn take_over(&self) {}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::beat;
 use super::cleaner;
 use super::core::Core;
 use super::dying::Cleaner;
@@ -26,6 +27,8 @@ pub(super) struct KeeperThread {
     thread: Option<JoinHandle<()>>,
     /// The thread that gives space back, if the store can.
     cleaner: Option<JoinHandle<()>>,
+    /// The thread that leaves signs of life, if they were asked for.
+    beats: Option<JoinHandle<()>>,
 }
 
 impl KeeperThread {
@@ -41,12 +44,15 @@ impl KeeperThread {
         let thread = Some(thread.map_err(|e| Error::io(none, e))?);
         let cleaner =
             if inner.options.cleaner == Cleaner::On { start_cleaner(inner) } else { None };
-        Ok(Arc::new(KeeperThread { inner: Arc::clone(inner), thread, cleaner }))
+        let inner = Arc::clone(inner);
+        let mut keeper = KeeperThread { inner, thread, cleaner, beats: None };
+        keeper.beats = beat::start(&keeper.inner)?;
+        Ok(Arc::new(keeper))
     }
 
     /// How many of the engine's own handles it and its threads hold.
     pub(super) fn holds(&self) -> usize {
-        2 + usize::from(self.cleaner.is_some())
+        2 + usize::from(self.cleaner.is_some()) + usize::from(self.beats.is_some())
     }
 }
 
@@ -54,13 +60,14 @@ impl Drop for KeeperThread {
     fn drop(&mut self) {
         if !self.inner.process.is_this() {
             // The thread is not in a fork.
-            std::mem::forget((self.thread.take(), self.cleaner.take()));
+            std::mem::forget((self.thread.take(), self.cleaner.take(), self.beats.take()));
             return;
         }
         self.inner.bell.end();
         self.inner.cleaners.bell.end();
-        for thread in self.thread.take().into_iter().chain(self.cleaner.take()) {
-            let _ = thread.join();
+        self.inner.loan.bell.end();
+        for thread in [self.thread.take(), self.cleaner.take(), self.beats.take()] {
+            let _ = thread.map(JoinHandle::join);
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::bell::Bell;
 use crate::env::Env;
 use crate::ids::Timestamp;
 use crate::limits::LOAN;
@@ -52,6 +53,8 @@ pub(super) struct Loan {
     lost: AtomicBool,
     /// From when on no engine of before reads any more, by the clock that nobody sets.
     alone: Duration,
+    /// Ends the thread that leaves signs of life.
+    pub(super) bell: Bell,
 }
 
 impl Loan {

@@ -5,6 +5,7 @@
 
 mod anchor;
 mod batch;
+mod beat;
 mod bell;
 mod bodies;
 mod catch_up;

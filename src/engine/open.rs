@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::anchor::Anchor;
+use super::beat::beat;
 use super::bell::{Bell, Keeper};
 use super::changes::Changes;
 use super::core::{Core, State, Watched, Writer};
@@ -131,7 +132,7 @@ impl Engine {
         };
         let root = match contents.keys.into_iter().next() {
             Some(root) => root,
-            None => draw_root(&*env, 1, &head)?,
+            None => draw_root(&*env, &*cell, 1, &head)?,
         };
         let stored = seal_head(&*env, id, 1, &head, &root)?;
         own::claim(&*env, id, &*store, &*cell, last, false)?;
@@ -194,6 +195,10 @@ impl Engine {
                 Err(e) if e.kind() != ErrorKind::Copy => return Err(e),
                 Err(e) => inner.note_unfinished(&e.to_string()),
                 Ok(_) => {}
+            }
+            if inner.options.beat.is_some() {
+                // One that fails is followed by others.
+                let _ = beat(&inner);
             }
             // An adapter that cannot say is asked again by the cleaner.
             inner.cleaners.look(&inner.store().waste().ok().flatten().unwrap_or_default());

@@ -79,6 +79,10 @@ pub struct Options {
     /// Name of a new store's log: a URL without its scheme. The default is made from the store's
     /// id.
     pub log_origin: Option<String>,
+    /// How often a sign of life is left in a store that machines share, for a standby to see
+    /// ([`Builder::stand_by`](crate::Builder::stand_by)); `None`, the default: never. A commit is
+    /// such a sign: nothing else is left while there are commits.
+    pub beat: Option<Duration>,
     /// Opens a copy from its place. The default opens directories.
     pub open_copy: OpenCopy,
     /// How the store is opened.
@@ -111,6 +115,7 @@ impl Options {
             upload_lasts: UPLOAD_LASTS,
             clock_is_right: false,
             log_origin: None,
+            beat: None,
             open_copy: Arc::new(open_directory),
             open_as: OpenAs::default(),
             give_up: Vec::new(),
@@ -156,6 +161,14 @@ impl Options {
     #[must_use]
     pub fn cleaner(self, cleaner: Cleaner) -> Self {
         Options { cleaner, ..self }
+    }
+
+    /// Has a sign of life be left this often in a store that machines share: by a thread of the
+    /// engine, or, with [`Keeper::ByHand`], by calls of
+    /// [`Ownership::beat`](crate::engine::Ownership::beat).
+    #[must_use]
+    pub fn beat(self, every: Duration) -> Self {
+        Options { beat: Some(every), ..self }
     }
 
     /// Sets how far the clock may be ahead of the last commit before it is doubted.

@@ -18,6 +18,7 @@ use super::restoring::copy_as_it_is;
 use super::roots::Settings;
 #[cfg(feature = "sled")]
 use super::site::Site;
+use super::standby::{See, StandBy, stand_by};
 use crate::catalogue::shard::Shard;
 use crate::cell::RootCell;
 use crate::certificate::Draft;
@@ -320,6 +321,12 @@ impl Builder {
         self.set(|options| options.drafts(keep))
     }
 
+    /// Leaves a sign of life this often, for a standby to see ([`Options::beat`]).
+    #[must_use]
+    pub fn beat(self, every: Duration) -> Self {
+        self.set(|options| options.beat(every))
+    }
+
     /// Sets the function that opens copies from their places ([`Options::open_copy`]).
     #[must_use]
     pub fn open_copy(self, open_copy: OpenCopy) -> Self {
@@ -365,6 +372,33 @@ impl Builder {
                 Engine::open(Arc::clone(store), self.open_cell()?, self.settings.options.clone())
             }
         })
+    }
+
+    /// Waits beside a store that machines share until the writer is gone, and opens it then in its
+    /// place. `see` is told at each look, and ends the waiting: then this gives `None`.
+    ///
+    /// Nothing that was acknowledged is lost if the writer was not gone: it writes no more, and
+    /// reads for two seconds more at most.
+    ///
+    /// # Errors
+    /// `Refused` for a store that machines do not share; `Fenced` if this place does not own the
+    /// cell; else as [`Builder::open`], but for what another try may do better: that `see` is told
+    /// of.
+    pub fn stand_by(&self, how: &StandBy, see: See<'_>) -> Result<Option<Engine>> {
+        let (store, cell) = (|| self.store_beside(), || self.open_cell());
+        stand_by(&self.settings.options, &store, &cell, how, see)
+    }
+
+    /// The store beside which a standby waits, opened so that it can be claimed at once.
+    fn store_beside(&self) -> Result<Arc<dyn Store>> {
+        match &self.store {
+            #[cfg(feature = "sled")]
+            StoreAt::Directory(dir) => match url_of(dir) {
+                Some(url) => at_url(url, How::Open),
+                None => Ok(Arc::new(by_length(dir)?)),
+            },
+            StoreAt::Given(store) => Ok(Arc::clone(store)),
+        }
     }
 
     /// Opens a store with its cell; makes both if neither exists, and finishes a making that was

@@ -21,6 +21,7 @@ mod restoring;
 mod roots;
 #[cfg(feature = "sled")]
 mod site;
+mod standby;
 mod territory;
 
 #[cfg(feature = "sled")]
@@ -31,4 +32,5 @@ pub use remote::{check_reach, copy_to_write};
 #[cfg(feature = "sled")]
 pub use restoring::{copy_as_it_is, take_away, to_build};
 pub use roots::look_root;
+pub use standby::{Beside, See, StandBy};
 pub use territory::{check_place, is_store, territory};

@@ -15,9 +15,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::ask::Circle;
+use super::brand::Lists;
 #[cfg(feature = "testing")]
 use super::config::store_of;
 use super::config::{Config, Ledger, Rule};
+use super::known::Known;
 use super::order::{RetireOrder, did, same};
 use super::shares::{completed, split};
 use super::sorted::Sorted;
@@ -32,9 +34,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::promise::{Awaited, Dealt, Level, Promise, Quorum, Retirement, RootId, Statement};
 use crate::sync::{Mutex, MutexGuard, locked};
-
-/// The owner of a cell that was never claimed.
-const NOBODY: Owner = Owner { instance: [0; 16], claim: 0, token: [0; 16] };
 
 /// Changes what is kept on this machine, durably.
 pub(super) type ChangeConfig = Box<dyn Fn(&mut dyn FnMut(&mut Config)) -> Result<()> + Send + Sync>;
@@ -61,29 +60,6 @@ pub struct QuorumCell {
     known: Mutex<Known>,
 }
 
-/// What a handle knows of its cell.
-struct Known {
-    store: Option<StoreId>,
-    ledger: Ledger,
-    /// The lock of the cell's directory, held from the first verb on that changes something.
-    lock: Option<DirLock>,
-    /// The engine that this handle acts for.
-    owner: Owner,
-    /// The root key that this handle kept last.
-    running: Option<RootId>,
-    /// The shares that were dealt last, to be dealt again if the same key is deposited twice:
-    /// shares of two polynomials do not fit together.
-    dealt: Option<(RootId, Arc<Vec<Share>>)>,
-    /// Whether some reachable keyholder lacks a share of the current root key.
-    short: bool,
-    /// Whether every keyholder answered when they were asked last.
-    all_answered: bool,
-    /// The epoch that keyholders told of, if what is kept here knows of none so late.
-    newer: Option<u64>,
-    /// Whether the claims to come take the store over.
-    takes_over: bool,
-}
-
 impl std::fmt::Debug for QuorumCell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "QuorumCell({} of {})", self.quorum.threshold, self.quorum.keyholders.len())
@@ -97,18 +73,7 @@ impl QuorumCell {
         let n = circle.members.len() - ledger.left.len();
         let keyholders = circle.members.iter().take(n).map(|member| member.key()).collect();
         let quorum = Quorum { threshold: rule.threshold, liars: rule.liars, keyholders }.check()?;
-        let known = Mutex::new(Known {
-            store,
-            ledger,
-            lock: None,
-            owner: NOBODY,
-            running: None,
-            dealt: None,
-            short: false,
-            all_answered: false,
-            newer: None,
-            takes_over: false,
-        });
+        let known = Mutex::new(Known::new(store, ledger));
         Ok(QuorumCell { circle, quorum, margin: rule.margin, env, change, take_lock, known })
     }
 
@@ -420,6 +385,10 @@ impl RootCell for QuorumCell {
         self.known().takes_over = true;
     }
 
+    fn brand(&self, id: &mut RootId) {
+        Lists::of(&self.known().ledger, &self.quorum).brand(id);
+    }
+
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
         self.hold(store)?;
         self.check_kept()?;
@@ -474,15 +443,17 @@ impl RootCell for QuorumCell {
         // A replaced keyholder has no say in which engine owns the store.
         let told = Told::by(&held[..self.n()], self.most(), self.f());
         let Told { owner, doubted, claims, mark, .. } = told;
+        let sorted = self.sorted(&held);
         {
             let mut known = self.known();
-            known.newer = Some(told.newest).filter(|newest| known.ledger.is_older(*newest));
+            let lists = Lists::of(&known.ledger, &self.quorum);
+            let unknown = lists.unknown(&held[..self.n()], &sorted, self.f());
+            known.newer = Some(unknown).filter(|epoch| known.ledger.is_older(*epoch));
         }
         let epochs = answered().flat_map(|held| {
             held.shares.iter().map(|share| share.id.epoch).chain([held.committed])
         });
         let epoch = epochs.max().unwrap_or_default();
-        let sorted = self.sorted(&held);
         let keys: Vec<RootKey> = sorted.keys.into_iter().map(|(key, _)| key).collect();
         // No keyholder has anything, and all of them say so: a store that is not made yet.
         if epoch == 0 && answered().count() == held.len() {

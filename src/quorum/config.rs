@@ -174,10 +174,10 @@ pub(super) struct Gone {
 
 /// As [`Dealt`], with the keys decoded.
 #[derive(Debug)]
-struct Entry {
-    from: u64,
-    until: Option<u64>,
-    keys: BTreeSet<Signer>,
+pub(super) struct Entry {
+    pub(super) from: u64,
+    pub(super) until: Option<u64>,
+    pub(super) keys: BTreeSet<Signer>,
 }
 
 impl Entry {
@@ -197,7 +197,7 @@ impl Entry {
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     pub(super) left: Vec<Gone>,
-    dealt: Vec<Entry>,
+    pub(super) dealt: Vec<Entry>,
     settled: bool,
     said: BTreeMap<Signer, Statement>,
     /// Root keys that this process tried to deposit.

@@ -12,9 +12,11 @@
 //! an epoch that it has ended.
 
 mod ask;
+mod brand;
 mod cell;
 mod config;
 mod holder;
+mod known;
 pub mod net;
 mod order;
 mod shares;

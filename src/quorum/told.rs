@@ -31,11 +31,9 @@ pub(super) struct Told {
     pub(super) mark: u64,
     /// The last epoch that they ended.
     pub(super) ended: u64,
-    /// The last epoch that they ended or hold a share of.
-    pub(super) newest: u64,
 }
 
-/// What is kept on this machine knows of no epoch after `highest`.
+/// What is kept on this machine knows of no epoch after `highest`, nor who was dealt its shares.
 pub(super) fn came_back_older(newest: u64, highest: Option<u64>) -> Error {
     let highest = highest.unwrap_or_default();
     Error::new(
@@ -47,10 +45,6 @@ pub(super) fn came_back_older(newest: u64, highest: Option<u64>) -> Error {
              names, and calls nothing final that a root key up to epoch {newest} reaches"
         ),
     )
-}
-
-fn newest(held: &Held) -> u64 {
-    held.shares.iter().map(|share| share.id.epoch).fold(held.committed, u64::max)
 }
 
 impl Told {
@@ -97,7 +91,6 @@ impl Told {
             claims: claims.unwrap_or_default(),
             mark: beyond_lies(&|held| held.mark),
             ended: beyond_lies(&|held| held.committed),
-            newest: beyond_lies(&newest),
         }
     }
 }

@@ -221,6 +221,20 @@ pub struct Claimed {
     pub next: [u8; 16],
 }
 
+/// What is to be seen of the writer of a store, by one that waits beside it. It is another one
+/// whenever the writer has published, claimed, or left a sign of life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pulse {
+    /// Number of what was published or claimed last.
+    pub number: u64,
+    /// Number of the last claim.
+    pub claim: u64,
+    /// Number of the last sign that whoever made it has left; 0 for none.
+    pub sign: u64,
+    /// Whether writers of this store leave signs at all, as far as any are there.
+    pub signs: bool,
+}
+
 /// The port. `testing::store_conformance` (feature `testing`) checks an adapter against this
 /// contract.
 ///
@@ -246,6 +260,30 @@ pub trait Store: Send + Sync {
     /// `Fenced`; `Io` if the medium does not answer.
     fn confirm(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// Leaves a sign that the writer lives, if it published nothing since this was called last. It
+    /// is tried once.
+    ///
+    /// # Errors
+    /// `Fenced` once another handle has claimed the store; `Io`.
+    fn beat(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// What is to be seen of the writer; with what was seen last, as few requests as tell whether
+    /// that has changed. `None` for a store that machines do not share.
+    ///
+    /// # Errors
+    /// `Io`, `Corrupt`.
+    fn pulse(&self, last: Option<Pulse>) -> Result<Option<Pulse>> {
+        let _ = last;
+        Ok(None)
+    }
+
+    /// Has the next claim be `Fenced` if anything was published or claimed since this was seen.
+    fn expect(&self, seen: &Pulse) {
+        let _ = seen;
     }
 
     /// The last claim of this place. A store that keeps none cannot be told from its copies: an

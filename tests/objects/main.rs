@@ -18,4 +18,5 @@ mod places;
 mod postgres;
 mod proxy;
 mod realms;
+mod standby;
 mod turns;

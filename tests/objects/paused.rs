@@ -33,7 +33,7 @@ pub(crate) fn bring(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
 }
 
-fn put(engine: &Engine, user: &str, content: &[u8]) -> RecordId {
+pub(crate) fn put(engine: &Engine, user: &str, content: &[u8]) -> RecordId {
     engine.put(Put::new(UserId::new(user).unwrap(), Class::audio()), content).unwrap()
 }
 
@@ -113,7 +113,7 @@ impl Drop for Reading {
 }
 
 /// Keyholders, a process each.
-pub(crate) struct Keyholders(Vec<Child>);
+pub(crate) struct Keyholders(pub(crate) Vec<Child>);
 
 impl Drop for Keyholders {
     fn drop(&mut self) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::engine::beat::beat;
 use crate::engine::core::Core;
 use crate::engine::run_due::owes;
 use crate::error::Result;
@@ -28,6 +29,17 @@ impl Ownership<'_> {
     /// over.
     pub fn may_own(&self) -> bool {
         self.inner.may_own()
+    }
+
+    /// Leaves a sign of life in a store that machines share, if nothing was committed since this was
+    /// called last: with [`Options::beat`](crate::Options::beat) and a keeper of its own
+    /// ([`Keeper::Thread`](crate::engine::Keeper::Thread)) the engine does it itself. Elsewhere it
+    /// does nothing.
+    ///
+    /// # Errors
+    /// `Fenced` once another engine owns the store; `Poisoned`; `Io`.
+    pub fn beat(&self) -> Result<()> {
+        beat(self.inner)
     }
 
     /// Whether something is due or unfinished that only the owner may do, and this place of the

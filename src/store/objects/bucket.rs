@@ -67,6 +67,21 @@ impl Bucket {
         Ok(head.is_some())
     }
 
+    /// Creates an object by one request; one of that name is as good.
+    pub(super) fn create_once(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.objects.create(name, bytes).map(drop).map_err(told)
+    }
+
+    /// Whether an object is there, by one request.
+    pub(super) fn is_there_once(&self, name: &str) -> Result<bool> {
+        Ok(self.objects.head(name).map_err(told)?.is_some())
+    }
+
+    /// Deletes an object by one request that may fail: nothing depends on it.
+    pub(super) fn delete_once(&self, name: &str) {
+        let _ = self.objects.delete(name);
+    }
+
     pub(super) fn delete(&self, name: &str) -> Result<()> {
         patiently(&self.patience, || self.objects.delete(name)).map_err(told)
     }

@@ -131,7 +131,8 @@ pub(super) fn claim(
         let (number, mut end) = {
             let state = locked(state);
             let later = |there: Claimed| there.claim >= claimed.claim && there != *claimed;
-            if state.claimed.is_some_and(later) {
+            let unexpected = state.expected.is_some_and(|number| number != state.last);
+            if unexpected || state.claimed.is_some_and(later) {
                 return Err(fenced(&bucket.place()));
             }
             let usage = state.usage;
@@ -152,6 +153,7 @@ pub(super) fn claim(
         let mut state = locked(state);
         (state.last, state.claimed, state.usage) = (number, end.claimed, end.usage);
         (state.is_mine, state.catalogue, state.stream) = (true, None, Stream::default());
+        state.expected = None;
         let head = state.head.clone();
         drop(state);
         return Ok(head);

@@ -11,13 +11,16 @@ use super::marker;
 use super::named::MARKER;
 use super::naming::{NAMING_KEY_BYTES, Naming};
 use super::remove::remove;
+use super::signs::{beat, is_taken, pulse};
 use super::state::State;
 use super::tables::{dead, learn_all};
 use super::write::{SHORT_MAX, Writing};
 use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
-use crate::store::{Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Removed, Store, Usage};
+use crate::store::{
+    Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Pulse, Removed, Store, Usage,
+};
 use crate::sync::{Mutex, locked};
 
 /// A claim raises the floor if more than so many numbers stand above it.
@@ -191,6 +194,22 @@ impl Store for ObjectLog {
 
     fn confirm(&self) -> Result<()> {
         confirm(&self.bucket, &self.state, &self.writers)
+    }
+
+    fn beat(&self) -> Result<()> {
+        self.writing()?;
+        if is_taken(&self.bucket, &self.state)? {
+            self.confirm()?;
+        }
+        beat(&self.bucket, &self.state)
+    }
+
+    fn pulse(&self, last: Option<Pulse>) -> Result<Option<Pulse>> {
+        pulse(&self.bucket, &self.state, last).map(Some)
+    }
+
+    fn expect(&self, seen: &Pulse) {
+        locked(&self.state).expected = Some(seen.number);
     }
 
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {

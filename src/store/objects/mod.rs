@@ -9,6 +9,7 @@
 //! s/<name>         one long blob
 //! f/<number>       a floor: nothing above this number was ever deleted
 //! d/<number>-<r>   names of blobs that were removed from objects which hold live ones too
+//! b/<claim>-<n>    a sign of life of the writer that made this claim
 //! probe/<r>        of the probe, deleted again
 //! ```
 //! Creating `c/<number>` is the compare-and-swap of the whole store, and the only one. An object is
@@ -29,6 +30,7 @@ mod marker;
 mod named;
 mod naming;
 mod remove;
+mod signs;
 mod state;
 mod tables;
 mod windows;

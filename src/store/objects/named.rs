@@ -14,6 +14,7 @@ pub(super) const STRAYS: &str = "x";
 pub(super) const SEGMENTS: &str = "s";
 pub(super) const FLOORS: &str = "f";
 pub(super) const DEAD: &str = "d";
+pub(super) const SIGNS: &str = "b";
 
 /// An object that holds blobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,6 +70,17 @@ pub(super) fn drawn_name(folder: &str, number: u64, drawn: &[u8; 16]) -> String 
     format!("{}-{}", numbered(folder, number), HEXLOWER.encode(drawn))
 }
 
+/// `b/<claim>-<sign>`.
+pub(super) fn sign_name(claim: u64, sign: u64) -> String {
+    format!("{}-{sign:0DIGITS$}", numbered(SIGNS, claim))
+}
+
+/// The claim and the number in the name of a sign of life.
+pub(super) fn sign_of(name: &str) -> Option<(u64, u64)> {
+    let (claim, sign) = name.split_once('/')?.1.split_once('-')?;
+    Some((number(claim)?, number(sign)?))
+}
+
 /// The number in a name of a folder of numbers.
 pub(super) fn number_of(name: &str) -> Option<u64> {
     number(name.split_once('/')?.1)
@@ -100,6 +112,8 @@ mod tests {
         }
         assert!(numbered("c", 9) < numbered("c", 10));
         assert_eq!(numbered("c", 42), "c/00000000000000000042");
+        assert_eq!(sign_of(&sign_name(7, 12)), Some((7, 12)));
+        assert_eq!(sign_of("b/7-12"), None);
         for bad in ["c/42", "c/0000000000000000004x", "p/00000000000000000042", "q/1", "s/ab", ""] {
             assert_eq!(Object::parse(bad), None, "{bad}");
         }

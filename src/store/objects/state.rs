@@ -7,6 +7,7 @@ use super::catalogue::Catalogue;
 use super::frame::{HEADER, LABEL, Spot};
 use super::named::Object;
 use super::naming::Place;
+use super::signs::Signs;
 use super::windows::Windows;
 use crate::ids::BlobName;
 use crate::store::{Ahead, Blob, Claimed, Head, Usage};
@@ -50,6 +51,9 @@ pub(super) struct State {
     pub(super) windows: Windows,
     /// The newest object, as the medium gave it back.
     pub(super) read_back: Option<(u64, Arc<Vec<u8>>)>,
+    /// The newest object over which the next claim is to come, and over no other.
+    pub(super) expected: Option<u64>,
+    pub(super) signs: Signs,
 }
 
 impl State {

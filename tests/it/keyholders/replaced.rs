@@ -318,3 +318,52 @@ fn an_epoch_that_began_without_an_erase_is_not_reported_as_one() {
         "{told}"
     );
 }
+
+/// The list of another machine, older by epochs alone, was refused as if it lacked somebody: no
+/// standby could take a store over that had begun an epoch since its list was brought there.
+#[test]
+fn a_list_that_is_older_by_epochs_alone_owns_the_store_and_ends_epochs() {
+    let mut place = Place::new(3, 2, 0);
+    let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
+    let list = Path::new(&place.at("store.cell")).join("quorum.json");
+    let engine = place.open().unwrap();
+    let stays = put(&engine, "stays");
+    engine.rekey().unwrap();
+    drop(engine);
+    let older = std::fs::read(&list).unwrap();
+    let engine = place.open().unwrap();
+    for name in ["one", "two", "three"] {
+        put(&engine, name);
+        assert!(engine.erase(Scope::user(user(name))).unwrap().finality.is_final());
+    }
+    put(&engine, "ada");
+    drop(engine);
+    let newest = std::fs::read(&list).unwrap();
+    assert_ne!(older, newest);
+    std::fs::write(&list, &older).unwrap();
+    let engine = place.open().unwrap();
+    assert_eq!(engine.read_only(), None);
+    assert_eq!(read_record(&engine, &stays).unwrap(), b"stays");
+    assert_eq!(grade(&engine, &certified(&engine, "ada")), Grade::Final);
+    drop(engine);
+    // And the machine of before, whose list is the older one now.
+    std::fs::write(&list, &newest).unwrap();
+    assert!(place.open().unwrap().rekey().unwrap().is_final());
+    // One whose place is taken in between, and who has it again, is known by neither list.
+    let before = std::fs::read(&list).unwrap();
+    let old = place.keyholders[2].restart();
+    place.keyholders[2].kill();
+    let mut fresh = Keyholder::make(Path::new(&place.at("kh-new")), engine_key.trim());
+    let (store, member) = (place.at("store"), fresh.restart());
+    ok(&["keyholder", "replace", &store, "--number", "3", "--with", &member]);
+    place.keyholders[2].start();
+    fresh.kill();
+    ok(&["keyholder", "replace", &store, "--number", "3", "--with", &old]);
+    let after = std::fs::read(&list).unwrap();
+    std::fs::write(&list, &before).unwrap();
+    let e = place.open().unwrap_err();
+    assert!(e.to_string().contains("put back the newest quorum.json"), "{e}");
+    fresh.start();
+    std::fs::write(&list, &after).unwrap();
+    assert!(place.open().unwrap().rekey().unwrap().is_final());
+}

@@ -32,7 +32,7 @@ pub(crate) use record::{
 pub(crate) use sealed::{AcceptArgs, AskArgs, KeyArgs, SealArgs, UnsealArgs};
 pub(crate) use store::{
     AuditArgs, BackupArgs, CheckArgs, CompletionsArgs, DemoArgs, DiscardArgs, DrillArgs, InitArgs,
-    ManArgs, RestoreArgs, SpreadArgs, StatusArgs, WatchArgs,
+    ManArgs, RestoreArgs, SpreadArgs, StandbyArgs, StatusArgs, WatchArgs,
 };
 use values::patience;
 
@@ -213,8 +213,15 @@ pub(crate) enum Command {
     ///
     /// One process at a time has a store open to write: this shows what falls due while no service
     /// runs. A service watches its own store: `Engine::watch`.
-    #[command(override_usage = "keyfall watch [STORE] [--for TIME]")]
+    #[command(override_usage = "keyfall watch [STORE] [--for TIME] [--beat TIME]")]
     Watch(WatchArgs),
+    /// Wait beside a store that machines share until its writer is gone, and take its place.
+    #[command(
+        after_help = store::STANDBY_EXAMPLES,
+        override_usage = "keyfall standby [STORE] [--every TIME] [--gone-after TIME] \
+            [--probe COMMAND] [-- COMMAND...]"
+    )]
+    Standby(StandbyArgs),
     /// Erase, in every copy: a user, one of their classes, an interaction, a time range, or one
     /// record.
     #[command(after_help = erase::ERASE_EXAMPLES, override_usage = erase::ERASE_USAGE)]

@@ -1,5 +1,6 @@
 //! Arguments of commands that are about a store as a whole.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use clap::Args;
 use keyfall::quorum::{MARGIN, Member};
 
 use super::keyholder::member;
-use super::values::span;
+use super::values::{patience, span};
 
 pub(super) const INIT_EXAMPLES: &str = "\
 Examples:
@@ -58,6 +59,42 @@ pub(crate) struct WatchArgs {
     /// End after this much time: 10s, 5min [default: when it is interrupted].
     #[arg(long = "for", value_name = "TIME", value_parser = span)]
     pub(crate) time: Option<Duration>,
+    /// Leave a sign of life this often in a store that machines share, for a standby to see: 2s.
+    #[arg(long, value_name = "TIME", value_parser = patience)]
+    pub(crate) beat: Option<Duration>,
+}
+
+pub(super) const STANDBY_EXAMPLES: &str = "\
+Examples:
+  keyfall standby s3://bucket/assistant --cell assistant.cell -- keyfalld --config keyfalld.toml
+  keyfall standby s3://bucket/assistant --cell assistant.cell \
+    --probe 'curl -fsS -m 2 http://writer:8080/readyz'
+  keyfall standby s3://bucket/assistant --cell assistant.cell --probe 'kill -0 4711'
+
+The writer leaves signs of life if it was asked to (`Builder::beat`, `keyfall watch --beat`); a
+commit is one. A standby that takes a writer for gone that is not costs that writer its store, and
+no data.";
+
+#[derive(Args)]
+pub(crate) struct StandbyArgs {
+    /// The store, a URL; may be left out if KEYFALL_STORE names it.
+    #[arg(value_name = "STORE", num_args = 0..=1)]
+    pub(crate) places: Vec<PathBuf>,
+    /// Look this often.
+    #[arg(long, value_name = "TIME", value_parser = patience, default_value = "1s")]
+    pub(crate) every: Duration,
+    /// Take the writer for gone after this time without a commit, a sign of life or a probe that
+    /// succeeded.
+    #[arg(long, value_name = "TIME", value_parser = patience, default_value = "10s")]
+    pub(crate) gone_after: Duration,
+    /// Run this by `sh -c` at each look: while it succeeds, the writer lives. It has to end by
+    /// itself.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) probe: Option<String>,
+    /// Become this program once the store is taken over; KEYFALL_STORE and KEYFALL_CELL name them
+    /// to it.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) then: Vec<OsString>,
 }
 
 #[derive(Args)]

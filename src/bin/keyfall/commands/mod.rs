@@ -33,6 +33,7 @@ mod realm;
 mod report;
 mod restore;
 mod sealed;
+mod standby;
 mod status;
 mod tend;
 mod training;
@@ -68,6 +69,7 @@ pub(crate) fn run(session: &Session, command: Command) -> Done {
         Command::Grant(command) => grant::run(session, command),
         Command::Training(command) => training::run(session, command),
         Command::Watch(args) => watch::run(session, args),
+        Command::Standby(args) => standby::run(session, args),
         Command::Erase(args) => erase::run(session, args),
         Command::Tend(args) => tend::run(session, args),
         Command::Plan(command) => plan::run(session, command),

@@ -23,8 +23,13 @@ pub(super) fn run(session: &Session, args: WatchArgs) -> Done {
     let engine = open_as_it_is(session, &one(args.places)?)?;
     let began = Instant::now();
     let mut known = Known::new(&engine)?;
+    let mut beaten = None::<Instant>;
     loop {
         engine.run_due(&mut |_| {})?;
+        if args.beat.is_some_and(|every| beaten.is_none_or(|at| at.elapsed() >= every)) {
+            engine.ownership().beat()?;
+            beaten = Some(Instant::now());
+        }
         let left = args.time.map_or(EVERY, |time| time.saturating_sub(began.elapsed()));
         if left.is_zero() {
             return Ok(());

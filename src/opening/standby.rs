@@ -1,0 +1,174 @@
+//! A standby: it waits beside a store that machines share until the writer is gone, and takes its
+//! place.
+//!
+//! Invariant. Safety rests on the claim alone. A standby that takes a writer for gone that is not
+//! costs it its store, and nobody anything that was acknowledged. It claims over what it looked at
+//! last, and over nothing else: so of two standbys one becomes the writer, and the other one sees
+//! that something came, and goes on waiting.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cell::RootCell;
+use crate::engine::OpenAs;
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::{Pulse, Store};
+use crate::{Engine, Options};
+
+type Probe = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// How a standby waits, and when it takes the writer for gone.
+#[derive(Clone)]
+pub struct StandBy {
+    every: Duration,
+    gone_after: Duration,
+    probe: Option<Probe>,
+}
+
+impl std::fmt::Debug for StandBy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StandBy(every {:?}, gone after {:?})", self.every, self.gone_after)
+    }
+}
+
+impl Default for StandBy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl StandBy {
+    /// Looks once a second, and takes the writer for gone after 10 seconds without a sign of life.
+    pub fn new() -> Self {
+        let (every, gone_after) = (Duration::from_secs(1), Duration::from_secs(10));
+        StandBy { every, gone_after, probe: None }
+    }
+
+    /// Looks this often.
+    #[must_use]
+    pub fn every(self, every: Duration) -> Self {
+        StandBy { every, ..self }
+    }
+
+    /// Takes the writer for gone after this time without a commit, a sign of life or a probe that
+    /// succeeded: more than twice the writer's [`Options::beat`](crate::Options::beat).
+    #[must_use]
+    pub fn gone_after(self, time: Duration) -> Self {
+        StandBy { gone_after: time, ..self }
+    }
+
+    /// Asks this at each look: while it says yes, the writer lives. With it the writer need not
+    /// leave signs of life.
+    #[must_use]
+    pub fn probe(self, lives: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        StandBy { probe: Some(Arc::new(lives)), ..self }
+    }
+}
+
+/// What a standby has found out at one look.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Beside {
+    /// There was no sign of life for this long.
+    Quiet(Duration),
+    /// No sign of life was ever left here, and there is no probe: a writer that is gone cannot be
+    /// told from one that has nothing to do, and is never taken for gone.
+    Untold,
+    /// The writer is taken for gone, after this long without a sign of life: the store is claimed
+    /// next.
+    Gone(Duration),
+    /// The store could not be asked: the writer may be unable to leave a sign, and is given time.
+    Away(Error),
+    /// The writer was taken for gone, and this standby could not take its place: another one was
+    /// first, or the cell is away. It goes on waiting.
+    Failed(Error),
+}
+
+/// Is told at each look; says whether to go on.
+pub type See<'a> = &'a mut dyn FnMut(&Beside) -> ControlFlow<()>;
+
+/// Waits until the writer is gone, and opens the store in its place.
+pub(super) fn stand_by(
+    options: &Options,
+    store: &dyn Fn() -> Result<Arc<dyn Store>>,
+    cell: &dyn Fn() -> Result<Arc<dyn RootCell>>,
+    how: &StandBy,
+    see: See<'_>,
+) -> Result<Option<Engine>> {
+    if options.open_as != OpenAs::Owner {
+        let text = "a standby becomes the owner of the store: it neither looks nor takes over";
+        return Err(Error::invalid(text));
+    }
+    // What is wrong with it is known before it is needed.
+    drop(cell()?);
+    loop {
+        let store = store()?;
+        let Some(seen) = wait(&*store, &*options.env, how, see)? else { return Ok(None) };
+        store.expect(&seen);
+        let failed = match Engine::open(store, cell()?, options.clone()) {
+            Ok(engine) => {
+                let why = engine.read_only().map(|why| Error::new(ErrorKind::Fenced, why));
+                return why.map_or(Ok(Some(engine)), Err);
+            }
+            Err(e) => e,
+        };
+        match failed.kind() {
+            ErrorKind::Fenced | ErrorKind::Io | ErrorKind::Locked => {}
+            _ => return Err(failed),
+        }
+        if see(&Beside::Failed(failed)).is_break() {
+            return Ok(None);
+        }
+    }
+}
+
+/// Waits until the writer is gone. Gives what was seen last, over which a claim may come; `None` if
+/// the waiting was ended.
+fn wait(store: &dyn Store, env: &dyn Env, how: &StandBy, see: See<'_>) -> Result<Option<Pulse>> {
+    let (mut seen, mut since) = (None, env.monotonic());
+    loop {
+        let beside = match look(store, seen) {
+            Ok(now) if seen != Some(now) => {
+                (seen, since) = (Some(now), env.monotonic());
+                Beside::Quiet(Duration::ZERO)
+            }
+            Ok(now) => match &how.probe {
+                Some(probe) if probe() => {
+                    since = env.monotonic();
+                    Beside::Quiet(Duration::ZERO)
+                }
+                None if !now.signs => Beside::Untold,
+                _ => Beside::Quiet(env.monotonic().saturating_sub(since)),
+            },
+            Err(e) if e.kind() == ErrorKind::Io => {
+                since = env.monotonic();
+                Beside::Away(e)
+            }
+            Err(e) => return Err(e),
+        };
+        // A look at everything: what came may have been removed again.
+        let gone = matches!(beside, Beside::Quiet(quiet) if quiet >= how.gone_after)
+            && look(store, None).ok() == seen;
+        if gone {
+            let ended = see(&Beside::Gone(env.monotonic().saturating_sub(since))).is_break();
+            return Ok(seen.filter(|_| !ended));
+        }
+        if see(&beside).is_break() {
+            return Ok(None);
+        }
+        env.sleep(how.every);
+    }
+}
+
+fn look(store: &dyn Store, seen: Option<Pulse>) -> Result<Pulse> {
+    store.pulse(seen)?.ok_or_else(|| {
+        let text = format!(
+            "{} is on this machine alone, and one process at a time has it open: a standby waits \
+             beside a store on objects or in PostgreSQL; here `Builder::wait_for_lock` waits",
+            store.place()
+        );
+        Error::new(ErrorKind::Refused, text)
+    })
+}

@@ -1,0 +1,54 @@
+//! What a handle on a spread cell knows.
+
+use std::sync::Arc;
+
+use super::Share;
+use super::config::Ledger;
+use crate::cell::Owner;
+use crate::dir::DirLock;
+use crate::ids::StoreId;
+use crate::promise::RootId;
+
+/// The owner of a cell that was never claimed.
+const NOBODY: Owner = Owner { instance: [0; 16], claim: 0, token: [0; 16] };
+
+/// What a handle knows of its cell.
+pub(super) struct Known {
+    pub(super) store: Option<StoreId>,
+    pub(super) ledger: Ledger,
+    /// The lock of the cell's directory, held from the first verb on that changes something.
+    pub(super) lock: Option<DirLock>,
+    /// The engine that this handle acts for.
+    pub(super) owner: Owner,
+    /// The root key that this handle kept last.
+    pub(super) running: Option<RootId>,
+    /// The shares that were dealt last, to be dealt again if the same key is deposited twice:
+    /// shares of two polynomials do not fit together.
+    pub(super) dealt: Option<(RootId, Arc<Vec<Share>>)>,
+    /// Whether some reachable keyholder lacks a share of the current root key.
+    pub(super) short: bool,
+    /// Whether every keyholder answered when they were asked last.
+    pub(super) all_answered: bool,
+    /// The epoch that keyholders told of, if what is kept here knows of none so late, nor who was
+    /// dealt its shares.
+    pub(super) newer: Option<u64>,
+    /// Whether the claims to come take the store over.
+    pub(super) takes_over: bool,
+}
+
+impl Known {
+    pub(super) fn new(store: Option<StoreId>, ledger: Ledger) -> Self {
+        Known {
+            store,
+            ledger,
+            lock: None,
+            owner: NOBODY,
+            running: None,
+            dealt: None,
+            short: false,
+            all_answered: false,
+            newer: None,
+            takes_over: false,
+        }
+    }
+}

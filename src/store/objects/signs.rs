@@ -1,0 +1,77 @@
+//! Signs of life: what a writer leaves while it publishes nothing, for those that wait beside its
+//! log; and how they look for it.
+//!
+//! Nothing but waiting depends on a sign. Whoever takes a writer for gone that is not claims its
+//! log, and takes the log from it, with all that it published.
+
+use super::bucket::Bucket;
+use super::claim::refresh;
+use super::named::{COMMITS, SIGNS, numbered, sign_name, sign_of};
+use super::state::State;
+use crate::error::Result;
+use crate::store::Pulse;
+use crate::sync::{Mutex, locked};
+
+/// Signs that stay: one that looks now and then is to find one.
+const KEPT: u64 = 2;
+
+/// The signs of a handle.
+#[derive(Default)]
+pub(super) struct Signs {
+    /// How many it has left since its claim.
+    left: u64,
+    /// The newest object when it was last asked for one.
+    last: u64,
+}
+
+/// Whether the number after the newest is taken, by one request.
+pub(super) fn is_taken(bucket: &Bucket, state: &Mutex<State>) -> Result<bool> {
+    let next = locked(state).last + 1;
+    bucket.is_there_once(&numbered(COMMITS, next))
+}
+
+/// Leaves a sign, unless something was published since this was called last.
+pub(super) fn beat(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
+    let (claim, sign) = {
+        let mut state = locked(state);
+        let Some(claimed) = state.claimed.filter(|_| state.is_mine) else { return Ok(()) };
+        let now = state.last;
+        let before = std::mem::replace(&mut state.signs.last, now);
+        if before > 0 && before != now {
+            return Ok(());
+        }
+        (claimed.claim, state.signs.left + 1)
+    };
+    // One that may have failed is left again under the same number: those that wait look for it.
+    bucket.create_once(&sign_name(claim, sign), &bucket.drawn()?)?;
+    locked(state).signs.left = sign;
+    if sign > KEPT {
+        bucket.delete_once(&sign_name(claim, sign - KEPT));
+    }
+    if sign == 1 {
+        let earlier = bucket.list(SIGNS, "")?;
+        let earlier = earlier.iter().filter(|it| sign_of(&it.name).is_none_or(|it| it.0 < claim));
+        earlier.for_each(|it| bucket.delete_once(&it.name));
+    }
+    Ok(())
+}
+
+/// What is to be seen of the writer. Where something was seen last, two requests tell whether
+/// anything came since; a sign that was removed again only a look without that tells of.
+pub(super) fn pulse(bucket: &Bucket, state: &Mutex<State>, last: Option<Pulse>) -> Result<Pulse> {
+    if let Some(last) = last
+        && !bucket.is_there(&numbered(COMMITS, last.number + 1))?
+        && !bucket.is_there(&sign_name(last.claim, last.sign + 1))?
+    {
+        return Ok(last);
+    }
+    refresh(bucket, state)?;
+    let (number, claim) = {
+        let state = locked(state);
+        (state.last, state.claimed.map_or(0, |claimed| claimed.claim))
+    };
+    let listed = bucket.list(SIGNS, "")?;
+    let signs = listed.iter().filter_map(|it| sign_of(&it.name)).filter(|it| it.0 == claim);
+    let sign = signs.map(|it| it.1).max().unwrap_or_default();
+    Ok(Pulse { number, claim, sign, signs: !listed.is_empty() })
+}
