@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// Least time for which a store lends a key to a reader on another machine (SPEC.md 9.9).
+pub const LEND_MIN: Duration = Duration::from_millis(100);
+/// Most: an erase waits that long before it returns.
+pub const LEND_MAX: Duration = Duration::from_secs(600);
 /// Format version of every object written by this crate (SPEC.md 2).
 pub const FORMAT: u8 = 1;
 /// Plaintext bytes of a full payload chunk (C2SP chunked-encryption).

@@ -4,7 +4,8 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use super::core::{Core, Staging, mixed_up};
+use super::asked::mixed_up;
+use super::core::{Core, Staging};
 use super::group;
 use super::stage::stage;
 use crate::catalogue::staged::Joins;

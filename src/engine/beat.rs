@@ -38,12 +38,9 @@ pub(super) fn start(inner: &Arc<Core>) -> Result<Option<JoinHandle<()>>> {
     }
     let core = Arc::clone(inner);
     let keep = move || {
-        while core.loan.bell.wait(Some(every)) {
-            // What fails is tried again; one that was replaced has nothing more to tell.
-            if beat(&core).is_err_and(|e| e.kind() == ErrorKind::Fenced) {
-                return;
-            }
-        }
+        // What fails is tried again; one that was replaced has nothing more to tell.
+        let goes_on = || !beat(&core).is_err_and(|e| e.kind() == ErrorKind::Fenced);
+        while goes_on() && core.loan.bell.wait(Some(every)) {}
     };
     let thread = std::thread::Builder::new().name("keyfall-beat".into()).spawn(keep);
     let none = "no thread can be started for signs of life; raise the limit of processes and threads, or call `Ownership::beat` yourself";

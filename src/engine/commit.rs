@@ -92,10 +92,16 @@ pub(super) fn publish(
     let commit = commit.into();
     let began = core.observing.begin();
     let (about, written) = (commit.about(), began.map_or(0, |_| commit.written()));
+    let erases = commit.root.is_some() || !commit.change.erased.is_empty();
     let asked = Clocks::over(&**core.store(), &*core.options.env);
     let published = publish_commit(core, writer, commit);
     if let (Ok(_), Some(asked)) = (&published, asked) {
         core.loan.renew(asked);
+    }
+    if erases {
+        // Whatever became of it. Whoever tells of it keeps that back until these are over.
+        let lending = core.state().head.lending;
+        core.loan.call_in(&*core.options.env, lending);
     }
     if about.kind == CommitKind::Erase || matches!(published, Ok(Some(_))) {
         core.loan.wait(&*core.options.env);

@@ -12,10 +12,12 @@
 //!
 //! 1. `discarding`: one discard, or the cleaner, at a time.
 //! 2. `writer`: what the one writer touches.
-//! 3. `walks`: shared by a walk over the whole tree; an erase takes it whole, to wait for walks.
+//! 3. `loan.borrowed`: the key that a reader on another machine borrows, while it asks for more. It
+//!    tries `writer`, and does not wait for it.
+//! 4. `walks`: shared by a walk over the whole tree; an erase takes it whole, to wait for walks.
 //!    So a walk never asks for the writer: it takes what it needs of it before.
-//! 4. `state`: what readers see. It is held whole only to be swapped, and `walks` is not held then.
-//! 5. `readers`, and in it the locks of one open reader.
+//! 5. `state`: what readers see. It is held whole only to be swapped, and `walks` is not held then.
+//! 6. `readers`, and in it the locks of one open reader.
 //!
 //! `queue`, the line of short puts, an opening's time, `in_flight`, `awaiting`, `clock`, `bell`,
 //! `changes`, `cleaners`, `watched`, `observing` and the cache's own are leaves: no other lock is
@@ -27,17 +29,18 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::anchor::{Anchor, Floor};
+use super::asked::{Answered, Queued};
 use super::bell::Bell;
+use super::borrow;
 use super::changes::Changes;
 use super::dying::Cleaners;
-use super::erasure::Erasure;
 use super::in_flight::InFlight;
 use super::loan::{Clocks, Loan};
 use super::observing::{Delivery, Observing, failed};
 use super::options::Options;
 use super::own::{Role, is_last, lacking};
 use super::queue::Queue;
-use super::readers::{Closed, Readers, look_over, replaced};
+use super::readers::{Closed, Readers, look_over, moved, replaced};
 use super::replica::Attached;
 use super::walks::Walks;
 use crate::catalogue::admit::new_interaction;
@@ -52,12 +55,11 @@ use crate::cell::{Durable, RootCell, RootKey};
 use crate::certificate::CellFacts;
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{BlobName, InteractionId, RealmId, RecordId, StoreId};
+use crate::ids::{BlobName, InteractionId, RealmId, StoreId};
 use crate::observer::{ClosedBy, Event};
 use crate::pages::{PageCache, PageSource, SharedStore};
 use crate::process::Process;
 use crate::promise::{Awaited, Finality, RootId};
-use crate::scope::Erase;
 use crate::sealed::outlet::wait_for_writes;
 use crate::secret::WipeStack;
 use crate::store::{Blob, Head};
@@ -81,7 +83,7 @@ pub(super) struct Core {
     pub(super) cache: PageCache,
     pub(super) state: RwLock<State>,
     pub(super) writer: Mutex<Writer>,
-    pub(super) queue: Queue<Queued, Answer>,
+    pub(super) queue: Queue<Queued, Answered>,
     pub(super) readers: Readers,
     pub(super) in_flight: InFlight,
     /// Held by a discard and by the cleaner: two discards at once would take each other's `since`
@@ -101,48 +103,6 @@ pub(super) struct Core {
     pub(super) loan: Loan,
     pub(super) observing: Observing,
     pub(super) process: Process,
-}
-
-/// A request, and when it was made ([`Observing::begin`]).
-pub(super) struct Queued {
-    pub(super) asked: Asked,
-    pub(super) since: Option<Duration>,
-}
-
-/// The requests that the writer serves together with others.
-pub(super) enum Asked {
-    Put(Staging),
-    Erase(Erase),
-}
-
-/// The writer's answer to a request.
-pub(super) enum Answer {
-    Put(Result<Vec<RecordId>>),
-    Erased(Result<Erasure>),
-}
-
-impl Answer {
-    /// The answer to [`Asked::Put`].
-    pub(super) fn put(self) -> Result<Vec<RecordId>> {
-        match self {
-            Answer::Put(put) => put,
-            Answer::Erased(_) => Err(mixed_up()),
-        }
-    }
-
-    /// The answer to [`Asked::Erase`].
-    pub(super) fn erased(self) -> Result<Erasure> {
-        match self {
-            Answer::Erased(erased) => erased,
-            Answer::Put(_) => Err(mixed_up()),
-        }
-    }
-}
-
-/// A request got what is no answer to it.
-pub(super) fn mixed_up() -> Error {
-    let text = "the writer mixed up its answers; open the engine again";
-    Error::new(ErrorKind::Poisoned, text).perhaps()
 }
 
 /// The records of a batch, and what is in the store of them already.
@@ -251,9 +211,19 @@ impl Core {
     pub(super) fn look<T>(&self, read: impl FnOnce(&View<'_>) -> Result<T>) -> Result<T> {
         let _wiped = WipeStack;
         self.check_readable()?;
-        let state = self.state();
-        let pages = self.pages();
-        read(&self.view(&state, &pages))
+        let (told, erases) = {
+            let state = self.state();
+            let pages = self.pages();
+            (read(&self.view(&state, &pages))?, state.erases)
+        };
+        // The store may have been slow.
+        if !self.may_deliver() {
+            self.check_readable()?;
+            if self.loan.is_borrowed() && self.state().erases != erases {
+                return Err(moved());
+            }
+        }
+        Ok(told)
     }
 
     pub(super) fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -384,6 +354,12 @@ impl Core {
         if !shared || self.loan.holds(&*self.options.env) { Ok(()) } else { self.confirm() }
     }
 
+    /// Whether what was read may go out without another question, by the clocks alone.
+    pub(super) fn may_deliver(&self) -> bool {
+        let lent = self.looks_only().is_none() && self.store().is_shared();
+        !lent && !self.loan.is_borrowed() || self.loan.holds(&*self.options.env)
+    }
+
     /// Asks a store that is shared whether it is still this engine's: also for an answer for which
     /// nothing is written.
     ///
@@ -415,8 +391,7 @@ impl Core {
     /// Whether the medium has to be asked before the next read.
     #[cfg(feature = "tokio")]
     pub(super) fn must_ask(&self) -> bool {
-        let holds = || self.loan.holds(&*self.options.env);
-        self.looks_only().is_some() || self.store().is_shared() && !holds()
+        self.looks_only().is_some() && !self.loan.is_borrowed() || !self.may_deliver()
     }
 
     /// Passes a store's answer to a write on. After a failure other than a full disk nobody knows
@@ -499,6 +474,9 @@ impl Core {
     pub(super) fn check_watched(&self) -> Result<()> {
         if self.looks_only().is_none() {
             return Ok(());
+        }
+        if self.loan.is_borrowed() {
+            return borrow::check(self);
         }
         if self.watched.over.load(Ordering::Acquire) {
             return Err(look_over(&self.store().place()));

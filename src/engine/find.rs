@@ -50,13 +50,12 @@ pub(super) fn find(store: &dyn Store, cell: &dyn RootCell, options: &Options) ->
     }
     if role == Role::Owner {
         own::check_mark(options, store, &head.stored, mark)?;
-        if head.page.lending > 0 {
-            // Somebody may read by a key that was lent: an erase of this engine would return too
-            // early.
+        if head.page.lending > 0 && !store.is_shared() {
+            // Its readers look for what was erased in the store that it was copied from.
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!(
-                    "{} lends its keys, for {} ms each; this version does not wait for them; use the program that made it",
+                    "{} lends its keys, for {} ms each, and no reader can reach it; restore it to a place on objects, as `file:///DIRECTORY` is",
                     store.place(),
                     head.page.lending
                 ),

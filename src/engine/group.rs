@@ -1,7 +1,8 @@
 //! Group commit: a caller's request joins the queue, and one of those who wait does all of them in
 //! one turn of the writer (`turn`).
 
-use super::core::{Answer, Asked, Core, Queued, Staging};
+use super::asked::{Answer, Asked, Queued};
+use super::core::{Core, Staging};
 use super::erasure::Erasure;
 use super::observing::Delivery;
 use super::turn::serve;
@@ -21,10 +22,14 @@ pub(super) fn erase(core: &Core, erase: Erase) -> Result<Erasure> {
 }
 
 fn submit(core: &Core, asked: Asked) -> Answer {
-    // Not in the turn: while one caller serves, the others wait.
-    let _told = Delivery(&core.observing);
-    let request = Queued { asked, since: core.observing.begin() };
-    core.queue.submit(request, |requests| serve(core, requests))
+    let answered = {
+        // Not in the turn: while one caller serves, the others wait.
+        let _told = Delivery(&core.observing);
+        let request = Queued { asked, since: core.observing.begin() };
+        core.queue.submit(request, |requests| serve(core, requests))
+    };
+    core.loan.keep_back(&*core.options.env, answered.until);
+    answered.answer
 }
 
 /// Warms the cache with the path to the erased user while another caller holds the writer, so that

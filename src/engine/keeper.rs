@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::beat;
+use super::borrow;
 use super::cleaner;
 use super::core::Core;
 use super::dying::Cleaner;
@@ -87,6 +88,9 @@ fn start_cleaner(inner: &Arc<Core>) -> Option<JoinHandle<()>> {
 }
 
 fn keep(inner: &Core) {
+    if inner.loan.is_borrowed() {
+        return borrow::keep(inner);
+    }
     if inner.looks_only().is_some() {
         return watch(inner);
     }

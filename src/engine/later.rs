@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-use super::core::{Answer, Asked, Core, Queued};
+use super::asked::{Answered, Asked, Queued};
+use super::core::Core;
 use super::observing::Delivery;
 use super::queue::{Outcome, Turn};
 use super::turn::serve;
@@ -38,7 +39,7 @@ impl Drop for Server {
 }
 
 /// Serves what waits, and tells the observer, before anybody has an answer.
-fn make_turn(core: &Core) -> Turn<Answer> {
+fn make_turn(core: &Core) -> Turn<Answered> {
     // Not in the turn: who calls the engine waits for its end.
     let _told = Delivery(&core.observing);
     core.queue.turn(|requests| serve(core, requests))
@@ -64,7 +65,7 @@ fn start(core: &Arc<Core>) -> Option<JoinHandle<()>> {
 pub(super) fn leave(
     core: &Arc<Core>,
     asked: Asked,
-    then: impl FnOnce(Outcome<Answer>) + Send + 'static,
+    then: impl FnOnce(Outcome<Answered>) + Send + 'static,
 ) -> Option<JoinHandle<()>> {
     let request = Queued { asked, since: core.observing.begin() };
     if core.queue.leave(request, Box::new(then)) { start(core) } else { None }

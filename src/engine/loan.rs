@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::bell::Bell;
+use crate::cell::RootKey;
 use crate::env::Env;
 use crate::ids::Timestamp;
 use crate::limits::LOAN;
@@ -32,7 +33,7 @@ impl Clocks {
         store.is_shared().then(|| Clocks::now(env))
     }
 
-    fn now(env: &dyn Env) -> Self {
+    pub(super) fn now(env: &dyn Env) -> Self {
         Clocks { monotonic: env.monotonic(), wall: env.now() }
     }
 
@@ -53,16 +54,69 @@ pub(super) struct Loan {
     lost: AtomicBool,
     /// From when on no engine of before reads any more, by the clock that nobody sets.
     alone: Duration,
+    /// Until when keys may be lent that open what was erased here last, by the clock that nobody
+    /// sets. `None`: nothing was erased, or nothing is lent.
+    called_in: Mutex<Option<Duration>>,
+    /// For how long this engine borrows a key, if it is one on another machine that reads.
+    term: Option<Duration>,
+    /// What it borrows; held while it asks for more.
+    pub(super) borrowed: Mutex<Borrowed>,
     /// Ends the thread that leaves signs of life.
     pub(super) bell: Bell,
 }
 
+/// The key that a reader borrows.
+#[derive(Default)]
+pub(super) struct Borrowed {
+    /// `None`: it was let go of, and everything that was read with it.
+    pub(super) root: Option<RootKey>,
+}
+
 impl Loan {
     /// Of an engine that has just claimed its store, and began to at this moment; before that
-    /// another engine may have owned it.
-    pub(super) fn of_an_heir(began: Clocks, env: &dyn Env) -> Self {
-        let (known, alone) = (Mutex::new(Some(began)), env.monotonic() + LOAN + MARGIN);
+    /// another engine may have owned it, and erased something without waiting for keys that it
+    /// lent for so many milliseconds each.
+    pub(super) fn of_an_heir(began: Clocks, env: &dyn Env, lending: u32) -> Self {
+        let lasts = (LOAN + MARGIN).max(lasts(lending));
+        let (known, alone) = (Mutex::new(Some(began)), env.monotonic() + lasts);
         Loan { known, alone, ..Loan::default() }
+    }
+
+    /// Of a reader on another machine, which began to look at this moment.
+    pub(super) fn of_a_reader(began: Clocks, root: &RootKey, lending: u32) -> Self {
+        let term = Some(Duration::from_millis(u64::from(lending)));
+        let borrowed = Mutex::new(Borrowed { root: Some(root.duplicate()) });
+        Loan { known: Mutex::new(Some(began)), term, borrowed, ..Loan::default() }
+    }
+
+    /// Whether this engine reads with a key that another one lends.
+    pub(super) fn is_borrowed(&self) -> bool {
+        self.term.is_some()
+    }
+
+    /// For how long at a time.
+    pub(super) fn term(&self) -> Duration {
+        self.term.unwrap_or(LOAN)
+    }
+
+    /// Notes that something was erased, or may have been, in a store that lends keys for so many
+    /// milliseconds.
+    pub(super) fn call_in(&self, env: &dyn Env, lending: u32) {
+        if lending > 0 {
+            *locked(&self.called_in) = Some(env.monotonic() + lasts(lending));
+        }
+    }
+
+    /// Until when keys may be lent that open what was erased up to now.
+    pub(super) fn called_in(&self) -> Option<Duration> {
+        *locked(&self.called_in)
+    }
+
+    /// Waits until then. The writer's lock is not held meanwhile: others go on.
+    pub(super) fn keep_back(&self, env: &dyn Env, until: Option<Duration>) {
+        if let Some(until) = until {
+            wait_until(env, until);
+        }
     }
 
     /// A commit succeeded that began at this moment.
@@ -70,9 +124,11 @@ impl Loan {
         *locked(&self.known) = Some(began);
     }
 
-    /// The engine is opened again: the store is to be asked before the next read.
-    pub(super) fn begin_again(&self) {
+    /// The engine is opened again: the store is to be asked before the next read, and what became
+    /// of an erase is not known.
+    pub(super) fn begin_again(&self, env: &dyn Env, lending: u32) {
         *locked(&self.known) = None;
+        self.call_in(env, lending);
         self.lost.store(false, Ordering::Release);
     }
 
@@ -89,17 +145,31 @@ impl Loan {
     pub(super) fn holds(&self, env: &dyn Env) -> bool {
         let known = *locked(&self.known);
         let now = Clocks::now(env);
-        !self.is_lost() && known.is_some_and(|at| now.since(at) < LOAN)
+        !self.is_lost() && known.is_some_and(|at| now.since(at) < self.term())
     }
 
     /// Waits until no engine of before reads any more: an erase returns after it.
     pub(super) fn wait(&self, env: &dyn Env) {
-        loop {
-            let left = self.alone.saturating_sub(env.monotonic());
-            if left.is_zero() {
-                return;
-            }
-            env.sleep(left.min(NAP));
+        wait_until(env, self.alone);
+    }
+}
+
+/// How long a key may be used that is lent for so many milliseconds, by another clock than its
+/// borrower's.
+fn lasts(lending: u32) -> Duration {
+    if lending == 0 {
+        return Duration::ZERO;
+    }
+    let term = Duration::from_millis(u64::from(lending));
+    term + term / 50 + MARGIN / 2
+}
+
+fn wait_until(env: &dyn Env, until: Duration) {
+    loop {
+        let left = until.saturating_sub(env.monotonic());
+        if left.is_zero() {
+            return;
         }
+        env.sleep(left.min(NAP));
     }
 }

@@ -4,10 +4,12 @@
 //! what order it becomes durable. The invariants and the lock order are in `core`.
 
 mod anchor;
+mod asked;
 mod batch;
 mod beat;
 mod bell;
 mod bodies;
+mod borrow;
 mod catch_up;
 mod changes;
 mod check;

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::anchor::Anchor;
-use super::beat::beat;
 use super::bell::{Bell, Keeper};
+use super::borrow;
 use super::changes::Changes;
 use super::core::{Core, State, Watched, Writer};
 use super::draw_root_key::draw_root;
@@ -31,6 +31,7 @@ use crate::cell::{Contents, RootCell};
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RealmId, StoreId, UserTag};
+use crate::limits::{LEND_MAX, LEND_MIN};
 use crate::log::Signer;
 use crate::pages::{PageCache, SharedStore};
 use crate::secret::WipeStack;
@@ -120,7 +121,7 @@ impl Engine {
         let head = HeadPage {
             geometry,
             realm,
-            lending: 0,
+            lending: lending(&*store, &options)?,
             made: now,
             floor: crate::ids::Timestamp(0),
             time: now,
@@ -162,7 +163,19 @@ impl Engine {
         let _wiped = WipeStack;
         let began = Clocks::over(&*store, &*options.env);
         let Found { head, role, mark } = find(&*store, &*cell, &options)?;
-        let loan = began.map_or_else(Loan::default, |it| Loan::of_an_heir(it, &*options.env));
+        let lending = head.page.lending;
+        let loan = match began {
+            Some(began) if options.borrows => {
+                borrow::check_lends(&*store, lending)?;
+                Loan::of_a_reader(began, &head.root, lending)
+            }
+            Some(began) => Loan::of_an_heir(began, &*options.env, lending),
+            None if options.borrows => {
+                borrow::check_lends(&*store, 0)?;
+                Loan::default()
+            }
+            None => Loan::default(),
+        };
         Engine::assemble(Ports { store, cell, options, loan }, head, role, mark)
     }
 
@@ -196,10 +209,6 @@ impl Engine {
                 Err(e) => inner.note_unfinished(&e.to_string()),
                 Ok(_) => {}
             }
-            if inner.options.beat.is_some() {
-                // One that fails is followed by others.
-                let _ = beat(&inner);
-            }
             // An adapter that cannot say is asked again by the cleaner.
             inner.cleaners.look(&inner.store().waste().ok().flatten().unwrap_or_default());
         }
@@ -211,6 +220,24 @@ impl Engine {
         };
         Ok(Engine { inner, _keeper: keeper })
     }
+}
+
+/// For how many milliseconds a new store lends its keys.
+fn lending(store: &dyn Store, options: &Options) -> Result<u32> {
+    let Some(lend) = options.lend else { return Ok(0) };
+    if !(LEND_MIN..=LEND_MAX).contains(&lend) {
+        let text = format!("a store lends its keys for {LEND_MIN:?} to {LEND_MAX:?}, not {lend:?}");
+        return Err(Error::invalid(text));
+    }
+    if !store.is_shared() {
+        let text = format!(
+            "{} is on this machine alone, and lends nothing to others; make the store on objects or \
+             in PostgreSQL",
+            store.place()
+        );
+        return Err(Error::invalid(text));
+    }
+    Ok(u32::try_from(lend.as_millis()).unwrap_or(u32::MAX))
 }
 
 /// What an engine is opened over.

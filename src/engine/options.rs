@@ -83,6 +83,12 @@ pub struct Options {
     /// ([`Builder::stand_by`](crate::Builder::stand_by)); `None`, the default: never. A commit is
     /// such a sign: nothing else is left while there are commits.
     pub beat: Option<Duration>,
+    /// For how long a new store lends its keys to readers on other machines
+    /// ([`Builder::open_reader`](crate::Builder::open_reader)): each erase returns that much later.
+    /// `None`, the default: it lends none. Fixed when a store is made.
+    pub lend: Option<Duration>,
+    /// Whether it is opened to read with a key that is lent.
+    pub(crate) borrows: bool,
     /// Opens a copy from its place. The default opens directories.
     pub open_copy: OpenCopy,
     /// How the store is opened.
@@ -116,6 +122,8 @@ impl Options {
             clock_is_right: false,
             log_origin: None,
             beat: None,
+            lend: None,
+            borrows: false,
             open_copy: Arc::new(open_directory),
             open_as: OpenAs::default(),
             give_up: Vec::new(),
@@ -169,6 +177,12 @@ impl Options {
     #[must_use]
     pub fn beat(self, every: Duration) -> Self {
         Options { beat: Some(every), ..self }
+    }
+
+    /// Has a new store lend its keys to readers on other machines, for this long at a time.
+    #[must_use]
+    pub fn lend(self, time: Duration) -> Self {
+        Options { lend: Some(time), ..self }
     }
 
     /// Sets how far the clock may be ahead of the last commit before it is doubted.

@@ -239,7 +239,19 @@ impl Reader {
             self.position += piece.len() as u64;
             done += piece.len();
         }
+        drop(inside);
+        self.check_late(&mut out[..done])?;
         Ok(done)
+    }
+
+    /// Asks once more where the store was so slow that what it gave may not go out unasked; takes
+    /// it back where it may not.
+    fn check_late(&self, out: &mut [u8]) -> Result<()> {
+        if self.inner.may_deliver() {
+            return Ok(());
+        }
+        let may = self.inner.check_readable().and_then(|()| self.open.check());
+        may.inspect_err(|_| out.fill(0))
     }
 }
 

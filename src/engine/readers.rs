@@ -123,6 +123,20 @@ pub(super) fn replaced() -> Error {
     Error::new(ErrorKind::Fenced, text)
 }
 
+/// The error of what a reader on another machine had open when something was erased.
+pub(super) fn moved() -> Error {
+    let text =
+        "something was erased in this store meanwhile; open the record again, if it is there";
+    Error::new(ErrorKind::Changed, text)
+}
+
+/// The error of what a reader on another machine had open when it could not borrow any longer.
+pub(super) fn lapsed() -> Error {
+    let text = "this store, or its cell, could not be asked for so long that what was erased might \
+                have been read; open the record again";
+    Error::new(ErrorKind::Io, text)
+}
+
 /// Readers that were closed.
 #[derive(Default)]
 pub(super) struct ClosedReaders {
@@ -157,6 +171,10 @@ pub(super) enum Closed {
     Replaced,
     /// The engine was opened again.
     Reopened,
+    /// Something was erased, by the engine that lends the key to this one.
+    Moved,
+    /// The key was lent, and is not lent any more.
+    Lapsed,
 }
 
 /// What of a reader one lock guards.
@@ -234,6 +252,8 @@ impl Inside {
             Some(Closed::Erased) => Err(open.erased()),
             Some(Closed::LookOver) => Err(look_over("this store")),
             Some(Closed::Replaced) => Err(replaced()),
+            Some(Closed::Moved) => Err(moved()),
+            Some(Closed::Lapsed) => Err(lapsed()),
             Some(Closed::Reopened) => Err(Error::new(
                 ErrorKind::Poisoned,
                 "this was opened before the engine was reopened; open it again",

@@ -44,7 +44,8 @@ fn reopen_locked(core: &Core) -> Result<()> {
     let found = look_again(core, &mut writer);
     wait_for_writes(&closed.outlets);
     *writer = begin_again(core, found?);
-    core.loan.begin_again();
+    let lending = core.state().head.lending;
+    core.loan.begin_again(&*core.options.env, lending);
     core.life.fetch_add(1, Ordering::AcqRel);
     core.poisoned.store(false, Ordering::Release);
     match settle(core, &mut writer) {

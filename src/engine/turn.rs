@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use super::core::{Answer, Asked, Core, Queued};
+use super::asked::{Answer, Answered, Asked, Queued};
+use super::core::Core;
 use super::erases::erase_all;
 use super::puts::put_all;
 use crate::error::ErrorKind;
@@ -22,7 +23,7 @@ impl Drop for PoisonedByPanic<'_> {
 
 /// Serves requests under the writer's lock; gives an answer to each, in their order. Others wait
 /// for it: what it notes for the observer its caller has delivered afterwards.
-pub(super) fn serve(core: &Core, requests: Vec<Queued>) -> Vec<Answer> {
+pub(super) fn serve(core: &Core, requests: Vec<Queued>) -> Vec<Answered> {
     // Before the callers that wait get their results: this stack served them.
     let _wiped = WipeStack;
     let _panics = PoisonedByPanic(core);
@@ -38,15 +39,23 @@ pub(super) fn serve(core: &Core, requests: Vec<Queued>) -> Vec<Answer> {
             }
         }
     }
+    let before = core.loan.called_in();
     let mut puts = put_all(core, &mut writer, &batches).into_iter();
+    // A put that replaced a record erased it.
+    let replaced = core.loan.called_in().filter(|_| core.loan.called_in() != before);
     let began = core.observing.begin();
     let erased = erase_all(core, &mut writer, &erases);
     writer.waited = None;
     core.observing.erases(erases.into_iter().zip(since), began, &erased);
     let mut erased = erased.into_iter();
-    let answer = |request: &Queued| match request.asked {
-        Asked::Put(_) => puts.next().map(Answer::Put),
-        Asked::Erase(_) => erased.next().map(Answer::Erased),
+    // Also one that finds nothing to do: what erased it may not have waited yet.
+    let called_in = core.loan.called_in();
+    let answer = |request: &Queued| {
+        let (answer, until) = match request.asked {
+            Asked::Put(_) => (puts.next().map(Answer::Put)?, replaced),
+            Asked::Erase(_) => (erased.next().map(Answer::Erased)?, called_in),
+        };
+        Some(Answered { answer, until })
     };
     requests.iter().map_while(answer).collect()
 }

@@ -321,6 +321,13 @@ impl Builder {
         self.set(|options| options.drafts(keep))
     }
 
+    /// Has a new store lend its keys to readers on other machines, for this long at a time
+    /// ([`Options::lend`]).
+    #[must_use]
+    pub fn lend(self, time: Duration) -> Self {
+        self.set(|options| options.lend(time))
+    }
+
     /// Leaves a sign of life this often, for a standby to see ([`Options::beat`]).
     #[must_use]
     pub fn beat(self, every: Duration) -> Self {
@@ -372,6 +379,18 @@ impl Builder {
                 Engine::open(Arc::clone(store), self.open_cell()?, self.settings.options.clone())
             }
         })
+    }
+
+    /// Opens a store that machines share to read it on another one than its writer's. What the
+    /// engine gives is the store's state as it is, or was no longer ago than the store lends its
+    /// keys for ([`Options::lend`]); what an erase took it gives no more once that has returned.
+    /// Where the store or its cell is away for longer, reads fail until they are back. It claims,
+    /// writes and destroys nothing.
+    ///
+    /// # Errors
+    /// `Refused` for a store that lends no keys; else as [`Builder::open`].
+    pub fn open_reader(&self) -> Result<Engine> {
+        self.clone().read_only().set(|options| Options { borrows: true, ..options }).open()
     }
 
     /// Waits beside a store that machines share until the writer is gone, and opens it then in its
@@ -504,8 +523,13 @@ impl Builder {
 
     #[cfg(feature = "sled")]
     fn open_at(&self, url: &str) -> Result<Engine> {
-        let look = self.settings.options.open_as == OpenAs::ReadOnly;
-        let store = at_url(url, if look { How::Look } else { How::Open })?;
+        let options = &self.settings.options;
+        let how = match options.open_as {
+            OpenAs::ReadOnly if options.borrows => How::Borrow,
+            OpenAs::ReadOnly => How::Look,
+            OpenAs::Owner | OpenAs::TakeOver => How::Open,
+        };
+        let store = at_url(url, how)?;
         Engine::open(store, self.open_cell()?, self.settings.options.clone())
     }
 

@@ -22,6 +22,8 @@ const POSTGRES: [&str; 2] = ["postgres", "postgresql"];
 pub(crate) enum How {
     /// Nothing is written.
     Look,
+    /// Nothing is written, and what does not answer soon is away.
+    Borrow,
     Open,
     Create,
     OpenOrCreate,
@@ -53,6 +55,14 @@ pub(crate) fn without_password(place: &str) -> Result<()> {
     Ok(())
 }
 
+/// How often a reader on another machine asks: what it knows is over soon.
+#[cfg(all(feature = "sled", feature = "objects"))]
+const BRIEF: keyfall_objects::Patience = keyfall_objects::Patience {
+    tries: 5,
+    pause: std::time::Duration::from_millis(50),
+    longest: std::time::Duration::from_millis(400),
+};
+
 /// The store at a URL.
 ///
 /// # Errors
@@ -64,6 +74,7 @@ pub(crate) fn at_url(url: &str, how: How) -> Result<Arc<dyn Store>> {
     let objects = objects_at(url)?;
     let log = match how {
         How::Look => ObjectLog::look(objects),
+        How::Borrow => ObjectLog::look_with(objects, Arc::new(crate::env::System), BRIEF),
         How::Open => ObjectLog::open(objects),
         How::Create => ObjectLog::create(objects),
         How::OpenOrCreate => ObjectLog::open_or_create(objects),

@@ -17,6 +17,7 @@ mod places;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod proxy;
+mod readers;
 mod realms;
 mod standby;
 mod turns;

@@ -156,14 +156,16 @@ pub(crate) fn keyholders(dir: &Path, engines: &[&str]) -> (Keyholders, Vec<Strin
 
 /// A store at a URL whose root key is spread over three keyholders: the cell is `cell` in this
 /// directory.
-pub(crate) fn made(dir: &Path, far: Option<&Far>, store: &str) -> Keyholders {
+pub(crate) fn made(dir: &Path, far: Option<&Far>, store: &str, more: &[&str]) -> Keyholders {
     let cell = dir.join("cell").display().to_string();
     let engine = program(None, &["keyholder", "engine", &cell]);
     let (children, members) = keyholders(dir, &[&engine]);
     let mut args = vec!["init", store, "--cell", &cell, "--threshold", "2"];
+    args.extend(more);
     for member in &members {
         args.extend(["--keyholder", member]);
     }
+    args.extend(more);
     program(far, &args);
     children
 }

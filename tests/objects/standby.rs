@@ -203,7 +203,7 @@ fn a_standby_takes_over_from_a_writer_that_is_killed_and_another_goes_on_waiting
     let rounds = std::env::var("KEYFALL_STANDBYS").ok().and_then(|n| n.parse().ok()).unwrap_or(3);
     let dir = tempfile::tempdir().unwrap();
     let store = format!("file://{}", dir.path().join("log").display());
-    let _keyholders = made(dir.path(), None, &store);
+    let _keyholders = made(dir.path(), None, &store, &[]);
     let at = |name: &str| dir.path().join(name);
     let cells: Vec<PathBuf> = (0..4).map(|n| at(&format!("cell {n}"))).collect();
     cells.iter().for_each(|there| bring(&at("cell"), there));

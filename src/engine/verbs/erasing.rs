@@ -62,6 +62,8 @@ pub(super) fn erase_all(inner: &Core, erases: &[Erase]) -> Vec<Result<Erasure>> 
     let mut writer = inner.writer();
     let began = inner.observing.begin();
     let erased = erases::erase_all(inner, &mut writer, &erases.iter().collect::<Vec<_>>());
+    drop(writer);
+    inner.loan.keep_back(&*inner.options.env, inner.loan.called_in());
     inner.observing.erases(erases.iter().map(|erase| (erase, called)), began, &erased);
     erased
 }
@@ -138,5 +140,9 @@ pub(super) fn would_erase(inner: &Core, erase: Erase) -> Result<Foreseen> {
 pub(super) fn run_due(inner: &Arc<Core>, progress: Progress<'_>) -> Result<DueOutcome> {
     let _wiped = WipeStack;
     inner.process.check()?;
-    run_due::run_due(inner, progress, &|| false)
+    let before = inner.loan.called_in();
+    let done = run_due::run_due(inner, progress, &|| false);
+    let since = inner.loan.called_in().filter(|at| Some(*at) != before);
+    inner.loan.keep_back(&*inner.options.env, since);
+    done
 }

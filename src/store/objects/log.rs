@@ -73,8 +73,19 @@ impl ObjectLog {
     /// # Errors
     /// As [`ObjectLog::open`].
     pub fn look(objects: Arc<dyn Objects>) -> Result<Self> {
-        let bucket = Bucket::new(objects, Arc::new(System), Patience::default());
-        Self::assemble(bucket, true, false)
+        Self::look_with(objects, Arc::new(System), Patience::default())
+    }
+
+    /// As [`ObjectLog::look`], with randomness of one's own, and a patience.
+    ///
+    /// # Errors
+    /// As [`ObjectLog::look`].
+    pub fn look_with(
+        objects: Arc<dyn Objects>,
+        env: SharedEnv,
+        patience: Patience,
+    ) -> Result<Self> {
+        Self::assemble(Bucket::new(objects, env, patience), true, false)
     }
 
     /// Opens the log at a place, or makes one if there is none.

@@ -109,6 +109,10 @@ pub(crate) struct InitArgs {
     /// For a store at a URL: only this machine ever opens it, so that the cell may be a file here.
     #[arg(long)]
     pub(crate) single_machine: bool,
+    /// For a store at a URL: lend its keys to readers on other machines, for this long at a time:
+    /// 2s. Each erase returns that much later.
+    #[arg(long, value_name = "TIME", value_parser = patience)]
+    pub(crate) lend: Option<Duration>,
     #[command(flatten)]
     pub(crate) spread: SpreadArgs,
     /// Name of its log of erases: a URL without the scheme, where you will publish it [default:

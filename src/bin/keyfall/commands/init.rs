@@ -15,9 +15,9 @@ pub(super) fn run(session: &Session, args: InitArgs) -> Done {
     let store = one(args.places)?;
     let spread = Spread::said(args.spread);
     let (accept_remnants, log_origin) = (args.accept_remnants, args.log_origin);
-    let single_machine = args.single_machine;
-    let engine =
-        make(session, &store, Making { accept_remnants, single_machine, log_origin, spread })?;
+    let (single_machine, lend) = (args.single_machine, args.lend);
+    let making = Making { accept_remnants, single_machine, log_origin, lend, spread };
+    let engine = make(session, &store, making)?;
     let promise = engine.promise();
     if session.json {
         return session.value(&json!({

@@ -1,6 +1,7 @@
 //! Making a store with its cell.
 
 use std::path::Path;
+use std::time::Duration;
 
 use keyfall::cell::RootCell;
 use keyfall::quorum::net::open_cell;
@@ -19,6 +20,8 @@ pub(crate) struct Making {
     /// Whether only this machine ever opens the store.
     pub(crate) single_machine: bool,
     pub(crate) log_origin: Option<String>,
+    /// For how long it lends its keys to readers on other machines.
+    pub(crate) lend: Option<Duration>,
     /// The keyholders of the root key; none if the cell is a file.
     pub(crate) spread: Option<Spread>,
 }
@@ -49,6 +52,9 @@ pub(crate) fn make(session: &Session, store: &Path, making: Making) -> Result<En
     }
     if let Some(origin) = making.log_origin {
         builder = builder.log_origin(origin);
+    }
+    if let Some(time) = making.lend {
+        builder = builder.lend(time);
     }
     let spread = making.spread.is_some();
     if let Some(Spread { members, rule }) = making.spread {

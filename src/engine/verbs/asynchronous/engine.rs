@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::AsyncRead;
 use tokio::sync::{Notify, Semaphore, oneshot};
@@ -15,9 +16,9 @@ use super::stager::{Servers, Stager, answered, keep};
 use super::uploads::AsyncUploads;
 use crate::catalogue::interactions::Interactions;
 use crate::catalogue::query::{Listing, Query};
+use crate::engine::asked::{Answer, Answered, Asked, mixed_up};
 use crate::engine::batch::Batch;
 use crate::engine::changes::Watched;
-use crate::engine::core::{Answer, Asked, mixed_up};
 use crate::engine::erasure::Erasure;
 use crate::engine::later;
 use crate::engine::queue::Outcome;
@@ -211,7 +212,8 @@ impl AsyncEngine {
             batch.add(put, from).map(|_| batch)
         };
         let ids = if whole {
-            self.stager.commit(&self.engine, &self.servers, fill).await?.put()?
+            let answered = self.stager.commit(&self.engine, &self.servers, fill).await?;
+            self.given(answered).await?.put()?
         } else {
             let permit = permit(&self.streams).await?;
             let engine = self.engine.clone();
@@ -351,13 +353,31 @@ impl AsyncEngine {
         }
     }
 
+    fn is_to_come(&self, at: Duration) -> bool {
+        at > self.engine.inner.options.env.monotonic()
+    }
+
     /// Leaves a request in the queue and waits for its answer, without a thread.
     async fn wait(&self, request: Asked) -> Result<Answer> {
         let (tell, told) = oneshot::channel();
         // A caller that went away wants no answer.
         let then = move |outcome| drop(tell.send(outcome));
         keep(&self.servers, later::leave(&self.engine.inner, request, then));
-        answered(told.await.unwrap_or(Outcome::Panicked))
+        self.given(answered(told.await.unwrap_or(Outcome::Panicked))?).await
+    }
+
+    /// An answer, once its caller may have it.
+    async fn given(&self, answered: Answered) -> Result<Answer> {
+        if let Some(until) = answered.until.filter(|until| self.is_to_come(*until)) {
+            // Keys are lent: nothing wakes this task later but a thread.
+            let keep = move |engine: &Engine| {
+                let core = &engine.inner;
+                core.loan.keep_back(&*core.options.env, Some(until));
+                Ok(())
+            };
+            self.run(keep).await?;
+        }
+        Ok(answered.answer)
     }
 }
 

@@ -17,8 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::blocking::over;
+use crate::engine::asked::{Answered, Asked, mixed_up};
 use crate::engine::batch::Batch;
-use crate::engine::core::{Answer, Asked, mixed_up};
+
 use crate::engine::later;
 use crate::engine::queue::Outcome;
 use crate::engine::verbs::engine::Engine;
@@ -33,7 +34,7 @@ const SLOW: Duration = Duration::from_millis(5);
 
 /// What becomes of a put that waits.
 enum Told {
-    Outcome(Outcome<Answer>),
+    Outcome(Outcome<Answered>),
     /// It was not staged.
     Failed(Error),
     Panicked(Box<dyn Any + Send>),
@@ -88,7 +89,7 @@ impl Stager {
         engine: &Engine,
         servers: &Servers,
         make: impl FnOnce(&Engine) -> Result<Batch> + Send + 'static,
-    ) -> Result<Answer> {
+    ) -> Result<Answered> {
         let (tell, told) = oneshot::channel();
         let (engine, servers) = (engine.clone(), Arc::clone(servers));
         self.add(Box::new(move || {
@@ -208,7 +209,7 @@ pub(super) fn keep(servers: &Servers, server: Option<JoinHandle<()>>) {
 }
 
 /// The answer to a request that was left in the queue.
-pub(super) fn answered(outcome: Outcome<Answer>) -> Result<Answer> {
+pub(super) fn answered(outcome: Outcome<Answered>) -> Result<Answered> {
     match outcome {
         Outcome::Answered(answer) => Ok(answer),
         Outcome::NotBegun => Err(Error::new(
