@@ -67,6 +67,8 @@
 //! | know what to do about an error | [`ErrorKind`], [`Error::may_have_happened`] |
 //! | go on after [`ErrorKind::Poisoned`], shut down | [`Engine::reopen`], [`Engine::close`] |
 //! | be told of commits, erases, what was due, failures | [`Builder::observer`], [`observer`] |
+//! | take over from a writer that is gone, on another machine | [`Builder::stand_by`], [`Builder::beat`] |
+//! | read on another machine while the writer writes | [`Builder::open_reader`], [`Builder::lend`] |
 //! | spread users over several stores | [`realm::Realm`], [`UserId::in_group`] |
 //! | bring a store or a cell of my own | [`store::Store`], [`cell::RootCell`], [`Builder::over`] |
 //!

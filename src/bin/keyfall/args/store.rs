@@ -66,7 +66,7 @@ pub(crate) struct WatchArgs {
 
 pub(super) const STANDBY_EXAMPLES: &str = "\
 Examples:
-  keyfall standby s3://bucket/assistant --cell assistant.cell -- keyfalld --config keyfalld.toml
+  keyfall standby s3://bucket/assistant --cell assistant.cell -- serve-assistant
   keyfall standby s3://bucket/assistant --cell assistant.cell \
     --probe 'curl -fsS -m 2 http://writer:8080/readyz'
   keyfall standby s3://bucket/assistant --cell assistant.cell --probe 'kill -0 4711'
