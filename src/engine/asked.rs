@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::core::Staging;
 use super::erasure::Erasure;
+use crate::catalogue::staged::Staged;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::RecordId;
+use crate::ids::{BlobName, RecordId};
 use crate::scope::Erase;
 
 /// A request, and when it was made
@@ -19,6 +19,20 @@ pub(super) struct Queued {
 pub(super) enum Asked {
     Put(Staging),
     Erase(Erase),
+}
+
+/// The records of a batch, and what is in the store of them already.
+#[derive(Default)]
+pub(super) struct Staging {
+    pub(super) staged: Vec<Staged>,
+    /// Bytes of payloads that go into the store with the commit itself.
+    pub(super) waiting_bytes: usize,
+    /// Names of those that are there.
+    pub(super) stored: Vec<BlobName>,
+    /// In which life of the engine its first record was added.
+    pub(super) life: Option<u64>,
+    /// The fewest erases after which sources were looked at; `None` if none was.
+    pub(super) erases: Option<u64>,
 }
 
 /// The writer's answer to a request.

@@ -4,8 +4,8 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use super::asked::mixed_up;
-use super::core::{Core, Staging};
+use super::asked::{Staging, mixed_up};
+use super::core::Core;
 use super::group;
 use super::stage::stage;
 use crate::catalogue::staged::Joins;

@@ -3,9 +3,9 @@
 //!
 //! Invariants. A loan counts from before the store was asked for its newest head and the cell for
 //! the key of that head: an erase that is not in what they showed was published after that, and
-//! returns after the loan is over. What was read is let go of as soon as a head shows that something
-//! was erased, and when neither store nor cell answer in time. Nothing is claimed, written or
-//! destroyed.
+//! returns after the loan is over. What was read is let go of as soon as a head shows that
+//! something was erased, and when store or cell do not answer in time. Nothing is claimed, written
+//! or destroyed.
 
 use std::sync::PoisonError;
 

@@ -29,9 +29,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::anchor::{Anchor, Floor};
-use super::asked::{Answered, Queued};
+use super::asked::{Answered, Queued, Staging};
 use super::bell::Bell;
-use super::borrow;
 use super::changes::Changes;
 use super::dying::Cleaners;
 use super::in_flight::InFlight;
@@ -48,14 +47,13 @@ use crate::catalogue::defect::Defect;
 use crate::catalogue::edit::Start;
 use crate::catalogue::means::Means;
 use crate::catalogue::moment::{Moment, Reading};
-use crate::catalogue::staged::Staged;
 use crate::catalogue::view::View;
 use crate::catalogue::walk::Walking;
 use crate::cell::{Durable, RootCell, RootKey};
 use crate::certificate::CellFacts;
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{BlobName, InteractionId, RealmId, StoreId};
+use crate::ids::{InteractionId, RealmId, StoreId};
 use crate::observer::{ClosedBy, Event};
 use crate::pages::{PageCache, PageSource, SharedStore};
 use crate::process::Process;
@@ -101,22 +99,10 @@ pub(super) struct Core {
     pub(super) cleaners: Cleaners,
     pub(super) watched: Watched,
     pub(super) loan: Loan,
+    /// How an engine that borrows its key looks whether it may go on.
+    pub(super) borrows: Option<fn(&Core) -> Result<()>>,
     pub(super) observing: Observing,
     pub(super) process: Process,
-}
-
-/// The records of a batch, and what is in the store of them already.
-#[derive(Default)]
-pub(super) struct Staging {
-    pub(super) staged: Vec<Staged>,
-    /// Bytes of payloads that go into the store with the commit itself.
-    pub(super) waiting_bytes: usize,
-    /// Names of those that are there.
-    pub(super) stored: Vec<BlobName>,
-    /// In which life of the engine its first record was added.
-    pub(super) life: Option<u64>,
-    /// The fewest erases after which sources were looked at; `None` if none was.
-    pub(super) erases: Option<u64>,
 }
 
 /// The committed state that readers see.
@@ -475,8 +461,8 @@ impl Core {
         if self.looks_only().is_none() {
             return Ok(());
         }
-        if self.loan.is_borrowed() {
-            return borrow::check(self);
+        if let Some(look) = self.borrows {
+            return look(self);
         }
         if self.watched.over.load(Ordering::Acquire) {
             return Err(look_over(&self.store().place()));

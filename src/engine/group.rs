@@ -1,8 +1,8 @@
 //! Group commit: a caller's request joins the queue, and one of those who wait does all of them in
 //! one turn of the writer (`turn`).
 
-use super::asked::{Answer, Asked, Queued};
-use super::core::{Core, Staging};
+use super::asked::{Answer, Asked, Queued, Staging};
+use super::core::Core;
 use super::erasure::Erasure;
 use super::observing::Delivery;
 use super::turn::serve;

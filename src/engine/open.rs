@@ -290,6 +290,7 @@ pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) 
         changes: Changes::default(),
         cleaners: Cleaners::default(),
         watched: Watched::default(),
+        borrows: loan.is_borrowed().then_some(borrow::check),
         loan,
         observing,
         process: crate::process::Process::this(),

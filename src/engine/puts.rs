@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use super::asked::Staging;
 use super::commit::{About, Commit, publish};
-use super::core::{Core, Staging, State, Writer};
+use super::core::{Core, State, Writer};
 use super::epoch::next_epoch;
 use super::ready::ready;
 use crate::catalogue::edit::{Edit, Start};

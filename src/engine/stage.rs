@@ -4,7 +4,8 @@
 
 use std::io::Read;
 
-use super::core::{Core, Staging};
+use super::asked::Staging;
+use super::core::Core;
 use super::declared::Declared;
 use crate::catalogue::admit::{Admitted, admit};
 use crate::catalogue::defect::Defect;

@@ -45,7 +45,6 @@ fn child() {
     let Ok(told) = std::env::var("KEYFALL_PAUSED") else { return };
     let [store, cell, id] = told.split('|').collect::<Vec<_>>()[..] else { panic!("{told}") };
     let (engine, id) = (open(None, store, Path::new(cell)), id.parse().unwrap());
-    println!("\n@open");
     let (mut last, mut piece) = (Duration::ZERO, vec![0; 20_000]);
     loop {
         // A reader of before, and one opened now, by turns.
@@ -54,6 +53,9 @@ fn child() {
                 let began = System.monotonic();
                 if reader.read_some(&mut piece)? == 0 {
                     return Ok(());
+                }
+                if last.is_zero() {
+                    println!("\n@reads");
                 }
                 last = began;
             }
@@ -87,7 +89,7 @@ impl Reading {
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut reading = Reading { child, lines };
-        assert_eq!(reading.hears(), "open");
+        assert_eq!(reading.hears(), "reads");
         reading
     }
 
@@ -188,7 +190,7 @@ fn the_same_over_real_servers() {
 
 fn stopped_and_replaced(dir: &Path, far: Option<&Far>, store: &str) {
     let rounds = rounds("KEYFALL_PAUSES", 2);
-    let _keyholders = made(dir, far, store);
+    let _keyholders = made(dir, far, store, &[]);
     // The same engine on another machine: it has the same identity, and files of its own.
     let (here, there) = (dir.join("cell"), dir.join("cell there"));
     bring(&here, &there);

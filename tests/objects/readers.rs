@@ -471,7 +471,7 @@ fn a_reader_that_was_stopped_delivers_nothing_that_is_erased() {
     let rounds = std::env::var("KEYFALL_READERS").ok().and_then(|n| n.parse().ok()).unwrap_or(2);
     let dir = tempfile::tempdir().unwrap();
     let store = format!("file://{}", dir.path().join("log").display());
-    let _keyholders = made(dir.path(), &store, &["--lend", "1s"]);
+    let _keyholders = made(dir.path(), None, &store, &["--lend", "1s"]);
     let (here, there) = (dir.path().join("cell"), dir.path().join("cell there"));
     bring(&here, &there);
     let writer = Builder::at(&store).cell_at(&here).keeper(Keeper::ByHand).open().unwrap();

@@ -244,7 +244,7 @@ fn next(far: &Far, cells: &[PathBuf; 2], before: Turn, seen: &mut Acknowledged) 
 fn take_turns(far: &Far, rounds: u64) {
     let dir = tempfile::tempdir().unwrap();
     let (_keyholders, cells): (Keyholders, _) = (
-        made(dir.path(), Some(far), &far.url),
+        made(dir.path(), Some(far), &far.url, &[]),
         [dir.path().join("cell"), dir.path().join("cell there")],
     );
     far.proxy.set(Faults { lands_within: Duration::from_secs(3), ..Faults::of_a_network() });

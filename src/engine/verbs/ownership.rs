@@ -31,8 +31,8 @@ impl Ownership<'_> {
         self.inner.may_own()
     }
 
-    /// Leaves a sign of life in a store that machines share, if nothing was committed since this was
-    /// called last: with [`Options::beat`](crate::Options::beat) and a keeper of its own
+    /// Leaves a sign of life in a store that machines share, if nothing was committed since this
+    /// was called last: with [`Options::beat`](crate::Options::beat) and a keeper of its own
     /// ([`Keeper::Thread`](crate::engine::Keeper::Thread)) the engine does it itself. Elsewhere it
     /// does nothing.
     ///

@@ -15,15 +15,6 @@ use crate::sync::{Mutex, locked};
 /// Signs that stay: one that looks now and then is to find one.
 const KEPT: u64 = 2;
 
-/// The signs of a handle.
-#[derive(Default)]
-pub(super) struct Signs {
-    /// How many it has left since its claim.
-    left: u64,
-    /// The newest object when it was last asked for one.
-    last: u64,
-}
-
 /// Whether the number after the newest is taken, by one request.
 pub(super) fn is_taken(bucket: &Bucket, state: &Mutex<State>) -> Result<bool> {
     let next = locked(state).last + 1;

@@ -7,7 +7,6 @@ use super::catalogue::Catalogue;
 use super::frame::{HEADER, LABEL, Spot};
 use super::named::Object;
 use super::naming::Place;
-use super::signs::Signs;
 use super::windows::Windows;
 use crate::ids::BlobName;
 use crate::store::{Ahead, Blob, Claimed, Head, Usage};
@@ -67,6 +66,15 @@ impl State {
         self.usage.blobs += blobs as u64;
         self.usage.bytes += bytes as u64;
     }
+}
+
+/// The signs of life of a handle.
+#[derive(Default)]
+pub(super) struct Signs {
+    /// How many it has left since its claim.
+    pub(super) left: u64,
+    /// The newest object when it was last asked for one.
+    pub(super) last: u64,
 }
 
 /// Where a commit to come stands: blobs lie one after another, and one that begins beyond a chunk's

@@ -67,9 +67,8 @@ pub(crate) struct WatchArgs {
 pub(super) const STANDBY_EXAMPLES: &str = "\
 Examples:
   keyfall standby s3://bucket/assistant --cell assistant.cell -- serve-assistant
-  keyfall standby s3://bucket/assistant --cell assistant.cell \
-    --probe 'curl -fsS -m 2 http://writer:8080/readyz'
-  keyfall standby s3://bucket/assistant --cell assistant.cell --probe 'kill -0 4711'
+  keyfall standby s3://bucket/assistant --probe 'curl -fsS -m 2 http://writer:8080/readyz'
+  keyfall standby s3://bucket/assistant --probe 'kill -0 4711'
 
 The writer leaves signs of life if it was asked to (`Builder::beat`, `keyfall watch --beat`); a
 commit is one. A standby that takes a writer for gone that is not costs that writer its store, and
