@@ -40,7 +40,7 @@ pub(super) fn start(inner: &Arc<Core>) -> Result<Option<JoinHandle<()>>> {
     let keep = move || {
         // What fails is tried again; one that was replaced has nothing more to tell.
         let goes_on = || !beat(&core).is_err_and(|e| e.kind() == ErrorKind::Fenced);
-        while goes_on() && core.loan.bell.wait(Some(every)) {}
+        while goes_on() && core.loan.bell.wait(Some(every)).is_some() {}
     };
     let thread = std::thread::Builder::new().name("keyfall-beat".into()).spawn(keep);
     let none = "no thread can be started for signs of life; raise the limit of processes and threads, or call `Ownership::beat` yourself";

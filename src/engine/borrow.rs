@@ -59,7 +59,7 @@ pub(super) fn check(core: &Core) -> Result<()> {
 /// The thread of a reader: it looks twice in the time of a loan.
 pub(super) fn keep(core: &Core) {
     let (every, mut fails) = (core.loan.term() / 2, false);
-    while core.bell.wait(Some(every)) {
+    while core.bell.wait(Some(every)).is_some() {
         let failed = failed(&renew(core, &mut locked(&core.loan.borrowed)));
         if let Some(error) = failed.filter(|_| !fails) {
             core.observing.note(|| Event::KeeperFailed { error, again: every });
