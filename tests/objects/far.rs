@@ -66,8 +66,9 @@ pub(crate) fn far(faults: Faults, seed: u64) -> Vec<Far> {
         let environment = vec![("AWS_ENDPOINT_URL", through)];
         all.push(Far { proxy, url: format!("{place}/{}", new()), environment });
     }
-    #[cfg(feature = "postgres")]
-    if let Ok(place) = std::env::var("KEYFALL_POSTGRES") {
+    if cfg!(feature = "postgres")
+        && let Ok(place) = std::env::var("KEYFALL_POSTGRES")
+    {
         let option = |name: &str| {
             let options = place.split_once('?').unwrap().1;
             options.split('&').find_map(|o| o.strip_prefix(name)).unwrap().to_owned()

@@ -29,7 +29,7 @@ pub(super) fn run(session: &Session, command: RealmCommand) -> Done {
             log_origin,
         } => {
             let spread = Spread::said(spread);
-            let making = Making { accept_remnants, single_machine, log_origin, spread };
+            let making = Making { accept_remnants, single_machine, log_origin, lend: None, spread };
             init(session, &dir, places(shards, at.as_deref(), cells.as_deref())?, making)
         }
         RealmCommand::Status { dir } => status(session, &dir),
