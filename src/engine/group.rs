@@ -6,6 +6,7 @@ use super::core::Core;
 use super::erasure::Erasure;
 use super::observing::Delivery;
 use super::turn::serve;
+use crate::env::Env;
 use crate::error::Result;
 use crate::ids::RecordId;
 use crate::scope::Erase;
@@ -26,10 +27,16 @@ fn submit(core: &Core, asked: Asked) -> Answer {
         // Not in the turn: while one caller serves, the others wait.
         let _told = Delivery(&core.observing);
         let request = Queued { asked, since: core.observing.begin() };
-        core.queue.submit(request, |requests| serve(core, requests))
+        core.queue.submit(request, clock(core), |requests| serve(core, requests))
     };
     core.loan.keep_back(&*core.options.env, answered.until);
     answered.answer
+}
+
+/// By what a turn measures how long it may wait for others: in a store on a network a commit takes
+/// many times as long.
+pub(super) fn clock(core: &Core) -> Option<&dyn Env> {
+    core.store().is_shared().then_some(&*core.options.env)
 }
 
 /// Warms the cache with the path to the erased user while another caller holds the writer, so that

@@ -8,6 +8,7 @@ use std::thread::{Builder, JoinHandle};
 
 use super::asked::{Answered, Asked, Queued};
 use super::core::Core;
+use super::group::clock;
 use super::observing::Delivery;
 use super::queue::{Outcome, Turn};
 use super::turn::serve;
@@ -42,7 +43,7 @@ impl Drop for Server {
 fn make_turn(core: &Core) -> Turn<Answered> {
     // Not in the turn: who calls the engine waits for its end.
     let _told = Delivery(&core.observing);
-    core.queue.turn(|requests| serve(core, requests))
+    core.queue.turn(clock(core), |requests| serve(core, requests))
 }
 
 /// Starts a thread that serves; where none can be started, nothing of what was left is begun.
