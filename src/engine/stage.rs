@@ -74,12 +74,8 @@ pub(super) fn stage(
         described: put.label.has_meta(),
         digest: None,
     };
-    let stored = staging.stored.len();
     let sealing = Sealing { root: &root, salt, context };
-    let streamed = stream(core, staging, &sealing, &mut entry, begun, &mut payload)
-        .inspect_err(|_| core.in_flight.release(staging.stored.drain(stored..), false))?;
-    // What is moved from here on takes along what lies on the stack between its fields.
-    drop(WipeStack);
+    let streamed = take_in(core, staging, &sealing, &mut entry, begun, &mut payload)?;
     entry.set_digest(&noted(core, &streamed), &root);
     let staged = Staged {
         user: put.user,
@@ -188,7 +184,26 @@ impl Sealing<'_> {
     }
 }
 
-/// Takes a payload's segments in, after its beginning; a short one into the entry.
+/// Takes a payload in, after its beginning. Of one that fails nothing is kept.
+fn take_in(
+    core: &Core,
+    staging: &mut Staging,
+    sealing: &Sealing<'_>,
+    entry: &mut Entry,
+    begun: Begun,
+    payload: &mut impl Read,
+) -> Result<Streamed> {
+    let stored = staging.stored.len();
+    let streamed = stream(core, staging, sealing, entry, begun, payload);
+    if !matches!(entry.body, Body::Plain(_)) {
+        // A cipher was derived. What is moved from here on takes along what lies on the stack
+        // between its fields.
+        drop(WipeStack);
+    }
+    streamed.inspect_err(|_| core.in_flight.release(staging.stored.drain(stored..), false))
+}
+
+/// Takes a payload's segments in; a short one into the entry.
 #[inline(never)]
 fn stream(
     core: &Core,
@@ -200,8 +215,7 @@ fn stream(
 ) -> Result<Streamed> {
     let geometry = core.state().head.geometry;
     let (Begun { mut plain, filled }, mut digest) = (begun, Hashing::default());
-    let is_short = filled <= geometry.inline_max();
-    let Some(mut first) = entry.body.first().filter(|_| !is_short) else {
+    let Some(mut first) = entry.body.first().filter(|_| filled > geometry.inline_max()) else {
         entry.length = filled as u64;
         let suite = (!entry.stands_alone()).then(|| sealing.suite());
         entry.body = Body::short(&plain[..filled], suite.as_ref());

@@ -414,8 +414,8 @@ pub trait Store: Send + Sync {
     }
 
     /// One step of giving back the space of what counts as given back, short enough that a writer
-    /// can wait for it: it moves about `most` bytes of live blobs, or none if that is 0, and empties
-    /// files that are less full than `packing` says.
+    /// can wait for it: it moves about `most` bytes of live blobs, or none if that is 0, and
+    /// empties files that are less full than `packing` says.
     ///
     /// # Errors
     /// As [`Store::put`].

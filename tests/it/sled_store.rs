@@ -283,8 +283,9 @@ fn the_index_has_only_blobs_that_lie_elsewhere_than_their_names_say() {
             .unwrap();
         ids.push((id, n, len));
     }
-    engine.erase(Scope::user(user("u3"))).unwrap();
-    ids.retain(|(_, n, _)| n % 7 != 3);
+    // Less than a discard moves other blobs for.
+    engine.erase(Scope::user(user("u2"))).unwrap();
+    ids.retain(|(_, n, _)| n % 7 != 2);
     let done = testing::discard_in_windows(&engine, 50).unwrap();
     assert!(done.blobs > 100, "{done:?}");
     engine.copies().add(copy.to_str().unwrap(), CopyMode::Behind, &mut |_| {}).unwrap();
