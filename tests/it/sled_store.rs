@@ -275,23 +275,23 @@ fn the_index_has_only_blobs_that_lie_elsewhere_than_their_names_say() {
     let cell = FileCell::create(&dir.path().join("cell"), true, Arc::new(System)).unwrap();
     let engine = Engine::init(Arc::new(store), Arc::new(cell), Options::default()).unwrap();
     let mut ids = Vec::new();
-    for n in 0..60u64 {
+    // So few that a discard moves none of them.
+    for n in 0..24u64 {
         // Of all kinds: with the commit, streamed, of several segments.
-        let len = [20, 9_000, 70_000, 600_000][n as usize % 4];
+        let len = [20, 9_000, 70_000, 300_000][n as usize % 4];
         let id = engine
             .put(Put::new(user(&format!("u{}", n % 7)), Class::audio()), &bytes(n, len)[..])
             .unwrap();
         ids.push((id, n, len));
     }
-    // Less than a discard moves other blobs for.
-    engine.erase(Scope::user(user("u2"))).unwrap();
-    ids.retain(|(_, n, _)| n % 7 != 2);
+    engine.erase(Scope::user(user("u3"))).unwrap();
+    ids.retain(|(_, n, _)| n % 7 != 3);
     let done = testing::discard_in_windows(&engine, 50).unwrap();
-    assert!(done.blobs > 100, "{done:?}");
+    assert!(done.blobs > 40, "{done:?}");
     engine.copies().add(copy.to_str().unwrap(), CopyMode::Behind, &mut |_| {}).unwrap();
     let blobs = engine.status().unwrap().usage.blobs as usize;
     drop(engine);
-    let later_segments = ids.iter().filter(|(_, _, len)| *len == 600_000).count() * 2;
+    let later_segments = ids.iter().filter(|(_, _, len)| *len == 300_000).count();
     assert_eq!(indexed(&place), later_segments, "their names come from their record's secret");
     let copied = indexed(&copy);
     assert!(
