@@ -42,8 +42,20 @@ pub(crate) struct Kept {
     request: String,
     /// The draft of a certificate, from before the erase.
     pub(crate) draft: Option<String>,
+    /// The erase that is planned, from before it was.
+    #[serde(default)]
+    pub(crate) intent: Option<Intent>,
     /// The answer, once there was one.
     pub(crate) answer: Option<(u16, Value)>,
+}
+
+/// An erase that is about to be planned.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Intent {
+    /// When it falls due, in milliseconds.
+    pub(crate) due: u64,
+    /// How many leaves the log has before.
+    pub(crate) leaves: u64,
 }
 
 /// The place of one request's answer, while the request is served.
@@ -55,19 +67,17 @@ pub(crate) struct Slot {
 }
 
 impl Answers {
-    /// Opens the directory, and removes what is too old.
+    /// Opens the directory.
     ///
     /// # Errors
     /// As the system says.
     pub(crate) fn open(dir: &Path) -> io::Result<Self> {
         let dir = dir.join("answers");
         private::directory(&dir)?;
-        let answers = Answers { dir, busy: Mutex::default() };
-        answers.tidy()?;
-        Ok(answers)
+        Ok(Answers { dir, busy: Mutex::default() })
     }
 
-    /// Removes what is older than a day.
+    /// Removes what is older than a day; not while the clock is doubted.
     ///
     /// # Errors
     /// As the system says.
@@ -153,7 +163,17 @@ impl Slot {
     /// # Errors
     /// As the system says.
     pub(crate) fn keep_draft(&self, draft: String) -> io::Result<()> {
-        self.keep(&Kept { request: self.request.clone(), draft: Some(draft), answer: None })
+        let request = self.request.clone();
+        self.keep(&Kept { request, draft: Some(draft), ..Kept::default() })
+    }
+
+    /// The same, with what is about to be planned.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn keep_intent(&self, intent: Intent) -> io::Result<()> {
+        let request = self.request.clone();
+        self.keep(&Kept { request, intent: Some(intent), ..Kept::default() })
     }
 
     /// The same, with the answer.
@@ -162,7 +182,7 @@ impl Slot {
     /// As the system says.
     pub(crate) fn keep_answer(&self, status: StatusCode, answer: Value) -> io::Result<()> {
         let answer = Some((status.as_u16(), answer));
-        self.keep(&Kept { request: self.request.clone(), draft: None, answer })
+        self.keep(&Kept { request: self.request.clone(), answer, ..Kept::default() })
     }
 
     fn open(&self, text: &str) -> Option<Kept> {

@@ -42,6 +42,8 @@ pub(crate) struct Receipts {
 /// A certificate that was found, and where its draft lies.
 pub(crate) struct Found {
     pub(crate) certificate: Certificate,
+    /// Its leaf in the log.
+    pub(crate) leaf: u64,
     place: PathBuf,
 }
 
@@ -87,7 +89,7 @@ impl Secret {
 }
 
 impl Receipts {
-    /// Opens the directory, and removes what is too old; tells whose erases are about to be done.
+    /// Opens the directory; tells whose erases are about to be done.
     ///
     /// # Errors
     /// As the system says.
@@ -95,12 +97,10 @@ impl Receipts {
         let dir = dir.join("receipts");
         private::directory(&dir)?;
         let (told, tells) = unbounded_channel();
-        let receipts = Receipts { dir, told, moving: Mutex::default() };
-        receipts.tidy()?;
-        Ok((receipts, tells))
+        Ok((Receipts { dir, told, moving: Mutex::default() }, tells))
     }
 
-    /// Removes sealed drafts that nobody came for, with their keys.
+    /// Removes sealed drafts that nobody came for, with their keys; not while the clock is doubted.
     ///
     /// # Errors
     /// As the system says.
@@ -127,20 +127,24 @@ impl Receipts {
         }
     }
 
-    /// Notes which planned erase a receipt is of, where it is of one.
+    /// Notes which planned erase a receipt is of: by a hash of its id, which names a user.
     ///
     /// # Errors
     /// `Io`.
-    pub(crate) fn note(&self, secret: &Secret, plan: u64) -> Result<()> {
+    pub(crate) fn note(&self, secret: &Secret, plan: &str) -> Result<()> {
         let noted = self.noted(secret)?.unwrap_or_else(|| secret.public.clone());
-        self.write(secret, &format!("{noted}\n{plan}"))
+        let plan = hashed(plan);
+        match noted.lines().skip(1).any(|line| line == plan) {
+            true => Ok(()),
+            false => self.write(secret, &format!("{noted}\n{plan}")),
+        }
     }
 
-    /// Whether a receipt may be of this planned erase: it is if nothing else was noted.
-    pub(crate) fn may_be_of(&self, secret: &Secret, plan: u64) -> bool {
-        let noted = self.noted(secret).ok().flatten().unwrap_or_default();
-        let mut numbers = noted.lines().skip(1).peekable();
-        numbers.peek().is_none() || numbers.any(|number| number == plan.to_string())
+    /// Whether a receipt may be of the planned erase with this id: it is if nothing was noted.
+    pub(crate) fn may_be_of(&self, secret: &Secret, plan: &str) -> bool {
+        let (noted, plan) = (self.noted(secret).ok().flatten().unwrap_or_default(), hashed(plan));
+        let mut plans = noted.lines().skip(1).peekable();
+        plans.peek().is_none() || plans.any(|line| line == plan)
     }
 
     fn noted(&self, secret: &Secret) -> Result<Option<String>> {
@@ -195,7 +199,7 @@ impl Receipts {
         for place in self.sealed(&secret.name).map_err(io)? {
             let Some(draft) = secret.open(&std::fs::read(&place).map_err(io)?) else { continue };
             match engine.certificates().get(&draft) {
-                Ok(certificate) => found.push(Found { certificate, place }),
+                Ok(certificate) => found.push(Found { certificate, leaf: draft.index, place }),
                 // It was put off; the draft of what was done is another one.
                 Err(e) if e.kind() == ErrorKind::Absent => {}
                 Err(e) => return Err(e),
@@ -225,7 +229,9 @@ impl Receipts {
         let Some(name) = name.filter(|name| others.iter().all(|o| of_plan(o) != Some(name))) else {
             return;
         };
-        if self.end(name).is_err() {
+        // A key that was used for several plans may be another user's as well.
+        let noted = private::read(&self.key(name)).ok().flatten().unwrap_or_default();
+        if noted.lines().count() <= 2 && self.end(name).is_err() {
             tracing::warn!("the receipt of a plan that was cancelled could not be removed");
         }
     }
@@ -273,6 +279,11 @@ fn of_plan(plan: &Plan) -> Option<&str> {
 /// The name of the receipt that a ground ends with.
 fn named(ground: &str) -> Option<&str> {
     ground.rsplit_once(BEFORE).map(|(_, name)| name).filter(|name| is_name(name))
+}
+
+/// A plan's id as it is noted.
+fn hashed(plan: &str) -> String {
+    data_encoding::BASE32_DNSSEC.encode(&Sha256::digest(plan.as_bytes())[..16])
 }
 
 fn is_name(name: &str) -> bool {

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 /// Most bytes of such a file.
-const MOST: u64 = 4 << 20;
+const MOST: u64 = 64 << 20;
 
 /// The content of the files, in their order.
 pub(crate) type Contents = [Zeroizing<Vec<u8>>];
@@ -82,7 +82,11 @@ fn read(places: &[PathBuf]) -> io::Result<(Files, [u8; 32])> {
             let remedy = "name a file that the service may read";
             io::Error::new(e.kind(), format!("{}: {e}; {remedy}", place.display()))
         };
-        File::open(place).and_then(|file| file.take(MOST).read_to_end(&mut content)).map_err(at)?;
+        File::open(place).and_then(|f| f.take(MOST + 1).read_to_end(&mut content)).map_err(at)?;
+        if content.len() as u64 > MOST {
+            let text = format!("{}: it has more than {} MiB", place.display(), MOST >> 20);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+        }
         digest.update((content.len() as u64).to_le_bytes());
         digest.update(&*content);
         contents.push(content);

@@ -43,7 +43,7 @@ pub(crate) fn router(app: App) -> Router {
 /// time, nothing that a caller sent.
 async fn around(request: Request, next: Next) -> Response {
     let began = Instant::now();
-    let method = request.method().clone();
+    let method = metering::known(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let resumable = request.headers().get(RESUMABLE).is_some();
     let response = next.run(request).await;
@@ -56,10 +56,10 @@ async fn around(request: Request, next: Next) -> Response {
     response.headers_mut().entry(NOSNIFF).or_insert(HeaderValue::from_static("nosniff"));
     let (took, status) = (began.elapsed(), response.status().as_u16());
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
-    metering::answered(method.as_str(), route, status, took);
+    metering::answered(method, route, status, took);
     tracing::info!(
         target: "keyfalld::http",
-        %method, route, status, ms = took.as_secs_f64() * 1e3,
+        method, route, status, ms = took.as_secs_f64() * 1e3,
         instance = instance.as_str()
     );
     response

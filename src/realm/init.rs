@@ -67,7 +67,7 @@ fn founded(dir: &Path, shards: &[ShardAt], env: &dyn Env) -> Result<Founding> {
         }
         return Err(Error::invalid(format!(
             "the realm {} was begun with {} shards in other places than these {}; repeat it with \
-             those, or remove the directory",
+             those, or name another directory",
             dir.display(),
             begun.shards.len(),
             shards.len()

@@ -58,7 +58,11 @@ pub(crate) async fn create_user(
     };
     let (status, handle) = match found {
         Some(handle) => {
-            caller.may_with("put", &handle)?;
+            if let Err(problem) = caller.may_with("put", &handle) {
+                // In the same words whether the user is there or not.
+                caller.may_with_anybody()?;
+                return Err(problem);
+            }
             (StatusCode::OK, handle)
         }
         None => {

@@ -166,3 +166,20 @@ fn a_credential_ends_and_is_kept_as_a_hash() {
     assert_eq!(service.admin("DELETE", &format!("/v1/credentials/{id}")).body(b"").status, 204);
     assert_eq!(status(&service, &token), 401);
 }
+
+/// What a credential for some users is told of others.
+#[test]
+fn nobody_learns_whether_another_user_is_there() {
+    let service = Service::start();
+    let (ada, _) = (service.user("ada"), service.user("ben"));
+    let limited = format!("{{\"principal\":\"p\",\"scopes\":[\"put\"],\"users\":[\"{ada}\"]}}");
+    let token = format!("Bearer {}", service.credential(&limited));
+    let make = |name: &str| {
+        let request = service.ask("POST", "/v1/users").header("Authorization", &token);
+        let reply = request.json(&format!("{{\"name\":\"{name}\"}}"));
+        (reply.status, reply.json()["detail"].clone())
+    };
+    assert_eq!(make("ada").0, 200);
+    let (there, not_there) = (make("ben"), make("carl"));
+    assert_eq!((there.0, &there), (403, &not_there));
+}

@@ -93,3 +93,13 @@ fn whether_a_copy_is_up_is_said_once_and_as_it_is_now() {
     service.user("ada");
     assert_eq!(of(&service, "keyfall_copy_up"), up(1.0));
 }
+
+/// Anybody may send a method of their own making.
+#[test]
+fn a_method_that_nobody_knows_is_neither_counted_nor_logged_by_its_name() {
+    let service = Service::start();
+    service.ask("MENSCHUNIKAT", "/healthz").send();
+    let metrics = service.admin("GET", "/metrics").send().text();
+    assert!(metrics.contains("method=\"_OTHER\""), "{metrics}");
+    assert!(!metrics.contains("UNIKAT") && !service.log().contains("UNIKAT"));
+}

@@ -100,6 +100,65 @@ fn the_certificate_of_a_planned_erase_is_there_also_after_a_kill() {
     assert!(done > 0, "some were done before the kill, or when the service came up");
 }
 
+/// A service that is killed while it plans an erase, and is asked for the same once more: it was
+/// planned twice, and to cancel it cancelled one.
+#[test]
+fn an_erase_is_planned_once_whenever_the_service_is_killed() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut service = Service::over(dir.path(), &[]);
+    let mut cut = 0;
+    for round in 0..24u64 {
+        let user = service.user(&format!("user {round}"));
+        service.put(&user, "audio", b"RIFF....");
+        let key = format!("0b5f7a52-9d0c-4b39-9d84-{round:012}");
+        let json = format!("{{\"scope\":{{\"user\":\"{user}\"}},\"in\":\"30d\"}}");
+        let request = service.admin("POST", "/v1/erasures").header("Idempotency-Key", &key);
+        let header = ("Content-Type", "application/json");
+        let asked = request.header(header.0, header.1).with(json.as_bytes()).stream();
+        std::thread::sleep(Duration::from_micros(500 * round));
+        service.child.kill().unwrap();
+        service.child.wait().unwrap();
+        cut += u32::from(Reply::try_read(asked, false).is_err());
+        service = Service::over(dir.path(), &[]);
+        let request = service.admin("POST", "/v1/erasures").header("Idempotency-Key", &key);
+        let again = request.json(&json);
+        assert_eq!(again.status, 202, "round {round}: {}", again.text());
+        let plans = service.admin("GET", &format!("/v1/users/{user}/plans")).send().json();
+        let ids: Vec<_> = plans.as_array().unwrap().iter().map(|plan| &plan["id"]).collect();
+        assert_eq!(ids, [&again.json()["id"]], "round {round}");
+        let at = again.header("location").unwrap().to_owned();
+        assert_eq!(service.admin("DELETE", &at).send().status, 204);
+    }
+    assert!(cut > 0, "no answer was lost");
+}
+
+/// A certificate is found under the id of its own plan, and a key that served for two plans stays
+/// until both are over.
+#[test]
+fn a_key_that_served_twice_gives_nobody_the_certificate_of_another() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut service = Service::over(dir.path(), &[]);
+    let (ada, ben) = (service.user("ada"), service.user("ben"));
+    for user in [&ada, &ben] {
+        service.put(user, "audio", b"RIFF....");
+    }
+    let first = plan(&service, &ada, "6s", KEY);
+    // As after a day: what was answered is gone.
+    service.child.kill().unwrap();
+    service.child.wait().unwrap();
+    std::fs::remove_dir_all(dir.path().join("a.db.service/answers")).unwrap();
+    service = Service::over(dir.path(), &[]);
+    let second = plan(&service, &ben, "30d", KEY);
+    assert_eq!(service.admin("DELETE", &second).send().status, 204);
+    gone(&service, &ada);
+    let done = ask(&service, &first, KEY);
+    assert!(done.json()["certificate"].as_str().unwrap().contains("ada"), "{}", done.text());
+    let number = first.rsplit_once('_').unwrap().1;
+    let under_ben = format!("{}_{number}", second.rsplit_once('_').unwrap().0);
+    assert_ne!(under_ben, second);
+    assert_eq!(ask(&service, &under_ben, KEY).status, 404);
+}
+
 #[test]
 fn a_plan_that_was_cancelled_leaves_no_receipt() {
     let service = Service::start();

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use keyfall::certificate::{Draft, Grade};
-use keyfall::engine::Hold;
+use keyfall::engine::{Hold, Plan};
 use keyfall::{Erase, Error, ErrorKind, Scope};
 use serde_json::{Value, to_value};
 
 use super::asked::{ErasureRequest, Read, Target};
 use super::name::Name;
 use super::outcome::{Erasure, State, WouldErase};
-use crate::answers::Slot;
+use crate::answers::{Intent, Slot};
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::problem::{Answer, Problem};
@@ -52,16 +52,13 @@ pub(super) async fn perform(
         None => None,
     };
     if let Some(once) = &once
-        && let Some(done) = answered(app, &read, &once.slot).await?
+        && let Some(done) = answered(app, caller, &read, once).await?
     {
         return Ok(done);
     }
     let done = act(app, caller, &read, once.as_ref()).await?;
     if let Some(once) = once {
-        // It was done: an answer that cannot be kept is still the answer.
-        if once.slot.keep_answer(done.status, done.body.clone()).is_err() {
-            tracing::warn!("an answer could not be kept; its request may be answered otherwise");
-        }
+        keep(&once.slot, &done);
     }
     Ok(done)
 }
@@ -73,11 +70,19 @@ struct Once {
 }
 
 /// What was answered before, or what is found out about an erase whose answer was lost.
-async fn answered(app: &App, read: &Read, slot: &Slot) -> Answer<Option<Done>> {
+async fn answered(app: &App, caller: &Caller, read: &Read, once: &Once) -> Answer<Option<Done>> {
+    let slot = &once.slot;
     let kept = slot.read()?;
     if let Some((status, body)) = kept.answer {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
         return Ok(Some(Done { status, body }));
+    }
+    if let Some(intent) = kept.intent {
+        let done = planned(app, caller, read, once, intent).await?;
+        if let Some(done) = &done {
+            keep(slot, done);
+        }
+        return Ok(done);
     }
     let Some(draft) = kept.draft.and_then(|draft| draft.parse::<Draft>().ok()) else {
         return Ok(None);
@@ -91,10 +96,61 @@ async fn answered(app: &App, read: &Read, slot: &Slot) -> Answer<Option<Done>> {
     };
     let pending = certificate.facts.judge()?.grade == Grade::Pending;
     let done = done(&Erasure::of_certificate(&certificate, pending, read.certified()))?;
+    keep(slot, &done);
+    Ok(Some(done))
+}
+
+/// It was done: an answer that cannot be kept is still the answer.
+fn keep(slot: &Slot, done: &Done) {
     if slot.keep_answer(done.status, done.body.clone()).is_err() {
         tracing::warn!("an answer could not be kept; its request may be answered otherwise");
     }
-    Ok(Some(done))
+}
+
+/// What became of an erase that was about to be planned: it waits, was done, or was not planned.
+async fn planned(
+    app: &App,
+    caller: &Caller,
+    read: &Read,
+    once: &Once,
+    intent: Intent,
+) -> Answer<Option<Done>> {
+    let (secret, handle) = (Secret::of(caller.principal(), &once.key)?, read.target.handle());
+    let receipts = Arc::clone(app.receipts());
+    let user = match app.user(&handle.to_string()).await {
+        Ok(user) => Some(user.id),
+        // It may have been done.
+        Err(problem) if problem.status == StatusCode::GONE => None,
+        Err(problem) => return Err(problem),
+    };
+    let found = app.engine().run(move |engine| {
+        let plans = user.map_or(Ok(Vec::new()), |user| engine.plans(&user).list())?;
+        let is_it = |plan: &Plan| plan.due.0 == intent.due && secret.is_of(plan);
+        let plan = plans.into_iter().find(is_it);
+        let done = match plan {
+            Some(_) => None,
+            None => {
+                let mut found = receipts.find(engine, &secret)?.into_iter();
+                found.find(|found| found.leaf >= intent.leaves)
+            }
+        };
+        if let Some(plan) = &plan {
+            let name = Name::Plan { handle, number: plan.id }.to_string();
+            receipts.note(&secret, &name)?;
+        }
+        Ok((plan, done))
+    });
+    match found.await? {
+        (Some(plan), _) => {
+            let name = Name::Plan { handle, number: plan.id };
+            done(&Erasure::of_plan(&name.to_string(), &plan)).map(Some)
+        }
+        (None, Some(found)) => {
+            let pending = found.certificate.facts.judge()?.grade == Grade::Pending;
+            done(&Erasure::of_certificate(&found.certificate, pending, read.certified())).map(Some)
+        }
+        (None, None) => Ok(None),
+    }
 }
 
 async fn act(app: &App, caller: &Caller, read: &Read, once: Option<&Once>) -> Answer<Done> {
@@ -147,9 +203,10 @@ struct Asked<'a> {
 
 async fn plan(app: &App, caller: &Caller, asked: Asked<'_>) -> Answer<Done> {
     let Asked { read, scope, delay, once } = asked;
+    // With a key it has a receipt in any case: a repeated request finds the plan by it.
     let secret = match (read.certified(), once) {
-        (false, _) => None,
-        (true, Some(once)) => Some(Secret::of(caller.principal(), &once.key)?),
+        (_, Some(once)) => Some(Secret::of(caller.principal(), &once.key)?),
+        (false, None) => None,
         (true, None) => {
             return Err(Problem::invalid(
                 "the certificate of a planned erase is sealed under the Idempotency-Key of its \
@@ -160,7 +217,12 @@ async fn plan(app: &App, caller: &Caller, asked: Asked<'_>) -> Answer<Done> {
     let due = now()
         .checked_add(delay)
         .ok_or_else(|| Problem::invalid("that is too far ahead; write a shorter time in `in`"))?;
-    let erase = read.erase(scope);
+    if let Some(once) = once {
+        let leaves = app.engine().run(|engine| engine.log().size()).await?;
+        let intent = Intent { due: due.0, leaves };
+        once.slot.keep_intent(intent).map_err(|_| Problem::internal())?;
+    }
+    let (erase, handle) = (read.erase(scope), read.target.handle());
     let text = |of: &Option<String>| of.clone().unwrap_or_default();
     let (authority, ground) = (text(&read.request.authority), text(&read.request.ground));
     let receipts = Arc::clone(app.receipts());
@@ -168,7 +230,8 @@ async fn plan(app: &App, caller: &Caller, asked: Asked<'_>) -> Answer<Done> {
         let Some(secret) = secret else { return engine.erase_at(erase, due) };
         receipts.begin(&secret)?;
         let plan = engine.erase_at(erase.certified(authority, secret.on(&ground)), due)?;
-        if receipts.note(&secret, plan.id).is_err() {
+        let name = Name::Plan { handle, number: plan.id }.to_string();
+        if receipts.note(&secret, &name).is_err() {
             tracing::warn!("which erase a receipt is of could not be written down");
         }
         Ok(plan)
@@ -189,9 +252,9 @@ pub(super) async fn after(
     name: Name,
     key: &str,
 ) -> Answer<Option<Erasure>> {
-    let Name::Plan { number, .. } = name else { return Ok(None) };
     let (secret, receipts) = (Secret::of(caller.principal(), key)?, Arc::clone(app.receipts()));
-    let found = app.engine().run(move |engine| match receipts.may_be_of(&secret, number) {
+    let id = name.to_string();
+    let found = app.engine().run(move |engine| match receipts.may_be_of(&secret, &id) {
         true => receipts.find(engine, &secret),
         false => Ok(Vec::new()),
     });
