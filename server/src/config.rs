@@ -132,6 +132,7 @@ impl Config {
             let copy = ("the backup", backup.as_path());
             apart(&[copy, ("the store", &self.store)])?;
             apart(&[copy, ("the cell", &self.cell_dir())])?;
+            apart(&[copy, ("the service's own files", &self.state_dir())])?;
             check_place(backup)?;
         }
         let tls = match (&self.tls_cert, &self.tls_key) {

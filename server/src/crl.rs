@@ -24,6 +24,7 @@ pub(crate) fn lists(
     let lists = lists.ok().filter(|lists| !lists.is_empty()).ok_or(
         "there is no list of revoked certificates in it; give those of the authorities, in PEM",
     )?;
+    let mut issuers = Vec::new();
     for (n, list) in lists.iter().enumerate() {
         let n = n + 1;
         if let Err(e) = BorrowedCertRevocationList::from_der(list) {
@@ -42,6 +43,15 @@ pub(crate) fn lists(
                  checked with it; get its authority's newest"
             ));
         }
+        // The first of two would count, whichever is newer.
+        let issuer = issuer(list);
+        if issuers.contains(&issuer) {
+            return Err(format!(
+                "list {n} of revoked certificates is the second of one authority; keep its newest \
+                 alone"
+            ));
+        }
+        issuers.push(issuer);
     }
     Ok(lists)
 }
@@ -50,6 +60,21 @@ pub(crate) fn lists(
 fn digits(at: Timestamp) -> Option<String> {
     let at = jiff::Timestamp::from_millisecond(i64::try_from(at.0).ok()?).ok()?;
     Some(at.strftime("%Y%m%d%H%M%S").to_string())
+}
+
+/// Whose list it is: its second sequence, after version and algorithm.
+fn issuer(list: &[u8]) -> Option<&[u8]> {
+    let (whole, _) = element(list)?;
+    let (mut list, _) = element(whole.1)?;
+    let mut sequences = 0;
+    loop {
+        let ((tag, value), rest) = element(list.1)?;
+        list.1 = rest;
+        sequences += u8::from(tag == SEQUENCE);
+        if sequences == 2 {
+            return Some(value);
+        }
+    }
 }
 
 /// When a list counts no more: its second time, after version, algorithm, issuer and first time.

@@ -94,7 +94,7 @@ fn a_place_that_is_none_for_a_backup_is_refused() {
     assert_eq!((none.status, none.kind()), (409, "refused".to_owned()));
 
     let dir = tempfile::tempdir().unwrap();
-    for inside in ["a.db/backup", "a.db.cell/backup", "a.db"] {
+    for inside in ["a.db/backup", "a.db.cell/backup", "a.db", "a.db.service/answers"] {
         let said = refused(dir.path(), &["--backup", inside]);
         assert!(said.contains("backup"), "{said}");
     }

@@ -80,6 +80,11 @@ fn a_list_that_cannot_be_used_is_one_line_with_its_remedy() {
     let past = std::fs::read_to_string(authority.list("past.pem", PAST)).unwrap();
     std::fs::write(at("two"), good.clone() + &past).unwrap();
     assert!(with(&at("two")).contains("list 2 of revoked certificates ended"));
+    // Two of one authority: the older one would count if it came first.
+    authority.revoke(&authority.issue("lost", "DNS:any.example", LONG));
+    let newer = std::fs::read_to_string(authority.list("newer.pem", LONG)).unwrap();
+    std::fs::write(at("both"), good + &newer).unwrap();
+    assert!(with(&at("both")).contains("list 2 of revoked certificates is the second of one"));
     // Its bytes are those of something else.
     let other = std::fs::read_to_string(&ca).unwrap().replace("CERTIFICATE", "X509 CRL");
     std::fs::write(at("other"), other).unwrap();
