@@ -17,5 +17,13 @@ for document; do
         exit 1
     fi
     echo "$document: $(grep -c . "$place/script" || true) lines run"
-    rm -rf "$place"
+    # A program that was told to stop may still be writing its last.
+    for _ in {1..100}; do
+        if rm -rf "$place" 2>/dev/null; then break; fi
+        sleep 0.2
+    done
+    if [ -e "$place" ]; then
+        echo "$document: something still writes in $place, which the document did not stop" >&2
+        exit 1
+    fi
 done
