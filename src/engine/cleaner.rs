@@ -176,21 +176,23 @@ fn take<T>(
 /// Has the store count what commits replaced as given back, if no walk goes on that may still come
 /// to it. (A look-up holds the state that it looks into, and no commit is shown meanwhile.)
 fn count_replaced(core: &Core) -> Result<()> {
-    let mut replaced = core.cleaners.take_replaced();
+    let replaced = core.cleaners.take_replaced();
     // After the names were taken: a walk that begins now begins at a state without them.
     if replaced.names.is_empty() || !core.walks.are_over() {
         core.cleaners.put_back(replaced);
         return Ok(());
     }
-    let counted = core.store().count_dead(&replaced.names);
-    let left = match &counted {
-        Ok(later) => later.clone(),
-        Err(_) => std::mem::take(&mut replaced.names),
-    };
-    let counted = counted.map(drop);
-    let bytes = replaced.bytes * left.len() as u64 / (replaced.names.len().max(left.len()) as u64);
-    core.cleaners.put_back(Replaced { names: left, bytes });
-    counted
+    match core.store().count_dead(&replaced.names) {
+        Ok(later) => {
+            let bytes = replaced.bytes * later.len() as u64 / replaced.names.len() as u64;
+            core.cleaners.put_back(Replaced { names: later, bytes });
+            Ok(())
+        }
+        Err(e) => {
+            core.cleaners.put_back(replaced);
+            Err(e)
+        }
+    }
 }
 
 /// Counts what is dead, in the stores where that is worth a walk.

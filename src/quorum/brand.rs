@@ -21,7 +21,7 @@ const BRAND: &[u8] = b"keyfall/dealt-by/v1\0";
 /// Bytes of an attempt that are drawn: the others are the brand.
 const DRAWN: usize = 8;
 
-/// What is kept here of who was dealt shares, as brands tell of it.
+/// The lists that a brand may stand for, from what is kept here about who was dealt shares.
 pub(super) struct Lists {
     /// As it is kept.
     now: [u8; 32],

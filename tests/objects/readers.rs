@@ -221,7 +221,7 @@ fn history(seed: u64) {
             writer = world.writer();
         }
         let n = world.draw(4) as u32;
-        // One that was erased may come again; one that is there is there.
+        // An erased user may be created again; for a user who lives this fails, which is fine.
         let _ = writer.create_user(&user(n));
         match world.draw(5) {
             0 | 1 => {
