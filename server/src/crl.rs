@@ -62,36 +62,29 @@ fn digits(at: Timestamp) -> Option<String> {
     Some(at.strftime("%Y%m%d%H%M%S").to_string())
 }
 
+/// The fields of a list, in their order, as far as they are DER.
+fn fields(list: &[u8]) -> impl Iterator<Item = Element<'_>> {
+    let inside = |der| element(der).map(|((_, value), _)| value);
+    let mut rest = inside(list).and_then(inside);
+    std::iter::from_fn(move || {
+        let (field, after) = element(rest?)?;
+        rest = Some(after);
+        Some(field)
+    })
+}
+
 /// Whose list it is: its second sequence, after version and algorithm.
 fn issuer(list: &[u8]) -> Option<&[u8]> {
-    let (whole, _) = element(list)?;
-    let (mut list, _) = element(whole.1)?;
-    let mut sequences = 0;
-    loop {
-        let ((tag, value), rest) = element(list.1)?;
-        list.1 = rest;
-        sequences += u8::from(tag == SEQUENCE);
-        if sequences == 2 {
-            return Some(value);
-        }
-    }
+    fields(list).filter(|(tag, _)| *tag == SEQUENCE).nth(1).map(|(_, value)| value)
 }
 
 /// When a list counts no more: its second time, after version, algorithm, issuer and first time.
 fn next_update(list: &[u8]) -> Option<String> {
-    let (whole, _) = element(list)?;
-    let (mut list, _) = element(whole.1)?;
-    let mut times = 0;
-    loop {
-        let ((tag, value), rest) = element(list.1)?;
-        list.1 = rest;
-        match tag {
-            UTC_TIME | GENERALIZED_TIME if times == 1 => return time(tag, value),
-            UTC_TIME | GENERALIZED_TIME => times += 1,
-            INTEGER | SEQUENCE => {}
-            _ => return None,
-        }
-    }
+    const TIMES: [u8; 2] = [UTC_TIME, GENERALIZED_TIME];
+    let known = |(tag, _): &Element<'_>| [INTEGER, SEQUENCE].contains(tag) || TIMES.contains(tag);
+    let mut times = fields(list).take_while(known).filter(|(tag, _)| TIMES.contains(tag));
+    let (tag, value) = times.nth(1)?;
+    time(tag, value)
 }
 
 /// A time with all digits of its year.
