@@ -103,7 +103,7 @@ test("by keyboard alone: found, heard, erased, and sure with the network off", {
 
   // The whole way through the list, in the order in which it is read.
   const list = await to(page, "Download everything");
-  const time = (ago) => new Intl.DateTimeFormat("en-GB", { timeZone: "Europe/Berlin", hour: "numeric", minute: "2-digit" }).format(NOW - ago).replace(/^0/, "");
+  const time = (ago) => new Intl.DateTimeFormat("en-GB", { timeZone: "Europe/Berlin", hour: "numeric", minute: "2-digit" }).format(NOW - ago).replace(/^0(?=\d:)/, "");
   const turn = ([text, , ago], opened) => [
     `Select “${text}”, ${time(ago)}`, /^Recording, /, ...(opened ? ["Opened once"] : []), `Erase “${text}”, ${time(ago)}`,
   ];
