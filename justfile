@@ -79,9 +79,9 @@ objects:
 objects-s3:
     .ci/run objects-s3
 
-# the same over SeaweedFS, over Azurite; servers that ignore conditions are refused
+# the same over SeaweedFS, Ceph's gateway and Azurite; servers that ignore conditions are refused
 objects-more:
-    .ci/run objects-seaweed objects-azure objects-liars
+    .ci/run objects-seaweed objects-radosgw objects-azure objects-liars
 
 # three hosts as network namespaces, each partition made and healed
 objects-hosts:

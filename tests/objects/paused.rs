@@ -163,7 +163,6 @@ pub(crate) fn made(dir: &Path, far: Option<&Far>, store: &str, more: &[&str]) ->
     let engine = program(None, &["keyholder", "engine", &cell]);
     let (children, members) = keyholders(dir, &[&engine]);
     let mut args = vec!["init", store, "--cell", &cell, "--threshold", "2"];
-    args.extend(more);
     for member in &members {
         args.extend(["--keyholder", member]);
     }
