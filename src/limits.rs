@@ -25,6 +25,8 @@ pub const SEAL_OVERHEAD: usize = HEADER_BYTES + TAG_BYTES;
 pub const SEGMENT_MIN_BYTES: usize = CHUNK_BYTES;
 /// See [`SEGMENT_MIN_BYTES`]: two of them are in memory while a record streams.
 pub const SEGMENT_MAX_BYTES: usize = 8 << 20;
+/// Plaintext bytes of a payload segment where nothing speaks for others.
+pub const SEGMENT_BYTES: usize = 256 << 10;
 /// Most bytes of one blob.
 pub const BLOB_MAX_BYTES: usize =
     HEADER_BYTES + SEGMENT_MAX_BYTES / CHUNK_BYTES * (CHUNK_BYTES + TAG_BYTES);

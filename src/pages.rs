@@ -1,5 +1,6 @@
 //! Where pages come from: one or more stores, and a cache with a byte limit.
 
+use std::cell::{Cell, RefCell};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,7 @@ use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 
 use crate::crypto::{self, chunked};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, RealmId, UserTag};
 use crate::secret::Secret;
 use crate::store::Store;
@@ -200,17 +201,50 @@ impl PageCache {
     }
 }
 
+/// Pages as they are stored, fetched for one look-up while it held no lock. What is not in it is
+/// noted, and the look-up begins again once that was fetched.
+#[derive(Default)]
+pub(crate) struct Hand {
+    fetched: RefCell<HashMap<BlobName, Option<Vec<u8>>>>,
+    wanted: Cell<Option<BlobName>>,
+}
+
+impl Hand {
+    /// The page that the look-up came to and that was not there.
+    pub(crate) fn wanted(&self) -> Option<BlobName> {
+        self.wanted.take()
+    }
+
+    /// Takes what the store gave under a name.
+    pub(crate) fn take(&self, name: BlobName, page: Option<Vec<u8>>) {
+        self.fetched.borrow_mut().insert(name, page);
+    }
+
+    fn give<T>(&self, name: &BlobName, accept: impl FnOnce(Vec<u8>) -> Result<T>) -> Result<T> {
+        match self.fetched.borrow().get(name) {
+            Some(Some(page)) => accept(page.clone()),
+            Some(None) => Err(missing(*name, "the store")),
+            None => {
+                self.wanted.set(Some(*name));
+                Err(Error::new(ErrorKind::Io, "this page is fetched first"))
+            }
+        }
+    }
+}
+
 /// Pages of one store, or of several where each is asked in turn.
 pub(crate) struct PageSource<'a> {
     pub(crate) realm: RealmId,
     pub(crate) stores: &'a [SharedStore],
     pub(crate) cache: Option<&'a PageCache>,
+    /// What is opened of pages that the cache lacks, and nothing else; `None`: of the stores.
+    pub(crate) hand: Option<&'a Hand>,
 }
 
 impl<'a> PageSource<'a> {
     /// Pages of these stores, past any cache.
     pub(crate) fn over(realm: RealmId, stores: &'a [SharedStore]) -> Self {
-        PageSource { realm, stores, cache: None }
+        PageSource { realm, stores, cache: None, hand: None }
     }
 }
 
@@ -228,6 +262,9 @@ impl PageSource<'_> {
         name: &BlobName,
         mut accept: impl FnMut(Vec<u8>) -> Result<T>,
     ) -> Result<T> {
+        if let Some(hand) = self.hand {
+            return hand.give(name, accept);
+        }
         let mut failed = None;
         for store in self.stores {
             match store.get(name).and_then(|blob| blob.map(&mut accept).transpose()) {

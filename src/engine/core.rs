@@ -56,7 +56,7 @@ use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{InteractionId, RealmId, StoreId};
 use crate::observer::{ClosedBy, Event};
-use crate::pages::{PageCache, PageSource, SharedStore};
+use crate::pages::{Hand, PageCache, PageSource, SharedStore};
 use crate::process::Process;
 use crate::promise::{Awaited, Finality, RootId};
 use crate::sealed::outlet::wait_for_writes;
@@ -195,14 +195,10 @@ impl Drop for Core {
 /// Doors: one state of the tree, to be read.
 impl Core {
     /// Reads one state of the tree; no erase comes in between.
-    pub(super) fn look<T>(&self, read: impl FnOnce(&View<'_>) -> Result<T>) -> Result<T> {
+    pub(super) fn look<T>(&self, read: impl Fn(&View<'_>) -> Result<T>) -> Result<T> {
         let _wiped = WipeStack;
         self.check_readable()?;
-        let (told, erases) = {
-            let state = self.state();
-            let pages = self.pages();
-            (read(&self.view(&state, &pages))?, state.erases)
-        };
+        let (told, erases) = self.look_at(|state, view| Ok((read(view)?, state.erases)))?;
         // The store may have been slow.
         if !self.may_deliver() {
             self.check_readable()?;
@@ -211,6 +207,26 @@ impl Core {
             }
         }
         Ok(told)
+    }
+
+    /// The same for a caller that asks by itself whether it may. An erase waits for a look-up, and a
+    /// store on other machines may be slow: there it fetches each page as it is stored while it
+    /// holds no lock, and begins again, so that `read` may be called many times.
+    pub(super) fn look_at<T>(&self, read: impl Fn(&State, &View<'_>) -> Result<T>) -> Result<T> {
+        let store = self.store();
+        let hand = Hand::default();
+        loop {
+            let looked = {
+                let state = self.state();
+                let pages = PageSource { hand: store.is_shared().then_some(&hand), ..self.pages() };
+                read(&state, &self.view(&state, &pages))
+            };
+            // Whatever it made of a page that it did not get.
+            match hand.wanted() {
+                Some(name) => hand.take(name, store.get(&name)?),
+                None => return looked,
+            }
+        }
     }
 
     pub(super) fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -227,7 +243,7 @@ impl Core {
 
     /// Pages through the cache; hold `Core::state` or the writer while using it.
     pub(super) fn pages(&self) -> PageSource<'_> {
-        PageSource { realm: self.realm, stores: &self.stores, cache: Some(&self.cache) }
+        PageSource { realm: self.realm, stores: &self.stores, cache: Some(&self.cache), hand: None }
     }
 
     /// Pages past the cache, for walks over the whole tree.

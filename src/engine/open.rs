@@ -38,10 +38,10 @@ use crate::secret::WipeStack;
 use crate::store::{Published, Store};
 use crate::sync::atomic::{AtomicBool, AtomicU64};
 use crate::sync::{Mutex, RwLock};
-use crate::tree::Link;
 use crate::tree::head::{HeadPage, Prefix, Roots};
 use crate::tree::log::LogPage;
 use crate::tree::users::{UsersNode, seal_users};
+use crate::tree::{Geometry, Link};
 
 impl Engine {
     /// Makes a new store. Both `store` and `cell` must be empty.
@@ -50,7 +50,7 @@ impl Engine {
     /// `Exists` if one of them is not; `Invalid` for a bad geometry; `Io`, `Full`.
     pub fn init(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
         let _wiped = WipeStack;
-        options.geometry.check()?;
+        let geometry = geometry(&*store, &options)?;
         if store.head()?.is_some() {
             return Err(Error::new(
                 ErrorKind::Exists,
@@ -67,7 +67,7 @@ impl Engine {
                 ),
             ));
         }
-        Engine::initialized(store, cell, options, contents)
+        Engine::initialized(store, cell, options, geometry, contents)
     }
 
     /// As [`Engine::init`], and goes on with one that was cut short before it returned: what its
@@ -85,8 +85,8 @@ impl Engine {
             return Engine::init(store, cell, options);
         }
         let _wiped = WipeStack;
-        options.geometry.check()?;
-        Engine::initialized(store, cell, options, contents)
+        let geometry = geometry(&*store, &options)?;
+        Engine::initialized(store, cell, options, geometry, contents)
     }
 
     /// Publishes the first head of a store, over a cell that holds no key, or the one of an init
@@ -95,9 +95,10 @@ impl Engine {
         store: SharedStore,
         cell: Arc<dyn RootCell>,
         options: Options,
+        geometry: Geometry,
         contents: Contents,
     ) -> Result<Self> {
-        let (geometry, last) = (options.geometry, Last::of(&contents));
+        let last = Last::of(&contents);
         let env = Arc::clone(&options.env);
         let id = match contents.store {
             Some(id) => id,
@@ -220,6 +221,12 @@ impl Engine {
         };
         Ok(Engine { inner, _keeper: keeper })
     }
+}
+
+/// What a new store is made with.
+fn geometry(store: &dyn Store, options: &Options) -> Result<Geometry> {
+    let suits = || Geometry { segment_bytes: store.segment_bytes(), ..Geometry::DEFAULT };
+    options.geometry.unwrap_or_else(suits).check()
 }
 
 /// For how many milliseconds a new store lends its keys.

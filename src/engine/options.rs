@@ -58,8 +58,9 @@ pub struct Options {
     /// Most bytes of opened pages kept in memory; a 1024th of them of one user at most, for an
     /// erase waits until these are zeroized.
     pub cache_bytes: u64,
-    /// Page size, fan-out and segment size of a new store.
-    pub geometry: Geometry,
+    /// Page size, fan-out and segment size of a new store; `None`, the default: those that suit it
+    /// ([`Store::segment_bytes`](crate::store::Store::segment_bytes)).
+    pub geometry: Option<Geometry>,
     /// How far an erase follows what was derived from its scope before it returns; the rest is left
     /// to [`Engine::run_due`](crate::Engine::run_due).
     pub follow: Follow,
@@ -113,7 +114,7 @@ impl Options {
         Options {
             env: Arc::new(System),
             cache_bytes: 64 << 20,
-            geometry: Geometry::default(),
+            geometry: None,
             follow: Follow::default(),
             keeper: Keeper::default(),
             cleaner: Cleaner::default(),
@@ -150,7 +151,7 @@ impl Options {
     /// Gives a new store this page size, fan-out and segment size.
     #[must_use]
     pub fn geometry(self, geometry: Geometry) -> Self {
-        Options { geometry, ..self }
+        Options { geometry: Some(geometry), ..self }
     }
 
     /// Sets how far an erase follows what was derived from its scope before it returns.

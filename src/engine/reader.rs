@@ -169,11 +169,12 @@ impl Reader {
             self.asked = Some(asked);
             return Ok(());
         }
+        let chunk = self.position / CHUNK_BYTES as u64;
+        self.fetch(chunk, &mut None)?;
         let mut inside = locked(&self.open.inside);
         let keys = inside.keys(&self.open)?;
         let _wiped = WipeStack;
-        let chunk = self.position / CHUNK_BYTES as u64;
-        keys.open(&**self.inner.store(), self.info.length, chunk, &mut None)?;
+        keys.open(chunk)?;
         self.asked = Some(asked);
         Ok(())
     }
@@ -214,8 +215,33 @@ impl Reader {
         start..start + room.min(filled.saturating_sub(start)).min(left)
     }
 
+    /// Fetches what a chunk lies in, as it is stored, unless that is in hand. An erase does not wait
+    /// for the store.
+    fn fetch(&self, chunk: u64, ahead: &mut Option<ReadAhead>) -> Result<()> {
+        let store = self.inner.store();
+        // The header, and the chunk.
+        for _ in 0..2 {
+            let wanted = {
+                let mut inside = locked(&self.open.inside);
+                let keys = inside.keys(&self.open)?;
+                let _wiped = WipeStack;
+                keys.wants(self.info.length, chunk, ahead.is_some())?
+            };
+            let Some(wanted) = wanted else { break };
+            let blob = wanted.fetch(&**store, ahead)?;
+            let mut inside = locked(&self.open.inside);
+            let keys = inside.keys(&self.open)?;
+            let _wiped = WipeStack;
+            keys.give(&wanted, blob, &**store)?;
+        }
+        Ok(())
+    }
+
     fn read_on(&mut self, out: &mut [u8], ahead: &mut Option<ReadAhead>) -> Result<usize> {
         self.inner.check_readable()?;
+        if self.position < self.info.length && !out.is_empty() {
+            self.fetch(self.position / CHUNK_BYTES as u64, ahead)?;
+        }
         // The lock is held until the bytes are in `out`: an erase that returns afterwards has seen
         // them delivered.
         let mut inside = locked(&self.open.inside);
@@ -227,7 +253,10 @@ impl Reader {
         let mut done = 0;
         while done < room && self.position < self.info.length {
             let chunk = self.position / CHUNK_BYTES as u64;
-            let filled = match keys.open(&**self.inner.store(), self.info.length, chunk, ahead) {
+            if done > 0 && !keys.has(chunk) {
+                break;
+            }
+            let filled = match keys.open(chunk) {
                 Err(_) if done > 0 => break,
                 opened => opened?,
             };

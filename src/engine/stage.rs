@@ -111,9 +111,8 @@ fn add(core: &Core, staging: &mut Staging, mut staged: Staged) -> Result<()> {
                 "two records of one batch have one name; put them one after the other",
             ));
         }
-        let state = core.state();
-        let pages = core.pages();
-        staged.there = standing_already(&core.view(&state, &pages), &staged)?
+        staged.there = core
+            .look_at(|_, view| standing_already(view, &staged))?
             .filter(|_| !core.planted(Defect::PutTwice));
     }
     staging.staged.push(staged);
@@ -122,18 +121,16 @@ fn add(core: &Core, staging: &mut Staging, mut staged: Staged) -> Result<()> {
 
 /// Whether a put may begin, and where it goes.
 fn admitted(core: &Core, put: &Put) -> Result<Admitted> {
-    let state = core.state();
-    let pages = core.pages();
-    admit(&core.view(&state, &pages), &*core.options.env, core.reading(&state), put)
+    core.look_at(|state, view| admit(view, &*core.options.env, core.reading(state), put))
 }
 
 /// What a record is derived from, looked up now.
 fn origins_of(core: &Core, staging: &mut Staging, sources: Vec<Source>) -> Result<Origins> {
-    let state = core.state();
-    let before = staging.erases.unwrap_or(state.erases);
-    staging.erases = Some(before.min(state.erases));
-    let pages = core.pages();
-    origins(&core.view(&state, &pages), &staging.staged, sources)
+    let (found, erases) = core.look_at(|state, view| {
+        Ok((origins(view, &staging.staged, sources.clone())?, state.erases))
+    })?;
+    staging.erases = Some(staging.erases.unwrap_or(erases).min(erases));
+    Ok(found)
 }
 
 /// The beginning of a payload, as it was read.
@@ -144,16 +141,19 @@ struct Begun {
     filled: usize,
 }
 
+/// By how much a buffer grows that a payload fills.
+const GROWTH: usize = 16;
+
 /// Reads the beginning of a payload: one segment, or all if it is shorter.
 fn begin(payload: &mut impl Read, segment_bytes: usize) -> Result<Begun> {
     // Most records are short: a buffer costs its wiping.
     let mut plain = Secret::zeroed(CHUNK_BYTES);
     let mut filled = fill(payload, &mut plain)?;
-    if filled == CHUNK_BYTES {
-        let mut whole = Secret::zeroed(segment_bytes);
-        whole[..filled].copy_from_slice(&plain);
-        filled += fill(payload, &mut whole[filled..])?;
-        plain = whole;
+    while filled == plain.len() && filled < segment_bytes {
+        let mut longer = Secret::zeroed((filled * GROWTH).min(segment_bytes));
+        longer[..filled].copy_from_slice(&plain);
+        filled += fill(payload, &mut longer[filled..])?;
+        plain = longer;
     }
     Ok(Begun { plain, filled })
 }

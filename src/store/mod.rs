@@ -32,6 +32,7 @@ pub use sled::SledStore;
 
 use crate::error::{Error, ErrorKind, Result};
 pub use crate::ids::{BlobName, StoreId};
+use crate::limits::SEGMENT_BYTES;
 
 /// Which state of a store a head stands for. Ordered: epoch first, then commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -332,6 +333,15 @@ pub trait Store: Send + Sync {
     /// `Io`, `Corrupt`; an unknown name is `None`.
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>>;
 
+    /// Reads up to `len` bytes of a blob from the byte `from` on, fewer where it ends. The default
+    /// reads all of it.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    fn get_part(&self, name: &BlobName, from: usize, len: usize) -> Result<Option<Vec<u8>>> {
+        Ok(self.get(name)?.map(|blob| part(&blob, from, len)))
+    }
+
     /// Whether a blob is there, without reading it.
     ///
     /// # Errors
@@ -379,6 +389,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `Io`.
     fn remove(&self, names: &[BlobName]) -> Result<Removed>;
+
+    /// Bytes of a segment, the unit of a long payload, that suit a new store in this place. Where
+    /// each blob is a request that costs time and money, a longer one suits it better.
+    fn segment_bytes(&self) -> usize {
+        SEGMENT_BYTES
+    }
 
     /// Begins a mark-and-sweep, if the store has one: then one walk over what lives serves all
     /// of it, in memory that grows by a bit for each blob. Else a discard lists names.
@@ -429,6 +445,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `Io`.
     fn usage(&self) -> Result<Usage>;
+}
+
+/// Up to `len` bytes of a blob from a byte on.
+pub(crate) fn part(blob: &[u8], from: usize, len: usize) -> Vec<u8> {
+    let end = from.saturating_add(len).min(blob.len());
+    blob.get(from..end).unwrap_or_default().to_vec()
 }
 
 /// The error of a claim that came too late.

@@ -210,6 +210,9 @@ impl Store for RecordingStore {
     fn place(&self) -> String {
         self.store.place()
     }
+    fn segment_bytes(&self) -> usize {
+        self.store.segment_bytes()
+    }
     fn claimed(&self) -> Result<Option<Claimed>> {
         self.store.claimed()
     }

@@ -21,3 +21,4 @@ mod readers;
 mod realms;
 mod standby;
 mod turns;
+mod volumes;

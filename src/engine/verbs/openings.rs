@@ -70,8 +70,8 @@ impl Opening {
         let _wiped = WipeStack;
         let inner = &self.inner;
         inner.check_readable()?;
-        let state = inner.state();
-        let reader = open_in(inner, &state, &self.id, true, By::Opening(Arc::clone(&self.term)))?;
+        let by = || By::Opening(Arc::clone(&self.term));
+        let reader = inner.look_at(|_, view| open_in(inner, view, &self.id, true, by()))?;
         self.left()?;
         Ok(reader)
     }

@@ -13,10 +13,10 @@ use crate::catalogue::name;
 use crate::catalogue::query::{Listing, Query};
 use crate::catalogue::resolve::{Needs, resolver};
 use crate::catalogue::seal_pages::seal;
-use crate::catalogue::view::absent;
+use crate::catalogue::view::{View, absent};
 use crate::engine::batch::put_one;
 use crate::engine::commit::{Commit, publish};
-use crate::engine::core::{Core, State};
+use crate::engine::core::Core;
 use crate::engine::keys::RecordKeys;
 use crate::engine::reader::Reader;
 use crate::engine::readers::By;
@@ -65,19 +65,17 @@ pub(super) fn user_of(inner: &Core, handle: &UserHandle) -> Result<UserId> {
 pub(super) fn open(inner: &Arc<Core>, id: &RecordId, named: bool) -> Result<Reader> {
     let _wiped = WipeStack;
     inner.check_readable()?;
-    open_in(inner, &inner.state(), id, named, By::Owner)
+    inner.look_at(|_, view| open_in(inner, view, id, named, By::Owner))
 }
 
 /// Opens a record as one state has it, by what `by` says.
 pub(super) fn open_in(
     inner: &Arc<Core>,
-    state: &State,
+    view: &View<'_>,
     id: &RecordId,
     named: bool,
     by: By,
 ) -> Result<Reader> {
-    let pages = inner.pages();
-    let view = inner.view(state, &pages);
     let (page, entry) = view.users().look_up(id)?;
     let slot = page.class(id.class).ok_or_else(|| absent(id))?;
     let class = slot.class.clone();
@@ -97,13 +95,13 @@ pub(super) fn open_in(
     let (root, needs) = if entry.stands_alone() {
         (entry.secret, Needs::new())
     } else {
-        let mut resolver = resolver(&view);
+        let mut resolver = resolver(view);
         let (root, _) = resolver.resolve(id)?;
         info.digest = entry.digest(root, &context)?;
         (root.duplicate(), resolver.seen())
     };
     let opened = RecordKeys { secret, body, root, context };
-    Ok(Reader::new(inner, info, state.head.geometry, opened, needs, by))
+    Ok(Reader::new(inner, info, view.head.geometry, opened, needs, by))
 }
 
 pub(super) fn info(inner: &Core, id: &RecordId) -> Result<RecordInfo> {

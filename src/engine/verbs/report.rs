@@ -7,8 +7,8 @@ use super::copies::{Copies, CopyStatus};
 use super::uploads::{Listed, UploadState};
 use crate::catalogue::hold::needed;
 use crate::catalogue::plan::plans_of;
-use crate::catalogue::view::{policies_of, sets_of};
-use crate::engine::core::Core;
+use crate::catalogue::view::{View, policies_of, sets_of};
+use crate::engine::core::{Core, State};
 use crate::engine::run_due::run_due_first;
 use crate::error::Result;
 use crate::ids::{Class, Timestamp, UserId};
@@ -123,12 +123,21 @@ pub(super) fn report(inner: &Arc<Core>, user: &UserId) -> Result<Report> {
     inner.check_readable()?;
     run_due_first(inner)?;
     let copies = Copies { inner }.status();
-    let state = inner.state();
-    let pages = inner.pages();
-    let view = inner.view(&state, &pages);
+    let (mut report, listed) = inner.look_at(|state, view| {
+        let report = in_one_state(inner, state, view, user)?;
+        Ok((report, Listed::of(inner, view, user)?))
+    })?;
+    report.copies = copies;
+    report.uploads = listed.states()?;
+    Ok(report)
+}
+
+/// All of it that is read in one state.
+fn in_one_state(inner: &Core, state: &State, view: &View<'_>, user: &UserId) -> Result<Report> {
+    let pages = view.pages;
     let (tag, page) = view.user(user)?;
     let (mut erased, mut singles) = (Vec::new(), BTreeMap::new());
-    for fenced in page.fences.all(&pages, tag)? {
+    for fenced in page.fences.all(pages, tag)? {
         match fenced {
             Fenced::Span { class, from, until, epoch } => {
                 let class = class.map(|tag| page.class(tag).map(|slot| slot.class.clone()));
@@ -139,41 +148,37 @@ pub(super) fn report(inner: &Arc<Core>, user: &UserId) -> Result<Report> {
     }
     erased.extend(singles.into_iter().map(|(epoch, number)| Erased::Single { number, epoch }));
     let mut sets = Vec::new();
-    for (set, about) in sets_of(&state.head).all(&pages)? {
-        let members = page.lineage.members(&pages, tag, page.incarnation, &set)?.len() as u64;
+    for (set, about) in sets_of(&state.head).all(pages)? {
+        let members = page.lineage.members(pages, tag, page.incarnation, &set)?.len() as u64;
         if members > 0 {
             sets.push((about.name, members));
         }
     }
-    let listed = Listed::of(inner, &state, user)?;
-    let mut report = Report {
+    Ok(Report {
         user: user.clone(),
         created: page.created,
         life: page.incarnation,
         classes: page.counts().map(|(class, records)| (class.clone(), records)).collect(),
-        history: facts(&page, &pages, tag)?,
-        holds: page.holds.all(&pages, tag)?,
-        needed: needed(&view, tag, &page)?,
-        plans: plans_of(&pages, tag, &page)?,
-        policies: page.policies.all(&pages, Some(tag))?,
-        store_policies: policies_of(&state.head).all(&pages, None)?,
+        history: facts(&page, pages, tag)?,
+        holds: page.holds.all(pages, tag)?,
+        needed: needed(view, tag, &page)?,
+        plans: plans_of(pages, tag, &page)?,
+        policies: page.policies.all(pages, Some(tag))?,
+        store_policies: policies_of(&state.head).all(pages, None)?,
         next_due: page.due,
-        finality: inner.finality_of(&state),
+        finality: inner.finality_of(state),
         pending: state.head.pending,
         uploads: Vec::new(),
-        grants: page.grants.all(&pages, tag)?,
+        grants: page.grants.all(pages, tag)?,
         sets,
-        inbox_keys: page.inbox.keys(&pages, tag)?.into_iter().map(|key| key.made).collect(),
-        accepted: page.inbox.count(&pages, tag)?,
+        inbox_keys: page.inbox.keys(pages, tag)?.into_iter().map(|key| key.made).collect(),
+        accepted: page.inbox.count(pages, tag)?,
         erased,
         head: state.stored.id,
-        copies,
+        copies: Vec::new(),
         cell: inner.cell.describe(),
         live: inner.readers.live(tag, Arc::clone(&inner.options.env)),
-    };
-    drop(state);
-    report.uploads = listed.states()?;
-    Ok(report)
+    })
 }
 
 pub(super) fn history(inner: &Core, user: &UserId) -> Result<Vec<(Timestamp, Fact)>> {

@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 use super::records::open_in;
 use crate::catalogue::grant::{Grantee, check_request, readable, revoked, write_down};
 use crate::catalogue::set::{Members, granted, members, no_such_set};
-use crate::catalogue::view::sets_of;
+use crate::catalogue::view::{View, sets_of};
 use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::{Core, State};
 use crate::engine::readers::{By, Via};
@@ -88,14 +88,14 @@ fn open_grant(
         write_down(edit, &ids, &access)?;
         Ok(ids)
     })?;
-    let granted = |state: &State, id: &RecordId| {
-        let pages = inner.pages();
-        let live = inner.view(state, &pages).users().live(user)?;
+    let granted = |state: &State, view: &View<'_>, id: &RecordId| {
+        let pages = view.pages;
+        let live = view.users().live(user)?;
         let Some(page) = live.filter(|page| page.incarnation == incarnation) else {
             return Ok(None);
         };
         let (Some(grant), Some(slot)) =
-            (page.grants.get(&pages, user, number)?, page.class(id.class))
+            (page.grants.get(pages, user, number)?, page.class(id.class))
         else {
             return Ok(None);
         };
@@ -115,7 +115,7 @@ fn open_grant(
 pub(super) fn deliver(
     inner: &Arc<Core>,
     ids: &[RecordId],
-    granted: &dyn Fn(&State, &RecordId) -> Result<Option<Via>>,
+    granted: &dyn Fn(&State, &View<'_>, &RecordId) -> Result<Option<Via>>,
     to: &[u8],
     out: impl Write,
 ) -> Result<Opened> {
@@ -124,13 +124,13 @@ pub(super) fn deliver(
     for id in ids {
         // Grant and record as they stand in one state; the reader is known to an erase and a
         // revocation when that is let go.
-        let reader = {
-            let state = inner.state();
-            granted(&state, id)?.map(|via| open_in(inner, &state, id, true, By::Grants(via)))
-        };
+        let reader = inner.look_at(|state, view| match granted(state, view, id)? {
+            Some(via) => open_in(inner, view, id, true, By::Grants(via)).map(Some),
+            None => Ok(None),
+        });
         let reader = match reader {
-            Some(Ok(reader)) => reader,
-            Some(Err(e)) if e.kind() != ErrorKind::Erased => return Err(e),
+            Ok(Some(reader)) => reader,
+            Err(e) if e.kind() != ErrorKind::Erased => return Err(e),
             _ => {
                 opened.fell += 1;
                 continue;
@@ -187,9 +187,9 @@ pub(super) fn open_set(
         edit.sets.set(&mut edit.editor, tag, &set)?;
         Ok((ids, fell, set))
     })?;
-    let granted = |state: &State, id: &RecordId| {
-        let (pages, clock) = (inner.pages(), inner.reading(state));
-        let live = inner.view(state, &pages).users().live(id.user)?;
+    let granted = |state: &State, view: &View<'_>, id: &RecordId| {
+        let (pages, clock) = (view.pages, inner.reading(state));
+        let live = view.users().live(id.user)?;
         let Some(page) = live.filter(|page| page.incarnation == id.incarnation) else {
             return Ok(None);
         };
@@ -198,12 +198,12 @@ pub(super) fn open_set(
             (there.made, there.to, &there.purpose) == (set.made, set.to, &set.purpose)
                 && there.runs >= set.runs
         };
-        if !sets_of(&state.head).get(&pages, tag)?.is_some_and(is_it)
-            || !page.lineage.is_member(&pages, id, tag)?
+        if !sets_of(&state.head).get(pages, tag)?.is_some_and(is_it)
+            || !page.lineage.is_member(pages, id, tag)?
         {
             return Ok(None);
         }
-        let grants = granted(&pages, &page, &set, id, clock.latest())?;
+        let grants = granted(pages, &page, &set, id, clock.latest())?;
         let via =
             |grants| Via { user: id.user, grants, floor: inner.floor(clock), set: Some(*tag) };
         Ok(Some(grants).filter(|grants| !grants.is_empty()).map(via))

@@ -10,8 +10,9 @@ use super::records::open_in;
 use crate::catalogue::moment::later;
 use crate::catalogue::staged::Joins;
 use crate::catalogue::uploads::{Upload, expired, id_of, look_up, of_user, wrong_offset};
+use crate::catalogue::view::View;
 use crate::engine::batch::put_joining;
-use crate::engine::core::{Core, State};
+use crate::engine::core::Core;
 use crate::engine::reader::Reader;
 use crate::engine::readers::By;
 use crate::error::{Error, ErrorKind, Result};
@@ -155,7 +156,7 @@ impl Uploads<'_> {
     pub fn list(&self, user: &UserId) -> Result<Vec<UploadState>> {
         let _wiped = WipeStack;
         self.inner.check_readable()?;
-        let listed = Listed::of(self.inner, &self.inner.state(), user)?;
+        let listed = self.inner.look_at(|_, view| Listed::of(self.inner, view, user))?;
         listed.states()
     }
 }
@@ -286,13 +287,11 @@ fn abort(inner: &Arc<Core>, upload: &UploadId) -> Result<()> {
 pub(super) struct Listed(Vec<(UploadId, Upload, Reader)>);
 
 impl Listed {
-    pub(super) fn of(inner: &Arc<Core>, state: &State, user: &UserId) -> Result<Self> {
-        let pages = inner.pages();
-        let view = inner.view(state, &pages);
+    pub(super) fn of(inner: &Arc<Core>, view: &View<'_>, user: &UserId) -> Result<Self> {
         let (tag, page) = view.user(user)?;
         let mut all = Vec::new();
-        for (id, found) in of_user(&view, tag, &page)? {
-            let reader = open_in(inner, state, &found.record, true, By::Owner)?;
+        for (id, found) in of_user(view, tag, &page)? {
+            let reader = open_in(inner, view, &found.record, true, By::Owner)?;
             all.push((id, found, reader));
         }
         Ok(Listed(all))
@@ -321,16 +320,14 @@ struct Open {
 /// Looks an upload up, which has not expired.
 fn open(inner: &Arc<Core>, upload: &UploadId) -> Result<Open> {
     inner.check_readable()?;
-    let (found, reader) = {
-        let state = inner.state();
-        let pages = inner.pages();
-        let found = look_up(&inner.view(&state, &pages), upload)?;
-        if found.expires <= inner.reading(&state).due() {
+    let (found, reader) = inner.look_at(|state, view| {
+        let found = look_up(view, upload)?;
+        if found.expires <= inner.reading(state).due() {
             return Err(expired());
         }
-        let reader = open_in(inner, &state, &found.record, true, By::Owner)?;
-        (found, reader)
-    };
+        let reader = open_in(inner, view, &found.record, true, By::Owner)?;
+        Ok((found, reader))
+    })?;
     Ok(Open { about: about(reader)?, found })
 }
 
@@ -447,8 +444,9 @@ impl Read for Parts {
                 }
             }
             let Some(id) = self.ids.next() else { return Ok(0) };
-            let state = self.inner.state();
-            self.open = Some(open_in(&self.inner, &state, &id, true, By::Owner)?);
+            let inner = &self.inner;
+            let opened = inner.look_at(|_, view| open_in(inner, view, &id, true, By::Owner));
+            self.open = Some(opened?);
         }
     }
 }

@@ -12,6 +12,7 @@ use super::tables::{learn_elsewhere, learn_segments};
 use super::windows::WINDOW;
 use crate::error::{Error, Result};
 use crate::ids::BlobName;
+use crate::store::part;
 use crate::sync::{Mutex, locked};
 
 /// What looks for blobs.
@@ -24,24 +25,45 @@ pub(super) struct Finder<'a> {
 impl Finder<'_> {
     /// Reads a blob.
     pub(super) fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        match self.short(name)? {
+            Some(blob) => Ok(blob),
+            None => self.bucket.get(&Object::Segment(*name).name()),
+        }
+    }
+
+    /// Reads a part of a blob. Of a long one no more is asked for.
+    pub(super) fn get_part(
+        &self,
+        name: &BlobName,
+        from: usize,
+        len: usize,
+    ) -> Result<Option<Vec<u8>>> {
+        match self.short(name)? {
+            Some(blob) => Ok(blob.map(|blob| part(&blob, from, len))),
+            None => self.bucket.get_range(&Object::Segment(*name).name(), from as u64, len as u64),
+        }
+    }
+
+    /// Reads a blob that is no object of its own; `None` if it may be one.
+    fn short(&self, name: &BlobName) -> Result<Option<Option<Vec<u8>>>> {
         {
             let state = locked(self.state);
             if state.dead.contains(name) {
-                return Ok(None);
+                return Ok(Some(None));
             }
             if let Some((_, blob)) = state.waiting.iter().find(|(there, _)| there == name) {
-                return Ok(Some(blob.clone()));
+                return Ok(Some(Some(blob.clone())));
             }
         }
         if let Some(blob) = self.placed(name)? {
-            return Ok(Some(blob));
+            return Ok(Some(Some(blob)));
         }
         learn_elsewhere(self.bucket, self.state)?;
         let elsewhere =
             locked(self.state).elsewhere.as_ref().and_then(|all| all.get(name).copied());
         if let Some((object, spot)) = elsewhere {
             return match self.blob_at(object, name, spot.offset, spot.len as usize)? {
-                Some(blob) => Ok(Some(blob)),
+                Some(blob) => Ok(Some(Some(blob))),
                 None => Err(Error::corrupt(format!(
                     "{}: {} does not hold what its table says; restore the store from a copy",
                     self.bucket.place(),
@@ -49,7 +71,7 @@ impl Finder<'_> {
                 ))),
             };
         }
-        self.bucket.get(&Object::Segment(*name).name())
+        Ok(None)
     }
 
     /// Whether a blob is there.

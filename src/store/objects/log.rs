@@ -18,6 +18,7 @@ use super::write::{SHORT_MAX, Writing};
 use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
+use crate::limits::SEGMENT_MAX_BYTES;
 use crate::store::{
     Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Pulse, Removed, Store, Usage,
 };
@@ -177,6 +178,11 @@ impl Store for ObjectLog {
         self.bucket.place()
     }
 
+    /// A GiB is 128 objects.
+    fn segment_bytes(&self) -> usize {
+        SEGMENT_MAX_BYTES
+    }
+
     fn claimed(&self) -> Result<Option<Claimed>> {
         if !locked(&self.state).is_mine {
             refresh(&self.bucket, &self.state)?;
@@ -232,6 +238,10 @@ impl Store for ObjectLog {
 
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
         self.finder().get(name)
+    }
+
+    fn get_part(&self, name: &BlobName, from: usize, len: usize) -> Result<Option<Vec<u8>>> {
+        self.finder().get_part(name, from, len)
     }
 
     fn contains(&self, name: &BlobName) -> Result<bool> {

@@ -94,6 +94,9 @@ impl<S: Store> Store for CountedStore<S> {
     fn place(&self) -> String {
         self.store.place()
     }
+    fn segment_bytes(&self) -> usize {
+        self.store.segment_bytes()
+    }
     fn claimed(&self) -> Result<Option<Claimed>, Error> {
         self.store.claimed()
     }

@@ -172,6 +172,9 @@ impl Store for FaultyStore {
     fn place(&self) -> String {
         self.store.place()
     }
+    fn segment_bytes(&self) -> usize {
+        self.store.segment_bytes()
+    }
     fn claimed(&self) -> Result<Option<Claimed>> {
         self.gate.verb(Touch::Store, || self.store.claimed())
     }
