@@ -44,6 +44,7 @@ pub(crate) mod plan;
 pub(crate) mod put;
 pub(crate) mod query;
 pub(crate) mod record;
+pub(crate) mod renew;
 pub(crate) mod resolve;
 pub(crate) mod retention;
 pub(crate) mod seal_pages;

@@ -6,7 +6,7 @@ use super::defect::Defect;
 use super::means::Means;
 use crate::crypto::{self, Fresh, Key, chunked, hedge};
 use crate::error::Result;
-use crate::ids::{RealmId, UserTag};
+use crate::ids::{BlobName, RealmId, UserTag};
 use crate::limits::SEAL_OVERHEAD;
 use crate::pages::Made;
 use crate::secret::Secret;
@@ -46,6 +46,14 @@ impl<'a> Sealer<'a> {
             made_bytes: 0,
             own: 0,
         }
+    }
+
+    /// Takes a blob along that is sealed already, under a name that says what comes before it.
+    pub(crate) fn carry(&mut self, drawn: BlobName, sealed: Vec<u8>) -> BlobName {
+        let name = self.means.names.name(drawn, self.ahead, sealed.len());
+        self.ahead = self.ahead.and(sealed.len());
+        self.blobs.push((name, sealed));
+        name
     }
 
     /// The key that was drawn for a page, unless a defect puts another in its place.

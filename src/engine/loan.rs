@@ -107,6 +107,12 @@ impl Loan {
         }
     }
 
+    /// Until when readers on other machines may be at the state of now, or an earlier one, in a
+    /// store that lends keys for so many milliseconds.
+    pub(super) fn lent(&self, env: &dyn Env, lending: u32) -> Option<Duration> {
+        (lending > 0).then(|| env.monotonic() + lasts(lending))
+    }
+
     /// Until when keys may be lent that open what was erased up to now.
     pub(super) fn called_in(&self) -> Option<Duration> {
         *locked(&self.called_in)

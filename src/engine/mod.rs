@@ -25,6 +25,7 @@ mod draft;
 mod draw_root_key;
 mod due_drafts;
 mod dying;
+mod empty;
 mod epoch;
 mod erases;
 mod erasure;

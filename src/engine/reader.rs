@@ -28,7 +28,7 @@ const AT_ONCE: usize = 4;
 #[cfg(feature = "tokio")]
 const ASKED_JUST_NOW: Duration = Duration::from_millis(100);
 
-/// A record, open. Reads and seeks in the plaintext; memory: one segment (256 KiB by default) and
+/// A record, open. Reads and seeks in the plaintext; memory: one segment (256 KiB by default; of longer ones 2 MiB) and
 /// one chunk, three segments more while [`Reader::write_to`] writes a long one.
 ///
 /// When the record is erased, every later call fails as erased, also between two chunks.
@@ -219,8 +219,8 @@ impl Reader {
     /// for the store.
     fn fetch(&self, chunk: u64, ahead: &mut Option<ReadAhead>) -> Result<()> {
         let store = self.inner.store();
-        // The header, and the chunk.
-        for _ in 0..2 {
+        // The header, and the chunk; and the header of where the payload lies now.
+        for _ in 0..3 {
             let wanted = {
                 let mut inside = locked(&self.open.inside);
                 let keys = inside.keys(&self.open)?;
@@ -229,12 +229,23 @@ impl Reader {
             };
             let Some(wanted) = wanted else { break };
             let blob = wanted.fetch(&**store, ahead)?;
+            let moved = if blob.is_none() { self.first_now()? } else { None };
             let mut inside = locked(&self.open.inside);
             let keys = inside.keys(&self.open)?;
             let _wiped = WipeStack;
+            if moved.is_some_and(|first| keys.first.replace(first) != Some(first)) {
+                continue;
+            }
             keys.give(&wanted, blob, &**store)?;
         }
         Ok(())
+    }
+
+    /// The name that the payload's first segment has now: it may have been written once more since
+    /// this was opened.
+    fn first_now(&self) -> Result<Option<BlobName>> {
+        let id = self.info.id;
+        self.inner.look_at(|_, view| Ok(view.users().look_up(&id)?.1.body.first()))
     }
 
     fn read_on(&mut self, out: &mut [u8], ahead: &mut Option<ReadAhead>) -> Result<usize> {

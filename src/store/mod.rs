@@ -129,6 +129,21 @@ pub trait Sweep {
     fn collect(&mut self, most: usize, kept: &dyn Fn(&BlobName) -> bool) -> Result<Option<Swept>>;
 }
 
+/// Blobs whose places can go once they are written once more ([`Store::sparse`]).
+pub trait Sparse {
+    /// Whether there are none.
+    fn is_empty(&self) -> bool;
+
+    /// Bytes of removed blobs that are still there, in whatever places.
+    fn dead(&self) -> u64;
+
+    /// Whether a blob is one of them.
+    fn holds(&self, name: &BlobName) -> bool;
+
+    /// Whether a blob was put after these were found.
+    fn is_later(&self, name: &BlobName) -> bool;
+}
+
 /// How much of a store is not needed, as far as it knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waste {
@@ -394,6 +409,16 @@ pub trait Store: Send + Sync {
     /// each blob is a request that costs time and money, a longer one suits it better.
     fn segment_bytes(&self) -> usize {
         SEGMENT_BYTES
+    }
+
+    /// What lives among much that is dead, in a store whose names say places for ever: for an engine
+    /// that writes it once more, so that its old place can go. `None` of a store that moves blobs
+    /// itself ([`Store::clean`]).
+    ///
+    /// # Errors
+    /// As [`Store::names`].
+    fn sparse(&self) -> Result<Option<Box<dyn Sparse>>> {
+        Ok(None)
     }
 
     /// Begins a mark-and-sweep, if the store has one: then one walk over what lives serves all

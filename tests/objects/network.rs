@@ -91,6 +91,9 @@ impl World {
 
     fn step(&mut self, engine: &Engine) -> Result<()> {
         let n = self.draw(u64::from(USERS)) as u32;
+        if self.draw(10) == 0 {
+            return engine.discard(&mut |_| {}).map(drop);
+        }
         if self.draw(4) > 0 {
             let len = [5, 900, 200_000][self.draw(3) as usize];
             let payload = vec![self.draw(256) as u8; len];
@@ -214,6 +217,8 @@ fn history(mut world: World) -> World {
                 assert!(late.is_err(), "seed {seed}: a fenced engine put something");
                 let late = engine.erase(Scope::user(user(1)));
                 assert!(late.is_err(), "seed {seed}: a fenced engine erased something, or nothing");
+                // What it deletes is what the judge misses.
+                drop(engine.discard(&mut |_| {}));
             } else {
                 // It has not written since, and does not know.
                 if world.step(&next).is_ok() && world.erase(&next, 2).is_ok() {

@@ -217,3 +217,80 @@ fn an_erase_waits_for_no_request_of_a_reader() {
         }
     });
 }
+
+/// The bytes and objects of a store.
+fn held(objects: &Watched) -> (u64, usize) {
+    let folders = ["c", "p", "x", "s", "d", "f"];
+    let listed = folders.map(|folder| objects.inner.list(folder, "", 1 << 20).unwrap());
+    let all: Vec<Listed> = listed.into_iter().flatten().collect();
+    (all.iter().map(|object| object.size).sum(), all.len())
+}
+
+/// After a discard a store takes little more than what lives in it, also where most objects held
+/// something that lives and the engine has been open all the time. What lives stays readable, also
+/// by who had it open.
+#[test]
+fn a_discard_leaves_little_more_than_what_lives() {
+    let objects = Watched::new();
+    let cell = Arc::new(MemoryCell::new());
+    let engine = Engine::init(log(&objects), cell.clone(), options()).unwrap();
+    let payload = |n: u32| recording(u64::from(n) << 20, [150, 900, 3000, 40_000][n as usize % 4]);
+    let mut ids = Vec::new();
+    for n in 0..400 {
+        // Users get records one after another, so that pages of few of them lie together.
+        ids.push(put(&engine, n % 80, &payload(n)).unwrap());
+    }
+    let mut batch = engine.batch();
+    for n in 400..800 {
+        batch.add(Put::new(user(n % 80), Class::transcript()), &payload(n)[..]).unwrap();
+    }
+    ids.extend(batch.commit().unwrap());
+    for n in (0..80).step_by(2) {
+        engine.erase(Scope::user(user(n))).unwrap();
+    }
+    let lives = |n: usize| n % 2 == 1;
+    let mut open: Vec<_> = (0..800)
+        .filter(|n| lives(*n))
+        .step_by(7)
+        .map(|n| (n, engine.get(&ids[n]).unwrap()))
+        .collect();
+    let before = held(&objects);
+    objects.take();
+    let done = engine.discard(&mut |_| {}).unwrap();
+    let (reads, ..) = objects.take();
+    let after = held(&objects);
+    println!("{before:?} bytes and objects before, {after:?} after, {reads} reads; {done:?}");
+
+    // What lives, and no more, is what a restored store holds.
+    let plain = Watched::new();
+    let restored = log(&plain);
+    let all: Vec<Arc<dyn keyfall::store::Store>> = vec![log(&objects)];
+    keyfall::engine::restore(&*cell, &all, &*restored, &mut |_| {}).unwrap();
+    let live = held(&plain).0;
+    assert!(after.0 * 100 <= live * 125, "{} bytes, of which {live} live", after.0);
+
+    for (n, open) in &mut open {
+        let mut all = Vec::new();
+        open.read_to_end(&mut all).unwrap();
+        assert_eq!(all, payload(*n as u32), "record {n}, open before");
+    }
+    drop(open);
+    let check = |engine: &Engine| {
+        for (n, id) in ids.iter().enumerate() {
+            match read(engine, id) {
+                Ok(all) => assert!(lives(n) && all == payload(n as u32), "record {n}"),
+                Err(e) => assert!(!lives(n) && e.kind() == ErrorKind::Erased, "record {n}: {e}"),
+            }
+        }
+    };
+    check(&engine);
+    // The next one finds nothing to do.
+    let again = engine.discard(&mut |_| {}).unwrap();
+    assert!(held(&objects).0 <= after.0 + 4096, "{again:?}");
+    put(&engine, 1, &payload(1)).unwrap();
+    engine.erase(Scope::user(user(77))).unwrap();
+    engine.close().unwrap();
+    let engine = Engine::open(log(&objects), cell, options()).unwrap();
+    assert_eq!(read(&engine, &ids[77]).unwrap_err().kind(), ErrorKind::Erased);
+    assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
+}

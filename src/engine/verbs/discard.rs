@@ -13,6 +13,7 @@ use super::copies::Copies;
 use crate::catalogue::walk::{Step, Walked, walk};
 use crate::engine::cleaner::STEP;
 use crate::engine::core::Core;
+use crate::engine::empty::empty;
 use crate::engine::mark::Marking;
 use crate::engine::observing::failed;
 use crate::engine::progress::Progress;
@@ -106,6 +107,7 @@ pub(in crate::engine) fn discard_in_windows(
         done.bytes_before += place.usage()?.bytes;
     }
     let swept = sweep(inner, window, &places, &mut done, progress)
+        .and_then(|()| empty_sparse(inner, window, &mut done, progress))
         .and_then(|()| places.iter().try_for_each(|place| pack(inner, place)));
     if swept.is_err() {
         inner.writer_untold().copies.iter_mut().for_each(Attached::let_go);
@@ -113,6 +115,8 @@ pub(in crate::engine) fn discard_in_windows(
     swept?;
     for place in &places {
         done.bytes_after += place.usage()?.bytes;
+        // Of what any discard removed, for the next one does not come to it again.
+        done.bytes_left += place.sparse()?.map_or(0, |sparse| sparse.dead());
     }
     Ok(done)
 }
@@ -147,6 +151,21 @@ fn sweep(
     }
     // Blobs that an interrupted discard did not get to remove.
     places.iter().try_for_each(|place| remove_from(inner, place, &[], done))
+}
+
+/// Has what lives in sparse places of the store written once more, if the store cannot move it, and
+/// sweeps again.
+fn empty_sparse(
+    inner: &Arc<Core>,
+    window: usize,
+    done: &mut Discarded,
+    progress: Progress<'_>,
+) -> Result<()> {
+    let Some(sparse) = inner.store().sparse()? else { return Ok(()) };
+    if !sparse.is_empty() && empty(inner, &*sparse, progress)? > 0 {
+        sweep(inner, window, &[inner.store().clone()], done, progress)?;
+    }
+    Ok(())
 }
 
 /// Empties files of which little lives, as far as there is room.
@@ -198,6 +217,8 @@ fn sweep_listed(
     progress: Progress<'_>,
 ) -> Result<()> {
     for place in places {
+        // One that says itself what is left of all that was removed is asked at the end.
+        let (is_asked, left) = (place.sparse()?.is_some(), done.bytes_left);
         let mut from = Some(Cursor::default());
         while from.is_some() {
             let mut names = Vec::new();
@@ -213,6 +234,9 @@ fn sweep_listed(
                 progress(*looked);
             }
             progress(*looked);
+        }
+        if is_asked {
+            done.bytes_left = left;
         }
     }
     Ok(())
@@ -257,9 +281,10 @@ fn without_live(inner: &Arc<Core>, names: Vec<BlobName>) -> Result<Vec<BlobName>
     let mut live = vec![false; names.len()];
     loop {
         let pass = inner.walks.begin();
-        let (roots, geometry, id) = {
+        let (roots, geometry, id, lent) = {
             let state = inner.state();
-            (state.head.roots.duplicate(), state.head.geometry, state.stored.id)
+            let lent = inner.loan.lent(&*inner.options.env, state.head.lending);
+            (state.head.roots.duplicate(), state.head.geometry, state.stored.id, lent)
         };
         let pages = inner.uncached_pages();
         let mut strike = |name: BlobName| {
@@ -280,6 +305,8 @@ fn without_live(inner: &Arc<Core>, names: Vec<BlobName>) -> Result<Vec<BlobName>
         drop((roots, pass));
         match walked {
             Ok(Walked::Whole) => {
+                // A reader on another machine may still be at an earlier state.
+                inner.loan.keep_back(&*inner.options.env, lent);
                 return Ok(names
                     .into_iter()
                     .zip(live)

@@ -2,7 +2,8 @@
 //! writer before it sends for that number is refused for ever.
 
 use super::bucket::Bucket;
-use super::frame::{Content, End, Header, Kind, encode};
+use super::catalogue::Listing;
+use super::frame::{Content, End, HEADER, Header, Kind, encode};
 use super::named::{COMMITS, FLOORS, Object, number_of, numbered};
 use super::state::{State, Stream};
 use crate::error::{Error, ErrorKind, Result};
@@ -139,7 +140,7 @@ pub(super) fn claim(
             let end = End { usage, claimed: Some(*claimed), head: state.head.clone() };
             (state.last + 1, end)
         };
-        end.usage.bytes += super::frame::HEADER as u64;
+        end.usage.bytes += HEADER as u64;
         let (kind, attempt) = (Kind::Claim, bucket.drawn()?);
         let content =
             Content { kind, number, chunk: 1, attempt, lead: 0, blobs: &[], end: Some(&end) };
@@ -162,6 +163,26 @@ pub(super) fn claim(
         ErrorKind::Locked,
         format!("{}: other engines publish without end; stop them, and call again", bucket.place()),
     ))
+}
+
+/// Claims once more for the handle that owns the log, so that the floor can rise above what that
+/// published itself. Not while blobs wait for the commit of the next number.
+pub(super) fn claim_again(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
+    let (claimed, catalogue) = {
+        let mut state = locked(state);
+        let idle = state.waiting.is_empty() && state.stream == Stream::default();
+        let Some(claimed) = state.claimed.filter(|_| idle && state.is_mine) else { return Ok(()) };
+        (claimed, state.catalogue.take())
+    };
+    claim(bucket, state, &claimed)?;
+    // Another claim would have refused this one: nothing but it came to what was known.
+    let mut state = locked(state);
+    let object = Object::Numbered(state.last);
+    state.catalogue = catalogue.map(|mut all| {
+        all.enter(object, Listing { blobs: Vec::new(), size: HEADER as u64, is_claim: true });
+        all
+    });
+    Ok(())
 }
 
 /// Fails once the number after the newest is taken by another handle: it begins with a claim,

@@ -12,6 +12,7 @@ use super::named::MARKER;
 use super::naming::{NAMING_KEY_BYTES, Naming};
 use super::remove::remove;
 use super::signs::{beat, is_taken, pulse};
+use super::sparse::SparseObjects;
 use super::state::State;
 use super::tables::{dead, learn_all};
 use super::write::{SHORT_MAX, Writing};
@@ -20,7 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::limits::SEGMENT_MAX_BYTES;
 use crate::store::{
-    Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Pulse, Removed, Store, Usage,
+    Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Pulse, Removed, Sparse, Store, Usage,
 };
 use crate::sync::{Mutex, locked};
 
@@ -285,6 +286,12 @@ impl Store for ObjectLog {
         let _alone = locked(&self.writers);
         self.writing()?;
         remove(&self.bucket, &self.state, names, self.versioned)
+    }
+
+    fn sparse(&self) -> Result<Option<Box<dyn Sparse>>> {
+        learn_all(&self.bucket, &self.state)?;
+        let found = SparseObjects::of(&locked(&self.state), &self.naming);
+        Ok(found.map(|found| Box::new(found) as Box<dyn Sparse>))
     }
 
     fn usage(&self) -> Result<Usage> {

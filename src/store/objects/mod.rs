@@ -31,6 +31,7 @@ mod named;
 mod naming;
 mod remove;
 mod signs;
+mod sparse;
 mod state;
 mod tables;
 mod windows;

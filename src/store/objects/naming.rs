@@ -17,6 +17,7 @@ use crate::ids::BlobName;
 pub(super) const NAMING_KEY_BYTES: usize = 16;
 
 /// Makes and reads the names of one log.
+#[derive(Clone)]
 pub(super) struct Naming(Aes128);
 
 /// A place in the log.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::bucket::Bucket;
-use super::claim::raise_floor;
+use super::claim::{claim_again, raise_floor};
 use super::named::{COMMITS, DEAD, Object, drawn_name, numbered};
 use super::state::State;
 use super::tables::{encode_dead, learn_all};
@@ -39,8 +39,12 @@ pub(super) fn remove(
         bucket.create(&name, &encode_dead(&drawn, &names))?;
         locked(state).dead.extend(&names);
     }
-    if objects.iter().any(|object| matches!(object, Object::Numbered(_))) {
-        raise_floor_to_claim(bucket, state)?;
+    let numbers = objects.iter().filter_map(|object| match object {
+        Object::Numbered(number) => Some(*number),
+        _ => None,
+    });
+    if let Some(highest) = numbers.max() {
+        raise_floor_above(bucket, state, highest)?;
     }
     let floor = locked(state).floor;
     for object in objects {
@@ -51,12 +55,14 @@ pub(super) fn remove(
         let held: u64 = listing.map_or(0, |l| l.blobs.iter().map(|(_, len)| u64::from(*len)).sum());
         if stays {
             bytes.left += held;
+            locked(state).hidden += held;
             continue;
         }
         bucket.delete(&object.name())?;
         locked(state).windows.forget(object);
         if versioned {
             bytes.left += held;
+            locked(state).hidden += held;
         } else {
             bytes.gone += held;
         }
@@ -73,18 +79,22 @@ fn confirm(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
     }
 }
 
-/// The floor must stand on a claim, which is never deleted.
-fn raise_floor_to_claim(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
-    let claim = {
-        let state = locked(state);
-        let all = state.catalogue.iter().flat_map(|all| &all.objects);
-        all.filter_map(|(object, listing)| match object {
-            Object::Numbered(number) if listing.is_claim => Some(*number),
-            _ => None,
-        })
-        .max()
-    };
-    claim.map_or(Ok(()), |claim| raise_floor(bucket, state, claim))
+/// The floor must stand on a claim, which is never deleted: a new one, if this number is above all.
+fn raise_floor_above(bucket: &Bucket, state: &Mutex<State>, highest: u64) -> Result<()> {
+    if newest_claim(state).is_none_or(|claim| claim < highest) {
+        claim_again(bucket, state)?;
+    }
+    newest_claim(state).map_or(Ok(()), |claim| raise_floor(bucket, state, claim))
+}
+
+fn newest_claim(state: &Mutex<State>) -> Option<u64> {
+    let state = locked(state);
+    let all = state.catalogue.iter().flat_map(|all| &all.objects);
+    all.filter_map(|(object, listing)| match object {
+        Object::Numbered(number) if listing.is_claim => Some(*number),
+        _ => None,
+    })
+    .max()
 }
 
 /// Strikes these names from the catalogue, and says what goes with them.

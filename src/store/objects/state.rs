@@ -41,6 +41,8 @@ pub(super) struct State {
     pub(super) stream: Stream,
     /// Blobs that were removed from objects which are there.
     pub(super) dead: HashSet<BlobName>,
+    /// Bytes of blobs that this handle removed, in objects that it could not delete for good.
+    pub(super) hidden: u64,
     /// What was put under names that say no place here, once it was listed.
     pub(super) elsewhere: Option<Elsewhere>,
     /// The long blobs, once they were listed.

@@ -1,0 +1,126 @@
+//! Emptying places of which little lives, in a store that cannot move blobs itself: what lives there
+//! is written once more through the tree, in commits like any other, and a discard finds the rest
+//! dead. Readers and writers go in between.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use super::commit::{About, Commit, publish};
+use super::core::Core;
+use super::ready::ready;
+use crate::catalogue::renew::{Payloads, Renewal, Renewed, gather, renew};
+use crate::catalogue::walk::{Step, Walked, walk};
+use crate::error::{ErrorKind, Result};
+use crate::ids::BlobName;
+use crate::observer::CommitKind;
+use crate::secret::WipeStack;
+use crate::store::Sparse;
+
+/// Bytes that one commit writes once more, about: other writers wait for that long.
+const AT_ONCE: usize = 1 << 20;
+
+/// What is to be written once more, and the way there.
+struct Sought<'s> {
+    sparse: &'s dyn Sparse,
+    /// Pages below which some lies, as one walk saw it.
+    above: HashSet<BlobName>,
+    /// New pages below which none does.
+    done: HashSet<BlobName>,
+}
+
+impl Renewal for Sought<'_> {
+    fn wants(&self, name: &BlobName) -> bool {
+        self.sparse.holds(name)
+    }
+
+    fn leads_on(&self, name: &BlobName) -> bool {
+        self.above.contains(name) || (self.sparse.is_later(name) && !self.done.contains(name))
+    }
+}
+
+/// Writes once more what lives in sparse places of the store; says how many blobs that were.
+pub(super) fn empty(
+    core: &Core,
+    sparse: &dyn Sparse,
+    progress: &mut dyn FnMut(u64),
+) -> Result<u64> {
+    let _wiped = WipeStack;
+    let mut sought = Sought { sparse, above: above(core, sparse)?, done: HashSet::new() };
+    let mut written = 0;
+    loop {
+        // What it takes is read while no lock is held.
+        let names = core.look_at(|_, view| gather(view, &sought, AT_ONCE))?;
+        let payloads = fetch(core, names)?;
+        let mut writer = core.writer_untold();
+        ready(core, &mut writer)?;
+        let renewed = {
+            let state = core.state();
+            let pages = core.pages();
+            let view = core.view(&state, &pages);
+            renew(&view, core.means(), core.next_head(&state), (&sought, AT_ONCE), &payloads)?
+        };
+        let Some(Renewed { change, done, whole }) = renewed else { return Ok(written) };
+        written += change.blobs.len() as u64;
+        let about = About::of(CommitKind::Change, 1);
+        publish(core, &mut writer, Commit { about, ..Commit::from(change) })?;
+        drop(writer);
+        core.observing.deliver();
+        sought.done.extend(done);
+        progress(written);
+        if whole {
+            return Ok(written);
+        }
+    }
+}
+
+/// Payloads as they are stored; without those that fell meanwhile.
+fn fetch(core: &Core, names: Vec<BlobName>) -> Result<Payloads> {
+    let mut payloads = Payloads::new();
+    for name in names {
+        if let Some(sealed) = core.store().get(&name)? {
+            payloads.insert(name, sealed);
+        }
+    }
+    Ok(payloads)
+}
+
+/// The pages above what lives in sparse places.
+fn above(core: &Core, sparse: &dyn Sparse) -> Result<HashSet<BlobName>> {
+    let mut above = HashSet::new();
+    loop {
+        core.check_usable()?;
+        let (pass, roots, geometry, id) = {
+            let _writer = core.writer_untold();
+            let pass = core.walks.begin();
+            let state = core.state();
+            (pass, state.head.roots.duplicate(), state.head.geometry, state.stored.id)
+        };
+        let pages = core.uncached_pages();
+        let mut way: Vec<BlobName> = Vec::new();
+        let walked = walk(&pass, &pages, &roots, &mut |step| {
+            match step {
+                Step::Enter { at, .. } => {
+                    if sparse.holds(&at.name) {
+                        above.extend(&way);
+                    }
+                    way.push(at.name);
+                }
+                Step::Record { entry, .. } => {
+                    if entry.segment_names(geometry).any(|name| sparse.holds(&name)) {
+                        above.extend(&way);
+                    }
+                }
+                Step::Leave { .. } => drop(way.pop()),
+            }
+            Ok(ControlFlow::Continue(()))
+        });
+        drop((roots, pass));
+        match walked {
+            Ok(Walked::Whole) => return Ok(above),
+            Ok(Walked::Interrupted) => crate::sync::yield_now(),
+            // A page that a commit replaced meanwhile may be gone.
+            Err(e) if e.kind() == ErrorKind::Corrupt && core.state().stored.id != id => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
