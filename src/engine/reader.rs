@@ -28,8 +28,9 @@ const AT_ONCE: usize = 4;
 #[cfg(feature = "tokio")]
 const ASKED_JUST_NOW: Duration = Duration::from_millis(100);
 
-/// A record, open. Reads and seeks in the plaintext; memory: one segment (256 KiB by default; of longer ones 2 MiB) and
-/// one chunk, three segments more while [`Reader::write_to`] writes a long one.
+/// A record, open. Reads and seeks in the plaintext; memory: one segment (256 KiB
+/// by default, 2 MiB of longer ones) and one chunk, three segments more while [`Reader::write_to`]
+/// writes a long one.
 ///
 /// When the record is erased, every later call fails as erased, also between two chunks.
 ///

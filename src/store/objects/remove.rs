@@ -1,7 +1,7 @@
 //! Removing blobs. An object of which nothing lives is deleted, if it lies below the floor; of
 //! another one the names of its dead are remembered. Never needed for security.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::bucket::Bucket;
 use super::claim::{claim_again, raise_floor};
@@ -67,7 +67,31 @@ pub(super) fn remove(
             bytes.gone += held;
         }
     }
+    forget_gone(bucket, state, last)?;
     Ok(bytes)
+}
+
+/// Writes the names of removed blobs once more, without those that no object holds any more, if
+/// these are the more part of them.
+fn forget_gone(bucket: &Bucket, state: &Mutex<State>, last: u64) -> Result<()> {
+    let left: HashSet<BlobName> = {
+        let state = locked(state);
+        let all = state.catalogue.iter().flat_map(|all| all.objects.values());
+        let held = all.flat_map(|listing| listing.blobs.iter().map(|(name, _)| *name));
+        let left: HashSet<BlobName> = held.filter(|name| state.dead.contains(name)).collect();
+        if state.catalogue.is_none() || left.len() * 2 >= state.dead.len() {
+            return Ok(());
+        }
+        left
+    };
+    let before = bucket.list(DEAD, "")?;
+    if !left.is_empty() {
+        let (drawn, names) = (bucket.drawn()?, left.iter().copied().collect::<Vec<_>>());
+        bucket.create(&drawn_name(DEAD, last, &drawn), &encode_dead(&drawn, &names))?;
+    }
+    before.iter().try_for_each(|listed| bucket.delete(&listed.name))?;
+    locked(state).dead = left;
+    Ok(())
 }
 
 /// Refuses if anything was published above what this handle knows: then it is not the owner.
