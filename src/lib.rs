@@ -119,6 +119,7 @@
 //! | `scope` | what an erase names, and when it is done |
 //! | `policy` | how long a class is kept |
 //! | `dir` | directories: one process at a time in each, and no link that leads out |
+//! | `traces` | what a making leaves, taken away again if it fails |
 //! | `disk` | files as a medium: how they are written, synced and overwritten |
 //! | [`store`] | the port that may keep every byte for ever, and its adapters: ciphertext only |
 //! | [`observer`] | what an engine tells of its work: numbers and kinds, and nobody's data |
@@ -191,6 +192,8 @@ mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
+#[cfg(feature = "sled")]
+mod traces;
 #[cfg(feature = "engine")]
 mod tree;
 

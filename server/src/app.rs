@@ -32,6 +32,8 @@ struct Shared {
     metrics: PrometheusHandle,
     watch: Arc<Watch>,
     stopping: AtomicBool,
+    /// Whether another service has taken the store over.
+    replaced: Arc<AtomicBool>,
     desk: Desk,
     openings: Openings,
     /// Leaves of the log that a checkpoint covered which somebody was given.
@@ -66,6 +68,7 @@ impl App {
                 metrics,
                 watch,
                 stopping,
+                replaced: Arc::default(),
                 desk: Desk::default(),
                 openings: Openings::default(),
                 published: AtomicU64::new(0),
@@ -142,6 +145,11 @@ impl App {
     /// Whether the service stops.
     pub(crate) fn stopping(&self) -> bool {
         self.shared.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Whether another service has taken the store over.
+    pub(crate) fn replaced(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.shared.replaced)
     }
 
     /// The user of a handle, as it stands in a path.

@@ -2,14 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, ValueEnum};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
-use keyfall::opening::{Location, apart, check_place};
+use keyfall::opening::{Location, apart, check_place, check_reach, url_of};
 use serde::{Deserialize, Serialize};
 
 use crate::manual::Manual;
+use crate::span::Span;
 
 /// Where the file is unless `--config` names another.
 const FILE: &str = "/etc/keyfall/keyfall.toml";
@@ -33,12 +35,25 @@ pub(crate) type Unusable = Box<dyn std::error::Error>;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
-    /// Directory of the store; it is made where there is none.
+    /// The store, a directory or a URL; it is made where there is none.
     pub(crate) store: PathBuf,
-    /// Directory of the root cell; beside the store unless it is given.
+    /// Directory of the root cell; beside the store unless it is given, which a URL needs.
     #[serde(default)]
     pub(crate) cell: Option<PathBuf>,
-    /// Directory of the service's own files; STORE.service unless it is given.
+    /// Only this machine ever opens the store at a URL: its cell may be a file.
+    #[serde(default)]
+    pub(crate) single_machine: bool,
+    /// Waits until the writer of the store is gone, and serves then.
+    #[serde(default)]
+    pub(crate) standby: bool,
+    /// How often a sign of life is left for one that stands by.
+    #[serde(default)]
+    beat: Option<Span>,
+    /// After how long without one the writer is taken for gone.
+    #[serde(default)]
+    gone_after: Option<Span>,
+    /// Directory of the service's own files; STORE.service unless it is given, of a URL
+    /// CELL.service.
     #[serde(default)]
     pub(crate) state: Option<PathBuf>,
     /// Place of the backup that `POST /v1/backups` makes.
@@ -116,7 +131,24 @@ pub(crate) enum ClientCert {
 impl Config {
     /// The directory of the service's own files.
     pub(crate) fn state_dir(&self) -> PathBuf {
-        self.state.clone().unwrap_or_else(|| beside(&self.store, "service"))
+        let of = match (url_of(&self.store), &self.cell) {
+            // Nothing lies beside a URL.
+            (Some(_), Some(cell)) => cell,
+            _ => &self.store,
+        };
+        self.state.clone().unwrap_or_else(|| beside(of, "service"))
+    }
+
+    /// How often a sign of life is left. Each service that ever stands by leaves some: after it
+    /// served, the next one finds signs, and would take a writer without any for gone.
+    pub(crate) fn beat(&self) -> Option<Duration> {
+        let every = self.beat.map(|Span(every)| every);
+        every.or(self.standby.then_some(BEAT))
+    }
+
+    /// After how long without a sign of life the writer is taken for gone.
+    pub(crate) fn gone_after(&self) -> Duration {
+        self.gone_after.map_or(GONE_AFTER, |Span(time)| time)
     }
 
     /// The directory of the root cell.
@@ -126,8 +158,39 @@ impl Config {
         found.map_or_else(|_| beside(&self.store, "cell"), |found| found.cell().to_owned())
     }
 
+    /// Checks what is said of the store, where it is at a URL, and of standing by.
+    fn check_store(&self) -> Result<(), Unusable> {
+        let url = url_of(&self.store);
+        if url.is_some() {
+            let Some(cell) = &self.cell else {
+                return Err("nothing lies beside a URL: name the root cell with --cell".into());
+            };
+            check_reach(&self.store, cell.join("quorum.json").exists(), self.single_machine)
+                .map_err(typed)?;
+        } else if self.store.to_string_lossy().contains("://") {
+            let text = "is no place of a store: it is a directory, s3://BUCKET/PREFIX, gs://, \
+                        az://, file:///DIRECTORY or postgres://";
+            return Err(format!("{} {text}", self.store.display()).into());
+        } else if self.single_machine {
+            return Err("single_machine is of a store at a URL: leave it out".into());
+        }
+        if url.is_none() && (self.standby || self.beat.is_some()) {
+            return Err("a store in a directory has no standby: one process at a time opens it; \
+                        a standby waits beside a store on objects or in PostgreSQL"
+                .into());
+        }
+        if self.gone_after.is_some() && !self.standby {
+            return Err("gone_after is of one that stands by: give --standby too".into());
+        }
+        if self.standby && self.beat().is_some_and(|beat| self.gone_after() <= beat * 2) {
+            return Err("gone_after must be more than twice as long as beat".into());
+        }
+        Ok(())
+    }
+
     /// Checks what must be said together.
     fn check(&self) -> Result<(), Unusable> {
+        self.check_store()?;
         if let Some(backup) = &self.backup {
             let copy = ("the backup", backup.as_path());
             apart(&[copy, ("the store", &self.store)])?;
@@ -167,6 +230,18 @@ impl Config {
     }
 }
 
+/// How often one that stood by leaves a sign of life, unless it is told.
+const BEAT: Duration = Duration::from_secs(2);
+/// As `keyfall standby`.
+const GONE_AFTER: Duration = Duration::from_secs(10);
+
+/// A text of the library, as its advice is typed here.
+fn typed(e: keyfall::Error) -> Unusable {
+    let text = e.to_string().replace("`Builder::single_machine`", "--single-machine");
+    let spread = "with `keyfall init --keyholder`";
+    text.replace("with `Builder::keyholders`", spread).into()
+}
+
 fn listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 7400))
 }
@@ -199,10 +274,28 @@ fn beside(store: &Path, ending: &str) -> PathBuf {
     store.with_file_name(name)
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  keyfalld --store assistant.db --admin-token-file admin.token
+  keyfalld --store s3://bucket/assistant --cell assistant.cell --single-machine \\
+      --admin-token-file admin.token
+  keyfalld --store 'postgres:///keyfall' --cell assistant.cell --single-machine \\
+      --admin-token-file admin.token
+
+With keyholders on two machines, the second one waits until the first is gone:
+  keyfall init s3://bucket/assistant --cell assistant.cell --keyholder ... --threshold 2
+  keyfalld --store s3://bucket/assistant --cell assistant.cell --beat 2s ...
+  keyfalld --store s3://bucket/assistant --cell assistant.cell --standby ...
+
+Each option can stand in the configuration file (single_machine = true), and in the environment
+(KEYFALL_SINGLE_MACHINE=true). Credentials of a store come from its own environment:
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, PGPASSWORD, ...";
+
 /// Keyfall as a service: the engine over HTTP, and the page where people hear and erase what is
 /// kept of them.
 #[derive(Parser, Serialize)]
 #[command(name = "keyfalld", version, args_conflicts_with_subcommands = true)]
+#[command(after_help = EXAMPLES)]
 struct Flags {
     #[command(subcommand)]
     #[serde(skip)]
@@ -219,15 +312,33 @@ struct Flags {
     #[arg(long)]
     #[serde(skip)]
     openapi: bool,
-    /// Directory of the store; it is made where there is none.
-    #[arg(long, value_name = "DIR")]
+    /// The store, a directory or a URL (s3://, gs://, az://, file:///, postgres://); it is made
+    /// where there is none.
+    #[arg(long, value_name = "PLACE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<PathBuf>,
-    /// Directory of the root cell [default: STORE.cell].
+    /// Directory of the root cell [default: STORE.cell]; a store at a URL needs it named.
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     cell: Option<PathBuf>,
-    /// Directory of the service's own files [default: STORE.service].
+    /// For a store at a URL: only this machine ever opens it, so that the cell may be a file here.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    single_machine: bool,
+    /// Wait until the writer of the store is gone, and serve in its place.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    standby: bool,
+    /// Leave a sign of life this often, for one that stands by [default with --standby: 2s].
+    #[arg(long, value_name = "TIME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beat: Option<Span>,
+    /// Standing by, take the writer for gone after this time without a commit or a sign of life
+    /// [default: 10s].
+    #[arg(long, value_name = "TIME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gone_after: Option<Span>,
+    /// Directory of the service's own files [default: STORE.service; of a URL CELL.service].
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<PathBuf>,
@@ -333,6 +444,10 @@ pub(crate) fn ask() -> Result<Ask, Unusable> {
 const NAMES: &[&str] = &[
     "store",
     "cell",
+    "single_machine",
+    "standby",
+    "beat",
+    "gone_after",
     "state",
     "backup",
     "accept_remnants",

@@ -2,6 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | `span` | lengths of time in the configuration |
 //! | `config` | what the file, the environment and the flags say |
 //! | `problem` | errors as callers see them (RFC 9457) |
 //! | `private` | files and randomness that only this service sees |
@@ -25,6 +26,8 @@
 //! | `api` | the handlers, one file for each kind of resource |
 //! | `openapi` | the document that describes the service |
 //! | `page` | the page of a user |
+//! | `door` | what requests come to, before and after there is a service |
+//! | `standby` | waiting until the writer of a store is gone |
 //! | `router` | which path leads to which handler, and what lies around all of them |
 //! | `standing` | gauges of the engine, its keyholders, its disk and its jobs |
 //! | `serve` | the listener, and how the service stops |
@@ -36,6 +39,7 @@ mod auth;
 mod checksum;
 mod config;
 mod crl;
+mod door;
 mod intake;
 mod manual;
 mod metering;
@@ -53,6 +57,8 @@ mod renewed;
 mod router;
 mod serve;
 mod socket;
+mod span;
+mod standby;
 mod standing;
 mod tls;
 mod watch;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
+use rustix::fs::{Access, access};
 
 /// Random bytes of the system.
 ///
@@ -24,6 +25,20 @@ pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
 /// As the system says, with the place.
 pub(crate) fn directory(place: &Path) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o700).recursive(true).create(place).map_err(|e| at(place, &e))
+}
+
+/// Refuses a place where no directory can be made, if there is none, before anything is made.
+///
+/// # Errors
+/// As the system says, with the place.
+pub(crate) fn makeable(place: &Path) -> io::Result<()> {
+    let whole = std::path::absolute(place)?;
+    let there = whole.ancestors().find(|dir| dir.symlink_metadata().is_ok());
+    let Some(there) = there else { return Ok(()) };
+    if !there.is_dir() {
+        return Err(at(there, &ErrorKind::NotADirectory.into()));
+    }
+    access(there, Access::WRITE_OK | Access::EXEC_OK).map_err(|e| at(there, &e.into()))
 }
 
 /// Reads a file, if there is one.

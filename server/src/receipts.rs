@@ -89,15 +89,29 @@ impl Secret {
 }
 
 impl Receipts {
-    /// Opens the directory; tells whose erases are about to be done.
+    /// The receipts in a directory, which is made; tells whose erases are about to be done.
     ///
     /// # Errors
     /// As the system says.
+    #[cfg(test)]
     pub(crate) fn open(dir: &Path) -> io::Result<(Self, UnboundedReceiver<UserId>)> {
-        let dir = dir.join("receipts");
-        private::directory(&dir)?;
+        let (receipts, tells) = Receipts::at(dir);
+        receipts.make()?;
+        Ok((receipts, tells))
+    }
+
+    /// The receipts in a directory, which is not made yet; tells whose erases are about to be done.
+    pub(crate) fn at(dir: &Path) -> (Self, UnboundedReceiver<UserId>) {
         let (told, tells) = unbounded_channel();
-        Ok((Receipts { dir, told, moving: Mutex::default() }, tells))
+        (Receipts { dir: dir.join("receipts"), told, moving: Mutex::default() }, tells)
+    }
+
+    /// Makes the directory, if there is none.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn make(&self) -> io::Result<()> {
+        private::directory(&self.dir)
     }
 
     /// Removes sealed drafts that nobody came for, with their keys; not while the clock is doubted.

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::ServiceExt;
@@ -12,19 +13,21 @@ use axum_server::Handle;
 use keyfall::observer::{Event, Metrics, Observer};
 use keyfall::{AsyncEngine, Builder, ErrorKind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use crate::answers::Answers;
 use crate::app::{App, Parts};
 use crate::auth::book::Book;
 use crate::auth::jwt::Jwt;
 use crate::config::Config;
+use crate::door::Door;
 use crate::metering;
-use crate::overriding::Overriding;
 use crate::page::planned::keep_all;
 use crate::receipts::Receipts;
 use crate::renewed::Renew;
 use crate::router::router;
 use crate::socket::Plain;
+use crate::standby;
 use crate::standing;
 use crate::tls::Tls;
 use crate::watch::Watch;
@@ -47,7 +50,10 @@ const LOOK: Duration = Duration::from_secs(2);
 /// What kept it from starting, or from ending well.
 pub(crate) fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(config))
+    let served = runtime.block_on(serve(config));
+    // A store that does not answer holds up no end.
+    runtime.shutdown_timeout(ENDS);
+    served
 }
 
 async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
@@ -55,16 +61,21 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let mut files: Vec<Arc<dyn Renew>> = Vec::new();
     files.extend(tls.iter().map(|tls| tls.files() as Arc<dyn Renew>));
     files.extend(jwt.iter().map(|jwt| jwt.files() as Arc<dyn Renew>));
-    let book = Book::open(&config.state_dir(), &config.admin_token_file)?;
+    let state = config.state_dir();
+    // What can be refused is refused before anything is made: a refused start leaves nothing.
+    Book::check(&state, &config.admin_token_file)?;
     let (metrics, watch) = (metering::start()?, Arc::new(Watch::default()));
-    // Before a store is made.
     let (listener, address) = listen(config.listen)?;
-    let (receipts, tells) = Receipts::open(&config.state_dir())?;
+    let (receipts, tells) = Receipts::at(&state);
     let receipts = Arc::new(receipts);
     let builder = builder(&config, &receipts).observer(observer(&watch));
-    let engine = AsyncEngine::open_with(move || builder.open_or_create()).await?;
-    let handle = Handle::new();
-    let answers = Answers::open(&config.state_dir())?;
+    let mut ear = Ear::new(listener, address, tls);
+    tokio::spawn(alive());
+    let Some(engine) = opened(&config, builder, &mut ear).await? else { return Ok(()) };
+    // One that stood by reads what the service before it has left there.
+    let book = Book::open(&state, &config.admin_token_file)?;
+    receipts.make()?;
+    let answers = Answers::open(&state)?;
     let app = App::new(Parts {
         engine: engine.clone(),
         config,
@@ -77,27 +88,44 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     });
     let upkeep = tokio::spawn(upkeep(app.clone()));
     let keeping = tokio::spawn(keep_all(app.clone(), tells));
-    tokio::spawn(stop_when_told(app.clone(), handle.clone())?);
-    tokio::spawn(alive());
-    let renewing = tokio::spawn(renew(files, signal(SignalKind::hangup())?));
-    let server = axum_server::from_tcp(listener)?.handle(handle);
-    let service = ServiceExt::<Request>::into_make_service(Overriding(router(app)));
-    match tls {
-        Some(tls) => {
-            announce(&format!("listening on https://{address}"));
-            server.acceptor(tls).serve(service).await?;
-        }
-        None => {
-            announce(&format!("listening on http://{address}"));
-            server.acceptor(Plain).serve(service).await?;
-        }
+    tokio::spawn(stop_when_told(app.clone(), ear.handle.clone())?);
+    let mut tasks = vec![upkeep, keeping];
+    if app.config().standby {
+        tasks.push(tokio::spawn(standby::end_if_replaced(app.clone(), ear.handle.clone())));
     }
+    let renewing = tokio::spawn(renew(files, signal(SignalKind::hangup())?));
+    let replaced = app.replaced();
+    ear.door.open(router(app));
+    ear.begin()?;
+    announce(&format!("listening on {}", ear.url()));
+    ear.ended().await?;
     tracing::info!("drained; closing the engine");
     renewing.abort();
-    for task in [upkeep, keeping] {
+    for task in tasks {
         task.abort();
         let _ = task.await;
     }
+    if replaced.load(Ordering::Relaxed) {
+        return Err(standby::replaced().into());
+    }
+    closed(engine).await
+}
+
+/// Opens the store, at once or once its writer is gone; `None` if it was told to stop before.
+async fn opened(
+    config: &Config,
+    builder: Builder,
+    ear: &mut Ear,
+) -> Result<Option<AsyncEngine>, Box<dyn Error>> {
+    if !config.standby {
+        return Ok(Some(AsyncEngine::open_with(move || builder.open_or_create()).await?));
+    }
+    ear.begin()?;
+    announce(&format!("standing by on {}", ear.url()));
+    standby::wait(builder, config.gone_after(), &ear.door).await
+}
+
+async fn closed(engine: AsyncEngine) -> Result<(), Box<dyn Error>> {
     // What clients left when they went away ends soon.
     let _ = tokio::time::timeout(ENDS, engine.idle()).await;
     match engine.close().await {
@@ -108,11 +136,54 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// The listener, and what its requests come to.
+struct Ear {
+    listener: Option<TcpListener>,
+    address: SocketAddr,
+    tls: Option<Tls>,
+    door: Door,
+    handle: Handle<SocketAddr>,
+    serving: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Ear {
+    fn new(listener: TcpListener, address: SocketAddr, tls: Option<Tls>) -> Self {
+        let (door, handle) = (Door::shut(), Handle::new());
+        Ear { listener: Some(listener), address, tls, door, handle, serving: None }
+    }
+
+    fn url(&self) -> String {
+        format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.address)
+    }
+
+    /// Takes connections from now on.
+    fn begin(&mut self) -> io::Result<()> {
+        let Some(listener) = self.listener.take() else { return Ok(()) };
+        let server = axum_server::from_tcp(listener)?.handle(self.handle.clone());
+        let service = ServiceExt::<Request>::into_make_service(self.door.clone());
+        self.serving = Some(match self.tls.clone() {
+            Some(tls) => tokio::spawn(server.acceptor(tls).serve(service)),
+            None => tokio::spawn(server.acceptor(Plain).serve(service)),
+        });
+        Ok(())
+    }
+
+    /// Waits until nothing is taken any more, and what was begun is finished.
+    async fn ended(self) -> io::Result<()> {
+        match self.serving {
+            Some(serving) => serving.await.map_err(io::Error::other)?,
+            None => Ok(()),
+        }
+    }
+}
+
 fn builder(config: &Config, receipts: &Arc<Receipts>) -> Builder {
     let receipts = Arc::clone(receipts);
     let builder = Builder::at(&config.store).wait_for_lock(PATIENCE);
     let builder = builder.drafts(move |draft| receipts.keep(draft));
     let builder = if config.accept_remnants { builder.accept_remnants() } else { builder };
+    let builder = if config.single_machine { builder.single_machine() } else { builder };
+    let builder = config.beat().map_or(builder.clone(), |every| builder.beat(every));
     match &config.cell {
         Some(cell) => builder.cell_at(cell),
         None => builder,

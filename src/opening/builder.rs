@@ -12,10 +12,10 @@ use super::location::by_length;
 #[cfg(feature = "sled")]
 use super::paths::url_of;
 #[cfg(feature = "sled")]
-use super::remote::check_reach;
+use super::remote::Remote;
 #[cfg(feature = "sled")]
 use super::restoring::copy_as_it_is;
-use super::roots::Settings;
+use super::roots::{CellAt, Settings, finish_over};
 #[cfg(feature = "sled")]
 use super::site::Site;
 use super::standby::{See, StandBy, stand_by};
@@ -109,15 +109,6 @@ enum StoreAt {
     #[cfg(feature = "sled")]
     Directory(PathBuf),
     Given(Arc<dyn Store>),
-}
-
-#[derive(Clone)]
-enum CellAt {
-    /// Where the store says that its cell is by default.
-    #[cfg(feature = "sled")]
-    Beside,
-    Directory(PathBuf),
-    Given(Arc<dyn RootCell>),
 }
 
 impl std::fmt::Debug for Builder {
@@ -353,7 +344,7 @@ impl Builder {
         self.patiently(|| match &self.store {
             #[cfg(feature = "sled")]
             StoreAt::Directory(dir) => match url_of(dir) {
-                Some(url) => self.create_at(url),
+                Some(url) => self.remote(url).create(),
                 None => self.site(dir)?.create(),
             },
             StoreAt::Given(store) => {
@@ -372,7 +363,7 @@ impl Builder {
         self.patiently(|| match &self.store {
             #[cfg(feature = "sled")]
             StoreAt::Directory(dir) => match url_of(dir) {
-                Some(url) => self.open_at(url),
+                Some(url) => self.remote(url).open(),
                 None => self.site(dir)?.open(),
             },
             StoreAt::Given(store) => {
@@ -435,10 +426,7 @@ impl Builder {
         self.patiently(|| match &self.store {
             #[cfg(feature = "sled")]
             StoreAt::Directory(dir) => match url_of(dir) {
-                Some(url) => {
-                    self.check_reach(dir)?;
-                    self.open_or_create_over(at_url(url, How::OpenOrCreate)?)
-                }
+                Some(url) => self.remote(url).open_or_create(),
                 None => self.site(dir)?.open_or_create(),
             },
             StoreAt::Given(store) => self.open_or_create_over(Arc::clone(store)),
@@ -456,8 +444,8 @@ impl Builder {
     pub fn restore(&self, copies: &[impl AsRef<Path>], progress: Progress<'_>) -> Result<Restored> {
         match &self.store {
             StoreAt::Directory(dir) => {
-                if url_of(dir).is_some() {
-                    self.check_reach(dir)?;
+                if let Some(url) = url_of(dir) {
+                    self.remote(url).check_reach()?;
                 }
                 self.site(dir)?.restore(copies, progress)
             }
@@ -516,35 +504,8 @@ impl Builder {
     }
 
     #[cfg(feature = "sled")]
-    fn create_at(&self, url: &str) -> Result<Engine> {
-        self.check_reach(Path::new(url))?;
-        Engine::init(at_url(url, How::Create)?, self.make_cell()?, self.settings.options.clone())
-    }
-
-    #[cfg(feature = "sled")]
-    fn open_at(&self, url: &str) -> Result<Engine> {
-        let options = &self.settings.options;
-        let how = match options.open_as {
-            OpenAs::ReadOnly if options.borrows => How::Borrow,
-            OpenAs::ReadOnly => How::Look,
-            OpenAs::Owner | OpenAs::TakeOver => How::Open,
-        };
-        let store = at_url(url, how)?;
-        Engine::open(store, self.open_cell()?, self.settings.options.clone())
-    }
-
-    /// Refuses a cell in files for a store that other machines reach. An adapter's user knows what
-    /// it is.
-    #[cfg(feature = "sled")]
-    fn check_reach(&self, store: &Path) -> Result<()> {
-        let shared = match &self.cell {
-            CellAt::Given(_) => true,
-            CellAt::Directory(cell) => {
-                self.settings.is_spread() || cell.join("quorum.json").exists()
-            }
-            CellAt::Beside => self.settings.is_spread(),
-        };
-        check_reach(store, shared, self.settings.single_machine)
+    fn remote<'a>(&'a self, url: &'a str) -> Remote<'a> {
+        Remote { url, cell: &self.cell, settings: &self.settings }
     }
 
     #[cfg(feature = "sled")]
@@ -565,33 +526,15 @@ impl Builder {
             Err(e) if e.kind() == ErrorKind::Absent => self.make_cell()?,
             opened => opened?,
         };
-        let told = cell.load()?;
-        let is_new = told.keys.is_empty() && told.epoch == 0 || told.is_unfinished();
-        // The key of a store that is not there: opening says what helps.
-        let make = if is_new { Engine::finish_init } else { Engine::open };
-        make(store, cell, self.settings.options.clone())
+        finish_over(store, cell, &self.settings.options)
     }
 
     /// The cell that belongs to a store given as an adapter.
     fn open_cell(&self) -> Result<Arc<dyn RootCell>> {
-        match &self.cell {
-            #[cfg(feature = "sled")]
-            CellAt::Beside => {
-                Err(Error::invalid("name the cell with `Builder::cell_at` or `Builder::cell`"))
-            }
-            CellAt::Directory(dir) => self.settings.root_in(dir),
-            CellAt::Given(cell) => Ok(Arc::clone(cell)),
-        }
+        self.cell.open(&self.settings)
     }
 
     fn make_cell(&self) -> Result<Arc<dyn RootCell>> {
-        match &self.cell {
-            #[cfg(feature = "sled")]
-            CellAt::Beside => {
-                Err(Error::invalid("name the cell with `Builder::cell_at` or `Builder::cell`"))
-            }
-            CellAt::Directory(dir) => self.settings.make_root_in(dir),
-            CellAt::Given(cell) => Ok(Arc::clone(cell)),
-        }
+        self.cell.make(&self.settings)
     }
 }

@@ -33,4 +33,6 @@ pub use remote::{check_reach, copy_to_write};
 pub use restoring::{copy_as_it_is, take_away, to_build};
 pub use roots::look_root;
 pub use standby::{Beside, See, StandBy};
+#[cfg(feature = "sled")]
+pub use crate::traces::Traces;
 pub use territory::{check_place, is_store, territory};

@@ -4,10 +4,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::location::Location;
 use super::paths::url_of;
+use super::roots::{CellAt, Settings, finish_over};
+use super::territory::check_place;
+use crate::Engine;
+use crate::cell::RootCell;
+use crate::engine::OpenAs;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::place::{How, at_url, without_password};
 use crate::store::{SledStore, Store};
+use crate::traces::Traces;
 
 /// Opens the copy at a place to write to it, or makes one.
 ///
@@ -39,5 +46,125 @@ pub fn check_reach(store: &Path, cell_is_shared: bool, single_machine: bool) -> 
             ),
         )),
         _ => Ok(()),
+    }
+}
+
+/// A store at a URL and its cell, to be made or opened.
+pub(super) struct Remote<'a> {
+    pub(super) url: &'a str,
+    pub(super) cell: &'a CellAt,
+    pub(super) settings: &'a Settings,
+}
+
+/// A cell that was made for a store that is not there yet.
+struct Made {
+    cell: Arc<dyn RootCell>,
+    traces: Option<Traces>,
+}
+
+impl Remote<'_> {
+    pub(super) fn open(&self) -> Result<Engine> {
+        self.check_apart()?;
+        let options = &self.settings.options;
+        let how = match options.open_as {
+            OpenAs::ReadOnly if options.borrows => How::Borrow,
+            OpenAs::ReadOnly => How::Look,
+            OpenAs::Owner | OpenAs::TakeOver => How::Open,
+        };
+        let store = at_url(self.url, how)?;
+        Engine::open(store, self.cell.open(self.settings)?, options.clone())
+    }
+
+    pub(super) fn create(&self) -> Result<Engine> {
+        self.check_new()?;
+        let made = self.make_cell()?;
+        let store = at_url(self.url, How::Create).inspect_err(|_| self.undo(&made))?;
+        let options = self.settings.options.clone();
+        let engine = Engine::init(Arc::clone(&store), Arc::clone(&made.cell), options);
+        engine.inspect_err(|_| {
+            // Of a cell in files the key may be in use; what keyholders were dealt is not, as long
+            // as nothing was published.
+            if self.settings.is_spread() && matches!(store.head(), Ok(None)) {
+                self.undo(&made);
+            }
+        })
+    }
+
+    pub(super) fn open_or_create(&self) -> Result<Engine> {
+        self.check_reach()?;
+        let there = match at_url(self.url, How::Open) {
+            Err(e) if e.kind() == ErrorKind::Absent => None,
+            opened => Some(opened?),
+        };
+        if let Some(store) = &there
+            && store.head()?.is_some()
+        {
+            self.check_apart()?;
+            let (store, cell) = (Arc::clone(store), self.cell.open(self.settings)?);
+            return Engine::open(store, cell, self.settings.options.clone());
+        }
+        match self.cell.open(self.settings) {
+            Err(e) if e.kind() == ErrorKind::Absent && there.is_none() => self.create(),
+            Err(e) if e.kind() == ErrorKind::Absent => {
+                // A log that a making cut short has left.
+                self.check_new()?;
+                self.make_cell()?;
+                self.open_over(there)
+            }
+            cell => {
+                drop(cell?);
+                self.open_over(there)
+            }
+        }
+    }
+
+    fn open_over(&self, there: Option<Arc<dyn Store>>) -> Result<Engine> {
+        self.check_apart()?;
+        let cell = self.cell.open(self.settings)?;
+        let store = there.map_or_else(|| at_url(self.url, How::Create), Ok)?;
+        finish_over(store, cell, &self.settings.options)
+    }
+
+    /// Refuses a cell in files for a store that other machines reach. An adapter's user knows what
+    /// it is.
+    pub(super) fn check_reach(&self) -> Result<()> {
+        let shared = self.cell.is_shared(self.settings);
+        check_reach(Path::new(self.url), shared, self.settings.single_machine)
+    }
+
+    fn check_apart(&self) -> Result<()> {
+        let Some(cell) = self.cell.directory() else { return Ok(()) };
+        Location::find(Path::new(self.url), Some(cell)).map(drop)
+    }
+
+    /// What can be refused before anything is made.
+    fn check_new(&self) -> Result<()> {
+        self.check_reach()?;
+        self.check_apart()?;
+        check_place(Path::new(self.url))?;
+        self.cell.directory().map_or(Ok(()), check_place)
+    }
+
+    /// Makes the cell before the store: it lies on this machine, and can be taken away again.
+    fn make_cell(&self) -> Result<Made> {
+        let traces = self.cell.directory().map(Traces::before);
+        match self.cell.make(self.settings) {
+            Ok(cell) => Ok(Made { cell, traces }),
+            Err(e) => {
+                traces.iter().for_each(Traces::undo_empty);
+                Err(e)
+            }
+        }
+    }
+
+    /// Takes a cell away that holds no key of a store. The engine's key stays: keyholders know it.
+    fn undo(&self, made: &Made) {
+        match (self.cell.directory(), &made.traces) {
+            (Some(dir), _) if self.settings.is_spread() => {
+                let _ = std::fs::remove_file(dir.join("quorum.json"));
+            }
+            (_, Some(traces)) => traces.undo(),
+            _ => {}
+        }
     }
 }

@@ -1,18 +1,19 @@
 //! Root cells in directories, of whatever kind lies there or is to be made.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::Options;
 use crate::cell::{FileCell, RootCell};
 use crate::engine::OpenAs;
 use crate::env::SharedEnv;
-use crate::error::Result;
-#[cfg(not(feature = "keyholders"))]
+#[cfg(any(feature = "sled", not(feature = "keyholders")))]
 use crate::error::{Error, ErrorKind};
+use crate::error::Result;
 #[cfg(feature = "keyholders")]
 use crate::quorum::{Member, Rule};
+use crate::store::Store;
+use crate::{Engine, Options};
 
 /// Opens the cell in a directory to look at it: a process that has it open goes on undisturbed.
 ///
@@ -23,6 +24,74 @@ pub fn look_root(dir: &Path, env: &SharedEnv) -> Result<Arc<dyn RootCell>> {
         Some(cell) => cell,
         None => Arc::new(FileCell::look(dir, Arc::clone(env))?),
     })
+}
+
+/// Where a builder says that a cell is.
+#[derive(Clone)]
+pub(super) enum CellAt {
+    /// Where the store says that its cell is by default.
+    #[cfg(feature = "sled")]
+    Beside,
+    Directory(PathBuf),
+    Given(Arc<dyn RootCell>),
+}
+
+impl CellAt {
+    /// The cell of a store that has none beside it.
+    pub(super) fn open(&self, settings: &Settings) -> Result<Arc<dyn RootCell>> {
+        match self {
+            #[cfg(feature = "sled")]
+            CellAt::Beside => Err(unnamed()),
+            CellAt::Directory(dir) => settings.root_in(dir),
+            CellAt::Given(cell) => Ok(Arc::clone(cell)),
+        }
+    }
+
+    pub(super) fn make(&self, settings: &Settings) -> Result<Arc<dyn RootCell>> {
+        match self {
+            #[cfg(feature = "sled")]
+            CellAt::Beside => Err(unnamed()),
+            CellAt::Directory(dir) => settings.make_root_in(dir),
+            CellAt::Given(cell) => Ok(Arc::clone(cell)),
+        }
+    }
+
+    /// The directory that it is in, if it was named.
+    #[cfg(feature = "sled")]
+    pub(super) fn directory(&self) -> Option<&Path> {
+        match self {
+            CellAt::Directory(dir) => Some(dir),
+            CellAt::Beside | CellAt::Given(_) => None,
+        }
+    }
+
+    /// Whether other machines can open it too.
+    #[cfg(feature = "sled")]
+    pub(super) fn is_shared(&self, settings: &Settings) -> bool {
+        match self {
+            CellAt::Given(_) => true,
+            CellAt::Directory(cell) => settings.is_spread() || cell.join("quorum.json").exists(),
+            CellAt::Beside => settings.is_spread(),
+        }
+    }
+}
+
+#[cfg(feature = "sled")]
+fn unnamed() -> Error {
+    Error::new(ErrorKind::Invalid, "name the cell with `Builder::cell_at` or `Builder::cell`")
+}
+
+/// Opens a store with a cell, and finishes a making that was cut short.
+pub(super) fn finish_over(
+    store: Arc<dyn Store>,
+    cell: Arc<dyn RootCell>,
+    options: &Options,
+) -> Result<Engine> {
+    let told = cell.load()?;
+    let is_new = told.keys.is_empty() && told.epoch == 0 || told.is_unfinished();
+    // The key of a store that is not there: opening says what helps.
+    let make = if is_new { Engine::finish_init } else { Engine::open };
+    make(store, cell, options.clone())
 }
 
 /// What a builder says of the engine and of a cell to be made.

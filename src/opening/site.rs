@@ -13,6 +13,7 @@ use crate::cell::RootCell;
 use crate::engine::{OpenAs, Progress, Restored, restore};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{SledStore, Store};
+use crate::traces::Traces;
 use crate::{Engine, Options};
 
 /// Where a store is and its cell, and what is said of them.
@@ -65,13 +66,16 @@ impl<'a> Site<'a> {
         self.check_places()?;
         check_unheld(&self.at, self.held())?;
         let was_there = store.is_dir();
-        let blobs = SledStore::create(store)?;
+        let traces = [Traces::before(store), Traces::before(self.at.cell())];
+        let undo_empty = || traces.iter().for_each(Traces::undo_empty);
+        let blobs = SledStore::create(store).inspect_err(|_| undo_empty())?;
         let root = match self.make_root() {
             Ok(root) => root,
             Err(e) => {
                 // Nothing was put yet: remove the half-made store.
                 drop(blobs);
                 take_away(store, was_there);
+                undo_empty();
                 return Err(e);
             }
         };

@@ -11,6 +11,8 @@ use super::Store;
 #[cfg(all(feature = "sled", feature = "objects"))]
 use super::objects::ObjectLog;
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(all(feature = "sled", feature = "objects"))]
+use crate::traces::Traces;
 
 /// The schemes of places of objects.
 const SCHEMES: [&str; 6] = ["s3", "gs", "az", "file", POSTGRES[0], POSTGRES[1]];
@@ -71,14 +73,25 @@ const BRIEF: keyfall_objects::Patience = keyfall_objects::Patience {
 #[cfg(all(feature = "sled", feature = "objects"))]
 pub(crate) fn at_url(url: &str, how: How) -> Result<Arc<dyn Store>> {
     without_password(url)?;
-    let objects = objects_at(url)?;
-    let log = match how {
+    let dir = keyfall_objects::cloud::directory_of(url);
+    if matches!(how, How::Look | How::Borrow | How::Open)
+        && dir.as_ref().is_some_and(|dir| !dir.exists())
+    {
+        // An adapter makes the directory that it is given.
+        let text = format!("no store at {url}; name another place");
+        return Err(Error::new(ErrorKind::Absent, text));
+    }
+    let traces = dir.as_deref().map(Traces::before);
+    let log = objects_at(url).and_then(|objects| match how {
         How::Look => ObjectLog::look(objects),
         How::Borrow => ObjectLog::look_with(objects, Arc::new(crate::env::System), BRIEF),
         How::Open => ObjectLog::open(objects),
         How::Create => ObjectLog::create(objects),
         How::OpenOrCreate => ObjectLog::open_or_create(objects),
-    };
+    });
+    if log.is_err() {
+        traces.iter().for_each(Traces::undo_empty);
+    }
     Ok(Arc::new(log?))
 }
 

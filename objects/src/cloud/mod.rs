@@ -17,7 +17,7 @@ use object_store::{
 use tokio::runtime::{Builder, Runtime};
 
 use self::failures::failure;
-pub use self::place::SCHEMES;
+pub use self::place::{SCHEMES, directory_of};
 use self::place::{Opened, open};
 use crate::port::{Created, Failure, Listed, Objects, Result};
 

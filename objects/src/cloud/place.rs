@@ -1,5 +1,6 @@
 //! Places as URLs.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +61,11 @@ pub(super) fn open(url: &str, endpoint: Option<&str>) -> Result<Opened> {
     }
     .map_err(refused)?;
     Ok(Opened { store, prefix, sorted: true })
+}
+
+/// The directory that a `file:///` URL names; it need not be there.
+pub fn directory_of(url: &str) -> Option<PathBuf> {
+    Url::parse(url).ok().filter(|url| url.scheme() == "file")?.to_file_path().ok()
 }
 
 fn once() -> RetryConfig {

@@ -8,6 +8,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
+use keyfall::ErrorKind;
+use keyfall::opening::url_of;
 use rustix::fs::{Access, access, statvfs};
 use serde_json::{Map, Value, json};
 
@@ -38,6 +40,7 @@ pub(crate) async fn readyz(State(app): State<App>) -> Response {
         matters.push(("engine", why.to_owned()));
     }
     matters.extend(places(&app).await);
+    matters.extend(far(&app).await);
     let said = |check: &&str| {
         let of = |matter: &&Matter| matter.0 == *check;
         let reasons: Vec<&str> = matters.iter().filter(of).map(|(_, why)| why.as_str()).collect();
@@ -56,6 +59,21 @@ pub(crate) async fn readyz(State(app): State<App>) -> Response {
     }
 }
 
+/// What is the matter with a store at a URL: it is asked, if nothing was lately.
+async fn far(app: &App) -> Option<Matter> {
+    url_of(&app.config().store)?;
+    let asked = app.engine().run(|engine| engine.log().size());
+    let why = match tokio::time::timeout(ANSWERS, asked).await {
+        Ok(Ok(_)) => return None,
+        Ok(Err(e)) if e.kind() == ErrorKind::Fenced => "another one has taken it over".to_owned(),
+        // A poisoned engine has said so.
+        Ok(Err(e)) if e.kind() == ErrorKind::Poisoned => return None,
+        Ok(Err(_)) => "it cannot be asked; the log says why".to_owned(),
+        Err(_) => format!("it does not answer within {} s", ANSWERS.as_secs()),
+    };
+    Some(("store", why))
+}
+
 /// What is the matter with the directories.
 async fn places(app: &App) -> Vec<Matter> {
     let config = app.config().clone();
@@ -70,6 +88,7 @@ fn look(config: &Config) -> Vec<Matter> {
     let (state, cell) = (config.state_dir(), config.cell_dir());
     let mut matters: Vec<Matter> = [("store", &config.store), ("state", &state), ("cell", &cell)]
         .into_iter()
+        .filter(|(_, place)| url_of(place).is_none())
         .filter_map(|(name, place)| Some((name, unwritable(place)?)))
         .collect();
     let free = |place: &Path| {

@@ -19,6 +19,26 @@ pub(crate) struct Book {
 }
 
 impl Book {
+    /// Refuses what [`Book::open`] would, and makes nothing.
+    ///
+    /// # Errors
+    /// As [`Book::open`].
+    pub(crate) fn check(dir: &Path, admin_token_file: &Path) -> io::Result<()> {
+        private::makeable(dir)?;
+        match private::read(admin_token_file)?.map(Zeroizing::new) {
+            Some(token) => check_token(token.trim(), admin_token_file)?,
+            None => match admin_token_file.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+                // It is for the operator to say who enters that one.
+                Some(dir) if !dir.is_dir() => {
+                    let text = format!("{}: there is no such directory", dir.display());
+                    return Err(io::Error::new(io::ErrorKind::NotFound, text));
+                }
+                dir => private::makeable(dir.unwrap_or(Path::new(".")))?,
+            },
+        }
+        pages(&dir.join("credentials.json")).map(drop)
+    }
+
     /// Opens the book in a directory, and reads the admin's token, or makes it.
     ///
     /// # Errors
@@ -34,18 +54,9 @@ impl Book {
             }
         };
         let token = token.trim();
-        if token.len() < 20 {
-            return Err(io::Error::other(format!(
-                "{} has no token of 20 characters or more in it; remove it, and one is made",
-                admin_token_file.display()
-            )));
-        }
+        check_token(token, admin_token_file)?;
         let place = dir.join("credentials.json");
-        let pages = match private::read(&place)? {
-            Some(text) => serde_json::from_str(&text)
-                .map_err(|e| io::Error::other(format!("{}: {e}", place.display())))?,
-            None => Vec::new(),
-        };
+        let pages = pages(&place)?;
         Ok(Book { place, admin: Credential::admin(token), pages: RwLock::new(pages) })
     }
 
@@ -133,5 +144,24 @@ impl Book {
         let differs = changed.len() != pages.len();
         *pages = changed;
         Ok(differs)
+    }
+}
+
+fn check_token(token: &str, file: &Path) -> io::Result<()> {
+    if token.len() >= 20 {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "{} has no token of 20 characters or more in it; remove it, and one is made",
+        file.display()
+    )))
+}
+
+/// The credentials in a file; none if it is not there.
+fn pages(place: &Path) -> io::Result<Vec<Credential>> {
+    match private::read(place)? {
+        Some(text) => serde_json::from_str(&text)
+            .map_err(|e| io::Error::other(format!("{}: {e}", place.display()))),
+        None => Ok(Vec::new()),
     }
 }

@@ -1,0 +1,110 @@
+//! A service that stands by: it waits until the writer of its store is gone, and takes its place.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum_server::Handle;
+use keyfall::opening::{Beside, StandBy};
+use keyfall::{AsyncEngine, Builder, Error, ErrorKind};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::App;
+use crate::door::Door;
+
+/// For so long a wait that was told to end may take.
+const ENDS: Duration = Duration::from_secs(2);
+/// So often a service that took over looks whether it was replaced in turn.
+const LOOKS: Duration = Duration::from_secs(2);
+
+/// Waits beside the store and opens it; `None` if it was told to stop before.
+///
+/// # Errors
+/// As [`Builder::stand_by`].
+pub(crate) async fn wait(
+    builder: Builder,
+    gone_after: Duration,
+    door: &Door,
+) -> Result<Option<AsyncEngine>, Box<dyn std::error::Error>> {
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let ended = Arc::new(AtomicBool::new(false));
+    let (door, ends) = (door.clone(), Arc::clone(&ended));
+    let mut opened = tokio::task::spawn_blocking(move || {
+        let (how, mut told) = (StandBy::new().gone_after(gone_after), None);
+        let mut see = |beside: &Beside| {
+            tell(&door, beside, &mut told);
+            match ends.load(Ordering::Relaxed) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        };
+        builder.stand_by(&how, &mut see)
+    });
+    tokio::select! {
+        opened = &mut opened => return Ok(opened??.map(AsyncEngine::new)),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    ended.store(true, Ordering::Relaxed);
+    match tokio::time::timeout(ENDS, opened).await {
+        // It took over just now: an end without closing loses nothing.
+        Ok(opened) => opened?.map(drop)?,
+        Err(_) => tracing::warn!("ended while the store did not answer"),
+    }
+    Ok(None)
+}
+
+/// Tells of what was seen: to who asks, and to the log once for each change.
+fn tell(door: &Door, beside: &Beside, told: &mut Option<&'static str>) {
+    let why = match beside {
+        Beside::Untold => {
+            "it stands by, and never takes over: no service of this store ever left a sign of \
+             life; start the first one without `standby`, and with `beat`"
+        }
+        Beside::Gone(_) => "it takes the store over",
+        Beside::Away(_) => "it stands by, and the store cannot be asked; its log says why",
+        Beside::Failed(_) => "it stands by still: it could not take over; its log says why",
+        _ => "it stands by: another one serves the store",
+    };
+    door.says(why);
+    if told.replace(why) == Some(why) {
+        return;
+    }
+    match beside {
+        Beside::Away(e) | Beside::Failed(e) => tracing::warn!("{why}: {e}"),
+        Beside::Gone(quiet) => tracing::info!("no sign of life for {quiet:.1?}: {why}"),
+        _ => tracing::info!("{why}"),
+    }
+}
+
+/// Ends the service once another one has taken its store over: started again, it stands by.
+pub(crate) async fn end_if_replaced(app: App, handle: Handle<std::net::SocketAddr>) {
+    loop {
+        tokio::time::sleep(LOOKS).await;
+        if !is_replaced(&app).await {
+            continue;
+        }
+        tracing::error!("{}", replaced());
+        app.stop();
+        app.replaced().store(true, Ordering::Relaxed);
+        handle.graceful_shutdown(Some(LOOKS));
+        return;
+    }
+}
+
+async fn is_replaced(app: &App) -> bool {
+    // One request to the store, if nothing was asked of it lately.
+    let asked = app.engine().run(|engine| engine.log().size()).await;
+    asked.is_err_and(|e| e.kind() == ErrorKind::Fenced)
+}
+
+/// Why a service that was replaced ends.
+pub(crate) fn replaced() -> Error {
+    let text = "another service has taken the store over, and this one ended; start it again, and \
+                with `standby` it waits beside that one";
+    Error::new(ErrorKind::Fenced, text)
+}
