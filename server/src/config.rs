@@ -179,6 +179,12 @@ impl Config {
                         a standby waits beside a store on objects or in PostgreSQL"
                 .into());
         }
+        let shared = self.cell.as_ref().is_some_and(|cell| cell.join("quorum.json").exists());
+        if self.standby && !shared {
+            return Err("one that stands by needs a root cell that machines share: spread it over \
+                        keyholders with `keyfall init --keyholder`"
+                .into());
+        }
         if self.gone_after.is_some() && !self.standby {
             return Err("gone_after is of one that stands by: give --standby too".into());
         }
@@ -235,11 +241,19 @@ const BEAT: Duration = Duration::from_secs(2);
 /// As `keyfall standby`.
 const GONE_AFTER: Duration = Duration::from_secs(10);
 
-/// A text of the library, as its advice is typed here.
-fn typed(e: keyfall::Error) -> Unusable {
-    let text = e.to_string().replace("`Builder::single_machine`", "--single-machine");
-    let spread = "with `keyfall init --keyholder`";
-    text.replace("with `Builder::keyholders`", spread).into()
+/// What the library advises, and what is typed for it here.
+const TYPED: &[(&str, &str)] = &[
+    ("`Builder::cell_at`", "--cell"),
+    ("`Builder::single_machine`", "--single-machine"),
+    ("with `Builder::keyholders`", "with `keyfall init --keyholder`"),
+    ("with `accept_remnants`", "with --accept-remnants"),
+];
+
+/// An error of the library, with its advice as that is typed here.
+pub(crate) fn typed(e: keyfall::Error) -> keyfall::Error {
+    let said = e.to_string();
+    let text = TYPED.iter().fold(said.clone(), |text, (named, typed)| text.replace(named, typed));
+    if text == said { e } else { keyfall::Error::new(e.kind(), text) }
 }
 
 fn listen() -> SocketAddr {

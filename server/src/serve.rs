@@ -19,7 +19,7 @@ use crate::answers::Answers;
 use crate::app::{App, Parts};
 use crate::auth::book::Book;
 use crate::auth::jwt::Jwt;
-use crate::config::Config;
+use crate::config::{Config, typed};
 use crate::door::Door;
 use crate::metering;
 use crate::page::planned::keep_all;
@@ -118,7 +118,9 @@ async fn opened(
     ear: &mut Ear,
 ) -> Result<Option<AsyncEngine>, Box<dyn Error>> {
     if !config.standby {
-        return Ok(Some(AsyncEngine::open_with(move || builder.open_or_create()).await?));
+        tracing::info!("opening the store");
+        let opened = AsyncEngine::open_with(move || builder.open_or_create()).await;
+        return Ok(Some(opened.map_err(typed)?));
     }
     ear.begin()?;
     announce(&format!("standing by on {}", ear.url()));

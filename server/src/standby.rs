@@ -11,6 +11,7 @@ use keyfall::{AsyncEngine, Builder, Error, ErrorKind};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
+use crate::config::typed;
 use crate::door::Door;
 
 /// For so long a wait that was told to end may take.
@@ -43,7 +44,7 @@ pub(crate) async fn wait(
         builder.stand_by(&how, &mut see)
     });
     tokio::select! {
-        opened = &mut opened => return Ok(opened??.map(AsyncEngine::new)),
+        opened = &mut opened => return Ok(opened?.map_err(typed)?.map(AsyncEngine::new)),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::location::Location;
 use super::paths::url_of;
-use super::roots::{CellAt, Settings, finish_over};
+use super::roots::{CellAt, Settings, finish_over, is_new};
 use super::territory::check_place;
 use crate::Engine;
 use crate::cell::RootCell;
@@ -121,7 +121,13 @@ impl Remote<'_> {
     fn open_over(&self, there: Option<Arc<dyn Store>>) -> Result<Engine> {
         self.check_apart()?;
         let cell = self.cell.open(self.settings)?;
-        let store = there.map_or_else(|| at_url(self.url, How::Create), Ok)?;
+        let store = match there {
+            Some(store) => store,
+            None => {
+                self.check_unheld(&*cell)?;
+                at_url(self.url, How::Create)?
+            }
+        };
         finish_over(store, cell, &self.settings.options)
     }
 
@@ -130,6 +136,23 @@ impl Remote<'_> {
     pub(super) fn check_reach(&self) -> Result<()> {
         let shared = self.cell.is_shared(self.settings);
         check_reach(Path::new(self.url), shared, self.settings.single_machine)
+    }
+
+    /// Refuses to make a store with a cell that holds the key of another.
+    fn check_unheld(&self, cell: &dyn RootCell) -> Result<()> {
+        let told = cell.load()?;
+        if is_new(&told) {
+            return Ok(());
+        }
+        let text = format!(
+            "no store is at {}, and the root cell {} holds the root key of a store, without which \
+             all data of that one is lost: do not remove it; name that store's place, restore it \
+             here from a copy with `Builder::restore`, or name another place for a new cell with \
+             `Builder::cell_at`",
+            self.url,
+            cell.describe().place
+        );
+        Err(Error::new(ErrorKind::Absent, text))
     }
 
     fn check_apart(&self) -> Result<()> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cell::{FileCell, RootCell};
+use crate::cell::{Contents, FileCell, RootCell};
 use crate::engine::OpenAs;
 use crate::env::SharedEnv;
 #[cfg(any(feature = "sled", not(feature = "keyholders")))]
@@ -81,16 +81,19 @@ fn unnamed() -> Error {
     Error::new(ErrorKind::Invalid, "name the cell with `Builder::cell_at` or `Builder::cell`")
 }
 
+/// Whether a cell holds no key under which anything was ever put.
+pub(super) fn is_new(told: &Contents) -> bool {
+    told.keys.is_empty() && told.epoch == 0 || told.is_unfinished()
+}
+
 /// Opens a store with a cell, and finishes a making that was cut short.
 pub(super) fn finish_over(
     store: Arc<dyn Store>,
     cell: Arc<dyn RootCell>,
     options: &Options,
 ) -> Result<Engine> {
-    let told = cell.load()?;
-    let is_new = told.keys.is_empty() && told.epoch == 0 || told.is_unfinished();
     // The key of a store that is not there: opening says what helps.
-    let make = if is_new { Engine::finish_init } else { Engine::open };
+    let make = if is_new(&cell.load()?) { Engine::finish_init } else { Engine::open };
     make(store, cell, options.clone())
 }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -15,6 +15,9 @@ pub(crate) struct Service {
     pub(crate) address: String,
     pub(crate) token: String,
     pub(crate) dir: PathBuf,
+    /// Whether it stands by.
+    pub(crate) waits: bool,
+    lines: BufReader<ChildStdout>,
     keep: Option<TempDir>,
 }
 
@@ -29,11 +32,16 @@ impl Service {
 
     /// A service over the store in a directory.
     pub(crate) fn over(dir: &Path, more: &[&str]) -> Service {
+        let store = dir.join("a.db");
+        Service::at(dir, store.to_str().unwrap(), more)
+    }
+
+    /// A service over the store at a place, with its log and its token in a directory.
+    pub(crate) fn at(dir: &Path, store: &str, more: &[&str]) -> Service {
         let log = File::options().create(true).append(true).open(dir.join("log")).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_keyfalld"))
             .args(["--listen", "127.0.0.1:0", "--accept-remnants", "--log", "trace"])
-            .arg("--store")
-            .arg(dir.join("a.db"))
+            .args(["--store", store])
             .arg("--admin-token-file")
             .arg(dir.join("token"))
             .args(more)
@@ -41,15 +49,24 @@ impl Service {
             .stderr(log)
             .spawn()
             .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on ");
+        lines.read_line(&mut line).unwrap();
+        let waits = line.starts_with("standing by on ");
+        let address = line.trim().split_once(" on ").map(|(_, url)| url);
         let address = address.and_then(|url| Some(url.split_once("://")?.1));
         let log = || std::fs::read_to_string(dir.join("log")).unwrap();
         let address = address.unwrap_or_else(|| panic!("it says where: {line:?}\n{}", log()));
         let token = std::fs::read_to_string(dir.join("token")).unwrap().trim().to_owned();
         let (address, dir) = (address.to_owned(), dir.to_owned());
-        Service { child, address, token, dir, keep: None }
+        Service { child, address, token, dir, waits, lines, keep: None }
+    }
+
+    /// The next line that it writes; none once it has ended.
+    pub(crate) fn says(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        line.trim().to_owned()
     }
 
     /// A request of the admin.

@@ -113,7 +113,7 @@ fn a_stop_under_load_loses_nothing_that_was_acknowledged() {
 }
 
 /// Puts, one connection each, until none is answered; gives the ids of those that were.
-fn acknowledged(address: &str, token: &str, user: &str) -> Vec<String> {
+pub(super) fn acknowledged(address: &str, token: &str, user: &str) -> Vec<String> {
     let request = format!(
         "POST /v1/users/{user}/records HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
          Authorization: Bearer {token}\r\nKeyfall-Class: audio\r\nContent-Length: 8\r\n\r\nRIFF...."

@@ -1,0 +1,155 @@
+//! Two services over one store: one serves it, the other one waits, and takes over.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use keyfall::Builder;
+use keyfall::env::System;
+use keyfall::quorum::Member;
+use keyfall::quorum::net::{EngineKey, KeyholderDir, Server};
+
+use super::kit::Service;
+use super::places::places;
+use super::stop::acknowledged;
+use super::tls::text;
+
+/// Three keyholders in this process, that know the engine whose key is in the cell's directory.
+fn keyholders(dir: &Path, cell: &Path) -> Vec<Member> {
+    std::fs::create_dir_all(cell).unwrap();
+    let engine = EngineKey::in_dir(cell, &System).unwrap().id();
+    let one = |n: u32| {
+        let at = dir.join(format!("keyholder {n}"));
+        let keyholder = KeyholderDir::create(&at, true, &System).unwrap();
+        KeyholderDir::allow(&at, engine, None).unwrap();
+        let key = keyholder.id().to_string();
+        let server = Server::bind(keyholder, "127.0.0.1:0", Arc::new(System)).unwrap();
+        let address = server.address().unwrap().to_string();
+        std::thread::spawn(move || server.run(&|_| {}));
+        Member { key, address }
+    };
+    (0..3).map(one).collect()
+}
+
+/// A machine: its cell, its files, and the token that both machines know.
+fn service(dir: &Path, name: &str, store: &str, more: &[&str]) -> Service {
+    let (own, cell) = (dir.join(name), dir.join(name).join("cell"));
+    std::fs::create_dir_all(&own).unwrap();
+    if !cell.exists() {
+        let copied = Command::new("cp").arg("-a").args([&dir.join("cell"), &cell]).status();
+        assert!(copied.unwrap().success());
+    }
+    std::fs::write(own.join("token"), "a token of more than twenty characters").unwrap();
+    let arguments = ["--cell", text(&cell), "--beat", "200ms"];
+    Service::at(&own, store, &[&arguments[..], more].concat())
+}
+
+const WAITS: [&str; 3] = ["--standby", "--gone-after", "1s"];
+
+/// Waits until readiness says something, and gives the status.
+fn waits_for(service: &Service, wanted: &str) -> u16 {
+    loop {
+        let ready = service.ask("GET", "/readyz").send();
+        if ready.text().contains(wanted) {
+            return ready.status;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_second_service_waits_and_serves_once_the_first_is_gone() {
+    let objects = tempfile::tempdir().unwrap();
+    for store in places(objects.path()) {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let members = keyholders(dir, &dir.join("cell"));
+        let builder = Builder::at(&store).cell_at(dir.join("cell")).keyholders(members, (2, 1));
+        builder.create().unwrap().close().unwrap();
+        let first = service(dir, "one", &store, &[]);
+        let mut second = service(dir, "two", &store, &WAITS);
+        assert!(!first.waits && second.waits);
+        let ada = first.user("ada");
+        let (kept, gone) = (first.put(&ada, "audio", b"kept"), first.put(&ada, "audio", b"gone"));
+        let erase = format!("{{\"scope\":{{\"record\":\"{gone}\"}}}}");
+        assert_eq!(first.admin("POST", "/v1/erasures").json(&erase).status, 200);
+        assert_eq!(waits_for(&second, "another one serves the store"), 503);
+        let ready = second.ask("GET", "/readyz").send();
+        assert_eq!(ready.header("retry-after"), Some("5"));
+        assert_eq!(ready.json()["ready"], false);
+        assert_eq!(second.ask("GET", "/healthz").send().status, 200);
+        let asked = second.admin("GET", &format!("/v1/records/{kept}")).send();
+        assert_eq!((asked.status, asked.kind()), (503, "locked".to_owned()));
+
+        let putting = {
+            let (address, token, ada) =
+                (first.address.clone(), first.token.clone(), ada.clone());
+            std::thread::spawn(move || acknowledged(&address, &token, &ada))
+        };
+        std::thread::sleep(Duration::from_millis(700));
+        first.signal("-KILL");
+        let killed = Instant::now();
+        let line = second.says();
+        println!("{store}: killed, and taken over {:?} later", killed.elapsed());
+        assert_eq!(line, format!("listening on http://{}", second.address), "{}", second.log());
+        assert_eq!(second.ask("GET", "/readyz").send().status, 200);
+        let mut put = putting.join().unwrap();
+        assert!(put.len() > 3, "{}", put.len());
+        put.push(kept);
+        for id in &put {
+            let read = second.admin("GET", &format!("/v1/records/{id}")).send();
+            assert_eq!(read.status, 200, "{store}: {id} was acknowledged");
+        }
+        let read = second.admin("GET", &format!("/v1/records/{gone}")).send();
+        assert_eq!(read.status, 410, "{store}");
+        second.put(&ada, "audio", b"by the second");
+        drop(first);
+        stopped_and_replaced(dir, &store, second, &put[0]);
+    }
+}
+
+/// The one that is stopped is replaced, and ends once it goes on, so that it is started again.
+fn stopped_and_replaced(dir: &Path, store: &str, mut second: Service, id: &str) {
+    let mut first = service(dir, "one", store, &WAITS);
+    assert!(first.waits);
+    assert_eq!(waits_for(&first, "another one serves the store"), 503);
+    second.signal("-STOP");
+    assert!(first.says().starts_with("listening on "), "{}", first.log());
+    let erase = format!("{{\"scope\":{{\"record\":\"{id}\"}}}}");
+    assert_eq!(first.admin("POST", "/v1/erasures").json(&erase).status, 200);
+    second.signal("-CONT");
+    let path = format!("/v1/records/{id}");
+    if let Ok(mut stream) = std::net::TcpStream::connect(&second.address) {
+        use std::io::{Read, Write};
+        let token = &second.token;
+        let asked = format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+             Authorization: Bearer {token}\r\n\r\n"
+        );
+        let mut said = String::new();
+        let _ = stream.write_all(asked.as_bytes());
+        let _ = stream.read_to_string(&mut said);
+        assert!(!said.contains(" 200 "), "{store}: the one before reads what was erased: {said}");
+    }
+    assert!(!second.child.wait().unwrap().success(), "it ends by itself");
+    assert!(second.log().contains("another service has taken the store over"), "{}", second.log());
+    assert_eq!(first.admin("GET", &path).send().status, 410);
+}
+
+/// One that never saw a sign of life says that it never takes over, and ends when it is told to.
+#[test]
+fn without_signs_of_life_a_standby_says_that_it_never_takes_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let store = format!("file://{}/objects", dir.display());
+    let members = keyholders(dir, &dir.join("cell"));
+    let builder = Builder::at(&store).cell_at(dir.join("cell")).keyholders(members, (2, 1));
+    builder.create().unwrap().close().unwrap();
+    let mut standby = service(dir, "two", &store, &WAITS);
+    assert_eq!(waits_for(&standby, "never takes over"), 503);
+    standby.signal("-TERM");
+    assert!(standby.child.wait().unwrap().success(), "{}", standby.log());
+    let state = dir.join("two/cell.service");
+    assert!(!state.exists(), "it has made nothing");
+}
