@@ -55,6 +55,9 @@ impl Objects for CountedObjects {
     fn place(&self) -> String {
         self.inner.place()
     }
+    fn is_far(&self) -> bool {
+        self.inner.is_far()
+    }
     fn create(&self, name: &str, bytes: &[u8]) -> Result<Created> {
         self.count(0);
         self.inner.create(name, bytes)

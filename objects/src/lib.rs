@@ -33,5 +33,5 @@ pub use counted::{Counted, CountedObjects};
 pub use faulty::{Faults, FaultyObjects};
 pub use memory::MemoryObjects;
 pub use port::{Created, Failure, FailureKind, Listed, Objects, Result};
-pub use probe::{Probed, probe, race};
-pub use settle::{Outcome, Patience, create, patiently};
+pub use probe::{Probed, probe, probe_beside, race};
+pub use settle::{Outcome, Patience, both, create, patiently};

@@ -77,6 +77,12 @@ pub trait Objects: Send + Sync {
     /// Where they are, in words for a person.
     fn place(&self) -> String;
 
+    /// Whether a request takes so long that those that do not depend on each other are sent at the
+    /// same time.
+    fn is_far(&self) -> bool {
+        false
+    }
+
     /// Creates an object if there is none of that name.
     ///
     /// # Errors

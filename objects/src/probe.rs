@@ -4,8 +4,8 @@
 
 use std::thread;
 
-use crate::port::{Created, Failure, Objects, Result};
-use crate::settle::{Outcome, Patience, create, patiently};
+use crate::port::{Created, Failure, Listed, Objects, Result};
+use crate::settle::{Outcome, Patience, both, create, patiently};
 
 /// The folder of probes.
 const FOLDER: &str = "probe";
@@ -42,42 +42,82 @@ fn attempt(drawn: &str, fill: u8) -> Vec<u8> {
 /// `Unknown`.
 pub fn probe(objects: &dyn Objects, drawn: &str, patience: &Patience) -> Result<Probed> {
     let name = format!("{FOLDER}/{drawn}");
-    let (first, second) = (attempt(drawn, 1), attempt(drawn, 2));
-    let made = create(objects, &name, &first, patience)?;
-    let found = examine(objects, &name, &first, &second, patience);
-    let _ = patiently(patience, || objects.delete(&name));
-    found?;
-    match made {
-        Outcome::Here { versioned } => Ok(Probed { versioned }),
-        Outcome::Taken => {
-            Err(liar(objects, "says of a name that was just drawn that something is there"))
-        }
-    }
+    probed(objects, FOLDER, &name, drawn, patience, |_| ()).map(|(probed, ())| probed)
 }
 
-fn examine(
+/// As [`probe()`], with the object in another folder, whose list so serves twice: `beside` is given
+/// it, and runs beside the last two requests, once the place has refused to overwrite.
+///
+/// # Errors
+/// As [`probe()`].
+pub fn probe_beside<T>(
     objects: &dyn Objects,
+    folder: &str,
+    drawn: &str,
+    patience: &Patience,
+    beside: impl FnOnce(&[Listed]) -> T,
+) -> Result<(Probed, T)> {
+    let name = format!("{folder}/{FOLDER}-{drawn}");
+    probed(objects, folder, &name, drawn, patience, beside)
+}
+
+fn probed<T>(
+    objects: &dyn Objects,
+    folder: &str,
     name: &str,
-    first: &[u8],
+    drawn: &str,
+    patience: &Patience,
+    beside: impl FnOnce(&[Listed]) -> T,
+) -> Result<(Probed, T)> {
+    let (first, second) = (attempt(drawn, 1), attempt(drawn, 2));
+    let made = create(objects, name, &first, patience)?;
+    let delete = || patiently(patience, || objects.delete(name));
+    let Outcome::Here { versioned } = made else {
+        let _ = delete();
+        let text = "says of a name that was just drawn that something is there";
+        return Err(liar(objects, text));
+    };
+    let listed = overwrites_nothing(objects, folder, name, &second, patience).inspect_err(|_| {
+        let _ = delete();
+    })?;
+    let shows = || {
+        let got = patiently(patience, || objects.get(name));
+        let _ = delete();
+        if got?.as_deref() == Some(&first) {
+            return Ok(());
+        }
+        Err(liar(objects, "does not show what was just written (stale reads)"))
+    };
+    let (shown, beside) = both(objects, shows, || beside(&listed));
+    shown.map(|()| (Probed { versioned }, beside))
+}
+
+/// Creates the object again, and lists it. Gives what else is in the folder.
+fn overwrites_nothing(
+    objects: &dyn Objects,
+    folder: &str,
+    name: &str,
     second: &[u8],
     patience: &Patience,
-) -> Result<()> {
+) -> Result<Vec<Listed>> {
+    let (again, listed) = both(
+        objects,
+        || patiently(patience, || objects.create(name, second)),
+        || patiently(patience, || objects.list(folder, "", usize::MAX)),
+    );
     // What it says of this one is settled by the read that comes next.
-    if let Created::Here { .. } = patiently(patience, || objects.create(name, second))? {
+    if let Created::Here { .. } = again? {
         return Err(liar(
             objects,
             "overwrites an object that was to be created only if there was none (it ignores \
              `If-None-Match: *`, perhaps only since the bucket keeps versions)",
         ));
     }
-    if patiently(patience, || objects.get(name))?.as_deref() != Some(first) {
-        return Err(liar(objects, "does not show what was just written (stale reads)"));
-    }
-    let listed = patiently(patience, || objects.list(FOLDER, "", usize::MAX))?;
+    let listed = listed?;
     if !listed.iter().any(|object| object.name == name) {
         return Err(liar(objects, "does not list what was just written (stale lists)"));
     }
-    Ok(())
+    Ok(listed)
 }
 
 /// Has several threads create one object at once, and counts who is told to have succeeded.

@@ -24,6 +24,22 @@ pub enum Outcome {
     Taken,
 }
 
+/// Does two things, at the same time where requests take long.
+pub fn both<A: Send, B>(
+    objects: &dyn Objects,
+    one: impl FnOnce() -> A + Send,
+    other: impl FnOnce() -> B,
+) -> (A, B) {
+    if !objects.is_far() {
+        return (one(), other());
+    }
+    std::thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let other = other();
+        (one.join().unwrap_or_else(|e| std::panic::resume_unwind(e)), other)
+    })
+}
+
 /// How often a request is repeated, and what pauses come between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {

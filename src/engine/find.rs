@@ -1,13 +1,13 @@
 //! What opening finds: the newest head and its root key, and what this engine may do. An owner has
 //! claimed store and cell then.
 
-use super::heads::{OpenHead, open_head};
+use super::heads::{OpenHead, open_seen};
 use super::options::{OpenAs, Options};
 use super::own::{self, Last, Role, Seen};
 use crate::catalogue::defect::Defect;
 use crate::cell::RootCell;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::Store;
+use crate::store::{Claimed, Head, Store};
 use crate::tree::head::Prefix;
 
 /// A store and a cell, looked at.
@@ -24,6 +24,33 @@ pub(super) struct Found {
 /// # Errors
 /// As [`Engine::open`](crate::Engine::open).
 pub(super) fn find(store: &dyn Store, cell: &dyn RootCell, options: &Options) -> Result<Found> {
+    let mut seen = None;
+    let found = find_in(store, cell, options, &mut || {
+        let newest = store.newest()?;
+        seen = Some(newest.clone());
+        Ok(newest)
+    });
+    let Err(e) = found else { return found };
+    if !matches!(e.kind(), ErrorKind::Fenced | ErrorKind::Mismatch) {
+        return Err(e);
+    }
+    // What was seen may be of before somebody else claimed the store, or erased in it.
+    let now = (store.claimed()?, store.head()?);
+    if seen.as_ref() == Some(&now) {
+        return Err(e);
+    }
+    find_in(store, cell, options, &mut || Ok(now.clone()))
+}
+
+/// The last claim of a store's place, and its newest head.
+type Newest = (Option<Claimed>, Option<Head>);
+
+fn find_in(
+    store: &dyn Store,
+    cell: &dyn RootCell,
+    options: &Options,
+    newest: &mut dyn FnMut() -> Result<Newest>,
+) -> Result<Found> {
     let contents = cell.load()?;
     if contents.keys.is_empty() {
         return Err(Error::new(
@@ -36,9 +63,10 @@ pub(super) fn find(store: &dyn Store, cell: &dyn RootCell, options: &Options) ->
         ));
     }
     let (last, mark) = (Last::of(&contents), contents.mark);
-    let mut role = own::role(options, store, cell, &contents)?;
+    let (claimed, stored) = newest()?;
+    let mut role = own::role(options, store, cell, &contents, claimed);
     let seen = Seen::of(&contents);
-    let mut head = open_head(store, contents)?;
+    let mut head = open_seen(store, stored, contents)?;
     if let Some(shard) = &options.shard {
         // Before anything is claimed: another realm may have it open elsewhere.
         let id = Prefix::decode(&head.stored.bytes)?.store;
@@ -67,10 +95,10 @@ pub(super) fn find(store: &dyn Store, cell: &dyn RootCell, options: &Options) ->
             own::check_copies(options, &head.stored, &head.page)?;
             cell.take_over();
         }
-        let newest = own::claim(&*options.env, id, store, cell, last, takes_over)?;
-        if newest.is_none_or(|newest| newest != head.stored) {
+        let newest = own::claim(&*options.env, id, store, cell, claimed, last, takes_over)?;
+        if newest.as_ref() != Some(&head.stored) {
             // Somebody published between the look and the claim; nobody can any more.
-            head = open_head(store, cell.load()?)?;
+            head = open_seen(store, newest, cell.load()?)?;
         }
     }
     Ok(Found { head, role, mark })

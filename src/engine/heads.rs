@@ -42,12 +42,21 @@ pub(super) struct OpenHead {
 
 /// Finds the root key of a store's newest head, and opens it.
 pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHead> {
+    open_seen(store, store.head()?, contents)
+}
+
+/// The same, of the head that was seen there.
+pub(super) fn open_seen(
+    store: &dyn Store,
+    stored: Option<Head>,
+    contents: Contents,
+) -> Result<OpenHead> {
     let place = store.place();
     let unfinished = contents.is_unfinished();
     let Contents { store: belongs, keys, epoch: newest, unheard, .. } = contents;
     // The next epoch's key may be in the cell already: a store without it lacks nothing.
     let oldest = keys.iter().map(|key| key.id.epoch).min().unwrap_or(newest);
-    let Some(stored) = store.head()? else {
+    let Some(stored) = stored else {
         let text = if unfinished {
             format!(
                 "{place} holds no head, and the cell holds the root key of an init that was cut short before anything could be put; move both away, and init again"

@@ -137,7 +137,7 @@ impl Engine {
             None => draw_root(&*env, &*cell, 1, &head)?,
         };
         let stored = seal_head(&*env, id, 1, &head, &root)?;
-        own::claim(&*env, id, &*store, &*cell, last, false)?;
+        own::claim(&*env, id, &*store, &*cell, store.claimed()?, last, false)?;
         cell.deposit(id, &root.id, &root.key)?;
         if let Published::Conflict(_) = store.commit(&sealer.blobs, None, &stored)? {
             return Err(Error::new(

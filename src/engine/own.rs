@@ -116,18 +116,18 @@ pub(super) fn role(
     store: &dyn Store,
     cell: &dyn RootCell,
     contents: &Contents,
-) -> Result<Role> {
-    let claimed = store.claimed()?;
+    claimed: Option<Claimed>,
+) -> Role {
     let may_own = contents.owner.as_ref().is_none_or(|owner| is_last(claimed.as_ref(), owner));
     let why = match options.open_as {
-        OpenAs::TakeOver => return Ok(Role::Owner),
-        OpenAs::Owner if may_own => return Ok(Role::Owner),
+        OpenAs::TakeOver => return Role::Owner,
+        OpenAs::Owner if may_own => return Role::Owner,
         OpenAs::ReadOnly if may_own => {
             format!("{} was opened read-only; open it to write", store.place())
         }
         OpenAs::Owner | OpenAs::ReadOnly => why_not(store, cell, claimed.as_ref(), contents),
     };
-    Ok(Role::Looker { why, may_own, others: 0, awaited: None })
+    Role::Looker { why, may_own, others: 0, awaited: None }
 }
 
 /// What a cell tells of the claims on it.
@@ -163,10 +163,10 @@ pub(super) fn claim(
     id: StoreId,
     store: &dyn Store,
     cell: &dyn RootCell,
+    claimed: Option<Claimed>,
     mut last: Last,
     takes_over: bool,
 ) -> Result<Option<Head>> {
-    let claimed = store.claimed()?;
     let drawn = || -> Result<[u8; 16]> {
         let mut token = NOBODY;
         env.fill(&mut token)?;

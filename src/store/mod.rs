@@ -311,6 +311,16 @@ pub trait Store: Send + Sync {
         Ok(None)
     }
 
+    /// The last claim of this place, and the newest head, by one look. A handle that was opened to
+    /// write and has not been asked since may give what it found then: what came after that a claim
+    /// tells of.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    fn newest(&self) -> Result<(Option<Claimed>, Option<Head>)> {
+        Ok((self.claimed()?, self.head()?))
+    }
+
     /// Remembers a claim, durably, and gives the newest head. Nothing that began before through
     /// another handle takes effect after this. An engine calls it once it has read its root cell,
     /// and destroys no key before.

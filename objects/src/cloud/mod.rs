@@ -112,6 +112,10 @@ impl Objects for CloudObjects {
         self.url.clone()
     }
 
+    fn is_far(&self) -> bool {
+        self.sorted
+    }
+
     fn create(&self, name: &str, bytes: &[u8]) -> Result<Created> {
         let (store, path) = (Arc::clone(&self.store), self.path(name));
         let payload = PutPayload::from_bytes(Bytes::copy_from_slice(bytes));

@@ -131,6 +131,10 @@ impl Objects for PostgresObjects {
         self.place.url.clone()
     }
 
+    fn is_far(&self) -> bool {
+        true
+    }
+
     fn create(&self, name: &str, bytes: &[u8]) -> Result<Created> {
         let made = self.pool.with(|session| self.create_at(session, name, bytes));
         if made.as_ref().is_err_and(|e| e.kind == FailureKind::Unknown) {

@@ -36,6 +36,7 @@ pub(crate) async fn status(State(app): State<App>, caller: Caller) -> Answer<Jso
         "users": status.users,
         "blobs": status.usage.blobs,
         "bytes": status.usage.bytes,
+        "lends_for_ms": status.lending.map(|time| time.as_millis() as u64),
         "promise": status.cell.to_string(),
         "final": status.finality.is_final(),
         "awaited": status.finality.awaited().iter().map(ToString::to_string).collect::<Vec<_>>(),

@@ -1,6 +1,7 @@
 //! What the engine says of itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::copies::{Copies, CopyStatus};
 use crate::catalogue::next::{Due, kind_of_due, next_at};
@@ -31,6 +32,8 @@ pub struct Status {
     pub usage: Usage,
     /// Page size, fan-out and segment size.
     pub geometry: Geometry,
+    /// For how long the store lends its keys to readers on other machines; `None` if it lends none.
+    pub lending: Option<Duration>,
     /// What the cell promises of a destroyed key.
     pub cell: Promise,
     /// How far the erases up to now are.
@@ -105,6 +108,7 @@ pub(super) fn status(inner: &Arc<Core>) -> Result<Status> {
         users: state.head.users,
         usage: inner.store().usage()?,
         geometry: state.head.geometry,
+        lending: Some(state.head.lending).filter(|ms| *ms > 0).map(millis),
         cell: inner.cell.describe(),
         unsettled,
         pending: state.head.pending,
@@ -119,4 +123,8 @@ pub(super) fn status(inner: &Arc<Core>) -> Result<Status> {
         memory: crate::secret::usage(),
         cache: inner.cache.used(),
     })
+}
+
+fn millis(ms: u32) -> Duration {
+    Duration::from_millis(ms.into())
 }

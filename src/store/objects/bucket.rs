@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use keyfall_objects::{
-    Failure, FailureKind, Listed, Objects, Outcome, Patience, create, patiently, probe, race,
+    Failure, FailureKind, Listed, Objects, Outcome, Patience, both, create, patiently, probe,
+    probe_beside, race,
 };
 
 use crate::env::SharedEnv;
@@ -112,6 +113,28 @@ impl Bucket {
         let drawn = HEXLOWER.encode(&self.drawn()?);
         let probed = probe(&*self.objects, &drawn, &self.patience).map_err(probed_ill)?;
         Ok(probed.versioned)
+    }
+
+    /// The same, by an object in this folder; `beside` is given what else lies there, and done at
+    /// the same time.
+    pub(super) fn probe_beside<T>(
+        &self,
+        folder: &str,
+        beside: impl FnOnce(&[Listed]) -> T,
+    ) -> Result<(bool, T)> {
+        let drawn = HEXLOWER.encode(&self.drawn()?);
+        let probed = probe_beside(&*self.objects, folder, &drawn, &self.patience, beside);
+        let (probed, beside) = probed.map_err(probed_ill)?;
+        Ok((probed.versioned, beside))
+    }
+
+    /// Does two things, at the same time where requests take long.
+    pub(super) fn both<A: Send, B>(
+        &self,
+        one: impl FnOnce() -> A + Send,
+        other: impl FnOnce() -> B,
+    ) -> (A, B) {
+        both(&*self.objects, one, other)
     }
 
     /// Refuses a place where several writers of one object succeed at once.

@@ -6,9 +6,14 @@ use super::catalogue::Listing;
 use super::frame::{Content, End, HEADER, Header, Kind, encode};
 use super::named::{COMMITS, FLOORS, Object, number_of, numbered};
 use super::state::{State, Stream};
+use super::windows::WINDOW;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Claimed, Head, fenced};
 use crate::sync::{Mutex, locked};
+use keyfall_objects::Listed;
+
+/// Windows of the newest object that are kept when a log is opened.
+const WINDOWS: usize = 16;
 
 /// How often a claim is tried for the next number, while others publish.
 const TRIES: usize = 64;
@@ -32,8 +37,17 @@ fn read(bucket: &Bucket, number: u64) -> Result<Option<(End, Vec<u8>)>> {
 
 /// The highest floor: nothing above it was ever deleted.
 pub(super) fn highest_floor(bucket: &Bucket) -> Result<u64> {
-    let floors = bucket.list(FLOORS, "")?;
-    Ok(floors.iter().filter_map(|floor| number_of(&floor.name)).max().unwrap_or(0))
+    bucket.list(FLOORS, "").map(|floors| floor_of(&floors))
+}
+
+/// The highest floor among these objects.
+fn floor_of(floors: &[Listed]) -> u64 {
+    floors.iter().filter_map(|floor| number_of(&floor.name)).max().unwrap_or(0)
+}
+
+/// Lists the floors.
+pub(super) fn floors(bucket: &Bucket) -> Result<Vec<Listed>> {
+    bucket.list(FLOORS, "")
 }
 
 /// The highest number above `after` that is listed.
@@ -52,18 +66,13 @@ pub(super) fn refresh(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
         match read(bucket, number)? {
             // A list may be behind; what is above is read one by one.
             Some((end, _)) => newest = Some((number, end)),
-            None if at.is_some() => {
-                return Err(Error::corrupt(format!(
-                    "{}: {} is listed and not there",
-                    bucket.place(),
-                    numbered(COMMITS, number)
-                )));
-            }
+            None if at.is_some() => return Err(is_not_there(bucket, number)),
             None => break,
         }
         at = None;
     }
     let mut state = locked(state);
+    state.known = false;
     if let Some((number, end)) = newest
         && number > state.last
     {
@@ -80,22 +89,42 @@ pub(super) fn refresh(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
     Ok(())
 }
 
-/// Learns of the newest object of a log that was just opened.
-pub(super) fn find_newest(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
-    let floor = highest_floor(bucket)?;
-    if floor > 0 {
-        let (end, _) = read(bucket, floor)?.ok_or_else(|| {
-            Error::corrupt(format!(
-                "{}: {} is missing, the claim that the floor stands on; restore the store from a copy",
-                bucket.place(),
-                numbered(COMMITS, floor)
-            ))
-        })?;
-        let mut state = locked(state);
-        (state.floor, state.last) = (floor, floor);
-        (state.head, state.claimed, state.usage) = (end.head, end.claimed, end.usage);
+/// Learns of the newest object of a log that is being opened, from its floors on. What may stand
+/// above what is listed a claim finds out, whose number is taken then; who makes none reads on.
+pub(super) fn find_newest(
+    bucket: &Bucket,
+    state: &Mutex<State>,
+    floors: &[Listed],
+    will_claim: bool,
+) -> Result<()> {
+    let floor = floor_of(floors);
+    let listed = bucket.list(COMMITS, &numbered(COMMITS, floor.saturating_sub(1)))?;
+    let numbers = || listed.iter().filter_map(|object| number_of(&object.name));
+    if floor > 0 && numbers().all(|number| number != floor) && read(bucket, floor)?.is_none() {
+        return Err(Error::corrupt(format!(
+            "{}: {} is missing, the claim that the floor stands on; restore the store from a copy",
+            bucket.place(),
+            numbered(COMMITS, floor)
+        )));
     }
-    refresh(bucket, state)
+    let newest = numbers().max().unwrap_or(0).max(floor);
+    if newest > 0 {
+        let (end, bytes) = read(bucket, newest)?.ok_or_else(|| is_not_there(bucket, newest))?;
+        let mut state = locked(state);
+        (state.floor, state.last, state.known) = (floor, newest, will_claim);
+        (state.head, state.claimed, state.usage) = (end.head, end.claimed, end.usage);
+        // Its pages are asked for next.
+        for (n, window) in bytes.chunks(WINDOW as usize).take(WINDOWS).enumerate() {
+            let window = std::sync::Arc::new(window.to_vec());
+            state.windows.keep(Object::Numbered(newest), n as u64, window);
+        }
+    }
+    if will_claim { Ok(()) } else { refresh(bucket, state) }
+}
+
+fn is_not_there(bucket: &Bucket, number: u64) -> Error {
+    let name = numbered(COMMITS, number);
+    Error::corrupt(format!("{}: {name} is listed and not there", bucket.place()))
 }
 
 /// The newest head, from the medium if this handle wrote it: what an erase reads back. The blobs of
@@ -123,6 +152,7 @@ pub(super) fn claim(
     state: &Mutex<State>,
     claimed: &Claimed,
 ) -> Result<Option<Head>> {
+    locked(state).tried = Some(*claimed);
     for n in 0..TRIES {
         // At first by what is known: if that is too little, the number is taken, or something
         // stands above it.
@@ -148,13 +178,15 @@ pub(super) fn claim(
             continue;
         }
         // A number that was deleted is free again: what stands above it makes this claim void.
-        if highest(bucket, number)?.is_some() || highest_floor(bucket)? >= number {
+        let (above, floor) =
+            bucket.both(|| highest(bucket, number), || highest_floor(bucket));
+        if above?.is_some() || floor? >= number {
             continue;
         }
         let mut state = locked(state);
         (state.last, state.claimed, state.usage) = (number, end.claimed, end.usage);
         (state.is_mine, state.catalogue, state.stream) = (true, None, Stream::default());
-        state.expected = None;
+        (state.expected, state.known) = (None, false);
         let head = state.head.clone();
         drop(state);
         return Ok(head);

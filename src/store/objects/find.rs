@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::bucket::Bucket;
-use super::frame::{HEADER, Header, LABEL, Spot};
+use super::frame::{HEADER, Header, LABEL, Spot, named_blob};
 use super::named::Object;
 use super::naming::{Hint, Naming};
 use super::state::State;
@@ -108,10 +108,24 @@ impl Finder<'_> {
             return self.hinted(pack, name, hint);
         }
         let numbered = Object::Numbered(number);
+        if let Some(blob) = self.at_once(numbered, name, hint)? {
+            return Ok(Some(blob));
+        }
         match self.header(numbered)? {
             Some(header) if header.chunk == hint.at.chunk => self.hinted(numbered, name, hint),
             _ => self.hinted(pack, name, hint),
         }
+    }
+
+    /// A blob that lies where its name says, by one request: the header of its object, which is
+    /// not known, lies in another window. Who has the name at its place needs no other witness.
+    fn at_once(&self, object: Object, name: &BlobName, hint: Hint) -> Result<Option<Vec<u8>>> {
+        let (from, len) = (u64::from(hint.at.offset), (LABEL + hint.len) as u64);
+        if from < WINDOW || locked(self.state).windows.header(object).is_some() {
+            return Ok(None);
+        }
+        let bytes = self.range(object, from, len)?;
+        Ok(bytes.as_deref().and_then(|bytes| named_blob(name, bytes)).map(<[u8]>::to_vec))
     }
 
     /// A blob of an object that its name speaks of, which may lie elsewhere in it.
@@ -160,9 +174,13 @@ impl Finder<'_> {
 
     /// The header of an object; `None` if it is not there.
     fn header(&self, object: Object) -> Result<Option<Header>> {
+        if let Some(header) = locked(self.state).windows.header(object) {
+            return Ok(Some(header));
+        }
         let Some(bytes) = self.range(object, 0, HEADER as u64)? else { return Ok(None) };
         let header = Header::decode(&bytes)
             .map_err(|e| e.context(format!("{}: {}", self.bucket.place(), object.name())))?;
+        locked(self.state).windows.keep_header(object, header);
         Ok(Some(header))
     }
 

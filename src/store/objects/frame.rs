@@ -287,6 +287,14 @@ impl Header {
     }
 }
 
+/// The blob whose label, with what follows it, these bytes begin with, by name and length: the sum
+/// in a label is of an attempt that only the header tells.
+pub(super) fn named_blob<'b>(name: &BlobName, bytes: &'b [u8]) -> Option<&'b [u8]> {
+    let there = bytes.get(..LABEL)?;
+    let len = u32::from_be_bytes(there[16..20].try_into().ok()?);
+    if there[..16] == name.0 { bytes.get(LABEL..LABEL + len as usize) } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use keyfall_objects::{Objects, Patience};
+use keyfall_objects::{Listed, Objects, Patience};
 
 use super::bucket::Bucket;
-use super::claim::{claim, confirm, find_newest, raise_floor, read_back, refresh};
+use super::claim::{claim, confirm, find_newest, floors, raise_floor, read_back, refresh};
 use super::find::Finder;
 use super::marker;
-use super::named::MARKER;
+use super::named::{FLOORS, MARKER};
 use super::naming::{NAMING_KEY_BYTES, Naming};
 use super::remove::remove;
 use super::signs::{beat, is_taken, pulse};
@@ -22,11 +22,12 @@ use crate::ids::BlobName;
 use crate::limits::SEGMENT_MAX_BYTES;
 use crate::store::{
     Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Pulse, Removed, Sparse, Store, Usage,
+    fenced,
 };
 use crate::sync::{Mutex, locked};
 
 /// A claim raises the floor if more than so many numbers stand above it.
-const FLOOR_EVERY: u64 = 64;
+const FLOOR_EVERY: u64 = 512;
 
 /// A store on numbered objects, each created once: S3 and its like, or a directory that machines
 /// share. Of several engines that write to it the one that claimed it last is the owner; what any
@@ -87,7 +88,10 @@ impl ObjectLog {
         env: SharedEnv,
         patience: Patience,
     ) -> Result<Self> {
-        Self::assemble(Bucket::new(objects, env, patience), true, false)
+        let (bucket, state) = (Bucket::new(objects, env, patience), Mutex::default());
+        let naming = naming(&bucket)?;
+        learn(&bucket, &state, &floors(&bucket)?, false)?;
+        Ok(Self::assembled(bucket, naming, state, true, false))
     }
 
     /// Opens the log at a place, or makes one if there is none.
@@ -119,7 +123,9 @@ impl ObjectLog {
             // If another one made the marker meanwhile, that one counts.
             bucket.create(MARKER, marker::text_of(&naming_key).as_bytes())?;
         }
-        let log = Self::assemble(bucket, false, versioned)?;
+        let (naming, state) = (naming(&bucket)?, Mutex::default());
+        learn(&bucket, &state, &floors(&bucket)?, true)?;
+        let log = Self::assembled(bucket, naming, state, false, versioned);
         if locked(&log.state).head.is_some() {
             let text = format!("{} is a store already; name an empty place", log.place());
             return Err(Error::new(ErrorKind::Exists, text));
@@ -136,21 +142,26 @@ impl ObjectLog {
         env: SharedEnv,
         patience: Patience,
     ) -> Result<Self> {
-        let bucket = Bucket::new(objects, env, patience);
-        if !bucket.is_there(MARKER)? {
-            return Err(absent(&bucket));
-        }
-        let versioned = bucket.probe()?;
-        Self::assemble(bucket, false, versioned)
+        let (bucket, state) = (Bucket::new(objects, env, patience), Mutex::default());
+        let naming = naming(&bucket).or_else(|e| {
+            // A place that shows what is stale may hide it.
+            if e.kind() == ErrorKind::Absent && bucket.is_there(MARKER)? {
+                bucket.probe()?;
+            }
+            Err(e)
+        })?;
+        let versioned = probe_and_learn(&bucket, &state)?;
+        Ok(Self::assembled(bucket, naming, state, false, versioned))
     }
 
-    fn assemble(bucket: Bucket, look: bool, versioned: bool) -> Result<Self> {
-        let marker = bucket.get(MARKER)?.ok_or_else(|| absent(&bucket))?;
-        let naming = Naming::new(&marker::naming_key(&bucket.place(), &marker)?);
-        let state = Mutex::new(State::default());
-        locked(&state).dead = dead(&bucket)?;
-        find_newest(&bucket, &state)?;
-        Ok(ObjectLog { bucket, naming, look, versioned, writers: Mutex::new(()), state })
+    fn assembled(
+        bucket: Bucket,
+        naming: Naming,
+        state: Mutex<State>,
+        look: bool,
+        versioned: bool,
+    ) -> Self {
+        ObjectLog { bucket, naming, look, versioned, writers: Mutex::new(()), state }
     }
 
     fn finder(&self) -> Finder<'_> {
@@ -167,6 +178,33 @@ impl ObjectLog {
         writing.check()?;
         Ok(writing)
     }
+}
+
+/// The names of a log, by its marker.
+fn naming(bucket: &Bucket) -> Result<Naming> {
+    let marker = bucket.get(MARKER)?.ok_or_else(|| absent(bucket))?;
+    Ok(Naming::new(&marker::naming_key(&bucket.place(), &marker)?))
+}
+
+/// Learns what a handle knows of its log from the beginning.
+fn learn(
+    bucket: &Bucket,
+    state: &Mutex<State>,
+    floors: &[Listed],
+    will_claim: bool,
+) -> Result<()> {
+    let newest = || find_newest(bucket, state, floors, will_claim);
+    let (dead, newest) = bucket.both(|| dead(bucket), newest);
+    locked(state).dead.extend(dead?);
+    newest
+}
+
+/// Refuses a place that does not keep what is promised, and looks for the newest meanwhile. Says
+/// whether the place keeps versions.
+fn probe_and_learn(bucket: &Bucket, state: &Mutex<State>) -> Result<bool> {
+    let beside = |floors: &[Listed]| learn(bucket, state, floors, true);
+    let (versioned, learned) = bucket.probe_beside(FLOORS, beside)?;
+    learned.map(|()| versioned)
 }
 
 fn absent(bucket: &Bucket) -> Error {
@@ -189,6 +227,38 @@ impl Store for ObjectLog {
             refresh(&self.bucket, &self.state)?;
         }
         Ok(locked(&self.state).claimed)
+    }
+
+    fn newest(&self) -> Result<(Option<Claimed>, Option<Head>)> {
+        {
+            let state = locked(&self.state);
+            if state.known {
+                return Ok((state.claimed, state.head.clone()));
+            }
+        }
+        if locked(&self.state).is_mine {
+            return Ok((locked(&self.state).claimed, self.head()?));
+        }
+        refresh(&self.bucket, &self.state)?;
+        let state = locked(&self.state);
+        Ok((state.claimed, state.head.clone()))
+    }
+
+    fn reopen(&self) -> Result<()> {
+        let _alone = locked(&self.writers);
+        if self.look {
+            return Ok(());
+        }
+        let fresh = Mutex::<State>::default();
+        probe_and_learn(&self.bucket, &fresh)?;
+        let (mut state, mut fresh) = (locked(&self.state), locked(&fresh));
+        // Whoever claimed it meanwhile owns it: to take it back is for a handle that is opened.
+        state.fenced |= fresh.claimed != state.claimed && fresh.claimed != state.tried;
+        if state.fenced {
+            return Err(fenced(&self.place()));
+        }
+        *state = std::mem::take(&mut *fresh);
+        Ok(())
     }
 
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {

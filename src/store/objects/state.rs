@@ -30,8 +30,12 @@ pub(super) struct State {
     pub(super) usage: Usage,
     /// The highest floor that was seen.
     pub(super) floor: u64,
+    /// Whether the newest object was looked for when the log was opened, and not since.
+    pub(super) known: bool,
     /// Whether this handle made the newest object.
     pub(super) is_mine: bool,
+    /// The claim that this handle tried to make last.
+    pub(super) tried: Option<Claimed>,
     /// Whether a claim of another handle came after this one was opened.
     pub(super) fenced: bool,
     /// Whether a write has an unknown outcome.

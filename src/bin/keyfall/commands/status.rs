@@ -59,6 +59,7 @@ fn as_json(session: &Session, s: &Status, read_only: Option<&str>) -> Value {
         "commit": s.head.commit,
         "users": s.users, "blobs": s.usage.blobs, "bytes": s.usage.bytes,
         "page_bytes": s.geometry.page_bytes, "fan_out": 1u32 << s.geometry.fan_bits,
+        "lends_for_ms": s.lending.map(|time| time.as_millis() as u64),
         "cell": promise_json(&s.cell), "settled": s.unsettled.is_none(),
         "unsettled": s.unsettled.as_deref().map(fill),
         "final": s.finality.is_final(), "awaited": awaited(session, &s.finality),
@@ -83,6 +84,11 @@ fn tell_store(session: &Session, s: &Status) -> Done {
         counted(s.usage.blobs, "blob"),
         bytes(s.usage.bytes)
     ))?;
+    if let Some(time) = s.lending {
+        line(format_args!(
+            "      lends its keys to readers for {time:?}: each erase returns that much later"
+        ))?;
+    }
     line(format_args!("cell  {}", s.cell.place))?;
     line(format_args!("      {}", s.cell))?;
     line(format_args!("keys  {}", memory(&s.memory)))?;
