@@ -99,6 +99,10 @@ objects-long:
 postgres:
     .ci/run postgres
 
+# the service over objects, S3 and PostgreSQL: put, erase, kill -9, standby, refused starts
+server-places:
+    .ci/run server-places
+
 # PostgreSQL beside a bare insert and commit on the same server
 postgres-figures BIN="/usr/lib/postgresql/15/bin":
     KEYFALL_FIGURES=2000 KEYFALL_POSTGRES_BIN={{BIN}} cargo test --locked --release --features postgres,testing --test objects figures -- --nocapture
