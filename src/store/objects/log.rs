@@ -232,7 +232,8 @@ impl Store for ObjectLog {
     fn newest(&self) -> Result<(Option<Claimed>, Option<Head>)> {
         {
             let state = locked(&self.state);
-            if state.known {
+            // A claim that expects something comes over what was seen, or not at all.
+            if state.known || state.expected.is_some_and(|number| number == state.last) {
                 return Ok((state.claimed, state.head.clone()));
             }
         }

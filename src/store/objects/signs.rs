@@ -56,12 +56,13 @@ pub(super) fn pulse(bucket: &Bucket, state: &Mutex<State>, last: Option<Pulse>) 
     {
         return Ok(last);
     }
-    refresh(bucket, state)?;
+    let (refreshed, listed) = bucket.both(|| refresh(bucket, state), || bucket.list(SIGNS, ""));
+    refreshed?;
+    let listed = listed?;
     let (number, claim) = {
         let state = locked(state);
         (state.last, state.claimed.map_or(0, |claimed| claimed.claim))
     };
-    let listed = bucket.list(SIGNS, "")?;
     let signs = listed.iter().filter_map(|it| sign_of(&it.name)).filter(|it| it.0 == claim);
     let sign = signs.map(|it| it.1).max().unwrap_or_default();
     Ok(Pulse { number, claim, sign, signs: !listed.is_empty() })
