@@ -113,7 +113,10 @@ impl Finder<'_> {
         }
         match self.header(numbered)? {
             Some(header) if header.chunk == hint.at.chunk => self.hinted(numbered, name, hint),
-            _ => self.hinted(pack, name, hint),
+            _ => match self.at_once(pack, name, hint)? {
+                None => self.hinted(pack, name, hint),
+                found => Ok(found),
+            },
         }
     }
 
