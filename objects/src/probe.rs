@@ -77,9 +77,10 @@ fn probed<T>(
         let text = "says of a name that was just drawn that something is there";
         return Err(liar(objects, text));
     };
-    let listed = overwrites_nothing(objects, folder, name, &second, patience).inspect_err(|_| {
-        let _ = delete();
-    })?;
+    let listed =
+        overwrites_nothing(objects, folder, name, &second, patience).inspect_err(|_| {
+            let _ = delete();
+        })?;
     let shows = || {
         let got = patiently(patience, || objects.get(name));
         let _ = delete();

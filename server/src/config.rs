@@ -181,9 +181,11 @@ impl Config {
         }
         let shared = self.cell.as_ref().is_some_and(|cell| cell.join("quorum.json").exists());
         if self.standby && !shared {
-            return Err("one that stands by needs a root cell that machines share: spread it over \
+            return Err(
+                "one that stands by needs a root cell that machines share: spread it over \
                         keyholders with `keyfall init --keyholder`"
-                .into());
+                    .into(),
+            );
         }
         if self.gone_after.is_some() && !self.standby {
             return Err("gone_after is of one that stands by: give --standby too".into());

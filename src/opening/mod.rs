@@ -25,6 +25,8 @@ mod standby;
 mod territory;
 
 #[cfg(feature = "sled")]
+pub use crate::traces::Traces;
+#[cfg(feature = "sled")]
 pub use location::{Location, default_cell, is_exposed, store_to_look};
 pub use paths::{absolute, apart, lies_inside, url_of};
 #[cfg(feature = "sled")]
@@ -33,6 +35,4 @@ pub use remote::{check_reach, copy_to_write};
 pub use restoring::{copy_as_it_is, take_away, to_build};
 pub use roots::look_root;
 pub use standby::{Beside, See, StandBy};
-#[cfg(feature = "sled")]
-pub use crate::traces::Traces;
 pub use territory::{check_place, is_store, territory};

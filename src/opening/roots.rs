@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::cell::{Contents, FileCell, RootCell};
 use crate::engine::OpenAs;
 use crate::env::SharedEnv;
+use crate::error::Result;
 #[cfg(any(feature = "sled", not(feature = "keyholders")))]
 use crate::error::{Error, ErrorKind};
-use crate::error::Result;
 #[cfg(feature = "keyholders")]
 use crate::quorum::{Member, Rule};
 use crate::store::Store;

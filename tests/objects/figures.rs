@@ -71,7 +71,33 @@ fn figures() {
         println!("{}, 60 ms to create and 30 ms to read added", far.url);
         let engine = alone(&far, n);
         with_many_callers(&far, &engine);
+        opening(&far);
     }
+}
+
+/// How long it takes to open a store, over a cell in memory, until it can be written to.
+fn opening(far: &Far) {
+    let cell = Arc::new(MemoryCell::new());
+    let log = Arc::new(ObjectLog::create(far.objects()).unwrap());
+    let engine = Engine::init(log, cell.clone(), options()).unwrap();
+    for n in 0..20 {
+        put(&engine, n, &[1; 2000]).unwrap();
+    }
+    engine.close().unwrap();
+    let mut requests = Vec::new();
+    let opened = times(20, |_| {
+        let objects = far.objects();
+        far.proxy.take();
+        let log = Arc::new(ObjectLog::open(objects).unwrap());
+        let engine = Engine::open(log, cell.clone(), options()).unwrap();
+        let Passed { writes, reads } = far.proxy.take();
+        requests.push(writes + reads);
+        put(&engine, 1, &[1; 2000]).unwrap();
+        engine.close().unwrap();
+    });
+    requests.sort_unstable();
+    told("open, put and close", &opened);
+    println!("  an opening takes {} requests", requests[requests.len() / 2]);
 }
 
 fn alone(far: &Far, n: u64) -> Engine {

@@ -17,8 +17,8 @@ use object_store::{
 use tokio::runtime::{Builder, Runtime};
 
 use self::failures::failure;
-pub use self::place::{SCHEMES, directory_of};
 use self::place::{Opened, open};
+pub use self::place::{SCHEMES, directory_of};
 use crate::port::{Created, Failure, Listed, Objects, Result};
 
 /// Threads that do the waiting for the network.

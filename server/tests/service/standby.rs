@@ -83,8 +83,7 @@ fn a_second_service_waits_and_serves_once_the_first_is_gone() {
         assert_eq!((asked.status, asked.kind()), (503, "locked".to_owned()));
 
         let putting = {
-            let (address, token, ada) =
-                (first.address.clone(), first.token.clone(), ada.clone());
+            let (address, token, ada) = (first.address.clone(), first.token.clone(), ada.clone());
             std::thread::spawn(move || acknowledged(&address, &token, &ada))
         };
         std::thread::sleep(Duration::from_millis(700));

@@ -178,8 +178,7 @@ pub(super) fn claim(
             continue;
         }
         // A number that was deleted is free again: what stands above it makes this claim void.
-        let (above, floor) =
-            bucket.both(|| highest(bucket, number), || highest_floor(bucket));
+        let (above, floor) = bucket.both(|| highest(bucket, number), || highest_floor(bucket));
         if above?.is_some() || floor? >= number {
             continue;
         }

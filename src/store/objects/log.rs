@@ -187,12 +187,7 @@ fn naming(bucket: &Bucket) -> Result<Naming> {
 }
 
 /// Learns what a handle knows of its log from the beginning.
-fn learn(
-    bucket: &Bucket,
-    state: &Mutex<State>,
-    floors: &[Listed],
-    will_claim: bool,
-) -> Result<()> {
+fn learn(bucket: &Bucket, state: &Mutex<State>, floors: &[Listed], will_claim: bool) -> Result<()> {
     let newest = || find_newest(bucket, state, floors, will_claim);
     let (dead, newest) = bucket.both(|| dead(bucket), newest);
     locked(state).dead.extend(dead?);
