@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::kit::Service;
 use super::tls::text;
 
-/// Places for new stores: a directory of objects, and one on each server that the environment names.
+/// Places for new stores: a directory of objects, and one on each server of the environment.
 pub(super) fn places(dir: &Path) -> Vec<String> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let new = format!("service-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -86,7 +86,7 @@ fn listed(dir: &Path) -> BTreeSet<String> {
     String::from_utf8(found.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
-/// Starts the program in a directory, and gives the line in which it says why it ends; the directory
+/// Starts the program in a directory, and gives the line in which it says why it ends. The directory
 /// has nothing in it then that was not there.
 fn refused(dir: &Path, arguments: &[&str]) -> String {
     let before = listed(dir);
