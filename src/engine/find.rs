@@ -7,7 +7,7 @@ use super::own::{self, Last, Role, Seen};
 use crate::catalogue::defect::Defect;
 use crate::cell::RootCell;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Claimed, Head, Store};
+use crate::store::{Newest, Store};
 use crate::tree::head::Prefix;
 
 /// A store and a cell, looked at.
@@ -24,26 +24,23 @@ pub(super) struct Found {
 /// # Errors
 /// As [`Engine::open`](crate::Engine::open).
 pub(super) fn find(store: &dyn Store, cell: &dyn RootCell, options: &Options) -> Result<Found> {
-    let mut seen = None;
+    let mut is_earlier = false;
     let found = find_in(store, cell, options, &mut || {
         let newest = store.newest()?;
-        seen = Some(newest.clone());
+        is_earlier = newest.is_earlier;
         Ok(newest)
     });
-    let Err(e) = found else { return found };
-    if !matches!(e.kind(), ErrorKind::Fenced | ErrorKind::Mismatch) {
-        return Err(e);
+    match found {
+        // It was of before somebody else claimed the store, or erased in it.
+        Err(e) if is_earlier && matches!(e.kind(), ErrorKind::Fenced | ErrorKind::Mismatch) => {
+            find_in(store, cell, options, &mut || {
+                let (claimed, head) = (store.claimed()?, store.head()?);
+                Ok(Newest { claimed, head, is_earlier: false })
+            })
+        }
+        found => found,
     }
-    // What was seen may be of before somebody else claimed the store, or erased in it.
-    let now = (store.claimed()?, store.head()?);
-    if seen.as_ref() == Some(&now) {
-        return Err(e);
-    }
-    find_in(store, cell, options, &mut || Ok(now.clone()))
 }
-
-/// The last claim of a store's place, and its newest head.
-type Newest = (Option<Claimed>, Option<Head>);
 
 fn find_in(
     store: &dyn Store,
@@ -63,7 +60,7 @@ fn find_in(
         ));
     }
     let (last, mark) = (Last::of(&contents), contents.mark);
-    let (claimed, stored) = newest()?;
+    let Newest { claimed, head: stored, .. } = newest()?;
     let mut role = own::role(options, store, cell, &contents, claimed);
     let seen = Seen::of(&contents);
     let mut head = open_seen(store, stored, contents)?;

@@ -221,6 +221,17 @@ impl Ahead {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor(pub u128);
 
+/// What a look at a store shows ([`Store::newest`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Newest {
+    /// The last claim of its place.
+    pub claimed: Option<Claimed>,
+    /// The head with the highest number.
+    pub head: Option<Head>,
+    /// Whether it was seen when the handle was opened, and something may have come since.
+    pub is_earlier: bool,
+}
+
 /// The claims that a store remembers: they tell the directory that an engine writes to from every
 /// copy of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -317,8 +328,8 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// `Corrupt`, `Io`.
-    fn newest(&self) -> Result<(Option<Claimed>, Option<Head>)> {
-        Ok((self.claimed()?, self.head()?))
+    fn newest(&self) -> Result<Newest> {
+        Ok(Newest { claimed: self.claimed()?, head: self.head()?, is_earlier: false })
     }
 
     /// Remembers a claim, durably, and gives the newest head. Nothing that began before through

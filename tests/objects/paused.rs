@@ -166,6 +166,7 @@ pub(crate) fn made(dir: &Path, far: Option<&Far>, store: &str, more: &[&str]) ->
     for member in &members {
         args.extend(["--keyholder", member]);
     }
+    args.extend(more);
     program(far, &args);
     children
 }

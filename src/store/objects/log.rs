@@ -21,7 +21,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::limits::SEGMENT_MAX_BYTES;
 use crate::store::{
-    Ahead, Blob, Claimed, Cursor, Head, HeadId, Published, Pulse, Removed, Sparse, Store, Usage,
+    Ahead, Blob, Claimed, Cursor, Head, HeadId, Newest, Published, Pulse, Removed, Sparse, Store,
+    Usage,
     fenced,
 };
 use crate::sync::{Mutex, locked};
@@ -224,20 +225,20 @@ impl Store for ObjectLog {
         Ok(locked(&self.state).claimed)
     }
 
-    fn newest(&self) -> Result<(Option<Claimed>, Option<Head>)> {
-        {
+    fn newest(&self) -> Result<Newest> {
+        let (is_earlier, is_mine) = {
             let state = locked(&self.state);
-            // A claim that expects something comes over what was seen, or not at all.
-            if state.known || state.expected.is_some_and(|number| number == state.last) {
-                return Ok((state.claimed, state.head.clone()));
-            }
+            (state.known, state.is_mine)
+        };
+        if is_mine {
+            let claimed = locked(&self.state).claimed;
+            return Ok(Newest { claimed, head: self.head()?, is_earlier: false });
         }
-        if locked(&self.state).is_mine {
-            return Ok((locked(&self.state).claimed, self.head()?));
+        if !is_earlier {
+            refresh(&self.bucket, &self.state)?;
         }
-        refresh(&self.bucket, &self.state)?;
         let state = locked(&self.state);
-        Ok((state.claimed, state.head.clone()))
+        Ok(Newest { claimed: state.claimed, head: state.head.clone(), is_earlier })
     }
 
     fn reopen(&self) -> Result<()> {
