@@ -71,8 +71,8 @@ fn figures() {
         println!("{}, 60 ms to create and 30 ms to read added", far.url);
         let engine = alone(&far, n);
         with_many_callers(&far, &engine);
-        opening(&far);
     }
+    far(faults, 2).iter().for_each(opening);
 }
 
 /// How long it takes to open a store, over a cell in memory, until it can be written to.
