@@ -164,7 +164,7 @@ fn a_start_that_is_refused_leaves_nothing() {
         (with("a.db", &["--state", "file/state"]), "file"),
         // The store.
         (with("full", &[]), "full"),
-        (with("file/a.db", &[]), "file/a.db"),
+        (with("file/a.db", &["--state", "state"]), "file/a.db"),
         (at(&below, "keys/cell"), "file"),
         (at(express, "keys/cell"), "Express"),
         (at("postgres://h/d?durable=never", "keys/cell"), "durable"),
