@@ -80,6 +80,8 @@ pub struct Error {
     source: Option<Box<dyn StdError + Send + Sync>>,
     /// Whether the call may have taken effect ([`Error::may_have_happened`]).
     perhaps: bool,
+    /// Whether too few keyholders were there ([`Error::wants_keyholders`]).
+    keyholders: bool,
 }
 
 /// The result of every fallible call in this crate.
@@ -88,7 +90,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind`; `message` says in one line what happened and what to do.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into(), source: None, perhaps: false }
+        Error { kind, message: message.into(), source: None, perhaps: false, keyholders: false }
     }
 
     /// The same error with the one that caused it.
@@ -152,6 +154,18 @@ impl Error {
         self.perhaps
     }
 
+    /// Whether too few keyholders were within reach: call again once they are back.
+    pub fn wants_keyholders(&self) -> bool {
+        self.keyholders
+    }
+
+    /// The error of a call for which too few keyholders were within reach.
+    #[cfg(feature = "keyholders")]
+    pub(crate) fn for_keyholders(mut self) -> Self {
+        self.keyholders = true;
+        self
+    }
+
     /// The error of a write that a store has, or may have.
     #[cfg(feature = "engine")]
     pub(crate) fn perhaps(mut self) -> Self {
@@ -162,7 +176,8 @@ impl Error {
     /// A copy for each of several callers that one failure concerns.
     #[cfg(feature = "engine")]
     pub(crate) fn copy(&self) -> Self {
-        Error { perhaps: self.perhaps, ..Error::new(self.kind, self.to_string()) }
+        let (perhaps, keyholders) = (self.perhaps, self.keyholders);
+        Error { perhaps, keyholders, ..Error::new(self.kind, self.to_string()) }
     }
 
     /// Puts `context` before the message.

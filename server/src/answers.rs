@@ -5,6 +5,7 @@
 //! a day it is gone.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,10 @@ use crate::problem::{Answer, Problem};
 
 /// For so long an answer is kept.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// For so long it is kept who planned an erase: as long as its certificate.
+const OF_A_PLAN: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+/// How the name of such a file ends.
+const PLAN: &str = "plan";
 /// Bytes sealed at once: under a chunk of the sealing format.
 const PIECE: usize = 16_000;
 /// What a sealed piece is longer by, at most, with room to spare.
@@ -45,6 +50,9 @@ pub(crate) struct Kept {
     /// The erase that is planned, from before it was.
     #[serde(default)]
     pub(crate) intent: Option<Intent>,
+    /// The record that is about to be put.
+    #[serde(default)]
+    pub(crate) put: Option<PutIntent>,
     /// The answer, once there was one.
     pub(crate) answer: Option<(u16, Value)>,
 }
@@ -56,6 +64,15 @@ pub(crate) struct Intent {
     pub(crate) due: u64,
     /// How many leaves the log has before.
     pub(crate) leaves: u64,
+}
+
+/// A record that is about to be put: where it is found, whether or not its answer was lost.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct PutIntent {
+    /// Its interaction.
+    pub(crate) interaction: String,
+    /// What is in its metadata.
+    pub(crate) mark: String,
 }
 
 /// The place of one request's answer, while the request is served.
@@ -77,7 +94,8 @@ impl Answers {
         Ok(Answers { dir, busy: Mutex::default() })
     }
 
-    /// Removes what is older than a day; not while the clock is doubted.
+    /// Removes what is older than a day, or of plans older than their certificates; not while the
+    /// clock is doubted.
     ///
     /// # Errors
     /// As the system says.
@@ -86,7 +104,11 @@ impl Answers {
         for file in std::fs::read_dir(&self.dir)? {
             let file = file?;
             let age = SystemTime::now().duration_since(file.metadata()?.modified()?);
-            if age.is_ok_and(|age| age > DAY) {
+            let lasts = match file.path().extension() == Some(OsStr::new(PLAN)) {
+                true => OF_A_PLAN,
+                false => DAY,
+            };
+            if age.is_ok_and(|age| age > lasts) {
                 std::fs::remove_file(file.path())?;
             }
         }
@@ -108,7 +130,7 @@ impl Answers {
                 "an Idempotency-Key has {KEY_MIN} to {KEY_MAX} characters; take a random UUID"
             )));
         }
-        let name = data_encoding::HEXLOWER.encode(&derive("name", principal, key));
+        let name = named("name", principal, key);
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         if !busy.insert(name.clone()) {
             let detail = "a request with this Idempotency-Key is being served; ask again";
@@ -121,6 +143,45 @@ impl Answers {
             request: data_encoding::HEXLOWER.encode(&Sha256::digest(request)),
         })
     }
+}
+
+impl Answers {
+    /// Keeps who asks for an erase under a key, for the case that it ends the credential: sealed
+    /// under what the caller showed, of which nothing is kept.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn remember(&self, asks: &Asks<'_>, principal: &str, plans: bool) -> io::Result<()> {
+        for shown in asks.shown {
+            let shown = data_encoding::HEXLOWER.encode(shown);
+            let name = named("asker's name", &shown, asks.key);
+            let secret = derive("asker", &shown, asks.key);
+            let sealed = seal(&secret, &name, principal.as_bytes())?;
+            let place = self.dir.join(&name);
+            let place = if plans { place.with_extension(PLAN) } else { place };
+            private::replace(&place, sealed.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Who asked for an erase under a key, showing what is shown now.
+    pub(crate) fn asked(&self, asks: &Asks<'_>) -> Option<String> {
+        asks.shown.iter().find_map(|shown| {
+            let shown = data_encoding::HEXLOWER.encode(shown);
+            let name = named("asker's name", &shown, asks.key);
+            let secret = derive("asker", &shown, asks.key);
+            let place = self.dir.join(&name);
+            let places = [place.with_extension(PLAN), place];
+            let sealed = places.iter().find_map(|place| private::read(place).ok()?)?;
+            String::from_utf8(open(&secret, &name, &sealed)?).ok()
+        })
+    }
+}
+
+/// What a caller showed, and the key of its request.
+pub(crate) struct Asks<'a> {
+    pub(crate) shown: &'a [[u8; 32]],
+    pub(crate) key: &'a str,
 }
 
 impl Slot {
@@ -136,8 +197,7 @@ impl Slot {
         // One that does not open was cut short: nothing was answered.
         let Some(kept) = self.open(&sealed) else { return Ok(nothing()) };
         if kept.request != self.request {
-            let detail = "this Idempotency-Key was used for another request; take a fresh one";
-            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "key-used", detail));
+            return Err(key_used());
         }
         Ok(kept)
     }
@@ -147,14 +207,7 @@ impl Slot {
     /// # Errors
     /// As the system says.
     pub(crate) fn keep(&self, kept: &Kept) -> io::Result<()> {
-        let plain = serde_json::to_vec(kept)?;
-        let key = Key::copied_from(&self.secret);
-        let mut text = String::new();
-        for (n, piece) in plain.chunks(PIECE).enumerate() {
-            let sealed = chunked::seal(&key, &private::random()?, &self.context(n), piece);
-            text.push_str(&data_encoding::BASE64.encode(&sealed));
-            text.push('\n');
-        }
+        let text = seal(&self.secret, &self.name, &serde_json::to_vec(kept)?)?;
         private::replace(&self.place(), text.as_bytes())
     }
 
@@ -176,6 +229,15 @@ impl Slot {
         self.keep(&Kept { request, intent: Some(intent), ..Kept::default() })
     }
 
+    /// The same, with what is about to be put.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn keep_put(&self, put: PutIntent) -> io::Result<()> {
+        let request = self.request.clone();
+        self.keep(&Kept { request, put: Some(put), ..Kept::default() })
+    }
+
     /// The same, with the answer.
     ///
     /// # Errors
@@ -186,17 +248,7 @@ impl Slot {
     }
 
     fn open(&self, text: &str) -> Option<Kept> {
-        let key = Key::copied_from(&self.secret);
-        let mut plain = Vec::new();
-        for (n, line) in text.lines().enumerate() {
-            let sealed = data_encoding::BASE64.decode(line.as_bytes()).ok()?;
-            plain.extend_from_slice(&chunked::open(&key, &self.context(n), &sealed).ok()?);
-        }
-        serde_json::from_slice(&plain).ok()
-    }
-
-    fn context(&self, n: usize) -> Vec<u8> {
-        [CONTEXT, self.name.as_bytes(), &(n as u64).to_be_bytes()].concat()
+        serde_json::from_slice(&open(&self.secret, &self.name, text)?).ok()
     }
 
     fn place(&self) -> PathBuf {
@@ -209,6 +261,42 @@ impl Drop for Slot {
         let mut busy = self.answers.busy.lock().unwrap_or_else(PoisonError::into_inner);
         busy.remove(&self.name);
     }
+}
+
+/// A key is for one request.
+pub(crate) fn key_used() -> Problem {
+    let detail = "this Idempotency-Key was used for another request; take a fresh one";
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "key-used", detail)
+}
+
+/// Lines of sealed pieces, for the file of this name.
+fn seal(secret: &[u8; 32], name: &str, plain: &[u8]) -> io::Result<String> {
+    let (key, mut text) = (Key::copied_from(secret), String::new());
+    for (n, piece) in plain.chunks(PIECE).enumerate() {
+        let sealed = chunked::seal(&key, &private::random()?, &context(name, n), piece);
+        text.push_str(&data_encoding::BASE64.encode(&sealed));
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// What such lines hold.
+fn open(secret: &[u8; 32], name: &str, text: &str) -> Option<Vec<u8>> {
+    let (key, mut plain) = (Key::copied_from(secret), Vec::new());
+    for (n, line) in text.lines().enumerate() {
+        let sealed = data_encoding::BASE64.decode(line.as_bytes()).ok()?;
+        plain.extend_from_slice(&chunked::open(&key, &context(name, n), &sealed).ok()?);
+    }
+    Some(plain)
+}
+
+fn context(name: &str, n: usize) -> Vec<u8> {
+    [CONTEXT, name.as_bytes(), &(n as u64).to_be_bytes()].concat()
+}
+
+/// The name of a file.
+fn named(what: &str, whose: &str, key: &str) -> String {
+    data_encoding::HEXLOWER.encode(&derive(what, whose, key))
 }
 
 /// 32 bytes out of a key and whose it is.

@@ -126,6 +126,11 @@ impl App {
         &self.shared.watch
     }
 
+    /// The same, for a thread that outlasts a call.
+    pub(crate) fn share_watch(&self) -> Arc<Watch> {
+        Arc::clone(&self.shared.watch)
+    }
+
     /// Notes that somebody was given a checkpoint of so many leaves.
     pub(crate) fn published(&self, leaves: u64) {
         self.shared.published.fetch_max(leaves, Ordering::Relaxed);

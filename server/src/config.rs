@@ -32,7 +32,7 @@ pub(crate) enum Ask {
 pub(crate) type Unusable = Box<dyn std::error::Error>;
 
 /// The configuration, whole.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     /// The store, a directory or a URL; it is made where there is none.
@@ -196,6 +196,13 @@ impl Config {
         Ok(())
     }
 
+    /// What is in force, as a configuration file has it. It names places, and no secret.
+    pub(crate) fn in_force(&self) -> String {
+        let value = serde_json::to_value(self).unwrap_or_default();
+        let all = value.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+        all.map(|(name, value)| format!("{name} = {value}\n")).collect()
+    }
+
     /// Checks what must be said together.
     fn check(&self) -> Result<(), Unusable> {
         self.check_store()?;
@@ -320,7 +327,7 @@ struct Flags {
     #[arg(long, value_name = "FILE", default_value = FILE)]
     #[serde(skip)]
     config: PathBuf,
-    /// Read the configuration, say what is wrong with it, and end.
+    /// Read the configuration, write what is in force, or what is wrong with it, and end.
     #[arg(long)]
     #[serde(skip)]
     check_config: bool,
@@ -422,6 +429,22 @@ struct Flags {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     log_json: bool,
+    /// Fewest bytes free on the disk of store and cell for the service to be ready.
+    #[arg(long, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_free_bytes: Option<u64>,
+    /// Most bytes of a record.
+    #[arg(long, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_record_bytes: Option<u64>,
+    /// Requests a second of one principal, once its burst is used up.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests_per_second: Option<u32>,
+    /// Requests of one principal at once.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    burst: Option<u32>,
 }
 
 /// The grammar of the flags.

@@ -73,7 +73,10 @@ impl Intake {
             End::Sound => None,
             End::TooLong => Some(too_large()),
             End::Mismatch => Some(checksum::mismatch()),
-            End::Cut => Some(Problem::invalid("the body was cut short; nothing was stored")),
+            End::Cut => {
+                let detail = "the body was cut short, and nothing was stored; send it again";
+                Some(Problem::new(StatusCode::BAD_REQUEST, "cut", detail))
+            }
         }
     }
 }

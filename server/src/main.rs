@@ -10,10 +10,12 @@
 //! | `peer` | the client of a connection, by its certificate |
 //! | `crl` | lists of revoked client certificates |
 //! | `tls` | the service's certificate, and those of its clients |
-//! | `watch` | what the engine told of its state |
+//! | `watch` | what the engine told of its state, and what looks saw |
+//! | `looks` | looks at copies, keyholders and users who were erased |
 //! | `words` | how values are written in JSON and read from it |
 //! | `manual` | completions for shells, and the man page |
 //! | `metering` | what is counted for operators |
+//! | `take` | JSON, queries and texts of a request |
 //! | `range` | which part of a record a request asks for |
 //! | `checksum` | what the bytes of an upload are said to hash to |
 //! | `overriding` | the method of an upload's request |
@@ -41,6 +43,7 @@ mod config;
 mod crl;
 mod door;
 mod intake;
+mod looks;
 mod manual;
 mod metering;
 mod openapi;
@@ -60,11 +63,15 @@ mod socket;
 mod span;
 mod standby;
 mod standing;
+mod take;
 mod tls;
 mod watch;
 mod words;
 
+use std::error::Error;
 use std::process::ExitCode;
+
+use keyfall::ErrorKind;
 
 use crate::auth::jwt::Jwt;
 use crate::config::{Ask, Config};
@@ -80,7 +87,7 @@ fn main() -> ExitCode {
                 Err(e) => failed(&e),
             };
         }
-        Err(e) => return failed(&*e),
+        Err(e) => return unusable(&*e),
     };
     log_to(&config);
     match serve::run(config) {
@@ -92,7 +99,7 @@ fn main() -> ExitCode {
 /// Looks at the files that the configuration names.
 fn checked(config: &Config) -> ExitCode {
     match tls::Tls::open(config).and_then(|_| Jwt::open(config)) {
-        Ok(_) => ExitCode::SUCCESS,
+        Ok(_) => print(&config.in_force()),
         Err(e) => failed(&e),
     }
 }
@@ -106,11 +113,39 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Says on standard error why the program ends.
+/// The code of a program that was told what cannot be.
+const USAGE: u8 = 2;
+
+/// Says what is wrong with what the program was told.
+fn unusable(error: &dyn Error) -> ExitCode {
+    say(error);
+    ExitCode::from(USAGE)
+}
+
+/// Says why the program ends; the code is that of the command line (docs/cli.md).
+fn failed(error: &(dyn Error + 'static)) -> ExitCode {
+    say(error);
+    ExitCode::from(error.downcast_ref::<keyfall::Error>().map_or(1, |e| code(e.kind())))
+}
+
+/// What `keyfall` ends with where a command fails so.
+fn code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Invalid => USAGE,
+        ErrorKind::Erased => 3,
+        ErrorKind::Absent => 4,
+        ErrorKind::Corrupt => 5,
+        ErrorKind::Refused | ErrorKind::Mismatch | ErrorKind::Limit | ErrorKind::Medium => 6,
+        ErrorKind::Held => 7,
+        ErrorKind::Locked => 8,
+        ErrorKind::Fenced => 11,
+        _ => 1,
+    }
+}
+
 #[expect(clippy::print_stderr, reason = "the last word of a program that ends")]
-fn failed(error: &dyn std::error::Error) -> ExitCode {
+fn say(error: &dyn Error) {
     eprintln!("keyfalld: {error}");
-    ExitCode::FAILURE
 }
 
 /// Writes the log to standard error: lines, or JSON for machines.

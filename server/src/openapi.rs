@@ -55,6 +55,7 @@ const ERRORS: &[(&str, &str)] = &[
     ("409", "It exists; or the state of the store, a policy or a limit forbids it"),
     ("410", "It was erased"),
     ("413", "The body is longer than this service takes"),
+    ("415", "The body has another Content-Type than this takes"),
     ("423", "It is under a legal hold"),
     ("429", "The credential asks too often"),
     ("500", "The service failed, or stored bytes are damaged"),

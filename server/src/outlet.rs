@@ -1,6 +1,7 @@
 //! A body that a blocking thread writes.
 
 use std::io::{self, Write};
+use std::task::Poll;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use tokio::sync::mpsc::{Sender, channel};
 
 use crate::app::App;
 use crate::metering::Counted;
+use crate::problem::Answer;
 
 /// Bytes of a piece.
 const PIECE: usize = 64 << 10;
@@ -18,7 +20,7 @@ const PIECES: usize = 4;
 
 /// What a blocking thread writes to: each piece goes to the network.
 pub(crate) struct Outlet {
-    to: Sender<io::Result<Bytes>>,
+    to: Sender<Result<Bytes>>,
     piece: Vec<u8>,
 }
 
@@ -41,12 +43,16 @@ impl Write for Outlet {
     }
 }
 
-/// A body that `write` writes on a blocking thread. If that fails, the body ends broken, so that no
-/// caller takes it for whole.
-pub(crate) fn written(
+/// A body that `write` writes on a blocking thread. If that fails before anything was sent, it is
+/// no body but a problem; if it fails later, the body ends broken, so that no caller takes it for
+/// whole.
+///
+/// # Errors
+/// What `write` gives before the first piece.
+pub(crate) async fn written(
     app: &App,
     write: impl FnOnce(&Engine, &mut Outlet) -> Result<()> + Send + 'static,
-) -> Body {
+) -> Answer<Body> {
     let (to, mut from) = channel(PIECES);
     let engine = app.engine().clone();
     tokio::spawn(async move {
@@ -56,11 +62,18 @@ pub(crate) fn written(
             write(engine, &mut outlet)?;
             outlet.flush().map_err(Error::from)
         });
-        if written.await.is_err() {
-            let cut = io::Error::other("what was written fell, or could not be read");
+        if let Err(e) = written.await {
             // The caller may have gone.
-            let _ = late.send(Err(cut)).await;
+            let _ = late.send(Err(e)).await;
         }
     });
-    Body::from_stream(Counted::new(poll_fn(move |cx| from.poll_recv(cx))))
+    let mut first = from.recv().await.transpose()?;
+    Ok(Body::from_stream(Counted::new(poll_fn(move |cx| match first.take() {
+        Some(piece) => Poll::Ready(Some(Ok(piece))),
+        None => from.poll_recv(cx).map(|piece| piece.map(|piece| piece.map_err(cut))),
+    }))))
+}
+
+fn cut(_: Error) -> io::Error {
+    io::Error::other("what was written fell, or could not be read")
 }

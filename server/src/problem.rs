@@ -78,6 +78,12 @@ impl Problem {
         Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
+    /// Not now.
+    pub(crate) fn later(kind: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, kind, detail);
+        Problem { retry_after: Some(5), ..problem }
+    }
+
     /// The service itself failed.
     pub(crate) fn internal() -> Self {
         Problem::new(
@@ -136,11 +142,8 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         use StatusCode as S;
         let own = || Cow::Owned(error.to_string());
-        let later = |status, kind, detail: &'static str| Problem {
-            retry_after: Some(5),
-            ..Problem::new(status, kind, detail)
-        };
         match error.kind() {
+            _ if error.wants_keyholders() => Problem::later("keyholders", of_keyholders(&error)),
             // These two speak of the request alone.
             ErrorKind::Invalid => Problem::new(S::BAD_REQUEST, "invalid", own()),
             ErrorKind::Limit => Problem::new(S::CONFLICT, "limit", own()),
@@ -167,19 +170,13 @@ impl From<Error> for Problem {
                 let detail = "the state of the store, a policy or somebody's rights forbid this";
                 Problem::new(S::CONFLICT, "refused", detail)
             }
-            ErrorKind::Poisoned => later(
-                S::SERVICE_UNAVAILABLE,
+            ErrorKind::Poisoned => Problem::later(
                 "poisoned",
                 "a write failed with an unknown outcome; the service must be started again",
             ),
-            ErrorKind::Locked => {
-                later(S::SERVICE_UNAVAILABLE, "locked", "the store is in use; ask again")
-            }
-            ErrorKind::Copy => later(
-                S::SERVICE_UNAVAILABLE,
-                "copy",
-                "a copy that must be in step did not take this; ask again once it is back",
-            ),
+            ErrorKind::Locked => Problem::later("locked", "the store is in use; ask again"),
+            ErrorKind::Copy if error.may_have_happened() => Problem::later("copy", MISSED),
+            ErrorKind::Copy => Problem::later("copy", AWAY),
             ErrorKind::Full => {
                 Problem::new(S::INSUFFICIENT_STORAGE, "full", "there is no space left")
             }
@@ -188,14 +185,44 @@ impl From<Error> for Problem {
                 "corrupt",
                 "stored bytes are missing, torn or changed; they must be restored from a copy",
             ),
-            _ => Problem::internal(),
+            _ => {
+                tell(&error);
+                Problem::internal()
+            }
         }
     }
+}
+
+const AWAY: &str = "a copy that must be in step is away, and nothing was changed; ask again once \
+                    it is back";
+const MISSED: &str = "a copy that must be in step did not take this, and it may be stored here all \
+                      the same; look before you repeat it, once the copy is back";
+
+fn of_keyholders(error: &Error) -> &'static str {
+    match error.may_have_happened() {
+        true => {
+            "too few keyholders answered to say that it is done, and it may take effect all the \
+             same; look before you repeat it, once they are back"
+        }
+        false => {
+            "too few keyholders are within reach, and nothing was changed; ask again once they \
+             are back"
+        }
+    }
+}
+
+/// Writes to the log what failed: kinds alone, for a text could name a place, a user or a record.
+fn tell(error: &Error) {
+    let source = std::error::Error::source(error);
+    let system = source.and_then(|source| source.downcast_ref::<std::io::Error>());
+    let system = system.map_or_else(String::new, |e| e.kind().to_string());
+    tracing::error!(kind = ?error.kind(), system, "a request failed");
 }
 
 /// The kinds, with their titles.
 pub(crate) const KINDS: &[(&str, &str)] = &[
     ("invalid", "The request is wrong"),
+    ("cut", "The body was cut short"),
     ("unauthorized", "No credential"),
     ("forbidden", "The credential does not allow this"),
     ("absent", "Not here"),
@@ -218,6 +245,7 @@ pub(crate) const KINDS: &[(&str, &str)] = &[
     ("poisoned", "To be started again"),
     ("locked", "In use"),
     ("copy", "A copy is away"),
+    ("keyholders", "Too few keyholders"),
     ("stopping", "The service stops"),
     ("full", "No space left"),
 ];

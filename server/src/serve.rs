@@ -11,7 +11,7 @@ use axum::ServiceExt;
 use axum::extract::Request;
 use axum_server::Handle;
 use keyfall::observer::{Event, Metrics, Observer};
-use keyfall::{AsyncEngine, Builder, ErrorKind};
+use keyfall::{AsyncEngine, Builder, Engine, ErrorKind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
@@ -21,6 +21,7 @@ use crate::auth::book::Book;
 use crate::auth::jwt::Jwt;
 use crate::config::{Config, typed};
 use crate::door::Door;
+use crate::looks;
 use crate::metering;
 use crate::page::planned::keep_all;
 use crate::receipts::Receipts;
@@ -89,7 +90,13 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let upkeep = tokio::spawn(upkeep(app.clone()));
     let keeping = tokio::spawn(keep_all(app.clone(), tells));
     tokio::spawn(stop_when_told(app.clone(), ear.handle.clone())?);
-    let mut tasks = vec![upkeep, keeping];
+    let mut tasks = vec![
+        upkeep,
+        keeping,
+        tokio::spawn(looks::at_copies(app.clone())),
+        tokio::spawn(looks::at_keyholders(app.clone())),
+        tokio::spawn(looks::at_the_erased(app.clone())),
+    ];
     if app.config().standby {
         tasks.push(tokio::spawn(standby::end_if_replaced(app.clone(), ear.handle.clone())));
     }
@@ -119,7 +126,7 @@ async fn opened(
 ) -> Result<Option<AsyncEngine>, Box<dyn Error>> {
     if !config.standby {
         tracing::info!("opening the store");
-        let opened = AsyncEngine::open_with(move || builder.open_or_create()).await;
+        let opened = AsyncEngine::open_with(move || open(builder)).await;
         return Ok(Some(opened.map_err(typed)?));
     }
     ear.begin()?;
@@ -181,7 +188,7 @@ impl Ear {
 
 fn builder(config: &Config, receipts: &Arc<Receipts>) -> Builder {
     let receipts = Arc::clone(receipts);
-    let builder = Builder::at(&config.store).wait_for_lock(PATIENCE);
+    let builder = Builder::at(&config.store);
     let builder = builder.drafts(move |draft| receipts.keep(draft));
     let builder = if config.accept_remnants { builder.accept_remnants() } else { builder };
     let builder = if config.single_machine { builder.single_machine() } else { builder };
@@ -189,6 +196,24 @@ fn builder(config: &Config, receipts: &Arc<Receipts>) -> Builder {
     match &config.cell {
         Some(cell) => builder.cell_at(cell),
         None => builder,
+    }
+}
+
+/// Opens the store. Where another process has it, it is said at once, and waited for.
+fn open(builder: Builder) -> keyfall::Result<Engine> {
+    // Patience of its own, however short, has the error speak of no other.
+    let builder = builder.wait_for_lock(Duration::from_millis(1));
+    match builder.open_or_create() {
+        Err(e) if e.kind() == ErrorKind::Locked => {
+            let line = format!("waiting {} s for the store: {e}", PATIENCE.as_secs());
+            // Also where the log says nothing of this level.
+            let _ = writeln!(std::io::stderr(), "keyfalld: {line}");
+            builder.wait_for_lock(PATIENCE).open_or_create().map_err(|e| {
+                let remedy = "one service has a store: end the other, or name another with --store";
+                e.context(format!("not free after {} s; {remedy}", PATIENCE.as_secs()))
+            })
+        }
+        opened => opened,
     }
 }
 
@@ -221,7 +246,7 @@ async fn alive() {
     }
 }
 
-/// Measures the disk, asks the keyholders, lets histograms go of what is old, and removes answers
+/// Measures the disk, lets histograms go of what is old, and removes answers
 /// that nobody asks for again.
 async fn upkeep(app: App) {
     let state = app.config().state_dir();
@@ -230,9 +255,6 @@ async fn upkeep(app: App) {
         tracing::warn!("the floor of an erase could not be measured in the state directory");
     }
     for minute in 0u64.. {
-        let config = app.config().clone();
-        // A keyholder that hangs holds up this loop, and no request.
-        let _ = tokio::task::spawn_blocking(move || standing::of_keyholders(&config)).await;
         tokio::time::sleep(Duration::from_secs(60)).await;
         app.metrics().run_upkeep();
         if minute % 60 == 0 {

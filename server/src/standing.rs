@@ -3,17 +3,16 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use keyfall::engine::Status;
-use keyfall::env::{SharedEnv, System};
 use keyfall::promise::RootId;
-use keyfall::quorum::{Standing, net::open_cell};
+use keyfall::quorum::{QuorumCell, Standing};
 use metrics::{counter, gauge};
 
-use crate::config::Config;
 use crate::private;
+use crate::watch::Reach;
 use crate::words::now;
 
 /// Jobs that leave the time of their last success, as `keyfall JOB --metrics-file` writes it.
@@ -127,19 +126,31 @@ fn value_of(text: &str, name: &str) -> Option<f64> {
     text.lines().find_map(of_line)
 }
 
-/// Asks the keyholders, if the cell has any, and sets which of them answer.
-pub(crate) fn of_keyholders(config: &Config) {
-    let env: SharedEnv = Arc::new(System);
-    let Ok(Some(quorum)) = open_cell(&config.cell_dir(), &env) else { return };
+/// Asks the keyholders which of them are there, and sets it.
+pub(crate) fn of_keyholders(quorum: &QuorumCell) -> Reach {
     // Whether one answers does not depend on which root key is in use.
     let any = RootId { epoch: 0, attempt: [0; 16] };
-    for (number, member) in quorum.standing(&any).iter().enumerate() {
+    let standing = quorum.standing(&any);
+    let (all, mut there) = (standing.len(), 0);
+    for (number, member) in standing.iter().enumerate() {
         let down =
             matches!(member.standing, Standing::Away(_) | Standing::Refuses(_) | Standing::Lies);
+        there += usize::from(!down);
         let number = (number + 1).to_string();
         gauge!("keyfall_keyholder_up", "number" => number).set(if down { 0.0 } else { 1.0 });
     }
-    gauge!("keyfall_keyholders_needed").set(f64::from(quorum.rule().threshold));
+    let rule = quorum.rule();
+    gauge!("keyfall_keyholders_needed").set(f64::from(rule.threshold));
+    let needed = usize::from(rule.threshold) + usize::from(rule.margin);
+    Reach { there, all, needed: needed.min(all) }
+}
+
+/// Sets for how long a root key's destruction has been awaited: the engine tells it when it asks,
+/// and it goes on meanwhile.
+pub(crate) fn of_retirement(awaited: Option<Duration>) {
+    if let Some(awaited) = awaited {
+        gauge!("keyfall_retirement_unconfirmed_seconds").set(awaited.as_secs_f64());
+    }
 }
 
 /// Measures what no erase can do without: 4 KiB appended and `fdatasync`, then 512 bytes in place

@@ -1,9 +1,10 @@
 //! What the engine told of its state: what keeps the service from being ready.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use keyfall::observer::{AwaitedBy, Event};
+use keyfall::observer::{AwaitedBy, Event, ScopeKind};
+use tokio::sync::Notify;
 
 /// For so long a copy in step may be away.
 const COPY_AWAY: Duration = Duration::from_secs(30);
@@ -12,10 +13,23 @@ const KEY_AWAITED: Duration = Duration::from_secs(30);
 /// So late may be what is due.
 const LATE: Duration = Duration::from_secs(10 * 60);
 
-/// Is told what the engine did, and says what is the matter now.
+/// So long may a look take at what the engine needs.
+const LOOKS: Duration = Duration::from_secs(30);
+
+/// Is told what the engine did and what looks saw, and says what is the matter now.
 #[derive(Default)]
 pub(crate) struct Watch {
     state: Mutex<State>,
+    /// Rung when a user may have been erased.
+    pub(crate) fell: Notify,
+}
+
+/// How many keyholders there are, of all that there should be, and how many an erase needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Reach {
+    pub(crate) there: usize,
+    pub(crate) all: usize,
+    pub(crate) needed: usize,
 }
 
 #[derive(Default)]
@@ -24,8 +38,13 @@ struct State {
     away: Vec<(u64, Instant)>,
     /// Since when the oldest of what is due has been, if something is.
     due: Option<Instant>,
-    /// Since when a root key's destruction is awaited, but of its medium.
-    awaited: Option<Instant>,
+    /// Since when a root key's destruction is awaited, and of whom.
+    awaited: Option<(Instant, AwaitedBy)>,
+    /// Which keyholders were there at the last look, if the cell has any.
+    keyholders: Option<Reach>,
+    came_back: bool,
+    /// Since when the look has lasted that is not over.
+    looking: Option<Instant>,
     keeper_stopped: bool,
     owner: bool,
 }
@@ -36,7 +55,7 @@ pub(crate) type Matter = (&'static str, String);
 impl Watch {
     /// Takes note of an event.
     pub(crate) fn note(&self, event: &Event) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.locked();
         let ago = |past: Duration| Instant::now().checked_sub(past);
         match *event {
             Event::Opened { owner, .. } => state.owner = owner,
@@ -44,21 +63,78 @@ impl Watch {
                 state.away.push((copy, Instant::now()));
             }
             Event::CopyInStep { copy, .. } => state.away.retain(|(one, _)| *one != copy),
-            Event::Due { overdue, .. } => {
+            Event::Due { overdue, planned, .. } => {
                 state.due = if overdue.is_zero() { None } else { ago(overdue) };
+                if planned > 0 {
+                    self.fell.notify_one();
+                }
             }
             Event::RootKeyAwaited { by, since, .. } => {
-                state.awaited = if by == AwaitedBy::Medium { None } else { ago(since) };
+                state.awaited = ago(since).map(|since| (since, by));
             }
             Event::RootKeyRetired { .. } => state.awaited = None,
             Event::KeeperStopped { .. } => state.keeper_stopped = true,
+            Event::Erase { scope: ScopeKind::User, .. } => self.fell.notify_one(),
             _ => {}
         }
     }
 
+    /// A look begins, or is over.
+    pub(crate) fn looks(&self, begins: bool) {
+        self.locked().looking = begins.then(Instant::now);
+    }
+
+    /// Takes note of which copies in step were found away; the others are back, or removed.
+    pub(crate) fn copies_away(&self, away: &[u64]) {
+        let mut state = self.locked();
+        state.away.retain(|(copy, _)| away.contains(copy));
+        for copy in away {
+            if state.away.iter().all(|(one, _)| one != copy) {
+                state.away.push((*copy, Instant::now()));
+            }
+        }
+    }
+
+    /// Whether a copy in step is known to be away.
+    pub(crate) fn is_away(&self, copy: u64) -> bool {
+        self.locked().away.iter().any(|(one, _)| *one == copy)
+    }
+
+    /// Takes note of which keyholders are there.
+    pub(crate) fn keyholders(&self, reach: Option<Reach>) {
+        let mut state = self.locked();
+        let there = |reach: Option<Reach>| reach.map_or(0, |reach| reach.there);
+        state.came_back |= there(reach) > there(state.keyholders);
+        state.keyholders = reach;
+    }
+
+    /// Whether keyholders came back since this was last asked.
+    pub(crate) fn came_back(&self) -> bool {
+        std::mem::take(&mut self.locked().came_back)
+    }
+
+    /// Whether no lack of keyholders is known that keeps an erase from being made.
+    pub(crate) fn has_quorum(&self) -> bool {
+        self.locked().keyholders.is_none_or(|reach| reach.there >= reach.needed)
+    }
+
+    /// Since when a root key's destruction is awaited, and of whom.
+    pub(crate) fn awaited(&self) -> Option<(Duration, AwaitedBy)> {
+        self.locked().awaited.map(|(since, by)| (since.elapsed(), by))
+    }
+
+    /// Whether this engine owns its store.
+    pub(crate) fn owns(&self) -> bool {
+        self.locked().owner
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What keeps the service from being ready.
     pub(crate) fn matters(&self) -> Vec<Matter> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.locked();
         let mut matters = Vec::new();
         if !state.owner {
             matters.push(("store", "this engine only looks: it does not own the store".to_owned()));
@@ -69,10 +145,10 @@ impl Watch {
             let remedy = "bring it back or remove it";
             matters.push(("copies", format!("copy {copy} is away for {for_s} s; {remedy}")));
         }
-        if let Some(since) = state.awaited.map(|since| since.elapsed()).filter(|s| *s > KEY_AWAITED)
-        {
-            let why = "the destruction of a root key is awaited";
-            matters.push(("cell", format!("{why} for {} s; erases are pending", since.as_secs())));
+        matters.extend(state.cell());
+        if let Some(since) = state.looking.map(|s| s.elapsed()).filter(|since| *since > LOOKS) {
+            let why = "a look at the copies in step does not end";
+            matters.push(("copies", format!("{why}; it began {} s ago", since.as_secs())));
         }
         if let Some(late) = state.due.map(|since| since.elapsed()).filter(|late| *late > LATE) {
             matters.push(("due", format!("what is due is {} s late", late.as_secs())));
@@ -80,6 +156,27 @@ impl Watch {
         if state.keeper_stopped {
             let why = "nothing that is due is done any more; the service must be started again";
             matters.push(("due", why.to_owned()));
+        }
+        matters
+    }
+}
+
+impl State {
+    /// What is the matter with the cell.
+    fn cell(&self) -> Vec<Matter> {
+        let mut matters = Vec::new();
+        let of_medium = |by: &AwaitedBy| *by == AwaitedBy::Medium;
+        let awaited = self.awaited.filter(|(_, by)| !of_medium(by)).map(|(since, _)| since);
+        if let Some(since) = awaited.map(|since| since.elapsed()).filter(|s| *s > KEY_AWAITED) {
+            let why = "the destruction of a root key is awaited";
+            matters.push(("cell", format!("{why} for {} s; erases are pending", since.as_secs())));
+        }
+        if let Some(Reach { there, all, needed }) = self.keyholders.filter(|r| r.there < r.needed) {
+            let remedy = "nothing can be erased until more are back";
+            matters.push((
+                "cell",
+                format!("{there} of {all} keyholders answer, and an erase needs {needed}; {remedy}"),
+            ));
         }
         matters
     }

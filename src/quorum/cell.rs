@@ -197,6 +197,7 @@ impl QuorumCell {
                 lost.join("; ")
             ),
         )
+        .for_keyholders()
     }
 
     /// Fails if more keyholders than may lie say that another engine owns the store.
@@ -486,7 +487,8 @@ impl RootCell for QuorumCell {
                     self.t(),
                     why.join("; ")
                 ),
-            ));
+            )
+            .for_keyholders());
         }
         let unheard =
             (!silent.is_empty()).then(|| Unheard { silent: silent.join("; "), ended: told.ended });

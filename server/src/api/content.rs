@@ -182,15 +182,19 @@ pub(crate) async fn readable(app: &App, caller: &Caller, id: &str) -> Answer<Rec
 async fn open(app: &App, caller: &Caller, id: &RecordId) -> Answer<AsyncReader> {
     let Some(purpose) = caller.purpose()? else {
         return app.engine().get(id).await.map_err(|e| match e.kind() {
-            ErrorKind::Refused => Problem::forbidden(
-                "a policy requires that readers of this say what for; name it in Keyfall-Purpose",
-            ),
+            ErrorKind::Refused => unnamed(),
             _ => e.into(),
         });
     };
     let reader = app.engine().get_as(id, caller.principal(), purpose).await?;
     metering::opened(caller.lists(purpose));
     Ok(reader)
+}
+
+/// That readers must be named, and this one is not.
+pub(super) fn unnamed() -> Problem {
+    let detail = "a policy requires that readers of this say what for; name it in Keyfall-Purpose";
+    Problem::forbidden(detail)
 }
 
 /// Opens a record for any number of readers, in the caller's name.

@@ -14,6 +14,7 @@ use crate::auth::credential::{Credential, Proof, Users, fresh_token, hash};
 use crate::peer::CertificateName;
 use crate::private::random;
 use crate::problem::{Answer, Problem};
+use crate::take::JsonBody;
 use crate::words;
 
 /// A credential to be made.
@@ -40,6 +41,9 @@ pub(crate) struct NewCredential {
     /// When it ends; never, if it is not given.
     #[serde(default)]
     until: Option<String>,
+    /// Most bytes of a record that is put with it; the service's limit, if none is given.
+    #[serde(default)]
+    max_record_bytes: Option<u64>,
     /// The client certificate that shows it, in place of a token.
     #[serde(default)]
     certificate: Option<CertificateName>,
@@ -63,6 +67,9 @@ pub(crate) struct CredentialJson {
     default_purpose: Option<String>,
     /// When it ends.
     until: Option<String>,
+    /// Most bytes of a record that is put with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_record_bytes: Option<u64>,
     /// The client certificate that shows it, in place of a token.
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<CertificateName>,
@@ -82,6 +89,7 @@ impl From<Credential> for CredentialJson {
             purposes: of.purposes,
             default_purpose: of.default_purpose,
             until: of.until,
+            max_record_bytes: of.max_record_bytes,
             token: None,
         }
     }
@@ -99,7 +107,7 @@ impl From<Credential> for CredentialJson {
 pub(crate) async fn create_credential(
     State(app): State<App>,
     caller: Caller,
-    Json(new): Json<NewCredential>,
+    JsonBody(new): JsonBody<NewCredential>,
 ) -> Answer<Response> {
     caller.may("admin")?;
     let until = new.until.as_deref().map(words::point).transpose()?;
@@ -121,6 +129,7 @@ pub(crate) async fn create_credential(
         purposes: new.purposes,
         default_purpose: new.default_purpose,
         until: until.map(|until| until.to_string()),
+        max_record_bytes: new.max_record_bytes,
         proof,
     };
     if let Some(fault) = credential.fault() {

@@ -6,10 +6,11 @@ use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use keyfall::time::Zone;
-use keyfall::{Engine, Error, Query, RecordInfo, Result};
+use keyfall::{Engine, Error, ErrorKind, Query, RecordInfo, Result, UserId};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
+use super::content::unnamed;
 use super::report::report_json;
 use crate::app::{App, User};
 use crate::auth::caller::Caller;
@@ -42,7 +43,7 @@ pub(crate) async fn export(
     caller.may("report")?;
     caller.may("read")?;
     let user = caller.user(&app, "read", &handle).await?;
-    archive(&app, &caller, user, Look { words: Words::of("en"), zone: Zone::utc() })
+    archive(&app, &caller, user, Look { words: Words::of("en"), zone: Zone::utc() }).await
 }
 
 /// How the pages of an archive are written.
@@ -54,21 +55,64 @@ pub(crate) struct Look {
 /// The archive of a user, as it is sent.
 ///
 /// # Errors
-/// 403 for a purpose that is not the caller's.
-pub(crate) fn archive(app: &App, caller: &Caller, user: User, look: Look) -> Answer<Response> {
+/// 403 for a purpose that is not the caller's, and without one where a policy wants readers named.
+pub(crate) async fn archive(
+    app: &App,
+    caller: &Caller,
+    user: User,
+    look: Look,
+) -> Answer<Response> {
     let reader = caller.purpose()?.map(|purpose| Reader {
         principal: caller.principal().to_owned(),
         purpose: purpose.to_owned(),
     });
+    if reader.is_none() {
+        let of = user.id.clone();
+        if app.engine().run(move |engine| wants_a_reader(engine, &of)).await? {
+            return Err(unnamed());
+        }
+    }
     let archive = written(app, move |engine, out| {
         Writing { engine, user: &user, reader: reader.as_ref(), look: &look }.write(out)
     });
+    let archive = archive.await?;
     let headers = [
         (CONTENT_TYPE, "application/zip"),
         (CACHE_CONTROL, "no-store"),
         (CONTENT_DISPOSITION, "attachment; filename=\"export.zip\""),
     ];
     Ok((headers, archive).into_response())
+}
+
+/// Whether a policy wants readers of one of a user's records named: it could not be written.
+fn wants_a_reader(engine: &Engine, user: &UserId) -> Result<bool> {
+    let mut policies = engine.policies(None).list()?;
+    policies.extend(engine.policies(Some(user)).list()?);
+    let mut classes: Vec<_> =
+        policies.into_iter().filter(|p| p.readers_named).map(|p| p.class).collect();
+    classes.sort();
+    classes.dedup();
+    for class in classes {
+        let mut query = Query::default().user(user.clone()).class(Some(class));
+        loop {
+            let page = engine.list(&query)?;
+            for info in page.records {
+                // The engine knows which of the policies holds for it.
+                match engine.get(&info.id) {
+                    Err(e) if e.kind() == ErrorKind::Refused => return Ok(true),
+                    Err(e) if !matches!(e.kind(), ErrorKind::Erased | ErrorKind::Absent) => {
+                        return Err(e);
+                    }
+                    _ => {}
+                }
+            }
+            match page.next {
+                Some(next) => query = query.after(next),
+                None => break,
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Most bytes of a text that the page of an archive shows; the rest is in its file.
@@ -139,7 +183,7 @@ impl Writing<'_> {
         }
         // What was written of it must not look whole if something of it fell meanwhile.
         if !live.is_live() {
-            return Err(Error::new(keyfall::ErrorKind::Erased, "some of it was erased meanwhile"));
+            return Err(Error::new(ErrorKind::Erased, "some of it was erased meanwhile"));
         }
         let out = archive.finish().map_err(failed)?.into_inner();
         out.flush().map_err(Error::from)

@@ -63,6 +63,18 @@ impl Label {
         Ok(Label { name, meta, mode })
     }
 
+    /// The record's name, if it has one.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Adds a mark by which a record without a name is found.
+    pub(super) fn mark(&mut self, key: &str, value: &str) {
+        if self.name.is_none() {
+            self.meta.push((key.to_owned(), value.to_owned()));
+        }
+    }
+
     /// Adds it to a put.
     pub(crate) fn on(self, put: Put) -> Put {
         let put = self.meta.into_iter().fold(put, |put, (key, value)| put.meta(key, value));

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::problem::{Answer, Problem};
+use crate::take::Bytes;
 
 /// A full tile never changes.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
@@ -163,7 +164,13 @@ pub(crate) struct Checked {
     request_body(content = String, content_type = "text/plain", description = "The certificate, as it was given out"),
     responses((status = 200, description = "Whether it holds", body = Checked))
 )]
-pub(crate) async fn verify(State(app): State<App>, text: String) -> Answer<Json<Checked>> {
+pub(crate) async fn verify(
+    State(app): State<App>,
+    Bytes(body): Bytes,
+) -> Answer<Json<Checked>> {
+    let text = std::str::from_utf8(&body).map_err(|_| {
+        Problem::invalid("that is no certificate: it is not UTF-8; send the file as it was given out")
+    })?;
     let log = app.engine().run(|engine| engine.log().key()).await?;
     let verified =
         text.parse::<Certificate>().and_then(|certificate| certificate.verify(&Trust::in_log(log)));

@@ -14,6 +14,7 @@ mod report;
 mod rules;
 mod sharing;
 mod status;
+mod unheard;
 pub(crate) mod uploads;
 mod users;
 

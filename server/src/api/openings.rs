@@ -17,6 +17,7 @@ use crate::auth::caller::Caller;
 use crate::openings::{Held, over};
 use crate::private::random;
 use crate::problem::{Answer, Problem};
+use crate::take::JsonBody;
 
 /// Openings of one principal at a time.
 const MOST: usize = 8;
@@ -60,7 +61,7 @@ pub(crate) async fn open_record(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
-    Json(asked): Json<OpenRequest>,
+    JsonBody(asked): JsonBody<OpenRequest>,
 ) -> Answer<Response> {
     let info = readable(&app, &caller, &id).await?;
     let purpose = caller.purpose_or(asked.purpose.as_deref())?.ok_or_else(|| {

@@ -2,13 +2,14 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LINK, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use keyfall::engine::Listing;
 use keyfall::{
-    Class, Engine, ErrorKind, InteractionId, Put, RecordId, Timestamp, UserHandle, UserId,
+    Class, Engine, ErrorKind, InteractionId, Put, RecordId, RecordInfo, Timestamp, UserHandle,
+    UserId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,11 +17,14 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::label::{self, Label};
 use super::report::record_json;
+use crate::answers::{PutIntent, Slot, key_used};
 use crate::app::{App, no_such_handle};
 use crate::auth::caller::{Caller, text};
 use crate::intake::{Intake, too_large};
 use crate::metering;
+use crate::private::random;
 use crate::problem::{Answer, Problem};
+use crate::take::Query;
 use crate::words;
 
 /// The id of a record.
@@ -35,6 +39,10 @@ pub(crate) struct PutAnswer {
 /// The body is the record, of any length up to the service's limit; it streams into the store. It
 /// is durable when the answer comes.
 ///
+/// With an `Idempotency-Key` the same request stores it once, and has the same answer for a day,
+/// also if the service died before it answered. Its metadata has `keyfall-put` then, unless it has
+/// a name.
+///
 /// A name is one record's: a put with other content under it replaces the record, which is erased,
 /// and needs the scope `erase` too. The same put again gives the same id.
 #[utoipa::path(
@@ -48,6 +56,7 @@ pub(crate) struct PutAnswer {
         ("Keyfall-Created" = Option<String>, Header, description = "When it was made; now, if it is not given"),
         ("Keyfall-Name" = Option<String>, Header, description = "What the application calls it: one record's within a user"),
         ("Keyfall-Meta" = Option<String>, Header, description = "What the application says of it, as `key=value`, once for each key"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A random key of 16 to 255 characters: the same request with the same key stores one record"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only if no other record has the name"),
         ("If-Match" = Option<String>, Header, description = "The entity tag of the record to replace: only if that has the name"),
     ),
@@ -58,6 +67,7 @@ pub(crate) struct PutAnswer {
             ("Repr-Digest" = String, description = "SHA-256 of what was stored (RFC 9530)"),
         )),
         (status = 412, description = "Another record has the name, or none"),
+        (status = 422, description = "The Idempotency-Key was used for another request"),
     )
 )]
 pub(crate) async fn put_record(
@@ -72,22 +82,145 @@ pub(crate) async fn put_record(
         Err(_) => return Err(caller.may("put").err().unwrap_or_else(no_such_handle)),
     };
     caller.may_with("put", &handle)?;
-    let most = app.config().max_record_bytes;
+    let most = caller.most_bytes(app.config());
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length: u64| length > most) {
         return Err(too_large());
     }
     let asked = AskedPut::read(&headers, headers.get(CONTENT_TYPE), &caller, &handle)?;
-    let class = asked.class.clone();
     let mut intake = Intake::new(body, most);
+    let Some(key) = header(&headers, "idempotency-key")? else {
+        let id = put(&app, asked, handle, &mut intake).await?;
+        return Ok(stored(&id.to_string(), &intake.digest()));
+    };
+    let written = asked.written(&headers, &handle);
+    let slot = app.answers().slot(caller.principal(), &key, written.as_bytes())?;
+    let once = PutOnce { app, slot, asked, handle };
+    // A task of its own: a caller who goes away does not leave a put that the same request meets.
+    let task = tokio::spawn(async move { once.answer(intake).await });
+    task.await.unwrap_or_else(|_| Err(Problem::internal()))
+}
+
+/// Puts a record of the user with a handle.
+async fn put(
+    app: &App,
+    asked: AskedPut,
+    handle: UserHandle,
+    intake: &mut Intake,
+) -> Answer<RecordId> {
+    let class = asked.class.clone();
     // The user is looked up by the thread that stages the put.
     let put = move |engine: &Engine| Ok(asked.of(engine.user_of(&handle)?));
-    let id = match app.engine().put_by(put, &mut intake).await {
+    let id = match app.engine().put_by(put, &mut *intake).await {
         Ok(id) => id,
         Err(e) => return Err(intake.problem().unwrap_or_else(|| label::refused(e))),
     };
     metering::put(&class, intake.length());
-    Ok(stored(&id, &intake.digest()))
+    Ok(id)
+}
+
+/// Key of the metadata by which a record is found whose answer was lost.
+const MARK: &str = "keyfall-put";
+
+/// A put under an `Idempotency-Key`.
+struct PutOnce {
+    app: App,
+    slot: Slot,
+    asked: AskedPut,
+    handle: UserHandle,
+}
+
+impl PutOnce {
+    /// Puts the record, or finds it.
+    async fn answer(mut self, mut intake: Intake) -> Answer<Response> {
+        let kept = self.slot.read()?;
+        let found = match (&kept.answer, &kept.put) {
+            (Some((_, answer)), _) => Found::of(answer),
+            (None, Some(intent)) => self.find(intent).await?,
+            (None, None) => None,
+        };
+        if let Some(found) = found {
+            return self.again(found, intake).await;
+        }
+        let intent = kept.put.map_or_else(|| self.asked.intent(), Ok)?;
+        self.asked.label.mark(MARK, &intent.mark);
+        self.asked.interaction = Some(intent.interaction.parse()?);
+        self.slot.keep_put(intent).map_err(|_| Problem::internal())?;
+        let id = put(&self.app, self.asked, self.handle, &mut intake).await?;
+        let found = Found { id: id.to_string(), digest: intake.digest() };
+        found.keep(&self.slot);
+        Ok(found.answer())
+    }
+
+    /// The record that was put, if it was.
+    async fn find(&self, intent: &PutIntent) -> Answer<Option<Found>> {
+        let interaction: InteractionId = intent.interaction.parse()?;
+        let user = self.app.user(&self.handle.to_string()).await?.id;
+        if let Some(name) = self.asked.label.name() {
+            // Whose interaction was drawn for it is this one; else the same put is done once anyway.
+            let drawn = self.asked.interaction.is_none();
+            return match self.app.engine().find(&user, name).await {
+                Ok(info) if drawn && info.interaction == interaction => Ok(Found::from(&info)),
+                Err(e) if e.kind() != ErrorKind::Absent => Err(e.into()),
+                _ => Ok(None),
+            };
+        }
+        let mut query = keyfall::Query::default().user(user).interaction(interaction).limit(1000);
+        loop {
+            let page = self.app.engine().list(query.clone()).await?;
+            let is_it = |info: &RecordInfo| info.meta.get(MARK) == Some(&intent.mark);
+            if let Some(info) = page.records.into_iter().find(is_it) {
+                return Ok(Found::from(&info));
+            }
+            match page.next {
+                Some(next) => query = query.after(next),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The answer to the same request, if its body is the same.
+    async fn again(&self, found: Found, mut intake: Intake) -> Answer<Response> {
+        let read = tokio::io::copy(&mut intake, &mut tokio::io::sink()).await;
+        if read.is_err() {
+            return Err(intake.problem().unwrap_or_else(Problem::internal));
+        }
+        if intake.digest() != found.digest {
+            return Err(key_used());
+        }
+        found.keep(&self.slot);
+        Ok(found.answer())
+    }
+}
+
+/// A record that was put before.
+struct Found {
+    id: String,
+    digest: [u8; 32],
+}
+
+impl Found {
+    fn from(info: &RecordInfo) -> Option<Self> {
+        info.digest.map(|digest| Found { id: info.id.to_string(), digest })
+    }
+
+    fn of(answer: &Value) -> Option<Self> {
+        let digest = data_encoding::BASE64.decode(answer["digest"].as_str()?.as_bytes()).ok()?;
+        Some(Found { id: answer["id"].as_str()?.to_owned(), digest: digest.try_into().ok()? })
+    }
+
+    /// It was put: an answer that cannot be kept is still the answer.
+    fn keep(&self, slot: &Slot) {
+        let digest = data_encoding::BASE64.encode(&self.digest);
+        let answer = json!({"id": self.id, "digest": digest});
+        if slot.keep_answer(StatusCode::CREATED, answer).is_err() {
+            tracing::warn!("an answer could not be kept; its request may be answered otherwise");
+        }
+    }
+
+    fn answer(&self) -> Response {
+        stored(&self.id, &self.digest)
+    }
 }
 
 /// What headers ask to be put.
@@ -132,6 +265,41 @@ impl AskedPut {
         Ok(AskedPut { class, purpose, media_type, interaction, created, sources, label })
     }
 
+    /// All of the request but its body, for the comparison with one under the same key.
+    fn written(&self, headers: &HeaderMap, handle: &UserHandle) -> String {
+        const SAY: [&str; 9] = [
+            "content-type",
+            "keyfall-class",
+            "keyfall-interaction",
+            "keyfall-created",
+            "keyfall-from",
+            "keyfall-name",
+            "keyfall-meta",
+            "if-none-match",
+            "if-match",
+        ];
+        let said = SAY.iter().flat_map(|name| {
+            let values = headers.get_all(*name).into_iter();
+            values.map(move |value| format!("{name}: {:?}", value.as_bytes()))
+        });
+        let own = [format!("POST record {handle}"), format!("purpose: {}", self.purpose)];
+        own.into_iter().chain(said).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Where the record is found that is about to be put.
+    fn intent(&self) -> Answer<PutIntent> {
+        let failed = |_| Problem::internal();
+        let interaction = match self.interaction {
+            Some(interaction) => interaction,
+            None => InteractionId::from_parts(
+                self.created.unwrap_or_else(words::now),
+                random().map_err(failed)?,
+            ),
+        };
+        let mark = data_encoding::BASE32_DNSSEC.encode(&random::<10>().map_err(failed)?);
+        Ok(PutIntent { interaction: interaction.to_string(), mark })
+    }
+
     /// The put of a user.
     pub(super) fn of(self, user: UserId) -> Put {
         let mut put = Put::new(user, self.class).purpose(self.purpose);
@@ -148,13 +316,13 @@ impl AskedPut {
     }
 }
 
-fn stored(id: &RecordId, digest: &[u8; 32]) -> Response {
+fn stored(id: &str, digest: &[u8; 32]) -> Response {
     let headers = [
         (LOCATION.as_str(), format!("/v1/records/{id}")),
         (ETAG.as_str(), format!("\"{id}\"")),
         ("repr-digest", label::digest_value(digest)),
     ];
-    (StatusCode::CREATED, headers, Json(PutAnswer { id: id.to_string() })).into_response()
+    (StatusCode::CREATED, headers, Json(PutAnswer { id: id.to_owned() })).into_response()
 }
 
 /// A header's value, if it is given.

@@ -1,7 +1,7 @@
 //! Holds and policies.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use keyfall::engine::Hold;
@@ -14,6 +14,7 @@ use super::report::{hold_json, policy_json};
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::problem::{Answer, Problem};
+use crate::take::{JsonBody, Query};
 use crate::words::{self, number, read_number};
 
 /// A hold to be added.
@@ -61,7 +62,7 @@ pub(crate) async fn add_hold(
     State(app): State<App>,
     caller: Caller,
     Path(handle): Path<String>,
-    Json(new): Json<NewHold>,
+    JsonBody(new): JsonBody<NewHold>,
 ) -> Answer<Response> {
     let user = caller.user(&app, "rules", &handle).await?;
     let mut hold = Hold::new(new.reason, new.authority);
@@ -100,7 +101,7 @@ pub(crate) async fn lift_hold(
     State(app): State<App>,
     caller: Caller,
     Path((handle, id)): Path<(String, String)>,
-    Json(lift): Json<Lift>,
+    JsonBody(lift): JsonBody<Lift>,
 ) -> Answer<StatusCode> {
     let user = caller.user(&app, "rules", &handle).await?;
     let id = read_number(&id).ok_or_else(no_such_number)?;
@@ -183,7 +184,7 @@ pub(crate) async fn set_user_policy(
     caller: Caller,
     Path(handle): Path<String>,
     Query(dry): Query<Dry>,
-    Json(new): Json<NewPolicy>,
+    JsonBody(new): JsonBody<NewPolicy>,
 ) -> Answer<Response> {
     let user = caller.user(&app, "rules", &handle).await?;
     set(&app, Some(user.id), new.read()?, dry.dry_run).await
@@ -201,7 +202,7 @@ pub(crate) async fn set_policy(
     State(app): State<App>,
     caller: Caller,
     Query(dry): Query<Dry>,
-    Json(new): Json<NewPolicy>,
+    JsonBody(new): JsonBody<NewPolicy>,
 ) -> Answer<Response> {
     caller.may("rules")?;
     caller.may_with_anybody()?;

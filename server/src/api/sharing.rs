@@ -1,7 +1,7 @@
 //! Grants, by which third parties open records; and the inbox, into which they are sealed.
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
@@ -18,6 +18,7 @@ use crate::auth::caller::Caller;
 use crate::intake::Blocking;
 use crate::outlet::written;
 use crate::problem::{Answer, Problem};
+use crate::take::{Bytes, JsonBody};
 use crate::words::{self, number, read_number};
 
 /// A grant to be given.
@@ -57,7 +58,7 @@ pub(crate) async fn add_grant(
     State(app): State<App>,
     caller: Caller,
     Path(handle): Path<String>,
-    Json(new): Json<NewGrant>,
+    JsonBody(new): JsonBody<NewGrant>,
 ) -> Answer<Response> {
     let user = caller.user(&app, "rules", &handle).await?;
     let to: PublicKey = new.to.parse()?;
@@ -119,17 +120,17 @@ const REQUEST_MAX: usize = 64 << 10;
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 200, description = "The parcel", body = Vec<u8>, content_type = "application/octet-stream"))
 )]
-pub(crate) async fn open_request(State(app): State<App>, body: Bytes) -> Answer<Response> {
+pub(crate) async fn open_request(State(app): State<App>, Bytes(body): Bytes) -> Answer<Response> {
     if body.len() > REQUEST_MAX {
         return Err(crate::intake::too_large());
     }
-    // Whether it is a request at all is said with a status; what fails later cuts the body.
+    // What fails before the first byte is said with a status; what fails later cuts the body.
     if !body.starts_with(b"KF") {
         return Err(Problem::invalid(
             "that is not a grantee's request; `keyfall sealed ask` makes one",
         ));
     }
-    let parcel = written(&app, move |engine, out| engine.open_request(&body, out).map(drop));
+    let parcel = written(&app, move |engine, out| engine.open_request(&body, out).map(drop)).await?;
     let headers = [(CONTENT_TYPE, "application/octet-stream"), (CACHE_CONTROL, "no-store")];
     Ok((headers, parcel).into_response())
 }
@@ -179,7 +180,7 @@ pub(crate) struct AcceptedAnswer {
 )]
 pub(crate) async fn accept(State(app): State<App>, caller: Caller, body: Body) -> Answer<Response> {
     caller.may("inbox")?;
-    let mut body = Blocking::new(body, app.config().max_record_bytes);
+    let mut body = Blocking::new(body, caller.most_bytes(app.config()));
     let (accepted, body) = app
         .engine()
         .run(move |engine| {

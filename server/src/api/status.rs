@@ -65,6 +65,7 @@ pub(crate) async fn metrics(State(app): State<App>, caller: Caller) -> Answer<Re
     if let Ok(leaves) = app.engine().run(|engine| engine.log().size()).await {
         standing::of_log(leaves, app.published_leaves());
     }
+    standing::of_retirement(app.watch().awaited().map(|(since, _)| since));
     standing::of_jobs(&app.config().state_dir());
     gauge!("keyfall_poisoned").set(if app.engine().engine().is_poisoned() { 1.0 } else { 0.0 });
     let text = app.metrics().render();

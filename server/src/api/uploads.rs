@@ -12,6 +12,7 @@ use keyfall::{ErrorKind, Put, RecordInfo, Timestamp, UploadId};
 
 use super::label;
 use super::records::{AskedPut, header};
+use super::unheard::{Unheard, beyond, cut_at, unbegun};
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::checksum::{ALGORITHMS, Checksum};
@@ -110,7 +111,7 @@ pub(crate) async fn create_upload(
     let length = number(&headers, &LENGTH)?.ok_or_else(|| {
         Problem::invalid("an upload needs its length: send Upload-Length; it cannot be deferred")
     })?;
-    if length > app.config().max_record_bytes {
+    if length > caller.most_bytes(app.config()) {
         return Err(too_large());
     }
     let brings = brings_bytes(&headers)?;
@@ -126,26 +127,19 @@ pub(crate) async fn create_upload(
         return Err(Problem::new(StatusCode::CONFLICT, "limit", detail));
     }
     let id = app.engine().uploads().begin(put.length(length)).await.map_err(label::refused)?;
+    // Until its client hears of the address it is nobody's.
+    let unheard = Unheard::new(&app, id);
     let begun = Begun::of(Place { id, mark }, &app.engine().uploads().state(&id).await?);
     let there = match brings {
-        true => begin_with(&app, &begun, &headers, body).await?,
+        true => append(&app, &begun, 0, &headers, body).await.map_err(unbegun)?,
         false => 0,
     };
     let mut response = outcome(&app, &begun, StatusCode::CREATED, there).await?;
+    unheard.heard();
     if let Ok(address) = format!("/v1/uploads/{}", begun.place).parse() {
         response.headers_mut().insert(LOCATION, address);
     }
     Ok(response)
-}
-
-/// Appends the bytes that an upload begins with. One whose bytes have another sum is not begun: its
-/// client hears of no address.
-async fn begin_with(app: &App, begun: &Begun, headers: &HeaderMap, body: Body) -> Answer<u64> {
-    let appended = append(app, begun, 0, headers, body).await;
-    if appended.as_ref().is_err_and(|problem| problem.kind == "checksum") {
-        app.engine().uploads().abort(&begun.place.id).await?;
-    }
-    appended
 }
 
 /// How far an upload is
@@ -257,6 +251,16 @@ pub(crate) async fn append_upload(
                 Err(e) if e.kind() == ErrorKind::Absent => ended(&app, &begun.place, offset).await,
                 Err(e) => Err(e.into()),
             }
+        }
+        // It says what came before it was cut.
+        Err(problem) if problem.kind == "cut" => {
+            let state = app.engine().uploads().state(&begun.place.id).await?;
+            let there = HeaderValue::from(state.offset);
+            let whole = headers.contains_key("upload-checksum");
+            let problem = Problem { detail: cut_at(state.offset, whole).into(), ..problem };
+            let mut response = problem.into_response();
+            response.headers_mut().insert(OFFSET, there);
+            Ok(response)
         }
         Err(problem) => Err(problem),
     }
@@ -484,7 +488,7 @@ async fn append(
     let most = begun.length.unwrap_or(app.config().max_record_bytes);
     let left = most.saturating_sub(offset);
     if number(headers, &CONTENT_LENGTH)?.is_some_and(|bytes| bytes > left) {
-        return Err(too_large());
+        return Err(beyond());
     }
     let checksum = Checksum::read(headers)?;
     let (uploads, id, whole) = (app.engine().uploads(), &begun.place.id, checksum.is_some());
@@ -495,6 +499,9 @@ async fn append(
     };
     match appended {
         Ok(there) => Ok(there),
+        Err(_) if intake.problem().is_some_and(|problem| problem.kind == "too-large") => {
+            Err(beyond())
+        }
         Err(e) => Err(intake.problem().unwrap_or_else(|| {
             let cause = std::error::Error::source(&e);
             match cause.is_some_and(|cause| cause.is::<WrongOffset>()) {

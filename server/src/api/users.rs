@@ -13,6 +13,7 @@ use super::report::report_json;
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::problem::{Answer, Problem};
+use crate::take::JsonBody;
 
 /// A user to be created.
 #[derive(Deserialize, ToSchema)]
@@ -46,7 +47,7 @@ pub(crate) struct Handle {
 pub(crate) async fn create_user(
     State(app): State<App>,
     caller: Caller,
-    Json(new): Json<NewUser>,
+    JsonBody(new): JsonBody<NewUser>,
 ) -> Answer<Response> {
     caller.may("put")?;
     let user = UserId::new(new.name)?;

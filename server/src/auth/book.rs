@@ -1,5 +1,6 @@
 //! The book of credentials: a file, and a look-up by the hash of a token.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
@@ -109,6 +110,16 @@ impl Book {
     /// What the system says; nothing is removed then.
     pub(crate) fn remove(&self, id: &str) -> io::Result<bool> {
         self.change(|pages| pages.retain(|one| one.id != id))
+    }
+
+    /// The handles that credentials list.
+    pub(crate) fn handles(&self) -> BTreeSet<String> {
+        let pages = self.pages.read().unwrap_or_else(PoisonError::into_inner);
+        let listed = pages.iter().filter_map(|one| match &one.users {
+            Users::List(list) => Some(list),
+            Users::Any(_) => None,
+        });
+        listed.flatten().cloned().collect()
     }
 
     /// Takes the handle of a user who was erased out of all credentials; one that is for nobody

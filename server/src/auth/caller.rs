@@ -1,21 +1,43 @@
 //! The caller of a request: its credential, and the purpose that it names.
 
-use axum::extract::{FromRequestParts, Request, State};
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use keyfall::{ErrorKind, RecordId, UserHandle, UserId};
+use sha2::{Digest, Sha256};
 
-use super::credential::{Credential, Users};
+use super::credential::{Credential, Proof, Users};
 use super::jwt::Reach;
 use crate::app::{App, User};
-use crate::peer::Peer;
+use crate::config::Config;
+use crate::peer::{CertificateName, Peer};
 use crate::problem::{Answer, Problem};
 use crate::words::now;
 
 /// The header that names what a record is read for.
 const PURPOSE: &str = "keyfall-purpose";
+
+/// What a request showed of its caller: nothing of it is kept, and it cannot be guessed, or stands
+/// for a certificate that was proved.
+#[derive(Clone, Default)]
+pub(crate) struct Shown(pub(crate) Arc<[[u8; 32]]>);
+
+impl Shown {
+    fn of<'t>(what: impl IntoIterator<Item = &'t str>) -> Self {
+        let hashed = |text: &str| {
+            let mut hash = Sha256::new();
+            hash.update(b"keyfalld/shown/v1\0");
+            hash.update(text.as_bytes());
+            hash.finalize().into()
+        };
+        Shown(what.into_iter().map(hashed).collect())
+    }
+}
 
 /// A caller with a credential.
 #[derive(Clone)]
@@ -34,6 +56,18 @@ impl Caller {
     /// The name of the credential.
     pub(crate) fn credential(&self) -> &str {
         &self.credential.id
+    }
+
+    /// Whether the credential ends when the users end that it is for.
+    pub(crate) fn ends_with_its_users(&self) -> bool {
+        let of_the_book = !matches!(self.credential.proof, Proof::Elsewhere);
+        of_the_book && matches!(self.credential.users, Users::List(_))
+    }
+
+    /// Most bytes of a record that it may put.
+    pub(crate) fn most_bytes(&self, config: &Config) -> u64 {
+        let own = self.credential.max_record_bytes.unwrap_or(u64::MAX);
+        own.min(config.max_record_bytes)
     }
 
     /// Who acts, as the reports of users have it.
@@ -106,7 +140,7 @@ impl Caller {
     pub(crate) fn record(&self, id: &str) -> Answer<RecordId> {
         let id: RecordId = id.parse().map_err(|_| {
             let detail = "there is no such record here: take the id that the put gave";
-            Problem::new(axum::http::StatusCode::NOT_FOUND, "absent", detail)
+            Problem::new(StatusCode::NOT_FOUND, "absent", detail)
         })?;
         if self.credential.users.has(&id.handle()) {
             return Ok(id);
@@ -149,6 +183,14 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
+impl FromRequestParts<App> for Shown {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Answer<Self> {
+        Ok(parts.extensions.get::<Shown>().cloned().unwrap_or_default())
+    }
+}
+
 /// Finds the caller of a request, for the handler and for what lies between. A handler that takes
 /// no [`Caller`] is open to everybody.
 ///
@@ -160,22 +202,48 @@ pub(crate) async fn authenticate(
     next: Next,
 ) -> Answer<Response> {
     let headers = request.headers();
+    let repeats = is_erase(&request) && headers.contains_key("idempotency-key");
     let named = headers.get(PURPOSE).map(|value| text(value.as_bytes())).transpose()?;
-    let credential = match headers.get(AUTHORIZATION) {
+    let (credential, shown) = match headers.get(AUTHORIZATION) {
         Some(header) => {
             let token = header.to_str().ok().and_then(bearer).ok_or_else(Problem::unauthorized)?;
-            Some(of_token(&app, token).await?)
+            let shown = Shown::of([token]);
+            match of_token(&app, token).await {
+                // An erase may have ended it: its caller may ask what became of that.
+                Err(problem) if repeats && problem.status == StatusCode::UNAUTHORIZED => {
+                    (None, shown)
+                }
+                credential => (Some(credential?), shown),
+            }
         }
         None => {
             let peer = request.extensions().get::<Peer>();
-            peer.and_then(|peer| app.book().find_certificate(peer.names(), now()))
+            let names = peer.map(Peer::names).unwrap_or_default();
+            (app.book().find_certificate(names, now()), Shown::of(names.iter().map(text_of)))
         }
     };
+    request.extensions_mut().insert(shown);
     if let Some(credential) = credential {
         let named = named.filter(|purpose| !purpose.is_empty());
         request.extensions_mut().insert(Caller::new(credential, named));
     }
     Ok(next.run(request).await)
+}
+
+/// Whether a request is for an erase, or for what became of one.
+fn is_erase(request: &Request) -> bool {
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    match *request.method() {
+        Method::POST => path == Some("/v1/erasures"),
+        Method::GET => path == Some("/v1/erasures/{id}"),
+        _ => false,
+    }
+}
+
+fn text_of(name: &CertificateName) -> &str {
+    match name {
+        CertificateName::Uri(text) | CertificateName::Sha256(text) => text,
+    }
 }
 
 /// The credential of a token: of this service, or of the issuer.

@@ -37,6 +37,9 @@ pub(crate) struct Credential {
     /// When it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) until: Option<String>,
+    /// Most bytes of a record that is put with it; the service's limit, if none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) max_record_bytes: Option<u64>,
     /// How a caller shows that it is theirs.
     #[serde(flatten)]
     pub(crate) proof: Proof,
@@ -104,6 +107,7 @@ impl Credential {
             purposes: vec!["*".to_owned()],
             default_purpose: None,
             until: None,
+            max_record_bytes: None,
             proof: Proof::Token { token: hash(token) },
         }
     }

@@ -74,6 +74,8 @@ struct Claims {
     keyfall_purposes: Vec<String>,
     #[serde(default)]
     keyfall_default_purpose: Option<String>,
+    #[serde(default)]
+    keyfall_max_record_bytes: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -185,6 +187,7 @@ fn issued(claims: Claims) -> Option<Issued> {
         purposes: claims.keyfall_purposes,
         default_purpose: claims.keyfall_default_purpose,
         until: None,
+        max_record_bytes: claims.keyfall_max_record_bytes,
         proof: Proof::Elsewhere,
     };
     if credential.fault().is_some() {

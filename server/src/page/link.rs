@@ -19,6 +19,7 @@ use super::words::Words;
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::problem::{Answer, Problem};
+use crate::take::JsonBody;
 
 /// How a page is to be shown, and as whom.
 #[derive(Deserialize, ToSchema)]
@@ -64,7 +65,7 @@ pub(crate) async fn create_page_link(
     State(app): State<App>,
     caller: Caller,
     Path(handle): Path<String>,
-    Json(new): Json<NewPageLink>,
+    JsonBody(new): JsonBody<NewPageLink>,
 ) -> Answer<Response> {
     let user = caller.user(&app, "page", &handle).await?;
     let role = match (new.role.as_deref().unwrap_or("self"), new.guardian) {

@@ -109,7 +109,7 @@ pub(crate) async fn export(State(app): State<App>, visit: Visit) -> Answer<Respo
     let caller = caller(&visit, true);
     let user = caller.user(&app, "read", &handle).await?;
     let zone = visit.session.grant.zone.clone();
-    archive::archive(&app, &caller, user, Look { words: visit.words, zone })
+    archive::archive(&app, &caller, user, Look { words: visit.words, zone }).await
 }
 
 fn caller(visit: &Visit, named: bool) -> Caller {
@@ -121,6 +121,7 @@ fn caller(visit: &Visit, named: bool) -> Caller {
         purposes: vec![PURPOSE.to_owned()],
         default_purpose: named.then(|| PURPOSE.to_owned()),
         until: None,
+        max_record_bytes: None,
         proof: Proof::Elsewhere,
     };
     Caller::new(credential, None)

@@ -319,3 +319,35 @@ fn one_principal_has_one_limit_with_whichever_token() {
     assert!(statuses.contains(&429), "each is another token: {statuses:?}");
     assert_eq!(status(&with("sub", json!("desk 8"))), 200);
 }
+
+/// The erase that a user asked for took their name out of the store, and with it what their token
+/// was for: the same request was answered by 403, and the certificate was lost.
+#[test]
+fn a_user_s_own_token_gets_the_certificate_of_its_erase_again_and_nothing_else() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let signer = Signer::new(dir.path(), "ed", Algorithm::EdDSA);
+    let service = started(dir.path(), &[&signer], &[]);
+    let ada = service.user("ada");
+    let id = service.put(&ada, "audio", b"RIFF....");
+    let mut own = with("keyfall_users", json!("own"));
+    own["sub"] = json!("ada");
+    own["scope"] = json!("read report erase");
+    let token = format!("Bearer {}", signer.sign(&own));
+    let erase = |handle: &str, key: &str| {
+        let json =
+            json!({"scope": {"user": handle}, "authority": "ada herself", "certificate": true});
+        let request = service.ask("POST", "/v1/erasures").header("Authorization", &token);
+        request.header("Idempotency-Key", key).json(&json.to_string())
+    };
+    let key = "0b5f7a52-9d0c-4b39-9da0-000000000001";
+    let first = erase(&ada, key);
+    assert_eq!(first.status, 200, "{}", first.text());
+    let again = erase(&ada, key);
+    assert_eq!((again.status, again.json()), (200, first.json()), "{}", again.text());
+    assert_eq!(erase(&ada, "0b5f7a52-9d0c-4b39-9da0-000000000002").status, 403);
+    let ben = service.user("ben");
+    assert_eq!(erase(&ben, key).status, 422, "another request");
+    for path in [format!("/v1/users/{ada}"), format!("/v1/records/{id}"), "/v1/status".to_owned()] {
+        assert_eq!(ask(&service, &path, &signer.sign(&own)), 403, "{path}");
+    }
+}

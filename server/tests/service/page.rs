@@ -41,6 +41,12 @@ impl Session {
     }
 }
 
+/// Erases everything of a user on their page.
+pub(super) fn erase_everything(service: &Service, handle: &str) {
+    let erased = Session::enter(service, handle, None).erase(service, "all=1").send();
+    assert_eq!(erased.status, 303, "{}", erased.text());
+}
+
 fn between<'t>(text: &'t str, from: &str, to: &str) -> Option<&'t str> {
     let (_, rest) = text.split_once(from)?;
     Some(rest.split_once(to)?.0)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keyfall::{Class, Erase, RecordId, Scope, UserHandle, When};
+use keyfall::{Class, Engine, Erase, ErrorKind, RecordId, Scope, UserHandle, When};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -77,6 +77,7 @@ pub(crate) struct ScopeAsked {
 }
 
 /// A request that was read, before its user is looked up.
+#[derive(Clone)]
 pub(super) struct Read {
     pub(super) request: ErasureRequest,
     pub(super) target: Target,
@@ -162,6 +163,26 @@ impl Read {
                 let user = caller.user(app, "erase", &handle.to_string()).await?.id;
                 Ok(Scope::User { user, class: self.class.clone(), when: self.when })
             }
+        }
+    }
+
+    /// Whether nothing of it is there any more.
+    ///
+    /// # Errors
+    /// As [`Engine::would_erase`].
+    pub(super) fn is_erased(&self, engine: &Engine) -> keyfall::Result<bool> {
+        let scope = match &self.target {
+            Target::Record(id) => Ok(Scope::record(*id)),
+            Target::User(handle) => engine.user_of(handle).map(|user| Scope::User {
+                user,
+                class: self.class.clone(),
+                when: self.when,
+            }),
+        };
+        match scope.and_then(|scope| engine.would_erase(self.erase(scope))) {
+            Ok(would) => Ok(would.already),
+            Err(e) if e.kind() == ErrorKind::Erased => Ok(true),
+            Err(e) => Err(e),
         }
     }
 

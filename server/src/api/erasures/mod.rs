@@ -8,7 +8,7 @@ mod perform;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -20,10 +20,11 @@ use utoipa::IntoParams;
 use self::asked::Requests;
 use self::name::Name;
 use self::outcome::{Erasure, Outcomes};
-use self::perform::{Done, after, perform};
+use self::perform::{Asking, Done, after, perform};
 use crate::app::{App, User};
-use crate::auth::caller::{Caller, text};
+use crate::auth::caller::{Caller, Shown, text};
 use crate::problem::{Answer, Problem};
+use crate::take::{JsonBody, Query};
 
 /// How an erase is asked for.
 #[derive(Deserialize, IntoParams)]
@@ -55,14 +56,28 @@ pub(crate) struct How {
 )]
 pub(crate) async fn erase(
     State(app): State<App>,
-    caller: Caller,
+    caller: Answer<Caller>,
+    shown: Shown,
     Query(how): Query<How>,
     headers: HeaderMap,
-    Json(body): Json<Value>,
+    JsonBody(body): JsonBody<Value>,
 ) -> Answer<Response> {
-    caller.may("erase")?;
     let key = headers.get("idempotency-key").map(|value| text(value.as_bytes())).transpose()?;
-    let one = |body: Value, key: Option<String>| perform(&app, &caller, body, key, how.dry_run);
+    match &caller {
+        Ok(caller) => caller.may("erase")?,
+        // Only what was asked for before is answered.
+        Err(refused) if key.is_none() => return Err(refused.clone()),
+        Err(_) => {}
+    }
+    let asking = Asking { caller, shown };
+    // A task of its own: a caller who goes away does not leave a request half done, which the same
+    // request would meet.
+    let one = |body: Value, key: Option<String>| {
+        let (app, asking) = (app.clone(), asking.clone());
+        let task = async move { perform(&app, &asking, body, key, how.dry_run).await };
+        let task = tokio::spawn(task);
+        async move { task.await.unwrap_or_else(|_| Err(Problem::internal())) }
+    };
     let Value::Array(bodies) = body else {
         return one(body, key).await.map(answer);
     };
@@ -111,37 +126,50 @@ fn answer(done: Done) -> Response {
 )]
 pub(crate) async fn get_erasure(
     State(app): State<App>,
-    caller: Caller,
+    caller: Answer<Caller>,
+    shown: Shown,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answer<Json<Erasure>> {
-    caller.may("erase")?;
     let key = headers.get("idempotency-key").map(|value| text(value.as_bytes())).transpose()?;
+    let asking = Asking { caller, shown };
+    let principal = match (&asking.caller, &key) {
+        (Ok(caller), _) => caller.may("erase").map(|()| caller.principal().to_owned())?,
+        (Err(_), Some(key)) => asking.principal(&app, key)?,
+        (Err(refused), None) => return Err(refused.clone()),
+    };
     let name = named(&id)?;
-    match name {
+    let (handle, number) = match name {
         Name::Epoch(epoch) => {
-            let status = app.engine().run(|engine| engine.status()).await?;
-            if epoch == 0 || epoch > status.head.epoch + 1 {
-                return Err(unknown());
-            }
-            let pending = epoch >= status.head.epoch && !status.finality.is_final();
-            Ok(Json(Erasure::of_epoch(&id, epoch, pending, status.pending)))
+            asking.caller?;
+            return of_epoch(&app, &id, epoch).await.map(Json);
         }
-        Name::Plan { handle, number } => {
-            caller.may_with("erase", &handle)?;
-            let found = match caller.user(&app, "erase", &handle.to_string()).await {
-                Ok(user) => plan(&app, &user, number).await,
-                Err(problem) => Err(problem),
-            };
-            match (found, key) {
-                (Ok(plan), _) => Ok(Json(Erasure::of_plan(&id, &plan))),
-                (Err(problem), Some(key)) => {
-                    after(&app, &caller, name, &key).await?.map(Json).ok_or(problem)
-                }
-                (Err(problem), None) => Err(problem),
-            }
+        Name::Plan { handle, number } => (handle, number),
+    };
+    let found = match asking.caller {
+        Ok(caller) => match caller.user(&app, "erase", &handle.to_string()).await {
+            Ok(user) => plan(&app, &user, number).await,
+            Err(problem) => Err(problem),
+        },
+        Err(refused) => Err(refused),
+    };
+    match (found, key) {
+        (Ok(plan), _) => Ok(Json(Erasure::of_plan(&id, &plan))),
+        // It was done, and may have ended what the caller could do with the user.
+        (Err(problem), Some(key)) => {
+            after(&app, &principal, name, &key).await?.map(Json).ok_or(problem)
         }
+        (Err(problem), None) => Err(problem),
     }
+}
+
+async fn of_epoch(app: &App, id: &str, epoch: u64) -> Answer<Erasure> {
+    let status = app.engine().run(|engine| engine.status()).await?;
+    if epoch == 0 || epoch > status.head.epoch + 1 {
+        return Err(unknown());
+    }
+    let pending = epoch >= status.head.epoch && !status.finality.is_final();
+    Ok(Erasure::of_epoch(id, epoch, pending, status.pending))
 }
 
 /// Cancels a planned erase

@@ -12,9 +12,9 @@ use serde_json::{Value, to_value};
 use super::asked::{ErasureRequest, Read, Target};
 use super::name::Name;
 use super::outcome::{Erasure, State, WouldErase};
-use crate::answers::{Intent, Slot};
+use crate::answers::{Asks, Intent, Slot};
 use crate::app::App;
-use crate::auth::caller::Caller;
+use crate::auth::caller::{Caller, Shown};
 use crate::problem::{Answer, Problem};
 use crate::receipts::Secret;
 use crate::words::{now, number};
@@ -25,13 +25,40 @@ pub(super) struct Done {
     pub(super) body: Value,
 }
 
+/// Who asks for an erase: a caller, or somebody whose credential may have ended with it.
+#[derive(Clone)]
+pub(super) struct Asking {
+    pub(super) caller: Answer<Caller>,
+    pub(super) shown: Shown,
+}
+
+impl Asking {
+    /// As whom a request under a key is made: whoever made it before may have its answer again,
+    /// though the credential is for nobody any more.
+    ///
+    /// # Errors
+    /// 401, 403.
+    pub(super) fn principal(&self, app: &App, key: &str) -> Answer<String> {
+        match &self.caller {
+            Ok(caller) => caller.may("erase").map(|()| caller.principal().to_owned()),
+            Err(refused) => {
+                app.answers().asked(&self.asks(key)).ok_or_else(|| refused.clone())
+            }
+        }
+    }
+
+    fn asks<'a>(&'a self, key: &'a str) -> Asks<'a> {
+        Asks { shown: &self.shown.0, key }
+    }
+}
+
 /// Does an erase, or says what it would take.
 ///
 /// # Errors
 /// What the request, the caller's rights or the engine say.
 pub(super) async fn perform(
     app: &App,
-    caller: &Caller,
+    asking: &Asking,
     body: Value,
     key: Option<String>,
     dry_run: bool,
@@ -40,37 +67,44 @@ pub(super) async fn perform(
     let request: ErasureRequest =
         serde_json::from_value(body).map_err(|e| Problem::invalid(format!("{e}")))?;
     let read = Read::new(request)?;
-    caller.may_with("erase", &read.target.handle())?;
+    let allowed = asking.caller.clone().and_then(|caller| {
+        caller.may_with("erase", &read.target.handle())?;
+        Ok(caller)
+    });
     if dry_run {
-        return foresee(app, caller, &read).await;
+        return foresee(app, &allowed?, &read).await;
     }
-    let once = match key {
-        Some(key) => {
-            let slot = app.answers().slot(caller.principal(), &key, written.as_bytes())?;
-            Some(Once { slot: Arc::new(slot), key })
-        }
-        None => None,
-    };
-    if let Some(once) = &once
-        && let Some(done) = answered(app, caller, &read, once).await?
-    {
+    let Some(key) = key else { return act(app, &allowed?, &read, None).await };
+    let principal = asking.principal(app, &key)?;
+    let slot = Arc::new(app.answers().slot(&principal, &key, written.as_bytes())?);
+    let once = Once { slot, key, principal };
+    if let Some(done) = answered(app, &read, &once).await? {
         return Ok(done);
     }
-    let done = act(app, caller, &read, once.as_ref()).await?;
-    if let Some(once) = once {
-        keep(&once.slot, &done);
+    let caller = allowed?;
+    if caller.ends_with_its_users() {
+        let (asks, plans) = (asking.asks(&once.key), read.delay.is_some());
+        app.answers().remember(&asks, &once.principal, plans).map_err(|e| unkept(&e))?;
     }
+    let done = act(app, &caller, &read, Some(&once)).await?;
+    keep(&once.slot, &done);
     Ok(done)
+}
+
+fn unkept(error: &std::io::Error) -> Problem {
+    tracing::error!(kind = %error.kind(), "what a repeated request needs could not be kept");
+    Problem::internal()
 }
 
 /// What makes sure that a request is done once.
 struct Once {
     slot: Arc<Slot>,
     key: String,
+    principal: String,
 }
 
 /// What was answered before, or what is found out about an erase whose answer was lost.
-async fn answered(app: &App, caller: &Caller, read: &Read, once: &Once) -> Answer<Option<Done>> {
+async fn answered(app: &App, read: &Read, once: &Once) -> Answer<Option<Done>> {
     let slot = &once.slot;
     let kept = slot.read()?;
     if let Some((status, body)) = kept.answer {
@@ -78,27 +112,95 @@ async fn answered(app: &App, caller: &Caller, read: &Read, once: &Once) -> Answe
         return Ok(Some(Done { status, body }));
     }
     if let Some(intent) = kept.intent {
-        let done = planned(app, caller, read, once, intent).await?;
+        let done = planned(app, read, once, intent).await?;
         if let Some(done) = &done {
             keep(slot, done);
         }
         return Ok(done);
     }
-    let Some(draft) = kept.draft.and_then(|draft| draft.parse::<Draft>().ok()) else {
-        return Ok(None);
-    };
-    let found = app.engine().run(move |engine| engine.certificates().get(&draft)).await;
-    let certificate = match found {
-        Ok(certificate) => certificate,
-        // It was not done.
-        Err(e) if e.kind() == ErrorKind::Absent => return Ok(None),
-        Err(e) => return Err(e.into()),
-    };
-    let pending = certificate.facts.judge()?.grade == Grade::Pending;
-    let done = done(&Erasure::of_certificate(&certificate, pending, read.certified()))?;
-    keep(slot, &done);
-    Ok(Some(done))
+    match kept.draft.and_then(|draft| draft.parse::<Draft>().ok()) {
+        Some(draft) => drafted(app, read, once, draft).await,
+        None => Ok(None),
+    }
 }
+
+/// What became of the erase of a draft; nothing if it was not done.
+async fn drafted(app: &App, read: &Read, once: &Once, draft: Draft) -> Answer<Option<Done>> {
+    match app.engine().run(move |engine| engine.certificates().get(&draft)).await {
+        Ok(certificate) => {
+            let pending = certificate.facts.judge()?.grade == Grade::Pending;
+            let done = done(&Erasure::of_certificate(&certificate, pending, read.certified()))?;
+            keep(&once.slot, &done);
+            Ok(Some(done))
+        }
+        Err(e) if e.kind() == ErrorKind::Absent => Ok(None),
+        // The cell or a copy is away: it is seen without them whether the scope is still there.
+        Err(_) => seen(app, read).await,
+    }
+}
+
+/// An erase that was done and cannot be completed now, as it is seen without its certificate: that
+/// comes with the same request later. Nothing if what it names is still there.
+async fn seen(app: &App, read: &Read) -> Answer<Option<Done>> {
+    let read = read.clone();
+    let found = app.engine().run(move |engine| {
+        if !read.is_erased(engine)? {
+            return Ok(None);
+        }
+        engine.status().map(Some)
+    });
+    let Some(status) = found.await? else { return Ok(None) };
+    let epoch = status.head.epoch + u64::from(status.pending.is_some());
+    let id = Name::Epoch(epoch).to_string();
+    let pending = !status.finality.is_final();
+    done(&Erasure::of_epoch(&id, epoch, pending, status.pending)).map(Some)
+}
+
+/// What is answered where the engine could not do an erase, or not to its end.
+async fn failed(app: &App, read: &Read, once: Option<&Once>, error: Error) -> Answer<Done> {
+    if error.kind() == ErrorKind::Held {
+        return Err(held(app, read).await);
+    }
+    if !error.may_have_happened() {
+        return Err(undone(error));
+    }
+    let kept = once.and_then(|once| Some((once, once.slot.read().ok()?.draft?.parse().ok()?)));
+    let found = match kept {
+        Some((once, draft)) => drafted(app, read, once, draft).await,
+        None => seen(app, read).await,
+    };
+    match found {
+        Ok(Some(done)) => Ok(done),
+        Ok(None) => Err(undone(error)),
+        Err(_) => {
+            let kind = Problem::from(error).kind;
+            let detail = "whether this was erased cannot be seen now; repeat the request: an erase \
+                          can always be repeated";
+            Err(Problem::later(kind, detail))
+        }
+    }
+}
+
+/// The problem of an erase that was not done.
+fn undone(error: Error) -> Problem {
+    let (keyholders, kind) = (error.wants_keyholders(), error.kind());
+    let problem = Problem::from(error);
+    let why = match kind {
+        _ if keyholders => "too few keyholders are within reach",
+        ErrorKind::Copy => "a copy that must be in step is away",
+        ErrorKind::Poisoned => return Problem::later(problem.kind, POISONED),
+        _ if problem.status == StatusCode::INTERNAL_SERVER_ERROR => {
+            let detail = format!("nothing was erased: {}", problem.detail);
+            return Problem { detail: detail.into(), ..problem };
+        }
+        _ => return problem,
+    };
+    let detail = format!("nothing was erased: {why}; ask again once that is over");
+    Problem::later(problem.kind, detail)
+}
+
+const POISONED: &str = "a write failed with an unknown outcome, and nothing of this request was \
+                        erased; repeat it once the service was started again";
 
 /// It was done: an answer that cannot be kept is still the answer.
 fn keep(slot: &Slot, done: &Done) {
@@ -110,12 +212,11 @@ fn keep(slot: &Slot, done: &Done) {
 /// What became of an erase that was about to be planned: it waits, was done, or was not planned.
 async fn planned(
     app: &App,
-    caller: &Caller,
     read: &Read,
     once: &Once,
     intent: Intent,
 ) -> Answer<Option<Done>> {
-    let (secret, handle) = (Secret::of(caller.principal(), &once.key)?, read.target.handle());
+    let (secret, handle) = (Secret::of(&once.principal, &once.key)?, read.target.handle());
     let receipts = Arc::clone(app.receipts());
     let user = match app.user(&handle.to_string()).await {
         Ok(user) => Some(user.id),
@@ -156,7 +257,7 @@ async fn planned(
 async fn act(app: &App, caller: &Caller, read: &Read, once: Option<&Once>) -> Answer<Done> {
     let scope = read.scope(app, caller).await?;
     if let Some(delay) = read.delay {
-        return plan(app, caller, Asked { read, scope, delay, once }).await;
+        return plan(app, Asked { read, scope, delay, once }).await;
     }
     let (authority, ground) = (&read.request.authority, &read.request.ground);
     let mut erase = read.erase(scope);
@@ -174,8 +275,7 @@ async fn act(app: &App, caller: &Caller, read: &Read, once: Option<&Once>) -> An
     }
     let erased = match app.engine().erase(erase).await {
         Ok(erased) => erased,
-        Err(e) if e.kind() == ErrorKind::Held => return Err(held(app, read).await),
-        Err(e) => return Err(e.into()),
+        Err(e) => return failed(app, read, once, e).await,
     };
     if read.is_whole() && app.book().forget(&read.target.handle().to_string()).is_err() {
         tracing::warn!("a credential still lists the handle of a user who was erased");
@@ -201,11 +301,11 @@ struct Asked<'a> {
     once: Option<&'a Once>,
 }
 
-async fn plan(app: &App, caller: &Caller, asked: Asked<'_>) -> Answer<Done> {
+async fn plan(app: &App, asked: Asked<'_>) -> Answer<Done> {
     let Asked { read, scope, delay, once } = asked;
     // With a key it has a receipt in any case: a repeated request finds the plan by it.
     let secret = match (read.certified(), once) {
-        (_, Some(once)) => Some(Secret::of(caller.principal(), &once.key)?),
+        (_, Some(once)) => Some(Secret::of(&once.principal, &once.key)?),
         (false, None) => None,
         (true, None) => {
             return Err(Problem::invalid(
@@ -248,11 +348,11 @@ async fn plan(app: &App, caller: &Caller, asked: Asked<'_>) -> Answer<Done> {
 /// 500, 503.
 pub(super) async fn after(
     app: &App,
-    caller: &Caller,
+    principal: &str,
     name: Name,
     key: &str,
 ) -> Answer<Option<Erasure>> {
-    let (secret, receipts) = (Secret::of(caller.principal(), key)?, Arc::clone(app.receipts()));
+    let (secret, receipts) = (Secret::of(principal, key)?, Arc::clone(app.receipts()));
     let id = name.to_string();
     let found = app.engine().run(move |engine| match receipts.may_be_of(&secret, &id) {
         true => receipts.find(engine, &secret),

@@ -1,0 +1,129 @@
+//! Puts that are repeated under an `Idempotency-Key`, and how long a record of a credential is.
+
+use std::time::Duration;
+
+use super::kit::{Reply, Request, Service};
+
+const KEY: &str = "0b5f7a52-9d0c-4b39-9dc0-000000000001";
+
+fn keyed<'s>(service: &'s Service, user: &str, key: &str) -> Request<'s> {
+    let request = service.admin("POST", &format!("/v1/users/{user}/records"));
+    request.header("Keyfall-Class", "audio").header("Idempotency-Key", key)
+}
+
+fn count(service: &Service, user: &str) -> usize {
+    let listed = service.admin("GET", &format!("/v1/users/{user}/records")).send().json();
+    listed["records"].as_array().unwrap().len()
+}
+
+fn same(one: &Reply, other: &Reply) {
+    assert_eq!((one.status, other.status), (201, 201), "{} {}", one.text(), other.text());
+    assert_eq!(one.json(), other.json());
+    for name in ["location", "etag", "repr-digest"] {
+        assert!(one.header(name).is_some() && one.header(name) == other.header(name), "{name}");
+    }
+}
+
+/// A client that did not hear of it sent it again, and it was stored twice.
+#[test]
+fn a_put_that_is_repeated_with_its_key_is_stored_once() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut service = Service::over(dir.path(), &[]);
+    let (ada, ben) = (service.user("ada"), service.user("ben"));
+    let first = keyed(&service, &ada, KEY).body(b"RIFF....");
+    same(&first, &keyed(&service, &ada, KEY).body(b"RIFF...."));
+    service.child.kill().unwrap();
+    service.child.wait().unwrap();
+    service = Service::over(dir.path(), &[]);
+    same(&first, &keyed(&service, &ada, KEY).body(b"RIFF...."));
+    assert_eq!(count(&service, &ada), 1);
+
+    // Another body, another header, another user: another request.
+    let used = |reply: Reply| assert_eq!((reply.status, reply.kind()), (422, "key-used".to_owned()));
+    used(keyed(&service, &ada, KEY).body(b"RIFF...x"));
+    used(keyed(&service, &ada, KEY).header("Content-Type", "audio/wav").body(b"RIFF...."));
+    used(keyed(&service, &ben, KEY).body(b"RIFF...."));
+    assert_eq!(keyed(&service, &ada, "short").body(b"RIFF....").status, 400);
+    let other = keyed(&service, &ada, "0b5f7a52-9d0c-4b39-9dc0-000000000002").body(b"RIFF....");
+    assert_ne!(other.json()["id"], first.json()["id"]);
+    assert_eq!((count(&service, &ada), count(&service, &ben)), (2, 0));
+
+    // One with a name, in the place of another: also repeated it is the one.
+    let named = |if_match: Option<&str>, key: &str, body: &[u8]| {
+        let mut put = keyed(&service, &ben, key).header("Keyfall-Name", "n");
+        if let Some(tag) = if_match {
+            put = put.header("If-Match", tag);
+        }
+        put.body(body)
+    };
+    let one = named(None, "0b5f7a52-9d0c-4b39-9dc0-000000000003", b"one");
+    let tag = one.header("etag").unwrap().to_owned();
+    let two = named(Some(&tag), "0b5f7a52-9d0c-4b39-9dc0-000000000004", b"two");
+    same(&two, &named(Some(&tag), "0b5f7a52-9d0c-4b39-9dc0-000000000004", b"two"));
+    assert_eq!(count(&service, &ben), 1);
+    for file in std::fs::read_dir(dir.path().join("a.db.service/answers")).unwrap() {
+        let kept = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        assert!(!kept.contains("interaction") && !kept.contains(&ada), "it is sealed");
+    }
+}
+
+/// The service is killed at many points of a put, and the same request comes once more.
+#[test]
+fn a_put_is_stored_once_whenever_the_service_is_killed() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut service = Service::over(dir.path(), &[]);
+    let ada = service.user("ada");
+    let (mut stored, mut lost) = (0, 0);
+    for round in 0..20u64 {
+        let key = format!("0b5f7a52-9d0c-4b39-9dc1-{round:012}");
+        let body = format!("round {round}");
+        let stream = keyed(&service, &ada, &key).with(body.as_bytes()).stream();
+        std::thread::sleep(Duration::from_micros(400 * round));
+        service.child.kill().unwrap();
+        service.child.wait().unwrap();
+        let answered = Reply::try_read(stream, false).is_ok();
+        service = Service::over(dir.path(), &[]);
+        let was_stored = count(&service, &ada) > round as usize;
+        stored += u32::from(was_stored);
+        lost += u32::from(was_stored && !answered);
+        let again = keyed(&service, &ada, &key).body(body.as_bytes());
+        assert_eq!(again.status, 201, "round {round}: {}", again.text());
+        assert_eq!(count(&service, &ada), round as usize + 1, "round {round}");
+    }
+    assert!(stored > 0, "some were stored before the kill; of {lost} the answer was lost");
+}
+
+/// The limit was that of the service alone.
+#[test]
+fn a_credential_may_have_a_limit_of_its_own_for_every_way_to_put() {
+    let service = Service::start();
+    let ada = service.user("ada");
+    let token = service.credential(
+        "{\"principal\":\"device\",\"scopes\":[\"put\",\"inbox\"],\"users\":\"any\",\
+         \"max_record_bytes\":100}",
+    );
+    let by = |path: &str| {
+        let request = service.ask("POST", path).header("Keyfall-Class", "audio");
+        request.header("Authorization", &format!("Bearer {token}"))
+    };
+    let records = format!("/v1/users/{ada}/records");
+    assert_eq!(by(&records).body(&[7; 100]).status, 201);
+    let long = by(&records).body(&[7; 101]);
+    assert_eq!((long.status, long.kind()), (413, "too-large".to_owned()));
+    let upload = |length: &str| {
+        let begun = by(&format!("/v1/users/{ada}/uploads")).header("Tus-Resumable", "1.0.0");
+        begun.header("Upload-Length", length).send().status
+    };
+    assert_eq!((upload("100"), upload("101")), (201, 413));
+    let user = keyfall::UserId::new("ada").unwrap();
+    let key = service.admin("GET", &format!("/v1/users/{ada}/inbox")).send().json();
+    let key: keyfall::sealed::InboxKey = key["key"].as_str().unwrap().parse().unwrap();
+    let put = keyfall::Put::new(user, keyfall::Class::audio());
+    let mut envelope = Vec::new();
+    keyfall::sealed::seal(&put, &[7; 4000][..], &key, &keyfall::env::System, &mut envelope)
+        .unwrap();
+    assert_eq!(by("/v1/inbox").body(&envelope).status, 413);
+    assert_eq!(service.admin("POST", "/v1/inbox").body(&envelope).status, 201);
+    let listed = service.admin("GET", "/v1/credentials").send().json();
+    assert_eq!(listed[0]["max_record_bytes"], 100);
+}
