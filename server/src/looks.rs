@@ -1,6 +1,7 @@
 //! Looks at what says nothing by itself: copies in step, keyholders, users who were erased. So the
 //! service knows how it stands although nobody writes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,7 +53,7 @@ fn look(engine: &Engine, watch: &Watch) {
     // What is awaited was finished with the copy that it waited for, or is asked for now. Why not,
     // the engine tells the watch.
     match watch.awaited().map(|(_, by)| by) {
-        Some(AwaitedBy::Keyholders { .. }) if watch.came_back() => {
+        Some(AwaitedBy::Keyholders { .. }) if watch.may_answer() => {
             let _ = engine.run_due(&mut |_| {});
         }
         Some(AwaitedBy::Engine) if away.is_empty() && watch.has_quorum() => {
@@ -106,16 +107,23 @@ fn ask(kept: Kept, config: &Config) -> (Option<Reach>, Kept) {
 /// now, a plan that was due, the page, the command line.
 pub(crate) async fn at_the_erased(app: App) {
     loop {
-        for handle in app.book().handles() {
-            let Ok(parsed) = handle.parse::<UserHandle>() else { continue };
-            let found = app.engine().run(move |engine| engine.user_of(&parsed)).await;
-            if found.is_err_and(|e| e.kind() == ErrorKind::Erased)
-                && app.book().forget(&handle).is_err()
-            {
+        let listed = app.book().handles();
+        let found = app.engine().run(move |engine| Ok(erased(engine, listed))).await;
+        for handle in found.unwrap_or_default() {
+            if app.book().forget(&handle).is_err() {
                 tracing::warn!("a credential still lists the handle of a user who was erased");
             }
         }
         let fell = app.watch().fell.notified();
         let _ = tokio::time::timeout(FORGETS, fell).await;
     }
+}
+
+/// Those of some handles whose users were erased.
+fn erased(engine: &Engine, handles: BTreeSet<String>) -> Vec<String> {
+    let is_erased = |handle: &String| {
+        let user = handle.parse::<UserHandle>().map(|handle| engine.user_of(&handle));
+        matches!(user, Ok(Err(e)) if e.kind() == ErrorKind::Erased)
+    };
+    handles.into_iter().filter(is_erased).collect()
 }

@@ -72,11 +72,14 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use keyfall::ErrorKind;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::auth::jwt::Jwt;
 use crate::config::{Ask, Config};
 
 fn main() -> ExitCode {
+    // What is stored, names and tokens stay out of core dumps, and out of other processes' reach.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let config = match config::ask() {
         Ok(Ask::Run(config)) => *config,
         Ok(Ask::Check(config)) => return checked(&config),

@@ -108,9 +108,12 @@ impl Watch {
         state.keyholders = reach;
     }
 
-    /// Whether keyholders came back since this was last asked.
-    pub(crate) fn came_back(&self) -> bool {
-        std::mem::take(&mut self.locked().came_back)
+    /// Whether it is worth asking the keyholders: some came back since this was last called, or all
+    /// are there, so that none is waited for.
+    pub(crate) fn may_answer(&self) -> bool {
+        let mut state = self.locked();
+        let all = state.keyholders.is_some_and(|reach| reach.there == reach.all);
+        std::mem::take(&mut state.came_back) || all
     }
 
     /// Whether no lack of keyholders is known that keeps an erase from being made.
@@ -175,7 +178,9 @@ impl State {
             let remedy = "nothing can be erased until more are back";
             matters.push((
                 "cell",
-                format!("{there} of {all} keyholders answer, and an erase needs {needed}; {remedy}"),
+                format!(
+                    "{there} of {all} keyholders answer, and an erase needs {needed}; {remedy}"
+                ),
             ));
         }
         matters

@@ -164,12 +164,11 @@ pub(crate) struct Checked {
     request_body(content = String, content_type = "text/plain", description = "The certificate, as it was given out"),
     responses((status = 200, description = "Whether it holds", body = Checked))
 )]
-pub(crate) async fn verify(
-    State(app): State<App>,
-    Bytes(body): Bytes,
-) -> Answer<Json<Checked>> {
+pub(crate) async fn verify(State(app): State<App>, Bytes(body): Bytes) -> Answer<Json<Checked>> {
     let text = std::str::from_utf8(&body).map_err(|_| {
-        Problem::invalid("that is no certificate: it is not UTF-8; send the file as it was given out")
+        Problem::invalid(
+            "that is no certificate: it is not UTF-8; send the file as it was given out",
+        )
     })?;
     let log = app.engine().run(|engine| engine.log().key()).await?;
     let verified =

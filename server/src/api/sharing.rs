@@ -130,7 +130,8 @@ pub(crate) async fn open_request(State(app): State<App>, Bytes(body): Bytes) -> 
             "that is not a grantee's request; `keyfall sealed ask` makes one",
         ));
     }
-    let parcel = written(&app, move |engine, out| engine.open_request(&body, out).map(drop)).await?;
+    let parcel =
+        written(&app, move |engine, out| engine.open_request(&body, out).map(drop)).await?;
     let headers = [(CONTENT_TYPE, "application/octet-stream"), (CACHE_CONTROL, "no-store")];
     Ok((headers, parcel).into_response())
 }

@@ -29,7 +29,9 @@ impl Drop for Unheard {
     fn drop(&mut self) {
         let Some(id) = self.id.take() else { return };
         let app = self.app.clone();
-        tokio::spawn(async move {
+        // There is none where the service ends.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
             // It may have become a record, or fallen with its user.
             let _ = app.engine().uploads().abort(&id).await;
         });

@@ -76,8 +76,8 @@ fn a_second_service_says_at_once_what_it_waits_for_and_then_how_to_go_on() {
     assert_eq!(second.wait().unwrap().code(), Some(8));
     assert_eq!(lines.count(), 0);
     // One that ends in time is waited for.
-    let mut third = program(dir.path(), &[]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut third = third.spawn().unwrap();
+    let mut third = program(dir.path(), &[]);
+    let mut third = third.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(third.stderr.take().unwrap()).lines();
     assert!(lines.next().unwrap().unwrap().contains("waiting 10 s for the store"));
     drop(service);

@@ -32,14 +32,23 @@ impl Service {
 
     /// A service over the store in a directory.
     pub(crate) fn over(dir: &Path, more: &[&str]) -> Service {
+        Service::run(Command::new(env!("CARGO_BIN_EXE_keyfalld")), dir, more)
+    }
+
+    /// The same, as a command starts it.
+    pub(crate) fn run(command: Command, dir: &Path, more: &[&str]) -> Service {
         let store = dir.join("a.db");
-        Service::at(dir, store.to_str().unwrap(), more)
+        Service::run_at(command, dir, store.to_str().unwrap(), more)
     }
 
     /// A service over the store at a place, with its log and its token in a directory.
     pub(crate) fn at(dir: &Path, store: &str, more: &[&str]) -> Service {
+        Service::run_at(Command::new(env!("CARGO_BIN_EXE_keyfalld")), dir, store, more)
+    }
+
+    fn run_at(mut command: Command, dir: &Path, store: &str, more: &[&str]) -> Service {
         let log = File::options().create(true).append(true).open(dir.join("log")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_keyfalld"))
+        let mut child = command
             .args(["--listen", "127.0.0.1:0", "--accept-remnants", "--log", "trace"])
             .args(["--store", store])
             .arg("--admin-token-file")

@@ -39,7 +39,8 @@ fn a_put_that_is_repeated_with_its_key_is_stored_once() {
     assert_eq!(count(&service, &ada), 1);
 
     // Another body, another header, another user: another request.
-    let used = |reply: Reply| assert_eq!((reply.status, reply.kind()), (422, "key-used".to_owned()));
+    let used =
+        |reply: Reply| assert_eq!((reply.status, reply.kind()), (422, "key-used".to_owned()));
     used(keyed(&service, &ada, KEY).body(b"RIFF...x"));
     used(keyed(&service, &ada, KEY).header("Content-Type", "audio/wav").body(b"RIFF...."));
     used(keyed(&service, &ben, KEY).body(b"RIFF...."));

@@ -1,6 +1,10 @@
 //! A log line with a user's name is the copy that no erase reaches.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 use super::kit::Service;
+use super::uploads::{BYTES, begin, tus};
 
 #[test]
 fn no_log_line_has_a_name_an_id_or_a_purpose() {
@@ -104,4 +108,98 @@ fn no_log_line_and_no_metric_has_a_credential_or_what_it_says() {
         assert!(!log.contains(&secret), "{secret} is in the log");
         assert!(!metrics.contains(&secret), "{secret} is in a metric");
     }
+}
+
+/// Every file below a place.
+fn files(below: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(below).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => found.extend(files(&entry.path())),
+            false => found.push(entry.path()),
+        }
+    }
+    found
+}
+
+/// What must be nowhere that an erase does not reach: in no log, no temporary file, no file of the
+/// service, no core file, and not in the clear in the store or in the cell.
+#[test]
+fn no_file_has_a_name_an_id_or_a_purpose_also_after_a_crash() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let temp = dir.path().join("temporary");
+    std::fs::create_dir(&temp).unwrap();
+    let start = || {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -c unlimited && exec \"$0\" \"$@\""]);
+        command.arg(env!("CARGO_BIN_EXE_keyfalld")).env("TMPDIR", &temp).current_dir(dir.path());
+        Service::run(command, dir.path(), &[])
+    };
+    let mut service = start();
+    let (ada, ben) = (service.user("mensch-unikat"), service.user("mensch-unikat-ben"));
+    let put = |handle: &str, body: &[u8]| {
+        let put = service.admin("POST", &format!("/v1/users/{handle}/records"));
+        let put =
+            put.header("Keyfall-Class", "klasse-unikat").header("Keyfall-Name", "datei-unikat");
+        let put = put.header("Keyfall-Meta", "schluessel-unikat=wert-unikat");
+        let put = put.header("Idempotency-Key", &format!("schluessel-unikat-{handle}"));
+        let put = put.header("Keyfall-Purpose", "zweck-unikat").body(body);
+        put.json()["id"].as_str().unwrap().to_owned()
+    };
+    // Short, and of several segments.
+    let (short, long) =
+        (put(&ada, b"inhalt-unikat"), put(&ben, &b"inhalt-unikat ".repeat(400_000)));
+    let at =
+        begin(&service, &ben, 100, &[("Keyfall-Class", "audio"), ("Keyfall-Meta", "a=unikat")]);
+    tus(&service, "PATCH", &at)
+        .header("Content-Type", BYTES)
+        .header("Upload-Offset", "0")
+        .body(b"inhalt-unikat im upload");
+    for path in [format!("/v1/records/{short}"), format!("/v1/users/{ben}/export.zip")] {
+        let read = service.admin("GET", &path).header("Keyfall-Purpose", "zweck-unikat").send();
+        assert!(read.status == 200 && read.whole);
+    }
+    let credential = format!(
+        "{{\"principal\":\"stelle\",\"scopes\":[\"erase\"],\"users\":[\"{ada}\",\"{ben}\"]}}"
+    );
+    let token = service.credential(&credential);
+    let erase = |user: &str, later: &str| {
+        let json =
+            format!("{{\"scope\":{{\"user\":\"{user}\"}},\"authority\":\"amt-unikat\"{later}}}");
+        let asked = service.ask("POST", "/v1/erasures");
+        let asked = asked.header("Authorization", &format!("Bearer {token}"));
+        asked.header("Idempotency-Key", &format!("idempotenz-unikat-{user}")).json(&json)
+    };
+    assert_eq!(erase(&ben, ",\"in\":\"30d\"").status, 202);
+    assert_eq!(erase(&ada, "").status, 200);
+    super::certificates::wait_for("it forgets her", || {
+        !service.admin("GET", "/v1/credentials").send().text().contains(&ada)
+    });
+    // It crashes with all of that in its memory, and is started again.
+    let (admin, address) = (service.token.clone(), service.address.clone());
+    service.signal("-ABRT");
+    service.child.wait().unwrap();
+    service = start();
+    assert_ne!(service.address, address);
+    assert_eq!(service.admin("GET", &format!("/v1/records/{long}")).send().status, 200);
+    service.signal("-TERM");
+    service.child.wait().unwrap();
+
+    let all = files(dir.path());
+    assert!(all.iter().any(|file| file.starts_with(dir.path().join("a.db"))));
+    assert!(all.iter().any(|file| file.starts_with(dir.path().join("a.db.cell"))));
+    // Ben's handle stays in the credential that is for him, and the admin's token in its file.
+    let own = [dir.path().join("a.db.service/credentials.json"), dir.path().join("token")];
+    let secrets = ["unikat", &short, &long, &ada, &ben, &token, &admin];
+    for file in all.iter().filter(|file| !own.contains(file)) {
+        assert!(!file.file_name().unwrap().to_string_lossy().starts_with("core"), "{file:?}");
+        let bytes = std::fs::read(file).unwrap();
+        for secret in secrets {
+            let there = bytes.windows(secret.len()).any(|at| at == secret.as_bytes());
+            assert!(!there, "{secret} is in {file:?}");
+        }
+    }
+    let book = std::fs::read_to_string(&own[0]).unwrap();
+    assert!(book.contains(&ben) && !book.contains(&ada) && !book.contains("unikat"), "{book}");
 }

@@ -41,9 +41,7 @@ impl Asking {
     pub(super) fn principal(&self, app: &App, key: &str) -> Answer<String> {
         match &self.caller {
             Ok(caller) => caller.may("erase").map(|()| caller.principal().to_owned()),
-            Err(refused) => {
-                app.answers().asked(&self.asks(key)).ok_or_else(|| refused.clone())
-            }
+            Err(refused) => app.answers().asked(&self.asks(key)).ok_or_else(|| refused.clone()),
         }
     }
 
@@ -210,12 +208,7 @@ fn keep(slot: &Slot, done: &Done) {
 }
 
 /// What became of an erase that was about to be planned: it waits, was done, or was not planned.
-async fn planned(
-    app: &App,
-    read: &Read,
-    once: &Once,
-    intent: Intent,
-) -> Answer<Option<Done>> {
+async fn planned(app: &App, read: &Read, once: &Once, intent: Intent) -> Answer<Option<Done>> {
     let (secret, handle) = (Secret::of(&once.principal, &once.key)?, read.target.handle());
     let receipts = Arc::clone(app.receipts());
     let user = match app.user(&handle.to_string()).await {
