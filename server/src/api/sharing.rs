@@ -8,6 +8,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use axum::response::{IntoResponse, Response};
 use keyfall::engine::Grant;
 use keyfall::sealed::PublicKey;
+use keyfall::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -130,10 +131,20 @@ pub(crate) async fn open_request(State(app): State<App>, Bytes(body): Bytes) -> 
             "that is not a grantee's request; `keyfall sealed ask` makes one",
         ));
     }
-    let parcel =
-        written(&app, move |engine, out| engine.open_request(&body, out).map(drop)).await?;
+    let parcel = written(&app, move |engine, out| {
+        engine.open_request(&body, out).map(drop).map_err(of_request)
+    });
+    let parcel = parcel.await?;
     let headers = [(CONTENT_TYPE, "application/octet-stream"), (CACHE_CONTROL, "no-store")];
     Ok((headers, parcel).into_response())
+}
+
+/// The error of a request: one that is none is the caller's, not the store's.
+fn of_request(error: Error) -> Error {
+    match error.kind() == ErrorKind::Corrupt && error.to_string().starts_with("this is no ") {
+        true => Error::new(ErrorKind::Invalid, error.to_string()),
+        false => error,
+    }
 }
 
 /// The public key of an inbox.
@@ -191,7 +202,7 @@ pub(crate) async fn accept(State(app): State<App>, caller: Caller, body: Body) -
         .await?;
     let accepted = accepted.map_err(|e| match e.kind() {
         // An envelope that was changed is the caller's, not the store's.
-        keyfall::ErrorKind::Corrupt => {
+        ErrorKind::Corrupt => {
             Problem::invalid("the envelope was changed, or cut short; nothing was stored")
         }
         _ => body.intake.problem().unwrap_or_else(|| e.into()),

@@ -36,7 +36,7 @@ fn the_program_ends_with_the_codes_of_the_command_line() {
         let (code, said) = ends(dir.path(), wrong);
         assert_eq!(code, Some(2), "{wrong:?}: {said}");
     }
-    std::fs::write(at("bad.toml"), "listen = 7\n").unwrap();
+    std::fs::write(at("bad.toml"), "burst = \"many\"\n").unwrap();
     assert_eq!(ends(dir.path(), &["--config", "bad.toml"]).0, Some(2));
     assert_eq!(ends(dir.path(), &["--config", "bad.toml", "--check-config"]).0, Some(2));
     // 1: the system says no.
