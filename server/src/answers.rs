@@ -191,7 +191,7 @@ impl Slot {
     /// 422 if the key was used for another request.
     pub(crate) fn read(&self) -> Answer<Kept> {
         let nothing = || Kept { request: self.request.clone(), ..Kept::default() };
-        let Some(sealed) = private::read(&self.place()).map_err(|_| Problem::internal())? else {
+        let Some(sealed) = private::read(&self.place()).map_err(Problem::of_io)? else {
             return Ok(nothing());
         };
         // One that does not open was cut short: nothing was answered.

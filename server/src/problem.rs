@@ -4,6 +4,7 @@
 //! engine says is passed on only where it speaks of the request itself.
 
 use std::borrow::Cow;
+use std::io;
 
 use axum::Json;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -91,6 +92,12 @@ impl Problem {
             "io",
             "the service failed; its log says why",
         )
+    }
+
+    /// The system failed the service; the log has the kind alone, for a text could name a place.
+    pub(crate) fn of_io(error: io::Error) -> Self {
+        tracing::error!(system = %error.kind(), "a request failed");
+        Problem::internal()
     }
 
     /// The body, for the answer with this number.
@@ -214,7 +221,7 @@ fn of_keyholders(error: &Error) -> &'static str {
 /// Writes to the log what failed: kinds alone, for a text could name a place, a user or a record.
 fn tell(error: &Error) {
     let source = std::error::Error::source(error);
-    let system = source.and_then(|source| source.downcast_ref::<std::io::Error>());
+    let system = source.and_then(|source| source.downcast_ref::<io::Error>());
     let system = system.map_or_else(String::new, |e| e.kind().to_string());
     tracing::error!(kind = ?error.kind(), system, "a request failed");
 }

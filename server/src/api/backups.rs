@@ -61,7 +61,7 @@ pub(crate) async fn back_up(State(app): State<App>, caller: Caller) -> Answer<Js
         // Whoever asked may have gone away.
         drop(tell.send(made));
     };
-    thread.spawn(make).map_err(|_| Problem::internal())?;
+    thread.spawn(make).map_err(Problem::of_io)?;
     let made = told.await.map_err(|_| Problem::internal())?;
     let Backup { head, blobs, bytes, .. } = made.inspect_err(|e| tracing::error!("backup: {e}"))?;
     let (epoch, commit) = (head.map(|head| head.epoch), head.map(|head| head.commit));

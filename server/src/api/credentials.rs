@@ -111,7 +111,7 @@ pub(crate) async fn create_credential(
 ) -> Answer<Response> {
     caller.may("admin")?;
     let until = new.until.as_deref().map(words::point).transpose()?;
-    let failed = |_| Problem::internal();
+    let failed = Problem::of_io;
     let certificate = new.certificate.map(checked).transpose()?;
     let (proof, token) = match certificate {
         Some(certificate) => (Proof::Certificate { certificate }, None),
@@ -194,7 +194,7 @@ pub(crate) async fn end_credential(
     Path(id): Path<String>,
 ) -> Answer<StatusCode> {
     caller.may("admin")?;
-    match app.book().remove(&id).map_err(|_| Problem::internal())? {
+    match app.book().remove(&id).map_err(Problem::of_io)? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Problem::new(
             StatusCode::NOT_FOUND,

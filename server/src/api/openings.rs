@@ -77,7 +77,7 @@ pub(crate) async fn open_record(
     }
     let opening = open_as(&app, &caller, &info.id, purpose).await?;
     let opening = opening.lasting(lasts);
-    let token = BASE32_DNSSEC.encode(&random::<20>().map_err(|_| Problem::internal())?);
+    let token = BASE32_DNSSEC.encode(&random::<20>().map_err(Problem::of_io)?);
     let held = Held { opening, info, principal: caller.principal().to_owned() };
     app.openings().keep(&token, held);
     let address = format!("/v1/openings/{token}");

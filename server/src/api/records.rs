@@ -145,7 +145,7 @@ impl PutOnce {
         let intent = kept.put.map_or_else(|| self.asked.intent(), Ok)?;
         self.asked.label.mark(MARK, &intent.mark);
         self.asked.interaction = Some(intent.interaction.parse()?);
-        self.slot.keep_put(intent).map_err(|_| Problem::internal())?;
+        self.slot.keep_put(intent).map_err(Problem::of_io)?;
         let id = put(&self.app, self.asked, self.handle, &mut intake).await?;
         let found = Found { id: id.to_string(), digest: intake.digest() };
         found.keep(&self.slot);
@@ -288,7 +288,7 @@ impl AskedPut {
 
     /// Where the record is found that is about to be put.
     fn intent(&self) -> Answer<PutIntent> {
-        let failed = |_| Problem::internal();
+        let failed = Problem::of_io;
         let interaction = match self.interaction {
             Some(interaction) => interaction,
             None => InteractionId::from_parts(

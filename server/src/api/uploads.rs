@@ -379,7 +379,7 @@ fn no_such_upload() -> Problem {
 
 /// A put whose record can be found by a mark.
 fn marked(put: Put) -> Answer<(Put, Option<String>)> {
-    let drawn = random::<10>().map_err(|_| Problem::internal())?;
+    let drawn = random::<10>().map_err(Problem::of_io)?;
     let mark = BASE32_DNSSEC.encode(&drawn);
     Ok((put.meta(UPLOAD, &mark), Some(mark)))
 }

@@ -82,16 +82,11 @@ pub(super) async fn perform(
     let caller = allowed?;
     if caller.ends_with_its_users() {
         let (asks, plans) = (asking.asks(&once.key), read.delay.is_some());
-        app.answers().remember(&asks, &once.principal, plans).map_err(|e| unkept(&e))?;
+        app.answers().remember(&asks, &once.principal, plans).map_err(Problem::of_io)?;
     }
     let done = act(app, &caller, &read, Some(&once)).await?;
     keep(&once.slot, &done);
     Ok(done)
-}
-
-fn unkept(error: &std::io::Error) -> Problem {
-    tracing::error!(kind = %error.kind(), "what a repeated request needs could not be kept");
-    Problem::internal()
 }
 
 /// What makes sure that a request is done once.
@@ -313,7 +308,7 @@ async fn plan(app: &App, asked: Asked<'_>) -> Answer<Done> {
     if let Some(once) = once {
         let leaves = app.engine().run(|engine| engine.log().size()).await?;
         let intent = Intent { due: due.0, leaves };
-        once.slot.keep_intent(intent).map_err(|_| Problem::internal())?;
+        once.slot.keep_intent(intent).map_err(Problem::of_io)?;
     }
     let (erase, handle) = (read.erase(scope), read.target.handle());
     let text = |of: &Option<String>| of.clone().unwrap_or_default();
