@@ -149,7 +149,7 @@ fn the_same_key_gives_the_same_certificate_also_after_a_kill() {
         let request = service.admin("POST", "/v1/erasures").header("Idempotency-Key", &key);
         let request = request.header("Content-Type", "application/json");
         let stream = request.with(whole(&user).as_bytes()).stream();
-        std::thread::sleep(Duration::from_millis(round));
+        std::thread::sleep(Duration::from_millis(round * round / 3));
         service.child.kill().unwrap();
         service.child.wait().unwrap();
         drop(stream);
