@@ -1,5 +1,5 @@
-//! What is taken from a request: its JSON, its query and its texts. What cannot be read is a problem
-//! that says what is wrong and what to send.
+//! What is taken from a request: its JSON, its query and its bytes. What cannot be read is a
+//! problem that says what is wrong and what to send.
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};

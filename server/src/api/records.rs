@@ -157,7 +157,7 @@ impl PutOnce {
         let interaction: InteractionId = intent.interaction.parse()?;
         let user = self.app.user(&self.handle.to_string()).await?.id;
         if let Some(name) = self.asked.label.name() {
-            // Whose interaction was drawn for it is this one; else the same put is done once anyway.
+            // One whose interaction was drawn is this one; else the same put is done once anyway.
             let drawn = self.asked.interaction.is_none();
             return match self.app.engine().find(&user, name).await {
                 Ok(info) if drawn && info.interaction == interaction => Ok(Found::from(&info)),

@@ -123,6 +123,37 @@ fn files(below: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Puts a record whose name, class, metadata and purpose can be searched for.
+fn put(service: &Service, handle: &str, body: &[u8]) -> String {
+    let put = service.admin("POST", &format!("/v1/users/{handle}/records"));
+    let put = put.header("Keyfall-Class", "klasse-unikat").header("Keyfall-Name", "datei-unikat");
+    let put = put.header("Keyfall-Meta", "schluessel-unikat=wert-unikat");
+    let put = put.header("Idempotency-Key", &format!("schluessel-unikat-{handle}"));
+    let put = put.header("Keyfall-Purpose", "zweck-unikat").body(body);
+    put.json()["id"].as_str().unwrap().to_owned()
+}
+
+/// Erases one user with a credential for both, and has the erase of the other planned.
+fn erase(service: &Service, gone: &str, later: &str) -> String {
+    let credential = format!(
+        "{{\"principal\":\"stelle\",\"scopes\":[\"erase\"],\"users\":[\"{gone}\",\"{later}\"]}}"
+    );
+    let token = service.credential(&credential);
+    let ask = |user: &str, when: &str| {
+        let json =
+            format!("{{\"scope\":{{\"user\":\"{user}\"}},\"authority\":\"amt-unikat\"{when}}}");
+        let asked = service.ask("POST", "/v1/erasures");
+        let asked = asked.header("Authorization", &format!("Bearer {token}"));
+        asked.header("Idempotency-Key", &format!("idempotenz-unikat-{user}")).json(&json).status
+    };
+    assert_eq!(ask(later, ",\"in\":\"30d\""), 202);
+    assert_eq!(ask(gone, ""), 200);
+    super::certificates::wait_for("it forgets her", || {
+        !service.admin("GET", "/v1/credentials").send().text().contains(gone)
+    });
+    token
+}
+
 /// What must be nowhere that an erase does not reach: in no log, no temporary file, no file of the
 /// service, no core file, and not in the clear in the store or in the cell.
 #[test]
@@ -138,18 +169,9 @@ fn no_file_has_a_name_an_id_or_a_purpose_also_after_a_crash() {
     };
     let mut service = start();
     let (ada, ben) = (service.user("mensch-unikat"), service.user("mensch-unikat-ben"));
-    let put = |handle: &str, body: &[u8]| {
-        let put = service.admin("POST", &format!("/v1/users/{handle}/records"));
-        let put =
-            put.header("Keyfall-Class", "klasse-unikat").header("Keyfall-Name", "datei-unikat");
-        let put = put.header("Keyfall-Meta", "schluessel-unikat=wert-unikat");
-        let put = put.header("Idempotency-Key", &format!("schluessel-unikat-{handle}"));
-        let put = put.header("Keyfall-Purpose", "zweck-unikat").body(body);
-        put.json()["id"].as_str().unwrap().to_owned()
-    };
     // Short, and of several segments.
-    let (short, long) =
-        (put(&ada, b"inhalt-unikat"), put(&ben, &b"inhalt-unikat ".repeat(400_000)));
+    let short = put(&service, &ada, b"inhalt-unikat");
+    let long = put(&service, &ben, &b"inhalt-unikat ".repeat(400_000));
     let at =
         begin(&service, &ben, 100, &[("Keyfall-Class", "audio"), ("Keyfall-Meta", "a=unikat")]);
     tus(&service, "PATCH", &at)
@@ -160,22 +182,7 @@ fn no_file_has_a_name_an_id_or_a_purpose_also_after_a_crash() {
         let read = service.admin("GET", &path).header("Keyfall-Purpose", "zweck-unikat").send();
         assert!(read.status == 200 && read.whole);
     }
-    let credential = format!(
-        "{{\"principal\":\"stelle\",\"scopes\":[\"erase\"],\"users\":[\"{ada}\",\"{ben}\"]}}"
-    );
-    let token = service.credential(&credential);
-    let erase = |user: &str, later: &str| {
-        let json =
-            format!("{{\"scope\":{{\"user\":\"{user}\"}},\"authority\":\"amt-unikat\"{later}}}");
-        let asked = service.ask("POST", "/v1/erasures");
-        let asked = asked.header("Authorization", &format!("Bearer {token}"));
-        asked.header("Idempotency-Key", &format!("idempotenz-unikat-{user}")).json(&json)
-    };
-    assert_eq!(erase(&ben, ",\"in\":\"30d\"").status, 202);
-    assert_eq!(erase(&ada, "").status, 200);
-    super::certificates::wait_for("it forgets her", || {
-        !service.admin("GET", "/v1/credentials").send().text().contains(&ada)
-    });
+    let token = erase(&service, &ada, &ben);
     // It crashes with all of that in its memory, and is started again.
     let (admin, address) = (service.token.clone(), service.address.clone());
     service.signal("-ABRT");

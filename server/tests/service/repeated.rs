@@ -68,6 +68,10 @@ fn a_credential_that_its_erase_ended_gets_that_answer_again_and_nothing_else() {
     assert_eq!(erase(&service, "kf_made-up", &ada, key, None).status, 401);
     assert_eq!(erase(&service, &alone, &ben, key, None).status, 422, "another request");
     let bearer = format!("Bearer {alone}");
+    let list = service.ask("POST", "/v1/erasures").header("Authorization", &bearer);
+    let list = list.header("Idempotency-Key", key);
+    let list = list.json(&json!([{"scope": {"user": ada}}]).to_string());
+    assert_eq!(list.status, 401, "{}", list.text());
     let at = first.header("location").unwrap();
     for path in ["/v1/status", "/v1/erasures/e_0000000000000001", at] {
         let asked = service.ask("GET", path).header("Authorization", &bearer);

@@ -89,6 +89,11 @@ pub(crate) async fn erase(
         one(body, key)
     });
     let outcomes = join_all(keyed).await;
+    match &asking.caller {
+        // Nothing of it was asked for before.
+        Err(refused) if outcomes.iter().all(Answer::is_err) => return Err(refused.clone()),
+        _ => {}
+    }
     let complete = |one: &Answer<Done>| matches!(one, Ok(done) if done.status == StatusCode::OK);
     let status = match outcomes.iter().all(complete) {
         true => StatusCode::OK,
