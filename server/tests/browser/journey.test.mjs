@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
-import { CHROMIUM, NOW, SAID, Service, unbuilt, wav } from "./kit.mjs";
+import { CHROMIUM, NOW, SAID, Service, date, time as clock, typed, unbuilt, wav } from "./kit.mjs";
 
 let [service, browser] = [];
 
@@ -89,7 +89,6 @@ async function chooser(page) {
   return assert.fail("Enter opens no dialog");
 }
 
-const day = (at) => new Intl.DateTimeFormat("en-US", { timeZone: "Europe/Berlin", day: "2-digit", month: "2-digit", year: "numeric" }).format(at).replaceAll("/", "");
 const BAR = ["What is kept", "How long", "Proofs", "How sure?", "Sign out"];
 
 test("by keyboard alone: found, heard, erased, and sure with the network off", { skip: unbuilt }, async () => {
@@ -103,7 +102,7 @@ test("by keyboard alone: found, heard, erased, and sure with the network off", {
 
   // The whole way through the list, in the order in which it is read.
   const list = await to(page, "Download everything");
-  const time = (ago) => new Intl.DateTimeFormat("en-GB", { timeZone: "Europe/Berlin", hour: "numeric", minute: "2-digit" }).format(NOW - ago).replace(/^0(?=\d:)/, "");
+  const time = (ago) => clock(NOW - ago);
   const turn = ([text, , ago], opened) => [
     `Select “${text}”, ${time(ago)}`, /^Recording, /, ...(opened ? ["Opened once"] : []), `Erase “${text}”, ${time(ago)}`,
   ];
@@ -126,7 +125,7 @@ test("by keyboard alone: found, heard, erased, and sure with the network off", {
 
   // Found by its day.
   await to(page, "Until the day");
-  await page.keyboard.type(day(NOW - SAID[1][2]));
+  await page.keyboard.type(typed(NOW - SAID[1][2]));
   await step(page, "Show", "What is kept of you");
   assert.deepEqual(await page.locator("blockquote").allTextContents(), [WEATHER, MORNING]);
   const weather = await page.locator("audio").first().evaluate((audio) => audio.src);
@@ -228,7 +227,7 @@ test("without scripts, through every step", { skip: unbuilt }, async () => {
   await isLed(/Your voice, your say/);
   await page.click("text=Open my page");
   assert.deepEqual(await said(), [TIMER, WEATHER, MORNING]);
-  const yesterday = new Intl.DateTimeFormat("sv-SE", { timeZone: "Europe/Berlin" }).format(NOW - SAID[1][2]);
+  const yesterday = date(NOW - SAID[1][2]);
   await page.fill("input[name=until]", yesterday);
   await page.click(".filters button");
   assert.deepEqual(await said(), [WEATHER, MORNING]);

@@ -12,6 +12,8 @@ const PROGRAM = process.env.KEYFALLD ?? fileURLToPath(new URL("../../../target/d
 const ARGS =
   "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking " +
   "--disable-component-update --disable-sync";
+/** The zone of pages: what is tested holds at any time of any day. */
+export const ZONE = process.env.KEYFALL_ZONE ?? "Europe/Berlin";
 export const unbuilt = !existsSync(PROGRAM) && `${PROGRAM} is not built`;
 
 /** How Chromium is started. */
@@ -78,7 +80,7 @@ export class Service {
   }
 
   async link(handle, more = {}) {
-    const asked = JSON.stringify({ zone: "Europe/Berlin", language: "en", ...more });
+    const asked = JSON.stringify({ zone: ZONE, language: "en", ...more });
     return this.base + (await this.ask("POST", `/v1/users/${handle}/page-links`, asked)).url;
   }
 
@@ -103,9 +105,37 @@ export const SAID = [
   ["Good morning", null, noon(1) + HOUR],
 ];
 
-/** How long ago it was noon in Berlin, or nearly so, some days before. */
+/** The parts of a moment, on the clock of the zone. */
+function local(at) {
+  const form = { timeZone: ZONE, hourCycle: "h23", year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit" };
+  return Object.fromEntries(new Intl.DateTimeFormat("en-US", form).formatToParts(at).map(({ type, value }) => [type, value]));
+}
+
+/** A day of the zone, by its date. */
+export function date(at) {
+  const { year, month, day } = local(at);
+  return `${year}-${month}-${day}`;
+}
+
+/** A day of the zone, as it is typed into a field of an American browser. */
+export function typed(at) {
+  const { year, month, day } = local(at);
+  return month + day + year;
+}
+
+/** A time of day, as pages print it: `9:14`, `0:17`. */
+export function time(at) {
+  const { hour, minute } = local(at);
+  return `${Number(hour)}:${minute}`;
+}
+
+/** How long ago it was noon in the zone, some days before the day of the newest: that is an hour old, so shortly after
+ * midnight its day is yesterday. */
 export function noon(days) {
-  return (NOW % (24 * HOUR)) - 11 * HOUR + days * 24 * HOUR;
+  const { hour, minute } = local(NOW - HOUR);
+  const exact = HOUR + (Number(hour) - 12) * HOUR + Number(minute) * 60_000 + days * 24 * HOUR;
+  // A clock that was put forward or back meanwhile is an hour off, and the day is the same.
+  return exact + (Number(local(NOW - exact).hour) - 12) * HOUR;
 }
 
 /** How long a recording is: longer than a step takes on a busy machine. */
