@@ -17,6 +17,10 @@ enter-title = Your voice, your say
 enter-lead = Here you hear what is kept of you, and erase what you like.
 enter-button = Open my page
 enter-once = This link works once, and for ten minutes.
+switch-title = Another page is open here
+switch-lead = This browser shows the page of { $now }. The link leads to that of { $then }. Go on only if you asked for this link yourself.
+switch-button = Show the other page
+switch-back = Stay where I am
 ended-title = This link has ended
 ended-lead = A link works once and for ten minutes. Ask the application that gave it to you for a new one.
 ended-proofs = What was being erased when it ended is erased. Here is the proof of it; keep it, it is shown here for a day.
@@ -116,6 +120,9 @@ kept-for = Kept for: { $purpose }.
 kept-for-until = Kept for: { $purpose }, until { $until }.
 kept-until = Kept until { $until }.
 kept-open = Kept until you erase it.
+kept-part = Some or all of it goes { $when }.
+kept-held = A legal hold keeps it, for as long as the hold lasts.
+kept-for-held = Kept for: { $purpose }. A legal hold keeps it, for as long as the hold lasts.
 held = under a legal hold
 goes-on = goes on { $when }
 opened-by = { $n ->
@@ -181,7 +188,7 @@ later-title = In 7 days
 later-lead = It stays here until { $when }, and you can call it off until then.
 later-button = Erase in 7 days
 now-title = Now, for good
-now-lead = It is gone at once, also from our backups. Nobody can undo it.
+now-lead = It goes at once, from our backups with it, and nobody can undo that. You are told then whether it is final, and what limits it.
 now-button = Erase now, for good
 back-nothing = Back, erase nothing
 
@@ -193,7 +200,11 @@ done-pending-until = That is over by { $when }.
 done-already-title = It was gone before.
 done-already-lead = Nothing of it was left to erase.
 done-lead = { $what }. Nobody can read them any more.
+done-lead-limited = { $what }. Nobody can read them here any more, nor from a copy, within the limits that are listed below.
+done-lead-pending = { $what }.
 done-lead-unknown = How much it was could not be counted. Nobody can read it any more.
+done-lead-unknown-limited = How much it was could not be counted. Nobody can read it here any more, nor from a copy, within the limits that are listed below.
+done-lead-unknown-pending = How much it was could not be counted.
 done-derived = { $n ->
     [one] { $n } that was made from it went with it.
    *[other] { $n } that were made from it went with it.
@@ -233,6 +244,7 @@ code-ask-title = A proof by its code
 code-ask-lead = Something was going to be erased later, and you were told a code for the proof of it. Enter it here.
 code-label = Code
 code-button = Show the proof
+code-pace = That was too often. Wait a few seconds, then try again.
 code-none = Nothing lies under this code. What it is for may not be due yet, or was called off; look at each letter again.
 check-title = Check a proof
 check-lead = The check runs in this browser. Nothing is sent, and it works with the network off.
@@ -250,14 +262,14 @@ check-local = Checked in this browser; nothing was sent.
 
 # How long
 keep-title = How long it is kept
-keep-lead = Choose once. It holds for what is there and for what comes.
+keep-lead = Choose once. It holds for what is there, and for what comes of the same kinds.
 keep-legend = Keep what I say
 keep-nothing = Nothing
-keep-nothing-lead = It is answered, and gone within ten minutes.
+keep-nothing-lead = It is answered, and goes after ten minutes.
 keep-day = 1 day
 keep-day-lead = Until the same time on the next day.
 keep-months = 3 months
-keep-months-lead = Long enough to find it again.
+keep-months-lead = 92 days: long enough to find it again.
 keep-open = Until I erase it
 keep-open-lead = Only you end it.
 keep-open-store = As long as this service keeps anything: { $days } days.
@@ -279,7 +291,7 @@ keep-falls = { $n ->
 }
 keep-falls-button = Keep it so, erase what is older
 child-title = A child’s profile
-child-lead = What a child says is kept for a day at most, of every kind. The child can hear it and erase it, and cannot make it longer.
+child-lead = What a child says is kept for a day at most: recordings, transcripts, actions, and each other kind of which something is there now. The child can hear it and erase it, and cannot make it longer.
 child-button = Make this a child’s profile
 child-done = This is a child’s profile now: a day at most.
 
@@ -288,8 +300,8 @@ sure-title = How sure is “gone”?
 sure-lead = Here is what we promise, in plain words, and what we cannot.
 sure-how-title = How it works
 sure-how = Everything that is kept of you is locked, and every lock has a key of its own. Copies and backups hold only what is locked. To erase is to destroy the key. What it locked is then noise, in every copy, wherever it is.
-sure-key-title = Where the key is
-sure-key = The last key is kept in one place: { $statement }
+sure-key-title = Where the last key is
+sure-key = The last key, and what becomes of it: { $statement }
 sure-level = What is said of a destroyed key: { $words }.
 sure-copies = { $n ->
     [0] There are no further copies that this service knows of.

@@ -169,7 +169,8 @@ impl Ear {
     fn begin(&mut self) -> io::Result<()> {
         let Some(listener) = self.listener.take() else { return Ok(()) };
         let server = axum_server::from_tcp(listener)?.handle(self.handle.clone());
-        let service = ServiceExt::<Request>::into_make_service(self.door.clone());
+        let door = self.door.clone();
+        let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(door);
         self.serving = Some(match self.tls.clone() {
             Some(tls) => tokio::spawn(server.acceptor(tls).serve(service)),
             None => tokio::spawn(server.acceptor(Plain).serve(service)),

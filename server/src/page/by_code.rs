@@ -2,9 +2,11 @@
 //! took everything.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{Form, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -12,6 +14,7 @@ use serde::Deserialize;
 use super::card::{Place, proof_card};
 use super::frame::{BY_CODE, Icon, heading, icon, respond, whole};
 use super::kept::Proof;
+use super::pace::From;
 use super::planned::PRINCIPAL;
 use super::proofs::file;
 use super::visit::words;
@@ -80,10 +83,17 @@ fn asking(words: &Words, status: StatusCode, wrong: Option<&str>) -> Response {
 /// Shows the proofs of a code, or gives one as a file.
 pub(crate) async fn show(
     State(app): State<App>,
+    from: From,
     headers: HeaderMap,
     Form(told): Form<Told>,
 ) -> Response {
     let words = words(&headers);
+    if let Err(wait) = app.desk().codes().take(from, Instant::now()) {
+        let mut response = asking(words, StatusCode::TOO_MANY_REQUESTS, Some("code-pace"));
+        let wait = HeaderValue::from(wait.as_secs() + 1);
+        response.headers_mut().insert(RETRY_AFTER, wait);
+        return response;
+    }
     let code = typed(&told.code);
     let receipts = Arc::clone(app.receipts());
     let of = code.clone();

@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq;
 
 use super::numbers::Numbers;
 use super::outcome::Outcome;
+use super::pace::Pace;
 use super::words::Words;
 use crate::private::random;
 
@@ -156,9 +157,15 @@ struct Link {
 pub(crate) struct Desk {
     links: Mutex<HashMap<Hash, Link>>,
     sessions: Mutex<HashMap<Hash, Arc<Session>>>,
+    codes: Pace,
 }
 
 impl Desk {
+    /// How often codes may be tried.
+    pub(crate) fn codes(&self) -> &Pace {
+        &self.codes
+    }
+
     /// Makes a link; returns its token.
     ///
     /// # Errors

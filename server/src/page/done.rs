@@ -36,7 +36,7 @@ pub(crate) async fn done(visit: Visit, Path(number): Path<usize>) -> Response {
             (proof_card(visit.words, proof, &place_of(&format!("{number}-{n}"))))
         }
         @if !outcome.limits.is_empty() {
-            details.card {
+            details.card open {
                 summary { (visit.words.say("done-limits")) }
                 ul { @for limit in &outcome.limits { li lang="en" { (limit) } } }
             }
@@ -96,10 +96,18 @@ fn told(visit: &Visit, outcome: &Outcome) -> Told {
     told("", Icon::Check, words.say(title), lines)
 }
 
+/// What fell. That nobody can read it is said of what is final alone, and with its limits.
 fn fell(words: &Words, outcome: &Outcome) -> String {
-    let Some(counts) = &outcome.counts else { return words.say("done-lead-unknown") };
+    let end = match (outcome.pending, outcome.limits.is_empty()) {
+        (true, _) => "-pending",
+        (false, false) => "-limited",
+        (false, true) => "",
+    };
+    let Some(counts) = &outcome.counts else {
+        return words.say(&format!("done-lead-unknown{end}"));
+    };
     let counts: Vec<_> = counts.iter().map(|(class, n)| counted(words, class, *n)).collect();
-    words.with("done-lead", [("what", joined(words, &counts).into())])
+    words.with(&format!("done-lead{end}"), [("what", joined(words, &counts).into())])
 }
 
 fn failure(words: &Words, kind: ErrorKind) -> Markup {
@@ -140,6 +148,37 @@ fn count(said: &str, n: u64) -> Markup {
         li {
             @if let Some(rest) = said.strip_prefix(&number) { strong { (number) } (rest) }
             @else { (said) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// "Nobody can read them any more" was said also where keys may live on.
+    #[test]
+    fn what_is_not_final_or_has_limits_is_not_said_to_be_gone_for_good() {
+        let of = |pending, limits: &[&str], counted: bool| Outcome {
+            counts: counted.then(|| vec![("audio".to_owned(), 2)]),
+            pending,
+            limits: limits.iter().map(|limit| (*limit).to_owned()).collect(),
+            ..Outcome::default()
+        };
+        for (tag, nobody, within) in
+            [("en", "Nobody can read", "within the limits"), ("de", "Niemand kann", "in den Grenzen")]
+        {
+            let said = |outcome: &Outcome| fell(Words::of(tag), outcome);
+            for counted in [true, false] {
+                let last = said(&of(false, &[], counted));
+                assert!(last.contains(nobody) && !last.contains(within), "{last}");
+                let limited = said(&of(false, &["remnants"], counted));
+                assert!(limited.contains(nobody) && limited.contains(within), "{limited}");
+                for limits in [&[][..], &["the old root key waits"]] {
+                    let pending = said(&of(true, limits, counted));
+                    assert!(!pending.contains(nobody) && !pending.starts_with("done-"), "{pending}");
+                }
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ use super::link::see;
 use super::outcome::Outcome;
 use super::planned::{self, Receipt};
 use super::scopes::{What, counted, place, proof_class};
-use super::visit::{Filled, Visit};
+use super::visit::{Filled, Visit, here, theirs};
 use super::when::When;
 use crate::app::App;
 
@@ -65,9 +65,10 @@ pub(crate) async fn now(State(app): State<App>, form: Filled) -> Response {
     let (said, authority) = (what.words(&visit.when()), visit.authority());
     let keep = kept(&form);
     let everything = what == What::Everything && keep.is_empty();
-    let reason = visit.words.say("stays-reason");
+    let (reason, grant) = (visit.words.say("stays-reason"), visit.session.grant.clone());
     let drafts = Drafts::new(&app, &visit.session, &visit.token);
     let done = app.engine().run(move |engine| {
+        theirs(engine, &grant)?;
         let erases = spare(engine, &user, &what, what.erases(&user, &zone)?)?;
         let erases = erases.into_iter().enumerate().map(|(place, erase)| {
             let drafts = Arc::clone(&drafts);
@@ -101,9 +102,11 @@ pub(crate) async fn later(State(app): State<App>, form: Filled) -> Response {
     let said = what.words(&visit.when());
     let (keep, reason) = (kept(&form), visit.words.say("stays-reason"));
     let (due, authority) = (later_than(&visit.when()), visit.authority());
+    let grant = visit.session.grant.clone();
     let receipts = Arc::clone(app.receipts());
     let planned = app.engine().run(move |engine| {
         let mut outcome = Outcome { what: said, ..Outcome::default() };
+        here(engine, &grant)?;
         // First: a day that is erased spares the record that it may lie in.
         let receipt = Receipt::new(engine, &receipts, &user, &what)?;
         for erase in spare(engine, &user, &what, what.erases(&user, &zone)?)? {

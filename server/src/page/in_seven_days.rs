@@ -2,166 +2,21 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
-use axum::http::{Request, Response, StatusCode};
+use axum::http::StatusCode;
 use keyfall::certificate::{Certificate, Trust};
 use keyfall::env::{Env, System};
-use keyfall::time::Zone;
-use keyfall::{AsyncEngine, Builder, Class, Engine, Error, Put, Query, Timestamp, UserId};
-use metrics_exporter_prometheus::PrometheusBuilder;
-use serde_json::json;
-use tokio::sync::mpsc::UnboundedReceiver;
-use tower::ServiceExt;
+use keyfall::{Class, Engine, Put, UserId};
 
-use super::desk::{Grant, Role};
+use super::kept::{CODE_TYPE, PROOF_TYPE};
 use super::planned::keep_all;
-use crate::answers::Answers;
-use crate::app::{App, Parts};
-use crate::auth::book::Book;
-use crate::receipts::Receipts;
-use crate::router::router;
-use crate::watch::Watch;
-
-const DAY: u64 = 24 * 60 * 60 * 1000;
-
-/// The system's clocks, put forward.
-#[derive(Default)]
-struct Ahead(AtomicU64);
-
-impl Env for Ahead {
-    fn now(&self) -> Timestamp {
-        Timestamp(System.now().0 + self.0.load(Ordering::SeqCst))
-    }
-
-    fn monotonic(&self) -> Duration {
-        System.monotonic() + Duration::from_millis(self.0.load(Ordering::SeqCst))
-    }
-
-    fn fill(&self, out: &mut [u8]) -> Result<(), Error> {
-        System.fill(out)
-    }
-}
-
-/// A service in this process, and what it is told of.
-async fn service(dir: &Path, clock: &Arc<Ahead>) -> (App, UnboundedReceiver<UserId>) {
-    let config = json!({"store": dir.join("a.db"), "admin_token_file": dir.join("token")});
-    let config: crate::config::Config = serde_json::from_value(config).unwrap();
-    let state = config.state_dir();
-    let book = Book::open(&state, &config.admin_token_file).unwrap();
-    let (receipts, tells) = Receipts::open(&state).unwrap();
-    let receipts = Arc::new(receipts);
-    let (taking, env, store) = (Arc::clone(&receipts), Arc::clone(clock), config.store.clone());
-    let builder = Builder::at(store).accept_remnants().wait_for_lock(Duration::from_secs(20));
-    let builder = builder.env(env).drafts(move |draft| taking.keep(draft));
-    let app = App::new(Parts {
-        engine: AsyncEngine::open_with(move || builder.open_or_create()).await.unwrap(),
-        answers: Answers::open(&state).unwrap(),
-        metrics: PrometheusBuilder::new().build_recorder().handle(),
-        watch: Arc::new(Watch::default()),
-        jwt: None,
-        config,
-        book,
-        receipts,
-    });
-    (app, tells)
-}
-
-/// Somebody's session.
-struct Session {
-    cookie: String,
-    csrf: String,
-}
-
-impl Session {
-    /// Enters by a fresh link.
-    async fn enter(app: &App, user: &UserId) -> Session {
-        let of = user.clone();
-        let handle = app.engine().run(move |engine| engine.handle(&of)).await.unwrap();
-        let (zone, zone_name) = (Zone::utc(), "UTC".to_owned());
-        let grant =
-            Grant { user: user.clone(), handle, role: Role::Own, zone, zone_name, words: None };
-        let link = app.desk().link(grant).unwrap();
-        let entered = post(app, &format!("/page/enter/{link}"), "", "").await;
-        let cookie = entered.headers()["set-cookie"].to_str().unwrap();
-        let cookie = cookie.split(';').next().unwrap().to_owned();
-        let page = text(get(app, "/page", &cookie).await).await;
-        let csrf = between(&page, "name=\"csrf\" value=\"", "\"").unwrap_or_default().to_owned();
-        Session { cookie, csrf }
-    }
-
-    async fn get(&self, app: &App, path: &str) -> String {
-        text(get(app, path, &self.cookie).await).await
-    }
-
-    /// Plans an erase, and gives the page that says so.
-    async fn later(&self, app: &App, what: &str) -> String {
-        let form = format!("csrf={}&{what}", self.csrf);
-        let planned = post(app, "/page/erase/later", &form, &self.cookie).await;
-        assert_eq!(planned.status(), StatusCode::SEE_OTHER);
-        let to = planned.headers()["location"].to_str().unwrap().to_owned();
-        self.get(app, &to).await
-    }
-
-    /// The proofs that are kept, each as a text.
-    async fn proofs(&self, app: &App) -> Vec<String> {
-        let page = self.get(app, "/page/proofs").await;
-        let mut proofs = Vec::new();
-        for rest in page.split("href=\"/page/proofs/").skip(1) {
-            let name = rest.split_once('"').unwrap().0;
-            proofs.push(self.get(app, &format!("/page/proofs/{name}")).await);
-        }
-        proofs
-    }
-}
-
-async fn get(app: &App, path: &str, cookie: &str) -> Response<Body> {
-    let request = Request::get(path).header("host", "localhost").header("cookie", cookie);
-    router(app.clone()).oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
-}
-
-async fn post(app: &App, path: &str, form: &str, cookie: &str) -> Response<Body> {
-    let request = Request::post(path).header("host", "localhost").header("cookie", cookie);
-    let request = request.header("content-type", "application/x-www-form-urlencoded");
-    router(app.clone()).oneshot(request.body(Body::from(form.to_owned())).unwrap()).await.unwrap()
-}
-
-async fn text(response: Response<Body>) -> String {
-    let bytes = to_bytes(response.into_body(), 4 << 20).await.unwrap();
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-fn between<'t>(text: &'t str, from: &str, to: &str) -> Option<&'t str> {
-    let (_, rest) = text.split_once(from)?;
-    Some(rest.split_once(to)?.0)
-}
-
-/// Somebody of whom two things are kept.
-async fn somebody(app: &App, name: &str) -> UserId {
-    let user = UserId::new(name).unwrap();
-    let of = user.clone();
-    let put = move |engine: &Engine| {
-        for class in [Class::audio(), Class::transcript()] {
-            engine.put(Put::new(of.clone(), class), &b"set a timer"[..])?;
-        }
-        Ok(())
-    };
-    app.engine().run(put).await.unwrap();
-    user
-}
+use super::trial::{Ahead, DAY, Session, between, count, passes, post, service, somebody, text};
+use crate::app::App;
 
 /// Seven days pass, and what is due is done.
 async fn a_week_passes(app: &App, clock: &Ahead) {
-    clock.0.fetch_add(7 * DAY + 60_000, Ordering::SeqCst);
-    app.engine().run(|engine| engine.run_due(&mut |_| {})).await.unwrap();
-}
-
-/// How many records of a class somebody has.
-async fn count(app: &App, user: &UserId, class: &str) -> usize {
-    let query = Query::default().user(user.clone()).class(Class::new(class).unwrap());
-    app.engine().run(move |engine| engine.list(&query)).await.unwrap().records.len()
+    passes(app, clock, 7 * DAY + 60_000).await;
 }
 
 /// What lies in the directory of receipts.
@@ -279,4 +134,61 @@ async fn nothing_is_left_of_what_was_called_off() {
     assert_eq!((receipts(dir.path()).len(), count(&app, &ada, "certificate").await), (0, 0));
     a_week_passes(&app, &clock).await;
     assert_eq!(count(&app, &ada, "audio").await, 1);
+}
+
+/// An application may put what it likes into the class of proofs: 200 records hid the codes, and one
+/// with bytes that are no text kept every proof from being found.
+#[tokio::test]
+async fn what_an_application_puts_among_the_proofs_hides_none_of_them() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()));
+    let (app, _) = service(dir.path(), &clock).await;
+    let ada = somebody(&app, "mensch-unikat").await;
+    let session = Session::enter(&app, &ada).await;
+    session.later(&app, "class=audio").await;
+    let of = ada.clone();
+    let put = move |engine: &Engine| {
+        let put = |media_type: &str, bytes: &[u8]| {
+            let put = Put::new(of.clone(), Class::new("certificate")?).media_type(media_type);
+            engine.put(put, bytes).map(|_| ())
+        };
+        for media_type in [PROOF_TYPE, CODE_TYPE] {
+            put(media_type, &[0xff; 25])?;
+            put(media_type, b"no proof, no code")?;
+        }
+        for n in 0..210 {
+            put("text/plain", format!("a diploma, number {n}").as_bytes())?;
+        }
+        Ok(())
+    };
+    app.engine().run(put).await.unwrap();
+    a_week_passes(&app, &clock).await;
+    let session = Session::enter(&app, &ada).await;
+    let proofs = session.proofs(&app).await;
+    let mut good = 0;
+    for proof in proofs.iter().filter(|proof| proof.starts_with("Keyfall erasure")) {
+        good += usize::from(holds(&app, proof, &ada).await);
+    }
+    assert_eq!(good, 1, "{proofs:?}");
+    assert!(receipts(dir.path()).is_empty());
+    // What is no proof is listed with everything else.
+    assert!(session.get(&app, "/page").await.contains("a diploma, number 209"));
+}
+
+/// A list of which the newest forty are proofs said that nothing is kept.
+#[tokio::test]
+async fn proofs_do_not_push_what_is_kept_off_the_page() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()));
+    let (app, _) = service(dir.path(), &clock).await;
+    let ada = somebody(&app, "ada").await;
+    let of = ada.clone();
+    let put = move |engine: &Engine| {
+        for n in 0..90 {
+            let put = Put::new(of.clone(), Class::new("certificate")?).media_type(PROOF_TYPE);
+            engine.put(put, format!("{n}").as_bytes())?;
+        }
+        Ok(())
+    };
+    app.engine().run(put).await.unwrap();
+    let page = Session::enter(&app, &ada).await.get(&app, "/page").await;
+    assert!(page.contains("<blockquote") || page.contains("set a timer"), "{page}");
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
+use keyfall::engine::Report;
 use keyfall::{Class, Engine, Error, Policy, UserId};
 use maud::{Markup, html};
 
@@ -11,7 +12,7 @@ use super::desk::Role;
 use super::frame::{HOW_LONG, Icon, heading, icon};
 use super::inside::{csrf, failed, page};
 use super::kept::gone;
-use super::visit::{Filled, Visit};
+use super::visit::{Filled, Visit, here};
 use crate::app::App;
 
 const MINUTE: u64 = 60;
@@ -52,8 +53,9 @@ pub(crate) async fn set(State(app): State<App>, filled: Filled) -> Response {
     let age = age.map(Duration::from_secs);
     let user = visit.user().clone();
     let child = visit.session.grant.role == Role::Child;
-    let sure = filled.field("sure").is_some();
+    let (sure, grant) = (filled.field("sure").is_some(), visit.session.grant.clone());
     let set = app.engine().run(move |engine| {
+        here(engine, &grant)?;
         let kept = kept(engine, &user)?;
         if !allowed(age, &kept, child) {
             return Ok((kept, None));
@@ -89,45 +91,53 @@ fn allowed(age: Option<Duration>, kept: &Kept, child: bool) -> bool {
         // Without an end it goes on to the store's.
         _ => true,
     };
-    let now = kept.now.iter().copied().map(|age| age.unwrap_or(Duration::MAX)).max();
+    // Of no class: one that is kept for a shorter time than the others counts.
+    let now = kept.now.iter().copied().map(|age| age.unwrap_or(Duration::MAX)).min();
     let shorter = age.unwrap_or(Duration::MAX) <= now.unwrap_or(Duration::MAX);
     within_store && (shorter || !child)
 }
 
 fn kept(engine: &Engine, user: &UserId) -> Result<Kept, Error> {
     let store = engine.policies(None).list()?;
-    let own = match engine.policies(Some(user)).list() {
-        Err(e) if gone(&e) => Vec::new(),
-        own => own?,
+    let (own, classes) = match engine.report(user) {
+        Err(e) if gone(&e) => (Vec::new(), BASIC.map(|class| class()).to_vec()),
+        report => report.map(|report| (report.policies.clone(), classes(&report)))?,
     };
     let of = |policies: &[Policy], class: &Class| {
         let found = policies.iter().find(|p| p.class == *class && p.purpose.is_none());
         found.map(|policy| policy.max_age)
     };
-    let classes = [Class::audio(), Class::transcript(), Class::action()];
     let now = classes.iter().map(|class| of(&own, class).or_else(|| of(&store, class)).flatten());
     let now = now.collect();
     let store = classes.iter().filter_map(|class| of(&store, class).flatten()).min();
     Ok(Kept { now, store })
 }
 
-/// The policies of a choice: of each class that is kept of the person, and of those that come.
-fn policies(engine: &Engine, user: &UserId, age: Option<Duration>) -> Result<Vec<Policy>, Error> {
-    let report = engine.report(user)?;
-    let mut classes = vec![Class::audio(), Class::transcript(), Class::action()];
-    let kept = report.classes.iter().map(|(class, _)| class);
-    let ruled = report.store_policies.iter().map(|policy| &policy.class);
+/// The classes that a choice is about, whether or not there is anything of them.
+const BASIC: [fn() -> Class; 3] = [Class::audio, Class::transcript, Class::action];
+
+/// The classes of a choice: what is kept of the person, what rules are about, and what comes.
+fn classes(report: &Report) -> Vec<Class> {
+    let mut classes = BASIC.map(|class| class()).to_vec();
+    let kept = report.classes.iter().filter(|(_, n)| *n > 0).map(|(class, _)| class);
+    let ruled = report.policies.iter().chain(&report.store_policies).map(|policy| &policy.class);
     for class in kept.chain(ruled) {
         if class.as_str() != "certificate" && !classes.contains(class) {
             classes.push(class.clone());
         }
     }
+    classes
+}
+
+/// The policies of a choice.
+fn policies(engine: &Engine, user: &UserId, age: Option<Duration>) -> Result<Vec<Policy>, Error> {
+    let report = engine.report(user)?;
     let policy = |class: Class| {
         let both = report.policies.iter().chain(&report.store_policies);
         let named = both.into_iter().any(|p| p.class == class && p.readers_named);
         Policy { max_age: age, readers_named: named, ..Policy::new(class) }
     };
-    Ok(classes.into_iter().map(policy).collect())
+    Ok(classes(&report).into_iter().map(policy).collect())
 }
 
 fn form(visit: &Visit, kept: &Kept) -> Markup {

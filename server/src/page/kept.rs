@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use keyfall::certificate::Certificate;
-use keyfall::{Engine, Error, ErrorKind, Put, Query, RecordInfo, UserId};
+use keyfall::{Engine, Error, ErrorKind, Put, Query, RecordId, RecordInfo, UserId};
 
 use super::scopes::proof_class;
 
@@ -16,6 +16,8 @@ pub(crate) const PROOF_MAX_BYTES: u64 = 1 << 20;
 
 /// Most proofs that are listed.
 const LISTED: usize = 500;
+/// Records that are listed at once.
+const AT_ONCE: usize = 500;
 
 /// A certificate, as a file.
 #[derive(Clone)]
@@ -45,19 +47,59 @@ pub(super) fn keep(
     engine.put(put, certificate.to_string().as_bytes()).map(|_| true)
 }
 
+/// Whether the service itself keeps a record in the class of proofs. What an application puts there
+/// is listed as everything else is.
+pub(super) fn is_proof(info: &RecordInfo) -> bool {
+    info.class.as_str() == "certificate" && [PROOF_TYPE, CODE_TYPE].contains(&&*info.media_type)
+}
+
 /// The proofs that are kept, the newest first.
 ///
 /// # Errors
 /// `Corrupt`, `Io`.
 pub(super) fn kept(engine: &Engine, user: &UserId) -> Result<Vec<RecordInfo>, Error> {
-    let query = Query::default().user(user.clone()).class(proof_class()?);
-    match engine.list(&query.newest_first(true).limit(LISTED)) {
-        Ok(mut listing) => {
-            listing.records.retain(|info| info.media_type != CODE_TYPE);
-            Ok(listing.records)
+    of_type(engine, user, PROOF_TYPE, LISTED)
+}
+
+/// Of the class of proofs, the newest records of one media type. An application may put what it
+/// likes into the class: that is passed over, however much of it there is.
+pub(super) fn of_type(
+    engine: &Engine,
+    user: &UserId,
+    media_type: &str,
+    most: usize,
+) -> Result<Vec<RecordInfo>, Error> {
+    let query = Query::default().user(user.clone()).class(proof_class()?).newest_first(true);
+    let query = query.limit(AT_ONCE);
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let listing = match engine.list(&query.clone().after(after)) {
+            Err(e) if gone(&e) => break,
+            listing => listing?,
+        };
+        found.extend(listing.records.into_iter().filter(|info| info.media_type == media_type));
+        after = listing.next;
+        if after.is_none() || found.len() >= most {
+            break;
         }
-        Err(e) if gone(&e) => Ok(Vec::new()),
-        Err(e) => Err(e),
+    }
+    found.truncate(most);
+    Ok(found)
+}
+
+/// The text of a record of the class of proofs; nothing for one that has none, or that is gone.
+///
+/// # Errors
+/// As [`Engine::get`].
+pub(super) fn text(engine: &Engine, id: &RecordId) -> Result<Option<String>, Error> {
+    let reader = match engine.get(id) {
+        Err(e) if gone(&e) || e.kind() == ErrorKind::Corrupt => return Ok(None),
+        reader => reader?,
+    };
+    let mut bytes = Vec::new();
+    match reader.take(PROOF_MAX_BYTES).read_to_end(&mut bytes).map_err(Error::from) {
+        Err(e) if gone(&e) || e.kind() == ErrorKind::Corrupt => Ok(None),
+        read => read.map(|_| String::from_utf8(bytes).ok()),
     }
 }
 
@@ -65,9 +107,7 @@ pub(super) fn kept(engine: &Engine, user: &UserId) -> Result<Vec<RecordInfo>, Er
 pub(super) fn kept_already(engine: &Engine, user: &UserId) -> Result<Vec<Certificate>, Error> {
     let mut found = Vec::new();
     for info in kept(engine, user)? {
-        let mut text = String::new();
-        engine.get(&info.id)?.take(PROOF_MAX_BYTES).read_to_string(&mut text)?;
-        found.extend(text.parse::<Certificate>());
+        found.extend(text(engine, &info.id)?.and_then(|text| text.parse::<Certificate>().ok()));
     }
     Ok(found)
 }

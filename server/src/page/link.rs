@@ -1,7 +1,8 @@
 //! The way in: a link that the application asks for, which works once, and the cookie after it.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, Path, State};
 use axum::http::header::{LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -12,9 +13,10 @@ use utoipa::ToSchema;
 
 use super::desk::{Grant, LINK_LASTS, Role};
 use super::drafts::adopt;
-use super::frame::{heading, notice, respond, whole};
+use super::entry::{Entry, forget, from_elsewhere};
+use super::frame::{KEPT, heading, notice, respond, whole};
 use super::planned::come;
-use super::visit::{Filled, cookie, over, set_cookie, words};
+use super::visit::{Filled, Life, cookie, life, over, set_cookie, words};
 use super::words::Words;
 use crate::app::App;
 use crate::auth::caller::Caller;
@@ -98,18 +100,67 @@ pub(crate) async fn ask(
     Path(token): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    let Some(grant) = app.desk().opens(&token) else {
-        return over(words(&headers), StatusCode::GONE);
+    match opens(&app, &token).await {
+        Some(grant) => asking(&grant, &token, &headers, StatusCode::OK),
+        None => over(words(&headers), StatusCode::GONE),
+    }
+}
+
+/// What a link opens: nothing once the person was erased, whoever has the name since.
+async fn opens(app: &App, token: &str) -> Option<Grant> {
+    let grant = app.desk().opens(token)?;
+    (life(app, &grant).await == Life::Here).then_some(grant)
+}
+
+/// Asks whether to go in.
+fn asking(grant: &Grant, token: &str, headers: &HeaderMap, status: StatusCode) -> Response {
+    let words = grant.words.unwrap_or_else(|| words(headers));
+    let Ok(entry) = Entry::new() else {
+        return notice(
+            words,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "failed-nothing-title",
+            "failed-other",
+        );
     };
-    let words = grant.words.unwrap_or_else(|| words(&headers));
     let title = words.say("enter-title");
     let body = html! {
         (heading(&title))
         p.lead { (words.say("enter-lead")) }
-        form.actions method="post" { button.main { (words.say("enter-button")) } }
+        form.actions method="post" {
+            input type="hidden" name="entry" value=(entry.on(token));
+            button.main { (words.say("enter-button")) }
+        }
         p.soft.small { (words.say("enter-once")) }
     };
+    let mut response = respond(status, &whole(words, &title, &html! {}, &body, &html! {}));
+    response.headers_mut().extend(entry.cookie(headers).map(|cookie| (SET_COOKIE, cookie)));
+    response
+}
+
+/// Asks whether another page is to be shown than the one that this browser shows.
+fn switching(of: &Grant, grant: &Grant, words: &Words, entry: &str) -> Response {
+    let title = words.say("switch-title");
+    let (now, then) = (of.user.to_string(), grant.user.to_string());
+    let body = html! {
+        (heading(&title))
+        p.lead { (words.with("switch-lead", [("now", now.into()), ("then", then.into())])) }
+        form.actions method="post" {
+            input type="hidden" name="entry" value=(entry);
+            button.main name="switch" value="1" { (words.say("switch-button")) }
+            a.button.quiet href=(KEPT) { (words.say("switch-back")) }
+        }
+    };
     respond(StatusCode::OK, &whole(words, &title, &html! {}, &body, &html! {}))
+}
+
+/// What the form of a link bears.
+#[derive(Default, Deserialize)]
+pub(crate) struct Pressed {
+    #[serde(default)]
+    entry: String,
+    /// That another page is to be shown than before.
+    switch: Option<String>,
 }
 
 /// Uses a link up, and lets in whoever has it.
@@ -117,23 +168,41 @@ pub(crate) async fn enter(
     State(app): State<App>,
     Path(token): Path<String>,
     headers: HeaderMap,
+    pressed: Result<Form<Pressed>, FormRejection>,
 ) -> Response {
-    let entered = app.desk().enter(&token).ok().flatten();
-    let begun = entered.as_deref().and_then(|session| app.desk().session(session));
-    if let Some(begun) = begun {
-        if let Some(before) = cookie(&headers) {
-            // Where a session before ended in the middle of an erase, its proof is not lost.
-            adopt(&app, &before, &begun.grant).await;
-        }
-        // Nor is that of what was planned, where the service ended in the middle of it.
-        come(&app, begun.grant.user.clone()).await;
+    let Some(grant) = opens(&app, &token).await else {
+        return over(words(&headers), StatusCode::GONE);
+    };
+    let Form(pressed) = pressed.unwrap_or_default();
+    let own = Entry::of(&headers).is_some_and(|entry| entry.gave(&token, &pressed.entry));
+    if !own || from_elsewhere(&headers) {
+        return asking(&grant, &token, &headers, StatusCode::FORBIDDEN);
     }
-    let cookie = entered
-        .and_then(|session| HeaderValue::from_str(&set_cookie(&headers, Some(&session))).ok());
-    match cookie {
-        Some(cookie) => see([(SET_COOKIE, cookie)], "/page"),
-        None => over(words(&headers), StatusCode::GONE),
+    let before = cookie(&headers);
+    let shown = before.as_deref().and_then(|before| app.desk().session(before));
+    if let Some(shown) = shown.filter(|_| pressed.switch.is_none())
+        && (&shown.grant.user, &shown.grant.role) != (&grant.user, &grant.role)
+    {
+        let words = grant.words.unwrap_or_else(|| words(&headers));
+        return switching(&shown.grant, &grant, words, &pressed.entry);
     }
+    let entered = app.desk().enter(&token).ok().flatten().unwrap_or_default();
+    let Some(begun) = app.desk().session(&entered) else {
+        return over(words(&headers), StatusCode::GONE);
+    };
+    if let Some(before) = before {
+        // Where a session before ended in the middle of an erase, its proof is not lost.
+        adopt(&app, &before, &begun.grant).await;
+        app.desk().leave(&before);
+    }
+    // Nor is that of what was planned, where the service ended in the middle of it.
+    come(&app, begun.grant.user.clone()).await;
+    let mut response = see([], KEPT);
+    let session = HeaderValue::from_str(&set_cookie(&headers, Some(&entered))).ok();
+    for cookie in session.into_iter().chain(forget(&headers)) {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    response
 }
 
 /// Ends a session.

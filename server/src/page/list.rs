@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use axum::response::Response;
-use keyfall::RecordId;
 use keyfall::engine::Plan;
+use keyfall::{Class, RecordId};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -70,7 +70,8 @@ fn title(visit: &Visit) -> String {
 }
 
 fn empty(listed: &Listed) -> bool {
-    listed.report.classes.iter().all(|(class, n)| *n == 0 || class.as_str() == "certificate")
+    let proofs = |(class, n): &(Class, u64)| *n == 0 || class.as_str() == "certificate";
+    listed.days.is_empty() && listed.report.classes.iter().all(proofs)
 }
 
 fn nothing(visit: &Visit, title: &str) -> Markup {

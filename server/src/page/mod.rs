@@ -8,8 +8,11 @@ pub(crate) mod card;
 pub(crate) mod desk;
 mod done;
 mod drafts;
+mod entry;
 mod erase;
 pub(crate) mod frame;
+#[cfg(test)]
+mod how_long;
 #[cfg(test)]
 mod in_seven_days;
 mod inside;
@@ -19,12 +22,15 @@ pub(crate) mod link;
 mod list;
 mod numbers;
 pub(crate) mod outcome;
+mod pace;
 pub(crate) mod planned;
 pub(crate) mod proofs;
 mod rows;
 mod scopes;
 mod sound;
 mod sure;
+#[cfg(test)]
+mod trial;
 mod turns;
 mod visit;
 mod when;

@@ -4,13 +4,12 @@
 //! where the next page of theirs finds it and the proof by it; an erase that takes these records
 //! too takes the code with them, so there the person is told the code.
 
-use std::io::Read;
 use std::sync::Arc;
 
-use keyfall::{Engine, Erase, Error, Put, Query, RecordId, Scope, UserId};
+use keyfall::{Engine, Erase, Error, Put, RecordId, Scope, UserId};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::kept::{CODE_TYPE, PROOF_MAX_BYTES, gone, keep, kept_already};
+use super::kept::{CODE_TYPE, keep, kept_already, of_type, text};
 use super::scopes::{What, proof_class};
 use crate::app::App;
 use crate::private::random;
@@ -18,8 +17,6 @@ use crate::receipts::{Receipts, Secret};
 
 /// As whom the page has receipts.
 pub(super) const PRINCIPAL: &str = "the page";
-/// Most codes of one person that are looked at: there are no more planned erases.
-const CODES: usize = 200;
 
 /// Letters of a code: five times five, each of 32, which nobody guesses.
 const LETTERS: usize = 25;
@@ -118,11 +115,7 @@ pub(super) fn cancel(
 /// As [`Engine::put`].
 pub(super) fn adopt(engine: &Engine, receipts: &Receipts, user: &UserId) -> Result<(), Error> {
     let _turn = receipts.moving();
-    let codes = match codes(engine, user) {
-        Err(e) if gone(&e) => return Ok(()),
-        codes => codes?,
-    };
-    for (id, code) in codes {
+    for (id, code) in codes(engine, user)? {
         let secret = Secret::of(PRINCIPAL, &code)?;
         // Until nothing more is found: what is due may be done meanwhile.
         while let Some(planned) = move_found(engine, receipts, user, &secret)? {
@@ -161,16 +154,18 @@ fn move_found(
     Ok(Some(planned))
 }
 
-/// The codes among somebody's records.
+/// The codes among somebody's records. What is as long as a code and is none does no harm: nothing
+/// lies under it.
 fn codes(engine: &Engine, user: &UserId) -> Result<Vec<(RecordId, String)>, Error> {
-    let query = Query::default().user(user.clone()).class(proof_class()?).newest_first(true);
-    let listed = engine.list(&query.limit(CODES))?.records;
-    let codes = listed.into_iter().filter(|info| info.media_type == CODE_TYPE).map(|info| {
-        let mut code = String::new();
-        engine.get(&info.id)?.take(PROOF_MAX_BYTES).read_to_string(&mut code)?;
-        Ok((info.id, code))
-    });
-    codes.collect()
+    let mut codes = Vec::new();
+    for info in of_type(engine, user, CODE_TYPE, usize::MAX)? {
+        if info.length == LETTERS as u64
+            && let Some(code) = text(engine, &info.id)?
+        {
+            codes.push((info.id, code));
+        }
+    }
+    Ok(codes)
 }
 
 /// The same, for somebody who comes to their page.

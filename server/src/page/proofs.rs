@@ -1,7 +1,5 @@
 //! Proofs: certificates, to be downloaded, read, and checked in the browser.
 
-use std::io::Read;
-
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
@@ -11,10 +9,11 @@ use keyfall::{Error, ErrorKind};
 use maud::{Markup, html};
 
 use super::card::{ENDED, by_file, place_of, proof_card};
+use super::desk::Session;
 use super::drafts::lost;
 use super::frame::{Icon, PROOFS, heading, icon};
 use super::inside::{failed, missing, page};
-use super::kept::{PROOF_MAX_BYTES, PROOF_TYPE, gone, kept};
+use super::kept::{PROOF_TYPE, gone, kept, text};
 use super::scopes::{proof_class, scope_words};
 use super::visit::{Visit, cookie};
 use super::when::When;
@@ -83,11 +82,7 @@ pub(crate) async fn download(
         Ok(visit) => visit,
         Err(ended) => return of_ended(&app, &headers, &name).await.map_or(ended, file),
     };
-    let of_session = name.split_once('-').and_then(|(number, n)| {
-        let outcome = visit.session.outcome(number.parse().ok()?)?;
-        outcome.proofs.get(n.parse::<usize>().ok()?).map(|proof| proof.text.clone())
-    });
-    if let Some(text) = of_session {
+    if let Some(text) = of_session(&visit.session, &name) {
         return file(text);
     }
     let handle = visit.session.grant.handle;
@@ -98,9 +93,7 @@ pub(crate) async fn download(
         if id.handle() != handle || engine.info(&id)?.class != proof_class()? {
             return Err(Error::new(ErrorKind::Absent, "it is no proof of this person's"));
         }
-        let mut text = String::new();
-        engine.get(&id)?.take(PROOF_MAX_BYTES).read_to_string(&mut text)?;
-        Ok(text)
+        text(engine, &id)?.ok_or_else(|| Error::new(ErrorKind::Absent, "it is no text"))
     });
     match read.await {
         Ok(text) => file(text),
@@ -108,10 +101,21 @@ pub(crate) async fn download(
     }
 }
 
-/// A proof of a session that ended before it could be kept.
+/// A proof of what this session erased.
+fn of_session(session: &Session, name: &str) -> Option<String> {
+    let (number, n) = name.split_once('-')?;
+    let outcome = session.outcome(number.parse().ok()?)?;
+    outcome.proofs.get(n.parse::<usize>().ok()?).map(|proof| proof.text.clone())
+}
+
+/// A proof of a session that ended before it could be kept, or whose person was erased.
 async fn of_ended(app: &App, headers: &HeaderMap, name: &str) -> Option<String> {
+    let token = cookie(headers)?;
+    if let Some(text) = app.desk().session(&token).and_then(|it| of_session(&it, name)) {
+        return Some(text);
+    }
     let number: usize = name.strip_prefix(ENDED)?.parse().ok()?;
-    let found = lost(app, &cookie(headers)?).await;
+    let found = lost(app, &token).await;
     found.into_iter().nth(number).map(|found| found.proof.text)
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn row(turn: &Turn, when: &When<'_>, plans: &[Plan]) -> Markup {
             div.said {
                 time.at datetime=(when.zone.local(turn.id.began())) { (time) }
                 @if turn.held { " " span.badge.held { (words.say("held")) } }
-                @if let Some(plan) = plans.iter().find(|plan| covers(plan, turn)) {
+                @if let Some(plan) = plans.iter().find(|plan| !plan.held && covers(plan, turn)) {
                     " " span.badge {
                         (words.with("goes-on", [("when", when.moment(plan.due).into())]))
                     }
@@ -36,7 +36,7 @@ pub(crate) fn row(turn: &Turn, when: &When<'_>, plans: &[Plan]) -> Markup {
                 @for item in of(turn, Class::audio()) { (sound(item, when)) }
                 ul.done { @for item in others(turn) { li { (icon(Icon::Arrow)) (other(item, when)) } } }
                 p.state role="status" data-erased=(words.say("row-erased")) {}
-                (about(turn, when))
+                (about(turn, when, plans))
             }
             div.drop {
                 button.quiet.red name="one" value=(turn.number) aria-label=(erase) {
@@ -120,22 +120,12 @@ fn language(media_type: &str) -> Option<&str> {
     parameters.find(|(name, _)| *name == "language").map(|(_, value)| value.trim_matches('"'))
 }
 
-fn about(turn: &Turn, when: &When<'_>) -> Markup {
+fn about(turn: &Turn, when: &When<'_>, plans: &[Plan]) -> Markup {
     let words = when.words;
-    let until = turn.until.map(|at| when.moment(at));
-    let purpose = (!turn.purposes.is_empty()).then(|| turn.purposes.join("; "));
-    let kept = match (purpose, until) {
-        (Some(why), Some(until)) => {
-            words.with("kept-for-until", [("purpose", why.into()), ("until", until.into())])
-        }
-        (Some(why), None) => words.with("kept-for", [("purpose", why.into())]),
-        (None, Some(until)) => words.with("kept-until", [("until", until.into())]),
-        (None, None) => words.say("kept-open"),
-    };
     let opened = words.with("opened-by", [("n", turn.opened.len().into())]);
     html! {
         div.about {
-            p { (kept) }
+            p { (kept(turn, when, plans)) }
             @if turn.opened.is_empty() { p { (opened) } } @else {
                 details {
                     summary { (opened) }
@@ -152,20 +142,69 @@ fn about(turn: &Turn, when: &When<'_>) -> Markup {
     }
 }
 
+/// What an exchange is kept for, and until when: the first end that is known.
+fn kept(turn: &Turn, when: &When<'_>, plans: &[Plan]) -> String {
+    let words = when.words;
+    let purpose = (!turn.purposes.is_empty()).then(|| turn.purposes.join("; "));
+    // What a hold covers stays, and with it all that was to go with it.
+    let free = || plans.iter().filter(|plan| !plan.held);
+    let planned = free().filter(|plan| covers(plan, turn)).map(|plan| plan.due).min();
+    let part = free().filter(|plan| touches(plan, turn)).map(|plan| plan.due).min();
+    let first = if turn.whole { None } else { turn.until };
+    let until = turn.until.filter(|_| turn.whole).into_iter().chain(planned).min();
+    if turn.held {
+        return match purpose {
+            Some(why) => words.with("kept-for-held", [("purpose", why.into())]),
+            None => words.say("kept-held"),
+        };
+    }
+    let said = match (purpose, until) {
+        (Some(why), Some(until)) => {
+            let until = when.moment(until);
+            words.with("kept-for-until", [("purpose", why.into()), ("until", until.into())])
+        }
+        (Some(why), None) => words.with("kept-for", [("purpose", why.into())]),
+        (None, Some(until)) => words.with("kept-until", [("until", when.moment(until).into())]),
+        (None, None) if first.or(part).is_some() => String::new(),
+        (None, None) => words.say("kept-open"),
+    };
+    match first.into_iter().chain(part).min().filter(|at| until.is_none_or(|until| *at < until)) {
+        Some(at) => {
+            let part = words.with("kept-part", [("when", when.moment(at).into())]);
+            format!("{said} {part}").trim_start().to_owned()
+        }
+        None => said,
+    }
+}
+
+/// Whether a planned erase takes a part of an exchange.
+fn touches(plan: &Plan, turn: &Turn) -> bool {
+    match plan.erase.scope() {
+        Scope::Record(id) => turn.said.iter().any(|item| item.info.id == *id),
+        Scope::User { class, when, .. } => {
+            class
+                .as_ref()
+                .is_some_and(|class| turn.said.iter().any(|item| item.info.class == *class))
+                && within(when, turn)
+        }
+    }
+}
+
+fn within(when: &Of, turn: &Turn) -> bool {
+    let began = turn.id.began();
+    match when {
+        Of::Ever => true,
+        Of::Interaction(id) => *id == turn.id,
+        Of::Between { from, until } => {
+            from.is_none_or(|from| from <= began) && until.is_none_or(|end| began < end)
+        }
+    }
+}
+
 /// Whether a planned erase takes all of an exchange.
 fn covers(plan: &Plan, turn: &Turn) -> bool {
-    let began = turn.id.began();
     match plan.erase.scope() {
         Scope::Record(_) => false,
-        Scope::User { class, when, .. } => {
-            class.is_none()
-                && match when {
-                    Of::Ever => true,
-                    Of::Interaction(id) => *id == turn.id,
-                    Of::Between { from, until } => {
-                        from.is_none_or(|from| from <= began) && until.is_none_or(|end| began < end)
-                    }
-                }
-        }
+        Scope::User { class, when, .. } => class.is_none() && within(when, turn),
     }
 }

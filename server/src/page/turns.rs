@@ -10,8 +10,7 @@ use keyfall::{
 };
 
 use super::desk::Session;
-use super::kept::gone;
-use super::scopes::proof_class;
+use super::kept::{gone, is_proof};
 
 /// Exchanges of one page.
 const PAGE: usize = 40;
@@ -31,7 +30,10 @@ pub(crate) struct Turn {
     /// What the session calls it.
     pub(crate) number: u64,
     pub(crate) said: Vec<Item>,
+    /// When the first of it goes by a policy.
     pub(crate) until: Option<Timestamp>,
+    /// Whether all of it goes then.
+    pub(crate) whole: bool,
     pub(crate) purposes: Vec<String>,
     pub(crate) opened: Vec<Access>,
     pub(crate) held: bool,
@@ -80,28 +82,32 @@ pub(crate) fn read(
         Err(e) => return Err(e),
     };
     let query = Query::default().user(user.clone()).newest_first(true).limit(PAGE);
-    let query = query.class(wanted.class.clone()).until(wanted.until).after(wanted.after);
-    let found = match engine.interactions(&query) {
-        Err(e) if gone(&e) => return Ok(None),
-        found => found?,
-    };
-    let mut days = Vec::new();
-    for (day, run) in found.by_day(&wanted.zone) {
-        let mut turns = Vec::new();
-        for interaction in run {
-            turns.extend(turn(
-                engine,
-                &wanted.session,
-                &report,
-                interaction.id,
-                &interaction.records,
-            )?);
+    let query = query.class(wanted.class.clone()).until(wanted.until);
+    let (mut days, mut listed, mut next) = (Vec::<(Day, Vec<Turn>)>::new(), 0, wanted.after);
+    loop {
+        let found = match engine.interactions(&query.clone().after(next)) {
+            Err(e) if gone(&e) => return Ok(None),
+            found => found?,
+        };
+        for (day, run) in found.by_day(&wanted.zone) {
+            for interaction in run {
+                let (id, records) = (interaction.id, &interaction.records);
+                let Some(turn) = turn(engine, &wanted.session, &report, id, records)? else {
+                    continue;
+                };
+                listed += 1;
+                match days.last_mut().filter(|(last, _)| *last == day) {
+                    Some((_, turns)) => turns.push(turn),
+                    None => days.push((day, vec![turn])),
+                }
+            }
         }
-        if !turns.is_empty() {
-            days.push((day, turns));
+        next = found.next;
+        // Proofs are exchanges of their own, which are not listed: a page is not empty for them.
+        if next.is_none() || listed >= PAGE / 2 {
+            return Ok(Some(Listed { report, days, next }));
         }
     }
-    Ok(Some(Listed { report, days, next: found.next }))
 }
 
 fn turn(
@@ -111,24 +117,25 @@ fn turn(
     id: InteractionId,
     records: &[RecordInfo],
 ) -> Result<Option<Turn>, Error> {
-    let proofs = proof_class()?;
     let mut turn = Turn {
         id,
         number: session.number_of_turn(id),
         said: Vec::new(),
         until: None,
+        whole: true,
         purposes: Vec::new(),
         opened: Vec::new(),
         held: false,
     };
-    for info in records.iter().filter(|info| info.class != proofs) {
+    let mut until = Vec::new();
+    for info in records.iter().filter(|info| !is_proof(info)) {
         let opened = match (text(engine, info), engine.accesses(&info.id)) {
             // It was erased meanwhile.
             (Err(e), _) | (_, Err(e)) if gone(&e) => continue,
             (text, opened) => (text?, opened?),
         };
         turn.opened.extend(opened.1);
-        turn.until = turn.until.into_iter().chain(report.until(info)).min();
+        until.push(report.until(info));
         if !info.purpose.is_empty() && !turn.purposes.contains(&info.purpose) {
             turn.purposes.push(info.purpose.clone());
         }
@@ -140,6 +147,8 @@ fn turn(
         turn.said.push(Item { info: info.clone(), number, text: opened.0 });
     }
     turn.opened.sort_by_key(|access| access.at);
+    turn.until = until.iter().copied().flatten().min();
+    turn.whole = until.iter().all(|at| *at == turn.until);
     Ok((!turn.said.is_empty()).then_some(turn))
 }
 

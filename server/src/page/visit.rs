@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use axum::extract::{Form, FromRequest, FromRequestParts, Request};
-use axum::http::header::{ACCEPT_LANGUAGE, COOKIE, HOST};
+use axum::http::header::ACCEPT_LANGUAGE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use keyfall::{Timestamp, UserId};
+use keyfall::{Engine, Error, ErrorKind, Timestamp, UserId};
 use maud::html;
 
 use super::card::{ENDED, place_of, proof_card};
-use super::desk::{Role, Session};
+use super::desk::{Grant, Role, Session};
 use super::drafts::lost;
+use super::entry::{self, from_elsewhere, is_loopback};
 use super::frame::{BY_CODE, Icon, heading, icon, notice, now, respond, whole};
+use super::kept::gone;
 use super::when::When;
 use super::words::Words;
 use crate::app::App;
@@ -64,8 +66,61 @@ impl FromRequestParts<App> for Visit {
             return Err(ended(app, words(&parts.headers), &token).await);
         };
         let words = session.grant.words.unwrap_or_else(|| words(&parts.headers));
+        if life(app, &session.grant).await == Life::Another {
+            return Err(ended(app, words, &token).await);
+        }
         Ok(Visit { session, words, token, now: now() })
     }
+}
+
+/// Whether the person of a link or a session is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// That very one.
+    Here,
+    /// Nobody of this name, since they were erased; or the store cannot say.
+    Gone,
+    /// One of the same name who came after they were erased: nothing of that is theirs.
+    Another,
+}
+
+/// Whether the person of a link or a session is here.
+pub(super) async fn life(app: &App, grant: &Grant) -> Life {
+    let (user, handle) = (grant.user.clone(), grant.handle);
+    match app.engine().run(move |engine| engine.handle(&user)).await {
+        Ok(here) if here == handle => Life::Here,
+        Ok(_) => Life::Another,
+        Err(_) => Life::Gone,
+    }
+}
+
+/// Fails if another person has the name now.
+///
+/// # Errors
+/// `Erased`.
+pub(super) fn theirs(engine: &Engine, grant: &Grant) -> Result<(), Error> {
+    match engine.handle(&grant.user) {
+        Ok(handle) if handle != grant.handle => Err(erased()),
+        // Of somebody who was erased there is nothing; what is damaged is erased all the same.
+        _ => Ok(()),
+    }
+}
+
+/// Fails unless the very person of a link or a session is here: a put would begin a new life of a
+/// name that was erased.
+///
+/// # Errors
+/// `Erased`; as [`Engine::handle`].
+pub(super) fn here(engine: &Engine, grant: &Grant) -> Result<(), Error> {
+    match engine.handle(&grant.user) {
+        Ok(handle) if handle == grant.handle => Ok(()),
+        Err(e) if !gone(&e) => Err(e),
+        _ => Err(erased()),
+    }
+}
+
+fn erased() -> Error {
+    Error::new(ErrorKind::Erased, "whose page it is was erased")
 }
 
 /// Says that a session ended, and shows what it did and could not show any more.
@@ -124,8 +179,7 @@ impl FromRequest<App> for Filled {
         let visit = Visit::from_request_parts(&mut parts, app).await?;
         let refused =
             || notice(visit.words, StatusCode::FORBIDDEN, "gone-page-title", "ended-lead");
-        let from = parts.headers.get("sec-fetch-site").map(|value| value.as_bytes());
-        if from.is_some_and(|from| from != b"same-origin" && from != b"none") {
+        if from_elsewhere(&parts.headers) {
             return Err(refused());
         }
         let request = Request::from_parts(parts, body);
@@ -157,24 +211,5 @@ pub(crate) fn set_cookie(headers: &HeaderMap, token: Option<&str>) -> String {
 
 /// The token of the session that a browser was given, also of one that ended.
 pub(crate) fn cookie(headers: &HeaderMap) -> Option<String> {
-    let name = if is_loopback(headers) { PLAIN } else { SECURE };
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(n, _)| *n == name)
-        .map(|(_, value)| value.to_owned())
-}
-
-/// Whether the browser asked this machine itself, where there is no TLS.
-pub(crate) fn is_loopback(headers: &HeaderMap) -> bool {
-    let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let name = if let Some(rest) = host.strip_prefix('[') {
-        rest.split(']').next().unwrap_or_default()
-    } else {
-        host.split(':').next().unwrap_or_default()
-    };
-    ["localhost", "127.0.0.1", "::1"].contains(&name)
+    entry::cookie(headers, [SECURE, PLAIN])
 }

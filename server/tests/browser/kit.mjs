@@ -52,11 +52,16 @@ export class Service {
   }
 
   /** A request of the admin, which is answered well. */
-  async ask(method, path, body, headers = {}) {
+  async ask(...request) {
+    return (await this.tell(...request)).json();
+  }
+
+  /** The same, where no more is answered than that it was done. */
+  async tell(method, path, body, headers = {}) {
     const all = { Authorization: `Bearer ${this.token}`, "Content-Type": "application/json", ...headers };
     const answer = await fetch(this.base + path, { method, headers: all, body });
     assert.ok(answer.ok, `${method} ${path}: ${answer.status}`);
-    return answer.json();
+    return answer;
   }
 
   /** A person of whom something is kept: what was said, what was done, how long ago. */

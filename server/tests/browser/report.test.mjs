@@ -2,7 +2,7 @@
 //   KEYFALL=PATH [CHROMIUM=PATH] [SHOTS=DIRECTORY] node --test report.test.mjs
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
@@ -45,8 +45,82 @@ function written() {
   writeFileSync(join(dir, "certificate.html"), ran("certificate", "show", "ada.erased", "--html"));
 }
 
+const STYLE = fileURLToPath(new URL("../../../src/bin/keyfall/show/page.css", import.meta.url));
+
+/** What the head and the frame of a page are made of; where a style comes from differs. */
+const frame = () => {
+  const head = [...document.head.children].filter((one) => one.matches("meta, title"));
+  const named = (one) => [one.tagName, ...[...one.attributes].map(({ name, value }) => `${name}=${value}`)].join(" ");
+  return {
+    mode: document.compatMode,
+    head: head.map(named),
+    main: document.querySelector("main").parentElement.matches("body > div.page"),
+    heads: [...document.querySelectorAll("h1")].every((one) => one.parentElement.closest("main")),
+    language: document.documentElement.lang,
+    styled: [...document.querySelectorAll("[style]")].length,
+  };
+};
+
+/** The parts that both have, and how each is shown. */
+const PARTS = ["body", ".page", "main", "h1", "h2", "p", "ul", "li", ".lead", ".card", ".facts", ".facts dt", ".facts dd", "code", "pre", "a", "table", "th", "td", ".soft", ".note"];
+const shown = (parts) => {
+  const of = (part) => {
+    const one = document.querySelector(part);
+    if (one === null) return null;
+    // What comes of the length of the text is no matter of the style.
+    const measured = /^(inline-size|block-size|width|height|perspective-origin|transform-origin|min-|.*-inset-|inset|top|bottom|left|right)/;
+    const style = getComputedStyle(one);
+    return Object.fromEntries([...style].filter((name) => !measured.test(name)).map((name) => [name, style[name]]));
+  };
+  return Object.fromEntries(parts.map((part) => [part, of(part)]));
+};
+
+/** Names of classes that a page uses. */
+const used = () => [...new Set([...document.querySelectorAll("[class]")].flatMap((one) => [...one.classList]))].sort();
+
+test("the report, the certificate and the service’s page are made of the same parts", { skip: unbuilt }, async () => {
+  if (!existsSync(join(dir, "report.html"))) written();
+  const ours = await Service.start();
+  const style = readFileSync(STYLE, "utf8");
+  const page = await browser.newPage({ viewport: { width: 1024, height: 768 } });
+  try {
+    const served = await (await fetch(`${ours.base}/page/assets/page.css`)).text();
+    assert.equal(served, style, "the service has the style of the command line");
+    const { handle, ids } = await ours.person("ada");
+    await ours.open(handle, ids[0], "support desk", "a complaint");
+    await page.goto(await ours.link(handle));
+    await page.click("text=Open my page");
+    const seen = { frame: await page.evaluate(frame), shown: {} };
+    const classes = new Set();
+    for (const at of ["", "/keep", "/sure", "/check", "/proofs", "/done/9"]) {
+      await page.goto(`${ours.base}/page${at}`);
+      for (const [part, how] of Object.entries(await page.evaluate(shown, PARTS))) seen.shown[part] ??= how;
+      for (const name of await page.evaluate(used)) classes.add(name);
+    }
+    const missing = (names) => names.filter((name) => !new RegExp(`\\.${name}\\b`).test(style));
+    assert.deepEqual(missing([...classes]), [], "the page uses classes that the style does not know");
+    for (const name of ["report", "certificate"]) {
+      const file = readFileSync(join(dir, `${name}.html`), "utf8");
+      assert.ok(file.includes(`<style>${style}</style>`), `${name} has another style`);
+      await page.goto(String(pathToFileURL(join(dir, `${name}.html`))));
+      assert.deepEqual(await page.evaluate(frame), seen.frame, name);
+      const parts = await page.evaluate(shown, PARTS);
+      const both = PARTS.filter((part) => parts[part] && seen.shown[part]);
+      assert.ok(both.length >= 8, `${name} shares ${both}`);
+      for (const part of ["body", "h1", ".lead", "h2"]) {
+        if (parts[part]) assert.deepEqual(parts[part], seen.shown[part], `${part} of ${name}`);
+      }
+      const own = await page.evaluate(used);
+      assert.deepEqual(missing(own), [], `${name} uses classes that the style does not know`);
+    }
+  } finally {
+    await page.close();
+    await ours.stop();
+  }
+});
+
 test("both read well at every width, in light and dark, as the service's page does", { skip: unbuilt }, async () => {
-  written();
+  if (!existsSync(join(dir, "report.html"))) written();
   service = await Service.start();
   const looks = (page) =>
     page.evaluate(() => {

@@ -30,3 +30,4 @@ mod stop;
 mod texts;
 mod tls;
 mod uploads;
+mod ways;

@@ -7,29 +7,28 @@ use keyfall::certificate::{Certificate, Trust};
 use super::kit::{Reply, Service};
 
 /// A session on a page: its cookie, and what its forms bear.
-struct Session {
-    cookie: String,
+pub(super) struct Session {
+    pub(super) cookie: String,
     csrf: String,
 }
 
 impl Session {
     /// Enters by a link, with the cookie that the browser has from before.
-    fn enter(service: &Service, handle: &str, before: Option<&str>) -> Session {
-        let made = service.admin("POST", &format!("/v1/users/{handle}/page-links")).json("{}");
-        let link = made.json()["url"].as_str().unwrap().to_owned();
-        let mut request = service.ask("POST", &link);
+    pub(super) fn enter(service: &Service, handle: &str, before: Option<&str>) -> Session {
+        let link = link(service, handle);
+        let (mut cookies, form) = shown(service, &link);
         if let Some(cookie) = before {
-            request = request.header("Cookie", cookie);
+            cookies = format!("{cookies}; {cookie}");
         }
-        let entered = request.send();
+        let entered = post(service, &link, &cookies, &form);
         assert_eq!(entered.status, 303, "{}", entered.text());
-        let cookie = entered.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        let cookie = pair(&entered);
         let page = service.ask("GET", "/page").header("Cookie", &cookie).send().text();
         let csrf = between(&page, "name=\"csrf\" value=\"", "\"").unwrap().to_owned();
         Session { cookie, csrf }
     }
 
-    fn get(&self, service: &Service, path: &str) -> Reply {
+    pub(super) fn get(&self, service: &Service, path: &str) -> Reply {
         service.ask("GET", path).header("Cookie", &self.cookie).send()
     }
 
@@ -47,7 +46,32 @@ pub(super) fn erase_everything(service: &Service, handle: &str) {
     assert_eq!(erased.status, 303, "{}", erased.text());
 }
 
-fn between<'t>(text: &'t str, from: &str, to: &str) -> Option<&'t str> {
+/// The first cookie that an answer sets.
+fn pair(answer: &Reply) -> String {
+    answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
+}
+
+/// Looks at a link: the cookie that the browser has then, and the form that it is shown.
+fn shown(service: &Service, link: &str) -> (String, String) {
+    let asked = service.ask("GET", link).send();
+    assert_eq!(asked.status, 200, "{}", asked.text());
+    let page = asked.text();
+    let entry = between(&page, "name=\"entry\" value=\"", "\"").unwrap();
+    (pair(&asked), format!("entry={entry}"))
+}
+
+fn post(service: &Service, path: &str, cookies: &str, form: &str) -> Reply {
+    let request = service.ask("POST", path).header("Cookie", cookies);
+    let request = request.header("Content-Type", "application/x-www-form-urlencoded");
+    request.body(form.as_bytes())
+}
+
+fn link(service: &Service, handle: &str) -> String {
+    let made = service.admin("POST", &format!("/v1/users/{handle}/page-links")).json("{}");
+    made.json()["url"].as_str().unwrap().to_owned()
+}
+
+pub(super) fn between<'t>(text: &'t str, from: &str, to: &str) -> Option<&'t str> {
     let (_, rest) = text.split_once(from)?;
     Some(rest.split_once(to)?.0)
 }
@@ -138,4 +162,131 @@ fn what_is_held_is_said_with_who_ordered_it_and_why() {
     let row = "claim 17, ordered by the district court, since ";
     assert!(asked.text().contains(row), "{}", asked.text());
     assert!(!asked.text().contains("/page/erase/now"), "there is nothing to be pressed");
+}
+
+/// A link, and a session, were of a name: they opened the page of whoever had the name next.
+#[test]
+fn nothing_of_somebody_who_was_erased_opens_the_page_of_who_has_the_name_next() {
+    let service = Service::start();
+    let first = service.user("ada");
+    service.put(&first, "transcript", b"what the first one said");
+    let unused = link(&service, &first);
+    let (cookies, form) = shown(&service, &unused);
+    let session = Session::enter(&service, &first, None);
+    let before = session.get(&service, "/page");
+    assert!(before.text().contains("what the first one said"));
+    let erased = session.erase(&service, "all=1").send();
+    assert_eq!(erased.status, 303, "{}", erased.text());
+    let done = erased.header("location").unwrap().to_owned();
+    let told = session.get(&service, &done);
+    assert_eq!(told.status, 200, "while nobody has the name the session goes on");
+    assert_eq!(proofs(&service, &session, &told.text()).len(), 1);
+    assert_eq!(service.ask("GET", &unused).send().status, 410);
+    assert_eq!(post(&service, &unused, &cookies, &form).status, 410);
+
+    let second = service.user("ada");
+    let record = service.put(&second, "transcript", b"what the second one said");
+    assert_ne!(first, second);
+    assert_eq!(service.ask("GET", &unused).send().status, 410);
+    assert_eq!(post(&service, &unused, &cookies, &form).status, 410);
+    for path in ["/page", "/page/keep", "/page/proofs", "/page/sure", "/page/export.zip", &done] {
+        let answer = session.get(&service, path);
+        assert_eq!(answer.status, 401, "{path}: {}", answer.text());
+        assert!(!answer.text().contains("the second one"), "{path}");
+    }
+    for (path, what) in [
+        ("/page/erase", "all=1"),
+        ("/page/erase/now", "all=1"),
+        ("/page/erase/later", "all=1"),
+        ("/page/keep", "keep=nothing&sure=1"),
+    ] {
+        let form = format!("csrf={}&{what}", session.csrf);
+        assert_eq!(post(&service, path, &session.cookie, &form).status, 401, "{path}");
+    }
+    let path = format!("/v1/records/{record}");
+    let read = service.admin("GET", &path).header("Keyfall-Purpose", "a test").send();
+    assert_eq!(read.text(), "what the second one said");
+    // The proof of what the first one erased is still theirs.
+    let ended = session.get(&service, "/page").text();
+    let found = proofs(&service, &session, &ended);
+    assert!(found.len() == 1 && holds(&service, &found[0]), "{ended}");
+    assert_eq!(proofs(&service, &session, &told.text()).len(), 1);
+    assert!(holds(&service, &proofs(&service, &session, &told.text())[0]));
+}
+
+/// What the page of somebody who was erased sends begins no new life of the name.
+#[test]
+fn the_page_of_somebody_who_was_erased_brings_nobody_back() {
+    let service = Service::start();
+    let ada = service.user("ada");
+    service.put(&ada, "audio", b"RIFF....");
+    let session = Session::enter(&service, &ada, None);
+    assert_eq!(session.erase(&service, "all=1").send().status, 303);
+    for (path, what) in [
+        ("/page/erase/later", "class=audio"),
+        ("/page/erase/now", "class=audio"),
+        ("/page/keep", "keep=day&sure=1"),
+    ] {
+        let form = format!("csrf={}&{what}", session.csrf);
+        let answer = post(&service, path, &session.cookie, &form);
+        assert!([303, 410].contains(&answer.status), "{path}: {}", answer.text());
+        assert_eq!(service.admin("GET", &format!("/v1/users/{ada}")).send().status, 410);
+    }
+    let users = service.admin("GET", "/v1/status").send().json();
+    assert_eq!(users["users"], 0, "{users}");
+}
+
+/// Another site could sign a browser in to the page of its author.
+#[test]
+fn another_site_signs_nobody_in() {
+    let service = Service::start();
+    let (ada, eve) = (service.user("ada"), service.user("eve"));
+    let lure = link(&service, &eve);
+    let (_, of_eve) = shown(&service, &lure);
+    let (cookie, own) = shown(&service, &lure);
+    let other = link(&service, &eve);
+    let (_, of_other) = shown(&service, &other);
+    let refused = |answer: &Reply| {
+        assert_eq!(answer.status, 403, "{}", answer.text());
+        assert!(answer.text().contains("Open my page"), "it can be pressed here");
+        let set = pair(answer);
+        assert!(set.starts_with("__Host-keyfall-enter="), "no session: {set}");
+    };
+    refused(&service.ask("POST", &lure).send());
+    refused(&post(&service, &lure, "", &own));
+    refused(&post(&service, &lure, &cookie, ""));
+    refused(&post(&service, &lure, &cookie, &of_eve));
+    refused(&post(&service, &lure, &cookie, &of_other));
+    let request = service.ask("POST", &lure).header("Cookie", &cookie);
+    let request = request.header("Content-Type", "application/x-www-form-urlencoded");
+    refused(&request.header("Sec-Fetch-Site", "cross-site").body(own.as_bytes()));
+
+    // Who has a page open is asked before another one takes its place.
+    let session = Session::enter(&service, &ada, None);
+    let cookies = format!("{cookie}; {}", session.cookie);
+    let asked = post(&service, &lure, &cookies, &own);
+    assert_eq!(asked.status, 200, "{}", asked.text());
+    assert!(asked.text().contains("the page of ada") && asked.text().contains("that of eve"));
+    assert!(asked.header("set-cookie").is_none());
+    assert_eq!(session.get(&service, "/page").status, 200);
+    let entered = post(&service, &lure, &cookies, &format!("{own}&switch=1"));
+    assert_eq!(entered.status, 303, "{}", entered.text());
+    assert_eq!(session.get(&service, "/page").status, 401, "the one before ended");
+    // The same person's next link needs no asking.
+    let again = Session::enter(&service, &eve, Some(&pair(&entered)));
+    assert_eq!(again.get(&service, "/page").status, 200);
+}
+
+/// Whoever guesses codes is slowed down, and is told for how long.
+#[test]
+fn codes_are_tried_at_a_pace() {
+    let service = Service::start();
+    let guess = |n: u32| post(&service, "/page/receipt", "", &format!("code=aaaaa-{n:05}"));
+    let first = guess(0);
+    assert_eq!(first.status, 404, "{}", first.text());
+    let slow = (1..200).map(guess).find(|answer| answer.status != 404).unwrap();
+    assert_eq!(slow.status, 429, "{}", slow.text());
+    assert!(slow.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+    assert!(slow.text().contains("That was too often") && slow.text().contains("name=\"code\""));
+    assert_eq!(service.ask("GET", "/page/receipt").send().status, 200);
 }

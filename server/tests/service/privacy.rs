@@ -77,7 +77,15 @@ fn no_log_line_and_no_metric_has_a_credential_or_what_it_says() {
     by("GET", &format!("{path}?prefix=anfang-unikat")).send();
     let link = by("POST", &format!("/v1/users/{ada}/page-links")).json("{}").json();
     let url = link["url"].as_str().unwrap();
-    let entered = service.ask("POST", url).body(b"");
+    let asked = service.ask("GET", url).send();
+    let first = asked.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let form = asked.text().split("name=\"entry\" value=\"").nth(1).unwrap().to_owned();
+    let form = format!("entry={}", form.split('"').next().unwrap());
+    let entered = service
+        .ask("POST", url)
+        .header("Cookie", &first)
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .body(form.as_bytes());
     let cookie = entered.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
     service.ask("GET", "/page").header("Cookie", &cookie).send();
     for wrong in ["kf_geheim-unikat", "eyJhbGciOiJub25lIn0.e30.", "Basic-unikat"] {
@@ -101,6 +109,8 @@ fn no_log_line_and_no_metric_has_a_credential_or_what_it_says() {
         list[0]["id"].as_str().unwrap(),
         url.rsplit('/').next().unwrap(),
         cookie.split_once('=').unwrap().1,
+        first.split_once('=').unwrap().1,
+        form.split_once('=').unwrap().1,
         "eyJhbGciOiJub25lIn0",
     ]
     .map(str::to_owned);
