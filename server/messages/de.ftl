@@ -25,7 +25,7 @@ ended-title = Dieser Link gilt nicht mehr
 ended-lead = Ein Link gilt einmal und zehn Minuten lang. Die Anwendung, die ihn gab, gibt Ihnen einen neuen.
 ended-proofs = Was gerade gelöscht wurde, als er endete, ist gelöscht. Hier ist der Nachweis; heben Sie ihn auf, er steht hier einen Tag lang.
 left-title = Sie sind abgemeldet
-left-lead = In diesem Browser bleibt nichts von der Seite. Ihre Anwendung gibt Ihnen einen Link, um wiederzukommen.
+left-lead = Diesem Browser wurde gesagt, nichts von dem zu behalten, was die Seite zeigte. Ihre Anwendung gibt Ihnen einen Link, um wiederzukommen.
 gone-page-title = Diese Seite gibt es nicht
 gone-page-lead = Was sie zeigte, wurde vielleicht gelöscht.
 
@@ -137,7 +137,7 @@ planned-title = { $n ->
     [one] Eines wird gelöscht werden
    *[other] { $n } werden gelöscht werden
 }
-planned-row = { $what }: am { $when }
+planned-row = Am { $when }: { $what }.
 planned-held = Einiges davon ist gerichtlich festgehalten: Es bleibt, wenn das nicht vorher endet.
 planned-cancel = Absagen
 planned-cancel-label = Absagen: { $what }
@@ -150,7 +150,11 @@ what-turns = { $n ->
     [one] das Ausgewählte
    *[other] { $n } ausgewählte Dinge
 }
-what-day = alles von { $day }
+what-part = ein Teil dessen, was Sie am { $when } sagten
+what-day = alles vom { $day }
+what-between = { $what }, vom { $from } bis zum { $until }
+what-from = { $what }, vom { $from } an
+what-before = { $what }, vor dem { $until }
 what-class = alle { $kind }
 what-all = alles
 what-nothing-title = Nichts war ausgewählt
@@ -291,7 +295,7 @@ keep-falls = { $n ->
 }
 keep-falls-button = So aufbewahren, Älteres löschen
 child-title = Das Profil eines Kindes
-child-lead = Was ein Kind sagt, wird höchstens einen Tag aufbewahrt, von jeder Art. Das Kind kann es hören und löschen, aber nicht verlängern.
+child-lead = Was ein Kind sagt, wird höchstens einen Tag aufbewahrt: Aufnahmen, Mitschriften, Aktionen, und jede andere Art, von der jetzt etwas da ist. Das Kind kann es hören und löschen, aber nicht verlängern.
 child-button = Zum Profil eines Kindes machen
 child-done = Dies ist jetzt das Profil eines Kindes: höchstens ein Tag.
 
@@ -301,7 +305,7 @@ sure-lead = Das versprechen wir, in schlichten Worten, und das können wir nicht
 sure-how-title = Wie es geht
 sure-how = Alles, was von Ihnen aufbewahrt wird, ist verschlossen, und jedes Schloss hat einen eigenen Schlüssel. Kopien und Sicherungen enthalten nur Verschlossenes. Löschen heißt, den Schlüssel zu zerstören. Was er verschloss, ist dann Rauschen, in jeder Kopie, wo sie auch liegt.
 sure-key-title = Wo der letzte Schlüssel ist
-sure-key = Der letzte Schlüssel, und was aus ihm wird: { $statement }
+sure-key = Der letzte Schlüssel, und was aus ihm wird: { $statement }.
 sure-level = Von einem zerstörten Schlüssel wird gesagt: { $words }.
 sure-copies = { $n ->
     [0] Weitere Kopien kennt dieser Dienst nicht.

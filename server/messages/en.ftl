@@ -25,7 +25,7 @@ ended-title = This link has ended
 ended-lead = A link works once and for ten minutes. Ask the application that gave it to you for a new one.
 ended-proofs = What was being erased when it ended is erased. Here is the proof of it; keep it, it is shown here for a day.
 left-title = You are signed out
-left-lead = Nothing of the page is left in this browser. Ask your application for a link to come back.
+left-lead = This browser was told to keep nothing of what the page showed. Ask your application for a link to come back.
 gone-page-title = There is no such page
 gone-page-lead = What it showed may have been erased.
 
@@ -137,7 +137,7 @@ planned-title = { $n ->
     [one] One thing is going to be erased
    *[other] { $n } things are going to be erased
 }
-planned-row = { $what }: on { $when }
+planned-row = On { $when }: { $what }.
 planned-held = A legal hold covers some of it: it stays unless the hold ends before.
 planned-cancel = Call it off
 planned-cancel-label = Call it off: { $what }
@@ -150,7 +150,11 @@ what-turns = { $n ->
     [one] what you selected
    *[other] { $n } things that you selected
 }
+what-part = a part of what you said on { $when }
 what-day = all of { $day }
+what-between = { $what }, from { $from } until { $until }
+what-from = { $what }, from { $from }
+what-before = { $what }, before { $until }
 what-class = all { $kind }
 what-all = everything
 what-nothing-title = Nothing was selected
@@ -301,7 +305,7 @@ sure-lead = Here is what we promise, in plain words, and what we cannot.
 sure-how-title = How it works
 sure-how = Everything that is kept of you is locked, and every lock has a key of its own. Copies and backups hold only what is locked. To erase is to destroy the key. What it locked is then noise, in every copy, wherever it is.
 sure-key-title = Where the last key is
-sure-key = The last key, and what becomes of it: { $statement }
+sure-key = The last key, and what becomes of it: { $statement }.
 sure-level = What is said of a destroyed key: { $words }.
 sure-copies = { $n ->
     [0] There are no further copies that this service knows of.

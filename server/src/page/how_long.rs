@@ -166,8 +166,8 @@ async fn what_a_child_says_is_kept_for_a_day_and_the_guardian_answers_for_it() {
     let guardian = Session::enter_as(&app, &kim, guardian).await;
     let form = guardian.get(&app, "/page/keep").await;
     assert!(form.contains("Make this a child’s profile"), "{form}");
-    let done = text(guardian.post(&app, "/page/keep", "keep=day").await).await;
-    assert!(done.contains("From now on: 1 day."), "{done}");
+    let done = text(guardian.post(&app, "/page/keep", "keep=day&child=1").await).await;
+    assert!(done.contains("a child’s profile now: a day at most."), "{done}");
 
     // The guardian sees, hears, exports and erases; the certificate says so.
     let page = guardian.get(&app, "/page").await;

@@ -76,10 +76,17 @@ pub(crate) async fn set(State(app): State<App>, filled: Filled) -> Response {
         Ok((kept, Some(0)))
     });
     let title = visit.words.say("keep-title");
+    let said = match filled.field("child") {
+        Some(_) => visit.words.say("child-done"),
+        None => {
+            let chosen = visit.words.say(&format!("keep-{name}"));
+            visit.words.with("keep-done", [("what", chosen.into())])
+        }
+    };
     match set.await {
         Err(e) => failed(&visit, &e),
         Ok((kept, None)) => page(&visit, HOW_LONG, &title, &form(&visit, &kept)),
-        Ok((_, Some(0))) => page(&visit, HOW_LONG, &title, &done(&visit, name, &title)),
+        Ok((_, Some(0))) => page(&visit, HOW_LONG, &title, &done(&visit, &said, &title)),
         Ok((_, Some(falls))) => page(&visit, HOW_LONG, &title, &confirm(&visit, name, falls)),
     }
 }
@@ -177,7 +184,8 @@ fn form(visit: &Visit, kept: &Kept) -> Markup {
                 (csrf(visit))
                 h2 { (words.say("child-title")) }
                 p { (words.say("child-lead")) }
-                button name="keep" value="day" { (words.say("child-button")) }
+                input type="hidden" name="keep" value="day";
+                button name="child" value="1" { (words.say("child-button")) }
             }
         }
     }
@@ -215,13 +223,12 @@ fn confirm(visit: &Visit, name: &str, falls: u64) -> Markup {
     }
 }
 
-fn done(visit: &Visit, name: &str, title: &str) -> Markup {
-    let chosen = visit.words.say(&format!("keep-{name}"));
+fn done(visit: &Visit, said: &str, title: &str) -> Markup {
     html! {
         (heading(title))
         div.note.good role="status" {
             (icon(Icon::Check))
-            p { (visit.words.with("keep-done", [("what", chosen.into())])) }
+            p { (said) }
         }
         div.actions { a.button href=(HOW_LONG) { (visit.words.say("nav-how-long")) } }
     }

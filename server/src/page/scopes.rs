@@ -84,7 +84,7 @@ impl What {
                 }
                 many => when.words.with("what-turns", [("n", many.len().into())]),
             },
-            What::Day(date) => when.words.with("what-day", [("day", when.day(date).into())]),
+            What::Day(date) => when.words.with("what-day", [("day", when.date(date).into())]),
             What::Class(class) => {
                 let kind = kind(when.words, class.as_str());
                 when.words.with("what-class", [("kind", kind.into())])
@@ -168,17 +168,48 @@ pub(crate) fn joined(words: &Words, things: &[String]) -> String {
     }
 }
 
-/// What a planned erase names, in words.
+/// What a planned erase names, in words: the page names less than an application can.
 pub(crate) fn scope_words(scope: &Scope, when: &When<'_>) -> String {
+    let part = |id: &InteractionId| {
+        let at = when.moment(id.began());
+        when.words.with("what-part", [("when", at.into())])
+    };
     match scope {
-        Scope::Record(id) => What::Turns(vec![id.interaction()]).words(when),
+        Scope::Record(id) => part(&id.interaction()),
+        Scope::User { class: Some(_), when: Of::Interaction(id), .. } => part(id),
         Scope::User { when: Of::Interaction(id), .. } => What::Turns(vec![*id]).words(when),
-        Scope::User { when: Of::Between { from: Some(from), .. }, .. } => {
-            What::Day(when.zone.day(*from).to_string()).words(when)
+        Scope::User { class, when: Of::Between { from, until }, .. } => {
+            between(class.as_ref(), *from, *until, when)
         }
         Scope::User { class: Some(class), .. } => What::Class(class.clone()).words(when),
         Scope::User { .. } => What::Everything.words(when),
     }
+}
+
+fn between(
+    class: Option<&Class>,
+    from: Option<Timestamp>,
+    until: Option<Timestamp>,
+    when: &When<'_>,
+) -> String {
+    let day = from.map(|from| when.zone.day(from).to_string());
+    if let (None, Some(day)) = (class, day)
+        && span(&day, when.zone).is_ok_and(|(first, end)| (Some(first), Some(end)) == (from, until))
+    {
+        return What::Day(day).words(when);
+    }
+    let what = class.map_or(What::Everything, |class| What::Class(class.clone())).words(when);
+    let (id, from, until) = match (from, until) {
+        (Some(from), Some(until)) => ("what-between", Some(from), Some(until)),
+        (Some(from), None) => ("what-from", Some(from), None),
+        (None, Some(until)) => ("what-before", None, Some(until)),
+        (None, None) => return what,
+    };
+    let said = |at: Option<Timestamp>| at.map(|at| when.moment(at)).unwrap_or_default();
+    when.words.with(
+        id,
+        [("what", what.into()), ("from", said(from).into()), ("until", said(until).into())],
+    )
 }
 
 #[cfg(test)]
@@ -215,5 +246,36 @@ mod tests {
         );
         assert_eq!(form(&[("csrf", "x")]), None);
         assert_eq!(form(&[("day", "yesterday")]), None);
+    }
+
+    /// A planned erase of a part of a day was called all of that day.
+    #[test]
+    fn what_is_planned_is_named_as_far_as_it_goes() {
+        let zone: Zone = "Europe/Berlin".parse().expect("a zone");
+        let now: Timestamp = "2026-11-28T12:00:00Z".parse().expect("a time");
+        let when = When { words: Words::of("en"), zone: &zone, now };
+        let at = |text: &str| text.parse::<Timestamp>().ok();
+        let ada = UserId::new("ada").expect("a name");
+        let (from, until) = (at("2026-11-26T23:00:00Z"), at("2026-11-27T23:00:00Z"));
+        let said = |from, until| scope_words(&Scope::between(ada.clone(), from, until), &when);
+        assert_eq!(said(from, until), "all of 27 November");
+        let noon = at("2026-11-27T11:00:00Z");
+        assert_eq!(
+            said(from, noon),
+            "everything, from 27 November, 0:00 until 27 November, 12:00"
+        );
+        assert_eq!(said(noon, None), "everything, from 27 November, 12:00");
+        assert_eq!(said(None, noon), "everything, before 27 November, 12:00");
+        let class = Scope::User {
+            user: ada.clone(),
+            class: Some(Class::audio()),
+            when: Of::Between { from, until },
+        };
+        assert_eq!(
+            scope_words(&class, &when),
+            "all recordings, from 27 November, 0:00 until 28 November, 0:00"
+        );
+        let all = Scope::class(ada, Class::audio());
+        assert_eq!(scope_words(&all, &when), "all recordings");
     }
 }

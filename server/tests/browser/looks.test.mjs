@@ -84,7 +84,7 @@ test("on paper nothing is cut, nothing is to be pressed, and what was folded is 
     if (name === "list") {
       for (const [said] of SAID) assert.ok(text.includes(said), said);
       assert.match(text, /support desk, for: a complaint/);
-      assert.match(text, /One thing is going to be erased\s+all of .*: on /);
+      assert.match(text, /One thing is going to be erased\s+On .*: all of \d+ /);
       assert.match(text, /“letter” \(5 KB\)/);
       assert.doesNotMatch(text, /Open it|Erase this day|Tick what|by this button/);
     }

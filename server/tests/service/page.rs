@@ -164,12 +164,20 @@ fn what_is_held_is_said_with_who_ordered_it_and_why() {
     assert!(!asked.text().contains("/page/erase/now"), "there is nothing to be pressed");
 }
 
+/// Keeps a text that the page shows.
+fn said(service: &Service, handle: &str, text: &str) -> String {
+    let path = format!("/v1/users/{handle}/records");
+    let put = service.admin("POST", &path).header("Keyfall-Class", "transcript");
+    let put = put.header("Content-Type", "text/plain").body(text.as_bytes());
+    put.json()["id"].as_str().unwrap().to_owned()
+}
+
 /// A link, and a session, were of a name: they opened the page of whoever had the name next.
 #[test]
 fn nothing_of_somebody_who_was_erased_opens_the_page_of_who_has_the_name_next() {
     let service = Service::start();
     let first = service.user("ada");
-    service.put(&first, "transcript", b"what the first one said");
+    said(&service, &first, "what the first one said");
     let unused = link(&service, &first);
     let (cookies, form) = shown(&service, &unused);
     let session = Session::enter(&service, &first, None);
@@ -185,7 +193,7 @@ fn nothing_of_somebody_who_was_erased_opens_the_page_of_who_has_the_name_next() 
     assert_eq!(post(&service, &unused, &cookies, &form).status, 410);
 
     let second = service.user("ada");
-    let record = service.put(&second, "transcript", b"what the second one said");
+    let record = said(&service, &second, "what the second one said");
     assert_ne!(first, second);
     assert_eq!(service.ask("GET", &unused).send().status, 410);
     assert_eq!(post(&service, &unused, &cookies, &form).status, 410);
