@@ -74,11 +74,13 @@
     strong.textContent = title;
     first.append(strong);
     words.append(first);
-    for (const line of lines) {
+    lines.forEach((line, n) => {
       const p = document.createElement("p");
+      // What the check itself says, before the page's own last word, is in English.
+      if (n < lines.length - 1) p.lang = "en";
       p.textContent = line;
       words.append(p);
-    }
+    });
     note.append(words);
     place.replaceChildren(note);
   }

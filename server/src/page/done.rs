@@ -165,9 +165,10 @@ mod tests {
             limits: limits.iter().map(|limit| (*limit).to_owned()).collect(),
             ..Outcome::default()
         };
-        for (tag, nobody, within) in
-            [("en", "Nobody can read", "within the limits"), ("de", "Niemand kann", "in den Grenzen")]
-        {
+        for (tag, nobody, within) in [
+            ("en", "Nobody can read", "within the limits"),
+            ("de", "Niemand kann", "in den Grenzen"),
+        ] {
             let said = |outcome: &Outcome| fell(Words::of(tag), outcome);
             for counted in [true, false] {
                 let last = said(&of(false, &[], counted));
@@ -176,7 +177,10 @@ mod tests {
                 assert!(limited.contains(nobody) && limited.contains(within), "{limited}");
                 for limits in [&[][..], &["the old root key waits"]] {
                     let pending = said(&of(true, limits, counted));
-                    assert!(!pending.contains(nobody) && !pending.starts_with("done-"), "{pending}");
+                    assert!(
+                        !pending.contains(nobody) && !pending.starts_with("done-"),
+                        "{pending}"
+                    );
                 }
             }
         }

@@ -136,8 +136,8 @@ async fn nothing_is_left_of_what_was_called_off() {
     assert_eq!(count(&app, &ada, "audio").await, 1);
 }
 
-/// An application may put what it likes into the class of proofs: 200 records hid the codes, and one
-/// with bytes that are no text kept every proof from being found.
+/// An application may put what it likes into the class of proofs: 200 records hid the codes, and a
+/// single one with bytes that are no text kept every proof from being found.
 #[tokio::test]
 async fn what_an_application_puts_among_the_proofs_hides_none_of_them() {
     let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()));

@@ -260,10 +260,7 @@ mod tests {
         let said = |from, until| scope_words(&Scope::between(ada.clone(), from, until), &when);
         assert_eq!(said(from, until), "all of 27 November");
         let noon = at("2026-11-27T11:00:00Z");
-        assert_eq!(
-            said(from, noon),
-            "everything, from 27 November, 0:00 until 27 November, 12:00"
-        );
+        assert_eq!(said(from, noon), "everything, from 27 November, 0:00 until 27 November, 12:00");
         assert_eq!(said(noon, None), "everything, from 27 November, 12:00");
         assert_eq!(said(None, noon), "everything, before 27 November, 12:00");
         let class = Scope::User {

@@ -1,6 +1,7 @@
 //! The service as its callers see it: each test starts the program.
 
 mod access;
+mod alarms;
 mod backups;
 mod certificates;
 mod checksums;

@@ -1,0 +1,157 @@
+//! Story 8: what is broken fires its own alert, and no other, within two minutes; `/readyz` turns 503
+//! and back. The rules see what the service says of itself.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyfall::engine::{CopyMode, Keeper};
+use keyfall::env::{Env, System};
+use keyfall::{Builder, Class, Engine, Error, Policy, Put, Timestamp, UserId};
+
+use super::kit::Service;
+
+const HOUR: u64 = 60 * 60 * 1000;
+
+/// The names of the alerts that fire two minutes after the metrics became these and stayed so;
+/// nothing where promtool is not installed.
+fn fired(dir: &Path, metrics: &str) -> Option<Vec<String>> {
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/alerts.yml");
+    let text = std::fs::read_to_string(&rules).unwrap();
+    let alerts: Vec<&str> =
+        text.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert_eq!(alerts.len(), 8);
+    let mut test = format!(
+        "rule_files: ['{}']\nevaluation_interval: 15s\ntests:\n  - interval: 15s\n    input_series:\n",
+        rules.display()
+    );
+    let lines = metrics.lines().filter(|line| !line.starts_with('#'));
+    for (name, value) in lines.filter_map(|line| line.rsplit_once(' ')) {
+        let Ok(value) = value.parse::<f64>() else { continue };
+        let (name, labels) = name.split_once('{').unwrap_or((name, "}"));
+        let joint = if labels == "}" { "" } else { "," };
+        test += &format!("      - series: '{name}{{instance=\"a\",job=\"keyfalld\"{joint}{labels}'\n");
+        test += &format!("        values: '{value}+0x8'\n");
+    }
+    test += "    alert_rule_test:\n";
+    for alert in &alerts {
+        test += &format!("      - {{eval_time: 2m, alertname: {alert}, exp_alerts: []}}\n");
+    }
+    let file = dir.join("alarms.test.yml");
+    std::fs::write(&file, test).unwrap();
+    let mut promtool = Command::new("promtool");
+    promtool.args(["test", "rules"]).arg(&file).stdin(Stdio::null());
+    let out = match promtool.output() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return None,
+        out => out.unwrap(),
+    };
+    let said = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
+    let names = said.split("alertname: ").skip(1);
+    let fired: Vec<_> =
+        names.map(|rest| rest.split(',').next().unwrap().trim().to_owned()).collect();
+    assert_eq!(out.status.success(), fired.is_empty(), "{said}");
+    assert!(fired.iter().all(|name| alerts.contains(&name.as_str())), "{said}");
+    Some(fired)
+}
+
+/// Fails unless these alerts fire and no others.
+fn fires(service: &Service, alerts: &[&str]) {
+    let metrics = service.admin("GET", "/metrics").send().text();
+    if let Some(fired) = fired(&service.dir, &metrics) {
+        assert_eq!(fired, alerts, "{metrics}");
+    }
+}
+
+fn ready(service: &Service) -> (u16, String) {
+    let answer = service.ask("GET", "/readyz").send();
+    (answer.status, answer.text())
+}
+
+/// What `within` says comes true, if slowly.
+fn soon(within: impl Fn() -> bool, what: &str) {
+    for _ in 0..600 {
+        if within() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{what}");
+}
+
+#[test]
+fn a_copy_in_step_that_is_cut_off_fires_its_alert_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let builder = Builder::at(dir.path().join("a.db")).accept_remnants();
+    let engine = builder.open_or_create().unwrap();
+    let (copy, away) = (dir.path().join("copy"), dir.path().join("away"));
+    engine.copies().add(copy.to_str().unwrap(), CopyMode::InStep, &mut |_| {}).unwrap();
+    engine.close().unwrap();
+    let service = Service::over(dir.path(), &[]);
+    let ada = service.user("ada");
+    assert_eq!(ready(&service).0, 200, "{}", ready(&service).1);
+    fires(&service, &[]);
+
+    std::fs::rename(&copy, &away).unwrap();
+    let path = format!("/v1/users/{ada}/records");
+    let put = || service.admin("POST", &path).header("Keyfall-Class", "audio").body(b"RIFF....");
+    assert_eq!(put().status, 503, "nothing is acknowledged that is not in the copy");
+    assert_eq!(ready(&service).0, 503, "{}", ready(&service).1);
+    fires(&service, &["KeyfallCopyDown"]);
+
+    std::fs::rename(&away, &copy).unwrap();
+    soon(|| put().status == 201, "it goes on");
+    soon(|| ready(&service).0 == 200, "it is ready again");
+    fires(&service, &[]);
+}
+
+/// A clock that is off from the system's, by milliseconds.
+struct Off(i64);
+
+impl Env for Off {
+    fn now(&self) -> Timestamp {
+        Timestamp(System.now().0.saturating_add_signed(self.0))
+    }
+
+    fn monotonic(&self) -> Duration {
+        System.monotonic()
+    }
+
+    fn fill(&self, out: &mut [u8]) -> Result<(), Error> {
+        System.fill(out)
+    }
+}
+
+/// An engine by a clock that is off, and that does nothing that is due.
+fn by(dir: &Path, off: i64) -> Engine {
+    let builder = Builder::at(dir.join("a.db")).accept_remnants().keeper(Keeper::ByHand);
+    builder.env(Arc::new(Off(off))).open_or_create().unwrap()
+}
+
+#[test]
+fn a_clock_that_is_broken_fires_its_alert_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let ada = UserId::new("ada").unwrap();
+    let hour = Duration::from_millis(HOUR);
+    let engine = by(dir.path(), -3 * HOUR as i64);
+    engine.policies(None).set(&Policy::new(Class::audio()).max_age(hour)).unwrap();
+    engine.put(Put::new(ada.clone(), Class::audio()), &b"RIFF...."[..]).unwrap();
+    engine.close().unwrap();
+    // The clock was ahead for a while, and is right again: what is due waits for somebody's word.
+    let engine = by(dir.path(), 400 * 24 * HOUR as i64);
+    engine.put(Put::new(ada.clone(), Class::transcript()), &b"wake me at six"[..]).unwrap();
+    engine.close().unwrap();
+    let service = Service::over(dir.path(), &[]);
+    let (status, said) = ready(&service);
+    assert_eq!(status, 503, "{said}");
+    fires(&service, &["KeyfallOverdue"]);
+    drop(service);
+
+    let builder = Builder::at(dir.path().join("a.db")).accept_remnants();
+    let engine = builder.wait_for_lock(hour).clock_is_right().open_or_create().unwrap();
+    engine.run_due(&mut |_| {}).unwrap();
+    engine.close().unwrap();
+    let service = Service::over(dir.path(), &[]);
+    soon(|| ready(&service).0 == 200, "it is ready again");
+    fires(&service, &[]);
+}
