@@ -295,7 +295,7 @@ keep-falls = { $n ->
 }
 keep-falls-button = So aufbewahren, Älteres löschen
 child-title = Das Profil eines Kindes
-child-lead = Was ein Kind sagt, wird höchstens einen Tag aufbewahrt: Aufnahmen, Mitschriften, Aktionen, und jede andere Art, von der jetzt etwas da ist. Das Kind kann es hören und löschen, aber nicht verlängern.
+child-lead = Was ein Kind sagt, wird höchstens einen Tag aufbewahrt: Aufnahmen, Mitschriften, Handlungen, und jede andere Art, von der jetzt etwas da ist. Das Kind kann es hören und löschen, aber nicht verlängern.
 child-button = Zum Profil eines Kindes machen
 child-done = Dies ist jetzt das Profil eines Kindes: höchstens ein Tag.
 

@@ -31,7 +31,8 @@ fn fired(dir: &Path, metrics: &str) -> Option<Vec<String>> {
         let Ok(value) = value.parse::<f64>() else { continue };
         let (name, labels) = name.split_once('{').unwrap_or((name, "}"));
         let joint = if labels == "}" { "" } else { "," };
-        test += &format!("      - series: '{name}{{instance=\"a\",job=\"keyfalld\"{joint}{labels}'\n");
+        test +=
+            &format!("      - series: '{name}{{instance=\"a\",job=\"keyfalld\"{joint}{labels}'\n");
         test += &format!("        values: '{value}+0x8'\n");
     }
     test += "    alert_rule_test:\n";
@@ -91,8 +92,10 @@ fn a_copy_in_step_that_is_cut_off_fires_its_alert_and_no_other() {
     let ada = service.user("ada");
     assert_eq!(ready(&service).0, 200, "{}", ready(&service).1);
     fires(&service, &[]);
+    drop(service);
 
     std::fs::rename(&copy, &away).unwrap();
+    let service = Service::over(dir.path(), &[]);
     let path = format!("/v1/users/{ada}/records");
     let put = || service.admin("POST", &path).header("Keyfall-Class", "audio").body(b"RIFF....");
     assert_eq!(put().status, 503, "nothing is acknowledged that is not in the copy");
@@ -122,10 +125,10 @@ impl Env for Off {
     }
 }
 
-/// An engine by a clock that is off, and that does nothing that is due.
+/// An engine by a clock that is off and believed, which does nothing that is due.
 fn by(dir: &Path, off: i64) -> Engine {
     let builder = Builder::at(dir.join("a.db")).accept_remnants().keeper(Keeper::ByHand);
-    builder.env(Arc::new(Off(off))).open_or_create().unwrap()
+    builder.env(Arc::new(Off(off))).clock_is_right().open_or_create().unwrap()
 }
 
 #[test]
