@@ -143,6 +143,30 @@ async fn a_child_can_have_no_kind_kept_longer() {
     }
 }
 
+/// What the service keeps at most is not the person's to lengthen.
+#[tokio::test]
+async fn nothing_is_kept_longer_than_the_service_keeps_anything() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()));
+    let (app, _) = service(dir.path(), &clock).await;
+    let ada = somebody(&app, "ada").await;
+    let month = std::time::Duration::from_millis(30 * DAY);
+    let policy = keyfall::Policy::new(Class::audio()).max_age(month);
+    app.engine().run(move |engine| engine.policies(None).set(&policy)).await.unwrap();
+    let session = Session::enter(&app, &ada).await;
+    let form = session.get(&app, "/page/keep").await;
+    assert_eq!(open(&form), ["nothing", "day", "open"]);
+    assert!(form.contains("This service keeps nothing so long."), "{form}");
+    assert!(form.contains("As long as this service keeps anything: 30 days."), "{form}");
+    session.post(&app, "/page/keep", "keep=months&sure=1").await;
+    let done = text(session.post(&app, "/page/keep", "keep=open").await).await;
+    assert!(done.contains("From now on: 30 days."), "{done}");
+    assert_eq!(made(&session.get(&app, "/page/keep").await), ["open"]);
+    passes(&app, &clock, 30 * DAY - MINUTE).await;
+    assert_eq!(count(&app, &ada, "audio").await, 1);
+    passes(&app, &clock, 2 * MINUTE).await;
+    assert_eq!(count(&app, &ada, "audio").await, 0);
+}
+
 fn copied(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for file in std::fs::read_dir(from).unwrap() {

@@ -13,6 +13,7 @@ use super::frame::{HOW_LONG, Icon, heading, icon};
 use super::inside::{csrf, failed, page};
 use super::kept::gone;
 use super::visit::{Filled, Visit, here};
+use super::words::Words;
 use crate::app::App;
 
 const MINUTE: u64 = 60;
@@ -76,19 +77,29 @@ pub(crate) async fn set(State(app): State<App>, filled: Filled) -> Response {
         Ok((kept, Some(0)))
     });
     let title = visit.words.say("keep-title");
-    let said = match filled.field("child") {
-        Some(_) => visit.words.say("child-done"),
-        None => {
-            let chosen = visit.words.say(&format!("keep-{name}"));
-            visit.words.with("keep-done", [("what", chosen.into())])
-        }
-    };
     match set.await {
         Err(e) => failed(&visit, &e),
         Ok((kept, None)) => page(&visit, HOW_LONG, &title, &form(&visit, &kept)),
-        Ok((_, Some(0))) => page(&visit, HOW_LONG, &title, &done(&visit, &said, &title)),
+        Ok((kept, Some(0))) => {
+            let said = match filled.field("child") {
+                Some(_) => visit.words.say("child-done"),
+                None => chosen(visit.words, name, &kept),
+            };
+            page(&visit, HOW_LONG, &title, &done(&visit, &said, &title))
+        }
         Ok((_, Some(falls))) => page(&visit, HOW_LONG, &title, &confirm(&visit, name, falls)),
     }
+}
+
+/// That a choice holds from now on.
+fn chosen(words: &Words, name: &str, kept: &Kept) -> String {
+    let what = match kept.store {
+        Some(store) if name == "open" => {
+            words.with("keep-other-days", [("n", (store.as_secs() / DAY).into())])
+        }
+        _ => words.say(&format!("keep-{name}")),
+    };
+    words.with("keep-done", [("what", what.into())])
 }
 
 /// Whether a choice may be made: the store's end is nobody's to move, and a child has no more kept.

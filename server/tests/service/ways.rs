@@ -1,9 +1,13 @@
 //! Story 9: every way to the bytes of a class with named readers writes who and why before the first
 //! byte, or is refused.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 
+use keyfall::engine::Grant;
+use keyfall::env::System;
+use keyfall::sealed::Identity;
+use keyfall::{Builder, Class, Engine, ErrorKind, Policy, Put, RecordId, UserId};
 use serde_json::Value;
 
 use super::kit::{Reply, Service};
@@ -21,7 +25,7 @@ const OTHERS: &[(&str, &str, bool)] = &[
     ("get", "/metrics", false),
     ("get", "/v1/openings/{token}", true),
     ("get", "/v1/records/{id}", true),
-    // A grantee's, who is named by the grant; the engine's own tests are about it.
+    // A grantee's, who is named by the grant: among the ways of the library, below.
     ("post", "/v1/requests", true),
     ("get", "/v1/users/{handle}/export.zip", true),
 ];
@@ -232,5 +236,86 @@ fn who_reads_and_why_is_written_before_the_first_byte() {
         for secret in [PURPOSE, &kept.id, &ada, "quixotic", &token] {
             assert!(!log.contains(secret), "{way}: {secret} is in the log");
         }
+    }
+}
+
+/// Takes what is written, and looks at the first of it who is written as its reader.
+struct Looking<'e> {
+    engine: &'e Engine,
+    id: RecordId,
+    first: Option<Vec<(String, String)>>,
+    taken: Vec<u8>,
+}
+
+impl Write for Looking<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.first.get_or_insert_with(|| readers(self.engine, &self.id));
+        self.taken.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn readers(engine: &Engine, id: &RecordId) -> Vec<(String, String)> {
+    let lines = engine.accesses(id).unwrap().into_iter();
+    lines.map(|line| (line.principal, line.purpose)).collect()
+}
+
+/// What of the library gives a reader or an opening, or writes what it read.
+#[test]
+fn each_way_of_the_library_names_its_reader_or_is_refused() {
+    let source = include_str!("../../../src/engine/verbs/engine.rs");
+    let gives = ["Result<Reader>", "Result<Opening>", "impl Write"];
+    let functions = source.lines().filter_map(|line| line.trim().strip_prefix("pub fn "));
+    let ways = functions.filter(|line| gives.iter().any(|it| line.contains(it)));
+    let mut ways: Vec<_> = ways.map(|line| line.split(['(', '<']).next().unwrap()).collect();
+    ways.sort_unstable();
+    assert_eq!(ways, ["get", "get_as", "get_to", "open_as", "open_request"]);
+
+    let dir = tempfile::tempdir().unwrap();
+    let builder = Builder::at(dir.path().join("a.db")).accept_remnants();
+    let engine = &builder.open_or_create().unwrap();
+    engine.policies(None).set(&Policy::new(Class::audio()).readers_named()).unwrap();
+    let ada = UserId::new("ada").unwrap();
+    let put = || engine.put(Put::new(ada.clone(), Class::audio()), BYTES).unwrap();
+    let looking = |id| Looking { engine, id, first: None, taken: Vec::new() };
+
+    let id = put();
+    assert_eq!(engine.get(&id).map(|_| ()).unwrap_err().kind(), ErrorKind::Refused);
+    let mut out = looking(id);
+    assert_eq!(engine.get_to(&id, &mut out).unwrap_err().kind(), ErrorKind::Refused);
+    assert!(out.taken.is_empty() && readers(engine, &id).is_empty());
+
+    let named = vec![("desk".to_owned(), PURPOSE.to_owned())];
+    let reader = engine.get_as(&id, "desk", PURPOSE).unwrap();
+    assert_eq!(readers(engine, &id), named, "before anything is read");
+    drop(reader);
+    let id = put();
+    let opening = engine.open_as(&id, "desk", PURPOSE).unwrap();
+    assert_eq!(readers(engine, &id), named, "before anything is read");
+    opening.reader().unwrap();
+
+    // A third party, and training: who it is was said when it was granted.
+    let party = Identity::new(&System).unwrap();
+    let public = party.public().unwrap();
+    let id = put();
+    let grant = Grant::new(&public, "Ride skill", "to order rides").class(Class::audio());
+    let ticket = engine.grants(&ada).add(grant).unwrap();
+    let set = engine.training().make("voices", &public, "to learn voices").unwrap();
+    engine.training().add("voices", &[id]).unwrap();
+    for (ticket, name, purpose) in
+        [(ticket, "Ride skill", "to order rides"), (set, "voices", "to learn voices")]
+    {
+        let (request, _) = party.ask(&ticket, &System).unwrap();
+        let before = readers(engine, &id).len();
+        let mut out = looking(id);
+        assert!(engine.open_request(&request, &mut out).unwrap().records > 0);
+        let first = out.first.unwrap();
+        assert_eq!(first.len(), before + 1, "{name}: {first:?}");
+        let (who, why) = first.last().unwrap();
+        assert!(who.contains(name) && why == purpose, "{who}, for: {why}");
+        assert!(!holds(&out.taken), "it is sealed");
     }
 }
