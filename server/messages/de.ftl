@@ -16,6 +16,7 @@ signed-in-guardian = Diese Seite gehört { $name }; Sie sehen nach ihr, bis { $u
 enter-title = Ihre Stimme, Ihre Entscheidung
 enter-lead = Hier hören Sie, was von Ihnen aufbewahrt wird, und löschen, was Sie möchten.
 enter-button = Meine Seite öffnen
+enter-again = Drücken Sie den Knopf noch einmal. Sehen Sie das dann wieder, so behält dieser Browser keine Cookies: Erlauben Sie sie für diese Seite.
 enter-once = Dieser Link gilt einmal und zehn Minuten lang.
 switch-title = Hier ist eine andere Seite offen
 switch-lead = Dieser Browser zeigt die Seite von { $now }. Der Link führt zu der von { $then }. Gehen Sie nur weiter, wenn Sie selbst um diesen Link gebeten haben.

@@ -16,6 +16,7 @@ signed-in-guardian = This page is { $name }’s; you look after it, until { $unt
 enter-title = Your voice, your say
 enter-lead = Here you hear what is kept of you, and erase what you like.
 enter-button = Open my page
+enter-again = Press the button once more. If you then see this again, this browser keeps no cookies: allow them for this page.
 enter-once = This link works once, and for ten minutes.
 switch-title = Another page is open here
 switch-lead = This browser shows the page of { $now }. The link leads to that of { $then }. Go on only if you asked for this link yourself.

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::desk::{Grant, LINK_LASTS, Role};
 use super::drafts::adopt;
 use super::entry::{Entry, forget, from_elsewhere};
-use super::frame::{KEPT, heading, notice, respond, whole};
+use super::frame::{Icon, KEPT, heading, icon, notice, respond, whole};
 use super::planned::come;
 use super::visit::{Filled, Life, cookie, life, over, set_cookie, words};
 use super::words::Words;
@@ -109,7 +109,7 @@ pub(crate) async fn ask(
 /// What a link opens: nothing once the person was erased, whoever has the name since.
 async fn opens(app: &App, token: &str) -> Option<Grant> {
     let grant = app.desk().opens(token)?;
-    (life(app, &grant).await == Life::Here).then_some(grant)
+    matches!(life(app, &grant).await, Life::Here | Life::Unknown).then_some(grant)
 }
 
 /// Asks whether to go in.
@@ -127,6 +127,9 @@ fn asking(grant: &Grant, token: &str, headers: &HeaderMap, status: StatusCode) -
     let body = html! {
         (heading(&title))
         p.lead { (words.say("enter-lead")) }
+        @if status == StatusCode::FORBIDDEN {
+            div.note.wait role="alert" { (icon(Icon::Info)) p { (words.say("enter-again")) } }
+        }
         form.actions method="post" {
             input type="hidden" name="entry" value=(entry.on(token));
             button.main { (words.say("enter-button")) }

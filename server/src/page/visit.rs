@@ -78,8 +78,10 @@ impl FromRequestParts<App> for Visit {
 pub(super) enum Life {
     /// That very one.
     Here,
-    /// Nobody of this name, since they were erased; or the store cannot say.
+    /// Nobody of this name, since they were erased.
     Gone,
+    /// The store cannot say now; whatever is asked of it then says so itself.
+    Unknown,
     /// One of the same name who came after they were erased: nothing of that is theirs.
     Another,
 }
@@ -90,7 +92,8 @@ pub(super) async fn life(app: &App, grant: &Grant) -> Life {
     match app.engine().run(move |engine| engine.handle(&user)).await {
         Ok(here) if here == handle => Life::Here,
         Ok(_) => Life::Another,
-        Err(_) => Life::Gone,
+        Err(e) if gone(&e) => Life::Gone,
+        Err(_) => Life::Unknown,
     }
 }
 

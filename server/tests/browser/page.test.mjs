@@ -1,6 +1,8 @@
 // The page in Chromium: hear it, erase it, be sure.
 //   KEYFALLD=PATH [CHROMIUM=PATH] [SHOTS=DIRECTORY] node --test page.test.mjs
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 import { CHROMIUM, Service, unbuilt } from "./kit.mjs";
@@ -124,4 +126,39 @@ test("a link works once", { skip: unbuilt }, async () => {
   assert.equal((await press({ cookie }, { entry })).status, 410);
   assert.equal((await fetch(url, { method: "POST", redirect: "manual" })).status, 410);
   assert.equal((await fetch(`${base}/page`)).status, 401);
+});
+
+test("another site signs nobody in, and no page takes the place of another unasked", { skip: unbuilt }, async () => {
+  const page = await entered(await person("fay"));
+  const lure = await link(await person("eve"));
+  // To a browser localhost is another site than 127.0.0.1.
+  const site = createServer((_, answer) => {
+    answer.writeHead(200, { "Content-Type": "text/html" });
+    answer.end(`<!doctype html><form method="post" action="${lure}"><button>A game</button></form><script>document.forms[0].submit()</script>`);
+  });
+  site.listen(0, "localhost");
+  await once(site, "listening");
+  await page.goto(`http://localhost:${site.address().port}/`);
+  await page.waitForURL(lure);
+  assert.match(await page.innerText("[role=alert]"), /Press the button once more/);
+  await sound(page, "enter-again");
+  const whose = async () => {
+    const other = await page.context().newPage();
+    await other.goto(`${base}/page`);
+    const said = await other.innerText("footer");
+    await other.close();
+    return said;
+  };
+  assert.match(await whose(), /^This page is fay’s/);
+  await page.click("text=Open my page");
+  assert.match(await page.innerText("main"), /shows the page of fay\. The link leads to that of eve\./);
+  await sound(page, "switch");
+  await page.click("text=Stay where I am");
+  assert.match(await page.innerText("footer"), /^This page is fay’s/);
+  await page.goto(lure);
+  await page.click("text=Open my page");
+  await page.click("text=Show the other page");
+  assert.match(await page.innerText("footer"), /^This page is eve’s/);
+  site.close();
+  site.closeAllConnections();
 });

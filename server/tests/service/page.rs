@@ -257,6 +257,7 @@ fn another_site_signs_nobody_in() {
     let refused = |answer: &Reply| {
         assert_eq!(answer.status, 403, "{}", answer.text());
         assert!(answer.text().contains("Open my page"), "it can be pressed here");
+        assert!(answer.text().contains("Press the button once more."));
         let set = pair(answer);
         assert!(set.starts_with("__Host-keyfall-enter="), "no session: {set}");
     };
