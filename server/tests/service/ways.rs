@@ -303,6 +303,8 @@ fn each_way_of_the_library_names_its_reader_or_is_refused() {
     let id = put();
     let grant = Grant::new(&public, "Ride skill", "to order rides").class(Class::audio());
     let ticket = engine.grants(&ada).add(grant).unwrap();
+    let learning = Grant::new(&public, "voices", "to learn voices").class(Class::audio());
+    engine.grants(&ada).add(learning).unwrap();
     let set = engine.training().make("voices", &public, "to learn voices").unwrap();
     engine.training().add("voices", &[id]).unwrap();
     for (ticket, name, purpose) in
