@@ -231,7 +231,7 @@ fn who_reads_and_why_is_written_before_the_first_byte() {
         };
         let written = kept.read_and_kill(answer, dir.path());
         let expected = if way.starts_with("page") { &person } else { &desk };
-        assert_eq!(written, [expected.clone()], "{way}");
+        assert_eq!(written.as_slice(), std::slice::from_ref(expected), "{way}");
         let log = kept.service.log();
         for secret in [PURPOSE, &kept.id, &ada, "quixotic", &token] {
             assert!(!log.contains(secret), "{way}: {secret} is in the log");
