@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use super::bell::Woken;
 use super::core::{Core, Writer};
-use super::dying::Replaced;
 use super::mark::Marking;
 use super::observing::{Stopped, failed};
 use super::replica::Attached;
@@ -182,17 +181,8 @@ fn count_replaced(core: &Core) -> Result<()> {
         core.cleaners.put_back(replaced);
         return Ok(());
     }
-    match core.store().count_dead(&replaced.names) {
-        Ok(later) => {
-            let bytes = replaced.bytes * later.len() as u64 / replaced.names.len() as u64;
-            core.cleaners.put_back(Replaced { names: later, bytes });
-            Ok(())
-        }
-        Err(e) => {
-            core.cleaners.put_back(replaced);
-            Err(e)
-        }
-    }
+    let counted = core.store().count_dead(&replaced.names);
+    counted.inspect_err(|_| core.cleaners.put_back(replaced))
 }
 
 /// Counts what is dead, in the stores where that is worth a walk.
@@ -245,6 +235,10 @@ fn sweep(
 fn give_back(core: &Core, place: &SharedStore, how: &How<'_>, done: &mut Cleaning) -> Result<()> {
     while !(how.stop)() {
         core.check_usable()?;
+        if Arc::ptr_eq(place, core.store()) {
+            // What commits replaced meanwhile: files of which little lives by now are emptied.
+            count_replaced(core)?;
+        }
         let step = place.clean(STEP, how.packing)?;
         done.freed += step.freed;
         done.moved += step.moved;

@@ -453,13 +453,13 @@ pub trait Store: Send + Sync {
     }
 
     /// Is told that nothing reaches these blobs any more, nor will: they count as given back, and
-    /// nobody reads them. Gives those that it cannot count yet; it is told of them again.
+    /// nobody reads them.
     ///
     /// # Errors
     /// `Io`; it is told of all of them again.
-    fn count_dead(&self, names: &[BlobName]) -> Result<Vec<BlobName>> {
+    fn count_dead(&self, names: &[BlobName]) -> Result<()> {
         let _ = names;
-        Ok(Vec::new())
+        Ok(())
     }
 
     /// Is told that about this many bytes of other blobs died.

@@ -257,7 +257,7 @@ impl Store for RecordingStore {
     fn sweep(&self, how: Collect) -> Result<Option<Box<dyn Sweep + '_>>> {
         self.store.sweep(how)
     }
-    fn count_dead(&self, names: &[BlobName]) -> Result<Vec<BlobName>> {
+    fn count_dead(&self, names: &[BlobName]) -> Result<()> {
         self.store.count_dead(names)
     }
     fn suspect(&self, bytes: u64) {

@@ -76,8 +76,12 @@ impl Index for Lost {
     fn summary(&self) -> Result<Summary> {
         Ok(Summary::default())
     }
-    fn insert(&self, names: &[(BlobName, Location)]) -> Result<Vec<Option<Location>>> {
-        Ok(names.iter().map(|(name, at)| locked(&self.0).insert(*name, *at)).collect())
+    fn change(&self, names: &[(BlobName, Option<Location>)]) -> Result<Vec<Option<Location>>> {
+        let change = |(name, at): &(BlobName, Option<Location>)| match at {
+            Some(at) => locked(&self.0).insert(*name, *at),
+            None => locked(&self.0).remove(name),
+        };
+        Ok(names.iter().map(change).collect())
     }
     fn apply(&self, _: &Update) -> Result<()> {
         Ok(())

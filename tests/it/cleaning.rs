@@ -61,7 +61,7 @@ impl Store for Counted {
     fn sweep(&self, how: Collect) -> Result<Option<Box<dyn Sweep + '_>>> {
         self.0.sweep(how)
     }
-    fn count_dead(&self, names: &[BlobName]) -> Result<Vec<BlobName>> {
+    fn count_dead(&self, names: &[BlobName]) -> Result<()> {
         self.0.count_dead(names)
     }
     fn suspect(&self, bytes: u64) {

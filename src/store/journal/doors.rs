@@ -104,7 +104,7 @@ impl Store for JournalStore {
         Ok(Some(Box::new(JournalSweep::begin(self, how)?)))
     }
 
-    fn count_dead(&self, names: &[BlobName]) -> Result<Vec<BlobName>> {
+    fn count_dead(&self, names: &[BlobName]) -> Result<()> {
         count_dead(self, names)
     }
 
@@ -147,8 +147,12 @@ mod tests {
     };
 
     fn open(dir: &Path, index: &Arc<MemoryIndex>) -> JournalStore {
+        open_with(dir, index, SIZES)
+    }
+
+    fn open_with(dir: &Path, index: &Arc<MemoryIndex>, sizes: Sizes) -> JournalStore {
         let index = Arc::clone(index) as Arc<dyn Index>;
-        JournalStore::open(Arc::new(OsDisk), dir, index, &[3; 16], SIZES).unwrap()
+        JournalStore::open(Arc::new(OsDisk), dir, index, &[3; 16], sizes).unwrap()
     }
 
     fn new_index() -> Arc<MemoryIndex> {
@@ -258,6 +262,37 @@ mod tests {
             while store.clean(500, Packing::Loose).unwrap().more {}
             check(&store, &blobs, when);
         }
+    }
+
+    #[test]
+    fn an_index_keeps_no_name_that_nothing_leads_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = new_index();
+        // It learns when it is told to.
+        let sizes = Sizes { checkpoint_bytes: 1 << 20, recent_max: 1000, ..SIZES };
+        let store = open_with(dir.path(), &index, sizes);
+        let blobs = fill(&store, 300);
+        sweep(&store, &blobs);
+        while store.clean(500, Packing::Dense).unwrap().more {}
+        store.learn().unwrap();
+        let known = index.names();
+        assert!(known > 30, "most were moved: {known}");
+        let names = |odd: bool| -> Vec<BlobName> {
+            let live = blobs.iter().filter(|(n, _)| lives(*n));
+            live.filter(|(n, _)| (n % 2 == 1) == odd).map(|(_, name)| *name).collect()
+        };
+        store.count_dead(&names(false)).unwrap();
+        // The others are moved once more, and die before the index knows of that.
+        let before = names(true).iter().map(|name| store.locate(name).unwrap()).collect::<Vec<_>>();
+        while store.clean(500, Packing::Dense).unwrap().more {}
+        let after = names(true).iter().map(|name| store.locate(name).unwrap()).collect::<Vec<_>>();
+        assert!(before.iter().zip(&after).filter(|(b, a)| b != a).count() > 15, "{after:?}");
+        store.count_dead(&names(true)).unwrap();
+        drop(store);
+        assert_eq!(index.names(), 0, "of {known}");
+        let again = open(dir.path(), &index);
+        assert!(blobs.iter().all(|(_, name)| again.get(name).unwrap().is_none()));
+        assert_eq!(again.usage().unwrap().blobs, 0);
     }
 
     #[test]

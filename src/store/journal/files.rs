@@ -53,6 +53,10 @@ struct Tail {
     synced: Position,
     /// The number of its next blob.
     number: u32,
+    /// At this length the file is followed by another; none was said so far.
+    limit: Option<u64>,
+    /// Bytes of frames since the journal was opened.
+    written: u64,
     /// Bytes of the file: zeros from `end` on.
     filled: u64,
     /// Whether the last frame was a short one.
@@ -110,6 +114,11 @@ impl Journal {
         if number >= end.file {
             return Ok(if number == end.file { end.offset } else { 0 });
         }
+        self.len_of(number)
+    }
+
+    /// Bytes of a file that grows no more.
+    fn len_of(&self, number: u32) -> Result<u64> {
         if let Some(len) = locked(&self.lens).get(&number) {
             return Ok(*len);
         }
@@ -126,11 +135,28 @@ impl Journal {
         locked(&self.tail).end
     }
 
+    /// Bytes of frames that were written since it was opened.
+    pub(super) fn written(&self) -> u64 {
+        locked(&self.tail).written
+    }
+
+    /// At what length the last file is followed by another.
+    fn limit(&self, tail: &mut Tail) -> u64 {
+        *tail.limit.get_or_insert_with(|| {
+            let older = self.numbers().and_then(|all| {
+                all.into_iter().filter(|n| *n < tail.end.file).map(|n| self.len_of(n)).sum()
+            });
+            // What cannot be found out is no reason for many small files.
+            older.map_or(self.sizes.file_bytes, |older: u64| self.sizes.limit(older))
+        })
+    }
+
     /// Where the label of a blob goes that has `ahead` before it in the next frame.
     pub(super) fn next(&self, ahead: Ahead) -> Position {
-        let end = self.end();
+        let mut tail = locked(&self.tail);
+        let (limit, end) = (self.limit(&mut tail), tail.end);
         let before = (HEADER + ahead.bytes + ahead.blobs * LABEL) as u64;
-        if end.offset >= self.sizes.file_bytes {
+        if end.offset >= limit {
             Position { file: end.file + 1, offset: before }
         } else {
             Position { file: end.file, offset: end.offset + before }
@@ -144,7 +170,7 @@ impl Journal {
         head: Option<&Head>,
     ) -> Result<(Found, Option<Location>)> {
         let mut tail = locked(&self.tail);
-        if tail.end.offset >= self.sizes.file_bytes {
+        if tail.end.offset >= self.limit(&mut tail) {
             self.next_file(&mut tail)?;
         }
         let start = tail.end;
@@ -161,6 +187,7 @@ impl Journal {
         })?;
         tail.says = tail.synced;
         tail.end.offset += frame.len;
+        tail.written += frame.len;
         tail.number += blobs.len() as u32;
         self.fill_ahead(&mut tail, frame.len, head.is_some());
         Ok((frame.blobs, frame.head))
@@ -176,7 +203,7 @@ impl Journal {
             return;
         }
         tail.filled = end;
-        let to = (end + ahead).min(self.sizes.file_bytes);
+        let to = (end + ahead).min(self.limit(tail));
         if to > end && (follows && tail.short || commit && tail.since >= 4 * ahead) {
             tail.since = 0;
             match tail.file.write_all_at(&vec![0; (to - end) as usize], end) {
@@ -220,6 +247,7 @@ impl Journal {
         tail.end = Position { file: number, offset: 0 };
         tail.synced = tail.end;
         tail.number = 0;
+        tail.limit = None;
         self.last.store(number, Ordering::Release);
         tail.filled = 0;
         Ok(())
@@ -517,6 +545,8 @@ impl Tail {
             end,
             synced,
             number: 0,
+            limit: None,
+            written: 0,
             filled: offset,
             short: false,
             since: 0,

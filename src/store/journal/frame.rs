@@ -50,12 +50,6 @@ pub(crate) struct Position {
 impl Position {
     /// Where a journal begins.
     pub(super) const FIRST: Position = Position { file: 1, offset: 0 };
-
-    /// Bytes of journal since `earlier`, about, in files of `file_bytes`.
-    pub(super) fn since(self, earlier: Position, file_bytes: u64) -> u64 {
-        (u64::from(self.file - earlier.file) * file_bytes + self.offset)
-            .saturating_sub(earlier.offset)
-    }
 }
 
 /// Where the bytes of a blob are, after its label, or those of a head.

@@ -34,38 +34,43 @@ pub(super) fn remove_at(store: &JournalStore, blobs: &Places) -> Result<Removed>
     give_back(store, &mut tail, &unclean, removed)
 }
 
-/// Counts blobs at these places as given back; the index learns which of each file's with its next
-/// step. It knows of them already, or will never be told of them.
+/// Counts blobs at these places as given back; the index learns with its next step which of each
+/// file's, and lets go of those of them that it has.
 pub(super) fn count_at(store: &JournalStore, blobs: &Places) -> Result<u64> {
-    check_whole(&store.tail(), &store.dir)?;
-    let remove = indexed_at(store, blobs)?;
-    if !remove.is_empty() {
-        store.index.apply(&Update { remove, ..Update::default() })?;
+    let mut tail = store.tail();
+    check_whole(&tail, &store.dir)?;
+    for (name, at) in blobs.iter().filter(|(name, at)| !store.says(name, *at)) {
+        store.recent_mut().bury((*name, Some(*at)));
     }
-    Ok(kill(store, blobs).len() as u64)
+    let killed = kill(store, blobs).len() as u64;
+    store.checkpoint_if_due(&mut tail)?;
+    Ok(killed)
 }
 
-/// Counts blobs with these names as given back, wherever a reader would find them. Gives those that
-/// the index is learning of at this moment: it would name them afterwards.
-pub(super) fn count_dead(store: &JournalStore, names: &[BlobName]) -> Result<Vec<BlobName>> {
-    let (mut places, mut later) = (Places::new(), Vec::new());
+/// Counts blobs with these names as given back, wherever a reader would find them.
+pub(super) fn count_dead(store: &JournalStore, names: &[BlobName]) -> Result<()> {
+    let mut places = Places::new();
     for name in names {
-        let Some(at) = store.locate(name)? else { continue };
-        if store.recent_mut().forget(name, at) {
+        if let Some((at, _)) = store.placed(name, false)? {
             places.push((*name, at));
-        } else {
-            later.push(*name);
+        } else if let Some(at) = store.elsewhere(name)? {
+            if store.is_there(name, at)? {
+                places.push((*name, at));
+            }
+            store.recent_mut().bury((*name, None));
         }
     }
-    count_at(store, &places)?;
-    Ok(later)
+    let mut tail = store.tail();
+    check_whole(&tail, &store.dir)?;
+    kill(store, &places);
+    store.checkpoint_if_due(&mut tail)
 }
 
-/// The names that the index has at these very places.
+/// The names that the index has at these very places, or in a file that is gone.
 fn indexed_at(store: &JournalStore, blobs: &Places) -> Result<Vec<BlobName>> {
     let mut names = Vec::new();
     for (name, at) in blobs {
-        if store.index.get(name)? == Some(*at) {
+        if store.is_indexed(name, *at)? {
             names.push(*name);
         }
     }

@@ -42,9 +42,9 @@ pub(crate) struct Summary {
 pub(crate) trait Index: Send + Sync {
     fn get(&self, name: &BlobName) -> Result<Option<Location>>;
     fn summary(&self) -> Result<Summary>;
-    /// Puts names in, one after another, and says where each was before. A crash may come between
-    /// two of them.
-    fn insert(&self, names: &[(BlobName, Location)]) -> Result<Vec<Option<Location>>>;
+    /// Puts names in, takes those without a place out, in whatever order, and says where each was
+    /// before. A crash may come between two of them.
+    fn change(&self, names: &[(BlobName, Option<Location>)]) -> Result<Vec<Option<Location>>>;
     fn apply(&self, update: &Update) -> Result<()>;
     /// Makes every update durable.
     fn sync(&self) -> Result<()>;

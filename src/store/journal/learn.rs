@@ -25,16 +25,22 @@ pub(super) struct Recent {
     new: Names,
     /// Blobs that the running step is about.
     learning: Arc<Names>,
+    /// Blobs that nothing leads to any more and that the index may have.
+    dead: Vec<Dead>,
 }
+
+/// A name that an index lets go of: wherever it says that the blob is, or only if it says this
+/// place, since the name may lead to another.
+pub(super) type Dead = (BlobName, Option<Location>);
 
 impl Recent {
     pub(super) fn get(&self, name: &BlobName) -> Option<Location> {
         self.new.get(name).or_else(|| self.learning.get(name)).copied()
     }
 
-    /// Blobs that no step is about.
+    /// Names that no step is about.
     pub(super) fn waiting(&self) -> usize {
-        self.new.len()
+        self.new.len() + self.dead.len()
     }
 
     /// Takes a blob in; gives where it was before, if no step is about that.
@@ -42,20 +48,29 @@ impl Recent {
         self.new.insert(name, at)
     }
 
-    /// Forgets a blob that is not there any more, unless a step is about it.
-    pub(super) fn forget(&mut self, name: &BlobName, at: Location) -> bool {
+    /// Forgets a blob that is not there any more.
+    pub(super) fn forget(&mut self, name: &BlobName, at: Location) {
         if self.new.get(name) == Some(&at) {
             self.new.remove(name);
         }
-        self.learning.get(name) != Some(&at)
+    }
+
+    /// Forgets a blob that nothing leads to any more, and has the next step take it out of the
+    /// index. A step that goes on may be putting it in.
+    pub(super) fn bury(&mut self, (name, at): Dead) {
+        match at {
+            Some(at) => self.forget(&name, at),
+            None => _ = self.new.remove(&name),
+        }
+        self.dead.push((name, at));
     }
 
     /// What the next step is about. What a step that failed leaves is older than what is new.
-    pub(super) fn take(&mut self) -> Arc<Names> {
+    pub(super) fn take(&mut self) -> (Arc<Names>, Vec<Dead>) {
         let mut all = Arc::unwrap_or_clone(std::mem::take(&mut self.learning));
         all.append(&mut self.new);
         self.learning = Arc::new(all);
-        Arc::clone(&self.learning)
+        (Arc::clone(&self.learning), std::mem::take(&mut self.dead))
     }
 }
 
@@ -66,6 +81,8 @@ pub(super) struct Step {
     pub(super) tally: Arc<RwLock<Tally>>,
     /// Blobs up to the mark that the index lacks.
     pub(super) names: Arc<Names>,
+    /// Blobs that it is to let go of.
+    pub(super) dead: Vec<Dead>,
     /// Up to where the index will know the journal.
     pub(super) mark: Position,
     pub(super) head: Option<(HeadId, Location)>,
@@ -80,13 +97,15 @@ pub(super) struct Step {
 impl Step {
     /// Tells the index, and returns the mark up to which it knows the journal then.
     pub(super) fn run(mut self) -> Result<Position> {
-        let names: Vec<_> = self.names.iter().map(|(name, at)| (*name, *at)).collect();
-        let before = self.index.insert(&names)?;
+        let names = self.changes()?;
+        let before = self.index.change(&names)?;
         {
             let mut tally = self.tally.write().unwrap_or_else(PoisonError::into_inner);
             for ((_, at), before) in names.iter().zip(before) {
                 // Written twice: the index finds the later one, and nothing finds the other.
-                if let Some(there) = before.filter(|there| there != at) {
+                if let (Some(at), Some(there)) = (at, before)
+                    && there != *at
+                {
                     tally.kill_in(&mut self.changed, there);
                 }
             }
@@ -103,6 +122,22 @@ impl Step {
         self.tally.write().unwrap_or_else(PoisonError::into_inner).told(&update.files);
         self.recent.write().unwrap_or_else(PoisonError::into_inner).learning = Arc::default();
         Ok(self.mark)
+    }
+
+    /// Where names lead to from now on. One that died and was put again since leads there.
+    fn changes(&self) -> Result<Vec<(BlobName, Option<Location>)>> {
+        let mut changes = BTreeMap::new();
+        for (name, at) in &self.dead {
+            let goes = match at {
+                Some(at) => leads_to(&*self.index, &self.tally, name, *at)?,
+                None => true,
+            };
+            if goes {
+                changes.insert(*name, None);
+            }
+        }
+        changes.extend(self.names.iter().map(|(name, at)| (*name, Some(*at))));
+        Ok(changes.into_iter().collect())
     }
 
     fn run_and_sync(self) -> Result<Position> {
@@ -127,6 +162,18 @@ impl Step {
             Err(_) => Running::Done(take(&work).map_or_else(|| Err(ended()), Step::run_and_sync)),
         }
     }
+}
+
+/// Whether an index has this place of a name, or one in a file that is gone.
+pub(super) fn leads_to(
+    index: &dyn Index,
+    tally: &RwLock<Tally>,
+    name: &BlobName,
+    at: Location,
+) -> Result<bool> {
+    let Some(there) = index.get(name)? else { return Ok(false) };
+    let tally = tally.read().unwrap_or_else(PoisonError::into_inner);
+    Ok(there == at || !tally.has(there.file))
 }
 
 /// A step that was begun.

@@ -125,6 +125,12 @@ impl MemoryIndex {
     pub(crate) fn over(synced: Position) -> Self {
         MemoryIndex(Mutex::new((BTreeMap::new(), Summary { synced, ..Summary::default() })))
     }
+
+    /// How many names it has.
+    #[cfg(test)]
+    pub(super) fn names(&self) -> usize {
+        locked(&self.0).0.len()
+    }
 }
 
 impl Index for MemoryIndex {
@@ -136,9 +142,13 @@ impl Index for MemoryIndex {
         Ok(locked(&self.0).1.clone())
     }
 
-    fn insert(&self, names: &[(BlobName, Location)]) -> Result<Vec<Option<Location>>> {
+    fn change(&self, names: &[(BlobName, Option<Location>)]) -> Result<Vec<Option<Location>>> {
         let there = &mut locked(&self.0).0;
-        Ok(names.iter().map(|(name, at)| there.insert(*name, *at)).collect())
+        let change = |(name, at): &(BlobName, Option<Location>)| match at {
+            Some(at) => there.insert(*name, *at),
+            None => there.remove(name),
+        };
+        Ok(names.iter().map(change).collect())
     }
 
     fn apply(&self, update: &Update) -> Result<()> {

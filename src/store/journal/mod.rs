@@ -21,7 +21,7 @@ mod wipe;
 pub(crate) use self::frame::frame_in;
 pub(crate) use self::frame::{Location, Position};
 pub(crate) use self::index::{Index, Summary, Update};
-pub(crate) use self::naming::NAMING_KEY_BYTES;
+pub(crate) use self::naming::{NAMING_KEY_BYTES, Naming};
 pub(crate) use self::sizes::Sizes;
 pub(crate) use self::store::JournalStore;
 pub(crate) use self::tally::Blobs;

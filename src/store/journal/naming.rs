@@ -22,7 +22,7 @@ use crate::ids::BlobName;
 pub(crate) const NAMING_KEY_BYTES: usize = 16;
 
 /// Makes and reads the names of one journal.
-pub(super) struct Naming(Aes128);
+pub(crate) struct Naming(Aes128);
 
 /// What a name says of its blob, if the journal named it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(super) struct Hint {
 }
 
 impl Naming {
-    pub(super) fn new(key: &[u8; NAMING_KEY_BYTES]) -> Self {
+    pub(crate) fn new(key: &[u8; NAMING_KEY_BYTES]) -> Self {
         Naming(Aes128::new(&(*key).into()))
     }
 
@@ -55,11 +55,16 @@ impl Naming {
         BlobName(block.into())
     }
 
-    /// What a name says; of one that the journal did not make, anything.
-    pub(super) fn hint(&self, name: &BlobName) -> Hint {
+    /// The block that a name is made of: those of neighbours in the journal are neighbours.
+    pub(crate) fn block(&self, name: &BlobName) -> [u8; 16] {
         let mut block = name.0.into();
         self.0.decrypt_block(&mut block);
-        let block: [u8; 16] = block.into();
+        block.into()
+    }
+
+    /// What a name says; of one that the journal did not make, anything.
+    pub(super) fn hint(&self, name: &BlobName) -> Hint {
+        let block = self.block(name);
         let file = u32::from_be_bytes([0, block[0], block[1], block[2]]);
         let offset = u32::from_be_bytes([block[3], block[4], block[5], block[6]]).into();
         let len = (16 + usize::from(block[7] & 15)) << (block[7] >> 4);

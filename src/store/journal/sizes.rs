@@ -3,7 +3,8 @@
 /// Sizes that a simulation makes small, so that it reaches what happens at them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
-    /// A file of the journal that has grown to this is followed by another.
+    /// A file of the journal that has grown to this is followed by another; in a short journal
+    /// one that has grown to less.
     pub(crate) file_bytes: u64,
     /// Zeros that are written after short frames at once; a frame of up to a quarter of it is
     /// short.
@@ -15,6 +16,19 @@ pub(crate) struct Sizes {
     pub(crate) recent_max: usize,
     /// Whether the index learns on a thread of its own.
     pub(crate) beside: bool,
+}
+
+/// A file has this part of the bytes that the files before it have, if that is between the bounds.
+const PART: u64 = 16;
+/// No file need be shorter than this part of the longest.
+const LEAST: u64 = 16;
+
+impl Sizes {
+    /// At what length a file is followed by another, if the ones before it have so many bytes:
+    /// little is moved to free a short file, and a long journal has few files.
+    pub(super) fn limit(&self, before: u64) -> u64 {
+        (before / PART).clamp(self.file_bytes / LEAST, self.file_bytes)
+    }
 }
 
 impl Default for Sizes {

@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::files::Journal;
 use super::frame::{LABEL, Location, Position};
 use super::index::{Index, Summary, Update};
-use super::learn::{Recent, Running, Step};
+use super::learn::{Recent, Running, Step, leads_to};
 use super::naming::{NAMING_KEY_BYTES, Naming};
 use super::sizes::Sizes;
 use super::tally::Tally;
@@ -54,6 +54,8 @@ pub(crate) struct JournalStore {
 pub(super) struct Tail {
     pub(super) head: Option<(HeadId, Location)>,
     checkpoint: Position,
+    /// How much was written when the index was told last.
+    told: u64,
     /// What the index is being told.
     step: Option<Running>,
     /// Files that were removed and that the index was not told of.
@@ -98,6 +100,7 @@ impl JournalStore {
             tail: Mutex::new(Tail {
                 head,
                 checkpoint: mark.max(Position::FIRST),
+                told: 0,
                 step: None,
                 gone: Vec::new(),
                 broken: true,
@@ -155,7 +158,7 @@ impl JournalStore {
         *self.tally_mut() = Tally::new(files);
         *moving = Moving::default();
         let checkpoint = mark.max(Position::FIRST);
-        *tail = Tail { head, checkpoint, step: None, gone: Vec::new(), broken: true };
+        *tail = Tail { head, checkpoint, told: 0, step: None, gone: Vec::new(), broken: true };
         self.bring_up(&mut tail, mark, synced).inspect_err(|_| tail.broken = true)
     }
 
@@ -183,11 +186,7 @@ impl JournalStore {
     fn note(&self, blobs: &[(BlobName, Location)]) {
         let mut tally = self.tally_mut();
         tally.wrote(blobs.iter().map(|(_, at)| at));
-        let says = |name: &BlobName, at: &Location| {
-            self.naming.hint(name).at
-                == Position { file: at.file, offset: at.offset - LABEL as u64 }
-        };
-        let mut elsewhere = blobs.iter().filter(|(name, at)| !says(name, at)).peekable();
+        let mut elsewhere = blobs.iter().filter(|(name, at)| !self.says(name, *at)).peekable();
         if elsewhere.peek().is_none() {
             return;
         }
@@ -198,6 +197,17 @@ impl JournalStore {
                 tally.kill(there);
             }
         }
+    }
+
+    /// Whether a name says that its blob is there.
+    pub(super) fn says(&self, name: &BlobName, at: Location) -> bool {
+        let label = Position { file: at.file, offset: at.offset - LABEL as u64 };
+        self.naming.hint(name).at == label
+    }
+
+    /// Whether the index says so, or that it is in a file that is gone.
+    pub(super) fn is_indexed(&self, name: &BlobName, at: Location) -> Result<bool> {
+        leads_to(&*self.index, &self.tally, name, at)
     }
 
     /// Finds out which of a frame's blobs were given back: nothing is left of their labels.
@@ -248,7 +258,8 @@ impl JournalStore {
     /// Syncs the journal, and makes the next step of what the index lacks.
     fn step(&self, tail: &mut Tail) -> Result<Step> {
         let mark = self.sync(tail)?;
-        let names = self.recent_mut().take();
+        let (names, dead) = self.recent_mut().take();
+        tail.told = self.journal.written();
         let changed = self.tally().changed();
         let gone = std::mem::take(&mut tail.gone);
         Ok(Step {
@@ -256,6 +267,7 @@ impl JournalStore {
             recent: Arc::clone(&self.recent),
             tally: Arc::clone(&self.tally),
             names,
+            dead,
             mark,
             head: tail.head,
             changed,
@@ -290,13 +302,12 @@ impl JournalStore {
     /// Makes a checkpoint if one is due. It comes after an append, where nothing can be taken
     /// back: any error of it says that the outcome is unknown, also a full disk.
     pub(super) fn checkpoint_if_due(&self, tail: &mut Tail) -> Result<()> {
-        let Sizes { checkpoint_bytes, recent_max, file_bytes, .. } = self.sizes;
+        let Sizes { checkpoint_bytes, recent_max, .. } = self.sizes;
         if tail.step.as_ref().is_some_and(Running::is_finished) {
             unknown_outcome(tail, Self::await_step)?;
         }
-        let steps = 1 + u64::from(tail.step.is_some());
-        let since = self.journal.end().since(tail.checkpoint, file_bytes);
-        if since < steps * checkpoint_bytes && self.recent().waiting() < recent_max {
+        let since = self.journal.written() - tail.told;
+        if since < checkpoint_bytes && self.recent().waiting() < recent_max {
             return Ok(());
         }
         unknown_outcome(tail, |tail| self.begin_step(tail))

@@ -121,6 +121,10 @@ impl Tally {
         self.of.keys().copied().collect()
     }
 
+    pub(super) fn has(&self, file: u32) -> bool {
+        self.of.contains_key(&file)
+    }
+
     pub(super) fn count(&self, file: u32) -> u32 {
         self.of.get(&file).map_or(0, |blobs| blobs.count)
     }
@@ -185,8 +189,12 @@ impl Tally {
             .retain(|file| known.get(file).is_none_or(|known| self.of.get(file) != Some(known)));
     }
 
-    /// Notes that a blob was given back, in `known` too: what [`Tally::changed`] said.
+    /// Notes that a blob was given back, in `known` too: what [`Tally::changed`] said. Its file may
+    /// be gone by now.
     pub(super) fn kill_in(&mut self, known: &mut BTreeMap<u32, Blobs>, at: Location) {
+        if !self.has(at.file) {
+            return;
+        }
         known
             .entry(at.file)
             .or_insert_with(|| self.of.get(&at.file).cloned().unwrap_or_default())

@@ -7,23 +7,27 @@
 //! #1452), so every checkpoint syncs the files itself.
 //!
 //! ```text
-//! 'n' ‖ name 16 -> file 4 ‖ offset 8 ‖ length 4 ‖ number in the file 4
-//!                  blobs whose names do not say it
+//! 'p' ...       -> places of blobs whose names do not say them (places.rs)
 //! 'f' ‖ file 4  -> blobs written to it 4
 //!                  ‖ 1 if bytes of those given back may still be there, else 0
 //!                  ‖ a bit for each that was given back, the lowest of a byte first
-//! "mark"        -> file 4 ‖ offset 8   the journal is indexed up to here
+//! "known"       -> file 4 ‖ offset 8   the journal is indexed up to here
 //! "suspected"   -> bytes 8              about so much of the journal died and was not counted yet
 //! "head"        -> epoch 8 ‖ commit 8 ‖ file 4 ‖ offset 8 ‖ length 4 ‖ 0 4
 //! ```
+//! Before entries had several places, each name had one: 'n' ‖ name 16 -> file 4 ‖ offset 8 ‖
+//! length 4 ‖ number in the file 4, and "known" was "mark". Such an index is converted. A program
+//! of that time finds no "mark" in this one, and reads the whole journal again.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
+use super::places::{self, Places};
 use super::synced;
 use crate::codec::Decoder;
 use crate::dir::{open_to_read, sync_dir};
@@ -31,10 +35,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::process::Process;
 use crate::store::HeadId;
-use crate::store::journal::{Blobs, Index, Location, Position, Summary, Update};
+use crate::store::journal::{
+    Blobs, Index, Location, NAMING_KEY_BYTES, Naming, Position, Summary, Update,
+};
 
 /// Bytes of sled's own cache.
 const CACHE_BYTES: u64 = 16 << 20;
+
+/// The key of the position up to which the journal is indexed.
+const KNOWN: &str = "known";
 
 /// How often, and how long apart, sled's own lock is tried.
 const LOCK_TRIES: u32 = 200;
@@ -45,6 +54,7 @@ pub(super) struct SledIndex {
     dir: PathBuf,
     /// Gone only while it is dropped.
     db: Option<sled::Db>,
+    naming: Naming,
     /// A flush did not end.
     stuck: AtomicBool,
     process: Process,
@@ -123,12 +133,6 @@ fn patiently<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Opt
     told.recv_timeout(PATIENCE).ok()
 }
 
-fn name_key(name: &BlobName) -> [u8; 17] {
-    let mut key = [b'n'; 17];
-    key[1..].copy_from_slice(&name.0);
-    key
-}
-
 fn file_key(file: u32) -> [u8; 5] {
     let mut key = [b'f'; 5];
     key[1..].copy_from_slice(&file.to_be_bytes());
@@ -136,7 +140,8 @@ fn file_key(file: u32) -> [u8; 5] {
 }
 
 impl SledIndex {
-    pub(super) fn open(dir: &Path) -> Result<Self> {
+    /// Opens the index of a journal that makes its names with this key.
+    pub(super) fn open(dir: &Path, naming_key: &[u8; NAMING_KEY_BYTES]) -> Result<Self> {
         let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
         let open = || patient(dir, config.clone());
         let mut opened = open();
@@ -153,9 +158,11 @@ impl SledIndex {
         let index = SledIndex {
             dir: dir.to_owned(),
             db: Some(db),
+            naming: Naming::new(naming_key),
             stuck: AtomicBool::new(false),
             process: Process::this(),
         };
+        index.convert()?;
         // A look at every kind of entry, so that damage shows now.
         index.summary()?;
         Ok(index)
@@ -179,7 +186,7 @@ impl SledIndex {
     }
 
     fn mark(&self) -> Result<Position> {
-        match self.run(|db| db.get("mark"))? {
+        match self.run(|db| db.get(KNOWN))? {
             Some(value) => {
                 let mut d = Decoder::new(&value, "index entry");
                 Ok(Position { file: d.u32()?, offset: d.u64()? })
@@ -213,10 +220,53 @@ impl SledIndex {
     }
 }
 
+/// Names that are converted at once.
+const SOME: usize = 4096;
+
+impl SledIndex {
+    /// Brings an index that had an entry for each name to the form of this program. What a crash
+    /// leaves half done is done again.
+    fn convert(&self) -> Result<()> {
+        let Some(mark) = self.run(|db| db.get("mark"))? else { return Ok(()) };
+        let files = self.files()?;
+        loop {
+            let some = |db: &sled::Db| db.scan_prefix([b'n']).take(SOME).collect();
+            let some: Vec<(sled::IVec, sled::IVec)> = self.run(some)?;
+            if some.is_empty() {
+                break;
+            }
+            let mut names = Vec::with_capacity(some.len());
+            for (key, value) in &some {
+                let mut d = Decoder::new(&key[1..], "index entry");
+                let at = Location::decode(&mut Decoder::new(value, "index entry"))?;
+                // Names that died could be left in it, and their files are gone by now.
+                if files.contains_key(&at.file) {
+                    names.push((BlobName(d.array()?), Some(at)));
+                }
+            }
+            self.change(&names)?;
+            for (key, _) in &some {
+                self.run(|db| db.remove(key))?;
+            }
+        }
+        let mut batch = sled::Batch::default();
+        batch.insert(KNOWN, mark);
+        batch.remove("mark");
+        self.run(|db| db.apply_batch(batch))
+    }
+
+    /// The entry of these keys, and its places.
+    fn places(&self, key: &[u8]) -> Result<Places> {
+        let entry = self.run(|db| db.get(key))?;
+        entry.map_or_else(|| Ok(Places::default()), |entry| Places::decode(&entry))
+    }
+}
+
 impl Index for SledIndex {
     fn get(&self, name: &BlobName) -> Result<Option<Location>> {
-        match self.run(|db| db.get(name_key(name)))? {
-            Some(value) => Location::decode(&mut Decoder::new(&value, "index entry")).map(Some),
+        let block = self.naming.block(name);
+        match self.run(|db| db.get(places::key(&block)))? {
+            Some(entry) => places::find(&entry, &block),
             None => Ok(None),
         }
     }
@@ -230,20 +280,44 @@ impl Index for SledIndex {
 
     /// Not as a batch: one of 65,536 names keeps each version of each page that it touches in
     /// memory until its end, gigabytes.
-    fn insert(&self, names: &[(BlobName, Location)]) -> Result<Vec<Option<Location>>> {
-        let insert = |(name, at): &(BlobName, Location)| {
-            let before = self.run(|db| db.insert(name_key(name), &at.encode()))?;
-            before
-                .map(|value| Location::decode(&mut Decoder::new(&value, "index entry")))
-                .transpose()
-        };
-        names.iter().map(insert).collect()
+    fn change(&self, names: &[(BlobName, Option<Location>)]) -> Result<Vec<Option<Location>>> {
+        let blocks: Vec<_> = names.iter().map(|(name, _)| self.naming.block(name)).collect();
+        let mut order: Vec<usize> = (0..names.len()).collect();
+        order.sort_unstable_by_key(|n| blocks[*n]);
+        let mut before = vec![None; names.len()];
+        for some in order.chunk_by(|a, b| places::key(&blocks[*a]) == places::key(&blocks[*b])) {
+            let key = places::key(&blocks[some[0]]);
+            let (mut places, mut changed) = (self.places(&key)?, false);
+            for n in some {
+                before[*n] = places.change(&blocks[*n], names[*n].1);
+                changed |= before[*n] != names[*n].1;
+            }
+            if changed {
+                match places.encode() {
+                    Some(entry) => self.run(|db| db.insert(key, entry))?,
+                    None => self.run(|db| db.remove(key))?,
+                };
+            }
+        }
+        Ok(before)
     }
 
     fn apply(&self, update: &Update) -> Result<()> {
         let mut batch = sled::Batch::default();
+        let mut touched: BTreeMap<_, Places> = BTreeMap::new();
         for name in &update.remove {
-            batch.remove(&name_key(name));
+            let block = self.naming.block(name);
+            let entry = match touched.entry(places::key(&block)) {
+                Entry::Occupied(there) => there.into_mut(),
+                Entry::Vacant(free) => free.insert(self.places(&places::key(&block))?),
+            };
+            entry.change(&block, None);
+        }
+        for (key, places) in touched {
+            match places.encode() {
+                Some(entry) => batch.insert(&key, entry),
+                None => batch.remove(&key),
+            }
         }
         for (file, blobs) in &update.files {
             batch.insert(&file_key(*file), blobs.encode());
@@ -259,7 +333,7 @@ impl Index for SledIndex {
         }
         if let Some(mark) = update.mark {
             batch.insert(
-                "mark",
+                KNOWN,
                 [&mark.file.to_be_bytes()[..], &mark.offset.to_be_bytes()].concat(),
             );
         }

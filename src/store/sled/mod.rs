@@ -16,6 +16,7 @@
 
 mod index;
 mod marker;
+mod places;
 mod reserve;
 mod synced;
 
@@ -237,7 +238,7 @@ impl SledStore {
                 index_dir.display()
             )))
         } else {
-            SledIndex::open(&index_dir)
+            SledIndex::open(&index_dir, naming_key)
         };
         if opened.as_ref().is_err_and(|e| !is_surroundings(e)) {
             // The journal says everything the index said.
@@ -245,7 +246,7 @@ impl SledStore {
             if index_dir.exists() {
                 std::fs::remove_dir_all(&index_dir).map_err(io)?;
             }
-            opened = SledIndex::open(&index_dir);
+            opened = SledIndex::open(&index_dir, naming_key);
         }
         let (index, unindexed): (Arc<dyn Index>, bool) = match opened {
             Ok(index) => (Arc::new(index), false),
@@ -413,7 +414,7 @@ impl Store for SledStore {
         }
         self.journal.sweep(how)
     }
-    fn count_dead(&self, names: &[BlobName]) -> Result<Vec<BlobName>> {
+    fn count_dead(&self, names: &[BlobName]) -> Result<()> {
         self.check_writable()?;
         self.journal.count_dead(names)
     }

@@ -147,7 +147,7 @@ impl<S: Store> Store for CountedStore<S> {
     fn sweep(&self, how: Collect) -> Result<Option<Box<dyn Sweep + '_>>, Error> {
         self.store.sweep(how)
     }
-    fn count_dead(&self, names: &[BlobName]) -> Result<Vec<BlobName>, Error> {
+    fn count_dead(&self, names: &[BlobName]) -> Result<(), Error> {
         self.store.count_dead(names)
     }
     fn suspect(&self, bytes: u64) {

@@ -47,9 +47,9 @@ impl Index for SimIndex {
         self.pass(Touch::Read, |index| index.cache.summary.clone())
     }
 
-    fn insert(&self, names: &[(BlobName, Location)]) -> Result<Vec<Option<Location>>> {
-        let half = |index: &mut IndexFile| drop(index.insert(&names[..names.len() / 2]));
-        self.pass_half(Touch::Write, |index| index.insert(names), half)
+    fn change(&self, names: &[(BlobName, Option<Location>)]) -> Result<Vec<Option<Location>>> {
+        let half = |index: &mut IndexFile| drop(index.change_names(&names[..names.len() / 2]));
+        self.pass_half(Touch::Write, |index| index.change_names(names), half)
     }
 
     fn apply(&self, update: &Update) -> Result<()> {

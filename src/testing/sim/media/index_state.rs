@@ -21,7 +21,7 @@ pub(super) struct IndexFile {
 /// A change of an index.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    Insert(BlobName, Location),
+    Name(BlobName, Option<Location>),
     Update(Update),
 }
 
@@ -31,9 +31,12 @@ impl IndexFile {
         self.newer.push((change, false));
     }
 
-    pub(super) fn insert(&mut self, names: &[(BlobName, Location)]) -> Vec<Option<Location>> {
+    pub(super) fn change_names(
+        &mut self,
+        names: &[(BlobName, Option<Location>)],
+    ) -> Vec<Option<Location>> {
         let before = names.iter().map(|(name, _)| self.cache.names.get(name).copied()).collect();
-        names.iter().for_each(|(name, at)| self.change(Change::Insert(*name, *at)));
+        names.iter().for_each(|(name, at)| self.change(Change::Name(*name, *at)));
         before
     }
 
@@ -83,8 +86,11 @@ pub(super) struct IndexState {
 impl IndexState {
     fn apply(&mut self, change: &Change) {
         let update = match change {
-            Change::Insert(name, at) => {
-                self.names.insert(*name, *at);
+            Change::Name(name, at) => {
+                match at {
+                    Some(at) => self.names.insert(*name, *at),
+                    None => self.names.remove(name),
+                };
                 return;
             }
             Change::Update(update) => update,
