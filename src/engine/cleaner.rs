@@ -44,6 +44,8 @@ pub(super) const STEP: u64 = 256 << 10;
 const SOME: usize = 4096;
 /// Pause between two steps of the thread: a commit that comes after one syncs what it wrote.
 const BETWEEN: Duration = Duration::from_millis(5);
+/// The same where writers leave dead blobs faster than it comes along.
+const BEHIND: Duration = Duration::from_millis(1);
 /// Time from the opening to its first look.
 const FIRST: Duration = Duration::from_secs(1);
 /// Longest time without a look at what died.
@@ -57,8 +59,8 @@ pub(super) struct How<'a> {
     pub(super) sweep: bool,
     pub(super) packing: Packing,
     pub(super) stop: &'a dyn Fn() -> bool,
-    /// Comes between two steps.
-    pub(super) pause: &'a dyn Fn(),
+    /// Comes between two steps; a short one where much waits.
+    pub(super) pause: &'a dyn Fn(Duration),
 }
 
 /// Gives space back, if enough is dead; nothing while a discard runs.
@@ -113,7 +115,7 @@ pub(super) fn keep(core: &Core) {
         if core.poisoned.load(Ordering::Acquire) {
             continue;
         }
-        let pause = || std::thread::sleep(BETWEEN);
+        let pause = std::thread::sleep;
         let packing = match woken {
             Woken::Rung => Packing::Loose,
             Woken::Quiet => Packing::Dense,
@@ -226,7 +228,7 @@ fn sweep(
                 break;
             };
             done.blobs += some.blobs;
-            (how.pause)();
+            (how.pause)(BETWEEN);
         }
     }
     Ok(())
@@ -246,7 +248,8 @@ fn give_back(core: &Core, place: &SharedStore, how: &How<'_>, done: &mut Cleanin
         if !step.more {
             break;
         }
-        (how.pause)();
+        let behind = place.waste()?.is_some_and(|waste| waste.is_behind());
+        (how.pause)(if behind { BEHIND } else { BETWEEN });
     }
     Ok(())
 }

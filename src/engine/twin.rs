@@ -76,7 +76,7 @@ impl Engine {
 
     /// A call of the cleaner that marks what lives, however little is believed to have died.
     pub(crate) fn clean_all(&self) -> Result<Cleaning> {
-        let pause = || crate::sync::yield_now();
+        let pause = |_| crate::sync::yield_now();
         clean(
             &self.inner,
             &How { sweep: true, packing: Packing::Loose, stop: &|| false, pause: &pause },

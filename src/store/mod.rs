@@ -166,6 +166,11 @@ impl Waste {
             Packing::Dense => self.suspected > (self.least / 4).max(live / 8),
         }
     }
+
+    /// Whether more was given back than lives: a cleaner that keeps up does not let it come so far.
+    pub fn is_behind(&self) -> bool {
+        self.given_back > self.bytes.saturating_sub(self.given_back)
+    }
 }
 
 /// How full the files of a store are to be: the fuller, the more live blobs are written once more

@@ -301,7 +301,8 @@ fn a_file_is_emptied_and_what_was_moved_is_found_by_every_kind_of_opening() {
     engine.erase(Scope::user(user("gone"))).unwrap();
     let done = clean_all(&engine).unwrap();
     assert!(done.swept && done.freed > 12 << 20 && done.stuck.is_none(), "{done:?}");
-    assert_eq!(logs(&place), ["00000002.log"], "the first file is gone");
+    let there = logs(&place);
+    assert!(there.len() == 1 && there[0] > *"00000001.log", "all but the last are gone: {there:?}");
     all_read(&engine, &live, "while it is open");
     assert!(engine.status().unwrap().usage.bytes < 6 << 20);
     let again = engine.clean().unwrap();

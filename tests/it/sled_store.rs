@@ -261,10 +261,21 @@ fn a_place_that_is_no_store_is_reported_as_such() {
     SledStore::open(&place).unwrap();
 }
 
-/// Names that a closed store's index has.
+/// Names that a closed store's index has: in each entry 11 bytes and four varints for each.
 fn indexed(store: &Path) -> usize {
     let index = sled::open(store.join("index")).unwrap();
-    index.scan_prefix(b"n").count()
+    let names = |entry: &[u8]| {
+        let (mut at, mut names) = (0, 0);
+        while at < entry.len() {
+            at += 11;
+            for _ in 0..4 {
+                at += 1 + entry[at..].iter().take_while(|byte| **byte >= 0x80).count();
+            }
+            names += 1;
+        }
+        names
+    };
+    index.scan_prefix(b"p").values().map(|entry| names(&entry.unwrap())).sum()
 }
 
 #[test]

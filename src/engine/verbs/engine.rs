@@ -512,7 +512,8 @@ impl Engine {
     /// `Full` if a live blob cannot be moved for lack of room, or a sweep has none; `Io`;
     /// `Corrupt` if a live page cannot be read; `Fenced` for a read-only engine.
     pub fn clean(&self) -> Result<Cleaning> {
-        let how = How { sweep: false, packing: Packing::Dense, stop: &|| false, pause: &yield_now };
+        let pause = |_| yield_now();
+        let how = How { sweep: false, packing: Packing::Dense, stop: &|| false, pause: &pause };
         clean(&self.inner, &how)
     }
 

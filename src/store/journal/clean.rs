@@ -103,8 +103,8 @@ fn is_sparse(share: &Share, packing: Packing) -> bool {
     share.live * of < share.count * part
 }
 
-/// Whether as much was given back as lives: until then the files that lose their blobs fastest are
-/// left to, for what they still hold need not be moved.
+/// Whether three quarters as much was given back as lives: until then the files that lose their
+/// blobs fastest are left to, for what they still hold need not be moved.
 fn is_wasteful(store: &JournalStore, shares: &[Share]) -> Result<bool> {
     let (mut bytes, mut dead) = (0, 0);
     for share in shares {
@@ -112,7 +112,7 @@ fn is_wasteful(store: &JournalStore, shares: &[Share]) -> Result<bool> {
         bytes += of;
         dead += share.dead(of);
     }
-    Ok(dead > store.sizes.file_bytes / LEAST_PART && dead > bytes - dead)
+    Ok(dead > store.sizes.file_bytes / LEAST_PART && dead / 3 > (bytes - dead) / 4)
 }
 
 /// Where the next blobs are to be moved from: in the file that is being emptied, or else in that of

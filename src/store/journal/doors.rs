@@ -327,7 +327,7 @@ mod tests {
         file.write_all_at(&[9; 4], 64 + 2).unwrap();
         let mut stuck = None;
         loop {
-            let step = store.clean(500, Packing::Loose).unwrap();
+            let step = store.clean(500, Packing::Dense).unwrap();
             stuck = step.stuck.or(stuck);
             if !step.more {
                 break;

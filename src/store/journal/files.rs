@@ -14,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::dir::{files, open_file, path, sync_dir};
 use super::frame::{self, Frame, HEADER, LABEL, Label, Location, Position};
 use super::naming::Hint;
 use super::sizes::Sizes;
@@ -67,10 +68,6 @@ struct Tail {
     /// is on the medium.
     says: Position,
     vouched: Position,
-}
-
-fn path(dir: &Path, file: u32) -> PathBuf {
-    dir.join(format!("{file:08}.log"))
 }
 
 impl Journal {
@@ -587,31 +584,6 @@ fn damaged(place: &Path, offset: u64) -> Error {
     ))
 }
 
-fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<()> {
-    disk.sync_dir(dir).map_err(|e| {
-        Error::new(ErrorKind::Io, format!("syncing {}: {e}", dir.display())).with_source(e)
-    })
-}
-
-fn open_file(disk: &dyn Disk, dir: &Path, number: u32, how: How) -> Result<Arc<dyn DiskFile>> {
-    let place = path(dir, number);
-    disk.open(&place, how).map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => Error::corrupt(format!(
-            "{} is missing; restore the store from a copy with `restore`",
-            place.display()
-        )),
-        _ => Error::io(place.display(), e),
-    })
-}
-
 fn is_end(read: &io::Result<()>) -> bool {
     read.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::UnexpectedEof)
-}
-
-fn files(disk: &dyn Disk, dir: &Path) -> Result<Vec<u32>> {
-    let names = disk.list(dir).map_err(|e| Error::io(dir.display(), e))?;
-    let number = |name: &String| name.strip_suffix(".log").and_then(|n| n.parse::<u32>().ok());
-    let mut numbers: Vec<u32> = names.iter().filter_map(number).collect();
-    numbers.sort_unstable();
-    Ok(numbers)
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod claims;
 mod clean;
+mod dir;
 mod doors;
 mod files;
 mod frame;

@@ -332,10 +332,8 @@ impl Index for SledIndex {
             );
         }
         if let Some(mark) = update.mark {
-            batch.insert(
-                KNOWN,
-                [&mark.file.to_be_bytes()[..], &mark.offset.to_be_bytes()].concat(),
-            );
+            batch
+                .insert(KNOWN, [&mark.file.to_be_bytes()[..], &mark.offset.to_be_bytes()].concat());
         }
         if let Some(bytes) = update.suspected {
             batch.insert("suspected", &bytes.to_be_bytes());
@@ -407,4 +405,70 @@ fn sync_files(dir: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: [u8; NAMING_KEY_BYTES] = [7; NAMING_KEY_BYTES];
+
+    fn name(n: u32) -> BlobName {
+        let mut name = [3; 16];
+        name[..4].copy_from_slice(&n.to_be_bytes());
+        BlobName(name)
+    }
+
+    fn place(n: u32) -> Location {
+        Location { file: 1 + n % 3, offset: u64::from(n) * 100, len: n, number: n }
+    }
+
+    #[test]
+    fn names_go_in_and_out_and_each_says_where_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = SledIndex::open(dir.path(), &KEY).unwrap();
+        let all: Vec<_> = (0..500).map(|n| (name(n), Some(place(n)))).collect();
+        assert!(index.change(&all).unwrap().iter().all(Option::is_none));
+        let some: Vec<_> =
+            (0..500).map(|n| (name(n), n.is_multiple_of(2).then(|| place(n + 7)))).collect();
+        let before = index.change(&some).unwrap();
+        assert!((0..500).zip(&before).all(|(n, before)| *before == Some(place(n))));
+        let remove = (0..500).filter(|n| n % 4 == 0).map(name).collect();
+        index.apply(&Update { remove, ..Update::default() }).unwrap();
+        for n in 0..500 {
+            let there = (n % 4 == 2).then(|| place(n + 7));
+            assert_eq!(index.get(&name(n)).unwrap(), there, "{n}");
+        }
+        let rest: Vec<_> = (0..500).map(|n| (name(n), None)).collect();
+        index.change(&rest).unwrap();
+        assert_eq!(index.run(|db| Ok(db.len())).unwrap(), 0, "no entry is left empty");
+    }
+
+    #[test]
+    fn an_index_with_an_entry_for_each_name_is_converted() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = SledIndex::open(dir.path(), &KEY).unwrap();
+        let mark = Position { file: 3, offset: 4096 };
+        let old = |n: u32| [&b"n"[..], &name(n).0].concat();
+        for n in 0..10_000 {
+            index.run(|db| db.insert(old(n), &place(n).encode())).unwrap();
+        }
+        // The second file is gone.
+        for file in [1, 3] {
+            index.run(|db| db.insert(file_key(file), Blobs::default().encode())).unwrap();
+        }
+        let said = [&mark.file.to_be_bytes()[..], &mark.offset.to_be_bytes()].concat();
+        index.run(|db| db.insert("mark", said)).unwrap();
+        drop(index);
+        for when in ["converted", "opened again"] {
+            let index = SledIndex::open(dir.path(), &KEY).unwrap();
+            assert_eq!(index.summary().unwrap().mark, mark, "{when}");
+            for n in 0..10_000 {
+                let there = Some(place(n)).filter(|at| at.file != 2);
+                assert_eq!(index.get(&name(n)).unwrap(), there, "{when}: {n}");
+            }
+            let is_left = |db: &sled::Db| Ok(db.scan_prefix(b"n").next().is_some());
+            assert!(!index.run(is_left).unwrap(), "{when}");
+        }
+    }
 }
