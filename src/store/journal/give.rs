@@ -37,13 +37,12 @@ pub(super) fn remove_at(store: &JournalStore, blobs: &Places) -> Result<Removed>
 /// Counts blobs at these places as given back; the index learns with its next step which of each
 /// file's, and lets go of those of them that it has.
 pub(super) fn count_at(store: &JournalStore, blobs: &Places) -> Result<u64> {
-    let mut tail = store.tail();
-    check_whole(&tail, &store.dir)?;
+    check_whole(&store.tail(), &store.dir)?;
     for (name, at) in blobs.iter().filter(|(name, at)| !store.says(name, *at)) {
         store.recent_mut().bury((*name, Some(*at)));
     }
     let killed = kill(store, blobs).len() as u64;
-    store.checkpoint_if_due(&mut tail)?;
+    store.checkpoint_patiently()?;
     Ok(killed)
 }
 
@@ -60,10 +59,9 @@ pub(super) fn count_dead(store: &JournalStore, names: &[BlobName]) -> Result<()>
             store.recent_mut().bury((*name, None));
         }
     }
-    let mut tail = store.tail();
-    check_whole(&tail, &store.dir)?;
+    check_whole(&store.tail(), &store.dir)?;
     kill(store, &places);
-    store.checkpoint_if_due(&mut tail)
+    store.checkpoint_patiently()
 }
 
 /// The names that the index has at these very places, or in a file that is gone.

@@ -313,6 +313,24 @@ impl JournalStore {
         unknown_outcome(tail, |tail| self.begin_step(tail))
     }
 
+    /// The same for a caller that is in no hurry: writers go on while it waits for the step that
+    /// is running.
+    pub(super) fn checkpoint_patiently(&self) -> Result<()> {
+        loop {
+            {
+                let mut tail = self.tail();
+                check_whole(&tail, &self.dir)?;
+                if tail.step.as_ref().is_none_or(Running::is_finished) {
+                    return self.checkpoint_if_due(&mut tail);
+                }
+                if self.recent().waiting() < self.sizes.recent_max {
+                    return Ok(());
+                }
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
     pub(super) fn append(
         &self,
         tail: &mut Tail,
