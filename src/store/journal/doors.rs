@@ -265,6 +265,33 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_as_long_as_a_part_of_those_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = new_index();
+        for range in [0..300, 300..301] {
+            let store = open(dir.path(), &index);
+            if range.start == 0 {
+                fill(&store, range.end);
+            } else {
+                // One that is opened again goes on where it was.
+                store.put(&[]).unwrap();
+            }
+            drop(store);
+            let files: Vec<u64> = (1..)
+                .map_while(|n| dir.path().join(format!("{n:08}.log")).metadata().ok())
+                .map(|file| file.len())
+                .collect();
+            let mut before = 0;
+            for len in &files[..files.len() - 1] {
+                let limit = (before / 16).clamp(1 << 10, 16 << 10);
+                assert!((limit..limit + 1024).contains(len), "{len} after {before}: {files:?}");
+                before += len;
+            }
+            assert!(files.len() > 20 && before > 64 << 10, "{files:?}");
+        }
+    }
+
+    #[test]
     fn an_index_keeps_no_name_that_nothing_leads_to() {
         let dir = tempfile::tempdir().unwrap();
         let index = new_index();
