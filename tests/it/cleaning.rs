@@ -302,7 +302,7 @@ fn a_file_is_emptied_and_what_was_moved_is_found_by_every_kind_of_opening() {
     let done = clean_all(&engine).unwrap();
     assert!(done.swept && done.freed > 12 << 20 && done.stuck.is_none(), "{done:?}");
     let there = logs(&place);
-    assert!(there.len() == 1 && there[0] > *"00000001.log", "all but the last are gone: {there:?}");
+    assert!(there.len() == 1 && *there[0] > *"00000001.log", "but for the last: {there:?}");
     all_read(&engine, &live, "while it is open");
     assert!(engine.status().unwrap().usage.bytes < 6 << 20);
     let again = engine.clean().unwrap();
