@@ -115,6 +115,7 @@ unnamed = was um { $time } begann
 listen = Aufnahme, { $time }
 file = { $kind } ({ $size })
 read-it = Öffnen
+save-it = Herunterladen
 text-cut = … (der Rest ist im Herunterladen enthalten)
 named-hint = Das Öffnen wird vermerkt, wie jedes Öffnen davon.
 kept-for = Aufbewahrt für: { $purpose }.
@@ -122,6 +123,7 @@ kept-for-until = Aufbewahrt für: { $purpose }, bis { $until }.
 kept-until = Aufbewahrt bis { $until }.
 kept-open = Aufbewahrt, bis Sie es löschen.
 kept-part = Einiges oder alles davon geht am { $when }.
+kept-number = Es kann früher gehen: Von seiner Art wird nur eine bestimmte Anzahl aufbewahrt.
 kept-held = Es ist gerichtlich festgehalten und bleibt, solange das dauert.
 kept-for-held = Aufbewahrt für: { $purpose }. Es ist gerichtlich festgehalten und bleibt, solange das dauert.
 held = gerichtlich festgehalten
@@ -142,7 +144,8 @@ planned-row = Am { $when }: { $what }.
 planned-held = Einiges davon ist gerichtlich festgehalten: Es bleibt, wenn das nicht vorher endet.
 planned-cancel = Absagen
 planned-cancel-label = Absagen: { $what }
-cancelled = Abgesagt. Es bleibt.
+planned-child = Nur wer nach diesem Profil sieht, kann absagen, was geplant ist.
+cancelled = Abgesagt: Diese Löschung findet nicht statt.
 cancel-late = Das ist nicht mehr geplant: Es wurde schon abgesagt, oder es ist gelöscht.
 
 # Was gelöscht wird
@@ -158,8 +161,12 @@ what-from = { $what }, vom { $from } an
 what-before = { $what }, vor dem { $until }
 what-class = alle { $kind }
 what-all = alles
+what-except = { $what }, bis auf { $kept }
 what-nothing-title = Nichts war ausgewählt
 what-nothing-lead = Haken Sie an, was gehen soll, und drücken Sie den Knopf noch einmal. Gelöscht wurde nichts.
+what-unclear-lead = Ein Teil des Genannten ist hier nicht bekannt, darum wurde gar nichts getan. Gehen Sie zurück zur Liste und nennen Sie es noch einmal.
+what-many-lead = Auf einmal lassen sich höchstens { $n } auswählen. Sie haben mehr ausgewählt, darum wurde gar nichts getan.
+refused-title = Das können Sie hier nicht tun
 
 # Bevor gelöscht wird
 ask-title = Löschen: { $what }?
@@ -172,11 +179,18 @@ goes-derived = { $n ->
 goes-derived-up-to = bis zu { $n } weitere, die daraus gemacht wurden
 goes-following = Und mehr, das daraus gemacht wurde, so weit das reicht.
 goes-text = Was aus einer Aufnahme gemacht wurde, geht mit ihr: Es bleibt keine Mitschrift übrig.
+goes-text-unless = Was aus einer Aufnahme gemacht wurde, geht mit ihr: Es bleibt keine Mitschrift übrig, außer Sie behalten sie unten.
 goes-nothing = Davon ist nichts mehr da.
 goes-unknown = Beschädigte Seiten verhindern das Zählen. Was genannt ist, geht trotzdem.
 stays-title = Was bleibt
 stays-choose = Sie können einiges davon behalten. Es hängt dann nicht mehr an dem, was geht.
+stays-most = Auf einmal lassen sich höchstens { $n } Arten behalten.
 stays-keep = { $what } behalten
+stays-many-lead = { $n ->
+    [0] Alles von einer Art geht ganz: Davon lässt sich nichts behalten. Gelöscht wurde nichts.
+   *[other] Auf einmal lassen sich höchstens { $n } Arten behalten. Sie haben mehr angehakt, darum wurde nichts gelöscht. Gehen Sie zurück, und haken Sie weniger an oder löschen Sie weniger auf einmal.
+}
+stays-child-lead = Was Sie behalten, ginge nicht mehr mit dem, woraus es gemacht wurde. Nur wer nach diesem Profil sieht, kann es länger behalten. Gelöscht wurde nichts.
 stays-reason = auf Wunsch der Person behalten
 stays-proofs = Nachweise früherer Löschungen bleiben.
 stays-proofs-reason = Nachweise früherer Löschungen
@@ -190,7 +204,8 @@ held-needed = { $n ->
    *[other] { $n } müssen bleiben, weil etwas daraus Gemachtes festgehalten ist.
 }
 later-title = In 7 Tagen
-later-lead = Es bleibt bis { $when } hier, und bis dahin können Sie es absagen.
+later-lead = Es wird am { $when } gelöscht, nicht vorher, wenn nichts anderes es früher beendet. Bis dahin können Sie es absagen.
+later-lead-child = Es wird am { $when } gelöscht, nicht vorher, wenn nichts anderes es früher beendet. Nur wer nach diesem Profil sieht, kann es absagen.
 later-button = In 7 Tagen löschen
 now-title = Jetzt, endgültig
 now-lead = Es geht sofort, aus unseren Sicherungen mit, und niemand kann das rückgängig machen. Dann erfahren Sie, ob es endgültig ist und was dem Grenzen setzt.
@@ -218,14 +233,19 @@ done-following = Mehr daraus Gemachtes ging mit; lesbar ist es nicht mehr, und a
 done-kept = Behalten, wie Sie wollten: { $what }.
 done-limits = Was dem Grenzen setzt
 later-done-title = Es geht am { $when }.
-later-done-lead = Bis dahin bleibt es, wie es ist, und Sie können es auf Ihrer Seite absagen.
+later-done-lead = Bis dahin können Sie es auf Ihrer Seite absagen. Was es sonst beendet, kann das früher tun.
+later-done-child = Nur wer nach diesem Profil sieht, kann es absagen. Was es sonst beendet, kann das früher tun.
+later-held-title = Es ist für den { $when } geplant.
+later-some-title = Einiges davon geht am { $when }.
+later-some-lead = Nicht alles davon ließ sich planen. Was geplant ist, steht auf Ihrer Seite.
+later-kept = Dann bleibt, wie Sie wollten: { $what }.
 later-done-proof = Wenn es weg ist, steht der Nachweis dafür bei Ihren Nachweisen.
 failed-title = Nicht alles wurde gelöscht
 failed-nothing-title = Nichts wurde gelöscht
 failed-held = Einiges davon ist gerichtlich festgehalten. Es bleibt, bis das endet.
 failed-other = Der Dienst konnte es jetzt nicht tun. Was noch in der Liste steht, ist noch da; versuchen Sie es noch einmal.
 failed-clock = Die Uhr des Dienstes geht vielleicht falsch, darum wird nach ihr nichts geplant. Sie können jetzt endgültig löschen.
-failed-limit = Es ist schon so viel geplant, dass nicht mehr dazu passt. Sie können jetzt endgültig löschen.
+failed-limit = Es ist schon so viel geplant, dass dies nicht dazu passt; darum wurde nichts davon geplant. Sie können jetzt endgültig löschen.
 back-list = Zurück zum Aufbewahrten
 
 # Nachweise
@@ -277,8 +297,11 @@ keep-months = 3 Monate
 keep-months-lead = 92 Tage: lange genug, um es wiederzufinden.
 keep-open = Bis ich es lösche
 keep-open-lead = Nur Sie beenden es.
-keep-open-store = So lange, wie dieser Dienst überhaupt aufbewahrt: { $days } Tage.
+keep-open-store = So lange, wie dieser Dienst überhaupt aufbewahrt: { $span }.
+keep-open-some = So lange, wie dieser Dienst jede Art aufbewahrt. Für einige Arten hat das ein Ende.
+keep-open-sooner = Sie beenden es, oder eine Regel für eine Anzahl oder ein Datum tut es.
 keep-too-long = So lange bewahrt dieser Dienst nichts auf.
+keep-too-long-some = So lange bewahrt dieser Dienst nicht jede Art auf.
 keep-child = Nur wer nach diesem Profil sieht, kann es verlängern.
 keep-other = Zurzeit: { $what }
 keep-other-days = { $n ->
@@ -286,6 +309,21 @@ keep-other-days = { $n ->
    *[other] { $n } Tage
 }
 keep-other-mixed = nicht für alle Arten gleich
+keep-other-hours = { $n ->
+    [one] { $n } Stunde
+   *[other] { $n } Stunden
+}
+keep-other-minutes = { $n ->
+    [one] { $n } Minute
+   *[other] { $n } Minuten
+}
+keep-other-seconds = { $n ->
+    [one] { $n } Sekunde
+   *[other] { $n } Sekunden
+}
+keep-sooner = Für einige Arten setzt eine Regel auch eine Anzahl oder ein Datum: Was darüber ist, geht früher, was hier auch gewählt ist.
+keep-service = Was dieser Dienst kürzer aufbewahrt, geht früher.
+keep-held = Was gerichtlich festgehalten ist, bleibt, solange das dauert.
 keep-button = So aufbewahren
 keep-done = Von jetzt an: { $what }.
 keep-same = Es bleibt, wie es war: { $what }.
@@ -293,6 +331,10 @@ keep-falls-title = Einiges geht jetzt
 keep-falls = { $n ->
     [one] { $n } Ding ist älter. Es geht sofort, endgültig, mit dem, was daraus gemacht wurde.
    *[other] { $n } Dinge sind älter. Sie gehen sofort, endgültig, mit dem, was daraus gemacht wurde.
+}
+keep-falls-alone = { $n ->
+    [one] { $n } Ding ist älter. Es geht sofort, endgültig. Was daraus gemacht wurde, bleibt vielleicht: Eine Regel behält es.
+   *[other] { $n } Dinge sind älter. Sie gehen sofort, endgültig. Was daraus gemacht wurde, bleibt vielleicht: Eine Regel behält es.
 }
 keep-falls-button = So aufbewahren, Älteres löschen
 child-title = Das Profil eines Kindes

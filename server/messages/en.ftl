@@ -115,6 +115,7 @@ unnamed = what began at { $time }
 listen = Recording, { $time }
 file = { $kind } ({ $size })
 read-it = Open it
+save-it = Download it
 text-cut = … (the rest is in the download)
 named-hint = Opening this is written down, as every opening of it is.
 kept-for = Kept for: { $purpose }.
@@ -122,6 +123,7 @@ kept-for-until = Kept for: { $purpose }, until { $until }.
 kept-until = Kept until { $until }.
 kept-open = Kept until you erase it.
 kept-part = Some or all of it goes { $when }.
+kept-number = It may go sooner: only so many of its kind are kept.
 kept-held = A legal hold keeps it, for as long as the hold lasts.
 kept-for-held = Kept for: { $purpose }. A legal hold keeps it, for as long as the hold lasts.
 held = under a legal hold
@@ -142,7 +144,8 @@ planned-row = On { $when }: { $what }.
 planned-held = A legal hold covers some of it: it stays unless the hold ends before.
 planned-cancel = Call it off
 planned-cancel-label = Call it off: { $what }
-cancelled = Called off. It stays.
+planned-child = Only the person who looks after this profile can call off what is planned.
+cancelled = Called off: that erase will not happen.
 cancel-late = That is no longer planned: it was called off before, or it was erased.
 
 # What an erase names
@@ -158,8 +161,12 @@ what-from = { $what }, from { $from }
 what-before = { $what }, before { $until }
 what-class = all { $kind }
 what-all = everything
+what-except = { $what }, except { $kept }
 what-nothing-title = Nothing was selected
 what-nothing-lead = Tick what is to go, then press the button again. Nothing was erased.
+what-unclear-lead = A part of what was named is not known here, so nothing was done at all. Go back to the list and name it again.
+what-many-lead = At most { $n } can be selected at one time. You selected more, so nothing was done at all.
+refused-title = That is not for you to do
 
 # Before it is erased
 ask-title = Erase { $what }?
@@ -172,11 +179,18 @@ goes-derived = { $n ->
 goes-derived-up-to = up to { $n } more that were made from it
 goes-following = And more that was made from it, as far as that reaches.
 goes-text = What was made from a recording goes with it: no transcript is left over.
+goes-text-unless = What was made from a recording goes with it: no transcript is left over, unless you keep it below.
 goes-nothing = Nothing of it is here any more.
 goes-unknown = Damaged pages keep us from counting. What is named goes all the same.
 stays-title = What stays
 stays-choose = You may keep some of it. What you keep is no longer tied to what goes.
+stays-most = At most { $n } kinds can be kept at one time.
 stays-keep = Keep the { $what }
+stays-many-lead = { $n ->
+    [0] All of one kind goes whole: nothing of it can be kept. Nothing was erased.
+   *[other] At most { $n } kinds can be kept at one time. You ticked more, so nothing was erased. Go back, and tick fewer or erase less at once.
+}
+stays-child-lead = What you keep would no longer go with what it was made from. Only the person who looks after this profile can keep it longer. Nothing was erased.
 stays-reason = the person asked to keep it
 stays-proofs = Proofs of what you erased before stay.
 stays-proofs-reason = proofs of earlier erases
@@ -190,7 +204,8 @@ held-needed = { $n ->
    *[other] { $n } things have to stay because something that was made from them is held.
 }
 later-title = In 7 days
-later-lead = It stays here until { $when }, and you can call it off until then.
+later-lead = It is erased on { $when }, not before, unless something else ends it sooner. You can call it off until then.
+later-lead-child = It is erased on { $when }, not before, unless something else ends it sooner. Only the person who looks after this profile can call it off.
 later-button = Erase in 7 days
 now-title = Now, for good
 now-lead = It goes at once, from our backups with it, and nobody can undo that. You are told then whether it is final, and what limits it.
@@ -218,14 +233,19 @@ done-following = More that was made from it went with it; it can no longer be re
 done-kept = Kept, as you wished: { $what }.
 done-limits = What limits this
 later-done-title = It goes on { $when }.
-later-done-lead = Until then it stays as it is, and you can call it off on your page.
+later-done-lead = You can call it off on your page until then. What else is to end it may do so sooner.
+later-done-child = Only the person who looks after this profile can call it off. What else is to end it may do so sooner.
+later-held-title = It is planned for { $when }.
+later-some-title = Some of it goes on { $when }.
+later-some-lead = Not all of it could be planned. What is planned is listed on your page.
+later-kept = It stays then, as you wished: { $what }.
 later-done-proof = Once it is gone, the proof of it is among your proofs.
 failed-title = Not everything was erased
 failed-nothing-title = Nothing was erased
 failed-held = A legal hold covers some of it. It stays until the hold is lifted.
 failed-other = The service could not do it now. What is still listed is still there; try again.
 failed-clock = The clock of the service may be wrong, so nothing is planned by it. You can erase now, for good.
-failed-limit = So much is planned already that no more fits. You can erase now, for good.
+failed-limit = So much is planned already that this does not fit, so none of it was planned. You can erase now, for good.
 back-list = Back to what is kept
 
 # Proofs
@@ -277,8 +297,11 @@ keep-months = 3 months
 keep-months-lead = 92 days: long enough to find it again.
 keep-open = Until I erase it
 keep-open-lead = Only you end it.
-keep-open-store = As long as this service keeps anything: { $days } days.
+keep-open-store = As long as this service keeps anything: { $span }.
+keep-open-some = As long as this service keeps each kind. For some kinds that has an end.
+keep-open-sooner = You end it, or a rule for a number or a date does.
 keep-too-long = This service keeps nothing so long.
+keep-too-long-some = This service does not keep every kind so long.
 keep-child = Only the person who looks after this profile can make it longer.
 keep-other = At present: { $what }
 keep-other-days = { $n ->
@@ -286,6 +309,21 @@ keep-other-days = { $n ->
    *[other] { $n } days
 }
 keep-other-mixed = not the same for all kinds
+keep-other-hours = { $n ->
+    [one] { $n } hour
+   *[other] { $n } hours
+}
+keep-other-minutes = { $n ->
+    [one] { $n } minute
+   *[other] { $n } minutes
+}
+keep-other-seconds = { $n ->
+    [one] { $n } second
+   *[other] { $n } seconds
+}
+keep-sooner = For some kinds a rule also sets a number or a date: what passes it goes sooner, whatever is chosen here.
+keep-service = What this service keeps for a shorter time goes sooner.
+keep-held = What a legal hold covers stays for as long as the hold lasts.
 keep-button = Keep it so
 keep-done = From now on: { $what }.
 keep-same = It stays as it was: { $what }.
@@ -293,6 +331,10 @@ keep-falls-title = Some of it goes now
 keep-falls = { $n ->
     [one] { $n } thing is older than that. It goes at once, for good, with what was made from it.
    *[other] { $n } things are older than that. They go at once, for good, with what was made from them.
+}
+keep-falls-alone = { $n ->
+    [one] { $n } thing is older than that. It goes at once, for good. What was made from it may stay: a rule keeps it.
+   *[other] { $n } things are older than that. They go at once, for good. What was made from them may stay: a rule keeps it.
 }
 keep-falls-button = Keep it so, erase what is older
 child-title = A child’s profile

@@ -64,6 +64,8 @@ pub(crate) struct Session {
     drafts: AtomicU64,
     /// What it opened by name: a player that seeks is one line in the report.
     openings: Mutex<HashMap<RecordId, AsyncOpening>>,
+    /// Whose turn it is to open one.
+    opens: tokio::sync::Mutex<()>,
 }
 
 impl Session {
@@ -112,6 +114,11 @@ impl Session {
         let mut openings = locked(&self.openings);
         openings.retain(|_, opening| opening.left().is_ok());
         openings.insert(*opening.id(), opening);
+    }
+
+    /// Waits for its turn to open something by name.
+    pub(crate) async fn opens(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.opens.lock().await
     }
 
     /// How long it goes on.
@@ -208,6 +215,7 @@ impl Desk {
             turns: Mutex::new(Numbers::new(random()?)),
             drafts: AtomicU64::new(0),
             openings: Mutex::default(),
+            opens: tokio::sync::Mutex::default(),
         };
         let mut sessions = locked(&self.sessions);
         sessions.retain(|_, session| session.ends > Instant::now());

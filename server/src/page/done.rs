@@ -2,17 +2,19 @@
 
 use axum::extract::Path;
 use axum::response::Response;
-use keyfall::ErrorKind;
 use keyfall::engine::Foreseen;
+use keyfall::{ErrorKind, Timestamp};
 use maud::{Markup, html};
 
 use super::by_code::told as code_card;
 use super::card::{place_of, proof_card};
+use super::desk::Role;
 use super::frame::{Icon, KEPT, PROOFS, heading, icon};
 use super::inside::{missing, page};
 use super::outcome::Outcome;
 use super::scopes::{What, counted, joined, kind};
 use super::visit::Visit;
+use super::when::When;
 use super::words::Words;
 
 /// Says what an erase did.
@@ -57,12 +59,8 @@ fn told(visit: &Visit, outcome: &Outcome) -> Told {
     let (words, when) = (visit.words, visit.when());
     let told = |mood, icon, title: String, lines| Told { mood, icon, title, lines };
     if let Some(due) = outcome.planned {
-        let title = words.with("later-done-title", [("when", when.moment(due).into())]);
-        let mut lines = vec![words.say("later-done-lead")];
-        if outcome.code.is_none() {
-            lines.push(words.say("later-done-proof"));
-        }
-        return told("wait", Icon::Clock, title, lines);
+        let lines = due_lines(words, outcome, visit.session.grant.role == Role::Child);
+        return told("wait", Icon::Clock, due_title(&when, outcome, due), lines);
     }
     if !outcome.erased {
         return match outcome.failed {
@@ -96,6 +94,36 @@ fn told(visit: &Visit, outcome: &Outcome) -> Told {
     told("", Icon::Check, words.say(title), lines)
 }
 
+/// When what was planned goes: all of it, unless a hold covers some or not all could be planned.
+fn due_title(when: &When<'_>, outcome: &Outcome, due: Timestamp) -> String {
+    let id = match (outcome.failed, outcome.held) {
+        (Some(_), _) => "later-some-title",
+        (None, true) => "later-held-title",
+        (None, false) => "later-done-title",
+    };
+    when.words.with(id, [("when", when.moment(due).into())])
+}
+
+/// What is said of what was planned.
+fn due_lines(words: &Words, outcome: &Outcome, child: bool) -> Vec<String> {
+    let lead = if child { "later-done-child" } else { "later-done-lead" };
+    let mut lines = vec![words.say(lead)];
+    if outcome.failed.is_some() {
+        lines.push(words.say("later-some-lead"));
+    }
+    if outcome.held {
+        lines.push(words.say("planned-held"));
+    }
+    if !outcome.kept.is_empty() {
+        let kept: Vec<_> = outcome.kept.iter().map(|class| kind(words, class)).collect();
+        lines.push(words.with("later-kept", [("what", joined(words, &kept).into())]));
+    }
+    if outcome.code.is_none() {
+        lines.push(words.say("later-done-proof"));
+    }
+    lines
+}
+
 /// What fell. That nobody can read it is said of what is final alone, and with its limits.
 fn fell(words: &Words, outcome: &Outcome) -> String {
     let end = match (outcome.pending, outcome.limits.is_empty()) {
@@ -120,8 +148,8 @@ fn failure(words: &Words, kind: ErrorKind) -> Markup {
     html! { div.note.bad role="alert" { (icon(Icon::Info)) p { (words.say(id)) } } }
 }
 
-/// What would go.
-pub(crate) fn goes(words: &Words, seen: &Foreseen, what: &What) -> Markup {
+/// What would go; `keeps` says whether some of it can be kept.
+pub(crate) fn goes(words: &Words, seen: &Foreseen, what: &What, keeps: bool) -> Markup {
     let Some(counts) = &seen.records else { return html! { p { (words.say("goes-unknown")) } } };
     if counts.is_empty() {
         return html! { p { (words.say("goes-nothing")) } };
@@ -137,7 +165,7 @@ pub(crate) fn goes(words: &Words, seen: &Foreseen, what: &What) -> Markup {
             }
         }
         @if seen.following { p { (words.say("goes-following")) } }
-        p.soft { (words.say("goes-text")) }
+        p.soft { (words.say(if keeps { "goes-text-unless" } else { "goes-text" })) }
     }
 }
 

@@ -3,20 +3,23 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
-use keyfall::engine::{Foreseen, Report};
+use keyfall::engine::{Foreseen, Plan, Report};
+use keyfall::limits::PLANS_MAX;
 use keyfall::{Class, Engine, Erase, Error, ErrorKind, Timestamp, UserId};
 use maud::{Markup, html};
 
+use super::desk::Role;
 use super::done::goes;
 use super::drafts::Drafts;
 use super::frame::{Icon, KEPT, heading, icon};
-use super::inside::{csrf, failed, page};
+use super::inside::{csrf, failed, missing, page};
 use super::kept::gone;
 use super::link::see;
 use super::outcome::Outcome;
 use super::planned::{self, Receipt};
-use super::scopes::{What, counted, place, proof_class};
+use super::scopes::{MOST_TURNS, Unnamed, What, counted, place, proof_class};
 use super::visit::{Filled, Visit, here, theirs};
 use super::when::When;
 use crate::app::App;
@@ -32,10 +35,46 @@ struct Ahead {
     seen: Option<Foreseen>,
 }
 
+/// What a form names, and the classes that are ticked to stay.
+struct Named {
+    what: What,
+    keep: Vec<Class>,
+}
+
+/// Reads a form, whole: of one that cannot be read, or that asks for more than fits, nothing is
+/// done.
+fn named(form: &Filled) -> Result<Named, Unnamed> {
+    let session = &form.visit.session;
+    let what = What::of(&form.fields, |number| session.turn(number))?;
+    let mut keep: Vec<Class> = Vec::new();
+    for class in form.all("keep") {
+        let class = class.parse().map_err(|_| Unnamed::Unclear)?;
+        if !keep.contains(&class) {
+            keep.push(class);
+        }
+    }
+    if !keep.is_empty() && is_child(&form.visit) {
+        return Err(Unnamed::Child);
+    }
+    match what.room() {
+        room if keep.len() > room => Err(Unnamed::TooManyKept(room)),
+        _ => Ok(Named { what, keep }),
+    }
+}
+
+/// Whether it is a child's own page. What they keep of an exchange would no longer go with what it
+/// was made from: they would have it longer.
+fn is_child(visit: &Visit) -> bool {
+    visit.session.grant.role == Role::Child
+}
+
 /// Says what would go and what would stay, and asks.
 pub(crate) async fn ask(State(app): State<App>, form: Filled) -> Response {
     let visit = &form.visit;
-    let Some(what) = named(&form) else { return nothing(visit) };
+    let what = match named(&form) {
+        Ok(named) => named.what,
+        Err(why) => return nothing(visit, why),
+    };
     let (user, zone, asked) =
         (visit.user().clone(), visit.session.grant.zone.clone(), what.clone());
     let ahead = app.engine().run(move |engine| {
@@ -52,18 +91,15 @@ pub(crate) async fn ask(State(app): State<App>, form: Filled) -> Response {
     }
 }
 
-/// What a form names.
-fn named(form: &Filled) -> Option<What> {
-    What::of(&form.fields, |number| form.visit.session.turn(number))
-}
-
 /// Erases, for good.
 pub(crate) async fn now(State(app): State<App>, form: Filled) -> Response {
     let visit = form.visit.clone();
-    let Some(what) = named(&form) else { return nothing(&visit) };
+    let Named { what, keep } = match named(&form) {
+        Ok(named) => named,
+        Err(why) => return nothing(&visit, why),
+    };
     let (user, zone) = (visit.user().clone(), visit.session.grant.zone.clone());
     let (said, authority) = (what.words(&visit.when()), visit.authority());
-    let keep = kept(&form);
     let everything = what == What::Everything && keep.is_empty();
     let (reason, grant) = (visit.words.say("stays-reason"), visit.session.grant.clone());
     let drafts = Drafts::new(&app, &visit.session, &visit.token);
@@ -72,8 +108,7 @@ pub(crate) async fn now(State(app): State<App>, form: Filled) -> Response {
         let erases = spare(engine, &user, &what, what.erases(&user, &zone)?)?;
         let erases = erases.into_iter().enumerate().map(|(place, erase)| {
             let drafts = Arc::clone(&drafts);
-            keep.iter()
-                .fold(erase, |erase, class| erase.keep(class.clone(), reason.clone()))
+            keeping(erase, &keep, &reason)
                 .certified(authority.clone(), "")
                 .drafted(move |draft| drafts.keep(place, draft))
         });
@@ -97,26 +132,26 @@ pub(crate) async fn now(State(app): State<App>, form: Filled) -> Response {
 /// Plans the erase for later.
 pub(crate) async fn later(State(app): State<App>, form: Filled) -> Response {
     let visit = form.visit.clone();
-    let Some(what) = named(&form) else { return nothing(&visit) };
+    let Named { what, keep } = match named(&form) {
+        Ok(named) => named,
+        Err(why) => return nothing(&visit, why),
+    };
     let (user, zone) = (visit.user().clone(), visit.session.grant.zone.clone());
     let said = what.words(&visit.when());
-    let (keep, reason) = (kept(&form), visit.words.say("stays-reason"));
+    let reason = visit.words.say("stays-reason");
     let (due, authority) = (later_than(&visit.when()), visit.authority());
     let grant = visit.session.grant.clone();
     let receipts = Arc::clone(app.receipts());
     let planned = app.engine().run(move |engine| {
-        let mut outcome = Outcome { what: said, ..Outcome::default() };
         here(engine, &grant)?;
         // First: a day that is erased spares the record that it may lie in.
         let receipt = Receipt::new(engine, &receipts, &user, &what)?;
-        for erase in spare(engine, &user, &what, what.erases(&user, &zone)?)? {
-            let erase =
-                keep.iter().fold(erase, |erase, class| erase.keep(class.clone(), reason.clone()));
-            match engine.erase_at(receipt.certify(erase, &authority), due) {
-                Ok(plan) => outcome.planned = Some(plan.due),
-                Err(e) => outcome.failed = Some(e.kind()),
-            }
-        }
+        let erases = spare(engine, &user, &what, what.erases(&user, &zone)?)?;
+        let erases = erases.into_iter().map(|erase| keeping(erase, &keep, &reason));
+        let erases = erases.map(|erase| receipt.certify(erase, &authority)).collect();
+        let mut outcome = plan_all(engine, &user, erases, due);
+        outcome.what = said;
+        outcome.kept = keep.iter().map(ToString::to_string).collect();
         if outcome.planned.is_some() {
             outcome.code = receipt.code();
         } else {
@@ -133,10 +168,40 @@ pub(crate) async fn later(State(app): State<App>, form: Filled) -> Response {
     }
 }
 
-/// Calls a planned erase off.
+/// Plans all of these erases, or none of them.
+fn plan_all(engine: &Engine, user: &UserId, erases: Vec<Erase>, due: Timestamp) -> Outcome {
+    let mut outcome = Outcome::default();
+    let planned = engine.plans(user).list().map_or(0, |plans| plans.len());
+    if planned + erases.len() > PLANS_MAX {
+        outcome.failed = Some(ErrorKind::Limit);
+        return outcome;
+    }
+    let mut plans = Vec::new();
+    for erase in erases {
+        match engine.erase_at(erase, due) {
+            Ok(plan) => plans.push(plan),
+            Err(e) => {
+                outcome.failed = Some(e.kind());
+                // Nobody asked for a part of it.
+                plans.retain(|plan: &Plan| engine.plans(user).cancel(plan.id).is_err());
+                break;
+            }
+        }
+    }
+    outcome.planned = plans.first().map(|plan| plan.due);
+    outcome.held = plans.iter().any(|plan| plan.held);
+    outcome
+}
+
+/// Calls a planned erase off. A child would have more kept by it.
 pub(crate) async fn cancel(State(app): State<App>, form: Filled) -> Response {
+    if is_child(&form.visit) {
+        return refused(&form.visit, "planned-child");
+    }
     let user = form.visit.user().clone();
-    let id = form.field("plan").and_then(|id| id.parse().ok()).unwrap_or_default();
+    let Some(id) = form.field("plan").and_then(|id| id.parse().ok()) else {
+        return missing(&form.visit);
+    };
     let receipts = Arc::clone(app.receipts());
     let done = app.engine().run(move |engine| planned::cancel(engine, &receipts, &user, id)).await;
     match done {
@@ -150,9 +215,9 @@ fn later_than(when: &When<'_>) -> Timestamp {
     Timestamp(when.now.0.saturating_add(LATER_MS))
 }
 
-/// The classes that are ticked to stay.
-fn kept(form: &Filled) -> Vec<Class> {
-    form.all("keep").filter_map(|class| class.parse().ok()).take(2).collect()
+/// An erase that keeps these classes.
+fn keeping(erase: Erase, keep: &[Class], reason: &str) -> Erase {
+    keep.iter().fold(erase, |erase, class| erase.keep(class.clone(), reason))
 }
 
 /// Keeps proofs of earlier erases, where they may lie within what is named.
@@ -235,6 +300,9 @@ fn question(visit: &Visit, what: &What, ahead: &Ahead, title: &str) -> Markup {
         };
     };
     let later = visit.when().moment(later_than(&visit.when()));
+    let later_lead = if is_child(visit) { "later-lead-child" } else { "later-lead" };
+    let keepable = keepable(visit, seen);
+    let keeps = !keepable.is_empty();
     html! {
         (heading(title))
         p.lead { (words.say("ask-lead")) }
@@ -242,13 +310,13 @@ fn question(visit: &Visit, what: &What, ahead: &Ahead, title: &str) -> Markup {
             (csrf(visit))
             @let fields = what.fields(|turn| visit.session.number_of_turn(turn));
             @for (name, value) in fields { input type="hidden" name=(name) value=(value); }
-            section.card { h2 { (words.say("goes-title")) } (goes(words, seen, what)) }
-            section.card { h2 { (words.say("stays-title")) } (stays(visit, what, seen)) }
+            section.card { h2 { (words.say("goes-title")) } (goes(words, seen, what, keeps)) }
+            section.card { h2 { (words.say("stays-title")) } (stays(visit, what, &keepable)) }
             div.choices {
                 div.choice {
                     div {
                         h2 { (words.say("later-title")) }
-                        p { (words.with("later-lead", [("when", later.into())])) }
+                        p { (words.with(later_lead, [("when", later.into())])) }
                     }
                     button formaction="/page/erase/later" { (words.say("later-button")) }
                 }
@@ -262,17 +330,29 @@ fn question(visit: &Visit, what: &What, ahead: &Ahead, title: &str) -> Markup {
     }
 }
 
-fn stays(visit: &Visit, what: &What, seen: &Foreseen) -> Markup {
-    let words = visit.words;
+/// What of it can be kept, if it is of several classes.
+fn keepable<'s>(visit: &Visit, seen: &'s Foreseen) -> Vec<&'s (Class, u64)> {
     let counts = seen.records.as_deref().unwrap_or_default();
-    let several = counts.iter().filter(|(class, _)| class.as_str() != "certificate").count() > 1;
-    let keepable = counts
-        .iter()
-        .filter(|(class, _)| several && !["audio", "certificate"].contains(&class.as_str()));
+    let of = |apart: &'static [&str]| {
+        counts.iter().filter(move |(class, _)| !apart.contains(&class.as_str()))
+    };
+    if of(&["certificate"]).count() < 2 || is_child(visit) {
+        return Vec::new();
+    }
+    of(&["audio", "certificate"]).collect()
+}
+
+fn stays(visit: &Visit, what: &What, keepable: &[&(Class, u64)]) -> Markup {
+    let words = visit.words;
     html! {
-        @if several {
+        @if !keepable.is_empty() {
             fieldset {
-                legend.soft { (words.say("stays-choose")) }
+                legend.soft {
+                    (words.say("stays-choose"))
+                    @if keepable.len() > what.room() {
+                        " " (words.with("stays-most", [("n", what.room().into())]))
+                    }
+                }
                 @for (class, n) in keepable {
                     label.check {
                         input type="checkbox" name="keep" value=(class);
@@ -315,12 +395,35 @@ fn held(visit: &Visit, ahead: &Ahead) -> Markup {
     }
 }
 
-fn nothing(visit: &Visit) -> Response {
-    let title = visit.words.say("what-nothing-title");
+/// Says why nothing was done.
+fn nothing(visit: &Visit, why: Unnamed) -> Response {
+    let words = visit.words;
+    let lead = match why {
+        Unnamed::Nothing => {
+            let (title, lead) = (words.say("what-nothing-title"), words.say("what-nothing-lead"));
+            return said(visit, StatusCode::OK, &title, &lead);
+        }
+        Unnamed::Unclear => words.say("what-unclear-lead"),
+        Unnamed::TooMany => words.with("what-many-lead", [("n", MOST_TURNS.into())]),
+        Unnamed::TooManyKept(n) => words.with("stays-many-lead", [("n", n.into())]),
+        Unnamed::Child => return refused(visit, "stays-child-lead"),
+    };
+    said(visit, StatusCode::BAD_REQUEST, &words.say("failed-nothing-title"), &lead)
+}
+
+/// Says that it is not for a child to do.
+fn refused(visit: &Visit, lead: &str) -> Response {
+    let (title, lead) = (visit.words.say("refused-title"), visit.words.say(lead));
+    said(visit, StatusCode::FORBIDDEN, &title, &lead)
+}
+
+fn said(visit: &Visit, status: StatusCode, title: &str, lead: &str) -> Response {
     let body = html! {
-        (heading(&title))
-        p.lead role="alert" { (visit.words.say("what-nothing-lead")) }
+        (heading(title))
+        p.lead role="alert" { (lead) }
         div.actions { a.button href=(KEPT) { (visit.words.say("back-list")) } }
     };
-    page(visit, KEPT, &title, &body)
+    let mut response = page(visit, KEPT, title, &body);
+    *response.status_mut() = status;
+    response
 }

@@ -80,10 +80,18 @@ pub(crate) fn guard(mut response: Response) -> Response {
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (HeaderName::from_static("x-robots-tag"), "noindex"),
     ] {
-        headers.insert(name, HeaderValue::from_static(value));
+        // What a record says of itself is narrower, and stays.
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// Whether a browser shows what is of this media type: sound, and plain text. All else is saved as
+/// a file, for what an application stores may be a page with scripts.
+pub(super) fn opens(media_type: &str) -> bool {
+    let kind = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind == "text/plain" || kind.starts_with("audio/")
 }
 
 /// The time by which pages go.

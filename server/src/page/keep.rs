@@ -4,20 +4,19 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use keyfall::engine::Report;
-use keyfall::{Class, Engine, Error, Policy, UserId};
 use maud::{Markup, html};
 
 use super::desk::Role;
 use super::frame::{HOW_LONG, Icon, heading, icon};
 use super::inside::{csrf, failed, page};
-use super::kept::gone;
+use super::rules::{Changes, Rules};
 use super::visit::{Filled, Visit, here};
 use super::words::Words;
 use crate::app::App;
 
 const MINUTE: u64 = 60;
-const DAY: u64 = 24 * 60 * MINUTE;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
 
 /// The choices: their names, and how long each keeps; `None` has no end.
 const CHOICES: [(&str, Option<u64>); 4] = [
@@ -27,19 +26,23 @@ const CHOICES: [(&str, Option<u64>); 4] = [
     ("open", None),
 ];
 
-/// What holds now.
-struct Kept {
-    /// For how long at most, of each class: of the person's own policies or the store's.
-    now: Vec<Option<Duration>>,
-    /// For how long the store keeps anything at most, if it says so of a class.
-    store: Option<Duration>,
+/// What came of a choice.
+enum Set {
+    /// It may not be made.
+    Refused,
+    /// Not yet: so much would go at once.
+    Asked {
+        falls: u64,
+        derived_stays: bool,
+    },
+    Done,
 }
 
 /// Asks how long.
 pub(crate) async fn ask(State(app): State<App>, visit: Visit) -> Response {
     let user = visit.user().clone();
-    match app.engine().run(move |engine| kept(engine, &user)).await {
-        Ok(kept) => page(&visit, HOW_LONG, &visit.words.say("keep-title"), &form(&visit, &kept)),
+    match app.engine().run(move |engine| Rules::read(engine, &user)).await {
+        Ok(rules) => page(&visit, HOW_LONG, &visit.words.say("keep-title"), &form(&visit, &rules)),
         Err(e) => failed(&visit, &e),
     }
 }
@@ -54,119 +57,95 @@ pub(crate) async fn set(State(app): State<App>, filled: Filled) -> Response {
     let age = age.map(Duration::from_secs);
     let user = visit.user().clone();
     let child = visit.session.grant.role == Role::Child;
+    // A child's profile is made shorter where it is longer, and nothing of it is lengthened.
+    let profile = name == "day" && is_guardian(&visit) && filled.field("child").is_some();
     let (sure, grant) = (filled.field("sure").is_some(), visit.session.grant.clone());
     let set = app.engine().run(move |engine| {
         here(engine, &grant)?;
-        let kept = kept(engine, &user)?;
-        if !allowed(age, &kept, child) {
-            return Ok((kept, None));
+        let rules = Rules::read(engine, &user)?;
+        if !profile && !rules.allow(age, child) {
+            return Ok((rules, Set::Refused));
         }
-        let age = age.or(kept.store);
-        let policies = policies(engine, &user, age)?;
+        let Changes { policies, counted } = rules.by(age, child || profile);
         let mut falls = 0;
-        for policy in &policies {
+        for policy in &counted {
             falls += engine.policies(Some(&user)).would_expire(policy)?;
         }
         if falls > 0 && !sure {
-            return Ok((kept, Some(falls)));
+            let derived_stays = counted.iter().any(|policy| policy.keep_derived.is_some());
+            return Ok((rules, Set::Asked { falls, derived_stays }));
         }
         for policy in &policies {
             engine.policies(Some(&user)).set(policy)?;
         }
         engine.run_due(&mut |_| {})?;
-        Ok((kept, Some(0)))
+        Ok((rules, Set::Done))
     });
     let title = visit.words.say("keep-title");
-    match set.await {
-        Err(e) => failed(&visit, &e),
-        Ok((kept, None)) => page(&visit, HOW_LONG, &title, &form(&visit, &kept)),
-        Ok((kept, Some(0))) => {
-            let said = match filled.field("child") {
-                Some(_) => visit.words.say("child-done"),
-                None => chosen(visit.words, name, &kept),
-            };
-            page(&visit, HOW_LONG, &title, &done(&visit, &said, &title))
+    let body = match set.await {
+        Err(e) => return failed(&visit, &e),
+        Ok((rules, Set::Refused)) => form(&visit, &rules),
+        Ok((rules, Set::Asked { falls, derived_stays })) => {
+            let lines = falling(visit.words, &rules, falls, derived_stays);
+            confirm(&visit, name, profile, &lines)
         }
-        Ok((_, Some(falls))) => page(&visit, HOW_LONG, &title, &confirm(&visit, name, falls)),
+        Ok((rules, Set::Done)) => done(&visit, &said(&visit, name, profile, &rules), &title),
+    };
+    page(&visit, HOW_LONG, &title, &body)
+}
+
+fn is_guardian(visit: &Visit) -> bool {
+    matches!(visit.session.grant.role, Role::Guardian(_))
+}
+
+/// What holds from now on, and what ends something sooner or later than that.
+fn said(visit: &Visit, name: &str, profile: bool, rules: &Rules) -> Vec<String> {
+    let words = visit.words;
+    let mut lines = vec![match profile {
+        true => words.say("child-done"),
+        false => {
+            let chosen = words.say(&format!("keep-{name}"));
+            words.with("keep-done", [("what", chosen.into())])
+        }
+    }];
+    let service = name == "open" && rules.longest() != Some(None);
+    let more =
+        [(service, "keep-service"), (rules.sooner(), "keep-sooner"), (rules.held, "keep-held")];
+    lines.extend(more.into_iter().filter(|(so, _)| *so).map(|(_, id)| words.say(id)));
+    lines
+}
+
+/// What goes at once.
+fn falling(words: &Words, rules: &Rules, falls: u64, derived_stays: bool) -> Vec<String> {
+    let id = if derived_stays { "keep-falls-alone" } else { "keep-falls" };
+    let mut lines = vec![words.with(id, [("n", falls.into())])];
+    if rules.held {
+        lines.push(words.say("keep-held"));
     }
+    lines
 }
 
-/// That a choice holds from now on.
-fn chosen(words: &Words, name: &str, kept: &Kept) -> String {
-    let what = match kept.store {
-        Some(store) if name == "open" => {
-            words.with("keep-other-days", [("n", (store.as_secs() / DAY).into())])
-        }
-        _ => words.say(&format!("keep-{name}")),
+/// A span of time in words: `30 days`.
+fn span(words: &Words, age: Duration) -> String {
+    let seconds = age.as_secs();
+    let (id, unit) = match seconds {
+        s if s >= DAY && s.is_multiple_of(DAY) => ("keep-other-days", DAY),
+        s if s >= HOUR && s.is_multiple_of(HOUR) => ("keep-other-hours", HOUR),
+        s if s >= MINUTE => ("keep-other-minutes", MINUTE),
+        _ => ("keep-other-seconds", 1),
     };
-    words.with("keep-done", [("what", what.into())])
+    words.with(id, [("n", (seconds / unit).into())])
 }
 
-/// Whether a choice may be made: the store's end is nobody's to move, and a child has no more kept.
-fn allowed(age: Option<Duration>, kept: &Kept, child: bool) -> bool {
-    let within_store = match (age, kept.store) {
-        (Some(age), Some(store)) => age <= store,
-        // Without an end it goes on to the store's.
-        _ => true,
-    };
-    // Of no class: one that is kept for a shorter time than the others counts.
-    let now = kept.now.iter().copied().map(|age| age.unwrap_or(Duration::MAX)).min();
-    let shorter = age.unwrap_or(Duration::MAX) <= now.unwrap_or(Duration::MAX);
-    within_store && (shorter || !child)
-}
-
-fn kept(engine: &Engine, user: &UserId) -> Result<Kept, Error> {
-    let store = engine.policies(None).list()?;
-    let (own, classes) = match engine.report(user) {
-        Err(e) if gone(&e) => (Vec::new(), BASIC.map(|class| class()).to_vec()),
-        report => report.map(|report| (report.policies.clone(), classes(&report)))?,
-    };
-    let of = |policies: &[Policy], class: &Class| {
-        let found = policies.iter().find(|p| p.class == *class && p.purpose.is_none());
-        found.map(|policy| policy.max_age)
-    };
-    let now = classes.iter().map(|class| of(&own, class).or_else(|| of(&store, class)).flatten());
-    let now = now.collect();
-    let store = classes.iter().filter_map(|class| of(&store, class).flatten()).min();
-    Ok(Kept { now, store })
-}
-
-/// The classes that a choice is about, whether or not there is anything of them.
-const BASIC: [fn() -> Class; 3] = [Class::audio, Class::transcript, Class::action];
-
-/// The classes of a choice: what is kept of the person, what rules are about, and what comes.
-fn classes(report: &Report) -> Vec<Class> {
-    let mut classes = BASIC.map(|class| class()).to_vec();
-    let kept = report.classes.iter().filter(|(_, n)| *n > 0).map(|(class, _)| class);
-    let ruled = report.policies.iter().chain(&report.store_policies).map(|policy| &policy.class);
-    for class in kept.chain(ruled) {
-        if class.as_str() != "certificate" && !classes.contains(class) {
-            classes.push(class.clone());
-        }
-    }
-    classes
-}
-
-/// The policies of a choice.
-fn policies(engine: &Engine, user: &UserId, age: Option<Duration>) -> Result<Vec<Policy>, Error> {
-    let report = engine.report(user)?;
-    let policy = |class: Class| {
-        let both = report.policies.iter().chain(&report.store_policies);
-        let named = both.into_iter().any(|p| p.class == class && p.readers_named);
-        Policy { max_age: age, readers_named: named, ..Policy::new(class) }
-    };
-    Ok(classes(&report).into_iter().map(policy).collect())
-}
-
-fn form(visit: &Visit, kept: &Kept) -> Markup {
+fn form(visit: &Visit, rules: &Rules) -> Markup {
     let words = visit.words;
     let child = visit.session.grant.role == Role::Child;
-    let same = kept.now.iter().all(|age| *age == kept.now[0]);
-    let now = kept.now.first().copied().flatten().map(|age| age.as_secs());
-    let chosen = |age: Option<u64>| {
-        same && (age == now || (age.is_none() && kept.store.map(|s| s.as_secs()) == now))
+    let mut choices = CHOICES.iter().map(|(name, age)| (*name, age.map(Duration::from_secs)));
+    let chosen = choices.find(|(_, age)| rules.hold(*age)).map(|(name, _)| name);
+    let now = match rules.same() {
+        Some(Some(age)) => span(words, age),
+        _ => words.say("keep-other-mixed"),
     };
-    let days = |age: u64| words.with("keep-other-days", [("n", (age / DAY).into())]);
     html! {
         (heading(&words.say("keep-title")))
         p.lead { (words.say("keep-lead")) }
@@ -175,22 +154,22 @@ fn form(visit: &Visit, kept: &Kept) -> Markup {
             fieldset.radios {
                 legend { (words.say("keep-legend")) }
                 @for (name, age) in CHOICES {
-                    @let may = allowed(age.map(Duration::from_secs), kept, child);
+                    @let age = age.map(Duration::from_secs);
+                    @let may = rules.allow(age, child);
                     label {
                         input type="radio" name="keep" value=(name) required
-                            checked[chosen(age)] disabled[!may];
-                        div { (words.say(&format!("keep-{name}"))) span { (lead(visit, name, kept, may)) } }
+                            checked[chosen == Some(name)] disabled[!may];
+                        div { (words.say(&format!("keep-{name}")))
+                            span { (lead(visit, name, age, rules, may)) } }
                     }
                 }
             }
-            @if !CHOICES.iter().any(|(_, age)| chosen(*age)) {
-                @let what = if same { now.map(days).unwrap_or_default() }
-                    else { words.say("keep-other-mixed") };
-                p.soft { (words.with("keep-other", [("what", what.into())])) }
-            }
+            @if chosen.is_none() { p.soft { (words.with("keep-other", [("what", now.into())])) } }
+            @if rules.sooner() { p.soft { (words.say("keep-sooner")) } }
+            @if rules.held { p.soft { (words.say("keep-held")) } }
             div.actions { button.main { (words.say("keep-button")) } }
         }
-        @if matches!(visit.session.grant.role, Role::Guardian(_)) {
+        @if is_guardian(visit) {
             form.card method="post" action=(HOW_LONG) {
                 (csrf(visit))
                 h2 { (words.say("child-title")) }
@@ -203,28 +182,35 @@ fn form(visit: &Visit, kept: &Kept) -> Markup {
 }
 
 /// What is said of a choice.
-fn lead(visit: &Visit, name: &str, kept: &Kept, may: bool) -> String {
+fn lead(visit: &Visit, name: &str, age: Option<Duration>, rules: &Rules, may: bool) -> String {
     let words = visit.words;
-    match (may, kept.store) {
-        (false, _) if visit.session.grant.role == Role::Child => words.say("keep-child"),
-        (false, _) => words.say("keep-too-long"),
-        (true, Some(store)) if name == "open" => {
-            words.with("keep-open-store", [("days", (store.as_secs() / DAY).into())])
-        }
-        (true, _) => words.say(&format!("keep-{name}-lead")),
+    if !may {
+        return words.say(match visit.session.grant.role {
+            Role::Child => "keep-child",
+            _ if rules.too_long(age) => "keep-too-long",
+            _ => "keep-too-long-some",
+        });
+    }
+    match rules.longest() {
+        _ if name != "open" => words.say(&format!("keep-{name}-lead")),
+        Some(Some(most)) => words.with("keep-open-store", [("span", span(words, most).into())]),
+        None => words.say("keep-open-some"),
+        Some(None) if rules.sooner() => words.say("keep-open-sooner"),
+        Some(None) => words.say("keep-open-lead"),
     }
 }
 
-fn confirm(visit: &Visit, name: &str, falls: u64) -> Markup {
+fn confirm(visit: &Visit, name: &str, profile: bool, lines: &[String]) -> Markup {
     let words = visit.words;
     html! {
         (heading(&words.say("keep-falls-title")))
         form method="post" action=(HOW_LONG) {
             (csrf(visit))
             input type="hidden" name="keep" value=(name);
+            @if profile { input type="hidden" name="child" value="1"; }
             div.note.wait role="alert" {
                 (icon(Icon::Clock))
-                p { (words.with("keep-falls", [("n", falls.into())])) }
+                div { @for line in lines { p { (line) } } }
             }
             div.actions {
                 button.danger name="sure" value="1" { (words.say("keep-falls-button")) }
@@ -234,12 +220,12 @@ fn confirm(visit: &Visit, name: &str, falls: u64) -> Markup {
     }
 }
 
-fn done(visit: &Visit, said: &str, title: &str) -> Markup {
+fn done(visit: &Visit, lines: &[String], title: &str) -> Markup {
     html! {
         (heading(title))
         div.note.good role="status" {
             (icon(Icon::Check))
-            p { (said) }
+            div { @for line in lines { p { (line) } } }
         }
         div.actions { a.button href=(HOW_LONG) { (visit.words.say("nav-how-long")) } }
     }

@@ -13,7 +13,7 @@ use super::desk::Role;
 use super::frame::{Icon, KEPT, heading, icon};
 use super::inside::{csrf, failed, page};
 use super::rows::row;
-use super::scopes::{counted, joined, kind, place, scope_words, span};
+use super::scopes::{counted, erase_words, joined, kind, place, span};
 use super::turns::{Listed, Wanted, read};
 use super::visit::Visit;
 use crate::app::App;
@@ -215,23 +215,27 @@ fn filters(visit: &Visit, asked: &Asked, listed: &Listed) -> Markup {
 
 fn plans(visit: &Visit, plans: &[Plan]) -> Markup {
     let (words, when) = (visit.words, visit.when());
+    let child = visit.session.grant.role == Role::Child;
     html! {
         @if !plans.is_empty() {
             section.card {
                 h2 { (words.with("planned-title", [("n", plans.len().into())])) }
                 @for plan in plans {
-                    @let what = scope_words(plan.erase.scope(), &when);
+                    @let what = erase_words(&plan.erase, &when);
                     form.actions method="post" action="/page/erase/cancel" {
                         (csrf(visit))
                         p { (words.with("planned-row", [
                             ("what", what.clone().into()), ("when", when.moment(plan.due).into()),
                         ])) @if plan.held { " " (words.say("planned-held")) } }
-                        button name="plan" value=(plan.id)
-                            aria-label=(words.with("planned-cancel-label", [("what", what.into())])) {
-                            (words.say("planned-cancel"))
+                        @if !child {
+                            button name="plan" value=(plan.id)
+                                aria-label=(words.with("planned-cancel-label", [("what", what.into())])) {
+                                (words.say("planned-cancel"))
+                            }
                         }
                     }
                 }
+                @if child { p.soft { (words.say("planned-child")) } }
             }
         }
     }

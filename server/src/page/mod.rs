@@ -26,6 +26,7 @@ mod pace;
 pub(crate) mod planned;
 pub(crate) mod proofs;
 mod rows;
+mod rules;
 mod scopes;
 mod sound;
 mod sure;

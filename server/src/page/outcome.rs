@@ -26,6 +26,8 @@ pub(crate) struct Outcome {
     /// What limits the erases that are final.
     pub(crate) limits: Vec<String>,
     pub(crate) proofs: Vec<Proof>,
+    /// Whether a hold covers some of what was planned.
+    pub(crate) held: bool,
     /// When it is going to be erased, if it was planned.
     pub(crate) planned: Option<Timestamp>,
     /// What the person gets the proof of that with, where no page of theirs finds it.

@@ -14,7 +14,7 @@ use super::drafts::lost;
 use super::frame::{Icon, PROOFS, heading, icon};
 use super::inside::{failed, missing, page};
 use super::kept::{PROOF_TYPE, gone, kept, text};
-use super::scopes::{proof_class, scope_words};
+use super::scopes::{erase_words, proof_class};
 use super::visit::{Visit, cookie};
 use super::when::When;
 use crate::app::App;
@@ -65,7 +65,7 @@ pub(crate) async fn list(State(app): State<App>, visit: Visit) -> Response {
 
 /// That the proof of a planned erase comes.
 fn to_come(plan: &Plan, when: &When<'_>) -> Markup {
-    let (what, at) = (scope_words(plan.erase.scope(), when), when.moment(plan.due));
+    let (what, at) = (erase_words(&plan.erase, when), when.moment(plan.due));
     let said = when.words.with("proof-to-come", [("what", what.into()), ("when", at.into())]);
     html! { li { (icon(Icon::Clock)) span { (said) } } }
 }

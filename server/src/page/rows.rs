@@ -1,10 +1,10 @@
 //! How one exchange is shown.
 
 use keyfall::engine::Plan;
-use keyfall::{Class, Scope, When as Of};
+use keyfall::{Class, Scope, Timestamp, When as Of};
 use maud::{Markup, html};
 
-use super::frame::{Icon, icon};
+use super::frame::{Icon, icon, opens};
 use super::scopes::kind;
 use super::turns::{Item, Text, Turn};
 use super::when::When;
@@ -108,7 +108,8 @@ fn link(item: &Item, when: &When<'_>) -> Markup {
     html! {
         (words.with("file", [("kind", kind.into()), ("size", size.into())]))
         span.on-screen {
-            ": " a href=(format!("/page/records/{}", item.number)) { (words.say("read-it")) }
+            @let says = if opens(&item.info.media_type) { "read-it" } else { "save-it" };
+            ": " a href=(format!("/page/records/{}", item.number)) { (words.say(says)) }
         }
         @if matches!(item.text, Text::Named) { " " span.soft.small { (words.say("named-hint")) } }
     }
@@ -165,16 +166,15 @@ fn kept(turn: &Turn, when: &When<'_>, plans: &[Plan]) -> String {
         }
         (Some(why), None) => words.with("kept-for", [("purpose", why.into())]),
         (None, Some(until)) => words.with("kept-until", [("until", when.moment(until).into())]),
-        (None, None) if first.or(part).is_some() => String::new(),
+        (None, None) if first.or(part).is_some() || turn.numbered => String::new(),
         (None, None) => words.say("kept-open"),
     };
-    match first.into_iter().chain(part).min().filter(|at| until.is_none_or(|until| *at < until)) {
-        Some(at) => {
-            let part = words.with("kept-part", [("when", when.moment(at).into())]);
-            format!("{said} {part}").trim_start().to_owned()
-        }
-        None => said,
-    }
+    let sooner = |at: &Timestamp| until.is_none_or(|until| *at < until);
+    let part = first.into_iter().chain(part).min().filter(sooner);
+    let part = part.map(|at| words.with("kept-part", [("when", when.moment(at).into())]));
+    let number = turn.numbered.then(|| words.say("kept-number"));
+    let said = Some(said).filter(|said| !said.is_empty());
+    said.into_iter().chain(part).chain(number).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a planned erase takes a part of an exchange.
@@ -182,12 +182,16 @@ fn touches(plan: &Plan, turn: &Turn) -> bool {
     match plan.erase.scope() {
         Scope::Record(id) => turn.said.iter().any(|item| item.info.id == *id),
         Scope::User { class, when, .. } => {
-            class
-                .as_ref()
-                .is_some_and(|class| turn.said.iter().any(|item| item.info.class == *class))
-                && within(when, turn)
+            let named = |of: &Class| class.as_ref().is_none_or(|class| class == of);
+            let goes = |item: &Item| named(&item.info.class) && !stays(plan, item);
+            within(when, turn) && turn.said.iter().any(goes)
         }
     }
+}
+
+/// Whether a planned erase keeps what is of this kind.
+fn stays(plan: &Plan, item: &Item) -> bool {
+    plan.erase.kept().contains(&item.info.class)
 }
 
 fn within(when: &Of, turn: &Turn) -> bool {
@@ -205,6 +209,8 @@ fn within(when: &Of, turn: &Turn) -> bool {
 fn covers(plan: &Plan, turn: &Turn) -> bool {
     match plan.erase.scope() {
         Scope::Record(_) => false,
-        Scope::User { class, when, .. } => class.is_none() && within(when, turn),
+        Scope::User { class, when, .. } => {
+            class.is_none() && within(when, turn) && !turn.said.iter().any(|item| stays(plan, item))
+        }
     }
 }

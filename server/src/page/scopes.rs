@@ -1,13 +1,14 @@
 //! What a form of the page names to be erased.
 
+use keyfall::limits::KEPT_MAX;
 use keyfall::time::Zone;
 use keyfall::{Class, Erase, Error, InteractionId, Scope, Timestamp, UserId, When as Of};
 
 use super::when::When;
 use super::words::Words;
 
-/// Most that is named one by one: more than the most planned erases there are of a user.
-const MOST_TURNS: usize = 60;
+/// Most that is named one by one: fewer than the most planned erases of a user.
+pub(crate) const MOST_TURNS: usize = 60;
 
 /// What is to be erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,21 @@ pub(crate) enum What {
     /// All of a class.
     Class(Class),
     Everything,
+}
+
+/// Why nothing is done by a form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unnamed {
+    /// It names nothing.
+    Nothing,
+    /// A part of it cannot be read: the rest is not all that was meant.
+    Unclear,
+    /// It names more than one form can.
+    TooMany,
+    /// It keeps more classes than so many.
+    TooManyKept(usize),
+    /// It keeps something, which a child does not have kept.
+    Child,
 }
 
 /// The class of certificates.
@@ -34,29 +50,30 @@ impl What {
     pub(crate) fn of(
         fields: &[(String, String)],
         turn: impl Fn(&str) -> Option<InteractionId>,
-    ) -> Option<What> {
-        let field = |name: &str| fields.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
-        if let Some(one) = field("one") {
-            return Some(What::Turns(vec![turn(one)?]));
-        }
-        if let Some(day) = field("day") {
-            let date: jiff::civil::Date = day.parse().ok()?;
-            return Some(What::Day(date.to_string()));
-        }
-        if let Some(class) = field("class") {
-            return Some(What::Class(class.parse().ok()?));
-        }
-        if field("all").is_some() {
-            return Some(What::Everything);
-        }
-        let mut turns: Vec<InteractionId> = fields
+    ) -> Result<What, Unnamed> {
+        let mut buttons = fields
             .iter()
-            .filter(|(name, _)| name == "turn")
-            .filter_map(|(_, value)| turn(value))
-            .take(MOST_TURNS)
-            .collect();
-        turns.dedup();
-        (!turns.is_empty()).then_some(What::Turns(turns))
+            .filter(|(name, _)| ["one", "day", "class", "all"].contains(&name.as_str()));
+        let Some((button, value)) = buttons.next() else { return ticked(fields, turn) };
+        if buttons.next().is_some() {
+            return Err(Unnamed::Unclear);
+        }
+        let what = match button.as_str() {
+            "one" => turn(value).map(|turn| What::Turns(vec![turn])),
+            "day" => value.parse::<jiff::civil::Date>().ok().map(|it| What::Day(it.to_string())),
+            "class" => value.parse().ok().map(What::Class),
+            _ => Some(What::Everything),
+        };
+        what.ok_or(Unnamed::Unclear)
+    }
+
+    /// How many classes an erase of it can keep. One place is for proofs of earlier erases, where
+    /// they may lie within it.
+    pub(crate) fn room(&self) -> usize {
+        match self {
+            What::Class(_) => 0,
+            _ => KEPT_MAX - usize::from(self.spares_proofs()),
+        }
     }
 
     /// The fields that name it again.
@@ -118,6 +135,25 @@ impl What {
     }
 }
 
+/// What is ticked: all of it, or nothing at all.
+fn ticked(
+    fields: &[(String, String)],
+    turn: impl Fn(&str) -> Option<InteractionId>,
+) -> Result<What, Unnamed> {
+    let mut turns = Vec::new();
+    for (_, value) in fields.iter().filter(|(name, _)| name == "turn") {
+        let turn = turn(value).ok_or(Unnamed::Unclear)?;
+        if !turns.contains(&turn) {
+            turns.push(turn);
+        }
+    }
+    match turns.len() {
+        0 => Err(Unnamed::Nothing),
+        n if n > MOST_TURNS => Err(Unnamed::TooMany),
+        _ => Ok(What::Turns(turns)),
+    }
+}
+
 /// From when until when a date goes on in a zone.
 ///
 /// # Errors
@@ -168,8 +204,21 @@ pub(crate) fn joined(words: &Words, things: &[String]) -> String {
     }
 }
 
-/// What a planned erase names, in words: the page names less than an application can.
-pub(crate) fn scope_words(scope: &Scope, when: &When<'_>) -> String {
+/// What a planned erase takes, in words: what it names, except what stays of that.
+pub(crate) fn erase_words(erase: &Erase, when: &When<'_>) -> String {
+    let what = scope_words(erase.scope(), when);
+    let kept = erase.kept().iter().map(|class| kind(when.words, class.as_str()));
+    match kept.collect::<Vec<_>>() {
+        kept if kept.is_empty() => what,
+        kept => {
+            let kept = joined(when.words, &kept);
+            when.words.with("what-except", [("what", what.into()), ("kept", kept.into())])
+        }
+    }
+}
+
+/// What a scope names, in words: the page names less than an application can.
+fn scope_words(scope: &Scope, when: &When<'_>) -> String {
     let part = |id: &InteractionId| {
         let at = when.moment(id.began());
         when.words.with("what-part", [("when", at.into())])
@@ -239,13 +288,52 @@ mod tests {
         let id = "019b76da-a800-7001-8001-010101010101";
         assert_eq!(
             form(&[("turn", id), ("day", "2026-03-01")]),
-            Some(What::Day("2026-03-01".into()))
+            Ok(What::Day("2026-03-01".into()))
         );
-        assert!(
-            matches!(form(&[("turn", id), ("turn", "x")]), Some(What::Turns(t)) if t.len() == 1)
-        );
-        assert_eq!(form(&[("csrf", "x")]), None);
-        assert_eq!(form(&[("day", "yesterday")]), None);
+        assert!(matches!(form(&[("turn", id), ("turn", id)]), Ok(What::Turns(t)) if t.len() == 1));
+        assert_eq!(form(&[("csrf", "x")]), Err(Unnamed::Nothing));
+    }
+
+    /// Of what was ticked, what could not be read was passed over.
+    #[test]
+    fn a_form_is_read_whole_or_not_at_all() {
+        let id = |n: usize| format!("019b76da-a800-7001-8001-{n:012x}");
+        let form = |fields: &[(&str, &str)]| {
+            let fields: Vec<_> =
+                fields.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+            What::of(&fields, |id| id.parse().ok())
+        };
+        let ids: Vec<String> = (0..=MOST_TURNS).map(id).collect();
+        let turns: Vec<(&str, &str)> = ids.iter().map(|id| ("turn", id.as_str())).collect();
+        assert_eq!(form(&turns), Err(Unnamed::TooMany));
+        let most = form(&turns[1..]);
+        assert!(matches!(most, Ok(What::Turns(turns)) if turns.len() == MOST_TURNS));
+        for unclear in [
+            &[("turn", &*ids[0]), ("turn", "x")][..],
+            &[("one", "x")],
+            &[("day", "yesterday")],
+            &[("day", "2026-03-01"), ("day", "2026-03-02")],
+            &[("all", "1"), ("class", "audio")],
+        ] {
+            assert_eq!(form(unclear), Err(Unnamed::Unclear), "{unclear:?}");
+        }
+    }
+
+    /// A planned erase that keeps a class was called everything.
+    #[test]
+    fn what_is_planned_is_named_without_what_stays() {
+        let zone: Zone = "Europe/Berlin".parse().expect("a zone");
+        let ada = UserId::new("ada").expect("a name");
+        let note = Class::new("note").expect("a class");
+        let erase = Erase::new(Scope::user(ada)).keep(note, "wanted");
+        let erase = erase.keep(Class::transcript(), "wanted");
+        for (tag, said) in [
+            ("en", "everything, except “note” and transcripts"),
+            ("de", "alles, bis auf „note“ und Mitschriften"),
+        ] {
+            let when = When { words: Words::of(tag), zone: &zone, now: Timestamp(0) };
+            assert_eq!(erase_words(&erase, &when), said);
+        }
     }
 
     /// A planned erase of a part of a day was called all of that day.

@@ -2,10 +2,13 @@
 //! read one user's records.
 
 use axum::extract::{Path, State};
-use axum::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE};
+use axum::http::header::{
+    CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE,
+};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 
+use super::frame::opens;
 use super::visit::Visit;
 use crate::api::content;
 use crate::api::export::{self as archive, Look};
@@ -44,6 +47,8 @@ pub(crate) async fn get(
 async fn recorded(app: &App, visit: &Visit, id: &str, headers: &HeaderMap) -> Answer<Response> {
     let caller = caller(visit, true);
     let info = content::readable(app, &caller, id).await?;
+    // One at a time: two ranges that are asked for at once are one line as well.
+    let turn = visit.session.opens().await;
     let opening = match visit.session.opening(&info.id) {
         Some(opening) => opening,
         None => {
@@ -52,6 +57,7 @@ async fn recorded(app: &App, visit: &Visit, id: &str, headers: &HeaderMap) -> An
             opened
         }
     };
+    drop(turn);
     content::served(headers, &info, async { Ok(opening.reader().await?) }).await
 }
 
@@ -86,7 +92,8 @@ fn asked(mut headers: HeaderMap, number: &str, id: &str) -> HeaderMap {
     headers
 }
 
-/// An answer without what names the record: a browser keeps the tag of a file that it saves.
+/// An answer without what names the record: a browser keeps the tag of a file that it saves. What
+/// is no sound and no plain text is such a file.
 fn answered(mut response: Response, number: &str) -> Response {
     let headers = response.headers_mut();
     let names: Vec<_> = headers.keys().filter(|n| n.as_str().starts_with("keyfall-")).collect();
@@ -95,6 +102,10 @@ fn answered(mut response: Response, number: &str) -> Response {
     }
     if let Ok(tag) = HeaderValue::try_from(tag(number)) {
         headers.insert(ETAG, tag);
+    }
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if !kind.is_some_and(opens) {
+        headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
     }
     response
 }

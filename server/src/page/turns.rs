@@ -11,6 +11,7 @@ use keyfall::{
 
 use super::desk::Session;
 use super::kept::{gone, is_proof};
+use super::rules::in_force;
 
 /// Exchanges of one page.
 const PAGE: usize = 40;
@@ -34,6 +35,8 @@ pub(crate) struct Turn {
     pub(crate) until: Option<Timestamp>,
     /// Whether all of it goes then.
     pub(crate) whole: bool,
+    /// Whether a policy keeps a number of its kind: what comes may have it go sooner.
+    pub(crate) numbered: bool,
     pub(crate) purposes: Vec<String>,
     pub(crate) opened: Vec<Access>,
     pub(crate) held: bool,
@@ -123,6 +126,7 @@ fn turn(
         said: Vec::new(),
         until: None,
         whole: true,
+        numbered: false,
         purposes: Vec::new(),
         opened: Vec::new(),
         held: false,
@@ -136,6 +140,9 @@ fn turn(
         };
         turn.opened.extend(opened.1);
         until.push(report.until(info));
+        let purpose = Some(&*info.purpose).filter(|purpose| !purpose.is_empty());
+        let policy = in_force(&report.policies, &report.store_policies, &info.class, purpose);
+        turn.numbered |= policy.is_some_and(|policy| policy.max_records.is_some());
         if !info.purpose.is_empty() && !turn.purposes.contains(&info.purpose) {
             turn.purposes.push(info.purpose.clone());
         }

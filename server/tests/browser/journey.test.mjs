@@ -162,7 +162,7 @@ test("by keyboard alone: found, heard, erased, and sure with the network off", {
   assert.deepEqual(ask, ["Keep the 2 transcripts", "Keep the 1 action", "Erase in 7 days"]);
   await step(page, "Back to what is kept", "What is kept of you");
   for (const left of [1, 0]) {
-    await step(page, /^Call it off: /, "Called off. It stays.");
+    await step(page, /^Call it off: /, "Called off: that erase will not happen.");
     assert.equal(await page.getByText("Call it off").count(), left);
   }
 

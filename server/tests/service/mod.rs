@@ -19,6 +19,7 @@ mod once;
 mod openings;
 mod others;
 mod page;
+mod page_forms;
 mod places;
 mod planned;
 mod privacy;

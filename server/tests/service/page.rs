@@ -15,12 +15,20 @@ pub(super) struct Session {
 impl Session {
     /// Enters by a link, with the cookie that the browser has from before.
     pub(super) fn enter(service: &Service, handle: &str, before: Option<&str>) -> Session {
-        let link = link(service, handle);
-        let (mut cookies, form) = shown(service, &link);
+        Session::by(service, &link(service, handle), before)
+    }
+
+    /// The same, by a link that is asked for so.
+    pub(super) fn enter_as(service: &Service, handle: &str, asked: &str) -> Session {
+        Session::by(service, &link_as(service, handle, asked), None)
+    }
+
+    fn by(service: &Service, link: &str, before: Option<&str>) -> Session {
+        let (mut cookies, form) = shown(service, link);
         if let Some(cookie) = before {
             cookies = format!("{cookies}; {cookie}");
         }
-        let entered = post(service, &link, &cookies, &form);
+        let entered = post(service, link, &cookies, &form);
         assert_eq!(entered.status, 303, "{}", entered.text());
         let cookie = pair(&entered);
         let page = service.ask("GET", "/page").header("Cookie", &cookie).send().text();
@@ -30,6 +38,18 @@ impl Session {
 
     pub(super) fn get(&self, service: &Service, path: &str) -> Reply {
         service.ask("GET", path).header("Cookie", &self.cookie).send()
+    }
+
+    /// Sends a form.
+    pub(super) fn send(&self, service: &Service, path: &str, what: &str) -> Reply {
+        post(service, path, &self.cookie, &format!("csrf={}&{what}", self.csrf))
+    }
+
+    /// Sends a form that is done, and gives the page that says so.
+    pub(super) fn done(&self, service: &Service, path: &str, what: &str) -> String {
+        let sent = self.send(service, path, what);
+        assert_eq!(sent.status, 303, "{}", sent.text());
+        self.get(service, sent.header("location").unwrap()).text()
     }
 
     /// A form that erases at once.
@@ -67,7 +87,11 @@ fn post(service: &Service, path: &str, cookies: &str, form: &str) -> Reply {
 }
 
 fn link(service: &Service, handle: &str) -> String {
-    let made = service.admin("POST", &format!("/v1/users/{handle}/page-links")).json("{}");
+    link_as(service, handle, "{}")
+}
+
+fn link_as(service: &Service, handle: &str, asked: &str) -> String {
+    let made = service.admin("POST", &format!("/v1/users/{handle}/page-links")).json(asked);
     made.json()["url"].as_str().unwrap().to_owned()
 }
 
