@@ -360,3 +360,26 @@ fn what_a_number_may_take_sooner_is_said() {
     assert!(page.contains("It may go sooner: only so many of its kind are kept."), "{page}");
     assert!(!page.contains("Kept until you erase it."), "{page}");
 }
+
+/// Ranges that a player asks for at once were a line each in the report.
+#[test]
+fn parts_that_are_asked_for_at_once_are_one_line() {
+    let service = Service::start();
+    let ada = service.user("ada");
+    let named = "{\"class\":\"note\",\"readers_named\":true}";
+    set(&service, &format!("/v1/users/{ada}/policies"), named);
+    let id = put(&service, &ada, "note", 1);
+    let session = Session::enter(&service, &ada, None);
+    let page = session.get(&service, "/page").text();
+    let path = format!("/page/records/{}", between(&page, "href=\"/page/records/", "\"").unwrap());
+    std::thread::scope(|scope| {
+        for _ in 0..24 {
+            scope.spawn(|| {
+                let request = service.ask("GET", &path).header("Cookie", &session.cookie);
+                assert_eq!(request.header("Range", "bytes=0-3").send().status, 206);
+            });
+        }
+    });
+    let lines = service.admin("GET", &format!("/v1/records/{id}/openings")).send().json();
+    assert_eq!(lines.as_array().unwrap().len(), 1, "{lines}");
+}
