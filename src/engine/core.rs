@@ -209,8 +209,8 @@ impl Core {
         Ok(told)
     }
 
-    /// The same for a caller that asks by itself whether it may. An erase waits for a look-up, and a
-    /// store on other machines may be slow: there it fetches each page as it is stored while it
+    /// The same for a caller that asks by itself whether it may. An erase waits for a look-up, and
+    /// a store on other machines may be slow: there it fetches each page as it is stored while it
     /// holds no lock, and begins again, so that `read` may be called many times.
     pub(super) fn look_at<T>(&self, read: impl Fn(&State, &View<'_>) -> Result<T>) -> Result<T> {
         let store = self.store();

@@ -1,6 +1,6 @@
-//! Emptying places of which little lives, in a store that cannot move blobs itself: what lives there
-//! is written once more through the tree, in commits like any other, and a discard finds the rest
-//! dead. Readers and writers go in between.
+//! Emptying places of which little lives, in a store that cannot move blobs itself: what lives
+//! there is written once more through the tree, in commits like any other, and a discard finds the
+//! rest dead. Readers and writers go in between.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;

@@ -151,9 +151,9 @@ impl Keys {
         self.padded.saturating_sub(chunk * CHUNK_BYTES as u64).min(CHUNK_BYTES as u64) as usize
     }
 
-    /// What is to be fetched before a chunk can be opened, if it is not in hand. Segments of a usual
-    /// length are fetched whole, and all where it is read ahead; of longer ones twice as much each
-    /// time, as long as one chunk is read after the other.
+    /// What is to be fetched before a chunk can be opened, if it is not in hand. Segments of a
+    /// usual length are fetched whole, and all where it is read ahead; of longer ones twice as much
+    /// each time, as long as one chunk is read after the other.
     pub(super) fn wants(&mut self, length: u64, chunk: u64, ahead: bool) -> Result<Option<Wanted>> {
         if self.opened(chunk).is_some() {
             return Ok(None);

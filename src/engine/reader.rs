@@ -216,8 +216,8 @@ impl Reader {
         start..start + room.min(filled.saturating_sub(start)).min(left)
     }
 
-    /// Fetches what a chunk lies in, as it is stored, unless that is in hand. An erase does not wait
-    /// for the store.
+    /// Fetches what a chunk lies in, as it is stored, unless that is in hand. An erase does not
+    /// wait for the store.
     fn fetch(&self, chunk: u64, ahead: &mut Option<ReadAhead>) -> Result<()> {
         let store = self.inner.store();
         // The header, and the chunk; and the header of where the payload lies now.
