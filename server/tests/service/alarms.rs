@@ -3,16 +3,12 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
-use keyfall::engine::{CopyMode, Keeper};
-use keyfall::env::{Env, System};
-use keyfall::{Builder, Class, Engine, Error, Policy, Put, Timestamp, UserId};
+use keyfall::Builder;
+use keyfall::engine::CopyMode;
 
 use super::kit::Service;
-
-const HOUR: u64 = 60 * 60 * 1000;
 
 /// The names of the alerts that fire two minutes after the metrics became these and stayed so;
 /// nothing where promtool is not installed.
@@ -105,53 +101,5 @@ fn a_copy_in_step_that_is_cut_off_fires_its_alert_and_no_other() {
     std::fs::rename(&away, &copy).unwrap();
     soon(|| put().status == 201, "it goes on");
     soon(|| ready(&service).0 == 200, "it is ready again");
-    fires(&service, &[]);
-}
-
-/// A clock that is off from the system's, by milliseconds.
-struct Off(i64);
-
-impl Env for Off {
-    fn now(&self) -> Timestamp {
-        Timestamp(System.now().0.saturating_add_signed(self.0))
-    }
-
-    fn monotonic(&self) -> Duration {
-        System.monotonic()
-    }
-
-    fn fill(&self, out: &mut [u8]) -> Result<(), Error> {
-        System.fill(out)
-    }
-}
-
-/// An engine by a clock that is off and believed, which does nothing that is due.
-fn by(dir: &Path, off: i64) -> Engine {
-    let builder = Builder::at(dir.join("a.db")).accept_remnants().keeper(Keeper::ByHand);
-    builder.env(Arc::new(Off(off))).clock_is_right().open_or_create().unwrap()
-}
-
-#[test]
-fn a_clock_that_is_broken_fires_its_alert_and_no_other() {
-    let dir = tempfile::tempdir().unwrap();
-    let ada = UserId::new("ada").unwrap();
-    let hour = Duration::from_millis(HOUR);
-    let engine = by(dir.path(), -3 * HOUR as i64);
-    engine.policies(None).set(&Policy::new(Class::audio()).max_age(hour)).unwrap();
-    engine.put(Put::new(ada.clone(), Class::audio()), &b"RIFF...."[..]).unwrap();
-    engine.close().unwrap();
-    // The clock was ahead for a while, and is right again: what is due waits for somebody's word.
-    let engine = by(dir.path(), 400 * 24 * HOUR as i64);
-    engine.put(Put::new(ada.clone(), Class::transcript()), &b"wake me at six"[..]).unwrap();
-    engine.close().unwrap();
-    let service = Service::over(dir.path(), &[]);
-    fires(&service, &["KeyfallOverdue"]);
-    drop(service);
-
-    let builder = Builder::at(dir.path().join("a.db")).accept_remnants();
-    let engine = builder.wait_for_lock(hour).clock_is_right().open_or_create().unwrap();
-    engine.run_due(&mut |_| {}).unwrap();
-    engine.close().unwrap();
-    let service = Service::over(dir.path(), &[]);
     fires(&service, &[]);
 }
