@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::card::{Place, proof_card};
 use super::frame::{BY_CODE, Icon, heading, icon, respond, whole};
 use super::kept::Proof;
-use super::pace::From;
+use super::pace::Address;
 use super::planned::PRINCIPAL;
 use super::proofs::file;
 use super::visit::words;
@@ -83,7 +83,7 @@ fn asking(words: &Words, status: StatusCode, wrong: Option<&str>) -> Response {
 /// Shows the proofs of a code, or gives one as a file.
 pub(crate) async fn show(
     State(app): State<App>,
-    from: From,
+    from: Address,
     headers: HeaderMap,
     Form(told): Form<Told>,
 ) -> Response {

@@ -18,12 +18,12 @@ const MOST: usize = 10_000;
 
 /// Where a request comes from; nothing where that is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct From(Option<IpAddr>);
+pub(crate) struct Address(Option<IpAddr>);
 
-impl From {
+impl Address {
     /// One host has many addresses of IPv6: they count as one.
-    fn of(address: Option<IpAddr>) -> From {
-        From(address.map(|address| match address.to_canonical() {
+    fn of(address: Option<IpAddr>) -> Address {
+        Address(address.map(|address| match address.to_canonical() {
             IpAddr::V6(v6) => {
                 let [a, b, c, d, ..] = v6.segments();
                 IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
@@ -33,19 +33,19 @@ impl From {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for From {
+impl<S: Sync> FromRequestParts<S> for Address {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let info = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        Ok(From::of(info.map(|info| info.0.ip())))
+        Ok(Address::of(info.map(|info| info.0.ip())))
     }
 }
 
 /// When each address has used up what it had.
 #[derive(Default)]
 pub(crate) struct Pace {
-    used: Mutex<HashMap<From, Instant>>,
+    used: Mutex<HashMap<Address, Instant>>,
 }
 
 impl Pace {
@@ -53,13 +53,13 @@ impl Pace {
     ///
     /// # Errors
     /// How long to wait before the next one.
-    pub(crate) fn take(&self, from: From, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn take(&self, from: Address, now: Instant) -> Result<(), Duration> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         if used.len() >= MOST {
             used.retain(|_, until| *until > now);
         }
         let known = used.len() < MOST || used.contains_key(&from);
-        let until = used.entry(if known { from } else { From(None) }).or_insert(now);
+        let until = used.entry(if known { from } else { Address(None) }).or_insert(now);
         let next = (*until).max(now) + EACH;
         let over = next.duration_since(now).saturating_sub(EACH * AT_ONCE);
         if over.is_zero() {
@@ -74,8 +74,8 @@ impl Pace {
 mod tests {
     use super::*;
 
-    fn from(address: &str) -> From {
-        From::of(Some(address.parse().unwrap()))
+    fn from(address: &str) -> Address {
+        Address::of(Some(address.parse().unwrap()))
     }
 
     #[test]
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(from("::ffff:192.0.2.1"), from("192.0.2.1"));
         let (pace, now) = (Pace::default(), Instant::now());
         for n in 0..2 * MOST as u32 {
-            let _ = pace.take(From::of(Some(IpAddr::from(n.to_be_bytes()))), now);
+            let _ = pace.take(Address::of(Some(IpAddr::from(n.to_be_bytes()))), now);
         }
         assert!(pace.used.lock().unwrap().len() <= MOST + 1);
         // Those that are not remembered wait for each other; those that are do not.

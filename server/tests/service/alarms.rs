@@ -1,5 +1,5 @@
-//! Story 8: what is broken fires its own alert, and no other, within two minutes. The rules see what
-//! the service says of itself.
+//! Story 8: what is broken fires its own alert, and no other, within two minutes. The rules see
+//! what the service says of itself.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,5 +1,5 @@
-//! Story 9: every way to the bytes of a class with named readers writes who and why before the first
-//! byte, or is refused.
+//! Story 9: every way to the bytes of a class with named readers writes who and why before the
+//! first byte, or is refused.
 
 use std::io::{Read, Write};
 use std::path::Path;
