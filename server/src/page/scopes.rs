@@ -329,7 +329,7 @@ mod tests {
         let erase = erase.keep(Class::transcript(), "wanted");
         for (tag, said) in [
             ("en", "everything, except “note” and transcripts"),
-            ("de", "alles, bis auf „note“ und Mitschriften"),
+            ("de", "alles, bis auf “note” und Mitschriften"),
         ] {
             let when = When { words: Words::of(tag), zone: &zone, now: Timestamp(0) };
             assert_eq!(erase_words(&erase, &when), said);

@@ -290,7 +290,7 @@ fn what_the_page_says_of_a_plan_is_what_will_happen() {
             "de",
             "Aufbewahrt, bis Sie es löschen.",
             [
-                "alles, bis auf „note“.",
+                "alles, bis auf “note”.",
                 "alles, vor dem 1. Januar 2020, 0:00 Uhr.",
                 "ein Teil dessen, was Sie am 1. Januar, ",
                 "alle Aufnahmen, vom 1. Januar 2025, 0:00 Uhr bis zum 2. Januar 2025, 0:00 Uhr.",
