@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::fs::DirEntry;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -99,20 +100,15 @@ impl Answers {
     ///
     /// # Errors
     /// As the system says.
-    #[expect(clippy::disallowed_methods, reason = "the age of a file, by the clock that made it")]
     pub(crate) fn tidy(&self) -> io::Result<()> {
+        let mut failed = Ok(());
         for file in std::fs::read_dir(&self.dir)? {
-            let file = file?;
-            let age = SystemTime::now().duration_since(file.metadata()?.modified()?);
-            let lasts = match file.path().extension() == Some(OsStr::new(PLAN)) {
-                true => OF_A_PLAN,
-                false => DAY,
-            };
-            if age.is_ok_and(|age| age > lasts) {
-                std::fs::remove_file(file.path())?;
+            // What cannot be removed keeps nothing else from it.
+            if let Err(e) = file.and_then(|file| remove_if_old(&file)) {
+                failed = Err(e);
             }
         }
-        Ok(())
+        failed
     }
 
     /// The place for a principal's request under a key.
@@ -191,8 +187,12 @@ impl Slot {
     /// 422 if the key was used for another request.
     pub(crate) fn read(&self) -> Answer<Kept> {
         let nothing = || Kept { request: self.request.clone(), ..Kept::default() };
-        let Some(sealed) = private::read(&self.place()).map_err(Problem::of_io)? else {
-            return Ok(nothing());
+        let sealed = match private::read(&self.place()) {
+            Ok(Some(sealed)) => sealed,
+            Ok(None) => return Ok(nothing()),
+            // What is no text is no answer either.
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => return Ok(nothing()),
+            Err(e) => return Err(Problem::of_io(e)),
         };
         // One that does not open was cut short: nothing was answered.
         let Some(kept) = self.open(&sealed) else { return Ok(nothing()) };
@@ -261,6 +261,21 @@ impl Drop for Slot {
         let mut busy = self.answers.busy.lock().unwrap_or_else(PoisonError::into_inner);
         busy.remove(&self.name);
     }
+}
+
+/// Removes a file that is too old. What is no file is not of this service.
+#[expect(clippy::disallowed_methods, reason = "the age of a file, by the clock that made it")]
+fn remove_if_old(file: &DirEntry) -> io::Result<()> {
+    let about = file.metadata()?;
+    let age = SystemTime::now().duration_since(about.modified()?);
+    let lasts = match file.path().extension() == Some(OsStr::new(PLAN)) {
+        true => OF_A_PLAN,
+        false => DAY,
+    };
+    if about.is_file() && age.is_ok_and(|age| age > lasts) {
+        std::fs::remove_file(file.path())?;
+    }
+    Ok(())
 }
 
 /// A key is for one request.

@@ -12,9 +12,19 @@ use crate::auth::jwt::Jwt;
 use crate::config::Config;
 use crate::openings::Openings;
 use crate::page::desk::Desk;
+use crate::places::Places;
 use crate::problem::{Answer, Problem};
 use crate::receipts::Receipts;
 use crate::watch::Watch;
+
+/// Long bodies that come in at once: each keeps a thread of the engine while it comes.
+pub(crate) const BODIES: u32 = 256;
+/// Of them those of one credential.
+const BODIES_EACH: usize = 32;
+/// Bodies that are written as they are sent, each by a thread of its own.
+const EXPORTS: u32 = 64;
+/// Of them those of one credential.
+const EXPORTS_EACH: usize = 4;
 
 /// The service: its engine, its configuration, its credentials. Cheap to clone.
 #[derive(Clone)]
@@ -36,6 +46,9 @@ struct Shared {
     replaced: Arc<AtomicBool>,
     desk: Desk,
     openings: Openings,
+    bodies: Places,
+    exports: Arc<Places>,
+    uploads: Places,
     /// Leaves of the log that a checkpoint covered which somebody was given.
     published: AtomicU64,
 }
@@ -71,6 +84,9 @@ impl App {
                 replaced: Arc::default(),
                 desk: Desk::default(),
                 openings: Openings::default(),
+                bodies: Places::new(BODIES, BODIES_EACH),
+                exports: Arc::new(Places::new(EXPORTS, EXPORTS_EACH)),
+                uploads: Places::new(BODIES, 1),
                 published: AtomicU64::new(0),
             }),
         }
@@ -84,6 +100,21 @@ impl App {
     /// The openings that are not over.
     pub(crate) fn openings(&self) -> &Openings {
         &self.shared.openings
+    }
+
+    /// Places for long bodies on their way in, by their credentials.
+    pub(crate) fn bodies(&self) -> &Places {
+        &self.shared.bodies
+    }
+
+    /// Places for bodies that threads write.
+    pub(crate) fn exports(&self) -> &Arc<Places> {
+        &self.shared.exports
+    }
+
+    /// Turns of uploads that begin, by their users: one at a time, for the limit of each.
+    pub(crate) fn uploads(&self) -> &Places {
+        &self.shared.uploads
     }
 
     /// The engine.

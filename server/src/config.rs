@@ -1,6 +1,7 @@
 //! What the service is told: a file, the environment over it, flags over both.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -109,6 +110,9 @@ pub(crate) struct Config {
     /// Most bytes of a record.
     #[serde(default = "max_record_bytes")]
     pub(crate) max_record_bytes: u64,
+    /// Seconds after which a connection or a body is given up on which nothing moves.
+    #[serde(default = "idle_seconds")]
+    pub(crate) idle_seconds: NonZeroU32,
     /// Requests a second of one principal, once its burst is used up.
     #[serde(default = "requests_per_second")]
     pub(crate) requests_per_second: u32,
@@ -149,6 +153,11 @@ impl Config {
     /// After how long without a sign of life the writer is taken for gone.
     pub(crate) fn gone_after(&self) -> Duration {
         self.gone_after.map_or(GONE_AFTER, |Span(time)| time)
+    }
+
+    /// For so long a connection or a body may stand still.
+    pub(crate) fn idle(&self) -> Duration {
+        Duration::from_secs(u64::from(self.idle_seconds.get()))
     }
 
     /// The directory of the root cell.
@@ -279,6 +288,10 @@ fn min_free_bytes() -> u64 {
 
 fn max_record_bytes() -> u64 {
     16 << 30
+}
+
+fn idle_seconds() -> NonZeroU32 {
+    NonZeroU32::MIN.saturating_add(119)
 }
 
 fn requests_per_second() -> u32 {
@@ -437,6 +450,11 @@ struct Flags {
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_record_bytes: Option<u64>,
+    /// Seconds after which a connection or a body is given up on which nothing moves
+    /// [default: 120].
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle_seconds: Option<NonZeroU32>,
     /// Requests a second of one principal, once its burst is used up.
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -506,6 +524,7 @@ const NAMES: &[&str] = &[
     "log_json",
     "min_free_bytes",
     "max_record_bytes",
+    "idle_seconds",
     "requests_per_second",
     "burst",
 ];

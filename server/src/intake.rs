@@ -5,14 +5,21 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderMap, StatusCode};
 use futures_util::TryStreamExt;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::StreamReader;
 
+use crate::app::App;
+use crate::auth::caller::Caller;
 use crate::checksum::{self, Checksum};
+use crate::places::Place;
 use crate::problem::Problem;
+
+/// Longest body that the engine reads before it keeps a thread for it.
+const SHORT: u64 = 16 << 10;
 
 /// A body that is read into the engine.
 pub(crate) struct Intake {
@@ -23,6 +30,8 @@ pub(crate) struct Intake {
     /// What it must hash to, until its end came.
     checksum: Option<Checksum>,
     end: End,
+    /// The place of a long one.
+    place: Option<Place>,
 }
 
 /// How the body ended.
@@ -49,7 +58,20 @@ impl Intake {
             digest: Sha256::new(),
             checksum: None,
             end: End::Sound,
+            place: None,
         }
+    }
+
+    /// Has a place for as long as it comes, if it is long or does not say how long: one that is
+    /// short keeps no thread of the engine.
+    pub(crate) async fn placed(self, app: &App, caller: &Caller, headers: &HeaderMap) -> Self {
+        let length =
+            headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        if length.is_some_and(|length: u64| length <= SHORT) {
+            return self;
+        }
+        let place = app.bodies().take(caller.credential()).await;
+        Intake { place: Some(place), ..self }
     }
 
     /// Fails at its end unless it has this sum.
@@ -110,6 +132,9 @@ impl AsyncRead for Intake {
         this.length += read.len() as u64;
         this.digest.update(read);
         let ended = read.is_empty() && room > 0;
+        if ended {
+            this.place = None;
+        }
         match &mut this.checksum {
             Some(checksum) if !ended => checksum.update(read),
             held => {
@@ -120,25 +145,5 @@ impl AsyncRead for Intake {
             }
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-/// A body that a blocking thread reads.
-pub(crate) struct Blocking {
-    pub(crate) intake: Intake,
-    runtime: tokio::runtime::Handle,
-}
-
-impl Blocking {
-    /// A body of so many bytes at most; to be made on the runtime.
-    pub(crate) fn new(body: Body, most: u64) -> Self {
-        Blocking { intake: Intake::new(body, most), runtime: tokio::runtime::Handle::current() }
-    }
-}
-
-impl io::Read for Blocking {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        use tokio::io::AsyncReadExt;
-        self.runtime.block_on(self.intake.read(out))
     }
 }

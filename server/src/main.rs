@@ -7,6 +7,9 @@
 //! | `problem` | errors as callers see them (RFC 9457) |
 //! | `private` | files and randomness that only this service sees |
 //! | `renewed` | files that are read again when they change |
+//! | `socket` | connections, how many there may be and how long they may be quiet |
+//! | `patience` | bodies that must move |
+//! | `places` | places for what waits for the network |
 //! | `peer` | the client of a connection, by its certificate |
 //! | `crl` | lists of revoked client certificates |
 //! | `tls` | the service's certificate, and those of its clients |
@@ -51,7 +54,9 @@ mod openings;
 mod outlet;
 mod overriding;
 mod page;
+mod patience;
 mod peer;
+mod places;
 mod private;
 mod problem;
 mod range;

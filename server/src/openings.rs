@@ -4,37 +4,58 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::http::StatusCode;
-use keyfall::{AsyncOpening, RecordInfo};
+use keyfall::AsyncOpening;
 use sha2::{Digest, Sha256};
 
 use crate::problem::{Answer, Problem};
 
 /// The openings that are not over. In memory alone: a service that starts again has none.
 #[derive(Default)]
-pub(crate) struct Openings(Mutex<HashMap<[u8; 32], Held>>);
+pub(crate) struct Openings(Mutex<All>);
 
-/// An opening, of which record and for whom.
+#[derive(Default)]
+struct All {
+    held: HashMap<[u8; 32], Held>,
+    /// Of each credential, those that are about to be made.
+    reserved: HashMap<String, usize>,
+}
+
+/// An opening, and with which credential it was made. Of the record it knows the id alone.
 pub(crate) struct Held {
     pub(crate) opening: AsyncOpening,
-    pub(crate) info: RecordInfo,
-    pub(crate) principal: String,
+    pub(crate) credential: String,
+}
+
+/// Room for an opening that is about to be made.
+pub(crate) struct Reserved<'a> {
+    openings: &'a Openings,
+    credential: String,
 }
 
 impl Openings {
-    fn all(&self) -> MutexGuard<'_, HashMap<[u8; 32], Held>> {
+    fn all(&self) -> MutexGuard<'_, All> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many a principal has; lets go of those that are over.
-    pub(crate) fn of(&self, principal: &str) -> usize {
+    /// Room for one more of a credential, if it has fewer than so many; lets go of those that are
+    /// over.
+    pub(crate) fn reserve(&self, credential: &str, most: usize) -> Option<Reserved<'_>> {
         let mut all = self.all();
-        all.retain(|_, held| held.opening.left().is_ok());
-        all.values().filter(|held| held.principal == principal).count()
+        all.held.retain(|_, held| held.opening.left().is_ok());
+        let held = all.held.values().filter(|held| held.credential == credential).count();
+        let reserved = all.reserved.entry(credential.to_owned()).or_default();
+        if held + *reserved >= most {
+            return None;
+        }
+        *reserved += 1;
+        Some(Reserved { openings: self, credential: credential.to_owned() })
     }
 
-    /// Keeps one under a token.
-    pub(crate) fn keep(&self, token: &str, held: Held) {
-        self.all().insert(hashed(token), held);
+    /// Takes out those of a credential.
+    pub(crate) fn take_of(&self, credential: &str) -> Vec<AsyncOpening> {
+        let mut all = self.all();
+        let taken = all.held.extract_if(|_, held| held.credential == credential);
+        taken.map(|(_, held)| held.opening).collect()
     }
 
     /// Takes one out.
@@ -42,17 +63,38 @@ impl Openings {
     /// # Errors
     /// 404 if it is over.
     pub(crate) fn take(&self, token: &str) -> Answer<Held> {
-        self.all().remove(&hashed(token)).ok_or_else(over)
+        self.all().held.remove(&hashed(token)).ok_or_else(over)
     }
 
-    /// The one of a token.
+    /// The one of a token, and with which credential it was made.
     ///
     /// # Errors
     /// 404 if it is over.
-    pub(crate) fn find(&self, token: &str) -> Answer<(AsyncOpening, RecordInfo)> {
+    pub(crate) fn find(&self, token: &str) -> Answer<(AsyncOpening, String)> {
         let all = self.all();
-        let held = all.get(&hashed(token)).ok_or_else(over)?;
-        Ok((held.opening.clone(), held.info.clone()))
+        let held = all.held.get(&hashed(token)).ok_or_else(over)?;
+        held.opening.left().map_err(|_| over())?;
+        Ok((held.opening.clone(), held.credential.clone()))
+    }
+}
+
+impl Reserved<'_> {
+    /// Keeps what was made under a token.
+    pub(crate) fn keep(self, token: &str, opening: AsyncOpening) {
+        let held = Held { opening, credential: self.credential.clone() };
+        self.openings.all().held.insert(hashed(token), held);
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        let mut all = self.openings.all();
+        if let Some(reserved) = all.reserved.get_mut(&self.credential) {
+            *reserved -= 1;
+            if *reserved == 0 {
+                all.reserved.remove(&self.credential);
+            }
+        }
     }
 }
 

@@ -1,79 +1,125 @@
 //! A body that a blocking thread writes.
 
 use std::io::{self, Write};
-use std::task::Poll;
+use std::sync::{Arc, OnceLock};
+use std::task::{Poll, ready};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream::poll_fn;
+use keyfall::sealed::Live;
 use keyfall::{Engine, Error, Result};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Sender, channel};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::metering::Counted;
 use crate::problem::Answer;
 
 /// Bytes of a piece.
-const PIECE: usize = 64 << 10;
+const PIECE: usize = 16 << 10;
 /// Pieces on their way, at most.
-const PIECES: usize = 4;
+const PIECES: usize = 1;
 
 /// What a blocking thread writes to: each piece goes to the network.
 pub(crate) struct Outlet {
+    /// A piece without bytes is the end; without it nothing looks whole.
     to: Sender<Result<Bytes>>,
     piece: Vec<u8>,
+    live: Arc<OnceLock<Live>>,
+    idle: Duration,
+    runtime: Handle,
+}
+
+impl Outlet {
+    /// Lets pieces go out only as long as this says.
+    pub(crate) fn guard(&self, live: &Live) {
+        // There is one for each body.
+        let _ = self.live.set(live.clone());
+    }
+
+    fn send(&self, piece: Result<Bytes>) -> io::Result<()> {
+        let sent = self.runtime.block_on(async { timeout(self.idle, self.to.send(piece)).await });
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the caller went away")),
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the caller takes nothing")),
+        }
+    }
 }
 
 impl Write for Outlet {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.piece.extend_from_slice(bytes);
-        if self.piece.len() >= PIECE {
+        // What is longer is taken piece by piece.
+        let room = PIECE - self.piece.len();
+        let taken = &bytes[..bytes.len().min(room)];
+        self.piece.extend_from_slice(taken);
+        if self.piece.len() == PIECE {
             self.flush()?;
         }
-        Ok(bytes.len())
+        Ok(taken.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         if self.piece.is_empty() {
             return Ok(());
         }
-        let piece = Bytes::from(std::mem::take(&mut self.piece));
-        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the caller went away");
-        self.to.blocking_send(Ok(piece)).map_err(gone)
+        let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
+        self.send(Ok(Bytes::from(piece)))
     }
 }
 
-/// A body that `write` writes on a blocking thread. If that fails before anything was sent, it is
-/// no body but a problem; if it fails later, the body ends broken, so that no caller takes it for
-/// whole.
+/// A body that `write` writes on a blocking thread, of those for `whose` bodies. If that fails
+/// before anything was sent, it is no body but a problem; if it fails later, or nothing of it is
+/// taken for too long, the body ends broken, so that no caller takes it for whole.
 ///
 /// # Errors
 /// What `write` gives before the first piece.
 pub(crate) async fn written(
     app: &App,
+    whose: &str,
     write: impl FnOnce(&Engine, &mut Outlet) -> Result<()> + Send + 'static,
 ) -> Answer<Body> {
+    let place = app.exports().take(whose).await;
     let (to, mut from) = channel(PIECES);
-    let engine = app.engine().clone();
-    tokio::spawn(async move {
-        let late = to.clone();
-        let written = engine.run(move |engine| {
-            let mut outlet = Outlet { to, piece: Vec::with_capacity(PIECE) };
-            write(engine, &mut outlet)?;
-            outlet.flush().map_err(Error::from)
-        });
-        if let Err(e) = written.await {
-            // The caller may have gone.
-            let _ = late.send(Err(e)).await;
-        }
+    let live = Arc::new(OnceLock::new());
+    let mut outlet = Outlet {
+        to,
+        piece: Vec::with_capacity(PIECE),
+        live: Arc::clone(&live),
+        idle: app.config().idle(),
+        runtime: Handle::current(),
+    };
+    let engine = app.engine().engine().clone();
+    spawn_blocking(move || {
+        // Let go of last: an engine that nobody waits for can be closed.
+        let _place = place;
+        let engine = engine;
+        let written = write(&engine, &mut outlet).and_then(|()| Ok(outlet.flush()?));
+        // The caller may have gone.
+        let _ = outlet.send(written.map(|()| Bytes::new()));
     });
     let mut first = from.recv().await.transpose()?;
-    Ok(Body::from_stream(Counted::new(poll_fn(move |cx| match first.take() {
-        Some(piece) => Poll::Ready(Some(Ok(piece))),
-        None => from.poll_recv(cx).map(|piece| piece.map(|piece| piece.map_err(cut))),
+    Ok(Body::from_stream(Counted::new(poll_fn(move |cx| {
+        let piece = match first.take() {
+            Some(piece) => Some(Ok(piece)),
+            None => ready!(from.poll_recv(cx)),
+        };
+        let fell = live.get().is_some_and(|live| !live.is_live());
+        Poll::Ready(match piece {
+            Some(Ok(end)) if end.is_empty() => None,
+            Some(Ok(piece)) if !fell => Some(Ok(piece)),
+            _ => {
+                from.close();
+                Some(Err(cut()))
+            }
+        })
     }))))
 }
 
-fn cut(_: Error) -> io::Error {
+fn cut() -> io::Error {
     io::Error::other("what was written fell, or could not be read")
 }

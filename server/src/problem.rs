@@ -94,10 +94,18 @@ impl Problem {
         )
     }
 
+    /// There is no space.
+    fn full() -> Self {
+        Problem::new(StatusCode::INSUFFICIENT_STORAGE, "full", "there is no space left")
+    }
+
     /// The system failed the service; the log has the kind alone, for a text could name a place.
     pub(crate) fn of_io(error: io::Error) -> Self {
         tracing::error!(system = %error.kind(), "a request failed");
-        Problem::internal()
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Problem::full(),
+            _ => Problem::internal(),
+        }
     }
 
     /// The body, for the answer with this number.
@@ -184,9 +192,7 @@ impl From<Error> for Problem {
             ErrorKind::Locked => Problem::later("locked", "the store is in use; ask again"),
             ErrorKind::Copy if error.may_have_happened() => Problem::later("copy", MISSED),
             ErrorKind::Copy => Problem::later("copy", AWAY),
-            ErrorKind::Full => {
-                Problem::new(S::INSUFFICIENT_STORAGE, "full", "there is no space left")
-            }
+            ErrorKind::Full => Problem::full(),
             ErrorKind::Corrupt => Problem::new(
                 S::INTERNAL_SERVER_ERROR,
                 "corrupt",

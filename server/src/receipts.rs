@@ -23,6 +23,8 @@ use zeroize::Zeroizing;
 
 use crate::private;
 
+/// After so long nobody writes a file any more that is to take the place of another.
+const BESIDE: Duration = Duration::from_secs(60 * 60);
 /// For so long a sealed draft is kept.
 const LASTS: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 /// What stands before the name of a receipt, at the end of a ground.
@@ -120,11 +122,27 @@ impl Receipts {
     /// As the system says.
     #[expect(clippy::disallowed_methods, reason = "the age of a file, by the clock that made it")]
     pub(crate) fn tidy(&self) -> io::Result<()> {
+        self.tidy_beside()?;
         for place in self.sealed("")? {
             let age = SystemTime::now().duration_since(std::fs::metadata(&place)?.modified()?);
             if age.is_ok_and(|age| age > LASTS) {
                 std::fs::remove_file(&place)?;
                 self.end(name_of(&place).unwrap_or_default())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what a receipt was about to be when the service died.
+    #[expect(clippy::disallowed_methods, reason = "the age of a file, by the clock that made it")]
+    fn tidy_beside(&self) -> io::Result<()> {
+        for file in std::fs::read_dir(&self.dir)? {
+            let file = file?;
+            let about = file.metadata()?;
+            let age = SystemTime::now().duration_since(about.modified()?);
+            let beside = file.path().extension() == Some(OsStr::new("new"));
+            if beside && about.is_file() && age.is_ok_and(|age| age > BESIDE) {
+                std::fs::remove_file(file.path())?;
             }
         }
         Ok(())

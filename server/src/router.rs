@@ -4,10 +4,10 @@ use std::cell::LazyCell;
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -19,7 +19,8 @@ use crate::auth::caller::authenticate;
 use crate::auth::limit::limited;
 use crate::private::random;
 use crate::problem::Problem;
-use crate::{metering, openapi, page};
+use crate::socket::Traffic;
+use crate::{metering, openapi, page, patience};
 
 const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
 
@@ -35,18 +36,19 @@ pub(crate) fn router(app: App) -> Router {
         .route("/docs", get(openapi::docs))
         .merge(page::router())
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(around))
+        .layer(from_fn_with_state(app.clone(), around))
         .with_state(app)
 }
 
 /// Numbers the answer, writes its problem if it is one, and logs it: method, route, status and
 /// time, nothing that a caller sent.
-async fn around(request: Request, next: Next) -> Response {
+async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = metering::known(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let resumable = request.headers().get(RESUMABLE).is_some();
-    let response = next.run(request).await;
+    let under_way = request.extensions().get::<Traffic>().map(Traffic::begin);
+    let response = next.run(patience::hurried(request, app.config().idle())).await;
     // Drawn where it is written down: most answers are no problem, and are logged nowhere.
     let instance: LazyCell<String> = LazyCell::new(instance);
     let mut response = problems(response, &instance);
@@ -62,7 +64,7 @@ async fn around(request: Request, next: Next) -> Response {
         method, route, status, ms = took.as_secs_f64() * 1e3,
         instance = instance.as_str()
     );
-    response
+    patience::under_way(response, under_way)
 }
 
 /// A number for an answer, which log and problem share.

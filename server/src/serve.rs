@@ -16,7 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::answers::Answers;
-use crate::app::{App, Parts};
+use crate::app::{App, BODIES, Parts};
 use crate::auth::book::Book;
 use crate::auth::jwt::Jwt;
 use crate::config::{Config, typed};
@@ -27,11 +27,12 @@ use crate::page::planned::keep_all;
 use crate::receipts::Receipts;
 use crate::renewed::Renew;
 use crate::router::router;
-use crate::socket::Plain;
+use crate::socket::{Lines, Plain};
 use crate::standby;
 use crate::standing;
-use crate::tls::Tls;
+use crate::tls::{Secure, Tls};
 use crate::watch::Watch;
+use crate::words::now;
 
 /// How long the end waits for calls whose clients went away.
 const ENDS: Duration = Duration::from_secs(10);
@@ -39,6 +40,13 @@ const ENDS: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(30);
 /// For so long it waits for another process to let go of the store.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// More threads that block than the engine, exports and readers have at once.
+const THREADS: usize = 1024;
+/// Most bytes of a request's head, and of an answer that is given to a connection and not sent.
+const HEAD: usize = 32 << 10;
+/// So often a connection of HTTP/2 is asked whether its client is there, and waited for so long.
+const ASKED: Duration = Duration::from_secs(30);
 
 /// So often systemd is told that the service lives.
 const ALIVE: Duration = Duration::from_secs(10);
@@ -50,7 +58,10 @@ const LOOK: Duration = Duration::from_secs(2);
 /// # Errors
 /// What kept it from starting, or from ending well.
 pub(crate) fn run(config: Config) -> Result<(), Box<dyn Error>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(THREADS)
+        .build()?;
     let served = runtime.block_on(serve(config));
     // A store that does not answer holds up no end.
     runtime.shutdown_timeout(ENDS);
@@ -70,9 +81,10 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let (receipts, tells) = Receipts::at(&state);
     let receipts = Arc::new(receipts);
     let builder = builder(&config, &receipts).observer(observer(&watch));
-    let mut ear = Ear::new(listener, address, tls);
+    let mut ear = Ear::new(listener, address, tls, Lines::new(config.idle()));
     tokio::spawn(alive());
     let Some(engine) = opened(&config, builder, &mut ear).await? else { return Ok(()) };
+    let engine = engine.streams_at_once(BODIES as usize);
     // One that stood by reads what the service before it has left there.
     let book = Book::open(&state, &config.admin_token_file)?;
     receipts.make()?;
@@ -101,7 +113,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
         tasks.push(tokio::spawn(standby::end_if_replaced(app.clone(), ear.handle.clone())));
     }
     let renewing = tokio::spawn(renew(files, signal(SignalKind::hangup())?));
-    let replaced = app.replaced();
+    let (replaced, exports) = (app.replaced(), Arc::clone(app.exports()));
     ear.door.open(router(app));
     ear.begin()?;
     announce(&format!("listening on {}", ear.url()));
@@ -115,7 +127,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     if replaced.load(Ordering::Relaxed) {
         return Err(standby::replaced().into());
     }
-    closed(engine).await
+    closed(engine, &exports).await
 }
 
 /// Opens the store, at once or once its writer is gone; `None` if it was told to stop before.
@@ -134,9 +146,10 @@ async fn opened(
     standby::wait(builder, config.gone_after(), &ear.door).await
 }
 
-async fn closed(engine: AsyncEngine) -> Result<(), Box<dyn Error>> {
+async fn closed(engine: AsyncEngine, exports: &Places) -> Result<(), Box<dyn Error>> {
     // What clients left when they went away ends soon.
-    let _ = tokio::time::timeout(ENDS, engine.idle()).await;
+    let ended = async { tokio::join!(engine.idle(), exports.idle()) };
+    let _ = tokio::time::timeout(ENDS, ended).await;
     match engine.close().await {
         // What was acknowledged is durable: nothing is lost by an end without it.
         Err(e) if e.kind() == ErrorKind::Locked => tracing::warn!("ended without closing: {e}"),
@@ -150,15 +163,16 @@ struct Ear {
     listener: Option<TcpListener>,
     address: SocketAddr,
     tls: Option<Tls>,
+    lines: Lines,
     door: Door,
     handle: Handle<SocketAddr>,
     serving: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Ear {
-    fn new(listener: TcpListener, address: SocketAddr, tls: Option<Tls>) -> Self {
+    fn new(listener: TcpListener, address: SocketAddr, tls: Option<Tls>, lines: Lines) -> Self {
         let (door, handle) = (Door::shut(), Handle::new());
-        Ear { listener: Some(listener), address, tls, door, handle, serving: None }
+        Ear { listener: Some(listener), address, tls, lines, door, handle, serving: None }
     }
 
     fn url(&self) -> String {
@@ -168,12 +182,13 @@ impl Ear {
     /// Takes connections from now on.
     fn begin(&mut self) -> io::Result<()> {
         let Some(listener) = self.listener.take() else { return Ok(()) };
-        let server = axum_server::from_tcp(listener)?.handle(self.handle.clone());
+        let server = server(listener)?.handle(self.handle.clone());
+        let lines = self.lines.clone();
         let door = self.door.clone();
         let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(door);
         self.serving = Some(match self.tls.clone() {
-            Some(tls) => tokio::spawn(server.acceptor(tls).serve(service)),
-            None => tokio::spawn(server.acceptor(Plain).serve(service)),
+            Some(tls) => tokio::spawn(server.acceptor(Secure { tls, lines }).serve(service)),
+            None => tokio::spawn(server.acceptor(Plain(lines)).serve(service)),
         });
         Ok(())
     }
@@ -185,6 +200,16 @@ impl Ear {
             None => Ok(()),
         }
     }
+}
+
+/// Speaks HTTP, and holds little of what it sends.
+fn server(listener: TcpListener) -> io::Result<axum_server::Server<SocketAddr>> {
+    let mut server = axum_server::from_tcp(listener)?;
+    let http = server.http_builder();
+    http.http1().max_buf_size(HEAD);
+    let mut http2 = http.http2();
+    http2.max_send_buf_size(HEAD).keep_alive_interval(ASKED).keep_alive_timeout(ASKED);
+    Ok(server)
 }
 
 fn builder(config: &Config, receipts: &Arc<Receipts>) -> Builder {
@@ -256,6 +281,7 @@ async fn upkeep(app: App) {
         tracing::warn!("the floor of an erase could not be measured in the state directory");
     }
     for minute in 0u64.. {
+        end(&app).await;
         tokio::time::sleep(Duration::from_secs(60)).await;
         app.metrics().run_upkeep();
         if minute % 60 == 0 {
@@ -271,6 +297,17 @@ fn listen(at: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     })?;
     let address = listener.local_addr()?;
     Ok((listener, address))
+}
+
+/// Notes which credentials have ended, unless the clock is doubted.
+async fn end(app: &App) {
+    match app.engine().run(|engine| engine.status()).await {
+        Ok(status) if status.clock.is_none() => {}
+        _ => return,
+    }
+    if app.book().note_ends(now()).is_err() {
+        tracing::warn!("that a credential ended could not be noted; it is tried again");
+    }
 }
 
 /// Removes answers and receipts that are too old. What a clock that is doubted calls old may be of

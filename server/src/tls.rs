@@ -31,13 +31,13 @@ use crate::config::{ClientCert, Config};
 use crate::crl;
 use crate::peer::Peer;
 use crate::renewed::{Contents, Renewed};
-use crate::socket::prompt;
+use crate::socket::{Line, Lines, Traffic, prompt};
 use crate::words::now;
 
 /// For so long a client may take for its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Accepts connections over TLS.
+/// TLS, as its files say.
 #[derive(Clone)]
 pub(crate) struct Tls {
     identity: Arc<Renewed<Identity>>,
@@ -85,16 +85,27 @@ impl Tls {
     }
 }
 
-impl<S: Send + 'static> Accept<TcpStream, S> for Tls {
-    type Stream = TlsStream<TcpStream>;
-    type Service = AddExtension<S, Peer>;
+/// Accepts connections over TLS, as many as there may be.
+#[derive(Clone)]
+pub(crate) struct Secure {
+    pub(crate) tls: Tls,
+    pub(crate) lines: Lines,
+}
+
+impl<S: Send + 'static> Accept<TcpStream, S> for Secure {
+    type Stream = Line<TlsStream<TcpStream>>;
+    type Service = AddExtension<AddExtension<S, Peer>, Traffic>;
     type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let tls = self.clone();
+        let Secure { tls, lines } = self.clone();
         Box::pin(async move {
+            // The handshake has its place too.
+            let place = lines.place()?;
             let (stream, peer) = tls.shake(stream).await?;
-            Ok((stream, AddExtension::new(service, peer)))
+            let line = lines.line(stream, place);
+            let traffic = line.traffic();
+            Ok((line, AddExtension::new(AddExtension::new(service, peer), traffic)))
         })
     }
 }

@@ -93,7 +93,7 @@ pub use verbs::discard::Discarded;
 pub use verbs::erasing::Foreseen;
 pub use verbs::grants::Grants;
 pub use verbs::holds::Holds;
-pub use verbs::inbox::{Accepted, Inbox};
+pub use verbs::inbox::{Accepted, Inbox, May};
 pub use verbs::lineage::Lineage;
 pub use verbs::log::Log;
 pub use verbs::ownership::Ownership;

@@ -324,3 +324,37 @@ fn the_next_due_act_is_named_by_its_kind() {
         "{told}"
     );
 }
+
+#[test]
+fn an_envelope_is_put_only_if_its_user_and_its_sources_may_be_concerned() {
+    let world = World::new(1, SMALL_PAGES);
+    let bens = world.put("ben", Class::audio(), b"of ben");
+    world.put("ada", Class::audio(), b"of ada");
+    let engine = world.engine();
+    let (ada, ben) = (engine.handle(&user("ada")).unwrap(), engine.handle(&user("ben")).unwrap());
+    let key = engine.inbox(&user("ada")).key().unwrap();
+    let envelope = sealed(&world, audio("ada").derived_from(bens), b"x", &key);
+    let records =
+        |name: &str| engine.list(&Query::default().user(user(name))).unwrap().records.len();
+    let by = |allowed: &[keyfall::UserHandle]| {
+        let mut asked = Vec::new();
+        let done = engine.accept_by(&envelope[..], &mut |of| {
+            asked.push(*of);
+            match allowed.contains(of) {
+                true => Ok(()),
+                false => Err(keyfall::Error::new(ErrorKind::Held, "not this one")),
+            }
+        });
+        (done.map_err(|e| e.kind()).map(|done| done.again), asked)
+    };
+    assert_eq!(by(&[ben]), (Err(ErrorKind::Held), vec![ada]), "nothing was looked up");
+    assert_eq!(by(&[ada]), (Err(ErrorKind::Held), vec![ada, ben]));
+    assert_eq!((records("ada"), engine.lineage(&bens).unwrap().derived.len()), (1, 0));
+    assert_eq!(by(&[ada, ben]), (Ok(false), vec![ada, ben]));
+    assert_eq!((records("ada"), engine.lineage(&bens).unwrap().derived.len()), (2, 1));
+    // Also where it was accepted before, and where the user was erased: what is told is the refusal.
+    assert_eq!(by(&[ben]).0, Err(ErrorKind::Held));
+    assert_eq!(by(&[ada, ben]), (Ok(true), vec![ada]));
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    assert_eq!(by(&[ben]).0, Err(ErrorKind::Held));
+}

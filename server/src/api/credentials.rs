@@ -1,5 +1,7 @@
 //! Credentials: the admin makes them, lists them and ends them.
 
+use std::io;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -8,7 +10,9 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::openings::close_of;
 use crate::app::App;
+use crate::auth::book::OF_THE_BOOK;
 use crate::auth::caller::Caller;
 use crate::auth::credential::{Credential, Proof, Users, fresh_token, hash};
 use crate::peer::CertificateName;
@@ -122,12 +126,13 @@ pub(crate) async fn create_credential(
     };
     let id = data_encoding::BASE32_DNSSEC.encode(&random::<10>().map_err(failed)?);
     let credential = Credential {
-        id: format!("c_{id}"),
+        id: format!("{OF_THE_BOOK}{id}"),
         principal: new.principal,
         scopes: new.scopes,
-        users: new.users,
+        users: new.users.canonical(),
         purposes: new.purposes,
         default_purpose: new.default_purpose,
+        over: false,
         until: until.map(|until| until.to_string()),
         max_record_bytes: new.max_record_bytes,
         proof,
@@ -183,6 +188,8 @@ pub(crate) async fn list_credentials(
 }
 
 /// Ends a credential
+///
+/// What it has open is closed.
 #[utoipa::path(
     delete, path = "/v1/credentials/{id}", tag = "credentials",
     params(("id" = String, Path, description = "The id of the credential")),
@@ -194,7 +201,9 @@ pub(crate) async fn end_credential(
     Path(id): Path<String>,
 ) -> Answer<StatusCode> {
     caller.may("admin")?;
-    match app.book().remove(&id).map_err(Problem::of_io)? {
+    let ended = app.book().remove(&id).map_err(unsaved);
+    close_of(&app, &id).await;
+    match ended? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Problem::new(
             StatusCode::NOT_FOUND,
@@ -202,4 +211,18 @@ pub(crate) async fn end_credential(
             "there is no such credential; the list has all",
         )),
     }
+}
+
+/// That a credential ended, and the book could not be written.
+fn unsaved(error: io::Error) -> Problem {
+    let problem = Problem::of_io(error);
+    let why = match problem.kind {
+        "full" => "there is no space left",
+        _ => "the service failed, and its log says why",
+    };
+    let detail = format!(
+        "the credential opens nothing any more, but {why}: a service that starts again would take \
+         it; repeat the request once that is corrected"
+    );
+    Problem { detail: detail.into(), ..problem }
 }

@@ -72,7 +72,12 @@ pub(crate) async fn archive(
             return Err(unnamed());
         }
     }
-    let archive = written(app, move |engine, out| {
+    // All visitors of the page have the same credential: there each person has their own.
+    let whose = match caller.credential() {
+        "page" => format!("page {}", user.handle),
+        credential => credential.to_owned(),
+    };
+    let archive = written(app, &whose, move |engine, out| {
         Writing { engine, user: &user, reader: reader.as_ref(), look: &look }.write(out)
     });
     let archive = archive.await?;
@@ -140,8 +145,9 @@ struct Writing<'a> {
 
 impl Writing<'_> {
     fn write(&self, out: &mut Outlet) -> Result<()> {
-        let mut archive = ZipWriter::new_stream(out);
         let (report, live) = report_json(self.engine, self.user)?;
+        out.guard(&live);
+        let mut archive = ZipWriter::new_stream(out);
         archive.start_file("report.json", stored()).map_err(failed)?;
         serde_json::to_writer_pretty(&mut archive, &report)
             .map_err(|e| Error::io("writing the report", io::Error::other(e)))?;

@@ -39,6 +39,7 @@ pub(crate) async fn readyz(State(app): State<App>) -> Response {
         let why = "a write failed with an unknown outcome; the service must be started again";
         matters.push(("engine", why.to_owned()));
     }
+    matters.extend(calls(&app).await);
     matters.extend(places(&app).await);
     matters.extend(far(&app).await);
     let said = |check: &&str| {
@@ -72,6 +73,14 @@ async fn far(app: &App) -> Option<Matter> {
         Err(_) => format!("it does not answer within {} s", ANSWERS.as_secs()),
     };
     Some(("store", why))
+}
+
+/// What is the matter with the engine, if it takes no call.
+async fn calls(app: &App) -> Option<Matter> {
+    let called = app.engine().run(|engine| engine.log().size());
+    // What a call gives is looked at elsewhere.
+    let late = tokio::time::timeout(ANSWERS, called).await.is_err();
+    late.then(|| ("engine", format!("it does not answer within {} s", ANSWERS.as_secs())))
 }
 
 /// What is the matter with the directories.

@@ -112,11 +112,12 @@ impl Tile {
 
     fn bytes(self, engine: &Engine) -> Result<Vec<u8>> {
         let first = self.n.checked_mul(TILE_WIDTH).ok_or_else(too_far)?;
+        let end = first.checked_add(self.width).ok_or_else(too_far)?;
         let log = engine.log();
         let Some(level) = self.level else {
             let mut leaves: Vec<Vec<u8>> = Vec::new();
             log.leaves(first, &mut |at, leaf| {
-                if at >= first + self.width {
+                if at >= end {
                     return Ok(ControlFlow::Break(()));
                 }
                 leaves.push(leaf.to_vec());
@@ -128,7 +129,7 @@ impl Tile {
             return bundle(leaves.iter().map(Vec::as_slice));
         };
         let mut bytes = Vec::new();
-        for n in first..first + self.width {
+        for n in first..end {
             bytes.extend_from_slice(&log.subtree(8 * level, n)?.0);
         }
         Ok(bytes)

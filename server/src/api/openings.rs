@@ -8,18 +8,20 @@ use axum::http::header::{CACHE_CONTROL, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use data_encoding::BASE32_DNSSEC;
+use keyfall::{AsyncOpening, RecordInfo};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::content::{headed, open_as, readable, served};
 use crate::app::App;
 use crate::auth::caller::Caller;
-use crate::openings::{Held, over};
+use crate::openings::over;
 use crate::private::random;
 use crate::problem::{Answer, Problem};
 use crate::take::JsonBody;
+use crate::words::now;
 
-/// Openings of one principal at a time.
+/// Openings of one credential at a time.
 const MOST: usize = 8;
 /// How long an opening lasts unless it is said, and at most.
 const LASTS: Duration = Duration::from_secs(10 * 60);
@@ -47,7 +49,8 @@ pub(crate) struct Opened {
 /// Opens a record for a while
 ///
 /// One line in the user's report, for any number of readers and ranges until it is over: when it
-/// is closed, after ten minutes, or when the record falls. For players, which seek.
+/// is closed, after ten minutes, or when the record falls or the credential ends. For players, which
+/// seek.
 #[utoipa::path(
     post, path = "/v1/records/{id}/openings", tag = "records",
     params(
@@ -71,15 +74,14 @@ pub(crate) async fn open_record(
     if lasts.is_zero() || lasts > LASTS {
         return Err(Problem::invalid("an opening lasts 1 to 600 seconds"));
     }
-    if app.openings().of(caller.principal()) >= MOST {
-        let detail = "this principal has 8 openings; close one, or wait until one is over";
-        return Err(Problem::new(StatusCode::CONFLICT, "limit", detail));
-    }
+    let reserved = app.openings().reserve(caller.credential(), MOST).ok_or_else(|| {
+        let detail = "this credential has 8 openings; close one, or wait until one is over";
+        Problem::new(StatusCode::CONFLICT, "limit", detail)
+    })?;
     let opening = open_as(&app, &caller, &info.id, purpose).await?;
     let opening = opening.lasting(lasts);
     let token = BASE32_DNSSEC.encode(&random::<20>().map_err(Problem::of_io)?);
-    let held = Held { opening, info, principal: caller.principal().to_owned() };
-    app.openings().keep(&token, held);
+    reserved.keep(&token, opening);
     let address = format!("/v1/openings/{token}");
     let opened = Opened { opening: address.clone(), seconds: lasts.as_secs() };
     let headers = [(LOCATION, address), (CACHE_CONTROL, "no-store".to_owned())];
@@ -109,7 +111,7 @@ pub(crate) async fn get_opening(
     Path(token): Path<String>,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    let (opening, info) = app.openings().find(&token)?;
+    let (opening, info) = there(&app, &token).await?;
     served(&headers, &info, async {
         match opening.reader().await {
             Ok(reader) => Ok(reader),
@@ -138,11 +140,27 @@ pub(crate) async fn head_opening(
     Path(token): Path<String>,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    let (opening, info) = app.openings().find(&token)?;
-    opening.left().map_err(|_| over())?;
-    // Whether it is still there.
-    app.engine().info(&info.id).await?;
+    let (_, info) = there(&app, &token).await?;
     headed(&headers, &info)
+}
+
+/// The opening of a token and its record, if neither is over: what fell is not spoken of.
+async fn there(app: &App, token: &str) -> Answer<(AsyncOpening, RecordInfo)> {
+    let (opening, credential) = app.openings().find(token)?;
+    if !app.book().stands(&credential, now()) {
+        close_of(app, &credential).await;
+        return Err(over());
+    }
+    let info = app.engine().info(opening.id()).await?;
+    Ok((opening, info))
+}
+
+/// Closes what a credential that ended had opened.
+pub(super) async fn close_of(app: &App, credential: &str) {
+    for opening in app.openings().take_of(credential) {
+        // Where the service ends, everything is over.
+        let _ = opening.close().await;
+    }
 }
 
 /// Closes an opening

@@ -1,14 +1,16 @@
 //! Grants, by which third parties open records; and the inbox, into which they are sealed.
 
+use std::sync::{Arc, OnceLock};
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use keyfall::engine::Grant;
 use keyfall::sealed::PublicKey;
-use keyfall::{Error, ErrorKind};
+use keyfall::{Error, ErrorKind, UserHandle};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -16,7 +18,7 @@ use utoipa::ToSchema;
 use super::report::grant_json;
 use crate::app::App;
 use crate::auth::caller::Caller;
-use crate::intake::Blocking;
+use crate::intake::Intake;
 use crate::outlet::written;
 use crate::problem::{Answer, Problem};
 use crate::take::{Bytes, JsonBody};
@@ -50,6 +52,8 @@ pub(crate) struct GrantGiven {
 }
 
 /// Gives a grant
+///
+/// Its purpose must be one of the credential's.
 #[utoipa::path(
     post, path = "/v1/users/{handle}/grants", tag = "sharing", request_body = NewGrant,
     params(("handle" = String, Path, description = "The handle of the user")),
@@ -62,6 +66,8 @@ pub(crate) async fn add_grant(
     JsonBody(new): JsonBody<NewGrant>,
 ) -> Answer<Response> {
     let user = caller.user(&app, "rules", &handle).await?;
+    // Whoever holds the grant reads for this purpose.
+    caller.purpose_or(Some(&new.purpose))?;
     let to: PublicKey = new.to.parse()?;
     let mut grant = Grant::new(&to, new.name, new.purpose);
     grant.class = words::class(new.class.as_deref())?;
@@ -131,7 +137,7 @@ pub(crate) async fn open_request(State(app): State<App>, Bytes(body): Bytes) -> 
             "that is not a grantee's request; `keyfall sealed ask` makes one",
         ));
     }
-    let parcel = written(&app, move |engine, out| {
+    let parcel = written(&app, "requests", move |engine, out| {
         engine.open_request(&body, out).map(drop).map_err(of_request)
     });
     let parcel = parcel.await?;
@@ -181,7 +187,8 @@ pub(crate) struct AcceptedAnswer {
 
 /// Takes in a sealed envelope
 ///
-/// The body was sealed to a user's inbox. Nothing but the engine sees what is in it.
+/// The body was sealed to a user's inbox. Nothing but the engine sees what is in it. The credential
+/// must be for that user, and for the user of each record that it was derived from.
 #[utoipa::path(
     post, path = "/v1/inbox", tag = "sharing",
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
@@ -190,22 +197,31 @@ pub(crate) struct AcceptedAnswer {
         (status = 201, description = "It is a record now", body = AcceptedAnswer, headers(("Location" = String))),
     )
 )]
-pub(crate) async fn accept(State(app): State<App>, caller: Caller, body: Body) -> Answer<Response> {
+pub(crate) async fn accept(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
     caller.may("inbox")?;
-    let mut body = Blocking::new(body, caller.most_bytes(app.config()));
-    let (accepted, body) = app
-        .engine()
-        .run(move |engine| {
-            let accepted = engine.accept(&mut body);
-            Ok((accepted, body))
+    let intake = Intake::new(body, caller.most_bytes(app.config()));
+    let mut intake = intake.placed(&app, &caller, &headers).await;
+    let refused = Arc::new(OnceLock::new());
+    let (told, of) = (Arc::clone(&refused), caller.clone());
+    let may = move |user: &UserHandle| {
+        of.may_with("inbox", user).map_err(|problem| {
+            let _ = told.set(problem);
+            Error::new(ErrorKind::Refused, "the credential is not for a user of this envelope")
         })
-        .await?;
-    let accepted = accepted.map_err(|e| match e.kind() {
+    };
+    let accepted = app.engine().accept_by(&mut intake, may).await;
+    let accepted = accepted.map_err(|e| match (refused.get(), e.kind()) {
+        (Some(problem), _) => problem.clone(),
         // An envelope that was changed is the caller's, not the store's.
-        ErrorKind::Corrupt => {
+        (None, ErrorKind::Corrupt) => {
             Problem::invalid("the envelope was changed, or cut short; nothing was stored")
         }
-        _ => body.intake.problem().unwrap_or_else(|| e.into()),
+        _ => intake.problem().unwrap_or_else(|| e.into()),
     })?;
     let status = if accepted.again { StatusCode::OK } else { StatusCode::CREATED };
     let id = accepted.id.to_string();

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use data_encoding::{BASE32_DNSSEC, BASE64};
 use keyfall::engine::{UploadState, WrongOffset};
-use keyfall::{ErrorKind, Put, RecordInfo, Timestamp, UploadId};
+use keyfall::{ErrorKind, Put, PutMode, RecordInfo, Timestamp, UploadId};
 
 use super::label;
 use super::records::{AskedPut, header};
@@ -122,16 +122,18 @@ pub(crate) async fn create_upload(
     let put = put.of(user.id.clone());
     let named = asked.contains_key("keyfall-name");
     let (put, mark) = if named { (put, None) } else { marked(put)? };
+    let turn = app.uploads().take(&user.handle.to_string()).await;
     if app.engine().uploads().list(&user.id).await?.len() >= MOST {
         let detail = "this user has 64 unfinished uploads; finish or end one of them";
         return Err(Problem::new(StatusCode::CONFLICT, "limit", detail));
     }
     let id = app.engine().uploads().begin(put.length(length)).await.map_err(label::refused)?;
+    drop(turn);
     // Until its client hears of the address it is nobody's.
     let unheard = Unheard::new(&app, id);
     let begun = Begun::of(Place { id, mark }, &app.engine().uploads().state(&id).await?);
     let there = match brings {
-        true => append(&app, &begun, 0, &headers, body).await.map_err(unbegun)?,
+        true => append(&app, &caller, &begun, 0, &headers, body).await.map_err(unbegun)?,
         false => 0,
     };
     let mut response = outcome(&app, &begun, StatusCode::CREATED, there).await?;
@@ -179,6 +181,9 @@ pub(crate) async fn head_upload(
         Err(e) => return Err(e.into()),
     };
     // If all bytes came, and nobody could say so, the client sends no more: it ends here.
+    if state.length == Some(state.offset) {
+        may_end(&caller, &state)?;
+    }
     let begun = Begun::of(place, &state);
     let mut response = outcome(&app, &begun, StatusCode::OK, state.offset).await?;
     let told = response.headers_mut();
@@ -193,6 +198,8 @@ pub(crate) async fn head_upload(
 }
 
 /// Appends to an upload
+///
+/// One with a name that may replace a record needs the scope `erase` too, as its creation did.
 ///
 /// What came before a connection broke is kept: ask with HEAD how much that is. With
 /// `Upload-Checksum` all of the bytes are kept or none. With the last byte the upload becomes a
@@ -238,11 +245,12 @@ pub(crate) async fn append_upload(
         Err(e) if e.kind() == ErrorKind::Absent => return ended(&app, &place, offset).await,
         Err(e) => return Err(e.into()),
     };
+    may_end(&caller, &state)?;
     if state.offset != offset {
         return Ok(elsewhere(state.offset));
     }
     let begun = Begun::of(place, &state);
-    match append(&app, &begun, offset, &headers, body).await {
+    match append(&app, &caller, &begun, offset, &headers, body).await {
         Ok(there) => outcome(&app, &begun, StatusCode::NO_CONTENT, there).await,
         // Another request brought bytes meanwhile; the last of all, maybe.
         Err(problem) if ["offset", "absent"].contains(&problem.kind) => {
@@ -263,6 +271,15 @@ pub(crate) async fn append_upload(
             Ok(response)
         }
         Err(problem) => Err(problem),
+    }
+}
+
+/// Fails unless the caller may have an upload become its record: with a name that may be another
+/// record's by then, that one is erased.
+fn may_end(caller: &Caller, state: &UploadState) -> Answer<()> {
+    match (&state.name, state.mode) {
+        (None, _) | (Some(_), PutMode::IfAbsent) => Ok(()),
+        (Some(_), _) => caller.may_with("erase", &state.id.handle()),
     }
 }
 
@@ -480,6 +497,7 @@ fn metadata(state: &UploadState) -> Option<HeaderValue> {
 /// Appends a body, and says how many bytes are there then.
 async fn append(
     app: &App,
+    caller: &Caller,
     begun: &Begun,
     offset: u64,
     headers: &HeaderMap,
@@ -492,7 +510,8 @@ async fn append(
     }
     let checksum = Checksum::read(headers)?;
     let (uploads, id, whole) = (app.engine().uploads(), &begun.place.id, checksum.is_some());
-    let mut intake = Intake::new(body, left).checked(checksum);
+    let intake = Intake::new(body, left).checked(checksum);
+    let mut intake = intake.placed(app, caller, headers).await;
     let appended = match whole {
         true => uploads.append_whole(id, offset, &mut intake).await,
         false => uploads.append(id, offset, &mut intake).await,

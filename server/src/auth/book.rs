@@ -12,11 +12,22 @@ use super::credential::{Credential, Users, fresh_token, hash};
 use crate::peer::CertificateName;
 use crate::private;
 
+/// What the ids of credentials of the book begin with.
+pub(crate) const OF_THE_BOOK: &str = "c_";
+
 /// The credentials of a service, and the token of its admin.
 pub(crate) struct Book {
     place: PathBuf,
     admin: Credential,
-    pages: RwLock<Vec<Credential>>,
+    pages: RwLock<Pages>,
+}
+
+/// The credentials, and whether the file says so.
+#[derive(Default)]
+struct Pages {
+    all: Vec<Credential>,
+    /// Those that ended here, and not in the file: it could not be written.
+    unsaved: BTreeSet<String>,
 }
 
 impl Book {
@@ -57,8 +68,13 @@ impl Book {
         let token = token.trim();
         check_token(token, admin_token_file)?;
         let place = dir.join("credentials.json");
-        let pages = pages(&place)?;
-        Ok(Book { place, admin: Credential::admin(token), pages: RwLock::new(pages) })
+        let mut all = pages(&place)?;
+        for one in &mut all {
+            let users = std::mem::replace(&mut one.users, Users::ANY);
+            one.users = users.canonical();
+        }
+        let pages = RwLock::new(Pages { all, ..Pages::default() });
+        Ok(Book { place, admin: Credential::admin(token), pages })
     }
 
     /// The credential of a token, unless it ended.
@@ -68,7 +84,7 @@ impl Book {
             return Some(self.admin.clone());
         }
         let pages = self.pages.read().unwrap_or_else(PoisonError::into_inner);
-        pages.iter().find(|one| one.has_hash(&hashed)).filter(|one| !one.ended(now)).cloned()
+        pages.all.iter().find(|one| one.has_hash(&hashed)).filter(|one| !one.ended(now)).cloned()
     }
 
     /// The credential of a client certificate, by the first of its names that has one.
@@ -80,14 +96,14 @@ impl Book {
         let pages = self.pages.read().unwrap_or_else(PoisonError::into_inner);
         let of = |name: &CertificateName| {
             let is_it = |one: &&Credential| one.certificate() == Some(name) && !one.ended(now);
-            pages.iter().find(is_it).cloned()
+            pages.all.iter().find(is_it).cloned()
         };
         names.iter().find_map(of)
     }
 
     /// All credentials but the admin's.
     pub(crate) fn list(&self) -> Vec<Credential> {
-        self.pages.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.pages.read().unwrap_or_else(PoisonError::into_inner).all.clone()
     }
 
     /// Adds a credential, durably, unless its certificate has one already; says whether it did.
@@ -107,15 +123,54 @@ impl Book {
     /// Removes a credential, durably; says whether there was one.
     ///
     /// # Errors
-    /// What the system says; nothing is removed then.
+    /// What the system says: it opens nothing from now on, and would again after a start. The same
+    /// call tries it again.
     pub(crate) fn remove(&self, id: &str) -> io::Result<bool> {
-        self.change(|pages| pages.retain(|one| one.id != id))
+        let mut pages = self.pages.write().unwrap_or_else(PoisonError::into_inner);
+        let before = pages.all.len();
+        pages.all.retain(|one| one.id != id);
+        if pages.all.len() == before && !pages.unsaved.contains(id) {
+            return Ok(false);
+        }
+        pages.unsaved.insert(id.to_owned());
+        self.save(&pages.all)?;
+        pages.unsaved.clear();
+        Ok(true)
+    }
+
+    /// Whether a credential has not ended. Those that are not of the book end elsewhere.
+    pub(crate) fn stands(&self, id: &str, now: Timestamp) -> bool {
+        let pages = self.pages.read().unwrap_or_else(PoisonError::into_inner);
+        let is_it = |one: &Credential| one.id == id && !one.ended(now);
+        !id.starts_with(OF_THE_BOOK) || pages.all.iter().any(is_it)
+    }
+
+    /// Notes, durably, which credentials have ended, and what could not be noted before: a clock
+    /// that is set back brings none of them back.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn note_ends(&self, now: Timestamp) -> io::Result<()> {
+        let mut pages = self.pages.write().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = false;
+        for one in pages.all.iter_mut().filter(|one| !one.over && one.ended(now)) {
+            (one.over, noted) = (true, true);
+        }
+        if noted || !pages.unsaved.is_empty() {
+            self.save(&pages.all)?;
+            pages.unsaved.clear();
+        }
+        Ok(())
+    }
+
+    fn save(&self, pages: &[Credential]) -> io::Result<()> {
+        private::replace(&self.place, &serde_json::to_vec_pretty(pages)?)
     }
 
     /// The handles that credentials list.
     pub(crate) fn handles(&self) -> BTreeSet<String> {
         let pages = self.pages.read().unwrap_or_else(PoisonError::into_inner);
-        let listed = pages.iter().filter_map(|one| match &one.users {
+        let listed = pages.all.iter().filter_map(|one| match &one.users {
             Users::List(list) => Some(list),
             Users::Any(_) => None,
         });
@@ -149,11 +204,11 @@ impl Book {
     /// Changes the book, durably; says whether it has another number of credentials now.
     fn change(&self, change: impl FnOnce(&mut Vec<Credential>)) -> io::Result<bool> {
         let mut pages = self.pages.write().unwrap_or_else(PoisonError::into_inner);
-        let mut changed = pages.clone();
+        let mut changed = pages.all.clone();
         change(&mut changed);
-        private::replace(&self.place, &serde_json::to_vec_pretty(&changed)?)?;
-        let differs = changed.len() != pages.len();
-        *pages = changed;
+        self.save(&changed)?;
+        let differs = changed.len() != pages.all.len();
+        *pages = Pages { all: changed, ..Pages::default() };
         Ok(differs)
     }
 }

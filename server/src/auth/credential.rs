@@ -37,6 +37,9 @@ pub(crate) struct Credential {
     /// When it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) until: Option<String>,
+    /// That it ended was noted: a clock that is set back does not bring it back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) over: bool,
     /// Most bytes of a record that is put with it; the service's limit, if none is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) max_record_bytes: Option<u64>,
@@ -85,6 +88,14 @@ impl Users {
     /// All users.
     pub(crate) const ANY: Users = Users::Any(Any::Any);
 
+    /// The same, each handle as this program writes it.
+    pub(crate) fn canonical(self) -> Self {
+        match self {
+            Users::Any(any) => Users::Any(any),
+            Users::List(list) => Users::List(list.into_iter().map(canonical).collect()),
+        }
+    }
+
     /// Whether a user is among them.
     pub(crate) fn has(&self, handle: &UserHandle) -> bool {
         match self {
@@ -107,6 +118,7 @@ impl Credential {
             purposes: vec!["*".to_owned()],
             default_purpose: None,
             until: None,
+            over: false,
             max_record_bytes: None,
             proof: Proof::Token { token: hash(token) },
         }
@@ -161,7 +173,7 @@ impl Credential {
     pub(crate) fn ended(&self, now: Timestamp) -> bool {
         let until = self.until.as_deref().map(str::parse::<Timestamp>);
         // One that cannot be read ended.
-        until.is_some_and(|until| until.map_or(true, |until| until <= now))
+        self.over || until.is_some_and(|until| until.map_or(true, |until| until <= now))
     }
 
     /// Whether it allows an act: `put`, `read:audio`, `erase` and so on.
@@ -179,6 +191,14 @@ impl Credential {
     /// Whether it allows a purpose.
     pub(crate) fn serves(&self, purpose: &str) -> bool {
         self.purposes.iter().any(|one| one == purpose || one == "*")
+    }
+}
+
+/// A handle as this program writes it; what is none stays as it is.
+fn canonical(handle: String) -> String {
+    match handle.parse::<UserHandle>() {
+        Ok(parsed) => parsed.to_string(),
+        Err(_) => handle,
     }
 }
 

@@ -187,6 +187,7 @@ fn issued(claims: Claims) -> Option<Issued> {
         purposes: claims.keyfall_purposes,
         default_purpose: claims.keyfall_default_purpose,
         until: None,
+        over: false,
         max_record_bytes: claims.keyfall_max_record_bytes,
         proof: Proof::Elsewhere,
     };

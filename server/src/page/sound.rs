@@ -132,6 +132,7 @@ fn caller(visit: &Visit, named: bool) -> Caller {
         purposes: vec![PURPOSE.to_owned()],
         default_purpose: named.then(|| PURPOSE.to_owned()),
         until: None,
+        over: false,
         max_record_bytes: None,
         proof: Proof::Elsewhere,
     };

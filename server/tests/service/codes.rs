@@ -111,6 +111,7 @@ const KEYS: &[(&str, [&str; 3])] = &[
     ("log_json", ["true", "false", "true"]),
     ("min_free_bytes", ["1", "2", "3"]),
     ("max_record_bytes", ["1", "2", "3"]),
+    ("idle_seconds", ["1", "2", "3"]),
     ("requests_per_second", ["1", "2", "3"]),
     ("burst", ["1", "2", "3"]),
 ];

@@ -13,7 +13,7 @@ use super::discard::Discarded;
 use super::erasing::Foreseen;
 use super::grants::Grants;
 use super::holds::Holds;
-use super::inbox::{Accepted, Inbox};
+use super::inbox::{Accepted, Inbox, May};
 use super::lineage::Lineage;
 use super::log::Log;
 use super::openings::Opening;
@@ -175,11 +175,20 @@ impl Engine {
     /// same record. Memory as [`Engine::put`].
     ///
     /// # Errors
-    /// `Refused` if its inbox key was destroyed, or it is for another store: the error says what
-    /// to do; `Erased` if the user, the interaction, or the record that it became was erased;
-    /// `Corrupt` if it was changed or cut short; as [`Engine::put`].
+    /// `Refused` if its inbox key was destroyed, or it is for another store; `Erased` if the user,
+    /// the interaction, or the record that it became was erased; `Corrupt` if it was changed or cut
+    /// short; as [`Engine::put`].
     pub fn accept(&self, envelope: impl Read) -> Result<Accepted> {
-        inbox::accept(&self.inner, envelope)
+        self.accept_by(envelope, &mut |_| Ok(()))
+    }
+
+    /// The same, if `may` allows the user of the inbox, asked before anything is looked up, and the
+    /// users of all sources, asked before anything is put.
+    ///
+    /// # Errors
+    /// What `may` gives; as [`Engine::accept`].
+    pub fn accept_by(&self, envelope: impl Read, may: May<'_>) -> Result<Accepted> {
+        inbox::accept(&self.inner, envelope, may)
     }
 
     /// Opens a record.
@@ -284,12 +293,10 @@ impl Engine {
     }
 
     /// Detaches a derived record from its sources: from now on it stays when its sources are
-    /// erased. Its content is not encrypted again. The act and its reason are in the user's
-    /// history.
+    /// erased. Its content is not encrypted again. Act and reason are in the user's history.
     ///
     /// # Errors
-    /// `Invalid` without a reason, or for a record that depends on no other; `Erased`, `Absent`; as
-    /// [`Engine::put`].
+    /// `Invalid` without a reason, or if it depends on no other; `Erased`, `Absent`; as for a put.
     pub fn detach(&self, id: &RecordId, reason: &str) -> Result<()> {
         lineage::detach(&self.inner, id, reason)
     }

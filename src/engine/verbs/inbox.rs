@@ -10,11 +10,15 @@ use crate::engine::batch::put_one;
 use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::Core;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{RecordId, UserId};
+use crate::ids::{RecordId, UserHandle, UserId};
+use crate::record::Source;
 use crate::sealed::{Address, Head, InboxKey, Kind, read_put};
 use crate::secret::WipeStack;
 use crate::tree::inbox::Private;
 use crate::tree::users::Found;
+
+/// Whether an envelope may concern a user, as whoever accepts it says.
+pub type May<'m> = &'m mut dyn FnMut(&UserHandle) -> Result<()>;
 
 /// What became of an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +67,7 @@ impl Inbox<'_> {
     }
 }
 
-pub(super) fn accept(inner: &Arc<Core>, mut envelope: impl Read) -> Result<Accepted> {
+pub(super) fn accept(inner: &Arc<Core>, mut envelope: impl Read, may: May<'_>) -> Result<Accepted> {
     let _wiped = WipeStack;
     inner.check_usable()?;
     let head = Head::read(Kind::Envelope, &mut envelope)?;
@@ -71,6 +75,8 @@ pub(super) fn accept(inner: &Arc<Core>, mut envelope: impl Read) -> Result<Accep
     if address.store != inner.id {
         return Err(Error::new(ErrorKind::Refused, "this envelope is for another store"));
     }
+    // Before anything is looked up: whoever may not is not told what is here.
+    may(&UserHandle { user: address.user, incarnation: address.incarnation })?;
     let mut name = (address.number, [0; 11]);
     name.1.copy_from_slice(&head.name()[..11]);
     let (user, opened) = {
@@ -110,6 +116,11 @@ pub(super) fn accept(inner: &Arc<Core>, mut envelope: impl Read) -> Result<Accep
             ErrorKind::Refused,
             "this envelope was sealed to the inbox of another user than it names",
         ));
+    }
+    for source in &put.sources {
+        if let Source::Record(id) = source {
+            may(&id.handle())?;
+        }
     }
     match put_one(inner, put, content, Some(name)) {
         Ok(id) => Ok(Accepted { id, again: false }),

@@ -50,6 +50,8 @@ pub struct UploadState {
     pub length: Option<u64>,
     /// The name that it is to have.
     pub name: Option<String>,
+    /// What becomes of it if another record has that name then.
+    pub mode: PutMode,
     /// What is to be said of it, by keys.
     pub meta: BTreeMap<String, String>,
     /// When it expires: it falls then with all that is there, unless it is finished before. A
@@ -349,6 +351,7 @@ fn state_of(id: UploadId, open: Open) -> UploadState {
         offset: found.offset,
         length: about.length,
         name: about.label.name().map(str::to_owned),
+        mode: about.mode,
         meta: about.label.meta(),
         expires: found.expires,
     }

@@ -170,7 +170,8 @@ pub(crate) async fn get_erasure(
 
 async fn of_epoch(app: &App, id: &str, epoch: u64) -> Answer<Erasure> {
     let status = app.engine().run(|engine| engine.status()).await?;
-    if epoch == 0 || epoch > status.head.epoch + 1 {
+    // The next one began where erases are pending in it.
+    if epoch == 0 || epoch > status.head.epoch + u64::from(status.pending.is_some()) {
         return Err(unknown());
     }
     let pending = epoch >= status.head.epoch && !status.finality.is_final();

@@ -23,9 +23,10 @@ use crate::engine::erasure::Erasure;
 use crate::engine::later;
 use crate::engine::queue::Outcome;
 use crate::engine::verbs::engine::Engine;
+use crate::engine::verbs::inbox::Accepted;
 use crate::engine::verbs::watch::watch_or_wake;
 use crate::error::Result;
-use crate::ids::{RecordId, UserId};
+use crate::ids::{RecordId, UserHandle, UserId};
 use crate::promise::Finality;
 use crate::record::{Put, RecordInfo};
 use crate::scope::Erase;
@@ -69,8 +70,10 @@ const CALLS_MAX: u32 = 1 << 20;
 #[derive(Clone)]
 pub struct AsyncEngine {
     engine: Engine,
-    /// How many of each run at once.
+    /// How many calls run at once.
     at_once: u32,
+    /// How many puts that wait for their payload.
+    streams_at_once: u32,
     /// For calls that end by themselves.
     calls: Arc<Semaphore>,
     /// For puts that wait for their payload.
@@ -94,6 +97,7 @@ impl AsyncEngine {
             stager: Stager::new(&engine, AT_ONCE),
             engine,
             at_once: AT_ONCE,
+            streams_at_once: AT_ONCE,
             calls: semaphore(AT_ONCE),
             streams: semaphore(AT_ONCE),
             servers: Arc::default(),
@@ -137,9 +141,10 @@ impl AsyncEngine {
     /// end, which is soon, for its payload has ended. Bound it with the runtime's timeout; then
     /// [`AsyncEngine::close`].
     pub async fn idle(&self) {
-        for running in [&self.calls, &self.streams] {
+        let all = [(&self.calls, self.at_once), (&self.streams, self.streams_at_once)];
+        for (running, permits) in all {
             // It is never closed.
-            drop(running.acquire_many(self.at_once).await);
+            drop(running.acquire_many(permits).await);
         }
         self.stager.idle().await;
     }
@@ -160,10 +165,18 @@ impl AsyncEngine {
     /// share one.
     #[must_use]
     pub fn at_once(self, calls: usize) -> Self {
-        let at_once = u32::try_from(calls).unwrap_or(u32::MAX).clamp(1, CALLS_MAX);
+        let at_once = permits(calls);
         let (calls, streams) = (semaphore(at_once), semaphore(at_once));
         let stager = Stager::new(&self.engine, at_once);
-        AsyncEngine { at_once, calls, streams, stager, ..self }
+        AsyncEngine { at_once, streams_at_once: at_once, calls, streams, stager, ..self }
+    }
+
+    /// Lets so many puts whose payload streams in have a blocking thread at once, however many
+    /// calls do ([`AsyncEngine::at_once`]): each keeps it while it waits for its payload.
+    #[must_use]
+    pub fn streams_at_once(self, streams: usize) -> Self {
+        let streams_at_once = permits(streams);
+        AsyncEngine { streams_at_once, streams: semaphore(streams_at_once), ..self }
     }
 
     /// The engine itself, whose calls block.
@@ -230,6 +243,35 @@ impl AsyncEngine {
             self.commit(batch??).await?
         };
         ids.first().copied().ok_or_else(mixed_up)
+    }
+
+    /// Accepts an envelope, if `may` allows it ([`Engine::accept_by`]). One of up to 16 KiB keeps no
+    /// thread while it comes, a longer one does as a put does.
+    ///
+    /// # Errors
+    /// As [`Engine::accept_by`]; `Io` if reading the envelope fails: nothing is kept of it then.
+    pub async fn accept_by(
+        &self,
+        envelope: impl AsyncRead,
+        mut may: impl FnMut(&UserHandle) -> Result<()> + Send + 'static,
+    ) -> Result<Accepted> {
+        let mut envelope = pin!(envelope);
+        let begun = begin(envelope.as_mut()).await?;
+        let whole = begun.ended;
+        let permit = permit(if whole { &self.calls } else { &self.streams }).await?;
+        let (to, from) = pieces(begun);
+        let engine = self.engine.clone();
+        let mut accepting = spawn_blocking(move || {
+            // Let go of last: an engine that is idle can be closed.
+            let _permit = permit;
+            let engine = engine;
+            engine.accept_by(from, &mut may)
+        });
+        let ended = if whole { None } else { feed(envelope, to, &mut accepting).await };
+        match ended {
+            Some(ended) => ended?,
+            None => joined(accepting).await?,
+        }
     }
 
     /// Makes the records of a batch durable at once and returns their ids; it was filled on a
@@ -379,6 +421,10 @@ impl AsyncEngine {
         }
         Ok(answered.answer)
     }
+}
+
+fn permits(of: usize) -> u32 {
+    u32::try_from(of).unwrap_or(u32::MAX).clamp(1, CALLS_MAX)
 }
 
 fn semaphore(permits: u32) -> Arc<Semaphore> {
