@@ -43,11 +43,10 @@ impl Openings {
         let mut all = self.all();
         all.held.retain(|_, held| held.opening.left().is_ok());
         let held = all.held.values().filter(|held| held.credential == credential).count();
-        let reserved = all.reserved.entry(credential.to_owned()).or_default();
-        if held + *reserved >= most {
+        if held + all.reserved.get(credential).copied().unwrap_or_default() >= most {
             return None;
         }
-        *reserved += 1;
+        *all.reserved.entry(credential.to_owned()).or_default() += 1;
         Some(Reserved { openings: self, credential: credential.to_owned() })
     }
 

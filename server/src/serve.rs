@@ -24,6 +24,7 @@ use crate::door::Door;
 use crate::looks;
 use crate::metering;
 use crate::page::planned::keep_all;
+use crate::places::Places;
 use crate::receipts::Receipts;
 use crate::renewed::Renew;
 use crate::router::router;
