@@ -112,7 +112,7 @@ fn the_last_byte_of_an_upload_replaces_a_record_only_for_whoever_may_erase() {
         asked.header("Upload-Offset", offset).body(bytes)
     };
     let named = |name: &str, more: &[(&str, &str)]| {
-        let said = [&[("Keyfall-Class", "note"), ("Keyfall-Name", name)], more].concat();
+        let said = [&[("Keyfall-Class", "note"), ("Keyfall-Name", name)][..], more].concat();
         begin(&service, &ada, 3, &said)
     };
     let at = named("n", &[]);
@@ -255,4 +255,32 @@ fn an_answer_that_is_no_text_is_no_answer() {
         std::fs::write(answer.unwrap().path(), [0xff, 0xfe]).unwrap();
     }
     assert_eq!(put(), 201);
+}
+
+#[test]
+fn a_plan_that_was_cancelled_is_not_answered_with_as_if_it_waited() {
+    let service = Service::start();
+    let ada = service.user("ada");
+    service.put(&ada, "audio", b"RIFF....");
+    let plan = |within: &str, key: &str| {
+        let json =
+            format!("{{\"scope\":{{\"user\":\"{ada}\",\"class\":\"audio\"}},\"in\":\"{within}\"}}");
+        let asked = service.admin("POST", "/v1/erasures").header("Idempotency-Key", key);
+        asked.json(&json)
+    };
+    let first = plan("7d", "a-key-of-enough-characters");
+    assert_eq!((first.status, &first.json()["state"]), (202, &"planned".into()));
+    assert_eq!(plan("7d", "a-key-of-enough-characters").json(), first.json());
+    let at = format!("/v1/erasures/{}", first.json()["id"].as_str().unwrap());
+    assert_eq!(service.admin("DELETE", &at).send().status, 204);
+    let again = plan("7d", "a-key-of-enough-characters");
+    assert_eq!((again.status, again.kind()), (409, "refused".to_owned()));
+    // One that was done has its answer as before.
+    let done = plan("1s", "another-key-of-enough-characters");
+    let of_class = format!("/v1/users/{ada}/records?class=audio");
+    super::certificates::wait_for("it is done", || {
+        let left = service.admin("GET", &of_class).send().json();
+        left["records"].as_array().unwrap().is_empty()
+    });
+    assert_eq!(plan("1s", "another-key-of-enough-characters").json(), done.json());
 }

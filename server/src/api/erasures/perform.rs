@@ -101,6 +101,11 @@ async fn answered(app: &App, read: &Read, once: &Once) -> Answer<Option<Done>> {
     let slot = &once.slot;
     let kept = slot.read()?;
     if let Some((status, body)) = kept.answer {
+        if is_off(app, once, &body).await? {
+            let detail = "the erase that this request planned waits no more: it was cancelled, or \
+                          there was nothing to erase; take a fresh Idempotency-Key to plan another";
+            return Err(Problem::new(StatusCode::CONFLICT, "refused", detail));
+        }
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
         return Ok(Some(Done { status, body }));
     }
@@ -115,6 +120,27 @@ async fn answered(app: &App, read: &Read, once: &Once) -> Answer<Option<Done>> {
         Some(draft) => drafted(app, read, once, draft).await,
         None => Ok(None),
     }
+}
+
+/// Whether an answer speaks of a planned erase that waits no more and was not done.
+async fn is_off(app: &App, once: &Once, body: &Value) -> Answer<bool> {
+    let name = body["id"].as_str().and_then(Name::read);
+    let (Some(Name::Plan { handle, number }), Some("planned")) = (name, body["state"].as_str())
+    else {
+        return Ok(false);
+    };
+    let user = match app.user(&handle.to_string()).await {
+        Ok(user) => user.id,
+        // Nothing is left of what it was to take.
+        Err(problem) if problem.status == StatusCode::GONE => return Ok(false),
+        Err(problem) => return Err(problem),
+    };
+    let (secret, receipts) = (Secret::of(&once.principal, &once.key)?, Arc::clone(app.receipts()));
+    let looked = app.engine().run(move |engine| {
+        let waits = engine.plans(&user).list()?.iter().any(|plan| plan.id == number);
+        Ok(!waits && receipts.find(engine, &secret)?.is_empty())
+    });
+    Ok(looked.await?)
 }
 
 /// What became of the erase of a draft; nothing if it was not done.
