@@ -9,7 +9,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream::poll_fn;
 use keyfall::sealed::Live;
-use keyfall::{Engine, Error, Result};
+use keyfall::{Engine, Result};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::spawn_blocking;
