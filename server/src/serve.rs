@@ -186,7 +186,8 @@ impl Ear {
         let server = server(listener)?.handle(self.handle.clone());
         let lines = self.lines.clone();
         let door = self.door.clone();
-        let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(door);
+        let service =
+            ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(door);
         self.serving = Some(match self.tls.clone() {
             Some(tls) => tokio::spawn(server.acceptor(Secure { tls, lines }).serve(service)),
             None => tokio::spawn(server.acceptor(Plain(lines)).serve(service)),

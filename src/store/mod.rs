@@ -438,8 +438,8 @@ pub trait Store: Send + Sync {
     }
 
     /// What lives among much that is dead, in a store whose names say places for ever: for an
-    /// engine that writes it once more, so that its old place can go. `None` of a store that moves blobs
-    /// itself ([`Store::clean`]).
+    /// engine that writes it once more, so that its old place can go. `None` of a store that moves
+    /// blobs itself ([`Store::clean`]).
     ///
     /// # Errors
     /// As [`Store::names`].

@@ -111,11 +111,14 @@ fn open_grant(
     deliver(inner, &ids, &granted, &request.to, out)
 }
 
+/// By what a record may be read in one state, if it may.
+type Granted<'g> = dyn Fn(&State, &View<'_>, &RecordId) -> Result<Option<Via>> + 'g;
+
 /// Seals records to a fresh key, as long as each lives and is granted.
 pub(super) fn deliver(
     inner: &Arc<Core>,
     ids: &[RecordId],
-    granted: &dyn Fn(&State, &View<'_>, &RecordId) -> Result<Option<Via>>,
+    granted: &Granted<'_>,
     to: &[u8],
     out: impl Write,
 ) -> Result<Opened> {

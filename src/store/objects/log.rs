@@ -22,8 +22,7 @@ use crate::ids::BlobName;
 use crate::limits::SEGMENT_MAX_BYTES;
 use crate::store::{
     Ahead, Blob, Claimed, Cursor, Head, HeadId, Newest, Published, Pulse, Removed, Sparse, Store,
-    Usage,
-    fenced,
+    Usage, fenced,
 };
 use crate::sync::{Mutex, locked};
 
