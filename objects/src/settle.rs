@@ -5,7 +5,7 @@
 //! look at the object says by whom.
 
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::port::{Created, Failure, FailureKind, Objects, Result};
 
@@ -49,19 +49,29 @@ pub struct Patience {
     pub pause: Duration,
     /// up to this.
     pub longest: Duration,
+    /// No try begins later than this after the first: a server that accepts requests and answers
+    /// none is asked a few times.
+    pub in_all: Duration,
 }
 
 impl Default for Patience {
-    /// About a minute of pauses.
+    /// About a minute of pauses; the last try begins within 90 seconds.
     fn default() -> Self {
-        Patience { tries: 34, pause: Duration::from_millis(50), longest: Duration::from_secs(2) }
+        let (pause, longest) = (Duration::from_millis(50), Duration::from_secs(2));
+        Patience { tries: 34, pause, longest, in_all: Duration::from_secs(90) }
     }
 }
 
 impl Patience {
     /// So many tries, and no pause.
     pub fn of_tries(tries: u32) -> Self {
-        Patience { tries, pause: Duration::ZERO, longest: Duration::ZERO }
+        let (pause, in_all) = (Duration::ZERO, Duration::MAX);
+        Patience { tries, pause, longest: pause, in_all }
+    }
+
+    /// Whether there is time for another try.
+    fn lasts(&self, began: Instant) -> bool {
+        began.elapsed() < self.in_all
     }
 
     fn wait(&self, after: u32) {
@@ -85,10 +95,12 @@ pub fn create(
     patience: &Patience,
 ) -> Result<Outcome> {
     let mut unsettled: Option<Failure> = None;
-    for n in 0..patience.tries {
-        if n > 0 {
-            patience.wait(n - 1);
+    let (began, mut sent) = (Instant::now(), 0);
+    while sent < patience.tries && (sent == 0 || patience.lasts(began)) {
+        if sent > 0 {
+            patience.wait(sent - 1);
         }
+        sent += 1;
         match objects.create(name, bytes) {
             Ok(Created::Here { versioned }) => return Ok(Outcome::Here { versioned }),
             Ok(Created::Exists) => match look(objects, name, bytes) {
@@ -114,9 +126,8 @@ pub fn create(
         |e| e.message,
     );
     Err(Failure::unknown(format!(
-        "{}: {name} was sent {} times, and it is unknown whether it is there: {why}",
-        objects.place(),
-        patience.tries
+        "{}: {name} was sent {sent} times, and it is unknown whether it is there: {why}",
+        objects.place()
     )))
 }
 
@@ -136,14 +147,37 @@ fn look(objects: &dyn Objects, name: &str, bytes: &[u8]) -> Result<Option<Outcom
 /// # Errors
 /// `Refused`; `Unknown` after the last try.
 pub fn patiently<T>(patience: &Patience, mut request: impl FnMut() -> Result<T>) -> Result<T> {
-    let mut n = 0;
+    let (began, mut n) = (Instant::now(), 0);
     loop {
         match request() {
-            Err(e) if e.kind == FailureKind::Unknown && n + 1 < patience.tries => {
+            Err(e)
+                if e.kind == FailureKind::Unknown
+                    && n + 1 < patience.tries
+                    && patience.lasts(began) =>
+            {
                 patience.wait(n);
                 n += 1;
             }
             answered => return answered,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_answers_nothing_is_asked_for_so_long_and_not_so_often() {
+        let in_all = Duration::from_millis(40);
+        let patience = Patience { in_all, ..Patience::of_tries(1000) };
+        let mut tries = 0;
+        let asked: Result<()> = patiently(&patience, || {
+            tries += 1;
+            sleep(Duration::from_millis(20));
+            Err(Failure::unknown("no answer"))
+        });
+        assert_eq!(asked.map_err(|e| e.kind), Err(FailureKind::Unknown));
+        assert!(tries <= 3, "{tries}");
     }
 }

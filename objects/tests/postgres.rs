@@ -45,7 +45,7 @@ fn name(n: u32) -> String {
 /// About ten seconds.
 fn patience() -> Patience {
     let (pause, longest) = (Duration::from_millis(20), Duration::from_millis(300));
-    Patience { tries: 40, pause, longest }
+    Patience { pause, longest, ..Patience::of_tries(40) }
 }
 
 fn refused(made: Result<Created, Failure>, says: &str) {

@@ -185,7 +185,7 @@ fn deposit(core: &Core, writer: &mut Writer, root: &RootKey) -> Result<()> {
     // The one that stood ready is used once, whatever becomes of it. To deposit it again is no
     // write.
     writer.next = None;
-    core.cell.deposit(core.id, &root.id, &root.key)?;
+    core.heard(core.cell.deposit(core.id, &root.id, &root.key))?;
     if core.planted(Defect::RetireBeforePublish) {
         core.cell.retire(&root.id, Durable::verified(core.state().stored.id.commit))?;
     }

@@ -38,7 +38,7 @@ use super::in_flight::InFlight;
 use super::loan::{Clocks, Loan};
 use super::observing::{Delivery, Observing, failed};
 use super::options::Options;
-use super::own::{Role, is_last, lacking};
+use super::own::{Role, lacking, owns};
 use super::queue::Queue;
 use super::readers::{Closed, Readers, look_over, moved, replaced};
 use super::replica::Attached;
@@ -341,6 +341,9 @@ impl Core {
     pub(super) fn check_usable(&self) -> Result<()> {
         self.process.check()?;
         if self.poisoned.load(Ordering::Acquire) {
+            if self.loan.is_lost() {
+                return Err(replaced());
+            }
             return Err(Error::new(
                 ErrorKind::Poisoned,
                 "an earlier write failed with an unknown outcome; `Engine::reopen` finds out, and finishes or undoes it",
@@ -389,6 +392,16 @@ impl Core {
         self.observing.readers_closed(closed.readers, ClosedBy::Owner);
         self.cache.clear();
         wait_for_writes(&closed.outlets);
+    }
+
+    /// Passes an answer of the cell on. One that says that another engine owns the store ends this
+    /// one, which could go on in its place of the store without end.
+    pub(super) fn heard<T>(&self, answer: Result<T>) -> Result<T> {
+        if answer.as_ref().is_err_and(|e| e.kind() == ErrorKind::Fenced) {
+            self.let_go();
+            self.poison(ErrorKind::Fenced);
+        }
+        answer
     }
 
     /// Whether the medium has to be asked before the next read.
@@ -470,7 +483,7 @@ impl Core {
         else {
             return Ok(true);
         };
-        Ok(is_last(self.store().claimed()?.as_ref(), &owner))
+        owns(&**self.store(), self.store().claimed()?.as_ref(), &owner)
     }
 
     /// Of a read-only engine: fails once its root key is gone from the cell.

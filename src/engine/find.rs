@@ -61,7 +61,7 @@ fn find_in(
     }
     let (last, mark) = (Last::of(&contents), contents.mark);
     let Newest { claimed, head: stored, .. } = newest()?;
-    let mut role = own::role(options, store, cell, &contents, claimed);
+    let mut role = own::role(options, store, cell, &contents, claimed)?;
     let seen = Seen::of(&contents);
     let mut head = open_seen(store, stored, contents)?;
     if let Some(shard) = &options.shard {

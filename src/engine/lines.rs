@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::core::Core;
-use super::own::is_last;
+use super::own::owns;
 use super::replica::Copied;
 use crate::catalogue::view::Users;
 use crate::catalogue::walk::{Step, Walked, Walking, walk};
@@ -207,7 +207,7 @@ pub(super) struct Choice<'a> {
 /// owned the store before.
 fn rank(store: &dyn Store, owner: Option<&Owner>) -> Result<u8> {
     Ok(match (store.claimed()?, owner) {
-        (Some(claimed), Some(owner)) if is_last(Some(&claimed), owner) => 2,
+        (Some(claimed), Some(owner)) if owns(store, Some(&claimed), owner)? => 2,
         (Some(_), Some(_)) => 0,
         _ => 1,
     })

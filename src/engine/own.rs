@@ -71,13 +71,25 @@ const NOBODY: [u8; 16] = [0; 16];
 
 /// Whether this place made the claim that the cell knows as the last one. A crash may have come
 /// between the two halves of a claim.
-pub(super) fn is_last(claimed: Option<&Claimed>, owner: &Owner) -> bool {
+fn is_last(claimed: Option<&Claimed>, owner: &Owner) -> bool {
     match claimed {
         None => owner.instance == NOBODY,
         Some(claimed) => {
             claimed.instance == owner.instance
                 && [claimed.known, claimed.next].contains(&owner.token)
         }
+    }
+}
+
+/// Whether a place owns its cell: the last claim that the cell knows was made here. It may be one
+/// before the newest that the place knows, where two engines opened the store at the same time and
+/// the cell refused the second one.
+pub(super) fn owns(store: &dyn Store, claimed: Option<&Claimed>, owner: &Owner) -> Result<bool> {
+    match claimed {
+        Some(there) if there.instance == owner.instance && !is_last(claimed, owner) => {
+            store.has_claim(&owner.instance, &owner.token)
+        }
+        _ => Ok(is_last(claimed, owner)),
     }
 }
 
@@ -117,17 +129,20 @@ pub(super) fn role(
     cell: &dyn RootCell,
     contents: &Contents,
     claimed: Option<Claimed>,
-) -> Role {
-    let may_own = contents.owner.as_ref().is_none_or(|owner| is_last(claimed.as_ref(), owner));
+) -> Result<Role> {
+    if options.open_as == OpenAs::TakeOver {
+        return Ok(Role::Owner);
+    }
+    let owns_it = |owner: &Owner| owns(store, claimed.as_ref(), owner);
+    let may_own = contents.owner.as_ref().map_or(Ok(true), owns_it)?;
     let why = match options.open_as {
-        OpenAs::TakeOver => return Role::Owner,
-        OpenAs::Owner if may_own => return Role::Owner,
+        OpenAs::Owner if may_own => return Ok(Role::Owner),
         OpenAs::ReadOnly if may_own => {
             format!("{} was opened read-only; open it to write", store.place())
         }
-        OpenAs::Owner | OpenAs::ReadOnly => why_not(store, cell, claimed.as_ref(), contents),
+        _ => why_not(store, cell, claimed.as_ref(), contents),
     };
-    Role::Looker { why, may_own, others: 0, awaited: None }
+    Ok(Role::Looker { why, may_own, others: 0, awaited: None })
 }
 
 /// What a cell tells of the claims on it.
@@ -155,10 +170,57 @@ fn above(number: u64) -> Result<u64> {
     number.checked_add(1).ok_or_else(|| Error::corrupt(ended))
 }
 
+/// How often a claim is made again that the cell refused.
+const CLAIMS: usize = 8;
+
+/// A claim that the store has, and the cell has not yet.
+struct Claiming {
+    claimed: Claimed,
+    owner: Owner,
+    head: Option<Head>,
+}
+
 /// Claims a store and its cell, in this order: once the store has the claim, no writer that came
 /// before can publish any more, and only then may a key be destroyed that it might have published
 /// under. Gives the newest head.
+///
+/// The cell refuses a claim where another one reached it in between. If this very store took that
+/// one too, it stands below the claim that was just made, and whoever made it can publish nothing:
+/// then the store is claimed again, over what the cell knows now.
 pub(super) fn claim(
+    env: &dyn Env,
+    id: StoreId,
+    store: &dyn Store,
+    cell: &dyn RootCell,
+    mut claimed: Option<Claimed>,
+    mut last: Last,
+    takes_over: bool,
+) -> Result<Option<Head>> {
+    let mut tries = 1;
+    loop {
+        let made = claim_store(env, id, store, cell, claimed, last, takes_over)?;
+        let mark = made.head.as_ref().map_or(0, |head| head.id.commit);
+        let refused = match cell.claim(id, &made.owner, mark) {
+            Err(e) if e.kind() == ErrorKind::Fenced && tries < CLAIMS => e,
+            told => return told.map(|()| made.head),
+        };
+        let now = Last::of(&cell.load()?);
+        let below = match now.owner.filter(|_| !now.doubted) {
+            Some(owner) if owner.instance == made.claimed.instance => {
+                store.has_claim(&owner.instance, &owner.token)?
+            }
+            _ => false,
+        };
+        if !below {
+            return Err(refused);
+        }
+        (claimed, last) = (Some(made.claimed), now);
+        tries += 1;
+    }
+}
+
+/// The first half of a claim: the store has it.
+fn claim_store(
     env: &dyn Env,
     id: StoreId,
     store: &dyn Store,
@@ -166,7 +228,7 @@ pub(super) fn claim(
     claimed: Option<Claimed>,
     mut last: Last,
     takes_over: bool,
-) -> Result<Option<Head>> {
+) -> Result<Claiming> {
     let drawn = || -> Result<[u8; 16]> {
         let mut token = NOBODY;
         env.fill(&mut token)?;
@@ -213,8 +275,7 @@ pub(super) fn claim(
     // A store that keeps no claim has none now either.
     let instance = if store.claimed()?.is_some() { instance } else { NOBODY };
     let owner = Owner { instance, claim: number, token: next.next };
-    cell.claim(id, &owner, head.as_ref().map_or(0, |head| head.id.commit))?;
-    Ok(head)
+    Ok(Claiming { claimed: next, owner, head })
 }
 
 /// Refuses a store that lacks commits which the cell was told of: its medium went back.

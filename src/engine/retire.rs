@@ -117,12 +117,12 @@ fn retire_old_root(core: &Core, writer: &mut Writer, next: Option<RootKey>) -> R
     let keep = &writer.root.id;
     let durable = || Durable::verified(core.state().stored.id.commit);
     let for_next = |next: &RootKey| core.cell.retire_for(keep, next, durable());
-    let retired = match next.as_ref().map(for_next).transpose()?.flatten() {
+    let retired = match core.heard(next.as_ref().map(for_next).transpose())?.flatten() {
         Some(retired) => {
             writer.next = next;
             retired
         }
-        None => core.cell.retire(keep, durable())?,
+        None => core.heard(core.cell.retire(keep, durable()))?,
     };
     writer.settled = true;
     let awaited = retired.awaited();

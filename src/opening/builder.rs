@@ -391,10 +391,11 @@ impl Builder {
     /// reads for two seconds more at most.
     ///
     /// # Errors
-    /// `Refused` for a store that machines do not share; `Fenced` if this place does not own the
+    /// `Refused` for a store that machines do not share, and for a cell in files; `Fenced` if this place does not own the
     /// cell; else as [`Builder::open`], but for what another try may do better: that `see` is told
     /// of.
     pub fn stand_by(&self, how: &StandBy, see: See<'_>) -> Result<Option<Engine>> {
+        self.cell.check_common(&self.settings)?;
         let (store, cell) = (|| self.store_beside(), || self.open_cell());
         stand_by(&self.settings.options, &store, &cell, how, see)
     }
@@ -404,7 +405,11 @@ impl Builder {
         match &self.store {
             #[cfg(feature = "sled")]
             StoreAt::Directory(dir) => match url_of(dir) {
-                Some(url) => at_url(url, How::Open),
+                Some(url) => {
+                    // Whether it can be asked is soon known; what is opened has all the patience.
+                    at_url(url, How::Borrow)?;
+                    at_url(url, How::Open)
+                }
                 None => Ok(Arc::new(by_length(dir)?)),
             },
             StoreAt::Given(store) => Ok(Arc::clone(store)),

@@ -10,7 +10,7 @@ use crate::cell::RootCell;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
-use crate::store::place::{How, at_url, without_password};
+use crate::store::place::{How, at_url, check_url};
 use crate::store::{SledStore, Store};
 
 /// A log of at most so many bytes is read whole for a look, which leaves every file as it is.
@@ -82,7 +82,7 @@ impl Location {
     /// `Refused` if one of the two lies inside the other; `Invalid` if the file beside the
     /// store names no cell; `Io`.
     pub fn find(store: &Path, cell: Option<&Path>) -> Result<Self> {
-        without_password(&store.to_string_lossy())?;
+        check_url(&store.to_string_lossy())?;
         let found = match cell {
             Some(cell) => Pointer { place: cell.to_owned(), bound: None },
             None if url_of(store).is_some() => {

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::held::{Held, without_store};
 use super::location::Location;
 use super::paths::url_of;
 use super::roots::{CellAt, Settings, finish_over, is_new};
@@ -12,7 +13,7 @@ use crate::Engine;
 use crate::cell::RootCell;
 use crate::engine::OpenAs;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::place::{How, at_url, without_password};
+use crate::store::place::{How, at_url, check_url};
 use crate::store::{SledStore, Store};
 use crate::traces::Traces;
 
@@ -34,7 +35,7 @@ pub fn copy_to_write(place: &Path) -> Result<Arc<dyn Store>> {
 /// # Errors
 /// `Refused`, also for a URL with a password.
 pub fn check_reach(store: &Path, cell_is_shared: bool, single_machine: bool) -> Result<()> {
-    without_password(&store.to_string_lossy())?;
+    check_url(&store.to_string_lossy())?;
     match url_of(store) {
         Some(url) if !cell_is_shared && !single_machine => Err(Error::new(
             ErrorKind::Refused,
@@ -71,7 +72,7 @@ impl Remote<'_> {
             OpenAs::ReadOnly => How::Look,
             OpenAs::Owner | OpenAs::TakeOver => How::Open,
         };
-        let store = at_url(self.url, how)?;
+        let store = at_url(self.url, how).map_err(|e| self.without_store(e))?;
         Engine::open(store, self.cell.open(self.settings)?, options.clone())
     }
 
@@ -136,6 +137,24 @@ impl Remote<'_> {
     pub(super) fn check_reach(&self) -> Result<()> {
         let shared = self.cell.is_shared(self.settings);
         check_reach(Path::new(self.url), shared, self.settings.single_machine)
+    }
+
+    /// Adds the remedy where the store is missing, and its cell is there.
+    fn without_store(&self, e: Error) -> Error {
+        let (url, env) = (Path::new(self.url), &self.settings.options.env);
+        let found = match self.cell {
+            CellAt::Given(cell) => {
+                Ok((Location::without_cell(url, &**cell), Held::of(cell.load())))
+            }
+            CellAt::Directory(cell) => {
+                Location::find(url, Some(cell)).map(|at| (at, Held::at(cell, env)))
+            }
+            CellAt::Beside => return e,
+        };
+        match found {
+            Ok((at, held)) => without_store(e, &at, held),
+            Err(_) => e,
+        }
     }
 
     /// Refuses to make a store with a cell that holds the key of another.

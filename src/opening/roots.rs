@@ -8,7 +8,6 @@ use crate::cell::{Contents, FileCell, RootCell};
 use crate::engine::OpenAs;
 use crate::env::SharedEnv;
 use crate::error::Result;
-#[cfg(any(feature = "sled", not(feature = "keyholders")))]
 use crate::error::{Error, ErrorKind};
 #[cfg(feature = "keyholders")]
 use crate::quorum::{Member, Rule};
@@ -65,12 +64,31 @@ impl CellAt {
         }
     }
 
+    /// Refuses a cell in files for a standby: the writer has it open, so what lies here is a copy of
+    /// it, and a copy gives back what an erase takes from the other one.
+    pub(super) fn check_common(&self, settings: &Settings) -> Result<()> {
+        match self {
+            CellAt::Directory(cell) if cell.exists() && !settings.has_circle(cell) => {
+                Err(Error::new(
+                    ErrorKind::Refused,
+                    format!(
+                        "{} is a cell in files, which no standby can share with the writer, and a \
+                         copy of it would keep what is erased: make the store with its cell spread \
+                         over keyholders (`Builder::keyholders`, `keyfall init --keyholder`)",
+                        cell.display()
+                    ),
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether other machines can open it too.
     #[cfg(feature = "sled")]
     pub(super) fn is_shared(&self, settings: &Settings) -> bool {
         match self {
             CellAt::Given(_) => true,
-            CellAt::Directory(cell) => settings.is_spread() || cell.join("quorum.json").exists(),
+            CellAt::Directory(cell) => settings.has_circle(cell),
             CellAt::Beside => settings.is_spread(),
         }
     }
@@ -122,13 +140,18 @@ impl Settings {
         }
     }
 
+    /// Whether the cell in a directory is spread over keyholders, or is to be.
+    fn has_circle(&self, cell: &Path) -> bool {
+        self.is_spread() || cell.join("quorum.json").exists()
+    }
+
     /// Whether a cell is to be made whose root key is shared among keyholders.
-    #[cfg(all(feature = "sled", feature = "keyholders"))]
+    #[cfg(feature = "keyholders")]
     pub(super) fn is_spread(&self) -> bool {
         self.spread.is_some()
     }
 
-    #[cfg(all(feature = "sled", not(feature = "keyholders")))]
+    #[cfg(not(feature = "keyholders"))]
     pub(super) fn is_spread(&self) -> bool {
         false
     }

@@ -104,7 +104,16 @@ pub(super) fn stand_by(
     // What is wrong with it is known before it is needed.
     drop(cell()?);
     loop {
-        let store = store()?;
+        let store = match store() {
+            Err(e) if e.kind() == ErrorKind::Io => {
+                if see(&Beside::Away(e)).is_break() {
+                    return Ok(None);
+                }
+                options.env.sleep(how.every);
+                continue;
+            }
+            opened => opened?,
+        };
         let Some(seen) = wait(&*store, &*options.env, how, see)? else { return Ok(None) };
         store.expect(&seen);
         let failed = match Engine::open(store, cell()?, options.clone()) {

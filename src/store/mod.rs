@@ -327,6 +327,16 @@ pub trait Store: Send + Sync {
         Ok(None)
     }
 
+    /// Whether a claim with this token, of this instance of the place, is among its newest. A place
+    /// that keeps its last claim alone need not know.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    fn has_claim(&self, instance: &[u8; 16], token: &[u8; 16]) -> Result<bool> {
+        let _ = (instance, token);
+        Ok(false)
+    }
+
     /// The last claim of this place, and the newest head, by one look. A handle that was opened to
     /// write and has not been asked since may give what it found then: what came after that a claim
     /// tells of.

@@ -31,22 +31,41 @@ pub(crate) enum How {
     OpenOrCreate,
 }
 
-/// Whether a place is a URL of objects: `s3://bucket/prefix`, `gs://`, `az://`, `file:///` or
-/// `postgres://`.
+/// Whether a place is a URL, as `s3://bucket/prefix`, and no path. Whether a store can be there
+/// [`check_url`] says: what looks like a URL must not become a directory on this machine.
 pub(crate) fn is_url(place: &str) -> bool {
-    place.split_once("://").is_some_and(|(scheme, _)| SCHEMES.contains(&scheme))
+    let Some((scheme, rest)) = place.split_once(':') else { return false };
+    let letter = |b: u8| b.is_ascii_alphanumeric() || b"+.-".contains(&b);
+    let formed =
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.bytes().all(letter);
+    formed && (rest.starts_with('/') || SCHEMES.iter().any(|it| it.eq_ignore_ascii_case(scheme)))
 }
 
 fn is_postgres(url: &str) -> bool {
     url.split_once("://").is_some_and(|(scheme, _)| POSTGRES.contains(&scheme))
 }
 
-/// Refuses a URL that has a password in it, by the widest reading, before any message shows it.
+/// Refuses a URL of an unknown kind, and one that has a password in it, by the widest reading,
+/// before any message shows it.
 ///
 /// # Errors
 /// `Refused`.
-pub(crate) fn without_password(place: &str) -> Result<()> {
-    let rest = place.split_once("://").map_or("", |(_, rest)| rest);
+pub(crate) fn check_url(place: &str) -> Result<()> {
+    let Some((scheme, after)) = place.split_once(':').filter(|_| is_url(place)) else {
+        return Ok(());
+    };
+    if !after.starts_with("//") || !SCHEMES.contains(&scheme) {
+        return Err(Error::new(
+            ErrorKind::Refused,
+            format!(
+                "what begins with `{scheme}:` is no place of a store: that is a directory, \
+                 s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, file:///DIRECTORY \
+                 or postgres://USER@HOST/DATABASE, in lower case; a directory of that name is \
+                 ./{scheme}:..."
+            ),
+        ));
+    }
+    let rest = &after[2..];
     let before = rest.rsplit_once('@').is_some_and(|(before, _)| before.contains(':'));
     if is_postgres(place) && (before || rest.contains("password=")) {
         return Err(Error::new(
@@ -63,6 +82,7 @@ const BRIEF: keyfall_objects::Patience = keyfall_objects::Patience {
     tries: 5,
     pause: std::time::Duration::from_millis(50),
     longest: std::time::Duration::from_millis(400),
+    in_all: std::time::Duration::from_secs(5),
 };
 
 /// The store at a URL.
@@ -72,7 +92,10 @@ const BRIEF: keyfall_objects::Patience = keyfall_objects::Patience {
 /// feature `objects`.
 #[cfg(all(feature = "sled", feature = "objects"))]
 pub(crate) fn at_url(url: &str, how: How) -> Result<Arc<dyn Store>> {
-    without_password(url)?;
+    check_url(url)?;
+    if matches!(how, How::Create | How::OpenOrCreate) {
+        check_outside(url)?;
+    }
     let dir = keyfall_objects::cloud::directory_of(url);
     if matches!(how, How::Look | How::Borrow | How::Open)
         && dir.as_ref().is_some_and(|dir| !dir.exists())
@@ -93,6 +116,24 @@ pub(crate) fn at_url(url: &str, how: How) -> Result<Arc<dyn Store>> {
         traces.iter().for_each(Traces::undo_empty);
     }
     Ok(Arc::new(log?))
+}
+
+/// Refuses a place that is a folder of the store above it: each would take the other's objects for
+/// its own.
+#[cfg(all(feature = "sled", feature = "objects"))]
+fn check_outside(url: &str) -> Result<()> {
+    let Some((above, last)) = url.trim_end_matches('/').rsplit_once('/') else { return Ok(()) };
+    let is_gone = |dir: std::path::PathBuf| !dir.exists();
+    let alone = is_postgres(url)
+        || above.ends_with('/')
+        || keyfall_objects::cloud::directory_of(above).is_some_and(is_gone);
+    if alone || !super::objects::is_folder(last) || !ObjectLog::is_at(objects_at(above)?)? {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Refused,
+        format!("{url} lies inside the store {above}, among its objects; name another place"),
+    ))
 }
 
 #[cfg(all(feature = "sled", feature = "objects"))]
@@ -118,7 +159,7 @@ fn objects_at(url: &str) -> Result<Arc<dyn Objects>> {
 
 #[cfg(all(feature = "sled", not(feature = "objects")))]
 pub(crate) fn at_url(url: &str, _how: How) -> Result<Arc<dyn Store>> {
-    without_password(url)?;
+    check_url(url)?;
     Err(Error::new(
         ErrorKind::Refused,
         format!(

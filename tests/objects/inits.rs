@@ -1,13 +1,16 @@
 //! Stores made at URLs: what is refused leaves nothing, and can be asked for again.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use keyfall::engine::CopyMode;
 use keyfall::env::System;
+use keyfall::opening::{Beside, StandBy, apart};
 use keyfall::quorum::Member;
 use keyfall::quorum::net::{EngineId, EngineKey, KeyholderDir, Server};
-use keyfall::{Builder, ErrorKind};
+use keyfall::{Builder, ErrorKind, Scope};
 
 /// Three keyholders in this process that know nobody, and their directories.
 fn keyholders(dir: &Path) -> (Vec<Member>, Vec<PathBuf>) {
@@ -62,4 +65,157 @@ fn looking_for_a_store_makes_no_directory() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     builder.open_or_create().unwrap().close().unwrap();
     builder.open().unwrap();
+}
+
+/// A store at a `file:///` URL with a cell in files, and their places.
+fn made_alone(dir: &Path) -> (Builder, PathBuf, PathBuf) {
+    let (store, cell) = (dir.join("log"), dir.join("cell"));
+    let builder = Builder::at(format!("file://{}", store.display()));
+    (builder.cell_at(&cell).single_machine().accept_remnants(), store, cell)
+}
+
+#[test]
+fn a_store_whose_marker_is_gone_gets_no_other_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (builder, store, _) = made_alone(dir.path());
+    let engine = builder.open_or_create().unwrap();
+    let id = crate::paused::put(&engine, "ada", b"kept");
+    engine.close().unwrap();
+    let marker = std::fs::read(store.join("keyfall")).unwrap();
+    std::fs::remove_file(store.join("keyfall")).unwrap();
+    let anew = builder.clone().cell_at(dir.path().join("another cell"));
+    for e in [anew.create(), builder.open_or_create(), builder.open()] {
+        let e = e.unwrap_err();
+        assert!(e.to_string().contains("the marker of the store"), "{e}");
+        assert_eq!(e.kind(), ErrorKind::Corrupt, "{e}");
+        assert!(!store.join("keyfall").exists());
+    }
+    std::fs::write(store.join("keyfall"), marker).unwrap();
+    assert_eq!(crate::engines::read(&builder.open().unwrap(), &id).unwrap(), b"kept");
+}
+
+/// With a copy of the cell a standby would give back what the writer has erased.
+#[test]
+fn a_cell_in_files_has_no_standby() {
+    let dir = tempfile::tempdir().unwrap();
+    let (builder, _, cell) = made_alone(dir.path());
+    builder.open_or_create().unwrap().close().unwrap();
+    let copy = dir.path().join("a copy of the cell");
+    crate::paused::bring(&cell, &copy);
+    for cell in [cell, copy] {
+        let standby = builder.clone().cell_at(cell);
+        let mut see = |_: &Beside| -> ControlFlow<()> { panic!("it must not wait") };
+        let e = standby.stand_by(&StandBy::new(), &mut see).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+        assert!(e.to_string().contains("keyholder"), "{e}");
+    }
+}
+
+#[test]
+fn what_looks_like_a_url_becomes_no_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let places = [
+        "S3://bucket/s1",
+        "s3a://bucket/x",
+        "gcs://bucket/x",
+        "https://host/x",
+        "FILE:///tmp/x",
+        "file:/tmp/x",
+        "s3:bucket/x",
+        "Postgres://host/x",
+        "ftp:/x",
+    ];
+    for place in places {
+        let builder = Builder::at(place).cell_at(dir.path().join("cell")).accept_remnants();
+        let builder = builder.single_machine();
+        for e in [builder.create(), builder.open(), builder.open_or_create()] {
+            let e = e.unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::Refused, "{place}: {e}");
+            assert!(e.to_string().contains("s3://BUCKET/PREFIX"), "{place}: {e}");
+        }
+        let scheme = place.split_once('/').unwrap().0;
+        assert!(!Path::new(scheme).exists(), "{place}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn one_place_by_two_urls_is_one_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |place: &str| place.replace("DIR", &dir.path().display().to_string());
+    for (one, other) in [
+        ("s3://bucket/s1", "s3://bucket/s%31"),
+        ("s3://bucket/s1", "s3://bucket/x/../s1"),
+        ("s3://bucket/s1", "s3://bucket/x/%2e%2E/s1"),
+        ("s3://bucket/s1", "s3://bucket//./s1/"),
+        ("s3://bucket/s1", "s3://bucket/s1/copy"),
+        ("s3://bucket", "s3://bucket/../s1"),
+        ("file://DIR/st", "file://DIR/s%74"),
+        ("file://DIR/st", "file://localhostDIR/st"),
+        ("file://DIR/st", "DIR/x/../st/inner"),
+    ] {
+        let (one, other) = (at(one), at(other));
+        for (a, b) in [(&one, &other), (&other, &one)] {
+            let e = apart(&[("the copy", Path::new(a)), ("the store", Path::new(b))]);
+            assert_eq!(e.unwrap_err().kind(), ErrorKind::Refused, "{a} {b}");
+        }
+    }
+    for (one, other) in [
+        ("s3://bucket/s1", "s3://bucket/s2"),
+        ("s3://bucket/s1", "s3://bucket/s%32"),
+        ("s3://bucket/s1", "gs://bucket/s1"),
+        ("s3://bucket/s1", "s3://other/s1"),
+        ("file://DIR/st", "file://DIR/st2"),
+    ] {
+        let (one, other) = (at(one), at(other));
+        apart(&[("the copy", Path::new(&one)), ("the store", Path::new(&other))]).unwrap();
+    }
+}
+
+#[test]
+fn a_store_is_not_its_own_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    let (builder, store, _) = made_alone(dir.path());
+    let engine = builder.open_or_create().unwrap();
+    let link = dir.path().join("another way");
+    std::os::unix::fs::symlink(&store, &link).unwrap();
+    let place = format!("file://{}", link.display());
+    let added = engine.copies().add(&place, CopyMode::InStep, &mut |_| {});
+    let e = added.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+    assert_eq!(engine.status().unwrap().copies.len(), 0);
+    // Nor does a copy lie among the store's objects.
+    let inside = format!("file://{}/c", store.display());
+    let e = engine.copies().add(&inside, CopyMode::InStep, &mut |_| {}).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+}
+
+#[test]
+fn a_store_that_is_lost_is_told_of_with_its_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let (builder, store, _) = made_alone(dir.path());
+    builder.open_or_create().unwrap().close().unwrap();
+    std::fs::remove_dir_all(&store).unwrap();
+    let e = builder.open().unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Absent, "{e}");
+    assert!(e.to_string().contains("Builder::restore"), "{e}");
+    assert!(!store.exists());
+}
+
+/// What is none of the log's, in its folder of commits.
+#[test]
+fn a_foreign_object_does_not_end_a_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let (builder, store, _) = made_alone(dir.path());
+    let engine = builder.open_or_create().unwrap();
+    let kept = crate::paused::put(&engine, "ada", b"kept");
+    std::fs::write(store.join("c/zzz"), b"").unwrap();
+    engine.close().unwrap();
+    let engine = builder.open().unwrap();
+    let gone = crate::paused::put(&engine, "bob", b"gone");
+    engine.erase(Scope::record(gone)).unwrap();
+    engine.discard(&mut |_| {}).unwrap();
+    engine.close().unwrap();
+    assert_eq!(crate::engines::read(&builder.open().unwrap(), &kept).unwrap(), b"kept");
+    assert!(store.join("c/zzz").exists());
 }

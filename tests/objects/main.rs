@@ -13,6 +13,7 @@ mod figures;
 mod hosts;
 mod inits;
 mod network;
+mod openers;
 mod paused;
 mod places;
 #[cfg(feature = "postgres")]

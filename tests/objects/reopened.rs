@@ -60,7 +60,7 @@ fn an_engine_goes_on_after_a_write_whose_outcome_is_unknown() {
     for how in [1, 2] {
         let objects = Arc::new(Unanswered { inner: MemoryObjects::new(), how: AtomicU8::new(0) });
         let moment = Duration::from_millis(1);
-        let patience = Patience { tries: 3, pause: moment, longest: moment };
+        let patience = Patience { pause: moment, longest: moment, ..Patience::of_tries(3) };
         let log = ObjectLog::create_with(objects.clone(), Arc::new(System), patience).unwrap();
         let cell = Arc::new(MemoryCell::new());
         let engine = Engine::init(Arc::new(log), cell.clone(), options()).unwrap();

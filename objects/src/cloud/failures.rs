@@ -1,5 +1,7 @@
 //! What an error of `object_store` says of a request's effect.
 
+use std::io::{self, ErrorKind};
+
 use object_store::Error;
 
 use crate::causes::line;
@@ -7,6 +9,27 @@ use crate::port::Failure;
 
 /// Statuses, besides those of the server's side, after which the same request may succeed.
 const PASSING: [u16; 4] = [408, 409, 425, 429];
+
+/// How directories are called in errors.
+const LOCAL: &str = "LocalFileSystem";
+
+/// Whether this machine's file system says that it does not do this, however often it is asked.
+fn is_refused_here(e: &(dyn std::error::Error + 'static)) -> bool {
+    let mut at = Some(e);
+    while let Some(e) = at {
+        if let Some(e) = e.downcast_ref::<io::Error>() {
+            return matches!(
+                e.kind(),
+                ErrorKind::StorageFull
+                    | ErrorKind::QuotaExceeded
+                    | ErrorKind::ReadOnlyFilesystem
+                    | ErrorKind::PermissionDenied
+            );
+        }
+        at = e.source();
+    }
+    false
+}
 
 /// What a failed request is: refused for good only where the answer says so.
 pub(super) fn failure(url: &str, name: &str, e: &Error) -> Failure {
@@ -19,6 +42,10 @@ pub(super) fn failure(url: &str, name: &str, e: &Error) -> Failure {
         | Error::NotSupported { .. }
         | Error::NotImplemented { .. }
         | Error::UnknownConfigurationKey { .. } => true,
+        // The name may be there when it cannot be synced.
+        Error::Generic { store: LOCAL, source } => {
+            is_refused_here(&**source) && !text.contains("sync data to disk")
+        }
         _ => status(&text).is_some_and(|status| {
             // S3 says 400 also of a request that came too slowly.
             (400..500).contains(&status)
@@ -56,5 +83,18 @@ mod tests {
             assert_eq!(kind(&text), FailureKind::Unknown, "{text}");
         }
         assert_eq!(kind("connection reset"), FailureKind::Unknown);
+    }
+
+    #[test]
+    fn a_directory_on_a_full_disk_refuses() {
+        let kind = |store: &'static str, of: ErrorKind| {
+            let e = Error::Generic { store, source: Box::new(io::Error::from(of)) };
+            failure("file:///d", "c/1", &e).kind
+        };
+        for of in [ErrorKind::StorageFull, ErrorKind::ReadOnlyFilesystem] {
+            assert_eq!(kind(LOCAL, of), FailureKind::Refused, "{of}");
+            assert_eq!(kind("S3", of), FailureKind::Unknown, "{of}");
+        }
+        assert_eq!(kind(LOCAL, ErrorKind::Interrupted), FailureKind::Unknown);
     }
 }

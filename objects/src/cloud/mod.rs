@@ -19,7 +19,7 @@ use tokio::runtime::{Builder, Runtime};
 use self::failures::failure;
 use self::place::{Opened, open};
 pub use self::place::{SCHEMES, directory_of};
-use crate::port::{Created, Failure, Listed, Objects, Result};
+use crate::port::{Created, Failure, FailureKind, Listed, Objects, Result};
 
 /// Threads that do the waiting for the network.
 const THREADS: usize = 2;
@@ -146,11 +146,13 @@ impl Objects for CloudObjects {
         match self.wait(name, get) {
             Ok(got) => Ok(got.map(Vec::from)),
             // Beyond the end every place says something else.
-            Err(e) if from > 0 => match self.head(name)? {
-                Some(size) if size <= from => Ok(Some(Vec::new())),
-                Some(_) => Err(e),
-                None => Ok(None),
-            },
+            Err(e) if from > 0 || !self.sorted || e.kind == FailureKind::Refused => {
+                match self.head(name)? {
+                    Some(size) if size <= from => Ok(Some(Vec::new())),
+                    Some(_) => Err(e),
+                    None => Ok(None),
+                }
+            }
             Err(e) => Err(e),
         }
     }

@@ -112,6 +112,10 @@ impl Copies<'_> {
             ));
         }
         let store = (inner.options.open_copy)(place, true)?;
+        if store.claimed()?.is_some_and(|it| inner.store().claimed().ok().flatten() == Some(it)) {
+            let text = format!("{place} is this very store; name another place for its copy");
+            return Err(Error::new(ErrorKind::Refused, text));
+        }
         // Most of the way without stopping the writers, the rest in the commit that makes it a
         // copy.
         catch_up(inner, &*store, progress)?;

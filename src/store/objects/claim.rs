@@ -19,7 +19,7 @@ const WINDOWS: usize = 16;
 const TRIES: usize = 64;
 
 /// Reads an object with a number to its end.
-fn read(bucket: &Bucket, number: u64) -> Result<Option<(End, Vec<u8>)>> {
+pub(super) fn read(bucket: &Bucket, number: u64) -> Result<Option<(End, Vec<u8>)>> {
     let name = Object::Numbered(number).name();
     let Some(bytes) = bucket.get(&name)? else { return Ok(None) };
     let whole = Header::decode(&bytes).and_then(|header| {
@@ -53,7 +53,8 @@ pub(super) fn floors(bucket: &Bucket) -> Result<Vec<Listed>> {
 /// The highest number above `after` that is listed.
 fn highest(bucket: &Bucket, after: u64) -> Result<Option<u64>> {
     let listed = bucket.list(COMMITS, &numbered(COMMITS, after))?;
-    Ok(listed.last().and_then(|object| number_of(&object.name)))
+    // What is none of the log's has no number.
+    Ok(listed.iter().filter_map(|object| number_of(&object.name)).max())
 }
 
 /// Learns of the newest object.

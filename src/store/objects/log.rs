@@ -6,9 +6,10 @@ use keyfall_objects::{Listed, Objects, Patience};
 
 use super::bucket::Bucket;
 use super::claim::{claim, confirm, find_newest, floors, raise_floor, read_back, refresh};
+use super::earlier::has_claim;
 use super::find::Finder;
 use super::marker;
-use super::named::{FLOORS, MARKER};
+use super::named::{COMMITS, FLOORS, MARKER};
 use super::naming::{NAMING_KEY_BYTES, Naming};
 use super::remove::remove;
 use super::signs::{beat, is_taken, pulse};
@@ -61,6 +62,12 @@ impl ObjectLog {
         Self::create_with(objects, Arc::new(System), Patience::default())
     }
 
+    /// Whether the marker of a log is at a place.
+    #[cfg(feature = "sled")]
+    pub(crate) fn is_at(objects: Arc<dyn Objects>) -> Result<bool> {
+        Bucket::new(objects, Arc::new(System), Patience::default()).is_there(MARKER)
+    }
+
     /// Opens a log to write, after a probe of the place.
     ///
     /// # Errors
@@ -89,7 +96,12 @@ impl ObjectLog {
         patience: Patience,
     ) -> Result<Self> {
         let (bucket, state) = (Bucket::new(objects, env, patience), Mutex::default());
-        let naming = naming(&bucket)?;
+        let naming = naming(&bucket).or_else(|e| {
+            if e.kind() == ErrorKind::Absent {
+                check_unused(&bucket)?;
+            }
+            Err(e)
+        })?;
         learn(&bucket, &state, &floors(&bucket)?, false)?;
         Ok(Self::assembled(bucket, naming, state, true, false))
     }
@@ -118,6 +130,7 @@ impl ObjectLog {
         let versioned = bucket.probe()?;
         bucket.race()?;
         if bucket.get(MARKER)?.is_none() {
+            check_unused(&bucket)?;
             let mut naming_key = [0; NAMING_KEY_BYTES];
             naming_key.copy_from_slice(&bucket.drawn()?);
             // If another one made the marker meanwhile, that one counts.
@@ -145,8 +158,11 @@ impl ObjectLog {
         let (bucket, state) = (Bucket::new(objects, env, patience), Mutex::default());
         let naming = naming(&bucket).or_else(|e| {
             // A place that shows what is stale may hide it.
-            if e.kind() == ErrorKind::Absent && bucket.is_there(MARKER)? {
-                bucket.probe()?;
+            if e.kind() == ErrorKind::Absent {
+                if bucket.is_there(MARKER)? {
+                    bucket.probe()?;
+                }
+                check_unused(&bucket)?;
             }
             Err(e)
         })?;
@@ -202,6 +218,21 @@ fn probe_and_learn(bucket: &Bucket, state: &Mutex<State>) -> Result<bool> {
     learned.map(|()| versioned)
 }
 
+/// Refuses a place without a marker where commits are: a marker made for it would have another
+/// naming key, and no blob would be found.
+fn check_unused(bucket: &Bucket) -> Result<()> {
+    // Another one may have made a log meanwhile.
+    if bucket.list_some(COMMITS, "", 1)?.is_empty() || bucket.is_there(MARKER)? {
+        return Ok(());
+    }
+    Err(Error::corrupt(format!(
+        "{}: the marker of the store, the object `{MARKER}`, is missing, and its commits are there; \
+         put it back as it was, or restore the store from a copy; for a new store name an empty \
+         place",
+        bucket.place()
+    )))
+}
+
 fn absent(bucket: &Bucket) -> Error {
     let text = format!("no store at {}; name another place", bucket.place());
     Error::new(ErrorKind::Absent, text)
@@ -222,6 +253,11 @@ impl Store for ObjectLog {
             refresh(&self.bucket, &self.state)?;
         }
         Ok(locked(&self.state).claimed)
+    }
+
+    fn has_claim(&self, instance: &[u8; 16], token: &[u8; 16]) -> Result<bool> {
+        let last = locked(&self.state).last;
+        has_claim(&self.bucket, last, instance, token)
     }
 
     fn newest(&self) -> Result<Newest> {

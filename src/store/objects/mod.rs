@@ -23,6 +23,7 @@
 mod bucket;
 mod catalogue;
 mod claim;
+mod earlier;
 mod find;
 mod frame;
 mod log;
@@ -38,3 +39,5 @@ mod windows;
 mod write;
 
 pub use self::log::ObjectLog;
+#[cfg(feature = "sled")]
+pub(crate) use self::named::is_folder;

@@ -16,6 +16,12 @@ pub(super) const FLOORS: &str = "f";
 pub(super) const DEAD: &str = "d";
 pub(super) const SIGNS: &str = "b";
 
+/// Whether the objects of a log lie in a folder of this name.
+#[cfg(feature = "sled")]
+pub(crate) fn is_folder(name: &str) -> bool {
+    [COMMITS, PACKS, STRAYS, SEGMENTS, FLOORS, DEAD, SIGNS].contains(&name)
+}
+
 /// An object that holds blobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Object {

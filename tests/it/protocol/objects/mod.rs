@@ -51,6 +51,8 @@ enum Mistake {
     CellFirst,
     /// The cell takes any claim with a higher number, whatever its maker saw there.
     HigherNumberWins,
+    /// An opener whom the cell refused claims again, also over a claim of another place.
+    AgainOverOthers,
 }
 
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
@@ -287,6 +289,9 @@ impl Objects {
                 Phase::Claiming { .. } => state.engines[n],
                 _ => Phase::Owner { claim, seen },
             };
+        } else if self.owns(state, self.store_of(n)) || self.mistake == Mistake::AgainOverOthers {
+            // Another one's claim of this store reached the cell in between: it stands below.
+            state.engines[n] = Phase::Opened { head: claim, owner: state.owner, seen };
         } else {
             state.engines[n] = Phase::Closed;
         }
@@ -625,6 +630,19 @@ impl Model for Objects {
                 // A take-over that has begun is somebody's word.
                 model.owns(state, 0) || model.take_over && model.owns(state, 1)
             }),
+            Property::sometimes(CLAIMS_AGAIN, |model: &Objects, state: &State| {
+                let shared = !model.local && !model.backup && model.owned;
+                !shared
+                    || state.engines.iter().any(|phase| {
+                        let Phase::Ready { claim, .. } = *phase else { return false };
+                        let Object { parent, known, .. } = state.object(claim);
+                        let refused = state.object(parent);
+                        refused.kind == Kind::Claim
+                            && known != parent
+                            && known != refused.known
+                            && state.object(known).known == refused.known
+                    })
+            }),
             Property::sometimes("an erase returns", |_: &Objects, state: &State| {
                 state.returned != 0
             }),
@@ -655,6 +673,9 @@ impl Model for Objects {
         properties
     }
 }
+
+/// Two open at once, and the cell takes the claim that stands below.
+const CLAIMS_AGAIN: &str = "an opener whom the cell refused claims again, and owns the store";
 
 const LIVING: &str = "the newest head of the owner's store has its key, and its pages";
 

@@ -53,7 +53,12 @@ fn every_mistake_with_late_writes_and_claims_is_found() {
         let local = Objects { local: true, exclusive: true, most: 6, mistake, ..backup };
         breaks(&format!("a backup of a directory, {mistake:?}"), local, broken);
     }
-    for mistake in [Mistake::RetireUnfenced, Mistake::NeverOwned, Mistake::HigherNumberWins] {
+    for mistake in [
+        Mistake::RetireUnfenced,
+        Mistake::NeverOwned,
+        Mistake::HigherNumberWins,
+        Mistake::AgainOverOthers,
+    ] {
         let model = Objects { take_over: true, mistake, ..backup };
         breaks(&format!("a backup that takes over, {mistake:?}"), model, LIVING);
     }
