@@ -96,7 +96,7 @@ impl CellAt {
 
 #[cfg(feature = "sled")]
 fn unnamed() -> Error {
-    Error::new(ErrorKind::Invalid, "name the cell with `Builder::cell_at` or `Builder::cell`")
+    Error::new(ErrorKind::Invalid, "name the cell of this store with `Builder::cell_at`")
 }
 
 /// Whether a cell holds no key under which anything was ever put.

@@ -15,6 +15,7 @@ use crate::engine::OpenAs;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Pulse, Store};
+use crate::tree::head::Prefix;
 use crate::{Engine, Options};
 
 type Probe = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -102,7 +103,7 @@ pub(super) fn stand_by(
         return Err(Error::invalid(text));
     }
     // What is wrong with it is known before it is needed.
-    drop(cell()?);
+    let beside = cell()?;
     loop {
         let store = match store() {
             Err(e) if e.kind() == ErrorKind::Io => {
@@ -114,6 +115,7 @@ pub(super) fn stand_by(
             }
             opened => opened?,
         };
+        check_fits(&*store, &*beside)?;
         let Some(seen) = wait(&*store, &*options.env, how, see)? else { return Ok(None) };
         store.expect(&seen);
         let failed = match Engine::open(store, cell()?, options.clone()) {
@@ -131,6 +133,35 @@ pub(super) fn stand_by(
             return Ok(None);
         }
     }
+}
+
+/// Refuses a cell that does not open the store: another store's, or one that has no key of its head.
+/// What does not answer now is not judged.
+fn check_fits(store: &dyn Store, cell: &dyn RootCell) -> Result<()> {
+    for tries_left in [true, false] {
+        let Ok(Some(head)) = store.head() else { return Ok(()) };
+        let Ok(contents) = cell.load() else { return Ok(()) };
+        let prefix = Prefix::decode(&head.bytes)?;
+        let is_another = contents.store.is_some_and(|there| there != prefix.store);
+        let has_key = contents.keys.iter().any(|key| key.id == prefix.root_id());
+        if !is_another && (has_key || contents.unheard.is_some()) {
+            return Ok(());
+        }
+        // The writer may have begun an epoch between the two looks.
+        if is_another || !tries_left {
+            let text = format!(
+                "the cell {} {}; name this store's own with `Builder::cell_at`",
+                cell.describe().place,
+                if is_another {
+                    format!("belongs to another store than {}", store.place())
+                } else {
+                    format!("holds no key of what is in {}", store.place())
+                }
+            );
+            return Err(Error::new(ErrorKind::Mismatch, text));
+        }
+    }
+    Ok(())
 }
 
 /// Waits until the writer is gone. Gives what was seen last, over which a claim may come; `None` if
@@ -158,7 +189,8 @@ fn wait(store: &dyn Store, env: &dyn Env, how: &StandBy, see: See<'_>) -> Result
             Err(e) => return Err(e),
         };
         // A look at everything: what came may have been removed again.
-        let gone = matches!(beside, Beside::Quiet(quiet) if quiet >= how.gone_after)
+        let is_gone = |quiet: Duration| !quiet.is_zero() && quiet >= how.gone_after;
+        let gone = matches!(beside, Beside::Quiet(quiet) if is_gone(quiet))
             && look(store, None).ok() == seen;
         if gone {
             let ended = see(&Beside::Gone(env.monotonic().saturating_sub(since))).is_break();

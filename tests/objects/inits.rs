@@ -83,8 +83,8 @@ fn a_store_whose_marker_is_gone_gets_no_other_one() {
     engine.close().unwrap();
     let marker = std::fs::read(store.join("keyfall")).unwrap();
     std::fs::remove_file(store.join("keyfall")).unwrap();
-    let anew = builder.clone().cell_at(dir.path().join("another cell"));
-    for e in [anew.create(), builder.open_or_create(), builder.open()] {
+    let other = builder.clone().cell_at(dir.path().join("another cell"));
+    for e in [other.create(), builder.open_or_create(), builder.open()] {
         let e = e.unwrap_err();
         assert!(e.to_string().contains("the marker of the store"), "{e}");
         assert_eq!(e.kind(), ErrorKind::Corrupt, "{e}");

@@ -398,3 +398,37 @@ fn without_signs_a_probe_decides() {
     let e = refused.stand_by(&how, &mut |_| ControlFlow::Continue(())).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
 }
+
+/// However short the time is that was given: a writer whose probe succeeds lives.
+#[test]
+fn a_probe_that_succeeds_keeps_the_writer() {
+    let objects: Arc<dyn Objects> = Arc::new(MemoryObjects::new());
+    let cell = Arc::new(MemoryCell::new());
+    let options = crate::engines::options();
+    let engine = Engine::init(log(&objects), cell.clone(), options.clone()).unwrap();
+    let how = StandBy::new().every(Duration::from_millis(1)).gone_after(Duration::ZERO);
+    let (how, mut looks) = (how.probe(|| true), 0);
+    let ended = Builder::over(log(&objects), cell).options(options).stand_by(&how, &mut |beside| {
+        assert!(!matches!(beside, Beside::Gone(_)), "{beside:?}");
+        looks += 1;
+        if looks == 30 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(ended.unwrap().is_none());
+    crate::engines::put(&engine, 1, b"it goes on").unwrap();
+}
+
+/// A standby with another store's cell says so when it starts, and not when it is needed.
+#[test]
+fn a_standby_with_another_cell_does_not_wait() {
+    let objects: Arc<dyn Objects> = Arc::new(MemoryObjects::new());
+    let options = crate::engines::options();
+    let cell = Arc::new(MemoryCell::new());
+    let _engine = Engine::init(log(&objects), cell, options.clone()).unwrap();
+    let another = Arc::new(MemoryCell::new());
+    let elsewhere = Arc::new(MemoryStore::new());
+    Engine::init(elsewhere, another.clone(), options.clone()).unwrap().close().unwrap();
+    let standby = Builder::over(log(&objects), another).options(options);
+    let mut see = |_: &Beside| -> ControlFlow<()> { panic!("it must not wait") };
+    let e = standby.stand_by(&StandBy::new(), &mut see).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Mismatch, "{e}");
+}

@@ -13,7 +13,7 @@ use crate::crypto::{self, Key, chunked};
 use crate::engine::core::Core;
 use crate::engine::progress::Progress;
 use crate::engine::replica::another_store;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId, Timestamp};
 use crate::pages::{PageSource, SharedStore};
 use crate::promise::Finality;
@@ -137,11 +137,30 @@ impl PlaceAudit {
     }
 }
 
+/// Audits what is there now. An engine that only looks cannot have the writer of a store wait that
+/// machines share: what it put meanwhile is not told as a stray.
 pub(super) fn audit(
     inner: &Arc<Core>,
     more: &[SharedStore],
     progress: Progress<'_>,
 ) -> Result<Audit> {
+    let seen = inner.state().stored.id;
+    let audit = audit_of(inner, more, progress);
+    let store = inner.store();
+    let moves = inner.looks_only().is_some() && store.is_shared();
+    if moves && store.head()?.is_some_and(|head| head.id != seen) {
+        return Err(Error::new(
+            ErrorKind::Changed,
+            format!(
+                "{} went on from {seen} while it was audited; audit it again, at a quiet time",
+                store.place()
+            ),
+        ));
+    }
+    audit
+}
+
+fn audit_of(inner: &Arc<Core>, more: &[SharedStore], progress: Progress<'_>) -> Result<Audit> {
     let _wiped = WipeStack;
     // Puts and erases wait: the tree must not move under the comparison.
     let mut writer = inner.writer();

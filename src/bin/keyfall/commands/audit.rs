@@ -23,6 +23,9 @@ use keyfall::opening::copy_as_it_is;
 use keyfall::realm::is_realm;
 use serde_json::json;
 
+/// How often a store is audited that changes meanwhile.
+const AUDITS: u32 = 4;
+
 /// Audits a store, its copies and further places.
 pub(super) fn run(session: &Session, args: AuditArgs) -> Done {
     let (store, more) = store_and_any(args.places)?;
@@ -73,7 +76,18 @@ fn realm(session: &Session, store: PathBuf, more: &[PathBuf]) -> Result<bool, Fa
     first.map_or(Ok(clean), Err)
 }
 
+/// Audits a store, and once more if its writer on another machine put something meanwhile.
 fn audited(session: &Session, store: &Path, more: &[PathBuf]) -> Result<Audit, Error> {
+    let mut tries = 1;
+    loop {
+        match audited_once(session, store, more) {
+            Err(e) if e.kind() == ErrorKind::Changed && tries < AUDITS => tries += 1,
+            audited => return audited,
+        }
+    }
+}
+
+fn audited_once(session: &Session, store: &Path, more: &[PathBuf]) -> Result<Audit, Error> {
     let engine = look(session, store)?;
     let places = further(&engine, more)?;
     let bar = progress("blobs tried", None);

@@ -12,6 +12,7 @@ use crate::shell::failure::Done;
 use crate::shell::make::{Making, Spread};
 use crate::shell::print::{block, counted, line, table};
 use crate::shell::realms::{builder, look};
+use crate::shell::remedy::word;
 use crate::shell::session::Session;
 use crate::show::cell::promise_json;
 
@@ -45,6 +46,10 @@ pub(super) fn run(session: &Session, command: RealmCommand) -> Done {
             };
             if session.json {
                 return session.value(&shard_json(shard));
+            }
+            // The place alone goes to whatever takes it.
+            if let Some(cell) = &shard.cell {
+                session.note(&format!("its root cell is named with --cell {}", word(cell)));
             }
             line(&shard.place)
         }
