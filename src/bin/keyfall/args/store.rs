@@ -168,7 +168,7 @@ pub(crate) struct MetricsFile {
 #[derive(Args)]
 pub(crate) struct CheckArgs {
     /// STORE is the store, each COPY a copy of it to restore from.
-    #[arg(value_name = "STORE COPY", required = true, num_args = 2..)]
+    #[arg(value_name = "STORE COPY", required = true, num_args = 1..)]
     pub(crate) places: Vec<PathBuf>,
 }
 

@@ -20,6 +20,10 @@ use keyfall::opening::copy_as_it_is;
 /// Finds out what a restore from copies would bring back.
 pub(super) fn run(session: &Session, args: CheckArgs) -> Done {
     let mut places = args.places;
+    if places.len() < 2 {
+        let text = "name the store and a copy of it, or several: `keyfall check STORE COPY`";
+        return Err(Error::new(ErrorKind::Invalid, text).into());
+    }
     let store = places.remove(0);
     let engine = look(session, &store).map_err(|e| match e.kind() {
         ErrorKind::Locked => Error::new(

@@ -160,9 +160,13 @@ fn status(session: &Session, dir: &Path) -> Done {
     let failed: Vec<(&ShardAt, &Error)> = failed.collect();
     let Some((shard, first)) = failed.first() else { return Ok(()) };
     // What the text says to do is about that shard.
-    session.about(Path::new(&shard.place));
+    session.with_cell(shard.cell.as_ref().map(PathBuf::from)).about(Path::new(&shard.place));
+    let others = match failed.len() < status.shards.len() {
+        true => "; the users of the others do not wait for it",
+        false => "",
+    };
     let text = format!(
-        "{} of {}: {first}; the users of the others do not wait for it",
+        "{} of {}: {first}{others}",
         failed.len(),
         counted(status.shards.len() as u64, "shard")
     );

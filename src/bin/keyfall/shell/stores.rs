@@ -72,7 +72,7 @@ pub(crate) fn look(session: &Session, store: &Path) -> Result<Engine, Error> {
     no_take_over(session, &instead)?;
     one_store(store)?;
     let engine = builder(session, store).read_only().open();
-    let engine = engine.map_err(|e| of_named_cell(session, e))?;
+    let engine = engine.map_err(|e| of_named_cell(session, store, e))?;
     warn_of_lacking(session, engine.ownership().lacks());
     match engine.ownership().owes() {
         Ok(false) => {}
@@ -159,14 +159,15 @@ pub(crate) fn open_as_it_is(session: &Session, store: &Path) -> Result<Engine, E
 fn opened(session: &Session, store: &Path, builder: Builder) -> Result<Engine, Error> {
     one_store(store)?;
     let engine = if session.take_over { builder.take_over() } else { builder }.open();
-    let engine = engine.map_err(|e| of_named_cell(session, e))?;
+    let engine = engine.map_err(|e| of_named_cell(session, store, e))?;
     warn_if_exposed(session, &session.cell_of(store)?);
     warn_of_lacking(session, engine.ownership().lacks());
     if session.take_over {
         session.note(&format!(
             "{} owns its root cell now; any other place of it can only be read until it takes \
              over in turn, and not at all after the next erase, which destroys the key that opens \
-             it",
+             it. What still has that place open does not know: stop it, for it gives what is \
+             erased here, and loses what is put there",
             store.display()
         ));
     }
@@ -175,9 +176,12 @@ fn opened(session: &Session, store: &Path, builder: Builder) -> Result<Engine, E
 
 /// An error whose remedy is to name another cell says what named this one: it may be a variable
 /// that was set long ago.
-fn of_named_cell(session: &Session, e: Error) -> Error {
+fn of_named_cell(session: &Session, store: &Path, e: Error) -> Error {
     match &session.cell {
-        Some(cell) if e.to_string().contains("`Builder::cell_at`") => {
+        // Of a shard the realm says where its cell is.
+        Some(cell)
+            if session.shard(store).is_none() && e.to_string().contains("`Builder::cell_at`") =>
+        {
             let text = format!("{e}; now `--cell` or KEYFALL_CELL names {}", cell.display());
             Error::new(e.kind(), text)
         }
