@@ -44,6 +44,12 @@ impl Keyfall<'_> {
         text
     }
 
+    /// The place of a shard. Where its cell is comes after it.
+    fn find(&self, what: &[&str]) -> String {
+        let told = self.done(&[&["realm", "find", "home"], what].concat());
+        told.lines().next().unwrap().to_owned()
+    }
+
     fn refused(&self, args: &[&str], says: &[&str]) {
         let (is_done, text) = self.run(args, "");
         assert!(!is_done && says.iter().all(|says| text.contains(says)), "{args:?}: {text}");
@@ -62,10 +68,10 @@ const USERS: [&str; 8] = ["ada", "ben", "chloe", "dora", "eve", "fay", "gus", "h
 /// Records, erases, sources and looks, over shards that are there.
 fn is_used(keyfall: &Keyfall<'_>, at: &str) {
     let ids = USERS.map(|user| keyfall.put(user));
-    let homes = USERS.map(|user| keyfall.done(&["realm", "find", "home", "--user", user]));
+    let homes = USERS.map(|user| keyfall.find(&["--user", user]));
     for (user, (id, home)) in USERS.iter().zip(ids.iter().zip(&homes)) {
         assert_eq!(keyfall.done(&["get", "home", id]), *user);
-        assert_eq!(&keyfall.done(&["realm", "find", "home", "--record", id]), home);
+        assert_eq!(&keyfall.find(&["--record", id]), home);
         let below = at.split('?').next().unwrap();
         assert!(home.starts_with(below) && home.contains("shard-00"), "{home}");
     }
@@ -92,7 +98,7 @@ fn at_url(far: Option<&Far>, dir: &Path, at: &str) {
     keyfall.done(&[&init[..], &["--single-machine"]].concat());
     is_used(&keyfall, at);
     // A shard by itself takes nobody of another one.
-    let (home, cell) = (keyfall.done(&["realm", "find", "home", "--user", "ben"]), "home/shard-");
+    let (home, cell) = (keyfall.find(&["--user", "ben"]), "home/shard-");
     let number = &home[home.rfind("shard-").unwrap() + "shard-".len()..][..3];
     let new = ["put", &home, "--cell", &format!("{cell}{number}.cell"), "--user", "new"];
     keyfall.refused(&[&new[..], &["--class", "transcript", "-"]].concat(), &["realm"]);

@@ -92,6 +92,10 @@ fn a_second_service_says_at_once_what_it_waits_for_and_then_how_to_go_on() {
 const KEYS: &[(&str, [&str; 3])] = &[
     ("store", ["\"f.db\"", "\"e.db\"", "\"a.db\""]),
     ("cell", ["\"f.cell\"", "\"e.cell\"", "\"c.cell\""]),
+    ("single_machine", ["true", "false", "true"]),
+    ("standby", ["true", "false", "true"]),
+    ("beat", ["\"2000ms\"", "\"3000ms\"", "\"4000ms\""]),
+    ("gone_after", ["\"20000ms\"", "\"30000ms\"", "\"40000ms\""]),
     ("state", ["\"f.state\"", "\"e.state\"", "\"c.state\""]),
     ("backup", ["\"f.backup\"", "\"e.backup\"", "\"c.backup\""]),
     ("accept_remnants", ["true", "false", "true"]),
@@ -128,6 +132,21 @@ const BESIDE: &[(&str, &str)] = &[
     ("jwt_audience", "f"),
 ];
 
+/// What the others must say instead beside a key of a store that machines share.
+fn shared(key: &str) -> &'static [(&'static str, &'static str)] {
+    match key {
+        "single_machine" | "standby" | "beat" => {
+            &[("store", "\"s3://bucket/a\""), ("cell", "\"shared.cell\"")]
+        }
+        "gone_after" => &[
+            ("store", "\"s3://bucket/a\""),
+            ("cell", "\"shared.cell\""),
+            ("standby", "true"),
+        ],
+        _ => &[],
+    }
+}
+
 /// Files that the keys name: the same under each name.
 fn files(dir: &Path) {
     let authority = Authority::new(&dir.join("ca"));
@@ -135,6 +154,9 @@ fn files(dir: &Path) {
     let list = authority.list("list.pem", LONG);
     let jwks = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\",\
                 \"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}";
+    // A cell that is spread over keyholders.
+    std::fs::create_dir(dir.join("shared.cell")).unwrap();
+    std::fs::write(dir.join("shared.cell/quorum.json"), "{}").unwrap();
     for name in ["f", "e", "c"] {
         let at = |ending: &str| dir.join(format!("{name}.{ending}"));
         std::fs::copy(&server.cert, at("cert")).unwrap();
@@ -160,10 +182,12 @@ fn the_environment_is_over_the_file_and_flags_are_over_both_for_each_key() {
         assert!(KEYS.iter().any(|(key, _)| key == flag), "{flag} is tested");
     }
     for (key, values) in KEYS {
+        let instead = shared(key);
         let mut file: String = BESIDE
             .iter()
-            .filter(|(other, _)| other != key)
+            .filter(|(other, _)| other != key && !instead.iter().any(|(of, _)| of == other))
             .map(|(other, value)| format!("{other} = \"{value}\"\n"))
+            .chain(instead.iter().map(|(other, value)| format!("{other} = {value}\n")))
             .collect();
         file += &format!("{key} = {}\n", values[0]);
         std::fs::write(dir.path().join("c.toml"), file).unwrap();

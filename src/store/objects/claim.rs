@@ -51,7 +51,7 @@ pub(super) fn floors(bucket: &Bucket) -> Result<Vec<Listed>> {
 }
 
 /// The highest number above `after` that is listed.
-fn highest(bucket: &Bucket, after: u64) -> Result<Option<u64>> {
+pub(super) fn highest(bucket: &Bucket, after: u64) -> Result<Option<u64>> {
     let listed = bucket.list(COMMITS, &numbered(COMMITS, after))?;
     // What is none of the log's has no number.
     Ok(listed.iter().filter_map(|object| number_of(&object.name)).max())

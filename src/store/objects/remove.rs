@@ -4,8 +4,8 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::bucket::Bucket;
-use super::claim::{claim_again, raise_floor};
-use super::named::{COMMITS, DEAD, Object, drawn_name, numbered};
+use super::claim::{claim_again, highest, raise_floor};
+use super::named::{DEAD, Object, drawn_name};
 use super::state::State;
 use super::tables::{encode_dead, learn_all};
 use crate::error::Result;
@@ -97,9 +97,9 @@ fn forget_gone(bucket: &Bucket, state: &Mutex<State>, last: u64) -> Result<()> {
 /// Refuses if anything was published above what this handle knows: then it is not the owner.
 fn confirm(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
     let last = locked(state).last;
-    match bucket.list_some(COMMITS, &numbered(COMMITS, last), 1)?.is_empty() {
-        true => Ok(()),
-        false => Err(fenced(&bucket.place())),
+    match highest(bucket, last)? {
+        None => Ok(()),
+        Some(_) => Err(fenced(&bucket.place())),
     }
 }
 
