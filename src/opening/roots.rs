@@ -64,8 +64,8 @@ impl CellAt {
         }
     }
 
-    /// Refuses a cell in files for a standby: the writer has it open, so what lies here is a copy of
-    /// it, and a copy gives back what an erase takes from the other one.
+    /// Refuses a cell in files for a standby: the writer has it open, so what lies here is a copy
+    /// of it, and a copy gives back what an erase takes from the other one.
     pub(super) fn check_common(&self, settings: &Settings) -> Result<()> {
         match self {
             CellAt::Directory(cell) if cell.exists() && !settings.has_circle(cell) => {
@@ -74,7 +74,7 @@ impl CellAt {
                     format!(
                         "{} is a cell in files, which no standby can share with the writer, and a \
                          copy of it would keep what is erased: make the store with its cell spread \
-                         over keyholders (`Builder::keyholders`, `keyfall init --keyholder`)",
+                         over keyholders (`Builder::keyholders`)",
                         cell.display()
                     ),
                 ))

@@ -135,8 +135,8 @@ pub(super) fn stand_by(
     }
 }
 
-/// Refuses a cell that does not open the store: another store's, or one that has no key of its head.
-/// What does not answer now is not judged.
+/// Refuses a cell that does not open the store: another store's, or one that has no key of its
+/// head. What does not answer now is not judged.
 fn check_fits(store: &dyn Store, cell: &dyn RootCell) -> Result<()> {
     for tries_left in [true, false] {
         let Ok(Some(head)) = store.head() else { return Ok(()) };

@@ -152,9 +152,9 @@ fn a_copy_of_the_place_does_not_claim_over_its_original() {
     let copy = Arc::new(objects.snapshot());
     // The second one opens the copy.
     let (first, second) = both_open(&objects, &copy, &cell, false);
-    // It is refused, or looks again and sees that it may only look.
+    // It fails, or looks once more and can only be read.
     match second {
-        Ok(second) => assert!(second.read_only().is_some(), "it is not the owner"),
+        Ok(second) => assert!(second.read_only().is_some(), "two engines own the store"),
         Err(e) => assert_eq!(e.kind(), ErrorKind::Fenced, "{e}"),
     }
     let first = first.unwrap();
