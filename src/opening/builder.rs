@@ -391,9 +391,9 @@ impl Builder {
     /// reads for two seconds more at most.
     ///
     /// # Errors
-    /// `Refused` for a store that machines do not share, and for a cell in files; `Fenced` if this place does not own the
-    /// cell; else as [`Builder::open`], but for what another try may do better: that `see` is told
-    /// of.
+    /// `Refused` for a store that machines do not share, and for a cell in files; `Fenced` if this
+    /// place does not own the cell; else as [`Builder::open`], but for what another try may do
+    /// better: that `see` is told of.
     pub fn stand_by(&self, how: &StandBy, see: See<'_>) -> Result<Option<Engine>> {
         self.cell.check_common(&self.settings)?;
         let (store, cell) = (|| self.store_beside(), || self.open_cell());

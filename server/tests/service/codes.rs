@@ -138,11 +138,9 @@ fn shared(key: &str) -> &'static [(&'static str, &'static str)] {
         "single_machine" | "standby" | "beat" => {
             &[("store", "\"s3://bucket/a\""), ("cell", "\"shared.cell\"")]
         }
-        "gone_after" => &[
-            ("store", "\"s3://bucket/a\""),
-            ("cell", "\"shared.cell\""),
-            ("standby", "true"),
-        ],
+        "gone_after" => {
+            &[("store", "\"s3://bucket/a\""), ("cell", "\"shared.cell\""), ("standby", "true")]
+        }
         _ => &[],
     }
 }

@@ -182,11 +182,8 @@ impl Engine {
         self.accept_by(envelope, &mut |_| Ok(()))
     }
 
-    /// The same, if `may` allows the user of the inbox, asked before anything is looked up, and the
-    /// users of all sources, asked before anything is put.
-    ///
-    /// # Errors
-    /// What `may` gives; as [`Engine::accept`].
+    /// The same, if `may` allows the user of the inbox, before anything is looked up, and those of
+    /// all sources, before anything is put. Fails with what `may` gives, and as [`Engine::accept`].
     pub fn accept_by(&self, envelope: impl Read, may: May<'_>) -> Result<Accepted> {
         inbox::accept(&self.inner, envelope, may)
     }

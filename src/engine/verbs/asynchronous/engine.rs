@@ -245,8 +245,8 @@ impl AsyncEngine {
         ids.first().copied().ok_or_else(mixed_up)
     }
 
-    /// Accepts an envelope, if `may` allows it ([`Engine::accept_by`]). One of up to 16 KiB keeps no
-    /// thread while it comes, a longer one does as a put does.
+    /// Accepts an envelope, if `may` allows it ([`Engine::accept_by`]). One of up to 16 KiB keeps
+    /// no thread while it comes, a longer one does as a put does.
     ///
     /// # Errors
     /// As [`Engine::accept_by`]; `Io` if reading the envelope fails: nothing is kept of it then.
