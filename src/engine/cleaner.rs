@@ -159,7 +159,10 @@ fn take<T>(
             // If it takes no write any more, nobody knows what is durable. Anything else is
             // tried again.
             match core.store().put(&[]) {
-                Err(refused) if refused.kind() != ErrorKind::Full => core.judged(Err(e)),
+                Err(refused) if refused.kind() != ErrorKind::Full => {
+                    core.poison(refused.kind());
+                    Err(e)
+                }
                 _ => Err(e),
             }
         }

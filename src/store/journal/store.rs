@@ -252,7 +252,7 @@ impl JournalStore {
 
     pub(super) fn sync(&self, tail: &mut Tail) -> Result<Position> {
         // After a sync that failed the next one may succeed without having written anything.
-        self.journal.sync().inspect_err(|_| tail.broken = true)
+        unknown_outcome(tail, |_| self.journal.sync())
     }
 
     /// Syncs the journal, and makes the next step of what the index lacks.
