@@ -150,12 +150,21 @@ async fn nothing_is_kept_longer_than_the_service_keeps_anything() {
     let (app, _) = service(dir.path(), &clock).await;
     let ada = somebody(&app, "ada").await;
     let month = std::time::Duration::from_millis(30 * DAY);
-    let policy = keyfall::Policy::new(Class::audio()).max_age(month);
-    app.engine().run(move |engine| engine.policies(None).set(&policy)).await.unwrap();
     let session = Session::enter(&app, &ada).await;
+    for (class, nothing, open_ended) in [
+        (Class::audio(), false, false),
+        (Class::transcript(), false, false),
+        (Class::action(), true, true),
+    ] {
+        let policy = keyfall::Policy::new(class).max_age(month);
+        app.engine().run(move |engine| engine.policies(None).set(&policy)).await.unwrap();
+        let form = session.get(&app, "/page/keep").await;
+        assert_eq!(open(&form), ["nothing", "day", "open"]);
+        assert_eq!(form.contains("This service keeps nothing so long."), nothing, "{form}");
+        assert_eq!(form.contains("does not keep every kind so long."), !nothing, "{form}");
+        assert_eq!(form.contains("As long as this service keeps anything"), open_ended, "{form}");
+    }
     let form = session.get(&app, "/page/keep").await;
-    assert_eq!(open(&form), ["nothing", "day", "open"]);
-    assert!(form.contains("This service keeps nothing so long."), "{form}");
     assert!(form.contains("As long as this service keeps anything: 30 days."), "{form}");
     session.post(&app, "/page/keep", "keep=months&sure=1").await;
     let done = text(session.post(&app, "/page/keep", "keep=open").await).await;

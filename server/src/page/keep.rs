@@ -104,11 +104,14 @@ fn said(visit: &Visit, name: &str, profile: bool, rules: &Rules) -> Vec<String> 
     let mut lines = vec![match profile {
         true => words.say("child-done"),
         false => {
-            let chosen = words.say(&format!("keep-{name}"));
+            let chosen = match rules.longest() {
+                Some(Some(most)) if name == "open" => span(words, most),
+                _ => words.say(&format!("keep-{name}")),
+            };
             words.with("keep-done", [("what", chosen.into())])
         }
     }];
-    let service = name == "open" && rules.longest() != Some(None);
+    let service = name == "open" && rules.longest().is_none();
     let more =
         [(service, "keep-service"), (rules.sooner(), "keep-sooner"), (rules.held, "keep-held")];
     lines.extend(more.into_iter().filter(|(so, _)| *so).map(|(_, id)| words.say(id)));
