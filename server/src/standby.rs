@@ -59,7 +59,7 @@ pub(crate) async fn wait(
     Ok(None)
 }
 
-/// Tells of what was seen: to who asks, and to the log once for each change.
+/// Reports what was seen: in answers to requests, and in the log once for each change.
 fn tell(door: &Door, beside: &Beside, told: &mut Option<&'static str>) {
     let why = match beside {
         Beside::Untold => {

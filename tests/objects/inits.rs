@@ -49,7 +49,7 @@ fn an_init_that_keyholders_refused_is_repeated() {
     crate::paused::put(&engine, "ada", b"kept");
     engine.close().unwrap();
     assert_eq!(builder.create().unwrap_err().kind(), ErrorKind::Exists);
-    assert!(cell.join("quorum.json").exists(), "that of a store that is there stays");
+    assert!(cell.join("quorum.json").exists(), "the list of an existing store stays");
     builder.open().unwrap();
 }
 

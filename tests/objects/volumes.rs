@@ -226,9 +226,9 @@ fn held(objects: &Watched) -> (u64, usize) {
     (all.iter().map(|object| object.size).sum(), all.len())
 }
 
-/// After a discard a store takes little more than what lives in it, also where most objects held
-/// something that lives and the engine has been open all the time. What lives stays readable, also
-/// by who had it open.
+/// After a discard a store takes little more space than what lives in it, even if most objects held
+/// something live and the engine was never closed. Live records stay readable, also through readers
+/// that were open before.
 #[test]
 fn a_discard_leaves_little_more_than_what_lives() {
     let objects = Watched::new();

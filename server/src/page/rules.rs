@@ -52,7 +52,7 @@ struct Rule {
 
 impl Rule {
     /// The longest age that may be set: what the store's policy says or, if that is longer, what
-    /// holds already; for who may only shorten what holds.
+    /// is set now. With `shorten` nothing longer than what is set now.
     fn longest(&self, shorten: bool) -> Option<Duration> {
         let now = long(self.now.max_age);
         end(if shorten { now } else { now.max(long(self.store)) })

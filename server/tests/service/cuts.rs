@@ -142,7 +142,7 @@ fn curl_goes_on_where_it_stopped_and_gets_the_whole_of_another_record() {
     // All of it is there: there is no more.
     assert_eq!(get(&id, &["-C", "-"]).1, "416");
     std::fs::remove_file(&out).unwrap();
-    // If-Range: the rest of the record that is meant, or all of the one that is there.
+    // If-Range: the rest if the tag still matches, the whole record if it does not.
     let tag = |id: &str| format!("If-Range: \"{id}\"");
     assert_eq!(get(&id, &["-r", "299990-", "-H", &tag(&id)]).1, "206");
     assert!(std::fs::read(&out).unwrap() == bytes[299_990..]);

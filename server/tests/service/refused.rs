@@ -42,7 +42,7 @@ fn an_export_for_no_purpose_is_refused_where_readers_must_be_named() {
     assert_eq!((refused.status, refused.kind()), (403, "forbidden".to_owned()));
     assert!(refused.text().contains("Keyfall-Purpose"), "{}", refused.text());
     assert!(is_whole(&export(&service, &ada, Some("to take it along"))));
-    // One whose own policy says otherwise; one who has nothing of that class.
+    // A user with a policy of their own, and a user with no records of that class.
     policy(&service, &format!("/v1/users/{ben}/policies"), "{\"class\":\"audio\"}");
     assert!(is_whole(&export(&service, &ben, None)));
     let chloe = service.user("chloe");
