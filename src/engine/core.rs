@@ -61,11 +61,11 @@ use crate::process::Process;
 use crate::promise::{Awaited, Finality, RootId};
 use crate::sealed::outlet::wait_for_writes;
 use crate::secret::WipeStack;
-use crate::store::{Blob, Head};
+use crate::store::{Blob, Head, HeadId};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, locked};
-use crate::tree::Pages;
-use crate::tree::head::{HeadPage, Prefix};
+use crate::tree::head::{HeadPage, Prefix, Roots};
+use crate::tree::{Geometry, Pages};
 
 /// State of one open store, shared by the engine, its readers and its threads.
 pub(super) struct Core {
@@ -239,6 +239,15 @@ impl Core {
     pub(super) fn walk_with_root(&self) -> (Walking<'_>, RootKey) {
         let writer = self.writer_untold();
         (self.walks.begin(), writer.root.duplicate())
+    }
+
+    /// Permission to walk, and the tree of now. Under the writer's lock, so that every copy in step
+    /// holds this state.
+    pub(super) fn walk_from_now(&self) -> (Walking<'_>, Roots, Geometry, HeadId) {
+        let _writer = self.writer_untold();
+        let pass = self.walks.begin();
+        let state = self.state();
+        (pass, state.head.roots.duplicate(), state.head.geometry, state.stored.id)
     }
 
     /// Pages through the cache; hold `Core::state` or the writer while using it.

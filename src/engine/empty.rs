@@ -89,12 +89,7 @@ fn above(core: &Core, sparse: &dyn Sparse) -> Result<HashSet<BlobName>> {
     let mut above = HashSet::new();
     loop {
         core.check_usable()?;
-        let (pass, roots, geometry, id) = {
-            let _writer = core.writer_untold();
-            let pass = core.walks.begin();
-            let state = core.state();
-            (pass, state.head.roots.duplicate(), state.head.geometry, state.stored.id)
-        };
+        let (pass, roots, geometry, id) = core.walk_from_now();
         let pages = core.uncached_pages();
         let mut way: Vec<BlobName> = Vec::new();
         let walked = walk(&pass, &pages, &roots, &mut |step| {

@@ -44,13 +44,7 @@ impl<'s> Marking<'s> {
         let mut seen = 0;
         loop {
             core.check_usable()?;
-            // Under the writer's lock, so that every copy in step holds this state.
-            let (pass, roots, geometry, id) = {
-                let _writer = core.writer_untold();
-                let pass = core.walks.begin();
-                let state = core.state();
-                (pass, state.head.roots.duplicate(), state.head.geometry, state.stored.id)
-            };
+            let (pass, roots, geometry, id) = core.walk_from_now();
             let pages = core.uncached_pages();
             let mut stopped = false;
             let walked = walk(&pass, &pages, &roots, &mut |step| {
