@@ -20,6 +20,9 @@ pub enum Created {
 pub enum FailureKind {
     /// Refused for good: nothing changed, and the same request would be refused again.
     Refused,
+    /// Refused for lack of room: nothing changed, and once there is room the same request may
+    /// succeed.
+    Full,
     /// No answer, or one that says nothing: it may have taken effect, or may yet.
     Unknown,
 }
@@ -37,6 +40,11 @@ impl Failure {
     /// A request that was refused for good.
     pub fn refused(message: impl Into<String>) -> Self {
         Failure { kind: FailureKind::Refused, message: message.into() }
+    }
+
+    /// A request for which there was no room.
+    pub fn full(message: impl Into<String>) -> Self {
+        Failure { kind: FailureKind::Full, message: message.into() }
     }
 
     /// A request of which nobody knows what became of it.
@@ -86,7 +94,7 @@ pub trait Objects: Send + Sync {
     /// Creates an object if there is none of that name.
     ///
     /// # Errors
-    /// `Refused`, `Unknown`.
+    /// `Refused`, `Full`, `Unknown`.
     fn create(&self, name: &str, bytes: &[u8]) -> Result<Created>;
 
     /// Reads an object, whole.

@@ -86,7 +86,7 @@ impl Patience {
 /// 64 bytes must be those of no other attempt at any object.
 ///
 /// # Errors
-/// `Refused`: nothing was changed. `Unknown`: the name may have been taken by this attempt, or may
+/// `Refused`, `Full`: nothing was changed. `Unknown`: the name may have been taken by this attempt, or may
 /// yet be, after this returned.
 pub fn create(
     objects: &dyn Objects,
@@ -109,7 +109,7 @@ pub fn create(
                 Ok(None) => {}
                 Err(e) => unsettled = Some(e),
             },
-            Err(e) if e.kind == FailureKind::Refused => {
+            Err(e) if e.kind != FailureKind::Unknown => {
                 return Err(match unsettled {
                     // An earlier try may still land.
                     Some(earlier) => {
@@ -145,7 +145,7 @@ fn look(objects: &dyn Objects, name: &str, bytes: &[u8]) -> Result<Option<Outcom
 /// Repeats a request that changes nothing, or that may be made twice, until it is answered.
 ///
 /// # Errors
-/// `Refused`; `Unknown` after the last try.
+/// `Refused`, `Full`; `Unknown` after the last try.
 pub fn patiently<T>(patience: &Patience, mut request: impl FnMut() -> Result<T>) -> Result<T> {
     let (began, mut n) = (Instant::now(), 0);
     loop {

@@ -10,6 +10,7 @@ mod conformance;
 mod engines;
 mod far;
 mod figures;
+mod full;
 mod hosts;
 mod inits;
 mod network;

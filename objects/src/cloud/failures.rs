@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use object_store::Error;
 
 use crate::causes::line;
-use crate::port::Failure;
+use crate::port::{Failure, FailureKind};
 
 /// Statuses, besides those of the server's side, after which the same request may succeed.
 const PASSING: [u16; 4] = [408, 409, 425, 429];
@@ -13,47 +13,55 @@ const PASSING: [u16; 4] = [408, 409, 425, 429];
 /// How directories are called in errors.
 const LOCAL: &str = "LocalFileSystem";
 
-/// Whether this machine's file system says that it does not do this, however often it is asked.
-fn is_refused_here(e: &(dyn std::error::Error + 'static)) -> bool {
+/// How the error begins of a name that could not be given to a whole file, or not be synced: it may
+/// be there.
+const NAMED: &str = "Unable to rename file";
+
+/// What this machine's file system says that it does not do: for lack of room, or however often it
+/// is asked.
+fn of_this_machine(e: &(dyn std::error::Error + 'static)) -> FailureKind {
     let mut at = Some(e);
     while let Some(e) = at {
         if let Some(e) = e.downcast_ref::<io::Error>() {
-            return matches!(
-                e.kind(),
-                ErrorKind::StorageFull
-                    | ErrorKind::QuotaExceeded
-                    | ErrorKind::ReadOnlyFilesystem
-                    | ErrorKind::PermissionDenied
-            );
+            return match e.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => FailureKind::Full,
+                ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => FailureKind::Refused,
+                _ => FailureKind::Unknown,
+            };
         }
         at = e.source();
     }
-    false
+    FailureKind::Unknown
 }
 
 /// What a failed request is: refused for good only where the answer says so.
 pub(super) fn failure(url: &str, name: &str, e: &Error) -> Failure {
     let text = line(e);
     let message = format!("{url}: {name}: {text}");
-    let refused = match e {
+    let refused = || FailureKind::Refused;
+    let kind = match e {
         Error::PermissionDenied { .. }
         | Error::Unauthenticated { .. }
         | Error::InvalidPath { .. }
         | Error::NotSupported { .. }
         | Error::NotImplemented { .. }
-        | Error::UnknownConfigurationKey { .. } => true,
-        // The name may be there when it cannot be synced.
-        Error::Generic { store: LOCAL, source } => {
-            is_refused_here(&**source) && !text.contains("sync data to disk")
-        }
-        _ => status(&text).is_some_and(|status| {
+        | Error::UnknownConfigurationKey { .. } => refused(),
+        Error::Generic { store: LOCAL, source } => match of_this_machine(&**source) {
+            FailureKind::Full if text.contains(NAMED) => FailureKind::Unknown,
+            kind => kind,
+        },
+        _ if status(&text).is_some_and(|status| {
             // S3 says 400 also of a request that came too slowly.
             (400..500).contains(&status)
                 && !PASSING.contains(&status)
                 && !text.contains("RequestTimeout")
-        }),
+        }) =>
+        {
+            refused()
+        }
+        _ => FailureKind::Unknown,
     };
-    if refused { Failure::refused(message) } else { Failure::unknown(message) }
+    Failure { kind, message }
 }
 
 /// The status of an answer, which the crate shows in its text alone.
@@ -65,7 +73,6 @@ fn status(text: &str) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::port::FailureKind;
 
     fn kind(text: &str) -> FailureKind {
         let e = Error::Generic { store: "S3", source: text.to_owned().into() };
@@ -86,15 +93,40 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_on_a_full_disk_refuses() {
+    fn a_directory_on_a_full_disk_says_so() {
         let kind = |store: &'static str, of: ErrorKind| {
             let e = Error::Generic { store, source: Box::new(io::Error::from(of)) };
             failure("file:///d", "c/1", &e).kind
         };
-        for of in [ErrorKind::StorageFull, ErrorKind::ReadOnlyFilesystem] {
-            assert_eq!(kind(LOCAL, of), FailureKind::Refused, "{of}");
+        for (of, told) in [
+            (ErrorKind::StorageFull, FailureKind::Full),
+            (ErrorKind::QuotaExceeded, FailureKind::Full),
+            (ErrorKind::ReadOnlyFilesystem, FailureKind::Refused),
+            (ErrorKind::PermissionDenied, FailureKind::Refused),
+            (ErrorKind::Interrupted, FailureKind::Unknown),
+        ] {
+            assert_eq!(kind(LOCAL, of), told, "{of}");
             assert_eq!(kind("S3", of), FailureKind::Unknown, "{of}");
         }
-        assert_eq!(kind(LOCAL, ErrorKind::Interrupted), FailureKind::Unknown);
+    }
+
+    /// The name may be there, and its folder could not be synced.
+    #[test]
+    fn a_name_that_may_be_there_is_not_told_as_refused() {
+        #[derive(Debug)]
+        struct Named(io::Error);
+        impl std::fmt::Display for Named {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{NAMED}: {}", self.0)
+            }
+        }
+        impl std::error::Error for Named {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let source = Box::new(Named(io::Error::from(ErrorKind::StorageFull)));
+        let e = Error::Generic { store: LOCAL, source };
+        assert_eq!(failure("file:///d", "c/1", &e).kind, FailureKind::Unknown);
     }
 }

@@ -24,7 +24,12 @@ pub(super) fn failure(url: &str, what: &str, e: &Error) -> Failure {
         };
     };
     let message = format!("{url}: {what}: {}", of_the_server(said));
-    if is_refusal(said.code()) { Failure::refused(message) } else { Failure::unknown(message) }
+    match said.code() {
+        // The statement was taken back.
+        code if *code == SqlState::DISK_FULL => Failure::full(message),
+        code if is_refusal(code) => Failure::refused(message),
+        _ => Failure::unknown(message),
+    }
 }
 
 /// Whether a statement was refused because the server is a standby.
@@ -43,7 +48,7 @@ pub(super) fn is_no_right(e: &Error) -> bool {
 }
 
 fn is_refusal(code: &SqlState) -> bool {
-    REFUSING.iter().any(|class| code.code().starts_with(class)) || *code == SqlState::DISK_FULL
+    REFUSING.iter().any(|class| code.code().starts_with(class))
 }
 
 fn of_the_server(said: &DbError) -> String {
@@ -71,7 +76,7 @@ mod tests {
 
     #[test]
     fn only_what_says_so_is_a_refusal() {
-        for code in ["28P01", "3D000", "42501", "0A000", "22001", "53100"] {
+        for code in ["28P01", "3D000", "42501", "0A000", "22001"] {
             assert!(is_refusal(&SqlState::from_code(code)), "{code}");
         }
         // Shut down, cancelled, too many connections, a deadlock, a standby, a lost session.

@@ -24,13 +24,14 @@ pub(super) struct Bucket {
 }
 
 fn told(e: Failure) -> Error {
-    let text = match e.kind {
-        FailureKind::Refused => e.message.clone(),
-        FailureKind::Unknown => {
-            format!("{}; look at the network and at the server", e.message)
+    let (kind, remedy) = match e.kind {
+        FailureKind::Refused => (ErrorKind::Io, ""),
+        FailureKind::Full => {
+            (ErrorKind::Full, "; free some space and call again, nothing acknowledged is lost")
         }
+        FailureKind::Unknown => (ErrorKind::Io, "; look at the network and at the server"),
     };
-    Error::new(ErrorKind::Io, text).with_source(e)
+    Error::new(kind, format!("{}{remedy}", e.message)).with_source(e)
 }
 
 impl Bucket {
@@ -148,6 +149,6 @@ impl Bucket {
 fn probed_ill(e: Failure) -> Error {
     match e.kind {
         FailureKind::Refused => Error::new(ErrorKind::Medium, e.message.clone()).with_source(e),
-        FailureKind::Unknown => told(e),
+        FailureKind::Full | FailureKind::Unknown => told(e),
     }
 }

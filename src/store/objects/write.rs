@@ -42,19 +42,39 @@ impl Writing<'_> {
         if state.fenced { Err(fenced(&self.bucket.place())) } else { Ok(()) }
     }
 
-    /// Does what cannot be taken back: if it fails, nobody knows what is there.
+    /// Does what cannot be taken back: if it fails, nobody knows what is there. What had no room is
+    /// not there.
     pub(super) fn unknown_if_failed<T>(&self, done: Result<T>) -> Result<T> {
-        if done.is_err() {
+        if done.as_ref().is_err_and(|e| e.kind() != ErrorKind::Full) {
             locked(self.state).broken = true;
         }
         done
     }
 
-    /// Takes blobs: long ones become objects at once, after all that came before.
+    /// Takes blobs: long ones become objects at once, after all that came before. If there is no
+    /// room, none of these waits.
     pub(super) fn put(&self, blobs: &[Blob]) -> Result<()> {
+        let mut before = self.waits();
+        let taken = self.take(blobs, &mut before);
+        if taken.as_ref().is_err_and(|e| e.kind() == ErrorKind::Full) {
+            let mut state = locked(self.state);
+            state.stream = before.0;
+            state.waiting.truncate(before.1);
+        }
+        taken
+    }
+
+    /// What waits: where it ends, and how many blobs.
+    fn waits(&self) -> (Stream, usize) {
+        let state = locked(self.state);
+        (state.stream, state.waiting.len())
+    }
+
+    fn take(&self, blobs: &[Blob], before: &mut (Stream, usize)) -> Result<()> {
         for (name, blob) in blobs {
             if blob.len() > SHORT_MAX {
                 self.flush()?;
+                *before = self.waits();
                 self.segment(name, blob)?;
                 continue;
             }
@@ -65,6 +85,7 @@ impl Writing<'_> {
             };
             if full {
                 self.flush()?;
+                *before = self.waits();
             }
         }
         Ok(())
@@ -79,7 +100,7 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// Makes what waits durable, as an object of its own.
+    /// Makes what waits durable, as an object of its own; if it fails, it waits on.
     fn flush(&self) -> Result<()> {
         let (part, number) = {
             let mut state = locked(self.state);
@@ -91,10 +112,13 @@ impl Writing<'_> {
                 state.last + 1,
             )
         };
-        self.pack(&part, number)?;
+        let packed = self.pack(&part, number);
         let mut state = locked(self.state);
-        state.stream = state.stream.next_chunk();
-        Ok(())
+        match &packed {
+            Ok(()) => state.stream = state.stream.next_chunk(),
+            Err(_) => state.waiting = part.blobs,
+        }
+        packed
     }
 
     /// Whether all blobs of a part have names that speak of it.
@@ -160,23 +184,50 @@ impl Writing<'_> {
             }
         }
         let short = blobs.iter().filter(|(_, blob)| blob.len() <= SHORT_MAX);
+        let waiting = locked(self.state).waiting.len();
         let (mut parts, number) = self.parts(short);
-        let native = parts.iter().all(|part| self.is_native(part, number));
-        let mut last = parts.pop().unwrap_or_default();
-        if native {
-            for part in parts {
-                self.pack(&part, number)?;
+        let mut made = 0;
+        let published = self.publish_all(&parts, number, head, &mut made);
+        if published.is_err() {
+            let at = made.min(parts.len() - 1);
+            let Part { stream, mut blobs } = parts.swap_remove(at);
+            let mut state = locked(self.state);
+            if made == 0 {
+                // What was put before may be of another commit: it waits on.
+                blobs.truncate(waiting);
+                state.waiting = blobs;
+            } else {
+                state.stream = Stream { at: stream.lead, ..stream };
             }
-        } else {
-            // In order, so that a crash takes a suffix.
-            let blobs = std::mem::take(&mut last.blobs);
-            let all = parts.into_iter().map(|part| part.blobs).chain([blobs]);
-            for blobs in all.filter(|blobs| !blobs.is_empty()) {
-                self.stray(&blobs, number)?;
-            }
-            last.stream.lead = 0;
         }
-        self.publish(&last, number, head)
+        published
+    }
+
+    /// Publishes a head with these parts; counts those that became objects before the last one.
+    fn publish_all(
+        &self,
+        parts: &[Part],
+        number: u64,
+        head: &Head,
+        made: &mut usize,
+    ) -> Result<Published> {
+        let Some((last, before)) = parts.split_last() else {
+            return self.publish(&Part::default(), number, head);
+        };
+        if parts.iter().all(|part| self.is_native(part, number)) {
+            for part in before {
+                self.pack(part, number)?;
+                *made += 1;
+            }
+            return self.publish(last, number, head);
+        }
+        // In order, so that a crash takes a suffix.
+        for part in parts.iter().filter(|part| !part.blobs.is_empty()) {
+            self.stray(&part.blobs, number)?;
+            *made += 1;
+        }
+        let stream = Stream { lead: 0, ..last.stream };
+        self.publish(&Part { stream, blobs: Vec::new() }, number, head)
     }
 
     /// What waits and these blobs, cut into chunks.
