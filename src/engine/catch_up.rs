@@ -4,9 +4,26 @@ use super::core::Core;
 use super::lines::may_replace;
 use super::replica::{Backup, Copied, copy_tree};
 use crate::catalogue::walk::Walked;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::secret::WipeStack;
 use crate::store::Store;
+
+/// Refuses a place of objects that is the store itself, by whichever name: what is there tells.
+pub(super) fn check_is_another(core: &Core, to: &dyn Store) -> Result<()> {
+    // A directory is open once, and a copy of one, byte for byte, is as good as another backup.
+    if !to.is_shared() {
+        return Ok(());
+    }
+    let Some(there) = to.claimed()? else { return Ok(()) };
+    if core.store().claimed()? != Some(there) {
+        return Ok(());
+    }
+    let text = format!(
+        "{} is this very store, or a copy of it byte for byte; name another place for a backup",
+        to.place()
+    );
+    Err(Error::new(ErrorKind::Refused, text))
+}
 
 /// Brings a store to a recent head; begins again after an erase, keeping what it has.
 pub(super) fn catch_up(

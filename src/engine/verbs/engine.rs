@@ -32,7 +32,7 @@ use crate::catalogue::due_outcome::DueOutcome;
 use crate::catalogue::interactions::Interactions;
 use crate::catalogue::query::{Listing, Query};
 use crate::engine::batch::Batch;
-use crate::engine::catch_up::catch_up;
+use crate::engine::catch_up::{catch_up, check_is_another};
 use crate::engine::changes::Watched;
 use crate::engine::cleaner::{Cleaning, How, clean};
 use crate::engine::core::Core;
@@ -526,10 +526,11 @@ impl Engine {
     /// ([`Copies::add`]).
     ///
     /// # Errors
-    /// `Refused` if `to` holds another store, a later state, or records or erases that this
-    /// store never had: another place wrote to it after the two parted; `Fenced` if this store
+    /// `Refused` if `to` is this store itself, holds another store, a later state, or records or
+    /// erases that this store never had: another place wrote to it after the two parted; `Fenced` if this store
     /// does not own its cell, and `to` holds another head than its own; `Io`, `Full`.
     pub fn backup(&self, to: &dyn Store, progress: Progress<'_>) -> Result<Backup> {
+        check_is_another(&self.inner, to)?;
         catch_up(&self.inner, to, progress)
     }
 }

@@ -14,7 +14,7 @@ use crate::shell::session::Session;
 use crate::shell::stores::look;
 use crate::shell::succeeded::{Job, record};
 use crate::show::copies::{backup_json, mode};
-use keyfall::opening::{absolute, apart, copy_to_write};
+use keyfall::opening::{apart, copy_to_write, lies_inside};
 
 /// Makes a backup, or brings it up to date, and says what it is good for.
 pub(super) fn run(session: &Session, args: BackupArgs) -> Done {
@@ -59,9 +59,11 @@ pub(super) fn check_apart(session: &Session, store: &Path, place: &Path) -> Resu
 
 /// The copy that the store knows of at a place.
 pub(super) fn registered(engine: &Engine, place: &Path) -> Result<Option<CopyEntry>, Error> {
-    let place = absolute(place)?;
-    let is_there =
-        |copy: &CopyEntry| absolute(Path::new(&copy.place)).is_ok_and(|there| there == place);
+    // However the two are spelled.
+    let is_there = |copy: &CopyEntry| {
+        let there = Path::new(&copy.place);
+        lies_inside(place, there).is_ok_and(|is| is) && lies_inside(there, place).is_ok_and(|is| is)
+    };
     Ok(engine.copies().list().into_iter().find(is_there))
 }
 

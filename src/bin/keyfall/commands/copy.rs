@@ -7,7 +7,7 @@ use keyfall::{Engine, Error, ErrorKind};
 use serde_json::json;
 
 use crate::args::CopyCommand;
-use crate::commands::backup::{check_apart, tell};
+use crate::commands::backup::{check_apart, registered, tell};
 use crate::shell::failure::Done;
 use crate::shell::places::{one, store_and};
 use crate::shell::print::{block, line, progress};
@@ -23,6 +23,10 @@ pub(super) fn run(session: &Session, command: CopyCommand) -> Done {
             let (store, [place]) = store_and(places, ["PLACE"])?;
             check_apart(session, &store, &place)?;
             let engine = open(session, &store)?;
+            if let Some(there) = registered(&engine, &place)? {
+                let text = format!("{} is a copy of this store already", there.place);
+                return Err(Error::new(ErrorKind::Exists, text).into());
+            }
             let how = if behind { CopyMode::Behind } else { CopyMode::InStep };
             let bar = progress("blobs copied", None);
             let entry = engine.copies().add(&text(&place)?, how, &mut |n| bar.set_position(n))?;
