@@ -348,6 +348,7 @@ impl Builder {
                 None => self.site(dir)?.create(),
             },
             StoreAt::Given(store) => {
+                self.check_reach(&**store)?;
                 Engine::init(Arc::clone(store), self.make_cell()?, self.settings.options.clone())
             }
         })
@@ -395,8 +396,11 @@ impl Builder {
     /// place does not own the cell; else as [`Builder::open`], but for what another try may do
     /// better: that `see` is told of.
     pub fn stand_by(&self, how: &StandBy, see: See<'_>) -> Result<Option<Engine>> {
-        self.cell.check_common(&self.settings)?;
-        let (store, cell) = (|| self.store_beside(), || self.open_cell());
+        let store = || self.store_beside();
+        let cell = || {
+            self.cell.check_common(&self.settings)?;
+            self.open_cell()
+        };
         stand_by(&self.settings.options, &store, &cell, how, see)
     }
 
@@ -528,10 +532,22 @@ impl Builder {
             return Engine::open(store, self.open_cell()?, self.settings.options.clone());
         }
         let cell = match self.open_cell() {
-            Err(e) if e.kind() == ErrorKind::Absent => self.make_cell()?,
+            Err(e) if e.kind() == ErrorKind::Absent => {
+                self.check_reach(&*store)?;
+                self.make_cell()?
+            }
             opened => opened?,
         };
         finish_over(store, cell, &self.settings.options)
+    }
+
+    /// Refuses to make a cell in files for a store that other machines can reach.
+    fn check_reach(&self, store: &dyn Store) -> Result<()> {
+        if store.is_shared() {
+            self.cell.check_reach(&self.settings, &store.place())
+        } else {
+            Ok(())
+        }
     }
 
     /// The cell that belongs to a store given as an adapter.

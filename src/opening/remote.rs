@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::held::{Held, without_store};
 use super::location::Location;
 use super::paths::url_of;
-use super::roots::{CellAt, Settings, finish_over, is_new};
+use super::roots::{CellAt, Settings, finish_over, is_new, of_one_machine};
 use super::territory::check_place;
 use crate::Engine;
 use crate::cell::RootCell;
@@ -37,15 +37,7 @@ pub fn copy_to_write(place: &Path) -> Result<Arc<dyn Store>> {
 pub fn check_reach(store: &Path, cell_is_shared: bool, single_machine: bool) -> Result<()> {
     check_url(&store.to_string_lossy())?;
     match url_of(store) {
-        Some(url) if !cell_is_shared && !single_machine => Err(Error::new(
-            ErrorKind::Refused,
-            format!(
-                "{url} can be reached from other machines, and a cell in a file from this one \
-                 alone: lose this machine and all data is lost; spread the cell over keyholders \
-                 with `Builder::keyholders`, or say with `Builder::single_machine` that only this \
-                 machine ever opens the store"
-            ),
-        )),
+        Some(url) if !cell_is_shared && !single_machine => Err(of_one_machine(url)),
         _ => Ok(()),
     }
 }

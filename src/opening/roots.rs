@@ -64,6 +64,19 @@ impl CellAt {
         }
     }
 
+    /// Refuses a cell in files for a store that other machines can reach: no other machine could
+    /// ever take it over, and a copy of the cell would be two. An adapter's user knows what it is.
+    pub(super) fn check_reach(&self, settings: &Settings, place: &str) -> Result<()> {
+        let is_file = match self {
+            CellAt::Directory(cell) => !settings.has_circle(cell),
+            _ => false,
+        };
+        if !is_file || settings.single_machine {
+            return Ok(());
+        }
+        Err(of_one_machine(place))
+    }
+
     /// Refuses a cell in files for a standby: the writer has it open, so what lies here is a copy
     /// of it, and a copy gives back what an erase takes from the other one.
     pub(super) fn check_common(&self, settings: &Settings) -> Result<()> {
@@ -92,6 +105,19 @@ impl CellAt {
             CellAt::Beside => settings.is_spread(),
         }
     }
+}
+
+/// What is said of a cell in files beside a store that other machines can reach.
+pub(super) fn of_one_machine(place: &str) -> Error {
+    Error::new(
+        ErrorKind::Refused,
+        format!(
+            "{place} can be reached from other machines, and a cell in a file from this one alone: \
+             lose this machine and all data is lost; spread the cell over keyholders with \
+             `Builder::keyholders`, or say with `Builder::single_machine` that only this machine \
+             ever opens the store"
+        ),
+    )
 }
 
 #[cfg(feature = "sled")]

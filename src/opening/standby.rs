@@ -102,8 +102,8 @@ pub(super) fn stand_by(
         let text = "a standby becomes the owner of the store: it neither looks nor takes over";
         return Err(Error::invalid(text));
     }
-    // What is wrong with it is known before it is needed.
-    let beside = cell()?;
+    // A cell that can never do is refused before anything is asked.
+    cell()?;
     loop {
         let store = match store() {
             Err(e) if e.kind() == ErrorKind::Io => {
@@ -115,10 +115,18 @@ pub(super) fn stand_by(
             }
             opened => opened?,
         };
-        check_fits(&*store, &*beside)?;
-        let Some(seen) = wait(&*store, &*options.env, how, see)? else { return Ok(None) };
+        // What is wrong with the cell is known before it is needed, and again before each claim.
+        let fits = || -> Result<Arc<dyn RootCell>> {
+            let cell = cell()?;
+            check_fits(&*store, &*cell)?;
+            Ok(cell)
+        };
+        fits()?;
+        let Some((seen, cell)) = wait(&*store, &*options.env, how, &fits, see)? else {
+            return Ok(None);
+        };
         store.expect(&seen);
-        let failed = match Engine::open(store, cell()?, options.clone()) {
+        let failed = match Engine::open(Arc::clone(&store), cell, options.clone()) {
             Ok(engine) => {
                 let why = engine.read_only().map(|why| Error::new(ErrorKind::Fenced, why));
                 return why.map_or(Ok(Some(engine)), Err);
@@ -164,10 +172,19 @@ fn check_fits(store: &dyn Store, cell: &dyn RootCell) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the writer is gone. Gives what was seen last, over which a claim may come; `None` if
-/// the waiting was ended.
-fn wait(store: &dyn Store, env: &dyn Env, how: &StandBy, see: See<'_>) -> Result<Option<Pulse>> {
+/// Waits until the writer is gone. Gives what was seen last, over which a claim may come, and the
+/// cell; `None` if the waiting was ended. Once half the time is over without a sign of life, the
+/// cell is looked at: whoever has put another one in its place meanwhile hears of it, and the one
+/// that fits is at hand when it is needed.
+fn wait(
+    store: &dyn Store,
+    env: &dyn Env,
+    how: &StandBy,
+    fits: &dyn Fn() -> Result<Arc<dyn RootCell>>,
+    see: See<'_>,
+) -> Result<Option<(Pulse, Arc<dyn RootCell>)>> {
     let (mut seen, mut since) = (None, env.monotonic());
+    let mut fit = None;
     loop {
         let beside = match look(store, seen) {
             Ok(now) if seen != Some(now) => {
@@ -188,13 +205,22 @@ fn wait(store: &dyn Store, env: &dyn Env, how: &StandBy, see: See<'_>) -> Result
             }
             Err(e) => return Err(e),
         };
+        let quiet = match beside {
+            Beside::Quiet(quiet) => quiet,
+            _ => Duration::ZERO,
+        };
+        match quiet {
+            Duration::ZERO => fit = None,
+            quiet if fit.is_none() && quiet >= how.gone_after / 2 => fit = Some(fits()?),
+            _ => {}
+        }
         // A look at everything: what came may have been removed again.
-        let is_gone = |quiet: Duration| !quiet.is_zero() && quiet >= how.gone_after;
-        let gone = matches!(beside, Beside::Quiet(quiet) if is_gone(quiet))
-            && look(store, None).ok() == seen;
-        if gone {
+        if let Some(cell) = fit.take_if(|_| quiet >= how.gone_after)
+            && let Ok(now) = look(store, None)
+            && seen == Some(now)
+        {
             let ended = see(&Beside::Gone(env.monotonic().saturating_sub(since))).is_break();
-            return Ok(seen.filter(|_| !ended));
+            return Ok((!ended).then_some((now, cell)));
         }
         if see(&beside).is_break() {
             return Ok(None);

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use keyfall::cell::MemoryCell;
 use keyfall::engine::CopyMode;
 use keyfall::env::System;
-use keyfall::opening::{Beside, StandBy, apart};
+use keyfall::opening::{Beside, StandBy, apart, copy_to_write};
 use keyfall::quorum::Member;
 use keyfall::quorum::net::{EngineId, EngineKey, KeyholderDir, Server};
+use keyfall::store::{ObjectLog, Store};
 use keyfall::{Builder, ErrorKind, Scope};
+use keyfall_objects::MemoryObjects;
 
 /// Three keyholders in this process that know nobody, and their directories.
 fn keyholders(dir: &Path) -> (Vec<Member>, Vec<PathBuf>) {
@@ -218,4 +221,118 @@ fn a_foreign_object_does_not_end_a_store() {
     engine.close().unwrap();
     assert_eq!(crate::engines::read(&builder.open().unwrap(), &kept).unwrap(), b"kept");
     assert!(store.join("c/zzz").exists());
+}
+
+/// A backup is no backup if it is the store itself, by whichever name.
+#[test]
+fn a_store_is_not_its_own_backup() {
+    let dir = tempfile::tempdir().unwrap();
+    let (builder, store, _) = made_alone(dir.path());
+    let engine = builder.open_or_create().unwrap();
+    crate::paused::put(&engine, "ada", b"kept");
+    let link = dir.path().join("another way");
+    std::os::unix::fs::symlink(&store, &link).unwrap();
+    for place in [&store, &link] {
+        let to = copy_to_write(Path::new(&format!("file://{}", place.display()))).unwrap();
+        let e = engine.backup(&*to, &mut |_| {}).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+        assert!(e.to_string().contains("name another place"), "{e}");
+    }
+    let elsewhere = format!("file://{}", dir.path().join("backup").display());
+    for _ in 0..2 {
+        let to = copy_to_write(Path::new(&elsewhere)).unwrap();
+        engine.backup(&*to, &mut |_| {}).unwrap();
+    }
+    crate::paused::put(&engine, "ada", b"it goes on");
+}
+
+/// What the program says that it refuses.
+fn refused(args: &[&str]) -> String {
+    let mut keyfall = std::process::Command::new(env!("CARGO_BIN_EXE_keyfall"));
+    let done = keyfall.args(args).output().unwrap();
+    assert!(!done.status.success(), "{args:?}");
+    String::from_utf8(done.stderr).unwrap()
+}
+
+/// A registered copy, by another spelling of its URL.
+#[test]
+fn a_copy_is_added_once_and_is_no_backup() {
+    let dir = tempfile::tempdir().unwrap();
+    let (builder, store, cell) = made_alone(dir.path());
+    let engine = builder.open_or_create().unwrap();
+    let at = |name: &str| format!("file://{}/{name}", dir.path().display());
+    engine.copies().add(&at("copy"), CopyMode::InStep, &mut |_| {}).unwrap();
+    engine.close().unwrap();
+    let (store, cell) = (format!("file://{}", store.display()), cell.display().to_string());
+    for spelling in [at("cop%79"), at("x/../copy"), dir.path().join("copy").display().to_string()] {
+        let told = refused(&["copy", "add", &store, &spelling, "--cell", &cell]);
+        assert!(told.contains("is a copy of this store already"), "{spelling}: {told}");
+        let told = refused(&["backup", &store, &spelling, "--cell", &cell]);
+        assert!(told.contains("is a registered copy of this store"), "{spelling}: {told}");
+    }
+    assert_eq!(builder.open().unwrap().copies().list().len(), 1);
+}
+
+/// A store that machines share, given as an adapter, with a cell in files.
+#[test]
+fn a_cell_in_files_is_of_one_machine_however_the_store_is_named() {
+    for lend in [None, Some(Duration::from_secs(1))] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = || -> Arc<dyn Store> {
+            let objects = Arc::new(MemoryObjects::new());
+            Arc::new(ObjectLog::create(objects).unwrap())
+        };
+        let builder = || {
+            let builder = Builder::over(log(), Arc::new(MemoryCell::new()));
+            let builder = builder.cell_at(dir.path().join("cell")).accept_remnants();
+            lend.into_iter().fold(builder, Builder::lend)
+        };
+        for e in [builder().create(), builder().open_or_create()] {
+            let e = e.unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+            assert!(e.to_string().contains("Builder::single_machine"), "{e}");
+            assert!(!dir.path().join("cell").exists());
+        }
+        builder().single_machine().create().unwrap();
+    }
+}
+
+/// A standby looks at its cell while it waits: what it found when it began may be another one.
+#[test]
+fn a_standby_sees_that_its_cell_is_another_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (members, places) = keyholders(dir.path());
+    let made = |name: &str| {
+        let cell = dir.path().join(format!("{name} cell"));
+        let engine: EngineId = EngineKey::in_dir(&cell, &System).unwrap().id();
+        for place in &places {
+            KeyholderDir::allow(place, engine, None).unwrap();
+        }
+        let store = format!("file://{}", dir.path().join(name).display());
+        let builder = Builder::at(&store).cell_at(&cell).keyholders(members.clone(), (2, 1));
+        (builder.create().unwrap(), store, cell)
+    };
+    let ((engine, store, cell), (_other, _, another)) = (made("one"), made("two"));
+    engine.ownership().beat().unwrap();
+    let alone = dir.path().join("alone");
+    let file = Builder::at(dir.path().join("dir.db")).cell_at(&alone).accept_remnants();
+    file.create().unwrap().close().unwrap();
+    let mine = dir.path().join("mine");
+    for (instead, kind) in [(alone, ErrorKind::Refused), (another, ErrorKind::Mismatch)] {
+        crate::paused::bring(&cell, &mine);
+        let how = StandBy::new().every(Duration::from_millis(20));
+        let (how, mut looks) = (how.gone_after(Duration::from_secs(2)), 0);
+        let standby = Builder::at(&store).cell_at(&mine);
+        let e = standby.stand_by(&how, &mut |beside| {
+            assert!(matches!(beside, Beside::Quiet(_)), "{beside:?}");
+            looks += 1;
+            if looks == 3 {
+                crate::paused::bring(&instead, &mine);
+            }
+            ControlFlow::Continue(())
+        });
+        let e = e.unwrap_err();
+        assert_eq!(e.kind(), kind, "{e}");
+        crate::paused::put(&engine, "ada", b"it goes on");
+    }
 }
