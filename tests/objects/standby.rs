@@ -366,6 +366,34 @@ fn a_claim_that_expects_something_else_is_refused() {
     assert_eq!(late.kind(), ErrorKind::Fenced, "{late}");
 }
 
+/// What a standby asks of the store from the moment at which it takes the writer for gone until its
+/// first put is durable: two creates, one of which is the put, and four looks.
+#[test]
+fn a_standby_that_takes_over_asks_little_before_its_first_put() {
+    let counted = Arc::new(CountedObjects::over(Arc::new(MemoryObjects::new())));
+    let objects: Arc<dyn Objects> = counted.clone();
+    let cell = Arc::new(MemoryCell::new());
+    let options = crate::engines::options();
+    let engine = Engine::init(log(&objects), cell.clone(), options.clone()).unwrap();
+    let first = crate::engines::put(&engine, 1, b"before").unwrap();
+    engine.erase(Scope::record(first)).unwrap();
+    crate::engines::put(&engine, 1, b"kept").unwrap();
+    let beside = log(&objects);
+    // It looked at the store before, to see whether its cell fits.
+    beside.head().unwrap();
+    let seen = beside.pulse(None).unwrap().unwrap();
+    counted.take();
+    beside.expect(&seen);
+    let next = Engine::open(beside, cell, options).unwrap();
+    let opened = counted.take();
+    crate::engines::put(&next, 1, b"in its place").unwrap();
+    let put = counted.take();
+    // The claim, two lists of what may stand above it, and the claim read back.
+    assert_eq!(opened, Counted { creates: 1, gets: 1, lists: 2, ..Counted::default() });
+    // A page that is in an earlier object.
+    assert_eq!(put, Counted { creates: 1, gets: 1, ..Counted::default() });
+}
+
 /// A store without signs of life and without a probe has a writer that is never taken for gone; a
 /// probe decides; a store of one machine is refused.
 #[test]

@@ -57,16 +57,24 @@ pub(super) fn highest(bucket: &Bucket, after: u64) -> Result<Option<u64>> {
     Ok(listed.iter().filter_map(|object| number_of(&object.name)).max())
 }
 
+/// Keeps what the newest object holds: its pages are asked for next.
+fn keep(state: &mut State, number: u64, bytes: &[u8]) {
+    for (n, window) in bytes.chunks(WINDOW as usize).take(WINDOWS).enumerate() {
+        let window = std::sync::Arc::new(window.to_vec());
+        state.windows.keep(Object::Numbered(number), n as u64, window);
+    }
+}
+
 /// Learns of the newest object.
 pub(super) fn refresh(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
     let known = locked(state).last;
-    let mut newest = None;
+    let mut newest: Option<(u64, End, Vec<u8>)> = None;
     let mut at = highest(bucket, known)?;
     loop {
-        let number = at.unwrap_or_else(|| newest.as_ref().map_or(known, |(n, _)| *n) + 1);
+        let number = at.unwrap_or_else(|| newest.as_ref().map_or(known, |(n, ..)| *n) + 1);
         match read(bucket, number)? {
             // A list may be behind; what is above is read one by one.
-            Some((end, _)) => newest = Some((number, end)),
+            Some((end, bytes)) => newest = Some((number, end, bytes)),
             None if at.is_some() => return Err(is_not_there(bucket, number)),
             None => break,
         }
@@ -74,9 +82,10 @@ pub(super) fn refresh(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
     }
     let mut state = locked(state);
     state.known = false;
-    if let Some((number, end)) = newest
+    if let Some((number, end, bytes)) = newest
         && number > state.last
     {
+        keep(&mut state, number, &bytes);
         (state.last, state.head, state.claimed) = (number, end.head, end.claimed);
         (state.usage, state.is_mine, state.read_back) = (end.usage, false, None);
         // What others put is listed again when it is asked for.
@@ -114,11 +123,7 @@ pub(super) fn find_newest(
         let mut state = locked(state);
         (state.floor, state.last, state.known) = (floor, newest, will_claim);
         (state.head, state.claimed, state.usage) = (end.head, end.claimed, end.usage);
-        // Its pages are asked for next.
-        for (n, window) in bytes.chunks(WINDOW as usize).take(WINDOWS).enumerate() {
-            let window = std::sync::Arc::new(window.to_vec());
-            state.windows.keep(Object::Numbered(newest), n as u64, window);
-        }
+        keep(&mut state, newest, &bytes);
     }
     if will_claim { Ok(()) } else { refresh(bucket, state) }
 }

@@ -296,7 +296,11 @@ impl Store for ObjectLog {
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         let _alone = locked(&self.writers);
         let writing = self.writing()?;
-        let head = writing.unknown_if_failed(claim(&self.bucket, &self.state, claimed))?;
+        let head = match claim(&self.bucket, &self.state, claimed) {
+            // Nothing of it counts: whoever was first is known, and can be claimed over.
+            Err(e) if e.kind() == ErrorKind::Fenced => return Err(e),
+            made => writing.unknown_if_failed(made)?,
+        };
         let (number, floor) = {
             let state = locked(&self.state);
             (state.last, state.floor)
@@ -329,7 +333,10 @@ impl Store for ObjectLog {
     }
 
     fn expect(&self, seen: &Pulse) {
-        locked(&self.state).expected = Some(seen.number);
+        let mut state = locked(&self.state);
+        state.expected = Some(seen.number);
+        // It was looked for just now; what came since the claim finds out.
+        state.known |= state.last == seen.number && !state.is_mine;
     }
 
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
