@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::view::View;
 use crate::crypto::{Key, realm_index};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{RealmId, StoreId, UserTag};
+use crate::ids::{RealmId, RecordId, StoreId, UserTag};
 use crate::tree::head::HeadPage;
 
 /// What is known of a realm where one of its shards is made or opened.
@@ -105,6 +105,28 @@ impl Home {
         };
         Err(Error::new(ErrorKind::Mismatch, what))
     }
+}
+
+/// Refuses what a record is to be derived from, where it is in another shard than this one: it could
+/// not be found here, and what is derived would not fall with it.
+pub(crate) fn check_source(shard: Option<&Shard>, id: &RecordId) -> Result<()> {
+    let Some(Home { number, homes }) = shard.and_then(|shard| shard.home.as_ref()) else {
+        return Ok(());
+    };
+    let there = homes.of(id.user);
+    if there == *number {
+        return Ok(());
+    }
+    Err(far_source(id, &homes.name(there), &format!("this put goes to {}", homes.name(*number))))
+}
+
+/// What is said of a source in another shard.
+pub(crate) fn far_source(id: &RecordId, there: &str, here: &str) -> Error {
+    let text = format!(
+        "record {id} is in {there}, and {here}: what is derived lies in the shard of its sources; \
+         give both users names of one placement group (`UserId::in_group`), which are in one shard"
+    );
+    Error::new(ErrorKind::Refused, text)
 }
 
 /// Refuses a user that nobody named here before, and whose home is another shard: a user is in one

@@ -11,6 +11,7 @@ use crate::catalogue::admit::{Admitted, admit};
 use crate::catalogue::defect::Defect;
 use crate::catalogue::name::{is_named_alike, standing_already};
 use crate::catalogue::origins::{Origins, origins};
+use crate::catalogue::shard::check_source;
 use crate::catalogue::staged::{Joins, Staged};
 use crate::crypto::chunked::Suite;
 use crate::crypto::{self, Fresh, Hashing, Key, hedge};
@@ -126,6 +127,11 @@ fn admitted(core: &Core, put: &Put) -> Result<Admitted> {
 
 /// What a record is derived from, looked up now.
 fn origins_of(core: &Core, staging: &mut Staging, sources: Vec<Source>) -> Result<Origins> {
+    for source in &sources {
+        if let Source::Record(id) = source {
+            check_source(core.options.shard.as_deref(), id)?;
+        }
+    }
     let (found, erases) = core.look_at(|state, view| {
         Ok((origins(view, &staging.staged, sources.clone())?, state.erases))
     })?;

@@ -5,7 +5,7 @@
 //! that it draws, and the others with that of the first. What an init that was cut short drew for a
 //! first shard that never had a head is nowhere else yet.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::files::{remove_parts, write_once};
@@ -18,6 +18,7 @@ use crate::dir::{DirLock, make_dir, sync_dir};
 use crate::env::{Env, System};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RealmId, StoreId};
+use crate::opening::lies_inside;
 
 /// Makes a realm in a directory, or finishes one.
 pub(super) fn init(dir: &Path, shards: &[ShardAt], open: &OpenShard) -> Result<()> {
@@ -74,11 +75,29 @@ fn founded(dir: &Path, shards: &[ShardAt], env: &dyn Env) -> Result<Founding> {
         )));
     }
     check(shards)?;
+    check_apart(dir, shards)?;
     let mut realm = [0; 16];
     env.fill(&mut realm)?;
     let founding = Founding { realm: RealmId(realm), shards: shards.to_vec() };
     write_once(&dir.join(FILE), &founding.text(), env)?;
     Ok(founding)
+}
+
+/// Refuses two shards in one place, however that is spelled.
+fn check_apart(dir: &Path, shards: &[ShardAt]) -> Result<()> {
+    let places: Vec<_> =
+        shards.iter().map(|shard| PathBuf::from(shard.seen_from(dir).place)).collect();
+    for (n, place) in places.iter().enumerate() {
+        for (other, there) in places[..n].iter().enumerate() {
+            if lies_inside(place, there)? && lies_inside(there, place)? {
+                return Err(Error::invalid(format!(
+                    "shards {other} and {n} would both be {}; give each a place of its own",
+                    place.display()
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A shard that exists.

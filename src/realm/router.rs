@@ -9,6 +9,7 @@ use super::map::Map;
 use super::places::{Founding, OpenShard, ShardAt, by_default, is_realm};
 use super::shards::Shards;
 use super::status::{RealmStatus, ShardStatus};
+use crate::catalogue::shard::far_source;
 use crate::engine::paved::Erasure;
 use crate::engine::{Listing, Report};
 use crate::error::{Error, ErrorKind, Result};
@@ -162,7 +163,10 @@ impl Realm {
             true => Ok(number),
             false => Err(Error::new(
                 ErrorKind::Absent,
-                format!("no shard {number}; this realm has {}", self.shards.len()),
+                format!(
+                    "no shard {number}; this realm has {}: name one by its number, from 0 on",
+                    self.shards.len()
+                ),
             )),
         }
     }
@@ -186,16 +190,10 @@ impl Realm {
             Source::Added(_) => false,
         };
         match put.sources.iter().find(is_far) {
-            Some(Source::Record(id)) => Err(Error::new(
-                ErrorKind::Refused,
-                format!(
-                    "record {id} is in {}, and the user of this put in {}: what is derived lies in \
-                     the shard of its sources; users of one placement group \
-                     (`UserId::in_group`) are in one shard",
-                    homes.name(homes.of(id.user)),
-                    homes.name(home)
-                ),
-            )),
+            Some(Source::Record(id)) => {
+                let here = format!("the user of this put in {}", homes.name(home));
+                Err(far_source(id, &homes.name(homes.of(id.user)), &here))
+            }
             _ => Ok(home),
         }
     }

@@ -71,11 +71,13 @@ fn a_map_that_cannot_be_is_refused() {
 
 #[test]
 fn two_shards_in_one_place_are_refused() {
-    let world = World::empty(2);
-    let twice = ["one", "one"].map(|place| (place.to_owned(), None));
-    let e = world.builder().places(twice).init().unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::Invalid);
-    assert!(e.to_string().contains("give each a place of its own"), "{e}");
+    for places in [["one", "one"], ["one", "./one"], ["s3://bucket/one", "s3://bucket/o%6Ee"]] {
+        let world = World::empty(2);
+        let twice = places.map(|place| (place.to_owned(), None));
+        let e = world.builder().places(twice).init().unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Invalid);
+        assert!(e.to_string().contains("give each a place of its own"), "{e}");
+    }
     for shards in [0, 257] {
         let world = World::empty(shards);
         assert_eq!(error_kind(world.builder().init()), ErrorKind::Invalid);

@@ -110,6 +110,13 @@ fn a_source_in_another_shard_is_refused_and_both_are_named() {
     let text = e.to_string();
     assert!(text.contains("shard 3 (") && text.contains("shard 1 ("), "{text}");
     assert!(text.contains("placement group") && !text.contains('\n'), "{text}");
+    // So says the shard itself, reached without the realm.
+    let derived = Put::new(user(&near), Class::transcript()).derived_from(source);
+    let e = realm.engine_at(1).unwrap().put(derived, &b"said"[..]).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+    let text = e.to_string();
+    assert!(text.contains("shard 3 (") && text.contains("shard 1 ("), "{text}");
+    assert!(text.contains("placement group") && !text.contains('\n'), "{text}");
     assert_eq!(error_kind(realm.list(&Query::default().user(user(&near)))), ErrorKind::Absent);
 }
 
