@@ -86,8 +86,8 @@ impl Patience {
 /// 64 bytes must be those of no other attempt at any object.
 ///
 /// # Errors
-/// `Refused`, `Full`: nothing was changed. `Unknown`: the name may have been taken by this attempt, or may
-/// yet be, after this returned.
+/// `Refused`, `Full`: nothing was changed. `Unknown`: the name may have been taken by this attempt,
+/// or may yet be, after this returned.
 pub fn create(
     objects: &dyn Objects,
     name: &str,

@@ -107,8 +107,8 @@ impl Home {
     }
 }
 
-/// Refuses what a record is to be derived from, where it is in another shard than this one: it could
-/// not be found here, and what is derived would not fall with it.
+/// Refuses what a record is to be derived from, where that is in another shard: it is not found
+/// here, and what is derived would not fall with it.
 pub(crate) fn check_source(shard: Option<&Shard>, id: &RecordId) -> Result<()> {
     let Some(Home { number, homes }) = shard.and_then(|shard| shard.home.as_ref()) else {
         return Ok(());

@@ -20,6 +20,7 @@ mod places;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod proxy;
+mod ratios;
 mod readers;
 mod realms;
 mod reopened;
