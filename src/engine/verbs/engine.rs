@@ -527,8 +527,8 @@ impl Engine {
     ///
     /// # Errors
     /// `Refused` if `to` is this store itself, holds another store, a later state, or records or
-    /// erases that this store never had: another place wrote to it after the two parted; `Fenced` if
-    /// this store does not own its cell, and `to` holds another head than its own; `Io`, `Full`.
+    /// erases that this store never had: another place wrote to it after the two parted; `Fenced`
+    /// if this store does not own its cell, and `to` holds another head than its own; `Io`, `Full`.
     pub fn backup(&self, to: &dyn Store, progress: Progress<'_>) -> Result<Backup> {
         check_is_another(&self.inner, to)?;
         catch_up(&self.inner, to, progress)
