@@ -441,6 +441,15 @@ pub trait Store: Send + Sync {
     /// `Io`.
     fn remove(&self, names: &[BlobName]) -> Result<Removed>;
 
+    /// What is damaged in this place beside blobs and the head, in words: the store goes on without
+    /// it, and an audit tells it. Known once the names were listed.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn damage(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// Bytes of a segment, the unit of a long payload, that suit a new store in this place. Where
     /// each blob is a request that costs time and money, a longer one suits it better.
     fn segment_bytes(&self) -> usize {

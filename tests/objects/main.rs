@@ -23,6 +23,7 @@ mod proxy;
 mod ratios;
 mod readers;
 mod realms;
+mod removed;
 mod reopened;
 mod standby;
 mod turns;

@@ -53,6 +53,8 @@ pub struct PlaceAudit {
     pub strays: Vec<BlobName>,
     /// Blobs that belong to the live tree and do not open: damage.
     pub damaged: u64,
+    /// What else of the place is damaged, in words: no record depends on it.
+    pub other_damage: Vec<String>,
 }
 
 /// What an audit found.
@@ -79,7 +81,9 @@ impl Audit {
     /// Whether nothing opens that should not, nothing is damaged, every erase is final, and the
     /// cell holds one key.
     pub fn is_clean(&self) -> bool {
-        let sound = |place: &PlaceAudit| place.stray == 0 && place.damaged == 0;
+        let sound = |place: &PlaceAudit| {
+            place.stray == 0 && place.damaged == 0 && place.other_damage.is_empty()
+        };
         self.root_keys == 1 && self.finality.is_final() && self.places.iter().all(sound)
     }
 }
@@ -222,6 +226,7 @@ fn audit_of(inner: &Arc<Core>, more: &[SharedStore], progress: Progress<'_>) -> 
                 progress(looked);
             }
         })?;
+        found.other_damage = place.damage()?;
         progress(looked);
     }
     Ok(audit)

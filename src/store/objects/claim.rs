@@ -35,17 +35,12 @@ pub(super) fn read(bucket: &Bucket, number: u64) -> Result<Option<(End, Vec<u8>)
     Ok(Some((end, bytes)))
 }
 
-/// The highest floor: nothing above it was ever deleted.
-pub(super) fn highest_floor(bucket: &Bucket) -> Result<u64> {
-    bucket.list(FLOORS, "").map(|floors| floor_of(&floors))
-}
-
-/// The highest floor among these objects.
+/// The highest floor among these objects: nothing above it was ever deleted.
 fn floor_of(floors: &[Listed]) -> u64 {
     floors.iter().filter_map(|floor| number_of(&floor.name)).max().unwrap_or(0)
 }
 
-/// Lists the floors.
+/// Lists the floors, and the lists of removed blobs beside them.
 pub(super) fn floors(bucket: &Bucket) -> Result<Vec<Listed>> {
     bucket.list(FLOORS, "")
 }
@@ -134,11 +129,18 @@ fn is_not_there(bucket: &Bucket, number: u64) -> Error {
 }
 
 /// The newest head, from the medium if this handle wrote it: what an erase reads back. The blobs of
-/// that commit come from the same bytes after it.
+/// that commit come from the same bytes after it. A claim that was just made repeats what was read
+/// from the medium, and the medium listed it: it is not read again.
 pub(super) fn read_back(bucket: &Bucket, state: &Mutex<State>) -> Result<Option<Head>> {
     if !locked(state).is_mine {
         refresh(bucket, state)?;
         return Ok(locked(state).head.clone());
+    }
+    {
+        let mut state = locked(state);
+        if std::mem::take(&mut state.shown) {
+            return Ok(state.head.clone());
+        }
     }
     let number = locked(state).last;
     let Some((end, bytes)) = read(bucket, number)? else {
@@ -183,12 +185,16 @@ pub(super) fn claim(
         if !bucket.create(&Object::Numbered(number).name(), &encode(&content))? {
             continue;
         }
-        // A number that was deleted is free again: what stands above it makes this claim void.
-        let (above, floor) = bucket.both(|| highest(bucket, number), || highest_floor(bucket));
-        if above?.is_some() || floor? >= number {
+        // A number that was deleted is free again: what stands above it makes this claim void. A
+        // floor does that too, and stands on a claim, which is never deleted and so is listed.
+        let listed = bucket.list(COMMITS, &numbered(COMMITS, number - 1))?;
+        let numbers = || listed.iter().filter_map(|object| number_of(&object.name));
+        if numbers().any(|there| there > number) {
             continue;
         }
+        let shown = numbers().any(|there| there == number);
         let mut state = locked(state);
+        state.shown = shown;
         (state.last, state.claimed, state.usage) = (number, end.claimed, end.usage);
         (state.is_mine, state.catalogue, state.stream) = (true, None, Stream::default());
         (state.expected, state.known) = (None, false);
@@ -214,6 +220,8 @@ pub(super) fn claim_again(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
     claim(bucket, state, &claimed)?;
     // Another claim would have refused this one: nothing but it came to what was known.
     let mut state = locked(state);
+    // The head may be one that this handle published.
+    state.shown = false;
     let object = Object::Numbered(state.last);
     state.catalogue = catalogue.map(|mut all| {
         all.enter(object, Listing { blobs: Vec::new(), size: HEADER as u64, is_claim: true });

@@ -9,13 +9,13 @@ use super::claim::{claim, confirm, find_newest, floors, raise_floor, read_back, 
 use super::earlier::has_claim;
 use super::find::Finder;
 use super::marker;
-use super::named::{COMMITS, FLOORS, MARKER};
+use super::named::{COMMITS, FLOORS, MARKER, is_dead_name};
 use super::naming::{NAMING_KEY_BYTES, Naming};
 use super::remove::remove;
 use super::signs::{beat, is_taken, pulse};
 use super::sparse::SparseObjects;
 use super::state::State;
-use super::tables::{dead, learn_all};
+use super::tables::{learn_all, removed};
 use super::write::{SHORT_MAX, Writing};
 use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
@@ -205,8 +205,10 @@ fn naming(bucket: &Bucket) -> Result<Naming> {
 /// Learns what a handle knows of its log from the beginning.
 fn learn(bucket: &Bucket, state: &Mutex<State>, floors: &[Listed], will_claim: bool) -> Result<()> {
     let newest = || find_newest(bucket, state, floors, will_claim);
-    let (dead, newest) = bucket.both(|| dead(bucket), newest);
-    locked(state).dead.extend(dead?);
+    let is_list = |listed: &&Listed| is_dead_name(&listed.name);
+    let lists: Vec<Listed> = floors.iter().filter(is_list).cloned().collect();
+    let (removed, newest) = bucket.both(|| removed(bucket, &lists), newest);
+    locked(state).learn_removed(removed?);
     newest
 }
 
@@ -395,6 +397,16 @@ impl Store for ObjectLog {
         let _alone = locked(&self.writers);
         self.writing()?;
         remove(&self.bucket, &self.state, names, self.versioned)
+    }
+
+    fn damage(&self) -> Result<Vec<String>> {
+        let told = |list: &String| {
+            format!(
+                "{list}, a list of removed blobs, is damaged: what it named counts as there; the \
+                 next discard replaces it"
+            )
+        };
+        Ok(locked(&self.state).damaged.iter().map(told).collect())
     }
 
     fn sparse(&self) -> Result<Option<Box<dyn Sparse>>> {

@@ -8,7 +8,7 @@
 //! x/<number>-<r>   blobs whose names say no place in this log
 //! s/<name>         one long blob
 //! f/<number>       a floor: nothing above this number was ever deleted
-//! d/<number>-<r>   names of blobs that were removed from objects which hold live ones too
+//! f/dead-<number>-<r>  names of blobs that were removed from objects which hold live ones too
 //! b/<claim>-<n>    a sign of life of the writer that made this claim
 //! probe/<r>        of the probe, deleted again
 //! ```

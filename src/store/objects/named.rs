@@ -13,6 +13,7 @@ pub(super) const PACKS: &str = "p";
 pub(super) const STRAYS: &str = "x";
 pub(super) const SEGMENTS: &str = "s";
 pub(super) const FLOORS: &str = "f";
+/// Where lists of removed blobs were before they lay beside the floors.
 pub(super) const DEAD: &str = "d";
 pub(super) const SIGNS: &str = "b";
 
@@ -76,6 +77,19 @@ pub(super) fn drawn_name(folder: &str, number: u64, drawn: &[u8; 16]) -> String 
     format!("{}-{}", numbered(folder, number), HEXLOWER.encode(drawn))
 }
 
+/// How the name of a list of removed blobs begins: one look shows them and the floors.
+const LISTS: &str = "f/dead-";
+
+/// `f/dead-<number>-<drawn>`.
+pub(super) fn dead_name(number: u64, drawn: &[u8; 16]) -> String {
+    format!("{LISTS}{number:0DIGITS$}-{}", HEXLOWER.encode(drawn))
+}
+
+/// Whether the name is that of a list of removed blobs.
+pub(super) fn is_dead_name(name: &str) -> bool {
+    name.starts_with(LISTS)
+}
+
 /// `b/<claim>-<sign>`.
 pub(super) fn sign_name(claim: u64, sign: u64) -> String {
     format!("{}-{sign:0DIGITS$}", numbered(SIGNS, claim))
@@ -120,6 +134,10 @@ mod tests {
         assert_eq!(numbered("c", 42), "c/00000000000000000042");
         assert_eq!(sign_of(&sign_name(7, 12)), Some((7, 12)));
         assert_eq!(sign_of("b/7-12"), None);
+        let list = dead_name(42, &[0xab; 16]);
+        assert!(is_dead_name(&list) && list.starts_with(FLOORS), "{list}");
+        assert_eq!(number_of(&list), None, "a list is no floor");
+        assert!(!is_dead_name(&numbered(FLOORS, 42)));
         for bad in ["c/42", "c/0000000000000000004x", "p/00000000000000000042", "q/1", "s/ab", ""] {
             assert_eq!(Object::parse(bad), None, "{bad}");
         }

@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::bucket::Bucket;
 use super::claim::{claim_again, highest, raise_floor};
-use super::named::{DEAD, Object, drawn_name};
+use super::named::{Object, dead_name};
 use super::state::State;
-use super::tables::{encode_dead, learn_all};
+use super::tables::{dead_lists, encode_dead, learn_all};
 use crate::error::Result;
 use crate::ids::BlobName;
 use crate::store::{Removed, fenced};
@@ -35,7 +35,7 @@ pub(super) fn remove(
     let Doomed { objects, names, mut bytes } = doomed(state, names, last);
     if !names.is_empty() {
         let drawn = bucket.drawn()?;
-        let name = drawn_name(DEAD, last, &drawn);
+        let name = dead_name(last, &drawn);
         bucket.create(&name, &encode_dead(&drawn, &names))?;
         locked(state).dead.extend(&names);
     }
@@ -72,25 +72,28 @@ pub(super) fn remove(
 }
 
 /// Writes the names of removed blobs once more, without those that no object holds any more, if
-/// these are the more part of them.
+/// these are the more part of them, or a list is damaged.
 fn forget_gone(bucket: &Bucket, state: &Mutex<State>, last: u64) -> Result<()> {
     let left: HashSet<BlobName> = {
         let state = locked(state);
         let all = state.catalogue.iter().flat_map(|all| all.objects.values());
         let held = all.flat_map(|listing| listing.blobs.iter().map(|(name, _)| *name));
         let left: HashSet<BlobName> = held.filter(|name| state.dead.contains(name)).collect();
-        if state.catalogue.is_none() || left.len() * 2 >= state.dead.len() {
+        let is_short = left.len() * 2 >= state.dead.len() && state.damaged.is_empty();
+        if state.catalogue.is_none() || is_short {
             return Ok(());
         }
         left
     };
-    let before = bucket.list(DEAD, "")?;
+    let before = dead_lists(bucket)?;
     if !left.is_empty() {
         let (drawn, names) = (bucket.drawn()?, left.iter().copied().collect::<Vec<_>>());
-        bucket.create(&drawn_name(DEAD, last, &drawn), &encode_dead(&drawn, &names))?;
+        bucket.create(&dead_name(last, &drawn), &encode_dead(&drawn, &names))?;
     }
     before.iter().try_for_each(|listed| bucket.delete(&listed.name))?;
-    locked(state).dead = left;
+    let mut state = locked(state);
+    state.dead = left;
+    state.damaged.clear();
     Ok(())
 }
 

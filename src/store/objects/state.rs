@@ -1,6 +1,6 @@
 //! What a handle on a log knows, and what waits in it for the next commit.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::catalogue::Catalogue;
@@ -34,6 +34,9 @@ pub(super) struct State {
     pub(super) known: bool,
     /// Whether this handle made the newest object.
     pub(super) is_mine: bool,
+    /// Whether that is a claim which the medium has listed since, over a head that was read from
+    /// it; and nobody asked for the head yet.
+    pub(super) shown: bool,
     /// The claim that this handle tried to make last.
     pub(super) tried: Option<Claimed>,
     /// Whether a claim of another handle came after this one was opened.
@@ -45,6 +48,8 @@ pub(super) struct State {
     pub(super) stream: Stream,
     /// Blobs that were removed from objects which are there.
     pub(super) dead: HashSet<BlobName>,
+    /// Lists of such blobs that are damaged.
+    pub(super) damaged: BTreeSet<String>,
     /// Bytes of blobs that this handle removed, in objects that it could not delete for good.
     pub(super) hidden: u64,
     /// What was put under names that say no place here, once it was listed.
@@ -65,6 +70,12 @@ impl State {
     /// Where the next blob would lie, with these before it.
     pub(super) fn place(&self, ahead: Ahead) -> Option<Place> {
         self.stream.place(self.last + 1, ahead)
+    }
+
+    /// Learns what lists of removed blobs say, and which are damaged.
+    pub(super) fn learn_removed(&mut self, (dead, damaged): (Vec<BlobName>, Vec<String>)) {
+        self.dead.extend(dead);
+        self.damaged.extend(damaged);
     }
 
     /// Counts an object that was made.

@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
+use keyfall_objects::Listed;
+
 use super::bucket::Bucket;
 use super::catalogue::{Catalogue, Listing};
 use super::frame::{HEADER, Header, Kind, Spot, Table};
-use super::named::{COMMITS, DEAD, Object, PACKS, SEGMENTS, STRAYS};
+use super::named::{COMMITS, DEAD, FLOORS, Object, PACKS, SEGMENTS, STRAYS, is_dead_name};
 use super::state::{Elsewhere, State};
 use crate::codec::Decoder;
 use crate::error::Result;
@@ -74,6 +76,8 @@ pub(super) fn learn_all(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
     if locked(state).catalogue.is_some() {
         return Ok(());
     }
+    let removed = removed(bucket, &bucket.list(DEAD, "")?)?;
+    locked(state).learn_removed(removed);
     let mut all = Catalogue::default();
     for folder in [COMMITS, PACKS, STRAYS, SEGMENTS] {
         for listed in bucket.list(folder, "")? {
@@ -102,16 +106,26 @@ pub(super) fn learn_all(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
     Ok(())
 }
 
-/// The blobs that were removed from objects which are there.
-pub(super) fn dead(bucket: &Bucket) -> Result<HashSet<BlobName>> {
-    let mut dead = HashSet::new();
-    for listed in bucket.list(DEAD, "")? {
+/// The blobs that were removed from objects which are there, by these lists, and the lists that
+/// are damaged: what one of them named counts as there until a discard finds it once more.
+pub(super) fn removed(bucket: &Bucket, lists: &[Listed]) -> Result<(Vec<BlobName>, Vec<String>)> {
+    let (mut dead, mut damaged) = (Vec::new(), Vec::new());
+    for listed in lists {
         let Some(bytes) = bucket.get(&listed.name)? else { continue };
-        let names = decode_dead(&bytes)
-            .map_err(|e| e.context(format!("{}: {}", bucket.place(), listed.name)))?;
-        dead.extend(names);
+        match decode_dead(&bytes) {
+            Ok(names) => dead.extend(names),
+            Err(_) => damaged.push(listed.name.clone()),
+        }
     }
-    Ok(dead)
+    Ok((dead, damaged))
+}
+
+/// All lists of removed blobs.
+pub(super) fn dead_lists(bucket: &Bucket) -> Result<Vec<Listed>> {
+    let mut lists = bucket.list(FLOORS, "")?;
+    lists.retain(|listed| is_dead_name(&listed.name));
+    lists.extend(bucket.list(DEAD, "")?);
+    Ok(lists)
 }
 
 const DEAD_MAGIC: &[u8; 8] = b"KFDEAD01";

@@ -270,7 +270,7 @@ impl Writing<'_> {
         made(&mut state, object, &spots(lead, blobs), bytes.len());
         state.usage = end.usage;
         (state.last, state.head, state.is_mine) = (number, Some(head.clone()), true);
-        (state.stream, state.read_back) = (Stream::default(), None);
+        (state.stream, state.read_back, state.shown) = (Stream::default(), None, false);
         Ok(Published::Done)
     }
 

@@ -99,7 +99,10 @@ fn audited_once(session: &Session, store: &Path, more: &[PathBuf]) -> Result<Aud
 fn tell(audit: &Audit) -> Done {
     block(audit_table(audit))?;
     let mut strays = audit.places.iter().flat_map(|p| &p.strays);
-    strays.try_for_each(|stray| line(format_args!("stray {stray}")))
+    strays.try_for_each(|stray| line(format_args!("stray {stray}")))?;
+    let mut damage =
+        audit.places.iter().flat_map(|p| p.other_damage.iter().map(|what| (&p.place, what)));
+    damage.try_for_each(|(place, what)| line(format_args!("damage {place}: {what}")))
 }
 
 /// The places that were named, without the copies that the engine has open.
@@ -122,7 +125,9 @@ fn verdict(session: &Session, audit: &Audit) -> Done {
     if audit.is_clean() {
         return tell("clean: what opens is the live tree, and nothing else");
     }
-    if !audit.finality.is_final() && audit.places.iter().all(|p| p.damaged == 0) {
+    if !audit.finality.is_final()
+        && audit.places.iter().all(|p| p.damaged == 0 && p.other_damage.is_empty())
+    {
         let until = audit.pending.map(|until| format!(" until {}", time(until)));
         let until = until.unwrap_or_default();
         let awaited = awaited(session, &audit.finality).join("; ");
@@ -133,7 +138,7 @@ fn verdict(session: &Session, audit: &Audit) -> Done {
     Err(Error::new(
         ErrorKind::Corrupt,
         "the audit found what should not be: blobs that open outside the live tree (stray), live \
-         blobs that do not open (damaged), or more than one root key in the cell",
+         blobs that do not open (damaged), other damage, or more than one root key in the cell",
     )
     .into())
 }

@@ -30,6 +30,7 @@ pub(crate) fn audit_json(session: &Session, audit: &Audit) -> Value {
             "place": p.place, "head": p.head.map(head_json),
             "head_opens": p.head_opens, "blobs": p.blobs, "live": p.live,
             "superseded": p.superseded, "shut": p.shut, "stray": p.stray, "damaged": p.damaged,
+            "other_damage": p.other_damage,
             "strays": p.strays.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     });

@@ -1,0 +1,126 @@
+//! Lists of removed blobs: without one that is damaged a log goes on, an audit tells it, and a
+//! discard replaces it.
+
+use std::sync::Arc;
+
+use keyfall::cell::MemoryCell;
+use keyfall::store::{Ahead, BlobName, Head, HeadId, ObjectLog, Published, Store};
+use keyfall::{Engine, Scope};
+use keyfall_objects::{CountedObjects, MemoryObjects, Objects};
+
+use crate::engines::{options, put, read, user};
+
+fn open(objects: &Arc<MemoryObjects>) -> ObjectLog {
+    ObjectLog::open_or_create(Arc::clone(objects) as Arc<dyn Objects>).unwrap()
+}
+
+/// The lists of removed blobs.
+fn lists(objects: &MemoryObjects) -> Vec<String> {
+    let listed = objects.list("f", "", 1000).unwrap().into_iter().map(|object| object.name);
+    listed.filter(|name| name.starts_with("f/dead-")).collect()
+}
+
+/// Damages each object of these names in one of its bytes.
+fn damage(objects: &MemoryObjects, names: &[String]) {
+    for name in names {
+        let mut bytes = objects.get(name).unwrap().unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        objects.delete(name).unwrap();
+        objects.create(name, &bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_log_goes_on_without_a_damaged_list_of_removed_blobs() {
+    let objects = Arc::new(MemoryObjects::new());
+    let log = open(&objects);
+    let names: Vec<BlobName> =
+        (0..3).map(|n| log.name(BlobName([n; 16]), Ahead::default(), 10)).collect();
+    let blobs: Vec<_> = names.iter().map(|name| (*name, vec![7; 10])).collect();
+    let head = Head { id: HeadId { epoch: 1, commit: 1 }, bytes: vec![1; 40] };
+    assert_eq!(log.commit(&blobs, None, &head).unwrap(), Published::Done);
+    log.remove(&names[..1]).unwrap();
+    assert_eq!(lists(&objects).len(), 1);
+    assert_eq!(open(&objects).get(&names[0]).unwrap(), None, "it is removed for the next one too");
+
+    damage(&objects, &lists(&objects));
+    let log = open(&objects);
+    for (n, name) in names.iter().enumerate() {
+        assert_eq!(log.get(name).unwrap(), Some(vec![7; 10]), "blob {n}");
+        assert!(log.contains(name).unwrap(), "blob {n}");
+    }
+    let told = log.damage().unwrap();
+    assert!(told.len() == 1 && told[0].contains(&lists(&objects)[0]), "{told:?}");
+    log.remove(&names[..1]).unwrap();
+    assert_eq!(log.damage().unwrap(), [""; 0]);
+    let log = open(&objects);
+    assert_eq!(log.damage().unwrap(), [""; 0]);
+    assert_eq!(log.get(&names[0]).unwrap(), None);
+    assert_eq!(log.get(&names[1]).unwrap(), Some(vec![7; 10]));
+    assert_eq!(lists(&objects).len(), 1, "the damaged one is gone");
+}
+
+#[test]
+fn an_audit_tells_a_damaged_list_and_goes_on() {
+    let objects = Arc::new(MemoryObjects::new());
+    let cell = Arc::new(MemoryCell::new());
+    let engine = Engine::init(Arc::new(open(&objects)), cell.clone(), options()).unwrap();
+    let ids: Vec<_> = (0..20).map(|n| put(&engine, n, &[n as u8; 500]).unwrap()).collect();
+    engine.erase(Scope::user(user(3))).unwrap();
+    engine.discard(&mut |_| {}).unwrap();
+    engine.close().unwrap();
+    // One where they lie now, and one where they lay before.
+    let digits = "00000000000000000001-000000000000000000000000000000aa";
+    let bad = [format!("d/{digits}"), format!("f/dead-{digits}")];
+    for name in &bad {
+        objects.create(name, &[b"KFDEAD01", &[0; 60][..]].concat()).unwrap();
+    }
+    let audited = |engine: &Engine| engine.audit(&[], &mut |_| {}).unwrap();
+    let engine = Engine::open(Arc::new(open(&objects)), cell, options()).unwrap();
+    let audit = audited(&engine);
+    assert!(!audit.is_clean(), "{audit:?}");
+    let place = &audit.places[0];
+    assert_eq!((place.stray, place.damaged), (0, 0), "{audit:?}");
+    assert_eq!(place.live, audit.live_blobs, "all that lives was looked at");
+    assert_eq!(place.other_damage.len(), 2, "{audit:?}");
+    for (told, name) in place.other_damage.iter().zip(&bad) {
+        assert!(told.starts_with(name.as_str()), "{told}");
+    }
+    for (n, id) in ids.iter().enumerate().filter(|(n, _)| *n != 3) {
+        assert_eq!(read(&engine, id).unwrap(), [n as u8; 500]);
+    }
+    engine.discard(&mut |_| {}).unwrap();
+    let audit = audited(&engine);
+    assert!(audit.is_clean(), "{audit:?}");
+    assert!(bad.iter().all(|name| objects.get(name).unwrap().is_none()));
+}
+
+/// Ten requests, and one for each list of removed blobs; the first erase after it relies on no less
+/// than any other.
+#[test]
+fn an_opening_takes_ten_requests() {
+    let counted = Arc::new(CountedObjects::over(Arc::new(MemoryObjects::new())));
+    let cell = Arc::new(MemoryCell::new());
+    let log = || Arc::new(ObjectLog::open_or_create(counted.clone() as Arc<dyn Objects>).unwrap());
+    let engine = Engine::init(log(), cell.clone(), options()).unwrap();
+    let mut ids = Vec::new();
+    for rounds in 0..4 {
+        for n in 0..30 {
+            ids.push(put(&engine, rounds * 100 + n, &[n as u8; 500]).unwrap());
+        }
+    }
+    engine.close().unwrap();
+    for n in 0..3u32 {
+        counted.take();
+        let engine = Engine::open(log(), cell.clone(), options()).unwrap();
+        let opened = counted.take();
+        assert_eq!(opened.all(), 10, "opening {n}: {opened:?}");
+        read(&engine, &ids[n as usize]).unwrap();
+        counted.take();
+        engine.erase(Scope::user(user(n))).unwrap();
+        let erased = counted.take();
+        assert_eq!((erased.all(), erased.creates), (2, 1), "erase {n}: {erased:?}");
+        engine.close().unwrap();
+    }
+}
