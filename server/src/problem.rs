@@ -96,7 +96,9 @@ impl Problem {
 
     /// There is no space.
     fn full() -> Self {
-        Problem::new(StatusCode::INSUFFICIENT_STORAGE, "full", "there is no space left")
+        let detail = "there is no space left; ask again once there is room: erase something, or \
+                      have the disk cleared";
+        Problem::new(StatusCode::INSUFFICIENT_STORAGE, "full", detail)
     }
 
     /// The system failed the service; the log has the kind alone, for a text could name a place.

@@ -49,15 +49,23 @@ const WRITES: usize = 9;
 /// Since when erases have been pending, as this process saw it.
 static PENDING: Mutex<Option<Instant>> = Mutex::new(None);
 
+/// Since when there has been something to do at once, as this process saw it.
+static AT_ONCE: Mutex<Option<Instant>> = Mutex::new(None);
+
 /// Sets what the engine knows.
 pub(crate) fn of_engine(status: &Status) {
-    let late = status.next_due.map_or(0, |at| now().as_millis().saturating_sub(at.as_millis()));
+    // What is to be done at once has no time of its own.
+    let at_once = status.next_due.is_some_and(|at| at.as_millis() <= 1);
+    let late = since_first_seen(&AT_ONCE, at_once).max(status.overdue.as_secs_f64());
     let window = status.pending.map_or(0, |at| at.as_millis().saturating_sub(now().as_millis()));
     gauge!("keyfall_users").set(status.users as f64);
     gauge!("keyfall_store_bytes").set(status.usage.bytes as f64);
-    gauge!("keyfall_due_overdue_seconds").set(late as f64 / 1000.0);
-    gauge!("keyfall_erase_pending_age_seconds").set(pending_for(status.finality.is_final()));
+    gauge!("keyfall_due_overdue_seconds").set(late);
+    let pending = since_first_seen(&PENDING, !status.finality.is_final());
+    gauge!("keyfall_erase_pending_age_seconds").set(pending);
     gauge!("keyfall_erase_window_seconds").set(window as f64 / 1000.0);
+    gauge!("keyfall_clock_off_seconds").set(clock_off(status));
+    gauge!("keyfall_clock_doubted").set(f64::from(u8::from(status.clock.is_some())));
     for (number, copy) in status.copies.iter().enumerate() {
         let number = number.to_string();
         let up = if copy.error.is_none() { 1.0 } else { 0.0 };
@@ -80,16 +88,31 @@ pub(crate) fn of_log(leaves: u64, published: u64) {
     gauge!("keyfall_log_unpublished_leaves").set(leaves.saturating_sub(published) as f64);
 }
 
-/// For how long erases have been pending, in seconds: 0 where none is.
-fn pending_for(is_final: bool) -> f64 {
-    let mut since = PENDING.lock().unwrap_or_else(PoisonError::into_inner);
-    if is_final {
+/// For how long something has been so, in seconds, as this process saw it: 0 where it is not.
+fn since_first_seen(since: &Mutex<Option<Instant>>, is_so: bool) -> f64 {
+    let mut since = since.lock().unwrap_or_else(PoisonError::into_inner);
+    if !is_so {
         *since = None;
         return 0.0;
     }
     let age = since.get_or_insert_with(Instant::now).elapsed();
-    // Never 0, which says that nothing is pending.
+    // Never 0, which says that it is not so.
     age.max(Duration::from_millis(1)).as_secs_f64()
+}
+
+/// How far the clock is from the time that is known, in seconds; negative where it is behind.
+fn clock_off(status: &Status) -> f64 {
+    let (shows, known) = (status.clock_shows.as_millis(), status.time_known.as_millis());
+    let off = shows.abs_diff(known) as f64 / 1000.0;
+    if shows < known { -off } else { off }
+}
+
+/// Sets how much room there is on the disks, and how much there must be.
+pub(crate) fn of_disks(disks: &[(&'static str, u64)], least: u64) {
+    for (place, free) in disks {
+        gauge!("keyfall_disk_free_bytes", "place" => *place).set(*free as f64);
+    }
+    gauge!("keyfall_disk_least_bytes").set(least as f64);
 }
 
 /// Sets when jobs last succeeded, from `JOB.prom` in `metrics/` below the state directory: 0 where

@@ -119,12 +119,17 @@ fn note_due(core: &Core, outcome: &DueOutcome, noted: Noted) {
     });
 }
 
-/// How long the oldest of what is due has been due, for an observer: zero where nothing is, where
-/// that cannot be told, and where there is none.
+/// The same as [`overdue_now`], for an observer: zero where there is none.
 fn overdue(core: &Core) -> Duration {
-    if core.observing.begin().is_none() {
-        return Duration::ZERO;
+    match core.observing.begin() {
+        Some(_) => overdue_now(core),
+        None => Duration::ZERO,
     }
+}
+
+/// How long the oldest of what is due has been due, by the clocks that count for it; zero where
+/// nothing is, and where that cannot be told.
+pub(super) fn overdue_now(core: &Core) -> Duration {
     let state = core.state();
     let clock = core.reading(&state);
     let pending = state.head.pending.map(|at| clock.latest().0.saturating_sub(at.0));

@@ -100,17 +100,31 @@ fn look(config: &Config) -> Vec<Matter> {
         .filter(|(_, place)| url_of(place).is_none())
         .filter_map(|(name, place)| Some((name, unwritable(place)?)))
         .collect();
-    let free = |place: &Path| {
-        let space = statvfs(place).ok()?;
-        Some(space.f_bavail.saturating_mul(space.f_frsize))
-    };
     let least = config.min_free_bytes;
-    if let Some(free) = [&config.store, &cell].into_iter().filter_map(|at| free(at)).min()
+    if let Some(free) = disks(config).into_iter().map(|(_, free)| free).min()
         && free < least
     {
         matters.push(("disk", format!("{free} bytes are free, of the {least} that must be")));
     }
     matters
+}
+
+/// How many bytes are free where the store and the cell are, of those that are on a disk here.
+fn disks(config: &Config) -> Vec<(&'static str, u64)> {
+    let cell = config.cell_dir();
+    let free = |place: &Path| {
+        let space = statvfs(place).ok()?;
+        Some(space.f_bavail.saturating_mul(space.f_frsize))
+    };
+    let places = [("store", &config.store), ("cell", &cell)];
+    places.into_iter().filter_map(|(name, at)| Some((name, free(at)?))).collect()
+}
+
+/// The same as [`disks`], for the metrics: nothing of a disk that does not answer.
+pub(crate) async fn free_bytes(app: &App) -> Vec<(&'static str, u64)> {
+    let config = app.config().clone();
+    let looked = tokio::task::spawn_blocking(move || disks(&config));
+    tokio::time::timeout(ANSWERS, looked).await.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 /// Why a directory cannot be written to, if it cannot.

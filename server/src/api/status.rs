@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use metrics::gauge;
 use serde_json::{Value, json};
 
+use crate::api::health::free_bytes;
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::problem::Answer;
@@ -44,6 +45,8 @@ pub(crate) async fn status(State(app): State<App>, caller: Caller) -> Answer<Jso
         "pending_until": status.pending.map(|at| at.to_string()),
         "next_due": status.next_due.map(|at| at.to_string()),
         "clock": status.clock,
+        "clock_shows": status.clock_shows.to_string(),
+        "time_known": status.time_known.to_string(),
         "read_only": status.read_only,
         "copies": copies.collect::<Vec<_>>(),
     })))
@@ -65,6 +68,7 @@ pub(crate) async fn metrics(State(app): State<App>, caller: Caller) -> Answer<Re
     if let Ok(leaves) = app.engine().run(|engine| engine.log().size()).await {
         standing::of_log(leaves, app.published_leaves());
     }
+    standing::of_disks(&free_bytes(&app).await, app.config().min_free_bytes);
     standing::of_retirement(app.watch().awaited().map(|(since, _)| since));
     standing::of_jobs(&app.config().state_dir());
     gauge!("keyfall_poisoned").set(if app.engine().engine().is_poisoned() { 1.0 } else { 0.0 });

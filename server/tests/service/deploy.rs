@@ -95,7 +95,7 @@ fn each_panel_has_a_title_a_unit_and_a_description() {
 fn each_alert_links_to_its_runbook() {
     let alerts: Vec<&str> =
         RULES.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
-    assert_eq!(alerts.len(), 8);
+    assert_eq!(alerts.len(), 10);
     for alert in alerts {
         let link = format!("runbook_url: docs/operations.md#{}\n", alert.to_lowercase());
         assert!(RULES.contains(&link), "{link}");

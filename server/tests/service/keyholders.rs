@@ -15,7 +15,7 @@ use keyfall::quorum::net::{EngineKey, KeyholderDir, Server};
 use super::kit::{Reply, Service};
 
 /// Keyholders in this process, each reached through a gate.
-struct Keyholders {
+pub(super) struct Keyholders {
     gates: Vec<Arc<Gate>>,
     /// Messages that may still be sent to them, all together.
     budget: Arc<AtomicI64>,
@@ -31,10 +31,15 @@ impl Keyholders {
     /// A store in a directory, with five of them: two give the root key back, three must hold it,
     /// and four must have signed that it is gone.
     fn new(dir: &Path) -> Keyholders {
+        Keyholders::of(5, dir)
+    }
+
+    /// The same with another number of them.
+    pub(super) fn of(number: usize, dir: &Path) -> Keyholders {
         let engine = EngineKey::in_dir(&dir.join("a.db.cell"), &System).unwrap().id();
         let budget = Arc::new(AtomicI64::new(i64::MAX));
         let (mut gates, mut members) = (Vec::new(), Vec::new());
-        for number in 0..5 {
+        for number in 0..number {
             let place = dir.join(format!("keyholder-{number}"));
             let env: SharedEnv = Arc::new(System);
             let holder = KeyholderDir::create(&place, true, &System).unwrap();
@@ -53,7 +58,7 @@ impl Keyholders {
     }
 
     /// Takes the first so many away.
-    fn away(&self, first: usize) {
+    pub(super) fn away(&self, first: usize) {
         self.gates.iter().take(first).for_each(|gate| gate.close());
     }
 
@@ -62,7 +67,7 @@ impl Keyholders {
         self.budget.store(messages, Ordering::SeqCst);
     }
 
-    fn back(&self) {
+    pub(super) fn back(&self) {
         self.budget.store(i64::MAX, Ordering::SeqCst);
         self.gates.iter().for_each(|gate| gate.open.store(true, Ordering::SeqCst));
     }

@@ -46,7 +46,8 @@ impl Service {
         Service::run_at(Command::new(env!("CARGO_BIN_EXE_keyfalld")), dir, store, more)
     }
 
-    fn run_at(mut command: Command, dir: &Path, store: &str, more: &[&str]) -> Service {
+    /// A service over the store at a place, as a command starts it.
+    pub(crate) fn run_at(mut command: Command, dir: &Path, store: &str, more: &[&str]) -> Service {
         let log = File::options().create(true).append(true).open(dir.join("log")).unwrap();
         let mut child = command
             .args(["--listen", "127.0.0.1:0", "--accept-remnants", "--log", "trace"])

@@ -8,6 +8,7 @@ use crate::catalogue::next::{Due, kind_of_due, next_at};
 use crate::engine::clock::doubts;
 use crate::engine::core::Core;
 use crate::engine::ready::ready;
+use crate::engine::run_due::overdue_now;
 use crate::error::Result;
 use crate::ids::{StoreId, Timestamp};
 use crate::pages::CacheUse;
@@ -47,6 +48,18 @@ pub struct Status {
     pub pending: Option<Timestamp>,
     /// Why the clock is not believed, if it is not; scheduled work waits then.
     pub clock: Option<String>,
+    /// What the clock shows.
+    pub clock_shows: Timestamp,
+    /// What the time is at least, as far as it is known: that of the last commit whose clock was
+    /// believed, or, where that is later, what the clock showed when the engine was opened and what
+    /// a clock that nobody sets has counted since. The clock was set, or is wrong, where it shows
+    /// another.
+    pub time_known: Timestamp,
+    /// When the last commit was made whose clock was believed.
+    pub last_commit: Timestamp,
+    /// How long the oldest of what is due has been due, by the clocks that count for it; zero where
+    /// nothing is. What a doubted clock makes due is not: it waits.
+    pub overdue: Duration,
     /// When scheduled work is due.
     pub next_due: Option<Timestamp>,
     /// What is due then; `None` if nothing is.
@@ -90,7 +103,7 @@ pub(super) fn status(inner: &Arc<Core>) -> Result<Status> {
         awaited => format!("the destruction of older root keys is pending: {awaited}"),
     });
     let copies = Copies { inner }.status();
-    let clock = doubts(inner);
+    let (clock, overdue) = (doubts(inner), overdue_now(inner));
     let (next_due, next_due_is) = {
         let state = inner.state();
         let pages = inner.pages();
@@ -101,6 +114,7 @@ pub(super) fn status(inner: &Arc<Core>) -> Result<Status> {
     };
     let lacks = inner.lacks();
     let state = inner.state();
+    let reading = inner.reading(&state);
     Ok(Status {
         store: inner.id,
         place: inner.store().place(),
@@ -114,6 +128,10 @@ pub(super) fn status(inner: &Arc<Core>) -> Result<Status> {
         pending: state.head.pending,
         finality: Finality::of(awaited),
         clock,
+        clock_shows: reading.now,
+        time_known: reading.known,
+        last_commit: state.head.time,
+        overdue,
         next_due,
         next_due_is,
         copies,
