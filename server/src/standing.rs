@@ -40,7 +40,11 @@ impl Job {
     }
 }
 
-/// A file of a job has one number in it; more than this is no such file.
+/// What a drill found, beside when it was.
+const DRILL_FOUND: &[&str] =
+    &["keyfall_restore_drill_rto_seconds", "keyfall_restore_drill_rpo_seconds"];
+
+/// A file of a job has a few numbers in it; more than this is no such file.
 const LONGEST: u64 = 64 << 10;
 
 /// Pairs of writes of which the floor is the median.
@@ -122,8 +126,14 @@ pub(crate) fn of_jobs(state: &Path) {
         let (name, file) = (job.names().1, job.file(state));
         let small = file.metadata().is_ok_and(|meta| meta.is_file() && meta.len() <= LONGEST);
         let text = if small { std::fs::read_to_string(file).ok() } else { None };
-        let at = text.and_then(|text| value_of(&text, name)).unwrap_or(0.0);
+        let at = text.as_ref().and_then(|text| value_of(text, name)).unwrap_or(0.0);
         gauge!(name).set(at);
+        let found = if matches!(job, Job::Drill) { DRILL_FOUND } else { &[] };
+        for name in found {
+            if let Some(value) = text.as_ref().and_then(|text| value_of(text, name)) {
+                gauge!(*name).set(value);
+            }
+        }
     }
 }
 

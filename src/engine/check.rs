@@ -14,6 +14,7 @@ use crate::catalogue::view::Users;
 use crate::catalogue::walk::{Step, Walked, Walking, walk};
 use crate::cell::{RootCell, RootKey};
 use crate::crypto::Hashing;
+use crate::env::{Env as _, System};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
 use crate::pages::{PageSource, SharedStore};
@@ -62,7 +63,31 @@ struct Drill<'a> {
     geometry: Geometry,
     source: &'a PageSource<'a>,
     found: Checked,
+    /// Which records are opened, if not all of them are.
+    choice: Option<Choice>,
     progress: Progress<'a>,
+}
+
+/// Records drawn at random, so many of so many: each set of them is as likely as another.
+struct Choice {
+    /// Records still to be drawn.
+    wanted: u64,
+    /// Records that are still to come.
+    left: u64,
+}
+
+impl Choice {
+    /// Whether the next record is drawn.
+    fn draws(&mut self) -> Result<bool> {
+        let mut random = [0; 8];
+        System.fill(&mut random)?;
+        // A record that came meanwhile would be one too many.
+        let among = self.left.max(1);
+        self.left = among - 1;
+        let drawn = u64::from_le_bytes(random) % among < self.wanted;
+        self.wanted -= u64::from(drawn);
+        Ok(drawn)
+    }
 }
 
 impl Drill<'_> {
@@ -80,11 +105,7 @@ impl Drill<'_> {
 
     /// Whether a page is there; what is below one that is not cannot be read.
     fn page(&mut self, at: &Ref, kind: u8) -> bool {
-        let context = crate::crypto::page_context(self.source.realm, kind, at.name);
-        let opened = self
-            .source
-            .fetch(&at.name, |blob| crate::crypto::chunked::open(&at.key(), &context, &blob))
-            .is_ok();
+        let opened = opens(self.source, at, kind);
         self.count(at.name, opened);
         opened
     }
@@ -188,13 +209,63 @@ pub fn check_restored(
     restored: &SharedStore,
     progress: Progress<'_>,
 ) -> Result<Checked> {
+    read_back(cell, restored, None, progress)
+}
+
+/// The same as [`check_restored`], of so many records at random: opens every page, and no other
+/// record. Those that are not drawn are not known to be whole.
+///
+/// # Errors
+/// As [`check_restored`].
+pub fn check_some_restored(
+    cell: &dyn RootCell,
+    restored: &SharedStore,
+    records: u64,
+    progress: Progress<'_>,
+) -> Result<Checked> {
+    read_back(cell, restored, Some(records), progress)
+}
+
+fn read_back(
+    cell: &dyn RootCell,
+    restored: &SharedStore,
+    wanted: Option<u64>,
+    progress: Progress<'_>,
+) -> Result<Checked> {
     let _wiped = WipeStack;
     let OpenHead { stored, page, .. } = open_head(&**restored, cell.load()?)?;
     let source = PageSource::over(page.realm, std::slice::from_ref(restored));
     let begun = Checked::begun(stored.id, stored.id, restored.place());
     // Nothing stops it.
-    let (checked, _) = open_all(&Walking::unhindered(), &source, &page, begun, progress)?;
+    let pass = Walking::unhindered();
+    let choice = wanted.map(|wanted| {
+        let left = count_records(&pass, &source, &page)?;
+        Ok::<_, Error>(Choice { wanted, left })
+    });
+    let (checked, _) = open_all(&pass, &source, &page, begun, choice.transpose()?, progress)?;
     Ok(checked)
+}
+
+/// How many records stand below a head, in the pages that open.
+fn count_records(pass: &Walking<'_>, source: &PageSource<'_>, head: &HeadPage) -> Result<u64> {
+    let mut records = 0;
+    walk(pass, source, &head.roots, &mut |step| {
+        Ok(match step {
+            Step::Enter { kind, at } if !opens(source, at, kind.byte()) => ControlFlow::Break(()),
+            Step::Record { .. } => {
+                records += 1;
+                ControlFlow::Continue(())
+            }
+            _ => ControlFlow::Continue(()),
+        })
+    })?;
+    Ok(records)
+}
+
+/// Whether a page is there and opens.
+fn opens(source: &PageSource<'_>, at: &Ref, kind: u8) -> bool {
+    let context = crate::crypto::page_context(source.realm, kind, at.name);
+    source.fetch(&at.name, |blob| crate::crypto::chunked::open(&at.key(), &context, &blob)).is_ok()
 }
 
 pub(super) fn drill(
@@ -227,27 +298,34 @@ pub(super) fn drill(
     drop(root);
     let source = PageSource::over(core.realm, copies);
     let begun = Checked::begun(id, current, from);
-    Ok(match open_all(&pass, &source, &head, begun, progress)? {
+    Ok(match open_all(&pass, &source, &head, begun, None, progress)? {
         (checked, Walked::Whole) => Some(checked),
         (_, Walked::Interrupted) => None,
     })
 }
 
-/// Opens everything below a head, unless the pass is stopped.
+/// Opens everything below a head, or of the records those that are drawn, unless the pass is
+/// stopped.
 fn open_all(
     pass: &Walking<'_>,
     source: &PageSource<'_>,
     head: &HeadPage,
     found: Checked,
+    choice: Option<Choice>,
     progress: Progress<'_>,
 ) -> Result<(Checked, Walked)> {
     let users = Users { pages: source, root: &head.roots.users, geometry: head.geometry };
     let mut resolver = Resolver::new(source.realm, users);
-    let mut drill = Drill { pass, geometry: head.geometry, source, found, progress };
+    let mut drill = Drill { pass, geometry: head.geometry, source, found, choice, progress };
     let walked = walk(pass, source, &head.roots, &mut |step| {
         Ok(match step {
             Step::Enter { kind, at } if !drill.page(at, kind.byte()) => ControlFlow::Break(()),
             Step::Record { of, key, entry } => {
+                if let Some(choice) = &mut drill.choice
+                    && !choice.draws()?
+                {
+                    return Ok(ControlFlow::Continue(()));
+                }
                 match Payload::of(&mut resolver, pass, of, key, entry) {
                     Ok(Some(payload)) => drill.record(&payload, entry),
                     // It fell with a source, and its entry has not been taken out yet.

@@ -75,7 +75,7 @@ mod walks;
 
 pub use bell::Keeper;
 pub use changes::{Changed, Fallen, Watched};
-pub use check::{Checked, check_restored};
+pub use check::{Checked, check_restored, check_some_restored};
 pub use cleaner::Cleaning;
 pub use copies::{Restored, restore};
 pub use dying::Cleaner;

@@ -1,6 +1,7 @@
 //! The program as its users meet it: outputs, exit codes, bad input. SPEC §2, §3, §6.
 
 mod answers;
+mod drill;
 mod erasing;
 mod help;
 mod manual;

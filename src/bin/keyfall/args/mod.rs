@@ -274,11 +274,11 @@ pub(crate) enum Command {
         override_usage = "keyfall restore --into STORE [--adopt] --cell PATH COPY..."
     )]
     Restore(RestoreArgs),
-    /// Try a restore: build a store from copies, open all that lives in it, say how long it took,
-    /// and remove it.
+    /// Try a restore: build a store from copies, open what lives in it, say how long it took, and
+    /// remove it.
     #[command(
         after_help = store::DRILL_EXAMPLES,
-        override_usage = "keyfall drill --cell PATH [--scratch DIR] [--metrics-file FILE] COPY..."
+        override_usage = "keyfall drill --cell PATH [OPTIONS] [--from BACKUP] [--copy COPY] [COPY...]"
     )]
     Drill(DrillArgs),
     /// Try every key that the cell leads to on every blob of the store, of its copies and of

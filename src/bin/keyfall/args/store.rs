@@ -35,11 +35,15 @@ Examples:
 
 pub(super) const DRILL_EXAMPLES: &str = "\
 Examples:
-  keyfall drill --cell assistant.db.cell /mnt/backup
-  keyfall drill --cell assistant.db.cell --metrics-file drill.prom /mnt/replica /mnt/backup
+  keyfall drill --cell assistant.db.cell --from /mnt/backup
+  keyfall drill --cell assistant.db.cell --from /mnt/backup --copy /mnt/replica --records 1000
+  keyfall drill --cell assistant.db.cell --from /mnt/backup --certificate ada.erased
 
+RTO is the time from the start until the restored store was open and read back, RPO how old its
+newest commit was at the start. Nothing is claimed, written or destroyed in the cell, in the copies
+that are named, or in the living store and its copies.
 What is restored lies in a directory of its own below --scratch, without any key, and is removed at
-the end, also when the drill fails.";
+the end, also when the drill fails. What a drill that was killed left there, the next one removes.";
 
 pub(super) const AUDIT_EXAMPLES: &str = "\
 Examples:
@@ -195,12 +199,26 @@ pub(crate) struct RestoreArgs {
 
 #[derive(Args)]
 pub(crate) struct DrillArgs {
+    /// A backup to restore from; the same as a COPY.
+    #[arg(long, value_name = "BACKUP")]
+    pub(crate) from: Vec<PathBuf>,
+    /// A further copy to restore from; the same as a COPY.
+    #[arg(long, value_name = "COPY")]
+    pub(crate) copy: Vec<PathBuf>,
+    /// Open N records at random, each compared with the digest that it was put with, and no other;
+    /// and do not try every key on every blob. Without this all are opened, and all tried.
+    #[arg(long, value_name = "N")]
+    pub(crate) records: Option<u64>,
+    /// An erasure certificate: what it names must be erased in the restored store; may be given
+    /// many times.
+    #[arg(long, value_name = "CERT")]
+    pub(crate) certificate: Vec<PathBuf>,
     /// Directory that the store is restored below, with room for all of it.
     #[arg(long, value_name = "DIR", default_value = "/tmp")]
     pub(crate) scratch: PathBuf,
     #[command(flatten)]
     pub(crate) metrics: MetricsFile,
-    #[arg(value_name = "COPY", required = true)]
+    #[arg(value_name = "COPY", required_unless_present_any = ["from", "copy"])]
     pub(crate) copies: Vec<PathBuf>,
 }
 

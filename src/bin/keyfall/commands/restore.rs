@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use keyfall::engine::{Checked, Restored, check_restored, restore};
+use keyfall::engine::{Checked, Restored, check_restored, check_some_restored, restore};
 use keyfall::{Error, ErrorKind};
 use serde_json::json;
 
@@ -19,7 +19,8 @@ use keyfall::opening::{check_reach, copy_as_it_is, take_away, to_build};
 
 /// Builds a store from copies and the cell.
 pub(super) fn run(session: &Session, args: &RestoreArgs) -> Done {
-    let done = without_owner(session, args)?;
+    let read_back = if args.unverified { ReadBack::None } else { ReadBack::All };
+    let done = without_owner(session, args, read_back)?;
     if let Some(checked) = done.checked.as_ref().filter(|checked| !checked.is_whole()) {
         tell(session, args, &done)?;
         return Err(damaged(args, checked).into());
@@ -31,8 +32,21 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Done {
     tell(session, args, &done)
 }
 
+/// What of a built store is read back.
+#[derive(Clone, Copy)]
+pub(super) enum ReadBack {
+    None,
+    /// All pages, and so many records at random.
+    Some(u64),
+    All,
+}
+
 /// Builds the store, which does not own the cell yet.
-pub(super) fn without_owner(session: &Session, args: &RestoreArgs) -> Result<Built, Error> {
+pub(super) fn without_owner(
+    session: &Session,
+    args: &RestoreArgs,
+    read_back: ReadBack,
+) -> Result<Built, Error> {
     let Some(cell) = &session.cell else {
         let text = "name the cell with --cell: without it no copy opens";
         return Err(Error::new(ErrorKind::Invalid, text));
@@ -42,7 +56,7 @@ pub(super) fn without_owner(session: &Session, args: &RestoreArgs) -> Result<Bui
         no_take_over(session, instead)?;
     }
     check_places(args, cell)?;
-    build(session, args, cell)
+    build(session, args, cell, read_back)
 }
 
 /// Copies may lie beside one another in any way; the new store and the cell lie apart from all.
@@ -66,7 +80,12 @@ pub(super) struct Built {
 
 /// Builds the store, and reads it back. Whatever it opens is closed at the end: it holds locks, and
 /// an owner reaches for its copies.
-fn build(session: &Session, args: &RestoreArgs, cell_place: &Path) -> Result<Built, Error> {
+fn build(
+    session: &Session,
+    args: &RestoreArgs,
+    cell_place: &Path,
+    read_back: ReadBack,
+) -> Result<Built, Error> {
     let into = &args.into;
     check_reach(into, cell_place.join("quorum.json").exists(), args.single_machine)?;
     let pointer = Adopted::check(into, cell_place)?;
@@ -92,14 +111,14 @@ fn build(session: &Session, args: &RestoreArgs, cell_place: &Path) -> Result<Bui
             "it is restored, but where its cell is could not be recorded; name it with --cell";
         session.warn(&e.context(failed));
     }
-    let checked = if args.unverified {
-        None
-    } else {
-        let bar = progress("blobs read back", Some(restored.blobs));
-        let checked = check_restored(&*cell, &target, &mut |n| bar.set_position(n))?;
-        bar.finish_and_clear();
-        Some(checked)
+    let bar = progress("blobs read back", Some(restored.blobs));
+    let read = &mut |n| bar.set_position(n);
+    let checked = match read_back {
+        ReadBack::None => None,
+        ReadBack::Some(records) => Some(check_some_restored(&*cell, &target, records, read)?),
+        ReadBack::All => Some(check_restored(&*cell, &target, read)?),
     };
+    bar.finish_and_clear();
     Ok(Built { restored, checked })
 }
 

@@ -26,13 +26,23 @@ impl Job {
     }
 }
 
+/// A number that a job found: the metric, what it says, and its value.
+pub(crate) type Found = (&'static str, &'static str, f64);
+
 /// Writes that a job succeeded now, if there is a file for it.
 pub(crate) fn record(job: Job, file: Option<&Path>) -> Result<(), Error> {
+    record_with(job, file, &[])
+}
+
+/// The same, with what it found.
+pub(crate) fn record_with(job: Job, file: Option<&Path>, more: &[Found]) -> Result<(), Error> {
     let Some(file) = file else { return Ok(()) };
-    let (metric, at) = (job.metric(), System.now().as_millis() as f64 / 1000.0);
-    let text = format!(
-        "# HELP {metric} When the job last succeeded.\n# TYPE {metric} gauge\n{metric} {at:.3}\n"
-    );
+    let at = System.now().as_millis() as f64 / 1000.0;
+    let first = (job.metric(), "When the job last succeeded.", at);
+    let gauge = |(metric, help, value): &Found| {
+        format!("# HELP {metric} {help}\n# TYPE {metric} gauge\n{metric} {value:.3}\n")
+    };
+    let text: String = std::iter::once(&first).chain(more).map(gauge).collect();
     write_to(file, Replace::Ordinary, |out| {
         out.write_all(text.as_bytes()).map_err(|e| Error::io(file.display(), e))
     })
