@@ -103,3 +103,20 @@ fn a_method_that_nobody_knows_is_neither_counted_nor_logged_by_its_name() {
     assert!(metrics.contains("method=\"_OTHER\""), "{metrics}");
     assert!(!metrics.contains("UNIKAT") && !service.log().contains("UNIKAT"));
 }
+
+/// As `keyfall drill --metrics-file` writes it.
+#[test]
+fn what_a_drill_found_is_passed_on() {
+    let service = Service::start();
+    let drilled = || of(&service, "keyfall_restore_drill_rto_seconds");
+    assert_eq!(drilled(), [], "there was none");
+    let dir = service.dir.join("a.db.service/metrics");
+    std::fs::create_dir_all(&dir).unwrap();
+    let text = "keyfall_last_restore_drill_timestamp_seconds 1790000000.000\n\
+                keyfall_restore_drill_rto_seconds 12.500\n\
+                keyfall_restore_drill_rpo_seconds 3600.000\n";
+    std::fs::write(dir.join("drill.prom"), text).unwrap();
+    assert_eq!(drilled(), [(String::new(), 12.5)]);
+    assert_eq!(one(&service, "keyfall_restore_drill_rpo_seconds"), 3600.0);
+    assert_eq!(one(&service, "keyfall_last_restore_drill_timestamp_seconds"), 1.79e9);
+}
