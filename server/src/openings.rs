@@ -24,6 +24,8 @@ struct All {
 pub(crate) struct Held {
     pub(crate) opening: AsyncOpening,
     pub(crate) credential: String,
+    /// Whether its record was seen to have fallen: it takes no place any more.
+    fell: bool,
 }
 
 /// Room for an opening that is about to be made.
@@ -42,7 +44,8 @@ impl Openings {
     pub(crate) fn reserve(&self, credential: &str, most: usize) -> Option<Reserved<'_>> {
         let mut all = self.all();
         all.held.retain(|_, held| held.opening.left().is_ok());
-        let held = all.held.values().filter(|held| held.credential == credential).count();
+        let of = |held: &&Held| held.credential == credential && !held.fell;
+        let held = all.held.values().filter(of).count();
         if held + all.reserved.get(credential).copied().unwrap_or_default() >= most {
             return None;
         }
@@ -65,6 +68,13 @@ impl Openings {
         self.all().held.remove(&hashed(token)).ok_or_else(over)
     }
 
+    /// Notes that the record of one has fallen.
+    pub(crate) fn fell(&self, token: &str) {
+        if let Some(held) = self.all().held.get_mut(&hashed(token)) {
+            held.fell = true;
+        }
+    }
+
     /// The one of a token, and with which credential it was made.
     ///
     /// # Errors
@@ -80,7 +90,7 @@ impl Openings {
 impl Reserved<'_> {
     /// Keeps what was made under a token.
     pub(crate) fn keep(self, token: &str, opening: AsyncOpening) {
-        let held = Held { opening, credential: self.credential.clone() };
+        let held = Held { opening, credential: self.credential.clone(), fell: false };
         self.openings.all().held.insert(hashed(token), held);
     }
 }

@@ -14,6 +14,8 @@ use keyfall::{Error, ErrorKind};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::private::random;
+
 /// What a fallible handler gives.
 pub(crate) type Answer<T> = Result<T, Problem>;
 
@@ -267,4 +269,10 @@ pub(crate) const KINDS: &[(&str, &str)] = &[
 
 fn title(kind: &str) -> &'static str {
     KINDS.iter().find(|(name, _)| *name == kind).map_or("An error", |(_, title)| title)
+}
+
+/// A number for an answer, which log and problem share.
+pub(crate) fn instance() -> String {
+    let number = random::<12>().unwrap_or_default();
+    format!("/answers/{}", data_encoding::BASE32_DNSSEC.encode(&number))
 }

@@ -17,8 +17,7 @@ use crate::api::uploads::RESUMABLE;
 use crate::app::App;
 use crate::auth::caller::authenticate;
 use crate::auth::limit::limited;
-use crate::private::random;
-use crate::problem::Problem;
+use crate::problem::{Problem, instance};
 use crate::socket::Traffic;
 use crate::{metering, openapi, page, patience};
 
@@ -65,12 +64,6 @@ async fn around(State(app): State<App>, request: Request, next: Next) -> Respons
         instance = instance.as_str()
     );
     patience::under_way(response, under_way)
-}
-
-/// A number for an answer, which log and problem share.
-fn instance() -> String {
-    let number = random::<12>().unwrap_or_default();
-    format!("/answers/{}", data_encoding::BASE32_DNSSEC.encode(&number))
 }
 
 /// Writes the body of a problem, and leaves the other headers. What axum itself refused becomes a

@@ -1,7 +1,10 @@
 //! Connections as the service takes them: bounded in number, and closed where nothing moves.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::{Ready, ready};
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,7 +43,30 @@ pub(crate) fn prompt(stream: &TcpStream) -> io::Result<()> {
 pub(crate) struct Lines {
     idle: Duration,
     places: Arc<Semaphore>,
+    /// Of one address, at most: what others need is left to them.
+    of_one: usize,
+    /// How many each address has.
+    peers: Arc<Mutex<HashMap<IpAddr, usize>>>,
     full: Arc<AtomicBool>,
+}
+
+/// The place of a connection, until it is dropped.
+pub(crate) struct Place {
+    _place: OwnedSemaphorePermit,
+    peer: IpAddr,
+    peers: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut of_peer) = peers.entry(self.peer) {
+            *of_peer.get_mut() -= 1;
+            if *of_peer.get() == 0 {
+                of_peer.remove();
+            }
+        }
+    }
 }
 
 impl Lines {
@@ -50,26 +76,51 @@ impl Lines {
         let files = files();
         let most = files.saturating_sub(RESERVE.min(files / 2)).clamp(1, CONNECTIONS_MAX);
         let places = usize::try_from(most).unwrap_or(1);
-        Lines { idle, places: Arc::new(Semaphore::new(places)), full: Arc::default() }
+        Lines::of(idle, places)
     }
 
-    /// A place for a connection.
+    fn of(idle: Duration, places: usize) -> Self {
+        Lines {
+            idle,
+            places: Arc::new(Semaphore::new(places)),
+            of_one: places - places / 4,
+            peers: Arc::default(),
+            full: Arc::default(),
+        }
+    }
+
+    /// A place for a connection from an address.
     ///
     /// # Errors
     /// If there is none: the connection is closed then.
-    pub(crate) fn place(&self) -> io::Result<OwnedSemaphorePermit> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+    pub(crate) fn place(&self, peer: IpAddr) -> io::Result<Place> {
+        let peer = peer.to_canonical();
+        let place = Arc::clone(&self.places).try_acquire_owned().ok();
+        let Some(place) = place.and_then(|place| self.of_peer(peer, place)) else {
             if !self.full.swap(true, Ordering::Relaxed) {
-                tracing::warn!("connections are refused: as many are open as there may be");
+                tracing::warn!(
+                    "connections are refused: as many are open as there may be, in all or from one address"
+                );
             }
-            io::Error::other("as many connections are open as there may be")
-        })?;
+            return Err(io::Error::other("as many connections are open as there may be"));
+        };
         self.full.store(false, Ordering::Relaxed);
         Ok(place)
     }
 
+    /// The place, if the address has not as many as it may.
+    fn of_peer(&self, peer: IpAddr, place: OwnedSemaphorePermit) -> Option<Place> {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_peer = peers.entry(peer).or_default();
+        if *of_peer == self.of_one {
+            return None;
+        }
+        *of_peer += 1;
+        Some(Place { _place: place, peer, peers: Arc::clone(&self.peers) })
+    }
+
     /// A connection in its place.
-    pub(crate) fn line<S>(&self, stream: S, place: OwnedSemaphorePermit) -> Line<S> {
+    pub(crate) fn line<S>(&self, stream: S, place: Place) -> Line<S> {
         Line {
             stream,
             traffic: Traffic::new(),
@@ -138,7 +189,7 @@ pub(crate) struct Line<S> {
     quiet: Pin<Box<Sleep>>,
     /// Since something could not be sent.
     stalled: Option<Pin<Box<Sleep>>>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl<S> Line<S> {
@@ -237,12 +288,35 @@ impl<S> Accept<TcpStream, S> for Plain {
     type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let lined = self.0.place().and_then(|place| {
+        let lined = stream.peer_addr().and_then(|peer| {
+            let place = self.0.place(peer.ip())?;
             prompt(&stream)?;
             let line = self.0.line(stream, place);
             let traffic = line.traffic();
             Ok((line, AddExtension::new(service, traffic)))
         });
         ready(lined)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_leaves_places_to_others() {
+        let lines = Lines::of(Duration::from_secs(1), 8);
+        let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let mut held: Vec<Place> = std::iter::from_fn(|| lines.place(one).ok()).collect();
+        assert_eq!(held.len(), 6);
+        // The same address in the form of a socket of the newer protocol.
+        let mapped = std::net::Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped();
+        assert!(lines.place(mapped.into()).is_err());
+        let others: Vec<Place> = std::iter::from_fn(|| lines.place(other).ok()).collect();
+        assert_eq!(others.len(), 2);
+        held.pop();
+        assert!(lines.place(one).is_ok());
+        drop((held, others));
+        assert!(lines.peers.lock().unwrap().is_empty());
     }
 }

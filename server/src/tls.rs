@@ -101,7 +101,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Secure {
         let Secure { tls, lines } = self.clone();
         Box::pin(async move {
             // The handshake has its place too.
-            let place = lines.place()?;
+            let place = lines.place(stream.peer_addr()?.ip())?;
             let (stream, peer) = tls.shake(stream).await?;
             let line = lines.line(stream, place);
             let traffic = line.traffic();

@@ -8,7 +8,7 @@ use axum::http::header::{CACHE_CONTROL, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use data_encoding::BASE32_DNSSEC;
-use keyfall::{AsyncOpening, RecordInfo};
+use keyfall::{AsyncOpening, ErrorKind, RecordInfo};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -116,9 +116,7 @@ pub(crate) async fn get_opening(
         match opening.reader().await {
             Ok(reader) => Ok(reader),
             // The record fell, or the opening is over.
-            Err(e) if opening.left().is_err() && e.kind() != keyfall::ErrorKind::Erased => {
-                Err(over())
-            }
+            Err(e) if opening.left().is_err() && e.kind() != ErrorKind::Erased => Err(over()),
             Err(e) => Err(e.into()),
         }
     })
@@ -151,8 +149,15 @@ async fn there(app: &App, token: &str) -> Answer<(AsyncOpening, RecordInfo)> {
         close_of(app, &credential).await;
         return Err(over());
     }
-    let info = app.engine().info(opening.id()).await?;
-    Ok((opening, info))
+    match app.engine().info(opening.id()).await {
+        Ok(info) => Ok((opening, info)),
+        Err(e) => {
+            if e.kind() == ErrorKind::Erased {
+                app.openings().fell(token);
+            }
+            Err(e.into())
+        }
+    }
 }
 
 /// Closes what a credential that ended had opened.

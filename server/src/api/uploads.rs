@@ -274,8 +274,8 @@ pub(crate) async fn append_upload(
     }
 }
 
-/// Fails unless the caller may have an upload become its record: with a name that may be another
-/// record's by then, that one is erased.
+/// Fails unless the caller may have an upload become its record, or end it: with a name that may be
+/// another record's by then, that one is erased.
 fn may_end(caller: &Caller, state: &UploadState) -> Answer<()> {
     match (&state.name, state.mode) {
         (None, _) | (Some(_), PutMode::IfAbsent) => Ok(()),
@@ -314,6 +314,11 @@ pub(crate) async fn end_upload(
 ) -> Answer<Response> {
     resumable(&headers)?;
     let place = Place::read(&caller, &id)?;
+    let state = app.engine().uploads().state(&place.id).await?;
+    if !place.is_of(&state) {
+        return Err(no_such_upload());
+    }
+    may_end(&caller, &state)?;
     app.engine().uploads().abort(&place.id).await?;
     Ok((StatusCode::NO_CONTENT, [(RESUMABLE, VERSION)]).into_response())
 }

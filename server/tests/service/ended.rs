@@ -49,6 +49,9 @@ fn an_opening_says_nothing_of_a_record_that_fell_nor_after_its_end() {
         silent(&ask("GET", &long, of), 410);
         silent(&ask("HEAD", &long, of), 410);
     }
+    // It keeps no place from others.
+    let other = service.put(&ada, "audio", b"RIFF");
+    assert_eq!(at_once(20, 201, || open(&service, &other, "{\"purpose\":\"x\"}")), 8);
 }
 
 #[test]
@@ -131,8 +134,19 @@ fn the_last_byte_of_an_upload_replaces_a_record_only_for_whoever_may_erase() {
     assert_eq!(patch(&absent, "0", b"new").status, 204);
     let nameless = begin(&service, &ada, 3, &[("Keyfall-Class", "note")]);
     assert_eq!(patch(&nameless, "0", b"new").status, 204);
+    let end = |at: &str| {
+        let asked = service.ask("DELETE", at).header("Authorization", &limited);
+        asked.header("Tus-Resumable", "1.0.0").send()
+    };
+    assert_eq!((end(&at).kind(), end(&format!("{at}.other")).status), ("forbidden".into(), 404));
     assert_eq!(append(&service, &at, 2, b"w").status, 204);
     assert_eq!(service.admin("GET", &old).send().status, 410);
+    // An address that its creation did not give ends nothing.
+    let nameless = begin(&service, &ada, 3, &[("Keyfall-Class", "note")]);
+    let (id, mark) = nameless.split_once('.').unwrap();
+    assert_eq!((end(id).status, end(&format!("{id}.{mark}x")).status), (404, 404));
+    assert_eq!(append(&service, &nameless, 0, b"ne").status, 204);
+    assert_eq!(end(&nameless).status, 204);
 }
 
 const LIMITED: &str = "{\"principal\":\"p\",\"scopes\":[\"status\"],\"users\":\"any\"";

@@ -114,6 +114,8 @@ fn a_list_of_erases_has_an_outcome_each() {
     let statuses: Vec<&serde_json::Value> =
         statuses.as_array().unwrap().iter().map(|one| &one["status"]).collect();
     assert_eq!(statuses, [200, 200, 400]);
+    let instance = done.json()[2]["problem"]["instance"].as_str().unwrap().to_owned();
+    assert!(instance.starts_with("/answers/") && instance.len() > 20, "{instance}");
 }
 
 /// A service that was killed once the erase was done, and before its caller had the answer, made

@@ -23,7 +23,7 @@ use self::outcome::{Erasure, Outcomes};
 use self::perform::{Asking, Done, after, perform};
 use crate::app::{App, User};
 use crate::auth::caller::{Caller, Shown, text};
-use crate::problem::{Answer, Problem};
+use crate::problem::{Answer, Problem, instance};
 use crate::take::{JsonBody, Query};
 
 /// How an erase is asked for.
@@ -103,9 +103,11 @@ pub(crate) async fn erase(
         .into_iter()
         .map(|outcome| match outcome {
             Ok(done) => json!({"status": done.status.as_u16(), "erasure": done.body}),
-            Err(problem) => json!({
-                "status": problem.status.as_u16(), "problem": problem.body(""),
-            }),
+            Err(problem) => {
+                let (status, instance) = (problem.status.as_u16(), instance());
+                tracing::info!(target: "keyfalld::http", status, instance, "one of a list");
+                json!({"status": status, "problem": problem.body(&instance)})
+            }
         })
         .collect();
     Ok((status, Json(outcomes)).into_response())
