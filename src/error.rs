@@ -73,6 +73,23 @@ pub enum ErrorKind {
     Io,
 }
 
+impl ErrorKind {
+    /// The code with which this project's programs end for such an error, as docs/cli.md lists them.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            ErrorKind::Invalid => 2,
+            ErrorKind::Erased => 3,
+            ErrorKind::Absent => 4,
+            ErrorKind::Corrupt => 5,
+            ErrorKind::Refused | ErrorKind::Mismatch | ErrorKind::Limit | ErrorKind::Medium => 6,
+            ErrorKind::Held => 7,
+            ErrorKind::Locked => 8,
+            ErrorKind::Fenced => 11,
+            _ => 1,
+        }
+    }
+}
+
 /// An error of the engine, a store or a cell.
 pub struct Error {
     kind: ErrorKind,

@@ -9,7 +9,7 @@ use super::epoch::{next_epoch, rekey};
 use super::observing::failed;
 use super::own::Role;
 use super::progress::Progress;
-use super::ready::ready_to_erase;
+use super::ready::{ready_to_erase, take_up};
 use super::retire::chase;
 use crate::catalogue::defect::Defect;
 use crate::catalogue::due::{attempts, due_now};
@@ -38,8 +38,18 @@ struct Run {
     outcome: DueOutcome,
 }
 
-/// Does what is due, until `stop` says so.
+/// Finishes what was left open, and does what is due, until `stop` says so.
 pub(super) fn run_due(
+    core: &Core,
+    progress: Progress<'_>,
+    stop: &dyn Fn() -> bool,
+) -> Result<DueOutcome> {
+    core.check_owner()?;
+    take_up(core)?;
+    do_what_is_due(core, progress, stop)
+}
+
+fn do_what_is_due(
     core: &Core,
     progress: Progress<'_>,
     stop: &dyn Fn() -> bool,
@@ -142,7 +152,7 @@ pub(super) fn overdue_now(core: &Core) -> Duration {
 /// Does what is due before something is looked at, if this engine may.
 pub(super) fn run_due_first(core: &Core) -> Result<()> {
     match core.looks_only() {
-        None => run_due(core, &mut |_| {}, &|| false).map(drop),
+        None => do_what_is_due(core, &mut |_| {}, &|| false).map(drop),
         Some(_) => Ok(()),
     }
 }

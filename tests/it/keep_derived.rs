@@ -2,7 +2,7 @@
 //! a reason, and only in the tree of the same user. SPEC §6.1, §6.4.
 
 use keyfall::engine::Fact;
-use keyfall::{Class, Engine, Erase, ErrorKind, Policy, Put, RecordId, Scope};
+use keyfall::{Class, Engine, Erase, ErrorKind, Policy, Put, RecordId, Scope, Timestamp};
 
 use crate::support::{DAY, SMALL_PAGES, World, error_kind, facts, read_record, user};
 
@@ -139,15 +139,26 @@ fn a_limit_takes_only_what_it_names_if_its_policy_says_so() {
     let letter = derive(engine, "ada", by_purpose(), &[draft]);
     // Ben has the store's policy, by which all falls.
     let of_ben = turn(&world, "ben");
+    let across = derive(engine, "ben", by_purpose(), &[text]);
+    // What is said of the end of each is what comes.
+    let until = |id: &RecordId| engine.until(id).unwrap();
+    let end = |id: &RecordId| Timestamp(id.interaction().began().0 + 30 * DAY.as_millis() as u64);
+    assert_eq!(until(&audio), Some(end(&audio)));
+    assert!([fell, fell_too, text, action, letter, across].iter().all(|id| until(id).is_none()));
+    assert!(of_ben.iter().all(|id| until(id) == Some(end(&of_ben[0]))));
+    let noted = derive(engine, "ada", by_purpose(), &[of_ben[2], text]);
+    let from_audio = derive(engine, "ben", by_purpose(), &[audio]);
+    assert_eq!((until(&noted), until(&from_audio)), (until(&of_ben[0]), until(&audio)));
     world.days_pass(31);
     let done = world.tend();
-    assert_eq!((done.expired, done.derived), (4, 2));
+    assert_eq!((done.expired, done.derived), (4, 4));
     assert_eq!(error_kind(read_record(engine, &audio)), ErrorKind::Erased);
     assert_eq!(error_kind(read_record(engine, &draft)), ErrorKind::Erased);
     for id in [fell, fell_too, text, action, letter] {
         assert!(read_record(engine, &id).is_ok());
     }
-    for id in of_ben {
+    assert!(read_record(engine, &across).is_ok());
+    for id in of_ben.into_iter().chain([noted, from_audio]) {
         assert_eq!(error_kind(read_record(engine, &id)), ErrorKind::Erased);
     }
     assert_eq!(detached(engine, "ada").len(), 3);

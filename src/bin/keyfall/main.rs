@@ -58,7 +58,7 @@ fn usage(e: &clap::Error) -> ExitCode {
     let refused = e.kind() == Usage::ValueValidation;
     if !json && refused {
         eprint!("{}", fill(&e.render().to_string(), None));
-        return ExitCode::from(exit_code(ErrorKind::Invalid));
+        return ExitCode::from(ErrorKind::Invalid.exit_code());
     }
     if !json || !e.use_stderr() {
         e.exit();
@@ -74,7 +74,7 @@ fn usage(e: &clap::Error) -> ExitCode {
     let words = text.strip_prefix("error: ").unwrap_or(text).split_whitespace();
     let text = words.collect::<Vec<_>>().join(" ");
     Session::new(true, None, false).error(&Error::new(ErrorKind::Invalid, text));
-    ExitCode::from(exit_code(ErrorKind::Invalid))
+    ExitCode::from(ErrorKind::Invalid.exit_code())
 }
 
 /// Tells why a command ended early; `acts` is whether it changes something. Returns the exit code.
@@ -97,22 +97,7 @@ fn tell(session: &Session, failure: Failure, acts: bool) -> u8 {
         }
         Failure::Error(e) | Failure::Untold { error: e, .. } => {
             session.error(&e);
-            exit_code(e.kind())
+            e.kind().exit_code()
         }
-    }
-}
-
-/// The exit code of an error, as `--help` lists them. 12 is not a kind of error.
-fn exit_code(kind: ErrorKind) -> u8 {
-    match kind {
-        ErrorKind::Invalid => 2,
-        ErrorKind::Erased => 3,
-        ErrorKind::Absent => 4,
-        ErrorKind::Corrupt => 5,
-        ErrorKind::Refused | ErrorKind::Mismatch | ErrorKind::Limit | ErrorKind::Medium => 6,
-        ErrorKind::Held => 7,
-        ErrorKind::Locked => 8,
-        ErrorKind::Fenced => 11,
-        _ => 1,
     }
 }

@@ -86,8 +86,11 @@ impl Report {
         &self.live
     }
 
-    /// When a record of this user's passes an age limit or a date; a number, or a planned erase,
-    /// may take it sooner.
+    /// When a record of this user's passes an age limit or a date of its own; a number, a planned
+    /// erase, or the end of a record that it was derived from may take it sooner: [`Engine::until`]
+    /// looks at those too.
+    ///
+    /// [`Engine::until`]: crate::Engine::until
     pub fn until(&self, record: &RecordInfo) -> Option<Timestamp> {
         let rules = Rules { own: self.policies.clone(), store: self.store_policies.clone() };
         rules.of(&record.class, &record.purpose)?.expiry(record.interaction.began())

@@ -84,12 +84,16 @@ fn a_copy_in_step_that_lost_everything_is_brought_up_by_the_next_put() {
 #[derive(Default)]
 struct Tight {
     inner: MemoryStore,
+    away: AtomicBool,
     full: AtomicBool,
     erasing: AtomicBool,
 }
 
 impl Tight {
     fn room(&self, erases: bool) -> Result<()> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Io, "near is out of reach"));
+        }
         if self.full.load(Ordering::SeqCst) && !erases && !self.erasing.load(Ordering::SeqCst) {
             return Err(Error::new(
                 ErrorKind::Full,
@@ -168,4 +172,27 @@ fn a_full_copy_delays_no_erase_and_a_put_it_lacks_is_reported_as_done() {
     assert_eq!(world.cell.load().unwrap().keys.len(), 1);
     assert!(!tight.erasing.load(Ordering::SeqCst), "what is put next is not needed by an erase");
     assert_eq!(put("eve").kind(), ErrorKind::Copy);
+}
+
+/// Where nothing else was due, and nobody changed anything, the old root key stayed.
+#[test]
+fn an_erase_that_a_copy_left_open_is_completed_by_a_call_for_what_is_due() {
+    let mut world = World::new(32, SMALL_PAGES);
+    let tight = Arc::new(Tight::default());
+    let copy: Arc<dyn Store> = tight.clone();
+    world.options.open_copy = Arc::new(move |_, _| Ok(Arc::clone(&copy)));
+    world.reopen();
+    let engine = world.engine();
+    engine.copies().add("near", CopyMode::InStep, &mut |_| {}).unwrap();
+    let id = world.put("ada", Class::audio(), b"x");
+    tight.away.store(true, Ordering::SeqCst);
+    let e = engine.erase(Scope::record(id)).unwrap_err();
+    assert!(e.kind() == ErrorKind::Copy && e.may_have_happened(), "{e:?}");
+    let keys = || world.cell.load().unwrap().keys.len();
+    engine.run_due(&mut |_| {}).unwrap();
+    assert_eq!(keys(), 2, "the copy is still away");
+    tight.away.store(false, Ordering::SeqCst);
+    engine.run_due(&mut |_| {}).unwrap();
+    assert_eq!(keys(), 1);
+    assert_eq!(tight.head().unwrap().unwrap().id, engine.head());
 }

@@ -1,7 +1,7 @@
 //! The report of everything kept about a user: as JSON, as text and as a page.
 
 use keyfall::engine::{Access, Erased, Lineage, Plan, Report, UploadState};
-use keyfall::{Engine, Error, Query, RecordId, RecordInfo, UserId};
+use keyfall::{Engine, Error, Query, RecordId, RecordInfo, Timestamp, UserId};
 use maud::{Markup, html};
 use serde_json::{Map, Value, json};
 
@@ -30,6 +30,7 @@ pub(crate) struct About {
 pub(crate) struct Row {
     pub(crate) info: RecordInfo,
     lineage: Lineage,
+    until: Option<Timestamp>,
     opened: Vec<Access>,
 }
 
@@ -111,7 +112,7 @@ impl About {
                 info.media_type.clone(),
                 info.length.to_string(),
                 time(info.created),
-                self.report.until(info).map(time).unwrap_or_default(),
+                row.until.map(time).unwrap_or_default(),
                 info.purpose.clone(),
                 origin(row),
             ];
@@ -209,7 +210,7 @@ impl About {
         let info = &row.info;
         let said = [
             ("Why", info.purpose.clone()),
-            ("Until", self.report.until(info).map(time).unwrap_or_default()),
+            ("Until", row.until.map(time).unwrap_or_default()),
             ("Origin", origin(row)),
             ("Name, metadata", label(row)),
         ];
@@ -338,7 +339,8 @@ fn rows(engine: &Engine, user: &UserId) -> Result<Vec<Row>, Error> {
         let page = engine.list(&query)?;
         for info in page.records {
             let (lineage, opened) = (engine.lineage(&info.id)?, engine.accesses(&info.id)?);
-            rows.push(Row { info, lineage, opened });
+            let until = engine.until(&info.id)?;
+            rows.push(Row { info, lineage, until, opened });
         }
         match page.next {
             Some(next) => query.after = Some(next),
@@ -354,7 +356,7 @@ fn row_json(report: &Report, row: &Row) -> Value {
     let mut record = record_json(&row.info);
     record["derived_from"] = json!(ids(&row.lineage.sources));
     record["source_of"] = json!(ids(&row.lineage.derived));
-    record["until"] = json!(report.until(&row.info).map(time));
+    record["until"] = json!(row.until.map(time));
     record["opened"] = json!(opened.collect::<Vec<_>>());
     record
 }
