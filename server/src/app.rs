@@ -9,22 +9,24 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::answers::Answers;
 use crate::auth::book::Book;
 use crate::auth::jwt::Jwt;
+use crate::begun::Begun;
 use crate::config::Config;
 use crate::openings::Openings;
 use crate::page::desk::Desk;
-use crate::places::Places;
+use crate::places::{Places, Share};
 use crate::problem::{Answer, Problem};
 use crate::receipts::Receipts;
 use crate::watch::Watch;
 
 /// Long bodies that come in at once: each keeps a thread of the engine while it comes.
-pub(crate) const BODIES: u32 = 256;
-/// Of them those of one credential.
-const BODIES_EACH: usize = 32;
-/// Bodies that are written as they are sent, each by a thread of its own.
-const EXPORTS: u32 = 64;
-/// Of them those of one credential.
-const EXPORTS_EACH: usize = 4;
+pub(crate) const BODIES: usize = 256;
+/// Places for them: of one principal 32, and the first one of each is there while fewer than 64
+/// have any.
+const LONG_BODIES: Share = Share { all: BODIES, each: 32, firsts: 64 };
+/// Places for bodies that are written as they are sent, each by a thread of its own.
+const EXPORTS: Share = Share { all: 64, each: 4, firsts: 32 };
+/// Uploads that begin: of each user one at a time.
+const BEGINS: Share = Share { all: BODIES, each: 1, firsts: BODIES };
 
 /// The service: its engine, its configuration, its credentials. Cheap to clone.
 #[derive(Clone)]
@@ -46,9 +48,10 @@ struct Shared {
     replaced: Arc<AtomicBool>,
     desk: Desk,
     openings: Openings,
-    bodies: Places,
+    bodies: Arc<Places>,
     exports: Arc<Places>,
-    uploads: Places,
+    begins: Arc<Places>,
+    begun: Begun,
     /// Leaves of the log that a checkpoint covered which somebody was given.
     published: AtomicU64,
 }
@@ -84,9 +87,10 @@ impl App {
                 replaced: Arc::default(),
                 desk: Desk::default(),
                 openings: Openings::default(),
-                bodies: Places::new(BODIES, BODIES_EACH),
-                exports: Arc::new(Places::new(EXPORTS, EXPORTS_EACH)),
-                uploads: Places::new(BODIES, 1),
+                bodies: Places::new(LONG_BODIES),
+                exports: Places::new(EXPORTS),
+                begins: Places::new(BEGINS),
+                begun: Begun::default(),
                 published: AtomicU64::new(0),
             }),
         }
@@ -102,8 +106,8 @@ impl App {
         &self.shared.openings
     }
 
-    /// Places for long bodies on their way in, by their credentials.
-    pub(crate) fn bodies(&self) -> &Places {
+    /// Places for long bodies on their way in, by their principals.
+    pub(crate) fn bodies(&self) -> &Arc<Places> {
         &self.shared.bodies
     }
 
@@ -113,8 +117,13 @@ impl App {
     }
 
     /// Turns of uploads that begin, by their users: one at a time, for the limit of each.
-    pub(crate) fn uploads(&self) -> &Places {
-        &self.shared.uploads
+    pub(crate) fn begins(&self) -> &Arc<Places> {
+        &self.shared.begins
+    }
+
+    /// Whose the uploads are that have begun.
+    pub(crate) fn begun(&self) -> &Begun {
+        &self.shared.begun
     }
 
     /// The engine.

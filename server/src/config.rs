@@ -11,6 +11,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use keyfall::opening::{Location, apart, check_place, check_reach, url_of};
 use serde::{Deserialize, Serialize};
 
+use crate::address::{Networks, ProxyHeader};
 use crate::manual::Manual;
 use crate::span::Span;
 
@@ -80,6 +81,12 @@ pub(crate) struct Config {
     /// A proxy ends TLS before the service: it may listen in plain on any address.
     #[serde(default)]
     pub(crate) tls_by_proxy: bool,
+    /// Proxies that are believed whom they ask for: addresses and networks, with commas between.
+    #[serde(default)]
+    pub(crate) trusted_proxies: Option<Networks>,
+    /// The header in which they say it.
+    #[serde(default)]
+    pub(crate) proxy_header: ProxyHeader,
     /// Authorities whose client certificates are believed, in PEM.
     #[serde(default)]
     pub(crate) client_ca: Option<PathBuf>,
@@ -236,6 +243,11 @@ impl Config {
         }
         if self.client_cert == ClientCert::Required && self.client_ca.is_none() {
             return Err("client_cert is required and nothing says of whom: give --client-ca".into());
+        }
+        if self.proxy_header != ProxyHeader::default() && self.trusted_proxies.is_none() {
+            return Err(
+                "proxy_header is of proxies that are trusted: give --trusted-proxies".into()
+            );
         }
         if !tls && !self.tls_by_proxy && !self.listen.ip().is_loopback() {
             return Err(format!(
@@ -410,6 +422,14 @@ struct Flags {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     tls_by_proxy: bool,
+    /// Proxies that are believed whom they ask for: addresses and networks, with commas between.
+    #[arg(long, value_name = "ADDRESSES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trusted_proxies: Option<Networks>,
+    /// The header in which they say it [default: x-forwarded-for].
+    #[arg(long, value_name = "HEADER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy_header: Option<ProxyHeader>,
     /// Authorities whose client certificates are believed, in PEM.
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -514,6 +534,8 @@ const NAMES: &[&str] = &[
     "tls_cert",
     "tls_key",
     "tls_by_proxy",
+    "trusted_proxies",
+    "proxy_header",
     "client_ca",
     "client_crl",
     "client_cert",

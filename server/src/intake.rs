@@ -43,6 +43,8 @@ enum End {
     TooLong,
     /// Its caller went away.
     Cut,
+    /// It came so slowly that it lost its place to one who waited.
+    Crawled,
     /// It has another sum than it was said to have.
     Mismatch,
 }
@@ -70,7 +72,7 @@ impl Intake {
         if length.is_some_and(|length: u64| length <= SHORT) {
             return self;
         }
-        let place = app.bodies().take(caller.credential()).await;
+        let place = app.bodies().take(caller.who()).await;
         Intake { place: Some(place), ..self }
     }
 
@@ -95,6 +97,11 @@ impl Intake {
             End::Sound => None,
             End::TooLong => Some(too_large()),
             End::Mismatch => Some(checksum::mismatch()),
+            End::Crawled => {
+                let detail = "the body came so slowly that it lost its place to one who waited, and \
+                              nothing was stored; send it again";
+                Some(Problem::new(StatusCode::BAD_REQUEST, "cut", detail))
+            }
             End::Cut => {
                 let detail = "the body was cut short, and nothing was stored; send it again";
                 Some(Problem::new(StatusCode::BAD_REQUEST, "cut", detail))
@@ -117,9 +124,18 @@ impl AsyncRead for Intake {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let (before, room) = (buffer.filled().len(), buffer.remaining());
-        if let Err(e) = ready!(this.body.as_mut().poll_read(cx, buffer)) {
-            this.end = End::Cut;
-            return Poll::Ready(Err(e));
+        match this.body.as_mut().poll_read(cx, buffer) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(e)) => {
+                this.end = End::Cut;
+                return Poll::Ready(Err(e));
+            }
+            Poll::Pending => {
+                let Some(place) = &this.place else { return Poll::Pending };
+                ready!(place.seat().poll_lost(cx));
+                this.end = End::Crawled;
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
         }
         let read = &buffer.filled()[before..];
         match this.left.checked_sub(read.len() as u64) {
@@ -128,6 +144,9 @@ impl AsyncRead for Intake {
                 this.end = End::TooLong;
                 return Poll::Ready(Err(io::Error::other("longer than allowed")));
             }
+        }
+        if let Some(place) = &this.place {
+            place.seat().moved(read.len());
         }
         this.length += read.len() as u64;
         this.digest.update(read);

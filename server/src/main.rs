@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `span` | lengths of time in the configuration |
+//! | `address` | where a request comes from, with proxies between |
 //! | `config` | what the file, the environment and the flags say |
 //! | `problem` | errors as callers see them (RFC 9457) |
 //! | `private` | files and randomness that only this service sees |
@@ -25,6 +26,7 @@
 //! | `intake`, `outlet` | bodies on their way in and out |
 //! | `answers` | answers that a repeated request gets again |
 //! | `openings` | the openings that are not over |
+//! | `begun` | whose the unfinished uploads of each user are |
 //! | `receipts` | certificates of planned erases, until somebody comes for them |
 //! | `auth` | credentials, and what a caller may do |
 //! | `app` | what every handler shares |
@@ -37,10 +39,12 @@
 //! | `standing` | gauges of the engine, its keyholders, its disk and its jobs |
 //! | `serve` | the listener, and how the service stops |
 
+mod address;
 mod answers;
 mod api;
 mod app;
 mod auth;
+mod begun;
 mod checksum;
 mod config;
 mod crl;
@@ -121,34 +125,16 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// The code of a program that was told what cannot be.
-const USAGE: u8 = 2;
-
 /// Says what is wrong with what the program was told.
 fn unusable(error: &dyn Error) -> ExitCode {
     say(error);
-    ExitCode::from(USAGE)
+    ExitCode::from(ErrorKind::Invalid.exit_code())
 }
 
 /// Says why the program ends; the code is that of the command line (docs/cli.md).
 fn failed(error: &(dyn Error + 'static)) -> ExitCode {
     say(error);
-    ExitCode::from(error.downcast_ref::<keyfall::Error>().map_or(1, |e| code(e.kind())))
-}
-
-/// What `keyfall` ends with where a command fails so.
-fn code(kind: ErrorKind) -> u8 {
-    match kind {
-        ErrorKind::Invalid => USAGE,
-        ErrorKind::Erased => 3,
-        ErrorKind::Absent => 4,
-        ErrorKind::Corrupt => 5,
-        ErrorKind::Refused | ErrorKind::Mismatch | ErrorKind::Limit | ErrorKind::Medium => 6,
-        ErrorKind::Held => 7,
-        ErrorKind::Locked => 8,
-        ErrorKind::Fenced => 11,
-        _ => 1,
-    }
+    ExitCode::from(error.downcast_ref::<keyfall::Error>().map_or(1, |e| e.kind().exit_code()))
 }
 
 #[expect(clippy::print_stderr, reason = "the last word of a program that ends")]

@@ -57,7 +57,7 @@ const ERRORS: &[(&str, &str)] = &[
     ("413", "The body is longer than this service takes"),
     ("415", "The body has another Content-Type than this takes"),
     ("423", "It is under a legal hold"),
-    ("429", "The credential asks too often"),
+    ("429", "The credential, or the address without one, asks too often"),
     ("500", "The service failed, or stored bytes are damaged"),
     ("503", "Not now; ask again"),
     ("507", "There is no space left"),

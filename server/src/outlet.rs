@@ -1,5 +1,6 @@
 //! A body that a blocking thread writes.
 
+use std::future::poll_fn;
 use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, ready};
@@ -7,16 +8,17 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::stream::poll_fn;
+use futures_util::stream;
 use keyfall::sealed::Live;
 use keyfall::{Engine, Result};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use crate::app::App;
 use crate::metering::Counted;
+use crate::places::Seat;
 use crate::problem::Answer;
 
 /// Bytes of a piece.
@@ -31,6 +33,7 @@ pub(crate) struct Outlet {
     piece: Vec<u8>,
     live: Arc<OnceLock<Live>>,
     idle: Duration,
+    seat: Arc<Seat>,
     runtime: Handle,
 }
 
@@ -42,12 +45,22 @@ impl Outlet {
     }
 
     fn send(&self, piece: Result<Bytes>) -> io::Result<()> {
-        let sent = self.runtime.block_on(async { timeout(self.idle, self.to.send(piece)).await });
-        match sent {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the caller went away")),
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the caller takes nothing")),
-        }
+        let bytes = piece.as_ref().map_or(0, Bytes::len);
+        let late = |why| Err(io::Error::new(io::ErrorKind::TimedOut, why));
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                sent = self.to.send(piece) => sent.map_err(|_| {
+                    io::Error::new(io::ErrorKind::BrokenPipe, "the caller went away")
+                }),
+                () = poll_fn(|cx| self.seat.poll_lost(cx)) => {
+                    late("the caller takes so little that it lost its place to one who waited")
+                }
+                () = sleep(self.idle) => late("the caller takes nothing"),
+            }
+        })?;
+        self.seat.moved(bytes);
+        Ok(())
     }
 }
 
@@ -91,6 +104,7 @@ pub(crate) async fn written(
         piece: Vec::with_capacity(PIECE),
         live: Arc::clone(&live),
         idle: app.config().idle(),
+        seat: Arc::clone(place.seat()),
         runtime: Handle::current(),
     };
     let engine = app.engine().engine().clone();
@@ -103,7 +117,7 @@ pub(crate) async fn written(
         let _ = outlet.send(written.map(|()| Bytes::new()));
     });
     let mut first = from.recv().await.transpose()?;
-    Ok(Body::from_stream(Counted::new(poll_fn(move |cx| {
+    Ok(Body::from_stream(Counted::new(stream::poll_fn(move |cx| {
         let piece = match first.take() {
             Some(piece) => Some(Ok(piece)),
             None => ready!(from.poll_recv(cx)),

@@ -12,6 +12,7 @@ use axum::response::Response;
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::address::Address;
 use crate::api::health::{healthz, readyz};
 use crate::api::uploads::RESUMABLE;
 use crate::app::App;
@@ -41,12 +42,14 @@ pub(crate) fn router(app: App) -> Router {
 
 /// Numbers the answer, writes its problem if it is one, and logs it: method, route, status and
 /// time, nothing that a caller sent.
-async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
+async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = metering::known(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let resumable = request.headers().get(RESUMABLE).is_some();
     let under_way = request.extensions().get::<Traffic>().map(Traffic::begin);
+    let address = Address::of_request(&request, app.config());
+    request.extensions_mut().insert(address);
     let response = next.run(patience::hurried(request, app.config().idle())).await;
     // Drawn where it is written down: most answers are no problem, and are logged nowhere.
     let instance: LazyCell<String> = LazyCell::new(instance);

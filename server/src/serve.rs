@@ -85,7 +85,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let mut ear = Ear::new(listener, address, tls, Lines::new(config.idle()));
     tokio::spawn(alive());
     let Some(engine) = opened(&config, builder, &mut ear).await? else { return Ok(()) };
-    let engine = engine.streams_at_once(BODIES as usize);
+    let engine = engine.streams_at_once(BODIES);
     // One that stood by reads what the service before it has left there.
     let book = Book::open(&state, &config.admin_token_file)?;
     receipts.make()?;
@@ -307,8 +307,14 @@ async fn end(app: &App) {
         Ok(status) if status.clock.is_none() => {}
         _ => return,
     }
-    if app.book().note_ends(now()).is_err() {
-        tracing::warn!("that a credential ended could not be noted; it is tried again");
+    match app.book().note_ends(now()) {
+        Ok(0) => {}
+        Ok(ended) => tracing::warn!(
+            ended,
+            "credentials have passed their end and open nothing any more, also if the clock is set \
+             back; GET /v1/credentials shows them, POST /v1/credentials/ID/renewal takes it back"
+        ),
+        Err(_) => tracing::warn!("that a credential ended could not be noted; it is tried again"),
     }
 }
 

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::openings::close_of;
 use crate::app::App;
-use crate::auth::book::OF_THE_BOOK;
+use crate::auth::book::{OF_THE_BOOK, Renewed};
 use crate::auth::caller::Caller;
 use crate::auth::credential::{Credential, Proof, Users, fresh_token, hash};
 use crate::peer::CertificateName;
@@ -71,6 +71,8 @@ pub(crate) struct CredentialJson {
     default_purpose: Option<String>,
     /// When it ends.
     until: Option<String>,
+    /// Whether it has passed its end: it opens nothing until that is taken back.
+    ended: bool,
     /// Most bytes of a record that is put with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_record_bytes: Option<u64>,
@@ -86,6 +88,7 @@ impl From<Credential> for CredentialJson {
     fn from(of: Credential) -> Self {
         CredentialJson {
             certificate: of.certificate().cloned(),
+            ended: of.ended(words::now()),
             id: of.id,
             principal: of.principal,
             scopes: of.scopes,
@@ -141,11 +144,7 @@ pub(crate) async fn create_credential(
         return Err(Problem::invalid(fault));
     }
     if !app.book().add(credential.clone(), words::now()).map_err(failed)? {
-        return Err(Problem::new(
-            StatusCode::CONFLICT,
-            "exists",
-            "a credential is for this certificate already; end that one first",
-        ));
+        return Err(Problem::new(StatusCode::CONFLICT, "exists", TAKEN));
     }
     let location = format!("/v1/credentials/{}", credential.id);
     let json = CredentialJson { token, ..credential.into() };
@@ -187,6 +186,50 @@ pub(crate) async fn list_credentials(
     Ok(Json(app.book().list().into_iter().map(CredentialJson::from).collect()))
 }
 
+/// What a credential is to have when its end is taken back.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Renewal {
+    /// When it ends, if not when it was to end before.
+    #[serde(default)]
+    until: Option<String>,
+}
+
+/// Takes back that a credential ended
+///
+/// A clock that ran ahead ends a credential for good, also once it is right again. This has it in
+/// force again, with the same token; it is refused if its end is past by the clock of now, and no
+/// other one is given. A credential that was ended with DELETE is not there any more.
+#[utoipa::path(
+    post, path = "/v1/credentials/{id}/renewal", tag = "credentials", request_body = Renewal,
+    params(("id" = String, Path, description = "The id of the credential")),
+    responses((status = 200, description = "It is in force", body = CredentialJson))
+)]
+pub(crate) async fn renew_credential(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    JsonBody(renewal): JsonBody<Renewal>,
+) -> Answer<Json<CredentialJson>> {
+    caller.may("admin")?;
+    let until = renewal.until.as_deref().map(words::point).transpose()?;
+    let until = until.map(|until| until.to_string());
+    let refused = |kind, detail: &'static str| Problem::new(StatusCode::CONFLICT, kind, detail);
+    match app.book().renew(&id, until, words::now()).map_err(Problem::of_io)? {
+        Renewed::Stands(credential) => Ok(Json((*credential).into())),
+        Renewed::Absent => Err(absent()),
+        Renewed::Past => Err(refused("refused", "its end is past; say in until when it ends")),
+        Renewed::Taken => Err(refused("exists", TAKEN)),
+    }
+}
+
+const TAKEN: &str = "a credential is for this certificate already; end that one first";
+
+fn absent() -> Problem {
+    let detail = "there is no such credential; the list has all";
+    Problem::new(StatusCode::NOT_FOUND, "absent", detail)
+}
+
 /// Ends a credential
 ///
 /// What it has open is closed.
@@ -205,11 +248,7 @@ pub(crate) async fn end_credential(
     close_of(&app, &id).await;
     match ended? {
         true => Ok(StatusCode::NO_CONTENT),
-        false => Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "absent",
-            "there is no such credential; the list has all",
-        )),
+        false => Err(absent()),
     }
 }
 

@@ -75,7 +75,7 @@ pub(crate) async fn archive(
     // All visitors of the page have the same credential: there each person has their own.
     let whose = match caller.credential() {
         "page" => format!("page {}", user.handle),
-        credential => credential.to_owned(),
+        _ => caller.who().to_owned(),
     };
     let archive = written(app, &whose, move |engine, out| {
         Writing { engine, user: &user, reader: reader.as_ref(), look: &look }.write(out)

@@ -63,6 +63,7 @@ pub(crate) fn router(document: OpenApi) -> OpenApiRouter<App> {
         .routes(routes!(backups::back_up))
         .routes(routes!(credentials::create_credential, credentials::list_credentials))
         .routes(routes!(credentials::end_credential))
+        .routes(routes!(credentials::renew_credential))
         // A tile's path has slashes in it, which a document cannot say.
         .route("/log/tile/{level}/{*path}", axum::routing::get(log::tile))
 }

@@ -94,7 +94,7 @@ pub(crate) async fn put_record(
         return Ok(stored(&id.to_string(), &intake.digest()));
     };
     let written = asked.written(&headers, &handle);
-    let slot = app.answers().slot(caller.principal(), &key, written.as_bytes())?;
+    let slot = app.answers().slot(caller.who(), &key, written.as_bytes())?;
     let once = PutOnce { app, slot, asked, handle };
     // A task of its own: a caller who goes away does not leave a put that the same request meets.
     let task = tokio::spawn(async move { once.answer(intake).await });

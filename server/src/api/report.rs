@@ -62,8 +62,12 @@ fn row(engine: &Engine, report: &Report, info: &RecordInfo) -> Result<Value> {
         Err(e) if gone(&e) => Vec::new(),
         opened => opened?,
     };
+    let until = match engine.until(&info.id) {
+        Err(e) if gone(&e) => report.until(info),
+        until => until?,
+    };
     let mut row = record_json(info);
-    row["until"] = json!(report.until(info).map(time));
+    row["until"] = json!(until.map(time));
     row["opened"] = opened.iter().map(access_json).collect();
     Ok(row)
 }

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::problem::Answer;
 use crate::standing;
+use crate::words::now;
 
 /// What the engine knows of its store, its cell, its copies and its clock
 #[utoipa::path(
@@ -47,6 +48,7 @@ pub(crate) async fn status(State(app): State<App>, caller: Caller) -> Answer<Jso
         "clock": status.clock,
         "clock_shows": status.clock_shows.to_string(),
         "time_known": status.time_known.to_string(),
+        "credentials_ended": app.book().list().iter().filter(|one| one.ended(now())).count(),
         "read_only": status.read_only,
         "copies": copies.collect::<Vec<_>>(),
     })))

@@ -34,6 +34,7 @@ impl Drop for Unheard {
         runtime.spawn(async move {
             // It may have become a record, or fallen with its user.
             let _ = app.engine().uploads().abort(&id).await;
+            app.begun().forget(&id);
         });
     }
 }

@@ -13,13 +13,14 @@ use keyfall::{ErrorKind, Put, PutMode, RecordInfo, Timestamp, UploadId};
 use super::label;
 use super::records::{AskedPut, header};
 use super::unheard::{Unheard, beyond, cut_at, unbegun};
-use crate::app::App;
+use crate::app::{App, User};
 use crate::auth::caller::Caller;
 use crate::checksum::{ALGORITHMS, Checksum};
 use crate::intake::{Intake, too_large};
 use crate::metering;
 use crate::private::random;
 use crate::problem::{Answer, Problem};
+use crate::words::now;
 
 /// The version of the protocol.
 const VERSION: HeaderValue = HeaderValue::from_static("1.0.0");
@@ -27,8 +28,6 @@ const EXTENSIONS: HeaderValue =
     HeaderValue::from_static("creation,creation-with-upload,checksum,expiration,termination");
 /// The media type of bytes to be appended.
 const BYTES: &str = "application/offset+octet-stream";
-/// Unfinished uploads of one user, at most.
-const MOST: usize = 64;
 /// Key of the metadata by which the record of an upload is found that was finished while nobody
 /// heard of it.
 const UPLOAD: &str = "keyfall-upload";
@@ -122,16 +121,9 @@ pub(crate) async fn create_upload(
     let put = put.of(user.id.clone());
     let named = asked.contains_key("keyfall-name");
     let (put, mark) = if named { (put, None) } else { marked(put)? };
-    let turn = app.uploads().take(&user.handle.to_string()).await;
-    if app.engine().uploads().list(&user.id).await?.len() >= MOST {
-        let detail = "this user has 64 unfinished uploads; finish or end one of them";
-        return Err(Problem::new(StatusCode::CONFLICT, "limit", detail));
-    }
-    let id = app.engine().uploads().begin(put.length(length)).await.map_err(label::refused)?;
-    drop(turn);
+    let begun = begin(&app, &caller, &user, put.length(length), mark).await?;
     // Until its client hears of the address it is nobody's.
-    let unheard = Unheard::new(&app, id);
-    let begun = Begun::of(Place { id, mark }, &app.engine().uploads().state(&id).await?);
+    let unheard = Unheard::new(&app, begun.place.id);
     let there = match brings {
         true => append(&app, &caller, &begun, 0, &headers, body).await.map_err(unbegun)?,
         false => 0,
@@ -142,6 +134,27 @@ pub(crate) async fn create_upload(
         response.headers_mut().insert(LOCATION, address);
     }
     Ok(response)
+}
+
+/// Begins an upload, if the principal may have one more of the user.
+async fn begin(
+    app: &App,
+    caller: &Caller,
+    of: &User,
+    put: Put,
+    mark: Option<String>,
+) -> Answer<Begun> {
+    let _turn = app.begins().take(&of.handle.to_string()).await;
+    let uploads = app.engine().uploads();
+    if !app.begun().has_room(caller.who(), &uploads.list(&of.id).await?) {
+        let detail = "this principal has 64 unfinished uploads of this user, or all together have \
+                      256; finish or end one of them";
+        return Err(Problem::new(StatusCode::CONFLICT, "limit", detail));
+    }
+    let id = uploads.begin(put).await.map_err(label::refused)?;
+    let state = uploads.state(&id).await?;
+    app.begun().note(id, caller.who(), state.expires, now());
+    Ok(Begun::of(Place { id, mark }, &state))
 }
 
 /// How far an upload is
@@ -320,6 +333,7 @@ pub(crate) async fn end_upload(
     }
     may_end(&caller, &state)?;
     app.engine().uploads().abort(&place.id).await?;
+    app.begun().forget(&place.id);
     Ok((StatusCode::NO_CONTENT, [(RESUMABLE, VERSION)]).into_response())
 }
 
@@ -563,6 +577,7 @@ async fn outcome(app: &App, begun: &Begun, status: StatusCode, there: u64) -> An
         }
         Err(e) => return Err(label::refused(e)),
     };
+    app.begun().forget(&place.id);
     let info = app.engine().info(&id).await?;
     metering::put(&info.class, info.length);
     Ok(became(status, &info))

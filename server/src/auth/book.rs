@@ -30,6 +30,18 @@ struct Pages {
     unsaved: BTreeSet<String>,
 }
 
+/// What became of a credential whose end was to be taken back.
+pub(crate) enum Renewed {
+    /// It is in force.
+    Stands(Box<Credential>),
+    /// There is none.
+    Absent,
+    /// Its end is past all the same.
+    Past,
+    /// Its certificate has another one by now.
+    Taken,
+}
+
 impl Book {
     /// Refuses what [`Book::open`] would, and makes nothing.
     ///
@@ -138,6 +150,38 @@ impl Book {
         Ok(true)
     }
 
+    /// Takes back that a credential ended, durably, with another end if one is given: a clock that
+    /// ran ahead ends for good what was to last.
+    ///
+    /// # Errors
+    /// What the system says; nothing is changed then.
+    pub(crate) fn renew(
+        &self,
+        id: &str,
+        until: Option<String>,
+        now: Timestamp,
+    ) -> io::Result<Renewed> {
+        let mut pages = self.pages.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = pages.all.clone();
+        let Some(n) = changed.iter().position(|one| one.id == id) else {
+            return Ok(Renewed::Absent);
+        };
+        let one = &mut changed[n];
+        (one.over, one.until) = (false, until.or(one.until.take()));
+        let renewed = one.clone();
+        if renewed.ended(now) {
+            return Ok(Renewed::Past);
+        }
+        let name = renewed.certificate();
+        let taken = |one: &Credential| one.id != id && one.certificate() == name && !one.ended(now);
+        if name.is_some() && changed.iter().any(taken) {
+            return Ok(Renewed::Taken);
+        }
+        self.save(&changed)?;
+        *pages = Pages { all: changed, ..Pages::default() };
+        Ok(Renewed::Stands(Box::new(renewed)))
+    }
+
     /// Whether a credential has not ended. Those that are not of the book end elsewhere.
     pub(crate) fn stands(&self, id: &str, now: Timestamp) -> bool {
         let pages = self.pages.read().unwrap_or_else(PoisonError::into_inner);
@@ -146,21 +190,22 @@ impl Book {
     }
 
     /// Notes, durably, which credentials have ended, and what could not be noted before: a clock
-    /// that is set back brings none of them back.
+    /// that is set back brings none of them back. Says how many it noted.
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) fn note_ends(&self, now: Timestamp) -> io::Result<()> {
+    pub(crate) fn note_ends(&self, now: Timestamp) -> io::Result<usize> {
         let mut pages = self.pages.write().unwrap_or_else(PoisonError::into_inner);
-        let mut noted = false;
+        let mut noted = 0;
         for one in pages.all.iter_mut().filter(|one| !one.over && one.ended(now)) {
-            (one.over, noted) = (true, true);
+            one.over = true;
+            noted += 1;
         }
-        if noted || !pages.unsaved.is_empty() {
+        if noted > 0 || !pages.unsaved.is_empty() {
             self.save(&pages.all)?;
             pages.unsaved.clear();
         }
-        Ok(())
+        Ok(noted)
     }
 
     fn save(&self, pages: &[Credential]) -> io::Result<()> {

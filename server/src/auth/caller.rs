@@ -60,7 +60,7 @@ impl Caller {
 
     /// Whether the credential ends when the users end that it is for.
     pub(crate) fn ends_with_its_users(&self) -> bool {
-        let of_the_book = !matches!(self.credential.proof, Proof::Elsewhere);
+        let of_the_book = !matches!(self.credential.proof, Proof::Elsewhere | Proof::Issued { .. });
         of_the_book && matches!(self.credential.users, Users::List(_))
     }
 
@@ -68,6 +68,15 @@ impl Caller {
     pub(crate) fn most_bytes(&self, config: &Config) -> u64 {
         let own = self.credential.max_record_bytes.unwrap_or(u64::MAX);
         own.min(config.max_record_bytes)
+    }
+
+    /// Who acts, for what is kept and counted of each: the principal of a token is another one than
+    /// that of a credential with the same name.
+    pub(crate) fn who(&self) -> &str {
+        match &self.credential.proof {
+            Proof::Issued { who } => who,
+            _ => &self.credential.principal,
+        }
     }
 
     /// Who acts, as the reports of users have it.

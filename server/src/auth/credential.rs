@@ -62,9 +62,15 @@ pub(crate) enum Proof {
         /// What it is known by.
         certificate: CertificateName,
     },
-    /// What the book does not have: the token of an issuer, a session of the page.
+    /// A session of the page, which the book does not have.
     #[serde(skip)]
     Elsewhere,
+    /// The token of an issuer, which the book does not have either.
+    #[serde(skip)]
+    Issued {
+        /// Issuer and subject: another principal than one of the book that has the same name.
+        who: String,
+    },
 }
 
 /// With whose records a credential may act.
@@ -128,7 +134,7 @@ impl Credential {
     pub(crate) fn has_hash(&self, hashed: &str) -> bool {
         match &self.proof {
             Proof::Token { token } => bool::from(token.as_bytes().ct_eq(hashed.as_bytes())),
-            Proof::Certificate { .. } | Proof::Elsewhere => false,
+            Proof::Certificate { .. } | Proof::Elsewhere | Proof::Issued { .. } => false,
         }
     }
 
@@ -136,7 +142,7 @@ impl Credential {
     pub(crate) fn certificate(&self) -> Option<&CertificateName> {
         match &self.proof {
             Proof::Certificate { certificate } => Some(certificate),
-            Proof::Token { .. } | Proof::Elsewhere => None,
+            Proof::Token { .. } | Proof::Elsewhere | Proof::Issued { .. } => None,
         }
     }
 

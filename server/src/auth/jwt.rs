@@ -175,6 +175,7 @@ fn issued(claims: Claims) -> Option<Issued> {
     };
     // One principal has one limit, with whichever token it comes.
     let id = Sha256::digest(format!("{}\0{}", claims.iss, claims.sub));
+    let who = format!("\n{}", data_encoding::BASE32_DNSSEC.encode(&id));
     let scopes = claims.scope.split(' ').filter(|it| is_scope(it)).map(str::to_owned);
     let credential = Credential {
         id: format!("j_{}", data_encoding::BASE32_DNSSEC.encode(&id[..10])),
@@ -189,7 +190,7 @@ fn issued(claims: Claims) -> Option<Issued> {
         until: None,
         over: false,
         max_record_bytes: claims.keyfall_max_record_bytes,
-        proof: Proof::Elsewhere,
+        proof: Proof::Issued { who },
     };
     if credential.fault().is_some() {
         tracing::debug!("a token was refused: its claims make no credential");

@@ -14,11 +14,11 @@ use serde::Deserialize;
 use super::card::{Place, proof_card};
 use super::frame::{BY_CODE, Icon, heading, icon, respond, whole};
 use super::kept::Proof;
-use super::pace::Address;
 use super::planned::PRINCIPAL;
 use super::proofs::file;
 use super::visit::words;
 use super::words::Words;
+use crate::address::Address;
 use crate::app::App;
 use crate::receipts::{Found, Secret};
 

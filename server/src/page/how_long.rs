@@ -189,6 +189,27 @@ fn copied(from: &Path, to: &Path) {
     }
 }
 
+/// It was said to be kept until the person erases it, and went the next day with its source.
+#[tokio::test]
+async fn what_was_derived_is_said_to_be_kept_as_long_as_its_source() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()));
+    let (app, _) = service(dir.path(), &clock).await;
+    let kim = somebody(&app, "kim").await;
+    let guardian = Role::Guardian("Erika Muster".to_owned());
+    let guardian = Session::enter_as(&app, &kim, guardian).await;
+    guardian.post(&app, "/page/keep", "keep=day&child=1").await;
+    let said = put(&app, &kim, "audio").await;
+    passes(&app, &clock, DAY / 4).await;
+    let summary = Put::new(kim.clone(), Class::new("summary").unwrap()).derived_from(said);
+    let derived = app.engine().run(move |engine| engine.put(summary, &b"a timer"[..]));
+    let derived = derived.await.unwrap();
+    let child = Session::enter_as(&app, &kim, Role::Child).await;
+    let list = child.get(&app, "/page").await;
+    assert!(list.contains("a timer") && !list.contains("Kept until you erase it"), "{list}");
+    passes(&app, &clock, DAY * 3 / 4 + MINUTE).await;
+    assert!(!is_there(&app, derived).await);
+}
+
 /// Story 7: my child's words for a day at most.
 #[tokio::test]
 async fn what_a_child_says_is_kept_for_a_day_and_the_guardian_answers_for_it() {

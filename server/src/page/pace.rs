@@ -1,13 +1,10 @@
 //! How often somebody may try what is open to all: each address has a pace of its own.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::extract::{ConnectInfo, FromRequestParts};
-use axum::http::request::Parts;
+use crate::address::Address;
 
 /// One try in this time, in the long run.
 const EACH: Duration = Duration::from_secs(2);
@@ -15,32 +12,6 @@ const EACH: Duration = Duration::from_secs(2);
 const AT_ONCE: u32 = 20;
 /// Most addresses that are remembered: the others have one pace together.
 const MOST: usize = 10_000;
-
-/// Where a request comes from; nothing where that is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Address(Option<IpAddr>);
-
-impl Address {
-    /// One host has many addresses of IPv6: they count as one.
-    fn of(address: Option<IpAddr>) -> Address {
-        Address(address.map(|address| match address.to_canonical() {
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, ..] = v6.segments();
-                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-            }
-            v4 @ IpAddr::V4(_) => v4,
-        }))
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Address {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let info = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        Ok(Address::of(info.map(|info| info.0.ip())))
-    }
-}
 
 /// When each address has used up what it had.
 #[derive(Default)]
@@ -72,6 +43,8 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     fn from(address: &str) -> Address {

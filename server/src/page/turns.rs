@@ -139,7 +139,10 @@ fn turn(
             (text, opened) => (text?, opened?),
         };
         turn.opened.extend(opened.1);
-        until.push(report.until(info));
+        match engine.until(&info.id) {
+            Err(e) if gone(&e) => continue,
+            end => until.push(end?),
+        }
         let purpose = Some(&*info.purpose).filter(|purpose| !purpose.is_empty());
         let policy = in_force(&report.policies, &report.store_policies, &info.class, purpose);
         turn.numbered |= policy.is_some_and(|policy| policy.max_records.is_some());

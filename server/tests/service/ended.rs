@@ -3,6 +3,7 @@
 use std::os::unix::fs::symlink;
 use std::thread;
 
+use super::certificates::wait_for;
 use super::kit::{Reply, Service};
 use super::uploads::{BYTES, append, begin, tus};
 
@@ -96,6 +97,84 @@ fn a_limit_holds_for_requests_that_come_at_once() {
         asked.header("Keyfall-Class", "audio").send()
     });
     assert_eq!(begun, 64);
+}
+
+/// A clock that ran ahead ended it for good, and nothing said so.
+#[test]
+fn that_a_credential_ended_is_said_and_taken_back() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let service = Service::over(dir.path(), &[]);
+    let until = keyfall::Timestamp::now().0 + 1500;
+    let until = keyfall::Timestamp(until).to_string();
+    let token = service.credential(&format!(
+        "{{\"principal\":\"p\",\"scopes\":[\"status\"],\"users\":\"any\",\"until\":\"{until}\"}}"
+    ));
+    let asked = |service: &Service| {
+        let asked = service.ask("GET", "/v1/status");
+        asked.header("Authorization", &format!("Bearer {token}")).send()
+    };
+    let first = asked(&service);
+    assert_eq!((first.status, &first.json()["credentials_ended"]), (200, &0.into()));
+    wait_for("it ends", || asked(&service).status == 401);
+    drop(service);
+    let service = Service::over(dir.path(), &[]);
+    wait_for("it is told", || service.log().contains("passed their end"));
+    let file = dir.path().join("a.db.service/credentials.json");
+    assert!(std::fs::read_to_string(file).unwrap().contains("\"over\": true"));
+    let status = service.admin("GET", "/v1/status").send().json();
+    assert_eq!(status["credentials_ended"], 1);
+    let list = service.admin("GET", "/v1/credentials").send().json();
+    assert_eq!(list[0]["ended"], true);
+    let at = format!("/v1/credentials/{}/renewal", list[0]["id"].as_str().unwrap());
+    let refused = service.admin("POST", &at).json("{}");
+    assert_eq!((refused.status, refused.kind()), (409, "refused".to_owned()));
+    let renewed = service.admin("POST", &at).json("{\"until\":\"2099-01-01\"}");
+    assert_eq!((renewed.status, &renewed.json()["ended"]), (200, &false.into()));
+    assert_eq!(asked(&service).status, 200);
+    assert_eq!(service.admin("POST", &at).json("{}").status, 200, "its end is not past");
+    drop(service);
+    let service = Service::over(dir.path(), &[]);
+    assert_eq!(asked(&service).status, 200);
+    let none = service.admin("POST", "/v1/credentials/c_none/renewal").json("{}");
+    assert_eq!(none.status, 404);
+}
+
+/// The first principal left no upload of the user to any other one.
+#[test]
+fn each_principal_has_uploads_of_its_own() {
+    let service = Service::start();
+    let ada = service.user("ada");
+    let path = format!("/v1/users/{ada}/uploads");
+    let begin = |token: &str| {
+        let asked = service.ask("POST", &path).header("Authorization", &format!("Bearer {token}"));
+        let asked = asked.header("Tus-Resumable", "1.0.0").header("Upload-Length", "10");
+        asked.header("Keyfall-Class", "audio").send()
+    };
+    let principal = |name: &str| {
+        service.credential(&format!(
+            "{{\"principal\":\"{name}\",\"scopes\":[\"put\"],\"users\":\"any\"}}"
+        ))
+    };
+    let greedy = [principal("greedy"), principal("greedy")];
+    for n in 0..64 {
+        assert_eq!(begin(&greedy[n % 2]).status, 201);
+    }
+    let refused = begin(&greedy[0]);
+    assert_eq!((refused.status, refused.kind()), (409, "limit".to_owned()));
+    let other = begin(&principal("other"));
+    assert_eq!(other.status, 201, "{}", other.text());
+    // One that ends makes room.
+    let end = service.admin("DELETE", other.header("location").unwrap());
+    assert_eq!(end.header("Tus-Resumable", "1.0.0").send().status, 204);
+    assert_eq!(begin(&greedy[0]).status, 409, "it was another's");
+    // All of a user together, but the first of each.
+    for name in ["greedy too", "as greedy"] {
+        let token = principal(name);
+        assert!((0..64).all(|_| begin(&token).status == 201));
+    }
+    let late: Vec<u16> = (0..5).map(|_| principal("late")).map(|it| begin(&it).status).collect();
+    assert_eq!(late, [201, 201, 201, 201, 409]);
+    assert_eq!(begin(&principal("latest")).status, 201);
 }
 
 #[test]

@@ -320,6 +320,54 @@ fn one_principal_has_one_limit_with_whichever_token() {
     assert_eq!(status(&with("sub", json!("desk 8"))), 200);
 }
 
+/// Whoever was issued a token with the name of a principal was taken for that principal.
+#[test]
+fn a_token_s_principal_is_another_than_a_credential_s_of_the_same_name() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let signer = Signer::new(dir.path(), "ed", Algorithm::EdDSA);
+    let service = started(dir.path(), &[&signer], &[]);
+    let ada = service.user("ada");
+    let own = service
+        .credential("{\"principal\":\"desk 7\",\"scopes\":[\"put\",\"erase\"],\"users\":\"any\"}");
+    let token = signer.sign(&with("scope", json!("put erase")));
+    let key = "0b5f7a52-9d0c-4b39-9da1-000000000001";
+    let put = |token: &str| {
+        let put = service.ask("POST", &format!("/v1/users/{ada}/records"));
+        let put = put.header("Authorization", &format!("Bearer {token}"));
+        put.header("Keyfall-Class", "audio").header("Idempotency-Key", key).body(b"RIFF....")
+    };
+    let (one, other) = (put(&own), put(&token));
+    assert_eq!((one.status, other.status), (201, 201), "{}", other.text());
+    assert_ne!(one.json()["id"], other.json()["id"], "it is another's answer");
+    // Whichever token of the issuer's.
+    let later = signer.sign(&{
+        let mut claims = with("scope", json!("put"));
+        claims["exp"] = json!(now() + 700);
+        claims
+    });
+    assert_eq!(put(&later).json()["id"], other.json()["id"]);
+    let plan = |token: &str, key: &str| {
+        let asked = service.ask("POST", "/v1/erasures");
+        let asked = asked.header("Authorization", &format!("Bearer {token}"));
+        let json =
+            json!({"scope": {"user": ada, "class": "note"}, "in": "1s", "certificate": true});
+        asked.header("Idempotency-Key", key).json(&json.to_string())
+    };
+    let planned = plan(&own, "0b5f7a52-9d0c-4b39-9da1-000000000002");
+    assert_eq!(planned.status, 202, "{}", planned.text());
+    let at = planned.header("location").unwrap().to_owned();
+    let asked = |token: &str| {
+        let asked = service.ask("GET", &at).header("Authorization", &format!("Bearer {token}"));
+        asked.header("Idempotency-Key", "0b5f7a52-9d0c-4b39-9da1-000000000002").send()
+    };
+    wait_for("it is done", || {
+        let asked = asked(&own);
+        asked.status == 200 && asked.json()["certificate"].is_string()
+    });
+    let others = asked(&token);
+    assert!(others.status == 404 || !others.json()["certificate"].is_string());
+}
+
 /// The erase that a user asked for took their name out of the store, and with it what their token
 /// was for: the same request was answered by 403, and the certificate was lost.
 #[test]

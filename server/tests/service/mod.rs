@@ -25,6 +25,7 @@ mod page_forms;
 mod places;
 mod planned;
 mod privacy;
+mod proxies;
 mod records;
 mod refused;
 mod repeated;

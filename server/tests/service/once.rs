@@ -1,7 +1,12 @@
 //! Puts that are repeated under an `Idempotency-Key`, and how long a record of a credential is.
 
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::certificates::wait_for;
 use super::kit::{Reply, Request, Service};
 
 const KEY: &str = "0b5f7a52-9d0c-4b39-9dc0-000000000001";
@@ -92,6 +97,107 @@ fn a_put_is_stored_once_whenever_the_service_is_killed() {
         assert_eq!(count(&service, &ada), round as usize + 1, "round {round}");
     }
     assert!(stored > 0, "some were stored before the kill; of {lost} the answer was lost");
+}
+
+fn answers(dir: &Path) -> BTreeSet<PathBuf> {
+    let kept = std::fs::read_dir(dir.join("a.db.service/answers")).unwrap();
+    let kept = kept.map(|file| file.unwrap().path());
+    kept.filter(|place| place.extension().is_none()).collect()
+}
+
+/// Puts with these headers, and leaves of it what a crash between the commit and the answer leaves:
+/// the record, and what was kept before it was put.
+fn put_and_crash(service: &mut Service, head: &str, body: &[u8]) -> Reply {
+    let before = answers(&service.dir);
+    let mut stream = TcpStream::connect(&service.address).unwrap();
+    let head = format!(
+        "{head}Host: x\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\
+         Content-Length: {}\r\n\r\n",
+        service.token,
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let dir = service.dir.clone();
+    wait_for("it is about to be put", || answers(&dir).len() > before.len());
+    let place = answers(&dir).difference(&before).next().unwrap().clone();
+    let kept = std::fs::read(&place).unwrap();
+    stream.write_all(body).unwrap();
+    let first = Reply::try_read(stream, false).unwrap();
+    service.child.kill().unwrap();
+    service.child.wait().unwrap();
+    std::fs::write(&place, kept).unwrap();
+    *service = Service::over(&dir, &[]);
+    first
+}
+
+/// It was answered by 412: the record that it had put had the name.
+#[test]
+fn a_put_with_a_precondition_is_answered_again_after_a_crash_before_its_answer() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut service = Service::over(dir.path(), &[]);
+    let ada = service.user("ada");
+    let named = |service: &Service, name: &str, body: &[u8]| {
+        let put = service.admin("POST", &format!("/v1/users/{ada}/records"));
+        put.header("Keyfall-Class", "note").header("Keyfall-Name", name).body(body)
+    };
+    let old = named(&service, "old", b"one").header("etag").unwrap().to_owned();
+    let own = "Keyfall-Interaction: 01890a5d-ac96-774b-bcce-b302099a8057\r\n";
+    let cases = [
+        ("old", "If-Match", &*old, own),
+        ("new", "If-None-Match", "*", own),
+        ("newer", "If-None-Match", "*", ""),
+    ];
+    for (n, (name, condition, tag, more)) in cases.into_iter().enumerate() {
+        let key = format!("0b5f7a52-9d0c-4b39-9dc3-{n:012}");
+        let head = |of: &str| {
+            format!(
+                "POST /v1/users/{ada}/records HTTP/1.1\r\nKeyfall-Class: audio\r\n\
+                 Keyfall-Created: 2026-01-02T03:04:05Z\r\n\
+                 Keyfall-Name: {of}\r\n{condition}: {tag}\r\nIdempotency-Key: {key}\r\n{more}"
+            )
+        };
+        let first = put_and_crash(&mut service, &head(name), b"two");
+        let again = |service: &Service, body: &[u8]| {
+            let mut put = service.admin("POST", &format!("/v1/users/{ada}/records"));
+            for line in head(name).lines().skip(1) {
+                let (header, value) = line.split_once(": ").unwrap();
+                put = put.header(header, value);
+            }
+            put.body(body)
+        };
+        same(&first, &again(&service, b"two"));
+        same(&first, &again(&service, b"two"));
+        assert_eq!(again(&service, b"three").kind(), "key-used", "{name}");
+    }
+    assert_eq!(count(&service, &ada), 3);
+}
+
+/// What another request put under the name meanwhile is not taken for the answer.
+#[test]
+fn a_put_with_a_precondition_is_refused_after_a_crash_if_another_has_the_name_by_then() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut service = Service::over(dir.path(), &[]);
+    let ada = service.user("ada");
+    let key = "0b5f7a52-9d0c-4b39-9dc4-000000000001";
+    let own = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let head = format!(
+        "POST /v1/users/{ada}/records HTTP/1.1\r\nKeyfall-Class: audio\r\nKeyfall-Name: n\r\n\
+         If-None-Match: *\r\nIdempotency-Key: {key}\r\nKeyfall-Interaction: {own}\r\n"
+    );
+    put_and_crash(&mut service, &head, b"two");
+    let put = |body: &[u8]| {
+        let put = service.admin("POST", &format!("/v1/users/{ada}/records"));
+        let put = put.header("Keyfall-Class", "audio").header("Keyfall-Name", "n");
+        put.header("Keyfall-Interaction", own).body(body)
+    };
+    let other = put(b"another's").json()["id"].as_str().unwrap().to_owned();
+    let again = service.admin("POST", &format!("/v1/users/{ada}/records"));
+    let again = again.header("Keyfall-Class", "audio").header("Keyfall-Name", "n");
+    let again = again.header("If-None-Match", "*").header("Idempotency-Key", key);
+    let again = again.header("Keyfall-Interaction", own).body(b"two");
+    assert_eq!((again.status, again.kind()), (412, "precondition".to_owned()));
+    let read = service.admin("GET", &format!("/v1/records/{other}")).send();
+    assert_eq!(read.body, b"another's");
 }
 
 /// The limit was that of the service alone.

@@ -100,6 +100,69 @@ fn bodies_that_do_not_come_keep_nobody_waiting() {
     drop(slow);
 }
 
+/// A credential of each of so many principals, for a user with one record.
+fn crowd(service: &Service, many: usize) -> (String, Vec<String>) {
+    let eve = service.user("eve");
+    service.put(&eve, "audio", &content(3 << 20));
+    let credential = |n| {
+        service.credential(&format!(
+            "{{\"principal\":\"p{n}\",\"scopes\":[\"put\",\"report\",\"read\"],\
+             \"users\":[\"{eve}\"]}}"
+        ))
+    };
+    let tokens = (0..many).map(credential).collect();
+    (eve, tokens)
+}
+
+fn long_put(user: &str) -> String {
+    format!(
+        "POST /v1/users/{user}/records HTTP/1.1\r\nKeyfall-Class: audio\r\n\
+         Content-Length: 10000000"
+    )
+}
+
+/// Eight principals had all places between them.
+#[test]
+fn bodies_of_many_principals_that_do_not_come_keep_no_other_waiting() {
+    let service = Service::start();
+    let (eve, tokens) = crowd(&service, 10);
+    let put = long_put(&eve);
+    let many = tokens.iter().flat_map(|token| std::iter::repeat_n(token, 34));
+    let slow: Vec<_> = many.map(|token| dial(&service, &put, token, &[7; 20_000])).collect();
+    serves_others(&service);
+    drop(slow);
+}
+
+/// Sixteen principals had all places between them.
+#[test]
+fn exports_of_many_principals_that_nobody_takes_keep_no_other_waiting() {
+    let service = Service::start();
+    let (eve, tokens) = crowd(&service, 20);
+    let export = format!("GET /v1/users/{eve}/export.zip HTTP/1.1");
+    let many = tokens.iter().flat_map(|token| std::iter::repeat_n(token, 5));
+    let slow: Vec<_> = many.map(|token| dial(&service, &export, token, b"")).collect();
+    serves_others(&service);
+    drop(slow);
+}
+
+/// However many they are: what does not move loses its place to one who waits, and to nobody else.
+#[test]
+fn a_body_that_does_not_move_loses_its_place_to_one_who_waits() {
+    let service = Service::start();
+    let (eve, tokens) = crowd(&service, 260);
+    let put = long_put(&eve);
+    let slow: Vec<_> =
+        tokens.iter().map(|token| dial(&service, &put, token, &[7; 20_000])).collect();
+    serves_others(&service);
+    let cut = slow.iter().filter(|stream| {
+        stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        let mut some = [0; 12];
+        (&**stream).read(&mut some).is_ok_and(|read| some[..read] == *b"HTTP/1.1 400")
+    });
+    let cut = cut.count();
+    assert!((1..20).contains(&cut), "{cut} of them");
+}
+
 #[test]
 fn exports_that_nobody_takes_keep_nobody_waiting() {
     let service = Service::start();

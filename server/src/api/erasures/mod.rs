@@ -141,7 +141,7 @@ pub(crate) async fn get_erasure(
     let key = headers.get("idempotency-key").map(|value| text(value.as_bytes())).transpose()?;
     let asking = Asking { caller, shown };
     let principal = match (&asking.caller, &key) {
-        (Ok(caller), _) => caller.may("erase").map(|()| caller.principal().to_owned())?,
+        (Ok(caller), _) => caller.may("erase").map(|()| caller.who().to_owned())?,
         (Err(_), Some(key)) => asking.principal(&app, key)?,
         (Err(refused), None) => return Err(refused.clone()),
     };

@@ -40,7 +40,7 @@ impl Asking {
     /// 401, 403.
     pub(super) fn principal(&self, app: &App, key: &str) -> Answer<String> {
         match &self.caller {
-            Ok(caller) => caller.may("erase").map(|()| caller.principal().to_owned()),
+            Ok(caller) => caller.may("erase").map(|()| caller.who().to_owned()),
             Err(refused) => app.answers().asked(&self.asks(key)).ok_or_else(|| refused.clone()),
         }
     }
