@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderMap;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -190,6 +190,8 @@ impl fmt::Display for Networks {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     fn networks(text: &str) -> Networks {
