@@ -205,7 +205,7 @@ async fn what_was_derived_is_said_to_be_kept_as_long_as_its_source() {
     let derived = derived.await.unwrap();
     let child = Session::enter_as(&app, &kim, Role::Child).await;
     let list = child.get(&app, "/page").await;
-    assert!(list.contains("a timer") && !list.contains("Kept until you erase it"), "{list}");
+    assert!(list.contains("summary") && !list.contains("Kept until you erase it"), "{list}");
     passes(&app, &clock, DAY * 3 / 4 + MINUTE).await;
     assert!(!is_there(&app, derived).await);
 }
