@@ -74,7 +74,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// The code with which this project's programs end for such an error, as docs/cli.md lists them.
+    /// The code with which this project's programs end for such an error (docs/cli.md).
     pub fn exit_code(self) -> u8 {
         match self {
             ErrorKind::Invalid => 2,

@@ -6,12 +6,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request};
-use axum::http::request::Parts;
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-
-use crate::config::Config;
 
 /// Where a request comes from; nothing where that is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,11 +53,15 @@ impl Address {
 
     /// Where a request comes from: the connection's address, and as long as that is a proxy that is
     /// trusted, whom it names: the last of the names, for those before it may be the client's own.
-    pub(crate) fn of_request(request: &Request, config: &Config) -> Address {
+    pub(crate) fn of_request(
+        request: &Request,
+        proxies: Option<&Networks>,
+        header: ProxyHeader,
+    ) -> Address {
         let info = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let Some(mut at) = info.map(|info| info.0.ip()) else { return Address(None) };
-        let trusted = |at: IpAddr| config.trusted_proxies.as_ref().is_some_and(|it| it.has(at));
-        let mut named = config.proxy_header.named(request.headers());
+        let trusted = |at: IpAddr| proxies.is_some_and(|proxies| proxies.has(at));
+        let mut named = header.named(request.headers());
         while trusted(at) {
             // Where it names nobody it stands for itself.
             let Some(Some(before)) = named.pop() else { break };

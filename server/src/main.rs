@@ -137,9 +137,10 @@ fn failed(error: &(dyn Error + 'static)) -> ExitCode {
     ExitCode::from(error.downcast_ref::<keyfall::Error>().map_or(1, |e| e.kind().exit_code()))
 }
 
-#[expect(clippy::print_stderr, reason = "the last word of a program that ends")]
 fn say(error: &dyn Error) {
-    eprintln!("keyfalld: {error}");
+    use std::io::Write;
+    // If nobody reads it, the exit code still says what there is to say.
+    let _ = writeln!(std::io::stderr(), "keyfalld: {error}");
 }
 
 /// Writes the log to standard error: lines, or JSON for machines.
@@ -147,5 +148,7 @@ fn log_to(config: &Config) {
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log)
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written is lost, and takes no request with it.
+    let log = log.log_internal_errors(false);
     if config.log_json { log.json().init() } else { log.with_ansi(false).init() }
 }

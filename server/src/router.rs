@@ -48,7 +48,9 @@ async fn around(State(app): State<App>, mut request: Request, next: Next) -> Res
     let route = request.extensions().get::<MatchedPath>().cloned();
     let resumable = request.headers().get(RESUMABLE).is_some();
     let under_way = request.extensions().get::<Traffic>().map(Traffic::begin);
-    let address = Address::of_request(&request, app.config());
+    let config = app.config();
+    let proxies = config.trusted_proxies.as_ref();
+    let address = Address::of_request(&request, proxies, config.proxy_header);
     request.extensions_mut().insert(address);
     let response = next.run(patience::hurried(request, app.config().idle())).await;
     // Drawn where it is written down: most answers are no problem, and are logged nowhere.

@@ -44,7 +44,8 @@ pub(super) fn settle(core: &Core, writer: &mut Writer) -> Result<Retirement> {
 pub(super) fn chase(core: &Core) -> Result<()> {
     let awaited = locked(&core.awaiting).clone();
     let again = match awaited {
-        // What the engine could not finish is finished before the next change, and by `ready::take_up`.
+        // What the engine could not finish is finished before the next change, and by
+        // `ready::take_up`.
         None | Some(Awaited::Engine(_)) => false,
         Some(Awaited::Medium(until)) => until <= core.reading(&core.state()).latest(),
         Some(_) => true,

@@ -215,3 +215,17 @@ fn the_environment_is_over_the_file_and_flags_are_over_both_for_each_key() {
         }
     }
 }
+
+/// A log on a full disk, or one that nobody read any more, took every request with it.
+#[test]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$0\" \"$@\" 2>/dev/full", env!("CARGO_BIN_EXE_keyfalld")]);
+    let service = Service::run(command, dir.path(), &[]);
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(service.ask("GET", path).send().status, 200, "{path}");
+    }
+    let ada = service.user("ada");
+    service.put(&ada, "audio", b"RIFF....");
+}

@@ -280,16 +280,6 @@ impl Engine {
         lineage::lineage(&self.inner, id)
     }
 
-    /// When a record passes an age limit or a date: its own, or that of a record that it was derived
-    /// from, also of one of another user's. A number, or a planned erase, may take it sooner; a hold
-    /// keeps it longer.
-    ///
-    /// # Errors
-    /// As [`Engine::get`].
-    pub fn until(&self, id: &RecordId) -> Result<Option<Timestamp>> {
-        lineage::until(&self.inner, id)
-    }
-
     /// The readers that opened a record, for what purpose and when, as far as the application named
     /// them; oldest first.
     ///

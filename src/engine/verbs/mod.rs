@@ -29,5 +29,6 @@ pub(crate) mod report;
 pub(crate) mod requests;
 pub(crate) mod status;
 pub(crate) mod training;
+mod until;
 pub(crate) mod uploads;
 mod watch;

@@ -62,7 +62,7 @@ impl About {
         json!({
             "user": report.user.as_str(), "created": time(report.created), "life": report.life,
             "classes": classes.collect::<Map<_, _>>(),
-            "records": self.rows.iter().map(|row| row_json(report, row)).collect::<Vec<_>>(),
+            "records": self.rows.iter().map(|row| row_json(row)).collect::<Vec<_>>(),
             "history": history.collect::<Vec<_>>(),
             "holds": report.holds.iter().map(|(id, hold)| hold_json(*id, hold)).collect::<Vec<_>>(),
             "needed_by_held_records": report.needed,
@@ -349,7 +349,7 @@ fn rows(engine: &Engine, user: &UserId) -> Result<Vec<Row>, Error> {
     }
 }
 
-fn row_json(report: &Report, row: &Row) -> Value {
+fn row_json(row: &Row) -> Value {
     let ids = |ids: &[RecordId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
     let opened = row.opened.iter();
     let opened = opened.map(|a| json!({"by": a.principal, "purpose": a.purpose, "at": time(a.at)}));
