@@ -62,7 +62,7 @@ impl About {
         json!({
             "user": report.user.as_str(), "created": time(report.created), "life": report.life,
             "classes": classes.collect::<Map<_, _>>(),
-            "records": self.rows.iter().map(|row| row_json(row)).collect::<Vec<_>>(),
+            "records": self.rows.iter().map(row_json).collect::<Vec<_>>(),
             "history": history.collect::<Vec<_>>(),
             "holds": report.holds.iter().map(|(id, hold)| hold_json(*id, hold)).collect::<Vec<_>>(),
             "needed_by_held_records": report.needed,
