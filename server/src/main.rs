@@ -49,6 +49,7 @@ mod checksum;
 mod config;
 mod crl;
 mod door;
+mod guarded;
 mod intake;
 mod looks;
 mod manual;

@@ -22,7 +22,7 @@ use crate::places::Seat;
 use crate::problem::Answer;
 
 /// Bytes of a piece.
-const PIECE: usize = 16 << 10;
+pub(crate) const PIECE: usize = 16 << 10;
 /// Pieces on their way, at most.
 const PIECES: usize = 1;
 
@@ -134,6 +134,6 @@ pub(crate) async fn written(
     }))))
 }
 
-fn cut() -> io::Error {
+pub(crate) fn cut() -> io::Error {
     io::Error::other("what was written fell, or could not be read")
 }

@@ -109,14 +109,16 @@ fn look(config: &Config) -> Vec<Matter> {
     matters
 }
 
-/// How many bytes are free where the store and the cell are, of those that are on a disk here.
+/// How many bytes are free where the store, the cell and the service's own state are, of those that
+/// are on a disk here.
 fn disks(config: &Config) -> Vec<(&'static str, u64)> {
     let cell = config.cell_dir();
     let free = |place: &Path| {
         let space = statvfs(place).ok()?;
         Some(space.f_bavail.saturating_mul(space.f_frsize))
     };
-    let places = [("store", &config.store), ("cell", &cell)];
+    let state = config.state_dir();
+    let places = [("store", &config.store), ("cell", &cell), ("state", &state)];
     places.into_iter().filter_map(|(name, at)| Some((name, free(at)?))).collect()
 }
 

@@ -20,6 +20,7 @@ use super::report::record_json;
 use crate::answers::{PutIntent, Slot, key_used};
 use crate::app::{App, no_such_handle};
 use crate::auth::caller::{Caller, text};
+use crate::guarded;
 use crate::intake::{Intake, too_large};
 use crate::metering;
 use crate::private::random;
@@ -382,6 +383,9 @@ pub(crate) async fn list_records(
     if !(1..=10_000).contains(&limit) {
         return Err(Problem::invalid("limit is 1 to 10000"));
     }
+    // From before it is read.
+    let of = user.id.clone();
+    let live = app.engine().run(move |engine| Ok(engine.live(&of))).await?;
     let page = match &asked.name {
         Some(name) => asked.named(&app, user.id, name).await?,
         None => app.engine().list(asked.query(user.id)?.limit(limit)).await?,
@@ -390,7 +394,7 @@ pub(crate) async fn list_records(
     let next = page.next_name.or(page.next.map(|id| id.to_string()));
     let link = next.as_ref().map(|next| asked.link(&handle, limit, next));
     let body = json!({"records": Value::Array(records), "next": next});
-    let mut response = Json(body).into_response();
+    let mut response = guarded::json(live, &body);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(link) = link.and_then(|link| link.parse().ok()) {
         response.headers_mut().insert(LINK, link);

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::report::report_json;
 use crate::app::App;
 use crate::auth::caller::Caller;
+use crate::guarded;
 use crate::problem::{Answer, Problem};
 use crate::take::JsonBody;
 
@@ -155,5 +156,5 @@ pub(crate) async fn get_report(
         });
     }
     let private = [("cache-control", "no-store")];
-    Ok((private, Json(report)).into_response())
+    Ok((private, guarded::json(live, &report)).into_response())
 }

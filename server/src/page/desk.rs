@@ -41,6 +41,8 @@ pub(crate) enum Role {
 /// Whose page, and how it is shown.
 #[derive(Clone)]
 pub(crate) struct Grant {
+    /// The credential by which the link was made: what it let in ends with it.
+    pub(crate) credential: String,
     pub(crate) user: UserId,
     pub(crate) handle: UserHandle,
     pub(crate) role: Role,
@@ -259,6 +261,7 @@ mod tests {
         let handle = "u-0".parse();
         let user = UserId::new("ada").expect("a name");
         Grant {
+            credential: String::new(),
             user,
             handle: handle.unwrap_or_else(|_| any_handle()),
             role: Role::Own,

@@ -22,6 +22,7 @@ use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::problem::{Answer, Problem};
 use crate::take::JsonBody;
+use crate::words::now;
 
 /// How a page is to be shown, and as whom.
 #[derive(Deserialize, ToSchema)]
@@ -85,7 +86,9 @@ pub(crate) async fn create_page_link(
     let zone_name = new.zone.unwrap_or_else(|| "UTC".to_owned());
     let zone: Zone = zone_name.parse()?;
     let words = new.language.as_deref().map(Words::of);
-    let grant = Grant { user: user.id, handle: user.handle, role, zone, zone_name, words };
+    let credential = caller.credential().to_owned();
+    let (user, handle) = (user.id, user.handle);
+    let grant = Grant { credential, user, handle, role, zone, zone_name, words };
     let token = app.desk().link(grant).map_err(|_| Problem::internal())?;
     let base = app.config().public_url.as_deref().unwrap_or_default().trim_end_matches('/');
     let url = format!("{base}/page/enter/{token}");
@@ -106,9 +109,13 @@ pub(crate) async fn ask(
     }
 }
 
-/// What a link opens: nothing once the person was erased, whoever has the name since.
+/// What a link opens: nothing once its credential has ended, nor once the person was erased, whoever
+/// has the name since.
 async fn opens(app: &App, token: &str) -> Option<Grant> {
     let grant = app.desk().opens(token)?;
+    if !app.book().stands(&grant.credential, now()) {
+        return None;
+    }
     matches!(life(app, &grant).await, Life::Here | Life::Unknown).then_some(grant)
 }
 

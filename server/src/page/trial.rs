@@ -86,7 +86,8 @@ impl Session {
         let handle = app.engine().run(move |engine| engine.handle(&of)).await.unwrap();
         let (zone, zone_name) = (Zone::utc(), "UTC".to_owned());
         let words = Some(Words::of("en"));
-        let grant = Grant { user: user.clone(), handle, role, zone, zone_name, words };
+        let (credential, user) = (String::new(), user.clone());
+        let grant = Grant { credential, user, handle, role, zone, zone_name, words };
         let at = format!("/page/enter/{}", app.desk().link(grant).unwrap());
         let asked = get(app, &at, "").await;
         let cookie = pair(&asked);

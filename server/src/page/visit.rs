@@ -62,7 +62,9 @@ impl FromRequestParts<App> for Visit {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
         let token = cookie(&parts.headers).unwrap_or_default();
-        let Some(session) = app.desk().session(&token) else {
+        let session = app.desk().session(&token);
+        let stands = |grant: &Grant| app.book().stands(&grant.credential, now());
+        let Some(session) = session.filter(|session| stands(&session.grant)) else {
             return Err(ended(app, words(&parts.headers), &token).await);
         };
         let words = session.grant.words.unwrap_or_else(|| words(&parts.headers));

@@ -5,6 +5,7 @@ use std::thread;
 
 use super::certificates::wait_for;
 use super::kit::{Reply, Service};
+use super::page::Session;
 use super::uploads::{BYTES, append, begin, tus};
 
 /// An answer that says nothing of a record.
@@ -74,6 +75,33 @@ fn an_opening_ends_with_its_credential() {
     assert_eq!(end.status, 204);
     silent(&service.ask("GET", &at).send(), 404);
     assert_eq!(service.ask("GET", &others).send().status, 200);
+}
+
+/// Links went on to let in, and what they had let in went on for twelve hours.
+#[test]
+fn a_page_ends_with_the_credential_that_let_in() {
+    let service = Service::start();
+    let ada = service.user("ada");
+    service.put(&ada, "audio", b"RIFF....");
+    let limited = "{\"principal\":\"p\",\"scopes\":[\"page\"],\"users\":\"any\"}";
+    let token = format!("Bearer {}", service.credential(limited));
+    let link = || {
+        let asked = service.ask("POST", &format!("/v1/users/{ada}/page-links"));
+        let made = asked.header("Authorization", &token).json("{}");
+        made.json()["url"].as_str().unwrap().to_owned()
+    };
+    let (session, unused) = (Session::by(&service, &link(), None), link());
+    let others = Session::enter(&service, &ada, None);
+    assert_eq!(session.get(&service, "/page").status, 200);
+    assert_eq!(service.ask("GET", &unused).send().status, 200);
+    let list = service.admin("GET", "/v1/credentials").send().json();
+    let credential = list[0]["id"].as_str().unwrap();
+    let end = service.admin("DELETE", &format!("/v1/credentials/{credential}")).send();
+    assert_eq!(end.status, 204);
+    assert_eq!(session.get(&service, "/page").status, 401);
+    assert_eq!(session.erase(&service, "all=1").send().status, 401);
+    assert_eq!(service.ask("GET", &unused).send().status, 410);
+    assert_eq!(others.get(&service, "/page").status, 200);
 }
 
 /// So many requests at once, and how many of them had this status.

@@ -23,7 +23,8 @@ impl Session {
         Session::by(service, &link_as(service, handle, asked), None)
     }
 
-    fn by(service: &Service, link: &str, before: Option<&str>) -> Session {
+    /// The same, by a link, with what the browser has already.
+    pub(super) fn by(service: &Service, link: &str, before: Option<&str>) -> Session {
         let (mut cookies, form) = shown(service, link);
         if let Some(cookie) = before {
             cookies = format!("{cookies}; {cookie}");
@@ -53,7 +54,7 @@ impl Session {
     }
 
     /// A form that erases at once.
-    fn erase<'s>(&self, service: &'s Service, what: &str) -> super::kit::Request<'s> {
+    pub(super) fn erase<'s>(&self, service: &'s Service, what: &str) -> super::kit::Request<'s> {
         let body = format!("csrf={}&{what}", self.csrf);
         let request = service.ask("POST", "/page/erase/now").header("Cookie", &self.cookie);
         request.header("Content-Type", "application/x-www-form-urlencoded").with(body.as_bytes())

@@ -285,11 +285,21 @@ const AFTER: usize = 96 << 10;
 #[test]
 fn little_goes_out_after_an_erase_returned() {
     let service = Service::start();
-    for kind in ["record", "export"] {
+    for kind in ["record", "export", "list", "report"] {
         let (user, content) = (service.user("vic"), content(6 << 20));
         let id = service.put(&user, "audio", &content);
+        if ["list", "report"].contains(&kind) {
+            for n in 0..1_000 {
+                let put = service.admin("POST", &format!("/v1/users/{user}/records"));
+                let name = format!("{n:04}-{}", "n".repeat(990));
+                let put = put.header("Keyfall-Class", "note").header("Keyfall-Name", &name);
+                assert_eq!(put.body(b"x").status, 201);
+            }
+        }
         let head = match kind {
             "record" => format!("GET /v1/records/{id} HTTP/1.1"),
+            "list" => format!("GET /v1/users/{user}/records?limit=1000 HTTP/1.1"),
+            "report" => format!("GET /v1/users/{user}/report HTTP/1.1"),
             _ => format!("GET /v1/users/{user}/export.zip HTTP/1.1"),
         };
         let mut stream = dial(&service, &head, &service.token, b"");
