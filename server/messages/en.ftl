@@ -85,8 +85,8 @@ and = { $some } and { $last }
 list-title = What is kept of you
 list-title-guardian = What is kept of { $name }
 list-lead = { $what }, since { $since }. Listen, read, and erase what you like: one, some, a day, or everything.
-list-nothing-title = Nothing is kept of you.
-list-nothing-lead = When something is kept of what you say, it is listed here.
+list-nothing-title = Nothing is kept.
+list-nothing-lead = What is kept later is listed here.
 list-none-of = Nothing of this kind is kept, or nothing so old.
 show-kind = Show
 show-all = everything
@@ -149,12 +149,12 @@ cancelled = Called off: that erase will not happen.
 cancel-late = That is no longer planned: it was called off before, or it was erased.
 
 # What an erase names
-what-turn = what you said on { $when }
+what-turn = what was said on { $when }
 what-turns = { $n ->
     [one] what you selected
    *[other] { $n } things that you selected
 }
-what-part = a part of what you said on { $when }
+what-part = a part of what was said on { $when }
 what-day = all of { $day }
 what-between = { $what }, from { $from } until { $until }
 what-from = { $what }, from { $from }
@@ -192,10 +192,10 @@ stays-many-lead = { $n ->
 }
 stays-child-lead = What you keep would no longer go with what it was made from. Only the person who looks after this profile can keep it longer. Nothing was erased.
 stays-reason = the person asked to keep it
-stays-proofs = Proofs of what you erased before stay.
+stays-proofs = Proofs of what was erased before stay.
 stays-proofs-reason = proofs of earlier erases
 stays-rest = Everything else stays as it is.
-stays-nothing = Nothing of you stays, the proofs of earlier erases neither: download them first if you want them.
+stays-nothing = Nothing stays, the proofs of earlier erases neither: download them first if you want them.
 held-title = It cannot be erased now
 held-lead = A legal hold covers some of it. Nothing goes until the hold is lifted; then you can ask again.
 held-row = { $reason }, ordered by { $authority }, since { $since }
@@ -256,7 +256,7 @@ proof-download = Download the proof
 proof-check = Check it here
 proof-read = Read the proof
 proofs-title = Proofs
-proofs-lead = Each shows that something was erased. They are kept with your things, and go when you erase everything.
+proofs-lead = Each shows that something was erased. They are kept with everything else, and go when everything is erased.
 proofs-none = Nothing was erased yet, or its proof went with everything else.
 proof-of = Proof of { $when }
 proof-to-come = The proof of { $what } comes on { $when }.
@@ -288,7 +288,7 @@ check-local = Checked in this browser; nothing was sent.
 # How long
 keep-title = How long it is kept
 keep-lead = Choose once. It holds for what is there, and for what comes of the same kinds.
-keep-legend = Keep what I say
+keep-legend = Keep what is said
 keep-nothing = Nothing
 keep-nothing-lead = It is answered, and goes after ten minutes.
 keep-day = 1 day
@@ -296,7 +296,7 @@ keep-day-lead = Until the same time on the next day.
 keep-months = 3 months
 keep-months-lead = 92 days: long enough to find it again.
 keep-open = Until I erase it
-keep-open-lead = Only you end it.
+keep-open-lead = It does not end by itself.
 keep-open-store = As long as this service keeps anything: { $span }.
 keep-open-some = As long as this service keeps each kind. For some kinds that has an end.
 keep-open-sooner = You end it, or a rule for a number or a date does.
@@ -360,7 +360,7 @@ sure-not-1 = That nobody copied something before it was erased: whoever opened i
 sure-not-2 = That this service runs the program that it says it runs. The proof is signed, so that it can be held against us.
 sure-not-3 = That nothing is kept elsewhere: this page shows what is kept here.
 sure-proof = Every erase gives you a proof, which you can check without us.
-history-title = What was done with your things
+history-title = What was done with it
 history-none = Nothing beyond keeping and erasing.
 history-kept = Kept when the rest was erased: { $what }. Reason: { $reason }
 history-held = A legal hold was added. Reason: { $reason }, ordered by { $authority }

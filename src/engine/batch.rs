@@ -46,6 +46,24 @@ pub(super) fn put_joining(
 
 /// Records that become durable together, or not at all. Dropped without [`Batch::commit`] it leaves
 /// nothing that can be read.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use keyfall::{Class, Engine, Options, Put, Source, UserId};
+/// # use keyfall::{cell::MemoryCell, store::MemoryStore};
+/// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
+/// # let engine = Engine::init(store, cell, Options::default())?;
+/// let ada = UserId::new("ada")?;
+/// let turn = engine.new_interaction()?;
+/// let mut batch = engine.batch();
+/// let audio = Put::new(ada.clone(), Class::audio()).interaction(turn);
+/// let audio = batch.add(audio, &b"RIFF...."[..])?;
+/// // The transcript falls with the recording.
+/// let text = Put::new(ada, Class::transcript()).interaction(turn);
+/// batch.add(text.derived_from(Source::Added(audio)), &b"wake me at six"[..])?;
+/// assert_eq!(batch.commit()?.len(), 2);
+/// # Ok::<(), keyfall::Error>(())
+/// ```
 pub struct Batch {
     inner: Arc<Core>,
     staging: Staging,

@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
 use super::label;
+use super::octets::Octets;
 use super::report::{access_json, record_json};
 use crate::app::App;
 use crate::auth::caller::Caller;
@@ -42,8 +43,8 @@ const STEP: usize = 64 << 10;
         ("If-Match" = Option<String>, Header, description = "Entity tags of what the caller means"),
     ),
     responses(
-        (status = 200, description = "The record", body = Vec<u8>, content_type = "*/*"),
-        (status = 206, description = "A part of it", body = Vec<u8>, content_type = "*/*"),
+        (status = 200, description = "The record", body = Octets, content_type = "*/*"),
+        (status = 206, description = "A part of it", body = Octets, content_type = "*/*"),
         (status = 304, description = "The caller has it"),
         (status = 412, description = "It is not what the caller means"),
         (status = 416, description = "It has no such range"),

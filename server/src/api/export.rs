@@ -11,6 +11,7 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::content::unnamed;
+use super::octets::Octets;
 use super::report::report_json;
 use crate::app::{App, User};
 use crate::auth::caller::Caller;
@@ -33,7 +34,7 @@ use crate::problem::Answer;
         ("handle" = String, Path, description = "The handle of the user"),
         ("Keyfall-Purpose" = Option<String>, Header, description = "What it is read for: a purpose of the credential"),
     ),
-    responses((status = 200, description = "The archive", body = Vec<u8>, content_type = "application/zip"))
+    responses((status = 200, description = "The archive", body = Octets, content_type = "application/zip"))
 )]
 pub(crate) async fn export(
     State(app): State<App>,

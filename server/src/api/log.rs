@@ -13,6 +13,7 @@ use keyfall::{Engine, Error, ErrorKind, Result};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::octets::Octets;
 use crate::app::App;
 use crate::problem::{Answer, Problem};
 use crate::take::Bytes;
@@ -57,7 +58,7 @@ pub(crate) async fn checkpoint(State(app): State<App>) -> Answer<Response> {
         ("level" = String, Path, description = "The level of the tile, or `entries`"),
         ("path" = String, Path, description = "Its number, as C2SP tlog-tiles writes it: `000`, `000.p/17`"),
     ),
-    responses((status = 200, description = "The tile", body = Vec<u8>, content_type = "application/octet-stream"))
+    responses((status = 200, description = "The tile", body = Octets, content_type = "application/octet-stream"))
 )]
 pub(crate) async fn tile(
     State(app): State<App>,

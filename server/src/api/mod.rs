@@ -8,6 +8,7 @@ pub(crate) mod export;
 pub(crate) mod health;
 mod label;
 pub(crate) mod log;
+mod octets;
 pub(crate) mod openings;
 mod records;
 mod report;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::content::{headed, open_as, readable, served};
+use super::octets::Octets;
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::openings::over;
@@ -99,8 +100,8 @@ pub(crate) async fn open_record(
         ("If-Range" = Option<String>, Header, description = "The entity tag for which the range is meant"),
     ),
     responses(
-        (status = 200, description = "The record", body = Vec<u8>, content_type = "*/*"),
-        (status = 206, description = "A part of it", body = Vec<u8>, content_type = "*/*"),
+        (status = 200, description = "The record", body = Octets, content_type = "*/*"),
+        (status = 206, description = "A part of it", body = Octets, content_type = "*/*"),
         (status = 304, description = "The caller has it"),
         (status = 412, description = "It is not what the caller means"),
         (status = 416, description = "It has no such range"),

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::label::{self, Label};
+use super::octets::Octets;
 use super::report::record_json;
 use crate::answers::{PutIntent, Slot, key_used};
 use crate::app::{App, no_such_handle};
@@ -61,7 +62,7 @@ pub(crate) struct PutAnswer {
         ("If-None-Match" = Option<String>, Header, description = "`*`: only if no other record has the name"),
         ("If-Match" = Option<String>, Header, description = "The entity tag of the record to replace: only if that has the name"),
     ),
-    request_body(content = Vec<u8>, content_type = "*/*", description = "The record"),
+    request_body(content = Octets, content_type = "*/*", description = "The record"),
     responses(
         (status = 201, description = "The record is stored", body = PutAnswer, headers(
             ("Location" = String), ("ETag" = String, description = "The id, quoted"),

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::octets::Octets;
 use super::report::grant_json;
 use crate::app::App;
 use crate::auth::caller::Caller;
@@ -124,8 +125,8 @@ const REQUEST_MAX: usize = 64 << 10;
 /// its own credential; each opening is in the user's report before the first byte is sent.
 #[utoipa::path(
     post, path = "/v1/requests", tag = "sharing", security(()),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 200, description = "The parcel", body = Vec<u8>, content_type = "application/octet-stream"))
+    request_body(content = Octets, content_type = "application/octet-stream"),
+    responses((status = 200, description = "The parcel", body = Octets, content_type = "application/octet-stream"))
 )]
 pub(crate) async fn open_request(State(app): State<App>, Bytes(body): Bytes) -> Answer<Response> {
     if body.len() > REQUEST_MAX {
@@ -191,7 +192,7 @@ pub(crate) struct AcceptedAnswer {
 /// must be for that user, and for the user of each record that it was derived from.
 #[utoipa::path(
     post, path = "/v1/inbox", tag = "sharing",
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    request_body(content = Octets, content_type = "application/octet-stream"),
     responses(
         (status = 200, description = "It had been accepted before", body = AcceptedAnswer),
         (status = 201, description = "It is a record now", body = AcceptedAnswer, headers(("Location" = String))),

@@ -11,6 +11,7 @@ use keyfall::engine::{UploadState, WrongOffset};
 use keyfall::{ErrorKind, Put, PutMode, RecordInfo, Timestamp, UploadId};
 
 use super::label;
+use super::octets::Octets;
 use super::records::{AskedPut, header};
 use super::unheard::{Unheard, beyond, cut_at, unbegun};
 use crate::app::{App, User};
@@ -87,7 +88,7 @@ pub(crate) async fn describe_uploads(State(app): State<App>) -> Response {
         ("Keyfall-Class" = Option<String>, Header, description = "Its class, unless `Upload-Metadata` says it"),
         ("Keyfall-Purpose" = Option<String>, Header, description = "Why it is kept: a purpose of the credential"),
     ),
-    request_body(content = Vec<u8>, content_type = "application/offset+octet-stream", description = "The first bytes, or nothing"),
+    request_body(content = Octets, content_type = "application/offset+octet-stream", description = "The first bytes, or nothing"),
     responses(
         (status = 201, description = "It has begun", headers(
             ("Location" = String), ("Upload-Offset" = u64), ("Upload-Expires" = String),
@@ -225,7 +226,7 @@ pub(crate) async fn head_upload(
         ("Upload-Offset" = u64, Header, description = "Where the bytes go: where it ends"),
         ("Upload-Checksum" = Option<String>, Header, description = "What the bytes hash to: `sha256` or `sha1`, a space, the sum in base64"),
     ),
-    request_body(content = Vec<u8>, content_type = "application/offset+octet-stream", description = "The bytes"),
+    request_body(content = Octets, content_type = "application/offset+octet-stream", description = "The bytes"),
     responses(
         (status = 204, description = "They are there, and durable", headers(
             ("Upload-Offset" = u64), ("Upload-Expires" = String),

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use super::by_code::told as code_card;
 use super::card::{place_of, proof_card};
 use super::desk::Role;
-use super::frame::{Icon, KEPT, PROOFS, heading, icon};
+use super::frame::{Icon, KEPT, PROOFS, SURE, heading, icon};
 use super::inside::{missing, page};
 use super::outcome::Outcome;
 use super::scopes::{What, counted, joined, kind};
@@ -43,7 +43,10 @@ pub(crate) async fn done(visit: Visit, Path(number): Path<usize>) -> Response {
                 ul { @for limit in &outcome.limits { li lang="en" { (limit) } } }
             }
         }
-        div.actions { a.button href=(KEPT) { (visit.words.say("back-list")) } }
+        div.actions {
+            a.button href=(KEPT) { (visit.words.say("back-list")) }
+            @if outcome.erased { a href=(SURE) { (visit.words.say("nav-sure")) } }
+        }
     };
     page(&visit, if outcome.proofs.is_empty() { KEPT } else { PROOFS }, &said.title, &body)
 }

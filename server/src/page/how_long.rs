@@ -260,7 +260,7 @@ async fn what_a_child_says_is_kept_for_a_day_and_the_guardian_answers_for_it() {
     let left = app.engine().run(move |engine| engine.list(&query)).await.unwrap().records;
     assert!(left.iter().all(|info| info.class.as_str() == "certificate"), "{left:?}");
     let page = guardian.get(&app, "/page").await;
-    assert!(page.contains("Nothing is kept of you"), "{page}");
+    assert!(page.contains("Nothing is kept."), "{page}");
     drop((app, guardian, child));
     let cell = dir.path().join("a.db.cell");
     let old = Builder::at(before).cell_at(cell).accept_remnants().take_over();

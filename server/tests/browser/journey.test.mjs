@@ -146,7 +146,7 @@ test("by keyboard alone: found, heard, erased, and sure with the network off", {
   assert.equal((await focus(page)).name, "Opened once");
 
   // One, and the way back with nothing erased.
-  await step(page, `Erase “${WEATHER}”, ${time(SAID[1][2])}`, "Erase what you said on");
+  await step(page, `Erase “${WEATHER}”, ${time(SAID[1][2])}`, "Erase what was said on");
   assert.match(await page.locator(".counts").innerText(), /1\s+recording\s+1\s+transcript\s+1\s+action/);
   assert.match(await page.innerText("main"), /What stays.*Everything else stays as it is/s);
   await step(page, "Back, erase nothing", "What is kept of you");

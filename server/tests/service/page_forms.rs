@@ -174,7 +174,7 @@ fn a_choice_of_how_long_changes_nothing_but_that() {
     let form = adult.get(&service, "/page/keep").text();
     assert!(form.contains("For some kinds a rule also sets a number or a date"), "{form}");
     assert!(form.contains("This service does not keep every kind so long."), "{form}");
-    assert!(!form.contains("Only you end it."), "{form}");
+    assert!(!form.contains("It does not end by itself."), "{form}");
     for session in [&child, &adult] {
         let done = session.send(&service, "/page/keep", "keep=nothing").text();
         assert!(done.contains("From now on: Nothing."), "{done}");
@@ -282,7 +282,7 @@ fn what_the_page_says_of_a_plan_is_what_will_happen() {
             [
                 "everything, except “note”.",
                 "everything, before 1 January 2020, 0:00.",
-                "a part of what you said on 1 January, ",
+                "a part of what was said on 1 January, ",
                 "all recordings, from 1 January 2025, 0:00 until 2 January 2025, 0:00.",
             ],
         ),
@@ -292,7 +292,7 @@ fn what_the_page_says_of_a_plan_is_what_will_happen() {
             [
                 "alles, bis auf “note”.",
                 "alles, vor dem 1. Januar 2020, 0:00 Uhr.",
-                "ein Teil dessen, was Sie am 1. Januar, ",
+                "ein Teil dessen, was am 1. Januar, ",
                 "alle Aufnahmen, vom 1. Januar 2025, 0:00 Uhr bis zum 2. Januar 2025, 0:00 Uhr.",
             ],
         ),

@@ -26,7 +26,8 @@ use super::status::Status;
 use super::training::Training;
 use super::uploads::Uploads;
 use super::{
-    audit, discard, erasing, inbox, lineage, openings, records, report, requests, status, watch,
+    audit, discard, erasing, inbox, lineage, openings, records, report, requests, status, until,
+    watch,
 };
 use crate::catalogue::due_outcome::DueOutcome;
 use crate::catalogue::interactions::Interactions;
@@ -48,6 +49,7 @@ use crate::pages::SharedStore;
 use crate::promise::{Promise, Retirement};
 use crate::record::{Put, RecordInfo};
 use crate::scope::Erase;
+use crate::sealed::Live;
 use crate::store::{HeadId, Packing, Store};
 use crate::sync::yield_now;
 use crate::tree::facts::Fact;
@@ -98,24 +100,6 @@ impl Engine {
     }
 
     /// Begins a batch: records that become durable together, or not at all.
-    ///
-    /// ```
-    /// # use std::sync::Arc;
-    /// # use keyfall::{Class, Engine, Options, Put, Source, UserId};
-    /// # use keyfall::{cell::MemoryCell, store::MemoryStore};
-    /// # let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
-    /// # let engine = Engine::init(store, cell, Options::default())?;
-    /// let ada = UserId::new("ada")?;
-    /// let turn = engine.new_interaction()?;
-    /// let mut batch = engine.batch();
-    /// let audio = Put::new(ada.clone(), Class::audio()).interaction(turn);
-    /// let audio = batch.add(audio, &b"RIFF...."[..])?;
-    /// // The transcript falls with the recording.
-    /// let text = Put::new(ada, Class::transcript()).interaction(turn);
-    /// batch.add(text.derived_from(Source::Added(audio)), &b"wake me at six"[..])?;
-    /// assert_eq!(batch.commit()?.len(), 2);
-    /// # Ok::<(), keyfall::Error>(())
-    /// ```
     pub fn batch(&self) -> Batch {
         Batch::new(Arc::clone(&self.inner))
     }
@@ -278,6 +262,22 @@ impl Engine {
     /// As [`Engine::get`].
     pub fn lineage(&self, id: &RecordId) -> Result<Lineage> {
         lineage::lineage(&self.inner, id)
+    }
+
+    /// When a record passes an age limit or a date: its own, or that of a record that it was
+    /// derived from, also of another user. A number or a planned erase may take it sooner; a hold
+    /// keeps it longer.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub fn until(&self, id: &RecordId) -> Result<Option<Timestamp>> {
+        until::until(&self.inner, id)
+    }
+
+    /// Until when what is read of a user from now on may be shown to anyone: until something of the
+    /// user is erased. For answers that take a while to go out, as [`Report::live`] is for reports.
+    pub fn live(&self, user: &UserId) -> Live {
+        report::live(&self.inner, user)
     }
 
     /// The readers that opened a record, for what purpose and when, as far as the application named

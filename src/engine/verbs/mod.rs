@@ -19,7 +19,6 @@ pub(crate) mod grants;
 pub(crate) mod holds;
 pub(crate) mod inbox;
 pub(crate) mod lineage;
-mod live;
 pub(crate) mod log;
 pub(crate) mod openings;
 pub(crate) mod ownership;

@@ -184,6 +184,12 @@ fn in_one_state(inner: &Core, state: &State, view: &View<'_>, user: &UserId) -> 
     })
 }
 
+pub(super) fn live(inner: &Core, user: &UserId) -> Live {
+    let (state, pages) = (inner.state(), inner.pages());
+    let tag = inner.view(&state, &pages).tag(user);
+    inner.readers.live(tag, Arc::clone(&inner.options.env))
+}
+
 pub(super) fn history(inner: &Core, user: &UserId) -> Result<Vec<(Timestamp, Fact)>> {
     inner.look(|view| {
         let (user, page) = view.user(user)?;

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalogue::resolve::look_up_whole;
 use crate::engine::core::Core;
-use crate::engine::paved::Engine;
 use crate::error::Result;
 use crate::ids::{RecordId, Timestamp};
 
@@ -17,19 +16,7 @@ struct Tie {
     derived: Vec<RecordId>,
 }
 
-impl Engine {
-    /// When a record passes an age limit or a date: its own, or that of a record that it was
-    /// derived from, also of another user. A number or a planned erase may take it sooner; a hold
-    /// keeps it longer.
-    ///
-    /// # Errors
-    /// As [`Engine::get`].
-    pub fn until(&self, id: &RecordId) -> Result<Option<Timestamp>> {
-        until(&self.inner, id)
-    }
-}
-
-fn until(inner: &Core, id: &RecordId) -> Result<Option<Timestamp>> {
+pub(super) fn until(inner: &Core, id: &RecordId) -> Result<Option<Timestamp>> {
     inner.look(|view| {
         let (mut ties, mut next) = (BTreeMap::<RecordId, Tie>::new(), vec![(*id, None)]);
         while let Some((source, derived)) = next.pop() {
