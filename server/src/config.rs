@@ -81,10 +81,11 @@ pub(crate) struct Config {
     /// A proxy ends TLS before the service: it may listen in plain on any address.
     #[serde(default)]
     pub(crate) tls_by_proxy: bool,
-    /// Proxies that are believed whom they ask for: addresses and networks, with commas between.
+    /// Proxies whose word on a caller's address is believed: addresses and networks, separated by
+    /// commas.
     #[serde(default)]
     pub(crate) trusted_proxies: Option<Networks>,
-    /// The header in which they say it.
+    /// The header in which they give it.
     #[serde(default)]
     pub(crate) proxy_header: ProxyHeader,
     /// Authorities whose client certificates are believed, in PEM.
@@ -422,11 +423,12 @@ struct Flags {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     tls_by_proxy: bool,
-    /// Proxies that are believed whom they ask for: addresses and networks, with commas between.
+    /// Proxies whose word on a caller's address is believed: addresses and networks, separated by
+    /// commas.
     #[arg(long, value_name = "ADDRESSES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     trusted_proxies: Option<Networks>,
-    /// The header in which they say it [default: x-forwarded-for].
+    /// The header in which they give it [default: x-forwarded-for].
     #[arg(long, value_name = "HEADER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     proxy_header: Option<ProxyHeader>,

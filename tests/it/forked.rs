@@ -1,9 +1,8 @@
 //! A forked child holds its parent's store and cell and must do nothing with them; here a thread
 //! plays the child. SPEC §6.8.
 
-use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use keyfall::cell::FileCell;
@@ -13,21 +12,7 @@ use keyfall::store::SledStore;
 use keyfall::testing::as_a_forked_child;
 use keyfall::{Class, Engine, Error, ErrorKind, Options, Put, Query, Scope};
 
-use crate::support::{bytes, copy, error_kind, open_files, read_record, user};
-
-/// Every file below a directory, with its bytes.
-fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut all = BTreeMap::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            all.extend(files(&path));
-        } else {
-            all.insert(path.clone(), std::fs::read(&path).unwrap());
-        }
-    }
-    all
-}
+use crate::support::{bytes, copy, error_kind, files, open_files, read_record, user};
 
 fn make(dir: &Path, keeper: Keeper) -> Engine {
     let store = SledStore::create(&dir.join("store")).unwrap();

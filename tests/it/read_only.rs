@@ -2,7 +2,6 @@
 //! full. SPEC §6.8, §8.
 
 use std::io::Write;
-use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,22 +13,7 @@ use keyfall::store::SledStore;
 use keyfall::{Class, Engine, ErrorKind, Options, Put};
 
 use crate::command_line::Cli;
-use crate::support::{bytes, copy, error_kind, in_namespace, user};
-
-/// Every file below a directory with its bytes.
-fn files(dir: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
-    let mut all = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            all.extend(files(&path));
-        } else {
-            all.push((path.clone(), std::fs::read(path).unwrap()));
-        }
-    }
-    all.sort();
-    all
-}
+use crate::support::{bytes, copy, error_kind, files, in_namespace, user};
 
 /// Runs a script as root of namespaces of its own, where the system allows that, and demands that
 /// it ends with 0; it writes what went wrong to `err`.

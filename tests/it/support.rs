@@ -1,8 +1,8 @@
 //! Shared by the tests: an engine over recording memory stores with named places for copies, and
 //! short ways to ask it.
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,6 +17,20 @@ use keyfall::{
 };
 
 pub use crate::common::{bytes, open_files, read_record, user};
+
+/// Every file below a directory, with its bytes.
+pub fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(files(&path));
+        } else {
+            all.insert(path.clone(), std::fs::read(&path).unwrap());
+        }
+    }
+    all
+}
 
 /// A world of memory stores that all write onto one tape.
 pub struct World {

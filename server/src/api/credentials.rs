@@ -197,9 +197,9 @@ pub(crate) struct Renewal {
 
 /// Takes back that a credential ended
 ///
-/// A clock that ran ahead ends a credential for good, also once it is right again. This has it in
-/// force again, with the same token; it is refused if its end is past by the clock of now, and no
-/// other one is given. A credential that was ended with DELETE is not there any more.
+/// A clock that ran ahead ends a credential for good, even after it is corrected. This restores the
+/// credential, with the same token. It is refused if the credential's end has passed by the clock of
+/// now and no new one is given. A credential that was ended with DELETE is not there any more.
 #[utoipa::path(
     post, path = "/v1/credentials/{id}/renewal", tag = "credentials", request_body = Renewal,
     params(("id" = String, Path, description = "The id of the credential")),

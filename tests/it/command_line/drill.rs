@@ -1,28 +1,13 @@
 //! A drill: what it says, what it leaves, and that the living store knows nothing of it.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use keyfall::engine::CopyMode;
 use keyfall::{Builder, Class, Engine, Put};
 
 use super::{Cli, json};
-use crate::support::{bytes, user};
-
-/// Each file below a directory, with all of its bytes.
-fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut all = BTreeMap::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            all.extend(files(&path));
-        } else {
-            all.insert(path.clone(), std::fs::read(&path).unwrap());
-        }
-    }
-    all
-}
+use crate::support::{bytes, files, user};
 
 fn left(cli: &Cli) -> usize {
     std::fs::read_dir(cli.path("scratch")).map_or(0, Iterator::count)
