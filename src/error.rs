@@ -90,6 +90,39 @@ impl ErrorKind {
     }
 }
 
+/// What the system says of a call that failed, and what to do about it.
+pub(crate) fn told(error: &std::io::Error) -> String {
+    use std::io::ErrorKind as K;
+    let remedy = match error.kind() {
+        K::StorageFull | K::QuotaExceeded => {
+            return "no space left; free some space and call again, nothing acknowledged is lost"
+                .to_owned();
+        }
+        // Words of this project, or of a library: they say themselves what to do.
+        _ if error.raw_os_error().is_none() => return error.to_string(),
+        K::NotFound => "check the path",
+        K::PermissionDenied => "run as a user who may, or name another place",
+        K::NotADirectory => "a part of this path is a file: check it",
+        K::IsADirectory => "name a file",
+        K::ReadOnlyFilesystem => "have the file system mounted to write, or name another place",
+        _ => match error.raw_os_error() {
+            Some(code) if MEDIUM.contains(&code) => {
+                "the medium fails, or is away: see `dmesg`, and call again; if it goes on failing, \
+                 restore from a copy"
+            }
+            Some(code) if FILES.contains(&code) => "raise the limit of open files (`ulimit -n`)",
+            _ => return error.to_string(),
+        },
+    };
+    format!("{error}; {remedy}")
+}
+
+/// What Linux says of a medium that fails or does not answer: EIO, ENXIO, ENODEV, ESTALE, EUCLEAN,
+/// EREMOTEIO, ENOMEDIUM.
+const MEDIUM: [i32; 7] = [5, 6, 19, 116, 117, 121, 123];
+/// ENFILE, EMFILE.
+const FILES: [i32; 2] = [23, 24];
+
 /// An error of the engine, a store or a cell.
 pub struct Error {
     kind: ErrorKind,
@@ -128,14 +161,10 @@ impl Error {
             return Error::new(own.kind, text).with_source(error);
         }
         match error.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::new(
-                ErrorKind::Full,
-                format!(
-                    "{what}: no space left; free some space and call again, nothing acknowledged is \
-                     lost"
-                ),
-            ),
-            _ => Error::new(ErrorKind::Io, format!("{what}: {error}")),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Error::new(ErrorKind::Full, format!("{what}: {}", told(&error)))
+            }
+            _ => Error::new(ErrorKind::Io, format!("{what}: {}", told(&error))),
         }
         .with_source(error)
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile, How};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, told};
 
 /// Where a file of the journal is.
 pub(super) fn path(dir: &Path, file: u32) -> PathBuf {
@@ -15,7 +15,7 @@ pub(super) fn path(dir: &Path, file: u32) -> PathBuf {
 /// Makes durable which files there are.
 pub(super) fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<()> {
     disk.sync_dir(dir).map_err(|e| {
-        Error::new(ErrorKind::Io, format!("syncing {}: {e}", dir.display())).with_source(e)
+        Error::new(ErrorKind::Io, format!("syncing {}: {}", dir.display(), told(&e))).with_source(e)
     })
 }
 

@@ -20,7 +20,7 @@ use super::naming::Hint;
 use super::sizes::Sizes;
 use super::wipe::{runs, wipe};
 use crate::disk::{Disk, DiskFile, How};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, told};
 use crate::ids::BlobName;
 use crate::limits::BLOB_MAX_BYTES;
 use crate::store::{Ahead, Blob, Head};
@@ -566,7 +566,7 @@ fn sync_tail(dir: &Path, tail: &mut Tail) -> Result<()> {
             // What a failed sync leaves on the disk is unknown, also when there was no space.
             Error::new(
                 ErrorKind::Io,
-                format!("syncing {}: {e}", path(dir, tail.end.file).display()),
+                format!("syncing {}: {}", path(dir, tail.end.file).display(), told(&e)),
             )
             .with_source(e)
         })?;

@@ -66,7 +66,9 @@ fn guarded<T>(dir: &Path, f: impl FnOnce() -> sled::Result<T>) -> Result<T> {
         "remove this directory, and the next open of the store rebuilds it from the journal";
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(sled::Error::Io(e))) => Err(Error::io(format!("the index {}", dir.display()), e)),
+        Ok(Err(sled::Error::Io(e))) => {
+            Err(Error::io(format!("the index {}", dir.display()), of_system(e)))
+        }
         Ok(Err(e)) => Err(Error::new(
             ErrorKind::Corrupt,
             format!("the index {} is damaged; {remedy}", dir.display()),
@@ -77,6 +79,14 @@ fn guarded<T>(dir: &Path, f: impl FnOnce() -> sled::Result<T>) -> Result<T> {
             format!("the index {} is damaged; {remedy}", dir.display()),
         )),
     }
+}
+
+/// The system's own error, of which sled passes on the debug text alone.
+fn of_system(e: std::io::Error) -> std::io::Error {
+    let text = e.to_string();
+    let code = text.split_once("Os { code: ").and_then(|(_, rest)| rest.split(',').next());
+    let code = code.and_then(|code| code.parse().ok());
+    code.map_or(e, std::io::Error::from_raw_os_error)
 }
 
 /// How long sled may take to start its first thread.
