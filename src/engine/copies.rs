@@ -65,7 +65,8 @@ pub struct Restored {
 ///
 /// # Errors
 /// `Mismatch` if every copy is of an older epoch than the cell, with the epochs named; `Corrupt`
-/// if a blob is in none of them; `Exists` if `into` holds a store; `Io`, `Full`.
+/// if a blob is in none of them; `Exists` if `into` holds a store, but for
+/// this one, in this state; `Io`, `Full`.
 pub fn restore(
     cell: &dyn RootCell,
     copies: &[Arc<dyn Store>],
@@ -73,12 +74,7 @@ pub fn restore(
     progress: Progress<'_>,
 ) -> Result<Restored> {
     let _wiped = WipeStack;
-    if into.head()?.is_some() {
-        return Err(Error::new(
-            ErrorKind::Exists,
-            format!("{} holds a store already; name an empty place", into.place()),
-        ));
-    }
+    let there = into.head()?;
     let mut found = Vec::new();
     let mut failed = None;
     for copy in copies {
@@ -113,6 +109,13 @@ pub fn restore(
             failed.unwrap_or_else(|| Error::invalid("name at least one copy to restore from"))
         );
     };
+    // The same state is one that a restore left which was cut short at its very end.
+    if there.is_some_and(|there| there.bytes != head.bytes) {
+        return Err(Error::new(
+            ErrorKind::Exists,
+            format!("{} holds a store already; name an empty place", into.place()),
+        ));
+    }
     let source = PageSource::over(page.realm, copies);
     let what = Copied { roots: &page.roots, geometry: page.geometry, head: &head };
     let mut done = Backup::default();

@@ -80,6 +80,25 @@ pub(super) fn without_store(e: Error, at: &Location, held: Held) -> Error {
     Error::new(ErrorKind::Absent, text)
 }
 
+/// Refuses a file where a store is to be: it is a slip in the command, and no store is lost.
+pub(super) fn check_directory(store: &Path) -> Result<()> {
+    if store.metadata().is_ok_and(|there| !there.is_dir()) {
+        let store = store.display();
+        let text = format!("{store} is a file, and a store is a directory: name another place");
+        return Err(Error::invalid(text));
+    }
+    Ok(())
+}
+
+/// Names the store if this user may not open it: the system's error is about a file inside.
+pub(super) fn without_permission(e: Error, store: &Path) -> Error {
+    let source = std::error::Error::source(&e).and_then(|e| e.downcast_ref::<std::io::Error>());
+    if source.is_none_or(|e| e.kind() != std::io::ErrorKind::PermissionDenied) {
+        return e;
+    }
+    e.context(format!("this user may not open the store {}", store.display()))
+}
+
 /// Refuses what a restore, or a backup, that was cut short leaves: blobs, no head, and no claim. It
 /// is no store yet, and nothing may be made over it.
 pub(super) fn check_whole(blobs: &SledStore, at: &Location, held: Held) -> Result<()> {

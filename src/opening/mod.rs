@@ -32,7 +32,7 @@ pub use paths::{absolute, apart, lies_inside, url_of};
 #[cfg(feature = "sled")]
 pub use remote::{check_reach, copy_to_write};
 #[cfg(feature = "sled")]
-pub use restoring::{copy_as_it_is, take_away, to_build};
+pub use restoring::{copy_as_it_is, is_built, take_away, to_build};
 pub use roots::look_root;
 pub use standby::{Beside, See, StandBy};
 pub use territory::{check_place, is_store, territory};

@@ -1,15 +1,22 @@
 //! A store that is built from copies, in a directory.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::paths::url_of;
+use crate::dir::sync_dir;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::place::{How, at_url};
 use crate::store::{SledStore, Store};
 
-/// Makes the store that a restore builds, or opens one that an interrupted restore left: it has no
-/// head, and was never claimed. Says whether it was made now.
+/// A file in a store that a restore builds, until the restore has come to its end: one that was cut
+/// short, however late, can be run again.
+const UNDER_WAY: &str = "restoring";
+
+/// Makes the store that a restore builds, or opens one that an interrupted restore left: it was
+/// never claimed, and has no head or is marked as unfinished. Says whether it was made now.
+/// [`is_built`] ends it.
 ///
 /// # Errors
 /// `Exists` if a store, or something else, is there; as [`SledStore::create`].
@@ -20,15 +27,54 @@ pub fn to_build(into: &Path) -> Result<(Arc<dyn Store>, bool)> {
     }
     let exists = match SledStore::create(into) {
         Err(e) if e.kind() == ErrorKind::Exists => e,
-        made => return made.map(|store| (Arc::new(store) as Arc<dyn Store>, true)),
+        made => {
+            let store = made?;
+            mark(into)?;
+            return Ok((Arc::new(store), true));
+        }
     };
     let interrupted = || -> Result<bool> {
-        Ok(!SledStore::was_claimed(into)? && SledStore::look(into)?.head()?.is_none())
+        if SledStore::was_claimed(into)? {
+            return Ok(false);
+        }
+        Ok(is_marked(into) || SledStore::look(into)?.head()?.is_none())
     };
     match interrupted() {
-        Ok(true) => Ok((Arc::new(SledStore::open(into)?), false)),
+        Ok(true) => {
+            let store = SledStore::open(into)?;
+            mark(into)?;
+            Ok((Arc::new(store), false))
+        }
         Err(e) if e.kind() == ErrorKind::Locked => Err(e),
         Ok(false) | Err(_) => Err(exists),
+    }
+}
+
+fn mark(store: &Path) -> Result<()> {
+    let place = store.join(UNDER_WAY);
+    let made = File::create(&place).and_then(|file| file.sync_all());
+    made.map_err(|e| Error::io(place.display(), e))?;
+    sync_dir(store)
+}
+
+fn is_marked(store: &Path) -> bool {
+    store.join(UNDER_WAY).symlink_metadata().is_ok_and(|meta| meta.is_file())
+}
+
+/// Ends the making of a store that a restore built, once it is closed: from here on it is like any
+/// other.
+///
+/// # Errors
+/// `Io`.
+pub fn is_built(into: &Path) -> Result<()> {
+    if url_of(into).is_some() {
+        return Ok(());
+    }
+    let place = into.join(UNDER_WAY);
+    // Not synced: if it comes back after a power cut, the restore can be run again, and need not.
+    match std::fs::remove_file(&place) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(place.display(), e)),
+        _ => Ok(()),
     }
 }
 

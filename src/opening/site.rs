@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::held::{Held, check_unheld, check_whole, without_store};
+use super::held::{
+    Held, check_directory, check_unheld, check_whole, without_permission, without_store,
+};
 use super::location::{Location, blobs_to_look};
 use super::paths::apart;
-use super::restoring::{copy_as_it_is, take_away, to_build};
+use super::restoring::{copy_as_it_is, is_built, take_away, to_build};
 use super::roots::{Settings, look_root};
 use super::territory::check_place;
 use crate::cell::RootCell;
@@ -45,13 +47,17 @@ impl<'a> Site<'a> {
 
     pub(super) fn open(&self) -> Result<Engine> {
         let store = self.at.store();
+        check_directory(store)?;
         let blobs = match self.settings.options.open_as {
             OpenAs::ReadOnly => blobs_to_look(store),
             OpenAs::TakeOver => SledStore::open(store),
             // A backup that nobody takes over stays as it is.
-            OpenAs::Owner if SledStore::was_claimed(store)? => SledStore::open(store),
-            OpenAs::Owner => SledStore::look(store),
+            OpenAs::Owner => SledStore::was_claimed(store).and_then(|claimed| match claimed {
+                true => SledStore::open(store),
+                false => SledStore::look(store),
+            }),
         };
+        let blobs = blobs.map_err(|e| without_permission(e, store));
         let blobs = blobs.map_err(|e| without_store(e, &self.at, self.held()))?;
         if blobs.head()?.is_none() {
             check_whole(&blobs, &self.at, self.held())?;
@@ -63,6 +69,7 @@ impl<'a> Site<'a> {
 
     pub(super) fn create(&self) -> Result<Engine> {
         let store = self.at.store();
+        check_directory(store)?;
         self.check_places()?;
         check_unheld(&self.at, self.held())?;
         let was_there = store.is_dir();
@@ -84,6 +91,7 @@ impl<'a> Site<'a> {
 
     pub(super) fn open_or_create(&self) -> Result<Engine> {
         let (store, held) = (self.at.store(), self.held());
+        check_directory(store)?;
         // Of one that is shared a part may lie with each keyholder: a person finishes that.
         let is_shared = self.at.cell().join("quorum.json").exists();
         if matches!(held, Held::Key | Held::Unread) || is_shared && held == Held::Unfinished {
@@ -134,6 +142,8 @@ impl<'a> Site<'a> {
                 |e| e.context("it is restored, but where its cell is could not be recorded"),
             )?;
         }
+        drop(target);
+        is_built(store)?;
         Ok(done)
     }
 

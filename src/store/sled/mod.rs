@@ -10,6 +10,7 @@
 //! STORE/lock         held while a process has the store open
 //! STORE/log/N.log    frames (see journal/files.rs)
 //! STORE/synced       how far the journal was synced, for an open without the index (synced.rs)
+//! STORE/restoring    there while a restore builds the store (opening/restoring.rs)
 //! STORE/reserve      room on the disk, given up when it is full, so that an erase goes through
 //! STORE/index/       sled: what each file holds; where blobs lie whose names do not say it
 //! ```

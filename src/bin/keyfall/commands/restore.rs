@@ -15,7 +15,7 @@ use crate::shell::session::Session;
 use crate::shell::stores::{adopt, no_take_over, warn_of_lacking};
 use crate::show::copies::{checked_json, head_json};
 use keyfall::opening::apart;
-use keyfall::opening::{check_reach, copy_as_it_is, take_away, to_build};
+use keyfall::opening::{check_reach, copy_as_it_is, is_built, take_away, to_build};
 
 /// Builds a store from copies and the cell.
 pub(super) fn run(session: &Session, args: &RestoreArgs) -> Done {
@@ -119,6 +119,8 @@ fn build(
         ReadBack::All => Some(check_restored(&*cell, &target, read)?),
     };
     bar.finish_and_clear();
+    drop(target);
+    is_built(into)?;
     Ok(Built { restored, checked })
 }
 
@@ -179,10 +181,7 @@ fn tell(session: &Session, args: &RestoreArgs, built: &Built) -> Done {
         return Ok(());
     }
     if adopted {
-        return line(
-            "It owns the root cell now. Every other copy of the store can only be read until \
-             it takes over in turn, and not at all after the next erase.",
-        );
+        return line("It is whole, and puts and erases go there from now on.");
     }
     line(session.fill(
         "It is read-only, and the store that it was copied from is untouched. To put it in that \
