@@ -100,7 +100,10 @@ impl<'a> View<'a> {
 }
 
 fn no_such_user() -> Error {
-    Error::new(ErrorKind::Absent, "no such user in this store")
+    Error::new(
+        ErrorKind::Absent,
+        "no such user in this store; check the name, or make one with `create_user`",
+    )
 }
 
 /// The store's policies, below a head.

@@ -274,6 +274,11 @@ impl FromStr for Certificate {
     /// `Corrupt` for what is no certificate, or one that is cut short: neither holds. `Invalid` for
     /// a draft, of which one can be made.
     fn from_str(text: &str) -> Result<Self> {
+        if text.trim().is_empty() {
+            return Err(Error::corrupt(
+                "no erasure certificate: the file is empty; take another copy of the certificate",
+            ));
+        }
         if Draft::is_one(text) {
             return Err(Error::invalid(
                 "not an erasure certificate: it is a draft, of which `Certificates::get` makes one",
