@@ -138,7 +138,11 @@ fn check_outside(url: &str) -> Result<()> {
 
 #[cfg(all(feature = "sled", feature = "objects"))]
 fn objects_at(url: &str) -> Result<Arc<dyn Objects>> {
-    let invalid = |e: keyfall_objects::Failure| Error::new(ErrorKind::Invalid, e.message);
+    let invalid = |e: keyfall_objects::Failure| match e.kind {
+        // The place may be right: the environment lacks something.
+        keyfall_objects::FailureKind::Unknown => Error::new(ErrorKind::Io, e.message),
+        _ => Error::new(ErrorKind::Invalid, e.message),
+    };
     if is_postgres(url) {
         #[cfg(feature = "postgres")]
         {

@@ -336,3 +336,28 @@ fn a_standby_sees_that_its_cell_is_another_one() {
         crate::paused::put(&engine, "ada", b"it goes on");
     }
 }
+
+/// The address at which a machine of the cloud gives its own credentials was asked, whoever answers
+/// there, and the error was about that.
+#[test]
+fn a_place_without_credentials_says_which_variables_to_set() {
+    let dir = tempfile::tempdir().unwrap();
+    for (url, names) in [
+        (
+            "s3://bucket/assistant",
+            &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"][..],
+        ),
+        ("gs://bucket/assistant", &["GOOGLE_APPLICATION_CREDENTIALS"]),
+        ("az://container/assistant", &["AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY"]),
+    ] {
+        let mut keyfall = std::process::Command::new(env!("CARGO_BIN_EXE_keyfall"));
+        keyfall.args(["init", url, "--cell", "cell", "--single-machine", "--accept-remnants"]);
+        let out = keyfall.env_clear().current_dir(dir.path()).output().unwrap();
+        let told = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(out.status.code(), Some(1), "{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+        assert!(told.starts_with(&format!("keyfall: {url}: ")), "{told}");
+        assert!(names.iter().all(|name| told.contains(name)), "{told}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "{url}");
+    }
+}

@@ -1,6 +1,7 @@
 //! S3, Google Cloud Storage, Azure and directories, through `object_store`. Its own retries are
 //! off: a repeated create reports an object of its own making as another's.
 
+mod credentials;
 mod failures;
 mod place;
 
@@ -43,7 +44,8 @@ impl CloudObjects {
     /// The objects at a URL. Nothing is asked yet.
     ///
     /// # Errors
-    /// `Refused` for a URL, or an environment, that names no place.
+    /// `Refused` for a URL, or an environment, that names no place; `Unknown` if the environment
+    /// names no credentials for it.
     pub fn at(url: &str) -> Result<Self> {
         Self::opened(url, None)
     }

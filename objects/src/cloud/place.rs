@@ -12,6 +12,8 @@ use object_store::path::Path;
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use url::Url;
 
+use super::credentials::{lacking_az, lacking_gs, lacking_s3};
+use crate::causes::line;
 use crate::port::{Failure, Result};
 
 /// The schemes of places.
@@ -57,9 +59,12 @@ pub(super) fn open(url: &str, endpoint: Option<&str>) -> Result<Opened> {
         "s3" => s3(bucket, endpoint),
         "gs" => gs(bucket),
         "az" => az(bucket),
-        other => Err(format!("{other}:// is none of {}", SCHEMES.join(", "))),
+        other => Err(Unbuilt::Refused(format!("{other}:// is none of {}", SCHEMES.join(", ")))),
     }
-    .map_err(refused)?;
+    .map_err(|e| match e {
+        Unbuilt::Refused(why) => refused(why),
+        Unbuilt::Lacking(why) => Failure::unknown(format!("{url}: {why}")),
+    })?;
     Ok(Opened { store, prefix, sorted: true })
 }
 
@@ -84,11 +89,26 @@ fn variable(names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
 }
 
-type Built = std::result::Result<Arc<dyn ObjectStore>, String>;
+type Built = std::result::Result<Arc<dyn ObjectStore>, Unbuilt>;
+
+/// Why there is no adapter for a place.
+enum Unbuilt {
+    /// There can be none.
+    Refused(String),
+    /// The environment lacks credentials for it.
+    Lacking(String),
+}
+
+impl From<object_store::Error> for Unbuilt {
+    fn from(e: object_store::Error) -> Self {
+        Unbuilt::Refused(line(&e))
+    }
+}
 
 fn s3(bucket: &str, endpoint: Option<&str>) -> Built {
     if bucket.ends_with(EXPRESS) {
-        return Err("a bucket of S3 Express One Zone lists without order; take another".into());
+        let why = "a bucket of S3 Express One Zone lists without order; take another";
+        return Err(Unbuilt::Refused(why.to_owned()));
     }
     let of_environment = variable(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]);
     let mut builder = AmazonS3Builder::from_env()
@@ -102,7 +122,10 @@ fn s3(bucket: &str, endpoint: Option<&str>) -> Built {
     if let Some(region) = variable(&["AWS_REGION", "AWS_DEFAULT_REGION"]) {
         builder = builder.with_region(region);
     }
-    builder.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>).map_err(|e| e.to_string())
+    if let Some(why) = lacking_s3(&builder) {
+        return Err(Unbuilt::Lacking(why));
+    }
+    Ok(Arc::new(builder.build()?))
 }
 
 fn gs(bucket: &str) -> Built {
@@ -110,7 +133,10 @@ fn gs(bucket: &str) -> Built {
         .with_bucket_name(bucket)
         .with_client_options(client(None))
         .with_retry(once());
-    builder.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>).map_err(|e| e.to_string())
+    if let Some(why) = lacking_gs(&builder) {
+        return Err(Unbuilt::Lacking(why));
+    }
+    Ok(Arc::new(builder.build()?))
 }
 
 fn az(container: &str) -> Built {
@@ -121,7 +147,10 @@ fn az(container: &str) -> Built {
         .with_container_name(container)
         .with_client_options(client(plain))
         .with_retry(once());
-    builder.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>).map_err(|e| e.to_string())
+    if let Some(why) = lacking_az(&builder) {
+        return Err(Unbuilt::Lacking(why));
+    }
+    Ok(Arc::new(builder.build()?))
 }
 
 /// A directory, made if it is not there. Files and their names are synced.
