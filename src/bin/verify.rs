@@ -16,13 +16,15 @@ Examples:
   keyfall-verify ada.erased --key KEY
   keyfall-verify *.erased --key KEY --witness KEY --checkpoint kept --log downloaded/log
 
-Exit codes: 0 all hold, 1 failed, 2 wrong usage, 5 one does not hold, 6 cosignatures are missing,
-12 all hold, but that could not be written.";
+Exit codes, those of `keyfall certificate verify`: 0 all hold, 1 failed, 2 wrong usage, 4 one is of
+another log, or a file of the log is missing, 5 one does not hold, 6 cosignatures are missing, 12
+all hold, but that could not be written. Of several that fail the first one counts.";
 
 /// Verify erasure certificates against the public key of their log.
 #[derive(Parser)]
-#[command(name = "keyfall-verify", version, about, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "keyfall-verify", version, after_help = EXAMPLES, max_term_width = 100)]
 struct Args {
+    /// The certificates: files that `keyfall erase -o CERT` wrote, or the service's answers.
     #[arg(value_name = "CERT", required = true)]
     certificates: Vec<PathBuf>,
     /// The log's public key.
@@ -66,8 +68,8 @@ fn main() -> ExitCode {
                 }
             }
             Err(e) => {
-                tell(format!("{}: {e}", file.display()));
-                code = exit_code(e.kind());
+                tell(e.to_string());
+                code = if code == 0 { e.kind().exit_code() } else { code };
             }
         }
     }
@@ -75,32 +77,26 @@ fn main() -> ExitCode {
     ExitCode::from(if code == 0 && untold { UNTOLD } else { code })
 }
 
-/// Verifies a certificate; returns what it says, in words.
+/// Verifies a certificate; returns what it says, in words. Errors name the file.
 fn verify(args: &Args, file: &Path) -> Result<Vec<String>, Error> {
+    let named = |e: Error| e.context(file.display());
     let trust = Trust::with_witnesses(args.key.clone(), &args.witness, args.witnesses)?;
     let no_text = "not an erasure certificate: it is not text";
-    let certificate =
-        String::from_utf8(read(file)?).map_err(|_| Error::new(ErrorKind::Corrupt, no_text))?;
-    let certificate = certificate.parse::<Certificate>()?;
-    let verified = certificate.verify(&trust)?;
+    let text = String::from_utf8(read(file)?);
+    let text = text.map_err(|_| named(Error::new(ErrorKind::Corrupt, no_text)))?;
+    let certificate = text.parse::<Certificate>().map_err(named)?;
+    let verified = certificate.verify(&trust).map_err(named)?;
     if let Some(kept) = &args.checkpoint {
-        let kept = Checkpoint::verified(&read_text(kept)?.parse::<Note>()?, &args.key)?;
+        let of_kept = |e: Error| e.context(kept.display());
+        let note = read_text(kept)?.parse::<Note>().map_err(of_kept)?;
+        let kept = Checkpoint::verified(&note, &args.key).map_err(of_kept)?;
         let fetch = args.log.as_ref().map(|dir| move |path: &str| read(&dir.join(path)));
         let fetch = fetch.as_ref().map(|f| f as &dyn Fn(&str) -> Result<Vec<u8>, Error>);
-        same_history(&verified.checkpoint, &kept, fetch)?;
+        same_history(&verified.checkpoint, &kept, fetch).map_err(named)?;
     }
     let mut words = vec![certificate.erased()];
     words.extend(verified.words());
     Ok(words)
-}
-
-fn exit_code(kind: ErrorKind) -> u8 {
-    match kind {
-        ErrorKind::Invalid => 2,
-        ErrorKind::Corrupt => 5,
-        ErrorKind::Refused => 6,
-        _ => 1,
-    }
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Error> {

@@ -12,8 +12,8 @@ mod show;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind as Usage;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use keyfall::{Error, ErrorKind};
 
 use crate::args::Args;
@@ -28,16 +28,29 @@ fn main() -> ExitCode {
     // Keys stay out of core dumps, and out of other processes' reach.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     hide_panics_of_sled();
-    let args = match Args::try_parse() {
+    let matches = Args::command().try_get_matches();
+    let args = matches.and_then(|matches| Ok((Args::from_arg_matches(&matches)?, matches)));
+    let (args, matches) = match args {
         Ok(args) => args,
         Err(e) => return usage(&e),
     };
     let session = Session::new(args.json, args.cell, args.take_over).waiting(args.wait);
+    let session = session.of_user(user(&matches)).after_unknown(args.command.if_unknown());
     let acts = args.command.acts();
     match commands::run(&session, args.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => ExitCode::from(tell(&session, failure, acts)),
     }
+}
+
+/// The user that a command names, as it was typed.
+fn user(matches: &ArgMatches) -> Option<String> {
+    let mut deepest = matches;
+    while let Some((_, below)) = deepest.subcommand() {
+        deepest = below;
+    }
+    let named = deepest.try_get_raw("user").ok().flatten().and_then(|mut named| named.next());
+    named.and_then(|name| name.to_str()).map(str::to_owned)
 }
 
 /// sled panics on some damage and some failing disks. The store turns that into an error, which is

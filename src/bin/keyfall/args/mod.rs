@@ -310,6 +310,23 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// What to do if nobody knows whether a write of it took effect.
+    pub(crate) fn if_unknown(&self) -> &'static str {
+        match self {
+            Command::Put(args) if args.is_named() => {
+                "; the record may be stored: put it again, under its name it is stored once"
+            }
+            Command::Put(_) => {
+                "; the record may be stored: look with `keyfall list STORE --user U --newest` \
+                 before you put it again"
+            }
+            Command::Erase(_) | Command::Discard(_) | Command::Copy(_) | Command::Backup(_) => {
+                "; it may be done all the same: do it again, which does no harm"
+            }
+            _ => "; it may be done all the same: look before you do it again",
+        }
+    }
+
     /// Whether it changes something: then its answer matters, even if it cannot be written.
     pub(crate) fn acts(&self) -> bool {
         match self {

@@ -58,6 +58,7 @@ pub(crate) enum CertificateCommand {
     },
     /// Show a certificate; showing is not verifying.
     Show {
+        /// The certificate: a file that `erase -o CERT` wrote.
         #[arg(value_name = "CERT")]
         certificate: PathBuf,
         /// A page to read, complete in itself.
@@ -69,6 +70,7 @@ pub(crate) enum CertificateCommand {
     },
     /// Verify certificates, with the log's public key and nothing else.
     Verify {
+        /// The certificates: files that `erase -o CERT` wrote, or the service's answers.
         #[arg(value_name = "CERT", required = true)]
         certificates: Vec<PathBuf>,
         #[command(flatten)]

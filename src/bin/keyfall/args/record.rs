@@ -141,6 +141,11 @@ pub(crate) struct PutArgs {
 }
 
 impl PutArgs {
+    /// Whether the same put, made twice, is stored once.
+    pub(crate) fn is_named(&self) -> bool {
+        self.name.is_some() && self.if_is.is_none()
+    }
+
     pub(crate) fn into_put(self) -> Put {
         let mut put = self.record.into_put();
         if let Some(name) = self.name {

@@ -1,6 +1,7 @@
 //! Completions for shells, and man pages.
 
-use clap::CommandFactory;
+use clap::builder::ValueHint;
+use clap::{Arg, Command, CommandFactory};
 use keyfall::Error;
 
 use crate::args::{Args, CompletionsArgs, ManArgs};
@@ -10,8 +11,22 @@ use crate::shell::print::block;
 /// `keyfall completions SHELL`.
 pub(super) fn completions(args: &CompletionsArgs) -> Done {
     let mut text = Vec::new();
-    clap_complete::generate(args.shell, &mut Args::command(), "keyfall", &mut text);
+    clap_complete::generate(args.shell, &mut hinted(Args::command()), "keyfall", &mut text);
     block(String::from_utf8_lossy(&text).trim_end())
+}
+
+/// The classes that a shell offers; any other can be typed.
+const CLASSES: [&str; 3] = ["audio", "transcript", "action"];
+
+/// The grammar with what shells should know: which values are files. To all others they would offer
+/// the names of files as well.
+fn hinted(command: Command) -> Command {
+    let hint = |arg: Arg| match arg.get_value_hint() {
+        _ if arg.get_id() == "class" => arg.value_parser(CLASSES),
+        ValueHint::Unknown if arg.get_action().takes_values() => arg.value_hint(ValueHint::Other),
+        _ => arg,
+    };
+    command.mut_args(hint).mut_subcommands(hinted)
 }
 
 /// `keyfall man [DIR]`.

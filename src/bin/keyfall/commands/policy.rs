@@ -1,9 +1,10 @@
 //! `keyfall policy`: retention.
 
+use std::path::Path;
 use std::time::Duration;
 
 use keyfall::env::{Env, System};
-use keyfall::{Class, Engine, Error, Policy, Query, RecordInfo, Timestamp, UserId};
+use keyfall::{Class, Engine, Error, ErrorKind, Policy, Query, RecordInfo, Timestamp, UserId};
 use serde_json::json;
 
 use crate::args::PolicyCommand;
@@ -45,7 +46,9 @@ pub(super) fn run(session: &Session, command: PolicyCommand) -> Done {
                 keep_derived,
                 certified,
             };
-            set(session, &open(session, &one(places)?)?, user.as_ref(), &policy, yes)
+            let store = one(places)?;
+            check_limited(session, &store, &policy)?;
+            set(session, &open(session, &store)?, user.as_ref(), &policy, yes)
         }
         PolicyCommand::Unset { places, class, user, purpose, yes } => {
             let engine = open(session, &one(places)?)?;
@@ -81,6 +84,21 @@ pub(super) fn run(session: &Session, command: PolicyCommand) -> Done {
             policies.iter().try_for_each(|policy| line(policy_words(policy)))
         }
     }
+}
+
+/// Refuses a policy that does nothing: the slip would take away the one that is there.
+fn check_limited(session: &Session, store: &Path, policy: &Policy) -> Result<(), Error> {
+    let Policy { max_age, max_records, until, readers_named, .. } = policy;
+    if max_age.is_some() || max_records.is_some() || until.is_some() || *readers_named {
+        return Ok(());
+    }
+    session.about(store);
+    let text = format!(
+        "a policy needs a limit: --max-age, --max-records or --until, or --readers-named; \
+         `keyfall policy unset STORE --class {}` removes the one that is set",
+        policy.class
+    );
+    Err(Error::new(ErrorKind::Invalid, text))
 }
 
 /// Sets a policy, having asked if records fall at once.

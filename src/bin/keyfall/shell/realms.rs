@@ -6,6 +6,7 @@ use keyfall::engine::Keeper;
 use keyfall::realm::{Realm, RealmBuilder, ShardAt, is_realm};
 use keyfall::{Builder, Error, ErrorKind, Put, RecordId, Scope, UserId};
 
+use crate::shell::remedy::word;
 use crate::shell::session::Session;
 
 /// Whose shard is meant.
@@ -47,6 +48,22 @@ pub(crate) fn look(session: &Session, dir: &Path) -> Result<Realm, Error> {
     let opens = session.clone();
     let open = move |shard: &ShardAt| Ok(builder(&opens, shard));
     RealmBuilder::at(dir).open_shard(open).read_only().open()
+}
+
+/// Says where a shard lies that was named as if it lay in its realm. Nothing must be
+/// restored there: its cell is in use.
+pub(crate) fn lies_elsewhere(session: &Session, store: &Path) -> Option<Error> {
+    let dir = store.parent().filter(|dir| !store.exists() && is_realm(dir))?;
+    let number = store.file_name()?.to_str()?.strip_prefix("shard-")?.parse::<usize>().ok()?;
+    let realm = look(&session.with_cell(None), dir).ok()?;
+    let shard = realm.shards().get(number).filter(|shard| Path::new(&shard.place) != store)?;
+    let cell = shard.cell.as_ref().map_or(String::new(), |cell| format!(" --cell {}", word(cell)));
+    let text = format!(
+        "shard {number} of the realm {} does not lie in it: name it as {}{cell}",
+        dir.display(),
+        word(&shard.place)
+    );
+    Some(Error::new(ErrorKind::Invalid, text))
 }
 
 /// The store that a command about somebody is about, with the session for it: STORE, or the shard

@@ -3,8 +3,8 @@
 //!
 //! The library speaks of itself: it names a function between backticks, and what that is given in
 //! parentheses after it. Here it becomes the command that does the same. If a command is named,
-//! this program's own messages write STORE for the store, HERE for its place alone, and CELL after
-//! `--cell`.
+//! this program's own messages write STORE for the store, HERE for its place alone, CELL after
+//! `--cell`, and U after `--user`.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -22,7 +22,6 @@ const TYPED: &[(&str, &str)] = &[
     ("Builder::take_over", "--take-over"),
     ("Builder::wait_for_lock", "--wait 10s"),
     ("Certificates::get", "keyfall certificate upgrade STORE FILE"),
-    ("Clock::trust", "keyfall tend STORE --clock-is-right"),
     ("Copies::remove", "keyfall copy remove STORE {}"),
     ("Copies::status", "keyfall copy status STORE"),
     ("Copies::sync", "keyfall copy sync STORE"),
@@ -56,6 +55,8 @@ const TYPED: &[(&str, &str)] = &[
 pub(crate) struct About {
     pub(crate) store: PathBuf,
     pub(crate) cell: Option<PathBuf>,
+    /// The user that was named.
+    pub(crate) user: Option<String>,
 }
 
 /// A word of a command, quoted as a shell takes it.
@@ -70,7 +71,7 @@ pub(crate) fn word(text: impl AsRef<OsStr>) -> String {
 
 /// A command with the store in the place of STORE, and its cell in that of CELL, if they are known.
 pub(crate) fn typed(command: &str, about: Option<&About>) -> String {
-    let Some(About { store, cell }) = about else { return command.to_owned() };
+    let Some(About { store, cell, user }) = about else { return command.to_owned() };
     let cell = cell.as_deref();
     let (mut left, mut before) = (true, "");
     let words = command.split(' ').map(|part| {
@@ -84,6 +85,7 @@ pub(crate) fn typed(command: &str, about: Option<&About>) -> String {
             "CELL" if left && before == "--cell" => {
                 Location::find(store, cell).map_or_else(|_| part.to_owned(), |at| word(at.cell()))
             }
+            "U" if before == "--user" => user.as_ref().map_or_else(|| part.to_owned(), word),
             part => part.to_owned(),
         };
         before = part;

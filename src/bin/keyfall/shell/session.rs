@@ -25,6 +25,10 @@ pub(crate) struct Session {
     pub(crate) take_over: bool,
     /// How long to wait for a store that is in use.
     pub(crate) patience: Duration,
+    /// The user that was named, as it was typed.
+    user: Option<String>,
+    /// What to do if nobody knows whether a write took effect.
+    unknown: &'static str,
     /// The shard of a realm that the command is about, and how it is opened.
     shard: Option<(PathBuf, Builder)>,
     said: Arc<Mutex<Said>>,
@@ -59,6 +63,16 @@ impl Session {
         Session { patience, ..self }
     }
 
+    /// This session, about the user of this name.
+    pub(crate) fn of_user(self, user: Option<String>) -> Session {
+        Session { user, ..self }
+    }
+
+    /// This session, in which this is to be done if nobody knows whether a write took effect.
+    pub(crate) fn after_unknown(self, unknown: &'static str) -> Session {
+        Session { unknown, ..self }
+    }
+
     /// This session with another cell.
     pub(crate) fn with_cell(&self, cell: Option<PathBuf>) -> Session {
         Session { cell, ..self.clone() }
@@ -81,7 +95,8 @@ impl Session {
 
     /// Records which store this command is about.
     pub(crate) fn about(&self, store: &Path) {
-        self.said().about = Some(About { store: store.to_owned(), cell: self.cell.clone() });
+        let (store, cell, user) = (store.to_owned(), self.cell.clone(), self.user.clone());
+        self.said().about = Some(About { store, cell, user });
     }
 
     /// The place of a store's cell; neither lies inside the other.
@@ -123,7 +138,8 @@ impl Session {
 
     /// Prints an error in one line.
     pub(crate) fn error(&self, e: &Error) {
-        let text = self.fill(&e.to_string());
+        let unknown = if e.may_have_happened() { self.unknown } else { "" };
+        let text = self.fill(&format!("{e}{unknown}"));
         if !self.json {
             return tell(&format!("keyfall: {text}"));
         }

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use keyfall::engine::Keeper;
+use keyfall::engine::{Due, Keeper, Status};
 use keyfall::opening::is_exposed;
 use keyfall::realm::is_realm;
 use keyfall::{Builder, Engine, Error, ErrorKind};
 
 use crate::shell::drafts::{drafts_of, keep_draft};
 use crate::shell::due;
+use crate::shell::realms::lies_elsewhere;
 use crate::shell::remedy::word;
 use crate::shell::session::{Session, Warning};
 
@@ -47,10 +48,10 @@ pub(crate) fn builder(session: &Session, store: &Path) -> Builder {
     }
 }
 
-/// Refuses a realm where one store is meant.
-fn one_store(store: &Path) -> Result<(), Error> {
+/// Refuses a realm where one store is meant, and a shard that is named where it does not lie.
+fn one_store(session: &Session, store: &Path) -> Result<(), Error> {
     if !is_realm(store) {
-        return Ok(());
+        return lies_elsewhere(session, store).map_or(Ok(()), Err);
     }
     let text = format!(
         "{} is a realm, and this command takes one of its shards; `keyfall realm find STORE --user U` \
@@ -70,7 +71,7 @@ pub(crate) fn look(session: &Session, store: &Path) -> Result<Engine, Error> {
         store.display()
     );
     no_take_over(session, &instead)?;
-    one_store(store)?;
+    one_store(session, store)?;
     let engine = builder(session, store).read_only().open();
     let engine = engine.map_err(|e| of_named_cell(session, store, e))?;
     warn_of_lacking(session, engine.ownership().lacks());
@@ -130,17 +131,25 @@ fn leave_due(session: &Session, engine: &Engine, store: &Path) {
     match engine.ownership().owes() {
         Ok(false) => {}
         Ok(true) => {
-            let next = engine.status().ok().and_then(|status| status.next_due_is);
+            let Some(next) = engine.status().ok().and_then(|status| due_now(&status)) else {
+                return;
+            };
             session.note(&format!(
                 "due in {}, and left undone by this command: {}; the next command that writes, \
                  or `keyfall tend STORE`, does all that is due: first hold, or cancel, what only \
                  the other place knew to be held or cancelled",
                 store.display(),
-                next.map_or("something", due::words)
+                due::words(next)
             ));
         }
         Err(e) => session.warn(&e.context("cannot tell whether something is due")),
     }
+}
+
+/// What is due by now. That an older root key is still to be destroyed takes nothing from anybody.
+fn due_now(status: &Status) -> Option<Due> {
+    let is_now = status.next_due.is_some_and(|at| at <= status.clock_shows);
+    status.next_due_is.filter(|due| is_now || matches!(due, Due::Pending | Due::Following))
 }
 
 /// Why what is due was not done.
@@ -157,17 +166,17 @@ pub(crate) fn open_as_it_is(session: &Session, store: &Path) -> Result<Engine, E
 }
 
 fn opened(session: &Session, store: &Path, builder: Builder) -> Result<Engine, Error> {
-    one_store(store)?;
+    one_store(session, store)?;
     let engine = if session.take_over { builder.take_over() } else { builder }.open();
     let engine = engine.map_err(|e| of_named_cell(session, store, e))?;
     warn_if_exposed(session, &session.cell_of(store)?);
     warn_of_lacking(session, engine.ownership().lacks());
     if session.take_over {
         session.note(&format!(
-            "{} owns its root cell now; any other place of it can only be read until it takes \
-             over in turn, and not at all after the next erase, which destroys the key that opens \
-             it. What still has that place open does not know: stop it, for it gives what is \
-             erased here, and loses what is put there",
+            "{} owns its root cell now. Any other place of the store can only be read until it \
+             takes over in turn, and not at all after the next erase, which destroys its key. \
+             Stop any process that still has another place open: it would serve what is erased \
+             here, and lose what is put there",
             store.display()
         ));
     }

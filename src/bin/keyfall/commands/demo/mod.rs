@@ -141,12 +141,14 @@ impl Demo {
         // promise says so.
         let making = Making { accept_remnants: true, ..Making::default() };
         let engine = make(&stage.session, &stage.at("store"), making)?;
-        let records = put_all(&engine)?;
+        let mut records = put_all(&engine)?;
         engine.copies().add(
             &stage.at("replica").to_string_lossy(),
             CopyMode::InStep,
             &mut |_| {},
         )?;
+        let (outside, sealed) = Outside::prepare(&engine)?;
+        records.push(sealed);
         let backup = SledStore::create(&stage.at("backup"))?;
         engine.backup(&backup, &mut |_| {})?;
         stage.tell(format_args!(
@@ -154,9 +156,8 @@ impl Demo {
              now, in epoch 1.",
             records.len()
         ))?;
-        let outside = Outside::prepare(&engine)?;
         stage.tell(format_args!(
-            "A recording of {ERASED}'s came sealed to her inbox, and the queue kept the envelope. \
+            "One recording of {ERASED}'s came sealed to her inbox; the queue kept the envelope. \
              A skill opened {} actions of hers, as her report says.",
             outside.opened
         ))?;
@@ -236,20 +237,22 @@ fn of_alarm(records: &[Record]) -> Vec<&Record> {
 }
 
 impl Outside {
-    fn prepare(engine: &Engine) -> Result<Outside, Error> {
+    /// Returns what lies outside, and the record that came from there.
+    fn prepare(engine: &Engine) -> Result<(Outside, Record), Error> {
         // A device seals a recording while it is offline; the queue that brings it keeps a copy.
         let user = UserId::new(ERASED)?;
         let mut envelope = Vec::new();
         let put = Put::new(user.clone(), Class::audio()).media_type("audio/wav");
         let spoken = audio("what is the weather like");
         sealed::seal(&put, &spoken[..], &engine.inbox(&user).key()?, &System, &mut envelope)?;
-        engine.accept(&envelope[..])?;
+        let id = engine.accept(&envelope[..])?.id;
+        let sealed = Record { id, user: ERASED, content: spoken };
         // A third party may open what was done for her.
         let skill = Identity::new(&System)?;
         let grant = Grant::new(&skill.public()?, "Ride skill", "to order rides");
         let ticket = engine.grants(&user).add(grant.class(Class::action()))?;
         let opened = engine.open_request(&skill.ask(&ticket, &System)?.0, io::sink())?.records;
-        Ok(Outside { envelope, skill, ticket, opened })
+        Ok((Outside { envelope, skill, ticket, opened }, sealed))
     }
 }
 
