@@ -55,9 +55,22 @@ impl Expected<'_> {
     }
 }
 
+/// Whether an error says what to do.
+fn has_remedy(said: &str) -> bool {
+    let remedies = [
+        "see `dmesg`, and call again",
+        "free some space and call again, nothing acknowledged is lost",
+        "restore the store from a copy",
+        "accept",
+        "name another place",
+    ];
+    remedies.iter().any(|remedy| said.contains(remedy))
+}
+
 /// System calls, and the error that each returns.
-const CALLS: [(&str, &str); 7] = [
+const CALLS: [(&str, &str); 8] = [
     ("fdatasync", "EIO"),
+    ("fdatasync", "ENOSPC"),
     ("fsync", "EIO"),
     ("pwrite64", "EIO"),
     ("pwrite64", "ENOSPC"),
@@ -106,7 +119,7 @@ fn the_system_fails_at_each_call() {
         (&erase, Expected { stay: &stay, gone: &gone, taken: Some(&first.0), added: None }),
         (&["discard", "store"], Expected { stay: &all, gone: &gone, taken: None, added: None }),
     ];
-    let (mut runs, mut failed) = (0, 0);
+    let (mut runs, mut failed, mut kept_late) = (0, 0, 0);
     for (arguments, expected) in &commands {
         for (call, error) in CALLS {
             for nth in 1.. {
@@ -132,11 +145,27 @@ fn the_system_fails_at_each_call() {
                         out.status
                     );
                     assert!(!said.contains("panicked"), "{what}: {said}");
+                    assert!(!said.contains("Os {"), "{what}: debug output: {said}");
+                    assert_eq!(said.trim_end().lines().count(), 1, "{what}: {said}");
+                    assert!(has_remedy(&said), "{what}: no remedy: {said}");
                 }
                 expected.check(dir.path(), out.status.success(), &what);
+                if !out.status.success() && arguments[0] == "put" {
+                    let kept = ids_in(dir.path()) > expected.stay.len();
+                    let told =
+                        said.contains("the record may be stored: look with `keyfall list store");
+                    assert!(told || !kept, "{what}: stored, and not a word of it: {said}");
+                    kept_late += usize::from(kept);
+                }
             }
         }
     }
     println!("{runs} calls failed in turn, {failed} commands with them");
-    assert!(runs > 60 && failed > 30, "{runs} {failed}");
+    assert!(runs > 60 && failed > 30 && kept_late > 0, "{runs} {failed} {kept_late}");
+}
+
+/// How many records a store has.
+fn ids_in(dir: &Path) -> usize {
+    let engine = open_files(&dir.join("store"), &dir.join("store.cell")).unwrap();
+    engine.list(&Query::default()).unwrap().records.len()
 }

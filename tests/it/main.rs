@@ -23,6 +23,7 @@ mod corpus;
 mod damage;
 mod decoders;
 mod delivery;
+mod documents;
 mod due;
 mod durability;
 mod engine;

@@ -98,7 +98,10 @@ fn a_command_that_a_message_names_runs_as_it_is_printed() {
     assert_eq!(cli.ok(&[&["plan", "list"][..], &on].concat()), "nothing is planned");
     // Messages of the library too, also as JSON.
     let e = cli.fails(4, &[&["plan", "cancel", "--id", "7"][..], &on].concat());
-    assert!(e.contains(r"`keyfall plan list 'ada'\''s store' --cell 'the cell' --user U`"), "{e}");
+    assert!(
+        e.contains(r"`keyfall plan list 'ada'\''s store' --cell 'the cell' --user 'Ada L.'`"),
+        "{e}"
+    );
     let e = json(
         &cli.fails(
             4,

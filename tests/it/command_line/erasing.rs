@@ -92,7 +92,7 @@ fn holds_from_the_command_line() {
         .ok(&[&["hold", "add", "store", "--user", "ada", "--class", "audio"][..], &who].concat());
     let e = cli.fails(7, &["erase", "store", "--user", "ada", "--yes"]);
     one_line(&e);
-    assert!(e.contains("`keyfall hold list store --user U`"), "{e}");
+    assert!(e.contains("`keyfall hold list store --user ada`"), "{e}");
     assert_eq!(cli.run(&["get", "store", &id]).stdout, b"evidence");
     assert!(cli.ok(&["hold", "list", "store", "--user", "ada"]).contains("class audio"));
     assert_eq!(

@@ -20,6 +20,20 @@ fn bash_takes_the_completions_and_offers_an_option() {
     let bash = &mut Command::new("bash");
     let offered = present(bash.args(["-c", offer]).arg(cli.path("bash"))).unwrap();
     assert_eq!(said(&offered).trim(), "--class");
+    // A class, and no file, although there are files; but files for what is one.
+    std::fs::write(cli.path("audit.txt"), "").unwrap();
+    let offered = |verb: &str, option: &str| {
+        let offer = format!(
+            "source \"$0\"; COMP_WORDS=(keyfall {verb} {option} au); COMP_CWORD=3; \
+             _keyfall keyfall au {option}; echo \"${{COMPREPLY[@]}}\""
+        );
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &offer]).arg(cli.path("bash")).current_dir(cli.dir.path());
+        String::from_utf8(present(&mut bash).unwrap().stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(offered("put", "--class"), "audio");
+    assert_eq!(offered("put", "--user"), "au", "what was typed, and no file");
+    assert_eq!(offered("report", "--output"), "audit.txt");
 }
 
 #[test]

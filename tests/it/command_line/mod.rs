@@ -8,6 +8,8 @@ mod manual;
 mod named;
 mod planned;
 mod records;
+mod restoring;
+mod slips;
 mod stores;
 mod uploads;
 

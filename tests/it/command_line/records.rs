@@ -281,7 +281,9 @@ fn the_demo_keeps_its_word() {
     let cli = Cli::empty();
     let told = cli.ok(&["demo"]);
     assert!(
-        told.contains("25 of 25 records, byte for byte") && told.contains("0 of 11 records"),
+        told.contains("4 users, 37 records: ")
+            && told.contains("25 of 25 records, byte for byte")
+            && told.contains("0 of 12 records"),
         "{told}"
     );
     assert!(told.lines().count() <= 40, "a screenful");

@@ -187,3 +187,19 @@ fn shards_and_cells_elsewhere() {
     assert!(signed.contains(&format!("log.example/home/{number}")), "{signed}");
     assert!(cli.ok(&["audit", "home"]).contains("clean"));
 }
+
+/// The answer was to restore a copy there, with the cell of the shard that lives elsewhere.
+#[test]
+fn a_shard_that_is_named_in_its_realm_and_lies_elsewhere_is_found() {
+    let cli = Cli::empty();
+    let stores = cli.path("stores").display().to_string();
+    cli.ok(&["realm", "init", "home", "--shards", "2", "--at", &stores, "--accept-remnants"]);
+    for args in [&["copy", "add", "home/shard-001", "copy"][..], &["status", "home/shard-001"]] {
+        let e = cli.fails(2, args);
+        one_line(&e);
+        assert!(e.contains(&format!("name it as {stores}/shard-001 --cell ")), "{e}");
+        assert!(!e.contains("restore"), "{e}");
+        let cell = e.trim_end().rsplit_once("--cell ").unwrap().1;
+        cli.ok(&["status", &format!("{stores}/shard-001"), "--cell", cell]);
+    }
+}
