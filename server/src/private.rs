@@ -8,6 +8,7 @@ use std::path::Path;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
 /// Random bytes of the system.
 ///
@@ -35,10 +36,14 @@ pub(crate) fn makeable(place: &Path) -> io::Result<()> {
     let whole = std::path::absolute(place)?;
     let there = whole.ancestors().find(|dir| dir.symlink_metadata().is_ok());
     let Some(there) = there else { return Ok(()) };
-    if !there.is_dir() {
-        return Err(at(there, &ErrorKind::NotADirectory.into()));
-    }
-    access(there, Access::WRITE_OK | Access::EXEC_OK).map_err(|e| at(there, &e.into()))
+    let within = match there.is_dir() {
+        true => access(there, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from),
+        false => Err(Errno::NOTDIR.into()),
+    };
+    within.map_err(|e| {
+        let why = at(there, &e);
+        io::Error::new(e.kind(), format!("{} cannot be made: {why}", place.display()))
+    })
 }
 
 /// Reads a file, if there is one.
@@ -84,6 +89,11 @@ fn write(open: impl Fn() -> io::Result<File>, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
+/// The error with the place, and with what to do about it.
 fn at(place: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", place.display()))
+    let again = match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    };
+    io::Error::new(error.kind(), keyfall::Error::io(place.display(), again).to_string())
 }

@@ -229,3 +229,15 @@ fn a_log_that_cannot_be_written_stops_nothing() {
     let ada = service.user("ada");
     service.put(&ada, "audio", b"RIFF....");
 }
+
+/// The error named a directory alone: neither what was to be made in it nor what to do.
+#[test]
+fn a_place_that_cannot_be_made_is_named_with_a_remedy() {
+    let dir = tempfile::TempDir::new().unwrap();
+    std::fs::write(dir.path().join("notes"), "milk").unwrap();
+    let (code, said) = ends(dir.path(), &["--state", "notes/service"]);
+    assert_eq!((code, said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.starts_with("keyfalld: notes/service cannot be made: "), "{said}");
+    assert!(said.trim_end().ends_with("a part of this path is a file: check it"), "{said}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was made");
+}

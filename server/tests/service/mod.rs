@@ -33,6 +33,7 @@ mod revoked;
 mod slow;
 mod standby;
 mod stop;
+mod stories;
 mod texts;
 mod tls;
 mod uploads;
