@@ -51,7 +51,7 @@ interop:
 demo:
     .ci/run demo
 
-# examples, and every command of the documents
+# examples, and every command of docs/cli.md and docs/operations.md
 documents:
     .ci/run documents
 
