@@ -331,7 +331,7 @@ time tell; the record ids that others hold; that somebody was erased, to whoever
 
   /** A key of C2SP signed-note: name, hash and what it says, joined by `+`. */
   async function logKey(text) {
-    const [, name, id, rest] = /^([^+]+)\+([0-9a-f]{8})\+(.+)$/.exec(text.trim()) ?? [];
+    const [, name, id, rest] = /^([^+]+)\+([0-9a-f]{8})\+(.+)$/.exec(text.replace(/^[ \t\n\f\r]+|[ \t\n\f\r]+$/g, "")) ?? [];
     const typed = unbase64(rest ?? "");
     check(isName(name ?? "") && typed?.length === 33 && typed[0] === 1, "the key is not the public key of a log");
     const key = typed.slice(1);
@@ -339,7 +339,7 @@ time tell; the record ids that others hold; that somebody was erased, to whoever
     return { name, id, key };
   }
 
-  const isName = (text) => text !== "" && !/[\s\u0085+]/u.test(text) && utf8(text).length <= 128;
+  const isName = (text) => text !== "" && !/[\p{White_Space}\p{Cc}+]/u.test(text) && utf8(text).length <= 255;
 
   const keyId = async (name, key) => hexOf((await sha256(`${name}\n\u0001`, key)).slice(0, 4));
 
@@ -400,7 +400,7 @@ time tell; the record ids that others hold; that somebody was erased, to whoever
       check(n >= 2n && n <= 32n && t >= 2n && t <= n && f < t, "the number of keyholders cannot be");
       check(new Set(keys).size === keys.length, "a keyholder is named twice");
     }
-    const falls = earlier.every(({ epoch }, i) => epoch < (i === 0 ? leaf.epoch : earlier[i - 1].epoch));
+    const falls = earlier.every(({ epoch }, i) => (i === 0 ? epoch < leaf.epoch : epoch <= earlier[i - 1].epoch));
     check(falls, "the earlier epochs are out of order");
   }
 

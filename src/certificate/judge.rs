@@ -10,10 +10,10 @@ use super::facts::{
     bytes, key_commitment,
 };
 use super::leaf::{Ends, Leaf};
+use super::written;
 use crate::error::{Error, Result};
 use crate::log::{Hash, verify_inclusion};
 use crate::promise::{Dealt, Level, Quorum, Retirement};
-use crate::time::Timestamp;
 
 /// How far an erase is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,23 +54,6 @@ pub struct Judged {
 
 fn false_(what: &str) -> Error {
     Error::corrupt(format!("the certificate contradicts itself: {what}"))
-}
-
-/// Checks that a text is a time as this program writes it.
-fn check_time(text: &str) -> Result<()> {
-    let ms = match text.strip_suffix(" ms") {
-        Some(ms) => ms.parse().ok(),
-        None => text
-            .parse::<jiff::Timestamp>()
-            .ok()
-            .and_then(|at| u64::try_from(at.as_millisecond()).ok()),
-    };
-    let written = ms.is_some_and(|ms| Timestamp(ms).to_string() == text);
-    if written {
-        Ok(())
-    } else {
-        Err(Error::invalid(format!("not a time as a certificate has it: {text:?}")))
-    }
 }
 
 fn text_of(lines: &[String]) -> String {
@@ -202,7 +185,8 @@ impl Facts {
         }
         let times =
             [Some(&body.requested), body.pending_until.as_ref(), Some(&self.outcome.issued)];
-        times.into_iter().flatten().try_for_each(|time| check_time(time))?;
+        times.into_iter().flatten().try_for_each(|time| written::time(time).map(drop))?;
+        written::check(body)?;
         let leaf: Leaf = text_of(&self.leaf).parse()?;
         let path = self
             .slot
@@ -258,10 +242,9 @@ impl Facts {
             return Err(false_("the cell is not the one that the log's leaf names"));
         }
         let level = cell.level()?;
-        let overstates = match cell.kind.as_str() {
-            "file" | "memory" => level > Level::L0,
-            _ => (level == Level::L3) != cell.keyholders.is_some(),
-        };
+        let alone = matches!(cell.kind.as_str(), "file" | "memory");
+        let overstates =
+            (alone && level > Level::L0) || (level == Level::L3) != cell.keyholders.is_some();
         if cell.keyholders.is_none() && !cell.earlier.is_empty() {
             return Err(false_("a cell without keyholders had some"));
         }
@@ -314,7 +297,7 @@ impl Facts {
             ]),
             (Retired::Destroyed, None) => Ok(Vec::new()),
             (Retired::Scheduled(until), None) => {
-                check_time(until)?;
+                written::time(until)?;
                 Ok(vec![format!(
                     "the cell destroys the old root key at {until}: until then who has access to \
                      it can read what it names"

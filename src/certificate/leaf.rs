@@ -16,7 +16,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::written;
 use crate::error::{Error, Result};
+use crate::limits::LEAF_MAX_BYTES;
 use crate::log::{FullTree, Hash};
 
 /// Slots of a commit with the fewest erases: a leaf shows how many there were up to a factor of
@@ -24,6 +26,7 @@ use crate::log::{FullTree, Hash};
 pub const SLOTS_MIN: usize = 16;
 
 const FIRST: &str = "keyfall/erase@v1";
+const MINUTE_MS: u64 = 60_000;
 
 /// What becomes of the root key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +119,28 @@ impl FromStr for Leaf {
             signer: Hash::from_base64(signer)?.0,
         };
         // One way to write it, and nothing after it.
-        if leaf.to_string() == text { Ok(leaf) } else { Err(bad()) }
+        let whole = leaf.to_string() == text && text.len() <= LEAF_MAX_BYTES;
+        if whole && leaf.is_written().is_ok() { Ok(leaf) } else { Err(bad()) }
+    }
+}
+
+impl Leaf {
+    /// Checks that each of its texts is of its kind (SPEC.md 13.2).
+    fn is_written(&self) -> Result<()> {
+        let bad = || Error::invalid("a leaf has a number that it cannot have");
+        if !written::time(&self.time)?.0.is_multiple_of(MINUTE_MS)
+            || self.slots < SLOTS_MIN as u64
+            || !self.slots.is_power_of_two()
+        {
+            return Err(bad());
+        }
+        written::hash(&self.destroys)?;
+        match &self.ends {
+            Ends::Until(until) => written::time(until).map(drop),
+            Ends::Next { attempt, commitment } => {
+                written::id(attempt).and_then(|()| written::hash(commitment))
+            }
+        }
     }
 }
 

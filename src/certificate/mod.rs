@@ -20,6 +20,7 @@ mod leaf;
 mod plain;
 mod text;
 mod verify;
+mod written;
 
 pub use draft::Draft;
 #[cfg(feature = "keyholders")]

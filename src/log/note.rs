@@ -151,7 +151,8 @@ impl FromStr for VerifierKey {
                 "not a verifier key: {text:?}; one looks like NAME+HEX+BASE64, as `Log::key` gives it"
             ))
         };
-        let mut parts = text.trim().splitn(3, '+');
+        // What a reader of files, or of fields, leaves around it: nothing that is not seen.
+        let mut parts = text.trim_matches(|c: char| c.is_ascii_whitespace()).splitn(3, '+');
         let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(bad());
         };
@@ -327,6 +328,9 @@ impl FromStr for Note {
             check_name(name).map_err(|_| bad())?;
             let bytes = base64(signature).ok_or_else(bad)?;
             let (id, signature) = bytes.split_first_chunk::<4>().ok_or_else(bad)?;
+            if signature.is_empty() {
+                return Err(bad());
+            }
             note.signatures.push(Line {
                 name: name.to_owned(),
                 id: *id,

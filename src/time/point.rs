@@ -95,7 +95,10 @@ impl From<SystemTime> for Timestamp {
 /// RFC 3339, in UTC; beyond the year 9999 the number of milliseconds.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match i64::try_from(self.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) {
+        // By its seconds: of the last one that has such a date each millisecond has it too.
+        let second = i64::try_from(self.0 / 1000).ok();
+        let nanos = (self.0 % 1000) as i32 * 1_000_000;
+        match second.and_then(|second| jiff::Timestamp::new(second, nanos).ok()) {
             Some(time) => time.fmt(f),
             None => write!(f, "{} ms", self.0),
         }

@@ -258,6 +258,11 @@ function leaves(of, dice) {
   dice.of(kinds)();
 }
 
+/** Names of keys that are none, and some that are. */
+const NAMES = [..."\u0007\t\u000b\u0085\u00a0\u1680\u180e\u200a\u200b\u2028\u202f\u205f\u3000\ufeff+", "é"]
+  .map((c) => `a${c}b`)
+  .concat(["x".repeat(128), "x".repeat(129), "x".repeat(255), "x".repeat(256), "é".repeat(128)]);
+
 /** What stands around the facts. */
 function surroundings(dice) {
   const other = new Key("somebody else");
@@ -272,6 +277,7 @@ function surroundings(dice) {
     { extensions: ["\u00a0"] },
     { extensions: ["tab\tbed"] },
     { extensions: ["\u0085"] },
+    { extensions: ["", "more"] },
     { index: 0 },
     { index: 4, finalIndex: 2 },
     { index: 2, finalIndex: 2 },
@@ -288,6 +294,10 @@ function surroundings(dice) {
     { checkpointLines: (t, o, log) => line(log, o, `${t}\n`) },
     { checkpointLines: (t, o, log) => line(log, o, t) + "— a AAAA\n" },
     { checkpointLines: (t, o, log) => line(log, o, t) + "— a AAAAAAAA\n" },
+    { checkpointLines: (t, o, log) => line(log, o, t) + "— a AAAAAA==\n" },
+    { checkpointLines: (t, o, log) => line(log, o, t) + "— a AAAAAAA=\n" },
+    { checkpointLines: (t, o, log) => line(log, o, t) + `— ${dice.of(NAMES)} AAAAAAAA\n` },
+    { noteLines: (t, o) => `${line(SIGNER, o, t)}— ${dice.of(NAMES)} ${dice.of(["AAAAAA==", "AAAAAAA="])}\n` },
     { checkpointLines: (t, o, log) => line(log, o, t) + "— a+b AAAAAAAA\n" },
     { checkpointLines: (t, o, log) => line(log, o, t) + "— a\u00a0b AAAAAAAA\n" },
     { checkpointLines: (t, o, log) => line(log, o, t) + "— a AAAAAAAA AAAAAAAA\n" },

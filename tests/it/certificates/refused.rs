@@ -1,7 +1,7 @@
 //! Certificates that were changed, cut or proved by something else. SPEC §14.
 
 use keyfall::certificate::{Certificate, Facts, Trust, key_commitment, same_history};
-use keyfall::log::{Checkpoint, Hash, LogProof, Signer};
+use keyfall::log::{Checkpoint, Hash, LogProof, Signer, VerifierKey};
 use keyfall::{Class, ErrorKind, Scope};
 
 use super::{asked, certified, holds, trust, world};
@@ -218,4 +218,25 @@ fn showing_a_destroyed_key_convicts_the_certificate() {
         "the root key's and the key of the user's page"
     );
     world.reopen();
+}
+
+/// A line of four bytes was read over by one reader and refused by another; so were keys with a
+/// byte-order mark before them, or with U+0085 after.
+#[test]
+fn a_line_has_a_signature_and_around_a_key_stands_nothing_that_is_not_seen() {
+    let world = world();
+    let engine = world.engine();
+    let certificate = certified(engine, asked(Scope::user(user("ada"))));
+    let key = engine.log().key().unwrap().to_string();
+    let with = |line: &str| certificate.note.with_lines(line).is_ok();
+    assert!(with("— a AAAAAAA=\n") && !with("— a AAAAAA==\n") && !with("— a AAAA\n"));
+    assert!(!with("— a\u{85}b AAAAAAA=\n") && !with("— a\u{3000}b AAAAAAA=\n"));
+    for around in [" ", "\t", "\r\n", "\u{c}"] {
+        let read = format!("{around}{key}{around}").parse::<VerifierKey>();
+        assert!(read.is_ok_and(|read| read.to_string() == key), "{around:?}");
+    }
+    for around in ["\u{feff}", "\u{85}", "\u{a0}", "\u{b}", "\u{200b}", "x"] {
+        assert!(format!("{around}{key}").parse::<VerifierKey>().is_err(), "{around:?}");
+        assert!(format!("{key}{around}").parse::<VerifierKey>().is_err(), "{around:?}");
+    }
 }
