@@ -65,54 +65,121 @@
 
   // --- Proofs
 
-  function show(place, mood, title, lines) {
-    const note = document.createElement("div");
-    note.className = `note ${mood}`;
-    const words = document.createElement("div");
-    const first = document.createElement("p");
-    const strong = document.createElement("strong");
-    strong.textContent = title;
-    first.append(strong);
-    words.append(first);
-    lines.forEach((line, n) => {
-      const p = document.createElement("p");
-      // What the check itself says, before the page's own last word, is in English.
-      if (n < lines.length - 1) p.lang = "en";
-      p.textContent = line;
-      words.append(p);
-    });
-    note.append(words);
-    place.replaceChildren(note);
+  const make = (tag, text, more = {}) => Object.assign(document.createElement(tag), { textContent: text, ...more });
+
+  /** A message of the page's, with what belongs into it: `[for one, for any number]`. */
+  const say = ([one, many], values = {}) => {
+    return (values.n === 1n ? one : many).replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+  };
+
+  function moment(text) {
+    const at = new Date(text);
+    const form = { dateStyle: "long", timeStyle: "short" };
+    return Number.isNaN(at.getTime()) ? text : at.toLocaleString(document.documentElement.lang, form);
   }
 
-  async function check(place, bytes, key) {
-    const words = place.dataset;
+  /** A reason in the page's language; as it is, where the page does not know it. */
+  function reason(text, { reasons }) {
+    for (const { exact, said } of reasons) {
+      const pattern = exact.replace(/[.*+?^$()|[\]\\]/g, "\\$&").replace(/\{(\w+)\}/g, "(?<$1>.+?)");
+      const found = new RegExp(`^${pattern}$`).exec(text)?.groups;
+      if (!found) continue;
+      const { n, when, ...more } = found;
+      return say(said, { ...more, ...(n && { n: BigInt(n) }), ...(when && { when: moment(when) }) });
+    }
+    return text;
+  }
+
+  const quoted = (text, words) => say(words.quoted, { text });
+  const kind = (name, words) => (Object.hasOwn(words.kind, name) ? say(words.kind[name]) : quoted(name, words));
+
+  function counted([name, n], words) {
+    const of = Object.hasOwn(words.count, name) && name !== "other" ? words.count[name] : null;
+    return of ? say(of, { n }) : say(words.count.other, { n }).replace("{class}", quoted(name, words));
+  }
+
+  /** When an exchange began: a UUID of version 7 says so. */
+  const began = (id) => moment(new Date(parseInt(id.replaceAll("-", "").slice(0, 12), 16)).toISOString());
+
+  /** What a certificate names, in the page's language. */
+  function scope(text, words) {
+    const found =
+      /^(?:(everything)|class (\S+))(?: of interaction (\S+)| of interactions that began(?: from (\S+( ms)?))?(?: before (\S+( ms)?))?)?$/.exec(text);
+    if (!found) return text.startsWith("record ") ? say(words.what.record) : quoted(text, words);
+    const [, all, name, turn, from, , until] = found;
+    if (turn) return say(all ? words.what.turn : words.what.part, { when: began(turn) });
+    const what = all ? say(words.what.all) : say(words.what.class).replace("{kind}", kind(name, words));
+    if (!from && !until) return what;
+    const id = from && until ? "between" : from ? "from" : "before";
+    return say(words.what[id], { what, from: from && moment(from), until: until && moment(until) });
+  }
+
+  /** Whose it is, what of it, when: so that nobody takes the proof of something else for theirs. */
+  function facts({ user, scope: what, requested, records, kept }, words) {
+    const list = make("dl", "", { className: "facts" });
+    const row = (id, text) => list.append(make("dt", say(words.check[id])), make("dd", text));
+    row("whose", user === null ? say(words.check.unsaid) : user);
+    row("what", scope(what, words));
+    if (records?.length) row("count", records.map((pair) => counted(pair, words)).join(", "));
+    for (const { class: name, reason } of kept) row("kept", `${kind(name, words)}: ${reason}`);
+    row("when", moment(requested));
+    return list;
+  }
+
+  function show(card, mood, title, parts) {
+    const note = make("div", "", { className: `note ${mood}` });
+    const said = make("div", "");
+    const first = make("p", "");
+    first.append(make("strong", title));
+    said.append(first, ...parts);
+    note.append(said);
+    card.querySelector("[data-verdict]").replaceChildren(note);
+  }
+
+  async function check(card, bytes, key) {
+    const words = JSON.parse(card.querySelector("[data-verdict]").dataset.words);
+    const local = make("p", say(words.check.local));
     try {
-      const { grade, reasons } = await keyfall.verify(bytes, key);
-      const [mood, title] = {
-        FINAL: ["good", words.final],
-        LIMITED: ["good", words.limited],
-        PENDING: ["wait", words.pending],
-      }[grade];
-      show(place, mood, title, [...reasons, words.local]);
+      const { grade, level, outcome, words: exactly, reasons, body } = await keyfall.verify(bytes, key);
+      const parts = [facts(body, words)];
+      if (reasons.length) {
+        const list = make("ul", "");
+        list.append(...reasons.map((text) => make("li", reason(text, words))));
+        parts.push(list);
+      }
+      const far = make("p", `${say(words.level[level])} `, { className: "level" });
+      const more = card.querySelector("[data-more]");
+      if (more) far.append(more.content.cloneNode(true));
+      const exact = make("details", "", { className: "exact" });
+      const lines = make("ul", "", { lang: "en", dir: "ltr" });
+      lines.append(...[outcome, `Level ${level}: ${exactly}`, ...reasons].map((text) => make("li", text)));
+      exact.append(make("summary", words.exact), lines);
+      const { user } = card.dataset;
+      if (user !== undefined && body.user !== null && body.user !== user) {
+        parts.unshift(make("p", say(words.check[grade.toLowerCase()])));
+        show(card, "bad", say(words.other), [...parts, far, exact, local]);
+      } else {
+        const mood = grade === "PENDING" ? "wait" : "good";
+        show(card, mood, say(words.check[grade.toLowerCase()]), [...parts, far, exact, local]);
+      }
     } catch (e) {
-      if (e instanceof keyfall.Refused) show(place, "bad", words.refused, [e.message, words.local]);
-      else show(place, "wait", words.old, []);
+      if (!(e instanceof keyfall.Refused)) show(card, "wait", say(words.check.old), []);
+      else show(card, "bad", say(words.check.refused), [make("p", e.message, { lang: "en" }), local]);
     }
   }
 
   for (const card of document.querySelectorAll("[data-check]")) {
-    const [place, run, proof, file, key] = ["verdict", "run", "proof", "file", "key"].map((name) => {
+    const [run, proof, file, key] = ["run", "proof", "file", "key"].map((name) => {
       return card.querySelector(`[data-${name}]`);
     });
     if (run) {
       run.hidden = false;
-      run.addEventListener("click", () => check(place, new TextEncoder().encode(proof.textContent), key.textContent));
+      run.addEventListener("click", () => check(card, new TextEncoder().encode(proof.textContent), key.textContent));
     }
     if (file) {
       const again = async () => {
         if (file.files.length === 1) {
-          check(place, new Uint8Array(await file.files[0].arrayBuffer()), key.value);
+          check(card, new Uint8Array(await file.files[0].arrayBuffer()), key.value);
         }
       };
       file.addEventListener("change", again);

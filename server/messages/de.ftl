@@ -10,12 +10,21 @@ nav-sure = Wie sicher?
 to-content = Zum Inhalt
 sign-out = Abmelden
 signed-in = Diese Seite gehört { $name }, bis { $until }. Zeiten gelten für { $zone }.
-signed-in-guardian = Diese Seite gehört { $name }; Sie sehen nach ihr, bis { $until }. Zeiten gelten für { $zone }.
+signed-in-guardian = Diese Seite gehört { $name }; Sie betreuen sie, bis { $until }. Zeiten gelten für { $zone }.
 
 # Hereinkommen
-enter-title = Ihre Stimme, Ihre Entscheidung
-enter-lead = Hier hören Sie, was von Ihnen aufbewahrt wird, und löschen, was Sie möchten.
-enter-button = Meine Seite öffnen
+enter-title = { $who ->
+    [guardian] Eine Seite, die Sie betreuen
+   *[other] Ihre Stimme, Ihre Entscheidung
+}
+enter-lead = { $who ->
+    [guardian] Hier hören Sie, was wir von { $name } aufbewahren, und löschen, was Sie möchten.
+   *[other] Hier hören Sie, was wir von Ihnen aufbewahren, und löschen, was Sie möchten.
+}
+enter-button = { $who ->
+    [guardian] Die Seite öffnen
+   *[other] Meine Seite öffnen
+}
 enter-again = Drücken Sie den Knopf noch einmal. Sehen Sie das dann wieder, so behält dieser Browser keine Cookies: Erlauben Sie sie für diese Seite.
 enter-once = Dieser Link gilt einmal und zehn Minuten lang.
 switch-title = Hier ist eine andere Seite offen
@@ -25,10 +34,16 @@ switch-back = Hier bleiben
 ended-title = Dieser Link gilt nicht mehr
 ended-lead = Ein Link gilt einmal und zehn Minuten lang. Die Anwendung, die ihn gab, gibt Ihnen einen neuen.
 ended-proofs = Was gerade gelöscht wurde, als er endete, ist gelöscht. Hier ist der Nachweis; heben Sie ihn auf, er steht hier einen Tag lang.
+closed-title = Hier ist keine Seite offen
+closed-lead = Eine Seite öffnet sich mit einem Link. Die Anwendung, die Sie benutzen, gibt Ihnen einen.
 left-title = Sie sind abgemeldet
 left-lead = Diesem Browser wurde gesagt, nichts von dem zu behalten, was die Seite zeigte. Ihre Anwendung gibt Ihnen einen Link, um wiederzukommen.
 gone-page-title = Diese Seite gibt es nicht
 gone-page-lead = Was sie zeigte, wurde vielleicht gelöscht.
+root-title = Ein Dienst, der aufbewahrt und löscht, was Menschen sagen
+root-lead = Jeder Mensch hat hier eine Seite, auf der er hört und löscht, was von ihm aufbewahrt wird. Den Link gibt die Anwendung.
+root-page = Zur Seite
+root-docs = Für Programme: die Schnittstelle
 
 # Tage und Zeiten
 today = Heute, { $day }
@@ -74,7 +89,15 @@ count-certificate = { $n ->
     [one] { $n } Nachweis
    *[other] { $n } Nachweise
 }
-count-other = { $n } der Art „{ $class }“
+count-other = { $n } der Art { $class }
+count-no-proof = { $n ->
+    [one] { $n } Ding, das bei den Nachweisen liegt und keiner ist
+   *[other] { $n } Dinge, die bei den Nachweisen liegen und keine sind
+}
+quoted = „{ $text }“
+size-bytes = { $n } Byte
+size-kb = { $n } KB
+size-mb = { $n } MB
 kind-audio = Aufnahmen
 kind-transcript = Mitschriften
 kind-action = Handlungen
@@ -82,15 +105,19 @@ kind-certificate = Nachweise
 and = { $some } und { $last }
 
 # Die Liste
-list-title = Was von Ihnen aufbewahrt wird
-list-title-guardian = Was von { $name } aufbewahrt wird
-list-lead = { $what }, seit { $since }. Hören Sie, lesen Sie, und löschen Sie, was Sie möchten: eines, mehreres, einen Tag oder alles.
+list-title = { $who ->
+    [guardian] Was wir von { $name } aufbewahren
+   *[other] Was wir von Ihnen aufbewahren
+}
+list-lead = { $what }, das Älteste vom { $since }. Hören Sie, lesen Sie, und löschen Sie, was Sie möchten: eines, mehreres, einen Tag oder alles.
 list-nothing-title = Es wird nichts aufbewahrt.
 list-nothing-lead = Was später aufbewahrt wird, steht hier.
-list-none-of = Von dieser Art, oder so alt, wird nichts aufbewahrt.
+list-none-of = Von dieser Art oder aus dieser Zeit wird nichts aufbewahrt.
 show-kind = Zeigen
 show-all = alles
 show-until = Bis zum Tag
+show-device = Vom Gerät
+show-all-devices = jedem
 show-button = Zeigen
 older = Älteres
 newest = Zurück zum Neuesten
@@ -111,8 +138,11 @@ erase-all-title = Alles auf einmal
 erase-all-lead = Sie sehen zuerst, was ginge. Dieser Knopf löscht noch nichts.
 erase-all = Alles löschen …
 download-all = Alles herunterladen
-unnamed = was um { $time } begann
+unnamed = Eintrag von { $time }
 listen = Aufnahme, { $time }
+listen-long = Aufnahme, { $time }, { $length } lang
+recording = Aufnahme
+recording-long = Aufnahme, { $length }
 file = { $kind } ({ $size })
 read-it = Öffnen
 save-it = Herunterladen
@@ -121,11 +151,15 @@ named-hint = Das Öffnen wird vermerkt, wie jedes Öffnen davon.
 kept-for = Aufbewahrt für: { $purpose }.
 kept-for-until = Aufbewahrt für: { $purpose }, bis { $until }.
 kept-until = Aufbewahrt bis { $until }.
-kept-open = Aufbewahrt, bis Sie es löschen.
+kept-open = { $who ->
+    [person] Aufbewahrt, bis Sie es löschen.
+   *[other] Aufbewahrt, bis es gelöscht wird.
+}
 kept-part = Einiges oder alles davon geht am { $when }.
 kept-number = Es kann früher gehen: Von seiner Art wird nur eine bestimmte Anzahl aufbewahrt.
 kept-held = Es ist gerichtlich festgehalten und bleibt, solange das dauert.
 kept-for-held = Aufbewahrt für: { $purpose }. Es ist gerichtlich festgehalten und bleibt, solange das dauert.
+from-device = Vom Gerät: { $device }
 held = gerichtlich festgehalten
 goes-on = geht am { $when }
 opened-by = { $n ->
@@ -133,7 +167,13 @@ opened-by = { $n ->
     [one] Einmal geöffnet
    *[other] { $n } Mal geöffnet
 }
-opened-row = { $who }, für: { $why }, { $when }
+opened-row = { $by }, für: { $why }, { $when }
+opened-person = { $who ->
+    [guardian] { $name }, auf der eigenen Seite
+   *[other] Sie, auf dieser Seite
+}
+opened-guardian = { $guardian }, mit der Betreuung dieses Profils
+opened-on-page = um es auf der Seite zu hören oder zu lesen
 playing = läuft
 row-erased = Gelöscht. Es ist jetzt weg.
 planned-title = { $n ->
@@ -144,17 +184,18 @@ planned-row = Am { $when }: { $what }.
 planned-held = Einiges davon ist gerichtlich festgehalten: Es bleibt, wenn das nicht vorher endet.
 planned-cancel = Absagen
 planned-cancel-label = Absagen: { $what }
-planned-child = Nur wer nach diesem Profil sieht, kann absagen, was geplant ist.
+planned-child = Nur wer dieses Profil betreut, kann absagen, was geplant ist.
 cancelled = Abgesagt: Diese Löschung findet nicht statt.
 cancel-late = Das ist nicht mehr geplant: Es wurde schon abgesagt, oder es ist gelöscht.
 
 # Was gelöscht wird
-what-turn = was am { $when } gesagt wurde
+what-turn = der Eintrag vom { $when }
 what-turns = { $n ->
     [one] das Ausgewählte
    *[other] { $n } ausgewählte Dinge
 }
-what-part = ein Teil dessen, was am { $when } gesagt wurde
+what-part = ein Teil des Eintrags vom { $when }
+what-record = ein einzelner Eintrag
 what-day = alles vom { $day }
 what-between = { $what }, vom { $from } bis zum { $until }
 what-from = { $what }, vom { $from } an
@@ -177,25 +218,37 @@ goes-derived = { $n ->
    *[other] { $n } weitere, die daraus gemacht wurden
 }
 goes-derived-up-to = bis zu { $n } weitere, die daraus gemacht wurden
-goes-following = Und mehr, das daraus gemacht wurde, so weit das reicht.
+goes-following = Und alles Weitere, das daraus gemacht wurde.
 goes-text = Was aus einer Aufnahme gemacht wurde, geht mit ihr: Es bleibt keine Mitschrift übrig.
 goes-text-unless = Was aus einer Aufnahme gemacht wurde, geht mit ihr: Es bleibt keine Mitschrift übrig, außer Sie behalten sie unten.
 goes-nothing = Davon ist nichts mehr da.
 goes-unknown = Beschädigte Seiten verhindern das Zählen. Was genannt ist, geht trotzdem.
 stays-title = Was bleibt
-stays-choose = Sie können einiges davon behalten. Es hängt dann nicht mehr an dem, was geht.
+stays-choose = Sie können einiges davon behalten. Es wird dann nicht mehr mit dem Rest gelöscht.
 stays-most = Auf einmal lassen sich höchstens { $n } Arten behalten.
 stays-keep = { $what } behalten
 stays-many-lead = { $n ->
     [0] Alles von einer Art geht ganz: Davon lässt sich nichts behalten. Gelöscht wurde nichts.
    *[other] Auf einmal lassen sich höchstens { $n } Arten behalten. Sie haben mehr angehakt, darum wurde nichts gelöscht. Gehen Sie zurück, und haken Sie weniger an oder löschen Sie weniger auf einmal.
 }
-stays-child-lead = Was Sie behalten, ginge nicht mehr mit dem, woraus es gemacht wurde. Nur wer nach diesem Profil sieht, kann es länger behalten. Gelöscht wurde nichts.
-stays-reason = auf Wunsch der Person behalten
-stays-proofs = Nachweise früherer Löschungen bleiben.
-stays-proofs-reason = Nachweise früherer Löschungen
+stays-child-lead = Was Sie behalten, würde nicht mehr mit dem gelöscht, woraus es gemacht wurde. Nur wer dieses Profil betreut, kann es länger behalten. Gelöscht wurde nichts.
+stays-reason = { $who ->
+    [guardian] von der betreuenden Person behalten
+   *[other] auf Wunsch der Person behalten
+}
+stays-proofs = { $n ->
+    [one] Ein Nachweis einer früheren Löschung bleibt.
+   *[other] { $n } Nachweise früherer Löschungen bleiben.
+}
+stays-left = { $n ->
+    [one] Ein weiteres Ding, das bei den Nachweisen liegt und keiner ist, bleibt: So viele gehen nicht auf einmal. Löschen Sie den Tag noch einmal.
+   *[other] { $n } weitere Dinge, die bei den Nachweisen liegen und keine sind, bleiben: So viele gehen nicht auf einmal. Löschen Sie den Tag noch einmal.
+}
 stays-rest = Alles andere bleibt, wie es ist.
-stays-nothing = Es bleibt nichts, auch keine Nachweise früherer Löschungen: Laden Sie sie vorher herunter, wenn Sie sie möchten.
+stays-nothing = { $who ->
+    [guardian] Von { $name } bleibt nichts, auch keine Nachweise früherer Löschungen: Laden Sie sie vorher herunter, wenn Sie sie möchten.
+   *[other] Von Ihnen bleibt nichts, auch keine Nachweise früherer Löschungen: Laden Sie sie vorher herunter, wenn Sie sie möchten.
+}
 held-title = Es kann jetzt nicht gelöscht werden
 held-lead = Einiges davon ist gerichtlich festgehalten. Nichts geht, bis das endet; dann können Sie wieder fragen.
 held-row = { $reason }, angeordnet von { $authority }, seit { $since }
@@ -204,8 +257,8 @@ held-needed = { $n ->
    *[other] { $n } müssen bleiben, weil etwas daraus Gemachtes festgehalten ist.
 }
 later-title = In 7 Tagen
-later-lead = Es wird am { $when } gelöscht, nicht vorher, wenn nichts anderes es früher beendet. Bis dahin können Sie es absagen.
-later-lead-child = Es wird am { $when } gelöscht, nicht vorher, wenn nichts anderes es früher beendet. Nur wer nach diesem Profil sieht, kann es absagen.
+later-lead = Es wird am { $when } gelöscht, oder früher, wenn eine Aufbewahrungsregel es vorher entfernt. Bis dahin können Sie es absagen.
+later-lead-child = Es wird am { $when } gelöscht, oder früher, wenn eine Aufbewahrungsregel es vorher entfernt. Nur wer dieses Profil betreut, kann es absagen.
 later-button = In 7 Tagen löschen
 now-title = Jetzt, endgültig
 now-lead = Es geht sofort, aus unseren Sicherungen mit, und niemand kann das rückgängig machen. Dann erfahren Sie, ob es endgültig ist und was dem Grenzen setzt.
@@ -219,11 +272,17 @@ done-pending-lead = Hier kann es niemand mehr öffnen. Bis der letzte Schlüssel
 done-pending-until = Das endet spätestens am { $when }.
 done-already-title = Es war schon weg.
 done-already-lead = Davon war nichts mehr zu löschen.
-done-lead = { $what }. Niemand kann sie mehr lesen.
-done-lead-limited = { $what }. Niemand kann sie hier oder aus einer Kopie mehr lesen, in den Grenzen, die unten stehen.
+done-lead = { $n ->
+    [one] { $what }. Niemand kann es mehr öffnen, weder hier noch aus einer Sicherung.
+   *[other] { $what }. Niemand kann sie mehr öffnen, weder hier noch aus einer Sicherung.
+}
+done-lead-limited = { $n ->
+    [one] { $what }. Niemand kann es mehr öffnen, weder hier noch aus einer Sicherung, in den Grenzen, die unten stehen.
+   *[other] { $what }. Niemand kann sie mehr öffnen, weder hier noch aus einer Sicherung, in den Grenzen, die unten stehen.
+}
 done-lead-pending = { $what }.
-done-lead-unknown = Wie viel es war, ließ sich nicht zählen. Niemand kann es mehr lesen.
-done-lead-unknown-limited = Wie viel es war, ließ sich nicht zählen. Niemand kann es hier oder aus einer Kopie mehr lesen, in den Grenzen, die unten stehen.
+done-lead-unknown = Wie viel es war, ließ sich nicht zählen. Niemand kann es mehr öffnen, weder hier noch aus einer Sicherung.
+done-lead-unknown-limited = Wie viel es war, ließ sich nicht zählen. Niemand kann es mehr öffnen, weder hier noch aus einer Sicherung, in den Grenzen, die unten stehen.
 done-lead-unknown-pending = Wie viel es war, ließ sich nicht zählen.
 done-derived = { $n ->
     [one] { $n } daraus Gemachtes ging mit.
@@ -232,14 +291,38 @@ done-derived = { $n ->
 done-following = Mehr daraus Gemachtes ging mit; lesbar ist es nicht mehr, und aus den Listen geht es bald.
 done-kept = Behalten, wie Sie wollten: { $what }.
 done-limits = Was dem Grenzen setzt
+done-what = Genannt war: { $what }.
+level-L0 = Spuren des alten Schlüssels können auf der Festplatte der Maschine bleiben, die ihn benutzte, oder in einem Abbild davon.
+level-L1 = Dass der alte Schlüssel weg ist, gilt so weit, wie der Hersteller des Geräts, das ihn verwahrte, recht hat, was das Gerät angeht.
+level-L2 = Dass der alte Schlüssel weg ist, gilt so weit, wie der Betreiber des Schlüsseldienstes recht hat, was dessen Sicherungen angeht.
+level-L3 = Dass der alte Schlüssel weg ist, gilt, solange weniger Schlüsselhalter, als nötig wären, ihren Teil behielten, entgegen dem, was sie unterschrieben haben.
+exact-words = Der genaue Wortlaut, auf Englisch
+reason-window = Der alte Schlüssel wartet auf andere Löschungen, längstens bis { $when }. Bis dahin kann es noch lesen, wer die Schlüssel und eine alte Kopie hat.
+reason-waiting = Noch ist nicht gesagt, dass der alte Schlüssel zerstört ist. Bis dahin kann es noch lesen, wer an diesen Schlüssel kommt.
+reason-scheduled = Der alte Schlüssel wird am { $when } zerstört. Bis dahin kann es noch lesen, wer an diesen Schlüssel kommt.
+reason-stated = { $n } von { $needed } nötigen Erklärungen sind da, von { $of } Schlüsselhaltern. Bis dahin haben { $few } von ihnen vielleicht genug Teile des alten Schlüssels.
+reason-stated-earlier = { $n } von { $needed } nötigen Erklärungen sind da, von { $of } Schlüsselhaltern. Bis dahin haben { $few } von ihnen vielleicht genug Teile des Schlüssels der Epoche { $epoch }, der es auch erreichte.
+reason-remnants = Der Schlüssel lag auf einem Speicher, der bekanntlich alte Bytes behält: Der alte Schlüssel ist dort vielleicht noch.
+reason-memory = Der Schlüssel lag im Arbeitsspeicher eines Programms, der vielleicht anderswo geschrieben wurde.
+reason-openings = { $n ->
+    [one] Vorher hatte jemand einmal namentlich etwas von dieser Person geöffnet: Was dabei mitgenommen wurde, ist außer Reichweite.
+   *[other] Vorher wurde { $n } Mal namentlich etwas von dieser Person geöffnet: Was dabei mitgenommen wurde, ist außer Reichweite.
+}
+reason-openings-hidden = Beschädigte Seiten verbergen, wer vorher etwas geöffnet hatte.
+reason-grants = { $n ->
+    [one] Jemand anderes durfte etwas von dieser Person öffnen: Was vorher geöffnet wurde, ist außer Reichweite.
+   *[other] { $n } andere durften etwas von dieser Person öffnen: Was vorher geöffnet wurde, ist außer Reichweite.
+}
+reason-uncounted = Beschädigte Seiten verhinderten das Zählen; lesbar ist nichts davon.
+reason-following = Namen von daraus Gemachtem, nicht der Inhalt, standen noch in Listen.
 later-done-title = Es geht am { $when }.
-later-done-lead = Bis dahin können Sie es auf Ihrer Seite absagen. Was es sonst beendet, kann das früher tun.
-later-done-child = Nur wer nach diesem Profil sieht, kann es absagen. Was es sonst beendet, kann das früher tun.
+later-done-lead = Bis dahin können Sie es in der Liste absagen. Eine Aufbewahrungsregel kann es früher entfernen.
+later-done-child = Nur wer dieses Profil betreut, kann es absagen. Eine Aufbewahrungsregel kann es früher entfernen.
 later-held-title = Es ist für den { $when } geplant.
 later-some-title = Einiges davon geht am { $when }.
-later-some-lead = Nicht alles davon ließ sich planen. Was geplant ist, steht auf Ihrer Seite.
+later-some-lead = Nicht alles davon ließ sich planen. Was geplant ist, steht in der Liste.
 later-kept = Dann bleibt, wie Sie wollten: { $what }.
-later-done-proof = Wenn es weg ist, steht der Nachweis dafür bei Ihren Nachweisen.
+later-done-proof = Wenn es weg ist, steht der Nachweis dafür bei den Nachweisen.
 failed-title = Nicht alles wurde gelöscht
 failed-nothing-title = Nichts wurde gelöscht
 failed-held = Einiges davon ist gerichtlich festgehalten. Es bleibt, bis das endet.
@@ -249,8 +332,8 @@ failed-limit = Es ist schon so viel geplant, dass dies nicht dazu passt; darum w
 back-list = Zurück zum Aufbewahrten
 
 # Nachweise
-proof-title = Ihr Nachweis
-proofs-several = Ihre Nachweise
+proof-title = Der Nachweis
+proofs-several = Die Nachweise
 proof-lead = Eine kleine Datei, die zeigt, dass dies getan wurde. Sie gilt für sich: Sie können sie in zehn Jahren prüfen, ohne uns.
 proof-download = Nachweis herunterladen
 proof-check = Hier prüfen
@@ -259,18 +342,17 @@ proofs-title = Nachweise
 proofs-lead = Jeder zeigt, dass etwas gelöscht wurde. Sie werden mit allem anderen aufbewahrt und gehen, wenn alles gelöscht wird.
 proofs-none = Noch wurde nichts gelöscht, oder der Nachweis ging mit allem anderen.
 proof-of = Nachweis vom { $when }
-proof-to-come = Der Nachweis für { $what } kommt am { $when }.
+proof-to-come = Am { $when } kommt der Nachweis für das Geplante: { $what }.
 code-title = Heben Sie diesen Code für den Nachweis auf
-code-lead = Was geht, nimmt Ihre Nachweise mit; darum kann dort keiner auf Sie warten. Wenn es weg ist, öffnet dieser Code den Nachweis, 400 Tage lang. Wir heben ihn nirgends auf: Drucken Sie diese Seite oder schreiben Sie den Code ab.
-code-where = Sie brauchen dafür keinen Link:
-code-link = einen Code eingeben
+code-lead = Was geht, nimmt die Nachweise mit; darum kann dort keiner warten. Wenn es weg ist, öffnet dieser Code den Nachweis, 400 Tage lang. Wir heben ihn nirgends auf: Drucken Sie diese Seite oder schreiben Sie den Code ab.
+code-where = Dafür ist kein Link nötig. Geben Sie den Code hier ein:
 code-have = Ich habe den Code eines Nachweises
 code-ask-title = Ein Nachweis über seinen Code
 code-ask-lead = Etwas sollte später gelöscht werden, und für den Nachweis wurde Ihnen ein Code genannt. Geben Sie ihn hier ein.
 code-label = Code
 code-button = Nachweis zeigen
 code-pace = Das war zu oft. Warten Sie einige Sekunden, und versuchen Sie es dann noch einmal.
-code-none = Unter diesem Code liegt nichts. Vielleicht ist, wofür er gilt, noch nicht fällig oder wurde abgesagt; prüfen Sie jeden Buchstaben.
+code-none = Unter diesem Code liegt nichts. Vielleicht ist, wofür er gilt, noch nicht fällig oder wurde abgesagt; prüfen Sie jeden Buchstaben und jede Ziffer.
 check-title = Einen Nachweis prüfen
 check-lead = Geprüft wird in diesem Browser. Nichts wird gesendet, und es geht auch ohne Netz.
 check-file = Die Datei des Nachweises
@@ -278,31 +360,44 @@ check-key = Der öffentliche Schlüssel des Verzeichnisses
 check-key-hint = Dies ist der Schlüssel dieses Dienstes. Vergleichen Sie ihn mit einem, den Sie von anderswo haben: Dann müssen Sie uns nicht glauben.
 check-noscript = Dieser Browser führt keine Skripte aus. Das Programm keyfall-verify prüft die Datei ebenso.
 check-running = Wird geprüft …
-check-final = Der Nachweis gilt. Was er nennt, ist endgültig weg.
+check-final = Der Nachweis gilt. Was er nennt, ist weg.
 check-limited = Der Nachweis gilt. Was er nennt, ist weg, in diesen Grenzen:
 check-pending = Der Nachweis gilt und sagt, dass es noch nicht endgültig ist:
 check-refused = Dieser Nachweis gilt nicht.
+check-other = { $who ->
+    [guardian] Dieser Nachweis ist nicht über { $name }.
+   *[other] Dieser Nachweis ist nicht über Sie.
+}
+check-whose = Über
+check-what = Gelöscht
+check-count = Wie viel
+check-kept = Behalten
+check-when = Verlangt
+check-unsaid = das sagt er nicht
 check-old = Dieser Browser ist zu alt, um ihn zu prüfen. Das Programm keyfall-verify kann es.
 check-local = In diesem Browser geprüft; nichts wurde gesendet.
 
 # Wie lange
 keep-title = Wie lange es aufbewahrt wird
-keep-lead = Wählen Sie einmal. Es gilt für das, was da ist, und für das, was an solchem kommt.
-keep-legend = Aufbewahren, was gesagt wird
+keep-lead = Wählen Sie einmal. Es gilt für das, was da ist, und für alles Weitere dieser Art.
+keep-legend = Für wie lange
 keep-nothing = Nichts
 keep-nothing-lead = Es wird beantwortet und geht nach zehn Minuten.
 keep-day = 1 Tag
 keep-day-lead = Bis zur selben Zeit am nächsten Tag.
 keep-months = 3 Monate
 keep-months-lead = 92 Tage: lange genug, um es wiederzufinden.
-keep-open = Bis ich es lösche
+keep-open = { $who ->
+    [person] Bis ich es lösche
+   *[other] Bis es gelöscht wird
+}
 keep-open-lead = Es endet nicht von selbst.
 keep-open-store = So lange, wie dieser Dienst überhaupt aufbewahrt: { $span }.
 keep-open-some = So lange, wie dieser Dienst jede Art aufbewahrt. Für einige Arten hat das ein Ende.
-keep-open-sooner = Sie beenden es, oder eine Regel für eine Anzahl oder ein Datum tut es.
+keep-open-sooner = Es endet, wenn es gelöscht wird, oder durch eine Regel für eine Anzahl oder ein Datum.
 keep-too-long = So lange bewahrt dieser Dienst nichts auf.
 keep-too-long-some = So lange bewahrt dieser Dienst nicht jede Art auf.
-keep-child = Nur wer nach diesem Profil sieht, kann es verlängern.
+keep-child = Nur wer dieses Profil betreut, kann es verlängern.
 keep-other = Zurzeit: { $what }
 keep-other-days = { $n ->
     [one] { $n } Tag
@@ -324,7 +419,7 @@ keep-other-seconds = { $n ->
 keep-sooner = Für einige Arten setzt eine Regel auch eine Anzahl oder ein Datum: Was darüber ist, geht früher, was hier auch gewählt ist.
 keep-service = Was dieser Dienst kürzer aufbewahrt, geht früher.
 keep-held = Was gerichtlich festgehalten ist, bleibt, solange das dauert.
-keep-button = So aufbewahren
+keep-button = Speichern
 keep-done = Von jetzt an: { $what }.
 keep-same = Es bleibt, wie es war: { $what }.
 keep-falls-title = Einiges geht jetzt
@@ -336,7 +431,7 @@ keep-falls-alone = { $n ->
     [one] { $n } Ding ist älter. Es geht sofort, endgültig. Was daraus gemacht wurde, bleibt vielleicht: Eine Regel behält es.
    *[other] { $n } Dinge sind älter. Sie gehen sofort, endgültig. Was daraus gemacht wurde, bleibt vielleicht: Eine Regel behält es.
 }
-keep-falls-button = So aufbewahren, Älteres löschen
+keep-falls-button = Speichern, Älteres löschen
 child-title = Das Profil eines Kindes
 child-lead = Was ein Kind sagt, wird höchstens einen Tag aufbewahrt: Aufnahmen, Mitschriften, Handlungen, und jede andere Art, von der jetzt etwas da ist. Das Kind kann es hören und löschen, aber nicht verlängern.
 child-button = Zum Profil eines Kindes machen
@@ -346,10 +441,14 @@ child-done = Dies ist jetzt das Profil eines Kindes: höchstens ein Tag.
 sure-title = Wie sicher ist „weg“?
 sure-lead = Das versprechen wir, in schlichten Worten, und das können wir nicht versprechen.
 sure-how-title = Wie es geht
-sure-how = Alles, was von Ihnen aufbewahrt wird, ist verschlossen, und jedes Schloss hat einen eigenen Schlüssel. Kopien und Sicherungen enthalten nur Verschlossenes. Löschen heißt, den Schlüssel zu zerstören. Was er verschloss, ist dann Rauschen, in jeder Kopie, wo sie auch liegt.
+sure-how = Alles, was hier aufbewahrt wird, ist verschlossen, und jedes Schloss hat einen eigenen Schlüssel. Kopien und Sicherungen enthalten nur Verschlossenes. Löschen heißt, den Schlüssel zu zerstören. Was er verschloss, ist dann Rauschen, in jeder Kopie, wo sie auch liegt.
 sure-key-title = Wo der letzte Schlüssel ist
-sure-key = Der letzte Schlüssel, und was aus ihm wird: { $statement }.
-sure-level = Von einem zerstörten Schlüssel wird gesagt: { $words }.
+sure-key = { $kind ->
+    [file] Der letzte Schlüssel liegt in einer Datei auf der Maschine dieses Dienstes. Um ihn zu zerstören, überschreibt sie diese Datei.
+    [memory] Der letzte Schlüssel liegt allein im Arbeitsspeicher dieses Dienstes. Um ihn zu zerstören, vergisst ihn der Dienst.
+    [quorum] Der letzte Schlüssel ist nirgends ganz: Schlüsselhalter haben Teile davon. Um ihn zu zerstören, zerstören sie ihre Teile und unterschreiben das.
+   *[other] Der letzte Schlüssel liegt bei: { $kind }.
+}
 sure-copies = { $n ->
     [0] Weitere Kopien kennt dieser Dienst nicht.
     [one] Es gibt eine weitere Kopie. Damit Gelöschtes aus ihr weg ist, muss nichts getan werden.
@@ -359,7 +458,7 @@ sure-not-title = Was wir nicht versprechen können
 sure-not-1 = Dass niemand etwas kopierte, bevor es gelöscht wurde: Wer es öffnete, steht dabei, soweit er sagte, wer er ist.
 sure-not-2 = Dass dieser Dienst das Programm ausführt, das er nennt. Der Nachweis ist unterschrieben, damit man ihn uns vorhalten kann.
 sure-not-3 = Dass nirgends sonst etwas liegt: Diese Seite zeigt, was hier aufbewahrt wird.
-sure-proof = Jede Löschung gibt Ihnen einen Nachweis, den Sie ohne uns prüfen können.
+sure-proof = Jede Löschung gibt einen Nachweis, der sich ohne uns prüfen lässt.
 history-title = Was damit getan wurde
 history-none = Nichts außer Aufbewahren und Löschen.
 history-kept = Behalten, als der Rest gelöscht wurde: { $what }. Grund: { $reason }

@@ -179,6 +179,11 @@ impl Receipts {
         plans.peek().is_none() || plans.any(|line| line == plan)
     }
 
+    /// Whether there is such a receipt.
+    pub(crate) fn knows(&self, secret: &Secret) -> bool {
+        self.noted(secret).is_ok_and(|noted| noted.is_some())
+    }
+
     fn noted(&self, secret: &Secret) -> Result<Option<String>> {
         private::read(&self.key(&secret.name)).map_err(|e| Error::io("reading a receipt", e))
     }

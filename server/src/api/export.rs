@@ -18,7 +18,7 @@ use crate::auth::caller::Caller;
 use crate::outlet::{Outlet, written};
 use crate::page::archive::{FILES, Filed, Shown, check, index};
 use crate::page::frame::now;
-use crate::page::kept::{PROOF_MAX_BYTES, PROOF_TYPE, Proof};
+use crate::page::kept::{PROOF_MAX_BYTES, PROOF_TYPE, Proof, proves};
 use crate::page::words::Words;
 use crate::problem::Answer;
 
@@ -49,7 +49,7 @@ pub(crate) async fn export(
 
 /// How the pages of an archive are written.
 pub(crate) struct Look {
-    pub(crate) words: &'static Words,
+    pub(crate) words: Words<'static>,
     pub(crate) zone: Zone,
 }
 
@@ -153,7 +153,8 @@ impl Writing<'_> {
         serde_json::to_writer_pretty(&mut archive, &report)
             .map_err(|e| Error::io("writing the report", io::Error::other(e)))?;
         let (mut filed, mut proofs) = (Vec::new(), Vec::new());
-        let key = self.engine.log().key()?.to_string();
+        let log = self.engine.log().key()?;
+        let key = log.to_string();
         let mut query = Query::default().user(self.user.id.clone());
         loop {
             let page = self.engine.list(&query)?;
@@ -162,7 +163,9 @@ impl Writing<'_> {
                 archive.start_file(&*file, stored()).map_err(failed)?;
                 let text = self.record(&info, &mut archive)?;
                 match text {
-                    Some(text) if info.media_type == PROOF_TYPE => {
+                    Some(text)
+                        if info.media_type == PROOF_TYPE && proves(&text, &log, &self.user.id) =>
+                    {
                         proofs.push((file, Proof { text, key: key.clone() }));
                     }
                     text => filed.push(Filed { info, file, text }),

@@ -5,10 +5,11 @@ use keyfall::time::Zone;
 use keyfall::{Class, InteractionId, RecordInfo, Timestamp};
 use maud::{DOCTYPE, Markup, html};
 
-use super::card::{Place, by_file, proof_card};
+use super::card::{About, Place, by_file, proof_card};
 use super::frame::{Icon, icon};
 use super::kept::Proof;
 use super::scopes::{counted, joined, kind, place};
+use super::size::size;
 use super::turns::flat;
 use super::when::When;
 use super::words::Words;
@@ -22,7 +23,7 @@ pub(crate) const FILES: [(&str, &str); 3] = [
 
 /// How an export is shown, and what it says of itself.
 pub(crate) struct Shown<'a> {
-    pub(crate) words: &'static Words,
+    pub(crate) words: Words<'static>,
     pub(crate) zone: &'a Zone,
     pub(crate) now: Timestamp,
     /// Whose it is.
@@ -74,14 +75,14 @@ pub(crate) fn check(shown: &Shown<'_>, proofs: &[(String, Proof)], key: &str) ->
         h1 { (title) }
         p.lead { (words.say("check-lead")) }
         noscript { p.note.wait { (words.say("check-noscript")) } }
-        @for (file, proof) in proofs { (proof_card(words, proof, &Place::Beside(file))) }
-        (by_file(words, key))
+        @for (file, proof) in proofs { (proof_card(words, proof, &Place::Beside(file), &About::Name(shown.name))) }
+        (by_file(words, key, &About::Name(shown.name)))
         div.actions { a.button href="index.html" { (words.say("archive-back")) } }
     };
     document(words, &title, &body)
 }
 
-fn document(words: &Words, title: &str, body: &Markup) -> String {
+fn document(words: Words<'_>, title: &str, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang=(words.tag()) dir=(words.direction()) {
@@ -100,7 +101,7 @@ fn document(words: &Words, title: &str, body: &Markup) -> String {
     page.into_string()
 }
 
-fn counts(words: &Words, filed: &[Filed]) -> Vec<String> {
+fn counts(words: Words<'_>, filed: &[Filed]) -> Vec<String> {
     let mut counts: Vec<(&Class, u64)> = Vec::new();
     for Filed { info, .. } in filed {
         match counts.iter_mut().find(|(class, _)| **class == info.class) {
@@ -180,7 +181,7 @@ fn done(one: &Filed) -> Option<String> {
 
 fn link(one: &Filed, when: &When<'_>) -> Markup {
     let words = when.words;
-    let size = format!("{} KB", one.info.length.div_ceil(1000));
+    let size = size(words, one.info.length);
     let kind = kind(words, one.info.class.as_str());
     html! {
         a href=(one.file) { (words.with("file", [("kind", kind.into()), ("size", size.into())])) }

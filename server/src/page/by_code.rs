@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{Form, State};
-use axum::http::header::RETRY_AFTER;
+use axum::http::header::{HOST, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::card::{Place, proof_card};
+use super::card::{About, Place, proof_card};
 use super::frame::{BY_CODE, Icon, heading, icon, respond, whole};
 use super::kept::Proof;
 use super::planned::PRINCIPAL;
 use super::proofs::file;
-use super::visit::words;
+use super::visit::{cookie, words};
 use super::words::Words;
 use crate::address::Address;
 use crate::app::App;
@@ -26,15 +26,28 @@ use crate::receipts::{Found, Secret};
 const GROUP: usize = 5;
 
 /// The code of what is planned, for the person to keep.
-pub(super) fn told(words: &Words, code: &str) -> Markup {
+pub(super) fn told(words: Words<'_>, code: &str, place: &str) -> Markup {
     html! {
         section.card {
             h2 { (words.say("code-title")) }
             p { (words.say("code-lead")) }
             p.code { code dir="ltr" { (grouped(code)) } }
-            p.soft.small { (words.say("code-where")) " " a href=(BY_CODE) { (words.say("code-link")) } }
+            p { (words.say("code-where")) " " a.place href=(BY_CODE) dir="ltr" { (place) } }
         }
     }
+}
+
+/// Where a code is entered, as it is typed into a browser: it is on paper as well.
+pub(super) fn place_of_codes(app: &App, headers: &HeaderMap) -> String {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let base = app.config().public_url.as_deref().unwrap_or(host);
+    format!("{}{BY_CODE}", base.trim_end_matches('/'))
+}
+
+/// The words of a session that this browser has; of the browser's language, if it has none.
+pub(super) fn known(app: &App, headers: &HeaderMap) -> Words<'static> {
+    let session = cookie(headers).and_then(|token| app.desk().session(&token));
+    session.and_then(|session| session.grant.words).unwrap_or_else(|| words(headers))
 }
 
 /// A code in groups, as people read and write it.
@@ -58,11 +71,11 @@ pub(crate) struct Told {
 }
 
 /// Asks for a code: whoever has one needs no session.
-pub(crate) async fn ask(headers: HeaderMap) -> Response {
-    asking(words(&headers), StatusCode::OK, None)
+pub(crate) async fn ask(State(app): State<App>, headers: HeaderMap) -> Response {
+    asking(known(&app, &headers), StatusCode::OK, None)
 }
 
-fn asking(words: &Words, status: StatusCode, wrong: Option<&str>) -> Response {
+fn asking(words: Words<'_>, status: StatusCode, wrong: Option<&str>) -> Response {
     let title = words.say("code-ask-title");
     let body = html! {
         (heading(&title))
@@ -87,7 +100,7 @@ pub(crate) async fn show(
     headers: HeaderMap,
     Form(told): Form<Told>,
 ) -> Response {
-    let words = words(&headers);
+    let words = known(&app, &headers);
     if let Err(wait) = app.desk().codes().take(from, Instant::now()) {
         let mut response = asking(words, StatusCode::TOO_MANY_REQUESTS, Some("code-pace"));
         let wait = HeaderValue::from(wait.as_secs() + 1);
@@ -116,7 +129,7 @@ pub(crate) async fn show(
     let body = html! {
         (heading(&title))
         @for (number, proof) in proofs.iter().enumerate() {
-            (proof_card(words, proof, &Place::ByCode(&code, number)))
+            (proof_card(words, proof, &Place::ByCode(&code, number), &About::Any))
         }
     };
     respond(StatusCode::OK, &whole(words, &title, &html! {}, &body, &html! {}))

@@ -2,8 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::frame::BY_CODE;
+use super::frame::{BY_CODE, SURE};
 use super::kept::Proof;
+use super::spoken::spoken;
 use super::words::Words;
 
 /// What the names of proofs of a session that ended begin with.
@@ -14,16 +15,35 @@ pub(super) fn place_of(name: &str) -> Place<'static> {
     Place::From(format!("/page/proofs/{name}.erased"))
 }
 
+/// Whom a proof has to be about.
+pub(crate) enum About<'a> {
+    /// Whoever it names.
+    Any,
+    /// The person with this name, in an archive.
+    Name(&'a str),
+    /// The same, on a page that leads to how sure "gone" is.
+    Page(&'a str),
+}
+
+impl<'a> About<'a> {
+    fn name(&self) -> Option<&'a str> {
+        match self {
+            About::Any => None,
+            About::Name(name) | About::Page(name) => Some(name),
+        }
+    }
+}
+
 /// Where a file is checked that the reader chooses.
-pub(crate) fn by_file(words: &Words, key: &str) -> Markup {
+pub(crate) fn by_file(words: Words<'_>, key: &str, about: &About<'_>) -> Markup {
     html! {
-        section.card data-check {
+        section.card data-check data-user=[about.name()] {
             p { label for="file" { strong { (words.say("check-file")) } } }
             p { input #file type="file" accept=".erased,text/plain" data-file; }
             p { label for="key" { strong { (words.say("check-key")) } } }
             p { textarea #key rows="3" cols="60" spellcheck="false" data-key { (key) } }
             p.soft.small { (words.say("check-key-hint")) }
-            (verdict(words))
+            (verdict(words, about))
         }
     }
 }
@@ -39,9 +59,14 @@ pub(crate) enum Place<'a> {
 }
 
 /// A proof, whole: it can be checked with nothing more than this page.
-pub(crate) fn proof_card(words: &Words, proof: &Proof, place: &Place<'_>) -> Markup {
+pub(crate) fn proof_card(
+    words: Words<'_>,
+    proof: &Proof,
+    place: &Place<'_>,
+    about: &About<'_>,
+) -> Markup {
     html! {
-        section.card data-check {
+        section.card data-check data-user=[about.name()] {
             h2 { (words.say("proof-title")) }
             p { (words.say("proof-lead")) }
             @if let Place::Beside(file) = place { p.soft.small { code { (file) } } }
@@ -60,7 +85,7 @@ pub(crate) fn proof_card(words: &Words, proof: &Proof, place: &Place<'_>) -> Mar
                 }
                 button type="button" hidden data-run { (words.say("proof-check")) }
             }
-            (verdict(words))
+            (verdict(words, about))
             details {
                 summary { (words.say("proof-read")) }
                 pre lang="en" dir="ltr" data-proof { (proof.text) }
@@ -71,11 +96,13 @@ pub(crate) fn proof_card(words: &Words, proof: &Proof, place: &Place<'_>) -> Mar
 }
 
 /// Where the verdict of a check comes, with its words.
-fn verdict(words: &Words) -> Markup {
+fn verdict(words: Words<'_>, about: &About<'_>) -> Markup {
+    let more = match about {
+        About::Page(_) => Some((SURE, words.say("nav-sure"))),
+        About::Any | About::Name(_) => None,
+    };
     html! {
-        div role="status" data-verdict
-            data-final=(words.say("check-final")) data-limited=(words.say("check-limited"))
-            data-pending=(words.say("check-pending")) data-refused=(words.say("check-refused"))
-            data-old=(words.say("check-old")) data-local=(words.say("check-local")) {}
+        div role="status" data-verdict data-words=(spoken(words, about.name().is_some())) {}
+        @if let Some((to, said)) = more { template data-more { a href=(to) { (said) } } }
     }
 }

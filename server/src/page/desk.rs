@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 use super::numbers::Numbers;
 use super::outcome::Outcome;
 use super::pace::Pace;
-use super::words::Words;
+use super::words::{Who, Words};
 use crate::private::random;
 
 /// How long a link works.
@@ -49,7 +49,19 @@ pub(crate) struct Grant {
     pub(crate) zone: Zone,
     pub(crate) zone_name: String,
     /// The language that the application asked for; the browser's, if none.
-    pub(crate) words: Option<&'static Words>,
+    pub(crate) words: Option<Words<'static>>,
+}
+
+impl Grant {
+    /// Words as they are spoken to whoever sees the page.
+    pub(crate) fn spoken(&self, words: Words<'static>) -> Words<'_> {
+        let who = match self.role {
+            Role::Own => Who::Person,
+            Role::Child => Who::Child,
+            Role::Guardian(_) => Who::Guardian,
+        };
+        words.to(who, self.user.as_str())
+    }
 }
 
 /// One that was let in.
@@ -62,6 +74,10 @@ pub(crate) struct Session {
     /// What its pages name.
     records: Mutex<Numbers<RecordId>>,
     turns: Mutex<Numbers<InteractionId>>,
+    /// The devices by which its pages list things.
+    devices: Mutex<Vec<String>>,
+    /// Which records are proofs, of those that may be: they are read once.
+    proofs: Mutex<HashMap<RecordId, bool>>,
     /// How many drafts of certificates it kept.
     drafts: AtomicU64,
     /// What it opened by name: a player that seeks is one line in the report.
@@ -99,6 +115,30 @@ impl Session {
     /// The exchange with a number.
     pub(crate) fn turn(&self, number: &str) -> Option<InteractionId> {
         locked(&self.turns).find(number)
+    }
+
+    /// The number under which this session knows a device: its name is in no address.
+    pub(crate) fn number_of_device(&self, device: &str) -> usize {
+        let mut devices = locked(&self.devices);
+        devices.iter().position(|known| known == device).unwrap_or_else(|| {
+            devices.push(device.to_owned());
+            devices.len() - 1
+        })
+    }
+
+    /// The device with a number.
+    pub(crate) fn device(&self, number: &str) -> Option<String> {
+        locked(&self.devices).get(number.parse::<usize>().ok()?).cloned()
+    }
+
+    /// Whether a record is a proof, if it was looked at.
+    pub(crate) fn is_proof(&self, id: &RecordId) -> Option<bool> {
+        locked(&self.proofs).get(id).copied()
+    }
+
+    /// Notes whether a record is a proof.
+    pub(crate) fn note_proof(&self, id: RecordId, is: bool) {
+        locked(&self.proofs).insert(id, is);
     }
 
     /// The number of its next draft.
@@ -215,6 +255,8 @@ impl Desk {
             outcomes: Mutex::default(),
             records: Mutex::new(Numbers::new(random()?)),
             turns: Mutex::new(Numbers::new(random()?)),
+            devices: Mutex::default(),
+            proofs: Mutex::default(),
             drafts: AtomicU64::new(0),
             openings: Mutex::default(),
             opens: tokio::sync::Mutex::default(),

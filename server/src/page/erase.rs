@@ -7,15 +7,18 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use keyfall::engine::{Foreseen, Plan, Report};
 use keyfall::limits::PLANS_MAX;
-use keyfall::{Class, Engine, Erase, Error, ErrorKind, Timestamp, UserId};
+use keyfall::{
+    Class, Engine, Erase, Error, ErrorKind, Query, Scope, Timestamp, UserId, When as Of,
+};
 use maud::{Markup, html};
 
 use super::desk::Role;
-use super::done::goes;
+use super::done::{goes, proofs_stay};
 use super::drafts::Drafts;
 use super::frame::{Icon, KEPT, heading, icon};
 use super::inside::{csrf, failed, missing, page};
-use super::kept::gone;
+use super::judge::{Judge, Whose};
+use super::kept::{PROOF_TYPE, gone};
 use super::link::see;
 use super::outcome::Outcome;
 use super::planned::{self, Receipt};
@@ -33,6 +36,15 @@ struct Ahead {
     report: Option<Report>,
     /// `None` where holds refuse it.
     seen: Option<Foreseen>,
+    /// What of the class of proofs stays.
+    stay: Stay,
+}
+
+/// How much of the class of proofs stays: proofs, and what is none and does not fit into one form.
+#[derive(Clone, Copy, Default)]
+struct Stay {
+    proofs: u64,
+    left: u64,
 }
 
 /// What a form names, and the classes that are ticked to stay.
@@ -77,15 +89,17 @@ pub(crate) async fn ask(State(app): State<App>, form: Filled) -> Response {
     };
     let (user, zone, asked) =
         (visit.user().clone(), visit.session.grant.zone.clone(), what.clone());
+    let whose = Whose::of(&app, &visit.session);
     let ahead = app.engine().run(move |engine| {
         let erases = asked.erases(&user, &zone)?;
-        ahead(engine, &user, spare(engine, &user, &asked, erases)?)
+        let (erases, stay) = spare(engine, &user, &asked, erases, &Judge::new(engine, &whose)?)?;
+        Ok(Ahead { stay, ..ahead(engine, &user, erases)? })
     });
     match ahead.await {
         Err(e) => failed(visit, &e),
         Ok(ahead) => {
             let said = what.words(&visit.when());
-            let title = visit.words.with("ask-title", [("what", said.into())]);
+            let title = visit.words().with("ask-title", [("what", said.into())]);
             page(visit, KEPT, &title, &question(visit, &what, &ahead, &title))
         }
     }
@@ -101,11 +115,13 @@ pub(crate) async fn now(State(app): State<App>, form: Filled) -> Response {
     let (user, zone) = (visit.user().clone(), visit.session.grant.zone.clone());
     let (said, authority) = (what.words(&visit.when()), visit.authority());
     let everything = what == What::Everything && keep.is_empty();
-    let (reason, grant) = (visit.words.say("stays-reason"), visit.session.grant.clone());
+    let (reason, grant) = (visit.words().say("stays-reason"), visit.session.grant.clone());
     let drafts = Drafts::new(&app, &visit.session, &visit.token);
+    let whose = Whose::of(&app, &visit.session);
     let done = app.engine().run(move |engine| {
         theirs(engine, &grant)?;
-        let erases = spare(engine, &user, &what, what.erases(&user, &zone)?)?;
+        let judge = Judge::new(engine, &whose)?;
+        let (erases, stay) = spare(engine, &user, &what, what.erases(&user, &zone)?, &judge)?;
         let erases = erases.into_iter().enumerate().map(|(place, erase)| {
             let drafts = Arc::clone(&drafts);
             keeping(erase, &keep, &reason)
@@ -113,7 +129,10 @@ pub(crate) async fn now(State(app): State<App>, form: Filled) -> Response {
                 .drafted(move |draft| drafts.keep(place, draft))
         });
         let done = engine.erase_all(&erases.collect::<Vec<_>>());
-        Outcome::of(engine, &user, said, done, &|place| drafts.kept(place))
+        let mut outcome =
+            Outcome::of(engine, &user, (&what, said), done, &|place| drafts.kept(place))?;
+        (outcome.proofs_stay, outcome.left) = (stay.proofs, stay.left);
+        Ok(outcome)
     });
     match done.await {
         Err(e) => failed(&visit, &e),
@@ -138,19 +157,22 @@ pub(crate) async fn later(State(app): State<App>, form: Filled) -> Response {
     };
     let (user, zone) = (visit.user().clone(), visit.session.grant.zone.clone());
     let said = what.words(&visit.when());
-    let reason = visit.words.say("stays-reason");
+    let reason = visit.words().say("stays-reason");
     let (due, authority) = (later_than(&visit.when()), visit.authority());
     let grant = visit.session.grant.clone();
     let receipts = Arc::clone(app.receipts());
+    let whose = Whose::of(&app, &visit.session);
     let planned = app.engine().run(move |engine| {
         here(engine, &grant)?;
         // First: a day that is erased spares the record that it may lie in.
         let receipt = Receipt::new(engine, &receipts, &user, &what)?;
-        let erases = spare(engine, &user, &what, what.erases(&user, &zone)?)?;
+        let judge = Judge::new(engine, &whose)?;
+        let (erases, stay) = spare(engine, &user, &what, what.erases(&user, &zone)?, &judge)?;
         let erases = erases.into_iter().map(|erase| keeping(erase, &keep, &reason));
         let erases = erases.map(|erase| receipt.certify(erase, &authority)).collect();
         let mut outcome = plan_all(engine, &user, erases, due);
         outcome.what = said;
+        (outcome.proofs_stay, outcome.left) = (stay.proofs, stay.left);
         outcome.kept = keep.iter().map(ToString::to_string).collect();
         if outcome.planned.is_some() {
             outcome.code = receipt.code();
@@ -220,21 +242,52 @@ fn keeping(erase: Erase, keep: &[Class], reason: &str) -> Erase {
     keep.iter().fold(erase, |erase, class| erase.keep(class.clone(), reason))
 }
 
-/// Keeps proofs of earlier erases, where they may lie within what is named.
+/// Keeps proofs of earlier erases, where they lie within what is named. Whatever else is kept in
+/// their class goes, record by record.
 fn spare(
     engine: &Engine,
     user: &UserId,
     what: &What,
-    erases: Vec<Erase>,
-) -> Result<Vec<Erase>, Error> {
+    mut erases: Vec<Erase>,
+    judge: &Judge,
+) -> Result<(Vec<Erase>, Stay), Error> {
     let proofs = proof_class()?;
-    let report = engine.report(user);
-    let there = |report: Report| report.classes.iter().any(|(class, n)| *class == proofs && *n > 0);
-    if !what.spares_proofs() || !report.is_ok_and(there) {
-        return Ok(erases);
+    let mut stay = Stay::default();
+    let Some(Scope::User { when: Of::Between { from, until }, .. }) =
+        erases.first().map(Erase::scope).filter(|_| what.spares_proofs())
+    else {
+        return Ok((erases, stay));
+    };
+    let query = Query::default().user(user.clone()).class(proofs.clone());
+    let query = query.from(*from).until(*until);
+    let (mut after, mut others, mut kept) = (None, Vec::new(), false);
+    loop {
+        let listing = match engine.list(&query.clone().after(after)) {
+            Err(e) if gone(&e) => break,
+            listing => listing?,
+        };
+        for info in listing.records {
+            if judge.is_proof(engine, &info)? {
+                kept = true;
+                stay.proofs += u64::from(info.media_type == PROOF_TYPE);
+            } else {
+                others.push(info.id);
+            }
+        }
+        after = listing.next;
+        if after.is_none() {
+            break;
+        }
     }
+    if !kept {
+        // All of the day goes as it is.
+        return Ok((erases, stay));
+    }
+    stay.left = others.len().saturating_sub(MOST_TURNS) as u64;
     let keep = |erase: Erase| erase.keep(proofs.clone(), "proofs of earlier erases");
-    Ok(erases.into_iter().map(keep).collect())
+    erases = erases.into_iter().map(keep).collect();
+    erases.extend(others.into_iter().take(MOST_TURNS).map(|id| Erase::new(Scope::record(id))));
+    Ok((erases, stay))
 }
 
 fn ahead(engine: &Engine, user: &UserId, erases: Vec<Erase>) -> Result<Ahead, Error> {
@@ -253,7 +306,7 @@ fn ahead(engine: &Engine, user: &UserId, erases: Vec<Erase>) -> Result<Ahead, Er
         }
     }
     if held {
-        return Ok(Ahead { report, seen: None });
+        return Ok(Ahead { report, seen: None, stay: Stay::default() });
     }
     let mut seen = match sum {
         Some(seen) => seen,
@@ -261,7 +314,7 @@ fn ahead(engine: &Engine, user: &UserId, erases: Vec<Erase>) -> Result<Ahead, Er
     };
     let counts = seen.records.iter_mut();
     counts.for_each(|counts| counts.sort_by_key(|(class, _)| place(class.as_str())));
-    Ok(Ahead { report, seen: Some(seen) })
+    Ok(Ahead { report, seen: Some(seen), stay: Stay::default() })
 }
 
 /// What an erase of nothing would do.
@@ -291,7 +344,7 @@ fn added(mut sum: Foreseen, seen: Foreseen) -> Foreseen {
 }
 
 fn question(visit: &Visit, what: &What, ahead: &Ahead, title: &str) -> Markup {
-    let words = visit.words;
+    let words = visit.words();
     let Some(seen) = &ahead.seen else {
         return html! {
             (heading(title))
@@ -311,7 +364,7 @@ fn question(visit: &Visit, what: &What, ahead: &Ahead, title: &str) -> Markup {
             @let fields = what.fields(|turn| visit.session.number_of_turn(turn));
             @for (name, value) in fields { input type="hidden" name=(name) value=(value); }
             section.card { h2 { (words.say("goes-title")) } (goes(words, seen, what, keeps)) }
-            section.card { h2 { (words.say("stays-title")) } (stays(visit, what, &keepable)) }
+            section.card { h2 { (words.say("stays-title")) } (stays(visit, what, &keepable, ahead.stay)) }
             div.choices {
                 div.choice {
                     div {
@@ -342,8 +395,8 @@ fn keepable<'s>(visit: &Visit, seen: &'s Foreseen) -> Vec<&'s (Class, u64)> {
     of(&["audio", "certificate"]).collect()
 }
 
-fn stays(visit: &Visit, what: &What, keepable: &[&(Class, u64)]) -> Markup {
-    let words = visit.words;
+fn stays(visit: &Visit, what: &What, keepable: &[&(Class, u64)], stay: Stay) -> Markup {
+    let words = visit.words();
     html! {
         @if !keepable.is_empty() {
             fieldset {
@@ -364,14 +417,14 @@ fn stays(visit: &Visit, what: &What, keepable: &[&(Class, u64)]) -> Markup {
             }
         }
         @if *what == What::Everything { p { (words.say("stays-nothing")) } } @else {
-            @if what.spares_proofs() { p { (words.say("stays-proofs")) } }
+            @for line in proofs_stay(words, stay.proofs, stay.left) { p { (line) } }
             p { (words.say("stays-rest")) }
         }
     }
 }
 
 fn held(visit: &Visit, ahead: &Ahead) -> Markup {
-    let (words, when) = (visit.words, visit.when());
+    let (words, when) = (visit.words(), visit.when());
     html! {
         div.note.bad role="alert" {
             (icon(Icon::Info))
@@ -397,7 +450,7 @@ fn held(visit: &Visit, ahead: &Ahead) -> Markup {
 
 /// Says why nothing was done.
 fn nothing(visit: &Visit, why: Unnamed) -> Response {
-    let words = visit.words;
+    let words = visit.words();
     let lead = match why {
         Unnamed::Nothing => {
             let (title, lead) = (words.say("what-nothing-title"), words.say("what-nothing-lead"));
@@ -413,7 +466,7 @@ fn nothing(visit: &Visit, why: Unnamed) -> Response {
 
 /// Says that it is not for a child to do.
 fn refused(visit: &Visit, lead: &str) -> Response {
-    let (title, lead) = (visit.words.say("refused-title"), visit.words.say(lead));
+    let (title, lead) = (visit.words().say("refused-title"), visit.words().say(lead));
     said(visit, StatusCode::FORBIDDEN, &title, &lead)
 }
 
@@ -421,7 +474,7 @@ fn said(visit: &Visit, status: StatusCode, title: &str, lead: &str) -> Response 
     let body = html! {
         (heading(title))
         p.lead role="alert" { (lead) }
-        div.actions { a.button href=(KEPT) { (visit.words.say("back-list")) } }
+        div.actions { a.button href=(KEPT) { (visit.words().say("back-list")) } }
     };
     let mut response = page(visit, KEPT, title, &body);
     *response.status_mut() = status;

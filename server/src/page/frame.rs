@@ -20,7 +20,7 @@ pub(crate) const SURE: &str = "/page/sure";
 pub(super) const BY_CODE: &str = "/page/receipt";
 
 /// A page that says one thing, to whoever asked.
-pub(crate) fn notice(words: &Words, status: StatusCode, title: &str, lead: &str) -> Response {
+pub(crate) fn notice(words: Words<'_>, status: StatusCode, title: &str, lead: &str) -> Response {
     let title = words.say(title);
     let body = html! { (heading(&title)) p.lead { (words.say(lead)) } };
     respond(status, &whole(words, &title, &html! {}, &body, &html! {}))
@@ -28,7 +28,7 @@ pub(crate) fn notice(words: &Words, status: StatusCode, title: &str, lead: &str)
 
 /// The document.
 pub(crate) fn whole(
-    words: &Words,
+    words: Words<'_>,
     title: &str,
     top: &Markup,
     body: &Markup,

@@ -160,8 +160,12 @@ async fn nothing_is_kept_longer_than_the_service_keeps_anything() {
         app.engine().run(move |engine| engine.policies(None).set(&policy)).await.unwrap();
         let form = session.get(&app, "/page/keep").await;
         assert_eq!(open(&form), ["nothing", "day", "open"]);
-        assert_eq!(form.contains("This service keeps nothing so long."), nothing, "{form}");
-        assert_eq!(form.contains("does not keep every kind so long."), !nothing, "{form}");
+        assert_eq!(
+            form.contains("This service does not keep anything that long."),
+            nothing,
+            "{form}"
+        );
+        assert_eq!(form.contains("does not keep every kind that long."), !nothing, "{form}");
         assert_eq!(form.contains("As long as this service keeps anything"), open_ended, "{form}");
     }
     let form = session.get(&app, "/page/keep").await;
@@ -225,7 +229,10 @@ async fn what_a_child_says_is_kept_for_a_day_and_the_guardian_answers_for_it() {
 
     // The guardian sees, hears, exports and erases; the certificate says so.
     let page = guardian.get(&app, "/page").await;
-    assert!(page.contains("What is kept of kim") && page.contains("you look after it"), "{page}");
+    assert!(
+        page.contains("What we keep about kim") && page.contains("you look after it"),
+        "{page}"
+    );
     let audio = between(&page, "<audio controls preload=\"none\" src=\"", "\"").unwrap();
     let heard = get(&app, audio, &guardian.cookie).await;
     assert_eq!(text(heard).await, "set a timer");

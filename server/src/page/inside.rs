@@ -11,7 +11,7 @@ use super::visit::Visit;
 
 /// A page of somebody who was let in; `here` is the one of the top that it belongs to.
 pub(crate) fn page(visit: &Visit, here: &str, title: &str, body: &Markup) -> Response {
-    let words = visit.words;
+    let words = visit.words();
     let link = |to: &'static str, id: &str| {
         html! { a href=(to) aria-current=[(to == here).then_some("page")] { (words.say(id)) } }
     };
@@ -39,7 +39,7 @@ fn signed_in(visit: &Visit) -> String {
         Role::Own | Role::Child => "signed-in",
     };
     let (name, zone) = (grant.user.to_string(), grant.zone_name.replace('_', " "));
-    visit.words.with(id, [("name", name.into()), ("until", until.into()), ("zone", zone.into())])
+    visit.words().with(id, [("name", name.into()), ("until", until.into()), ("zone", zone.into())])
 }
 
 /// A page that says why something could not be done.
@@ -52,13 +52,13 @@ pub(crate) fn failed(visit: &Visit, error: &Error) -> Response {
         }
         _ => (StatusCode::SERVICE_UNAVAILABLE, "failed-nothing-title", "failed-other"),
     };
-    let title = visit.words.say(title);
+    let title = visit.words().say(title);
     let body = html! {
         div.result.bad role="alert" {
             (icon(Icon::Info))
-            div { (heading(&title)) p.lead { (visit.words.say(lead)) } }
+            div { (heading(&title)) p.lead { (visit.words().say(lead)) } }
         }
-        div.actions { a.button href=(KEPT) { (visit.words.say("back-list")) } }
+        div.actions { a.button href=(KEPT) { (visit.words().say("back-list")) } }
     };
     let mut response = page(visit, KEPT, &title, &body);
     *response.status_mut() = status;
@@ -67,11 +67,11 @@ pub(crate) fn failed(visit: &Visit, error: &Error) -> Response {
 
 /// A page for an address at which there is nothing, to somebody who was let in.
 pub(crate) fn missing(visit: &Visit) -> Response {
-    let title = visit.words.say("gone-page-title");
+    let title = visit.words().say("gone-page-title");
     let body = html! {
         (heading(&title))
-        p.lead { (visit.words.say("gone-page-lead")) }
-        div.actions { a.button href=(KEPT) { (visit.words.say("back-list")) } }
+        p.lead { (visit.words().say("gone-page-lead")) }
+        div.actions { a.button href=(KEPT) { (visit.words().say("back-list")) } }
     };
     let mut response = page(visit, KEPT, &title, &body);
     *response.status_mut() = StatusCode::NOT_FOUND;

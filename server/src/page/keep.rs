@@ -42,7 +42,9 @@ enum Set {
 pub(crate) async fn ask(State(app): State<App>, visit: Visit) -> Response {
     let user = visit.user().clone();
     match app.engine().run(move |engine| Rules::read(engine, &user)).await {
-        Ok(rules) => page(&visit, HOW_LONG, &visit.words.say("keep-title"), &form(&visit, &rules)),
+        Ok(rules) => {
+            page(&visit, HOW_LONG, &visit.words().say("keep-title"), &form(&visit, &rules))
+        }
         Err(e) => failed(&visit, &e),
     }
 }
@@ -81,12 +83,12 @@ pub(crate) async fn set(State(app): State<App>, filled: Filled) -> Response {
         engine.run_due(&mut |_| {})?;
         Ok((rules, Set::Done))
     });
-    let title = visit.words.say("keep-title");
+    let title = visit.words().say("keep-title");
     let body = match set.await {
         Err(e) => return failed(&visit, &e),
         Ok((rules, Set::Refused)) => form(&visit, &rules),
         Ok((rules, Set::Asked { falls, derived_stays })) => {
-            let lines = falling(visit.words, &rules, falls, derived_stays);
+            let lines = falling(visit.words(), &rules, falls, derived_stays);
             confirm(&visit, name, profile, &lines)
         }
         Ok((rules, Set::Done)) => done(&visit, &said(&visit, name, profile, &rules), &title),
@@ -100,7 +102,7 @@ fn is_guardian(visit: &Visit) -> bool {
 
 /// What holds from now on, and what ends something sooner or later than that.
 fn said(visit: &Visit, name: &str, profile: bool, rules: &Rules) -> Vec<String> {
-    let words = visit.words;
+    let words = visit.words();
     let mut lines = vec![match profile {
         true => words.say("child-done"),
         false => {
@@ -119,7 +121,7 @@ fn said(visit: &Visit, name: &str, profile: bool, rules: &Rules) -> Vec<String> 
 }
 
 /// What goes at once.
-fn falling(words: &Words, rules: &Rules, falls: u64, derived_stays: bool) -> Vec<String> {
+fn falling(words: Words<'_>, rules: &Rules, falls: u64, derived_stays: bool) -> Vec<String> {
     let id = if derived_stays { "keep-falls-alone" } else { "keep-falls" };
     let mut lines = vec![words.with(id, [("n", falls.into())])];
     if rules.held {
@@ -129,7 +131,7 @@ fn falling(words: &Words, rules: &Rules, falls: u64, derived_stays: bool) -> Vec
 }
 
 /// A span of time in words: `30 days`.
-fn span(words: &Words, age: Duration) -> String {
+fn span(words: Words<'_>, age: Duration) -> String {
     let seconds = age.as_secs();
     let (id, unit) = match seconds {
         s if s >= DAY && s.is_multiple_of(DAY) => ("keep-other-days", DAY),
@@ -141,7 +143,7 @@ fn span(words: &Words, age: Duration) -> String {
 }
 
 fn form(visit: &Visit, rules: &Rules) -> Markup {
-    let words = visit.words;
+    let words = visit.words();
     let child = visit.session.grant.role == Role::Child;
     let mut choices = CHOICES.iter().map(|(name, age)| (*name, age.map(Duration::from_secs)));
     let chosen = choices.find(|(_, age)| rules.hold(*age)).map(|(name, _)| name);
@@ -186,7 +188,7 @@ fn form(visit: &Visit, rules: &Rules) -> Markup {
 
 /// What is said of a choice.
 fn lead(visit: &Visit, name: &str, age: Option<Duration>, rules: &Rules, may: bool) -> String {
-    let words = visit.words;
+    let words = visit.words();
     if !may {
         return words.say(match visit.session.grant.role {
             Role::Child => "keep-child",
@@ -204,7 +206,7 @@ fn lead(visit: &Visit, name: &str, age: Option<Duration>, rules: &Rules, may: bo
 }
 
 fn confirm(visit: &Visit, name: &str, profile: bool, lines: &[String]) -> Markup {
-    let words = visit.words;
+    let words = visit.words();
     html! {
         (heading(&words.say("keep-falls-title")))
         form method="post" action=(HOW_LONG) {
@@ -230,6 +232,6 @@ fn done(visit: &Visit, lines: &[String], title: &str) -> Markup {
             (icon(Icon::Check))
             div { @for line in lines { p { (line) } } }
         }
-        div.actions { a.button href=(HOW_LONG) { (visit.words.say("nav-how-long")) } }
+        div.actions { a.button href=(HOW_LONG) { (visit.words().say("nav-how-long")) } }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::io::Read;
 
-use keyfall::certificate::Certificate;
+use keyfall::certificate::{Certificate, Trust};
+use keyfall::log::VerifierKey;
 use keyfall::{Engine, Error, ErrorKind, Put, Query, RecordId, RecordInfo, UserId};
 
 use super::scopes::proof_class;
@@ -15,7 +16,7 @@ pub(super) const CODE_TYPE: &str = "text/vnd.keyfall.receipt";
 pub(crate) const PROOF_MAX_BYTES: u64 = 1 << 20;
 
 /// Most proofs that are listed.
-const LISTED: usize = 500;
+pub(super) const LISTED: usize = 500;
 /// Records that are listed at once.
 const AT_ONCE: usize = 500;
 
@@ -47,18 +48,11 @@ pub(super) fn keep(
     engine.put(put, certificate.to_string().as_bytes()).map(|_| true)
 }
 
-/// Whether the service itself keeps a record in the class of proofs. What an application puts there
-/// is listed as everything else is.
-pub(super) fn is_proof(info: &RecordInfo) -> bool {
-    info.class.as_str() == "certificate" && [PROOF_TYPE, CODE_TYPE].contains(&&*info.media_type)
-}
-
-/// The proofs that are kept, the newest first.
-///
-/// # Errors
-/// `Corrupt`, `Io`.
-pub(super) fn kept(engine: &Engine, user: &UserId) -> Result<Vec<RecordInfo>, Error> {
-    of_type(engine, user, PROOF_TYPE, LISTED)
+/// Whether a text is a certificate of this log that names somebody.
+pub(crate) fn proves(text: &str, log: &VerifierKey, user: &UserId) -> bool {
+    let Ok(certificate) = text.parse::<Certificate>() else { return false };
+    certificate.facts.body.user.as_deref() == Some(user.as_str())
+        && certificate.verify(&Trust::in_log(log.clone())).is_ok()
 }
 
 /// Of the class of proofs, the newest records of one media type. An application may put what it
@@ -106,7 +100,7 @@ pub(super) fn text(engine: &Engine, id: &RecordId) -> Result<Option<String>, Err
 /// The certificates among somebody's records: the service may have died once one was put there.
 pub(super) fn kept_already(engine: &Engine, user: &UserId) -> Result<Vec<Certificate>, Error> {
     let mut found = Vec::new();
-    for info in kept(engine, user)? {
+    for info in of_type(engine, user, PROOF_TYPE, LISTED)? {
         found.extend(text(engine, &info.id)?.and_then(|text| text.parse::<Certificate>().ok()));
     }
     Ok(found)

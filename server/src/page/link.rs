@@ -121,7 +121,7 @@ async fn opens(app: &App, token: &str) -> Option<Grant> {
 
 /// Asks whether to go in.
 fn asking(grant: &Grant, token: &str, headers: &HeaderMap, status: StatusCode) -> Response {
-    let words = grant.words.unwrap_or_else(|| words(headers));
+    let words = grant.spoken(grant.words.unwrap_or_else(|| words(headers)));
     let Ok(entry) = Entry::new() else {
         return notice(
             words,
@@ -149,7 +149,7 @@ fn asking(grant: &Grant, token: &str, headers: &HeaderMap, status: StatusCode) -
 }
 
 /// Asks whether another page is to be shown than the one that this browser shows.
-fn switching(of: &Grant, grant: &Grant, words: &Words, entry: &str) -> Response {
+fn switching(of: &Grant, grant: &Grant, words: Words<'_>, entry: &str) -> Response {
     let title = words.say("switch-title");
     let (now, then) = (of.user.to_string(), grant.user.to_string());
     let body = html! {
@@ -218,7 +218,7 @@ pub(crate) async fn enter(
 /// Ends a session.
 pub(crate) async fn leave(State(app): State<App>, headers: HeaderMap, form: Filled) -> Response {
     app.desk().leave(&form.visit.token);
-    let mut response = notice(form.visit.words, StatusCode::OK, "left-title", "left-lead");
+    let mut response = notice(form.visit.words(), StatusCode::OK, "left-title", "left-lead");
     if let Ok(cookie) = HeaderValue::from_str(&set_cookie(&headers, None)) {
         response.headers_mut().insert(SET_COOKIE, cookie);
     }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::desk::Role;
 use super::frame::{Icon, KEPT, heading, icon};
 use super::inside::{csrf, failed, page};
+use super::judge::Whose;
 use super::rows::row;
 use super::scopes::{counted, erase_words, joined, kind, place, span};
 use super::turns::{Listed, Wanted, read};
@@ -24,6 +25,7 @@ pub(crate) struct Asked {
     class: Option<String>,
     until: Option<String>,
     after: Option<String>,
+    device: Option<String>,
     /// What a form before this page did.
     said: Option<String>,
 }
@@ -40,32 +42,24 @@ pub(crate) async fn list(
         class: asked.class.as_deref().and_then(|class| class.parse().ok()),
         until: until.and_then(|date| span(date, &zone).ok()).map(|(_, end)| end),
         after: asked.after.as_deref().and_then(|number| visit.session.record(number)),
+        device: asked.device.as_deref().and_then(|number| visit.session.device(number)),
         zone,
         session: Arc::clone(&visit.session),
+        whose: Whose::of(&app, &visit.session),
     };
     let user = visit.user().clone();
     let read = app.engine().run(move |engine| read(engine, &user, &wanted)).await;
     match read {
         Err(e) => failed(&visit, &e),
         Ok(listed) => {
-            let title = title(&visit);
+            let title = visit.words().say("list-title");
             let body = match &listed {
                 Some(listed) if !empty(listed) => full(&visit, &asked, listed, &title),
                 _ => nothing(&visit, &title),
             };
             // A browser keeps titles in its history: no name is in this one.
-            page(&visit, KEPT, &visit.words.say("list-title"), &body)
+            page(&visit, KEPT, &visit.words().say("nav-kept"), &body)
         }
-    }
-}
-
-fn title(visit: &Visit) -> String {
-    match visit.session.grant.role {
-        Role::Guardian(_) => {
-            let name = visit.user().to_string();
-            visit.words.with("list-title-guardian", [("name", name.into())])
-        }
-        Role::Own | Role::Child => visit.words.say("list-title"),
     }
 }
 
@@ -79,19 +73,19 @@ fn nothing(visit: &Visit, title: &str) -> Markup {
         (heading(title))
         section.card.empty {
             (icon(Icon::Wave))
-            h2 { (visit.words.say("list-nothing-title")) }
-            p.soft { (visit.words.say("list-nothing-lead")) }
+            h2 { (visit.words().say("list-nothing-title")) }
+            p.soft { (visit.words().say("list-nothing-lead")) }
         }
     }
 }
 
 fn full(visit: &Visit, asked: &Asked, listed: &Listed, title: &str) -> Markup {
-    let (words, when) = (visit.words, visit.when());
+    let (words, when) = (visit.words(), visit.when());
     let mut counts: Vec<_> = listed.report.classes.iter().filter(|(_, n)| *n > 0).collect();
     counts.sort_by_key(|(class, _)| place(class.as_str()));
     let counts = counts.into_iter();
     let counts: Vec<_> = counts.map(|(class, n)| counted(words, class.as_str(), *n)).collect();
-    let since = when.date_of(listed.report.created);
+    let since = when.date_of(listed.oldest.unwrap_or(listed.report.created));
     let lead =
         words.with("list-lead", [("what", joined(words, &counts).into()), ("since", since.into())]);
     // The focus is led to what came of a form, before it is led to what is listed.
@@ -134,24 +128,24 @@ fn full(visit: &Visit, asked: &Asked, listed: &Listed, title: &str) -> Markup {
 fn said(visit: &Visit, id: &str) -> Markup {
     html! {
         div.note.good role="status" tabindex="-1" autofocus {
-            (icon(Icon::Check)) p { (visit.words.say(id)) }
+            (icon(Icon::Check)) p { (visit.words().say(id)) }
         }
     }
 }
 
 fn selection(visit: &Visit) -> Markup {
-    let counted = [0, 1, 2].map(|n: u32| visit.words.with("selected", [("n", n.into())]));
+    let counted = [0, 1, 2].map(|n: u32| visit.words().with("selected", [("n", n.into())]));
     html! {
         div.selection {
             p role="status" data-none=(counted[0]) data-one=(counted[1])
-                data-many=(counted[2]) { (visit.words.say("selected-unknown")) }
-            button.danger { (visit.words.say("erase-selected")) }
+                data-many=(counted[2]) { (visit.words().say("selected-unknown")) }
+            button.danger { (visit.words().say("erase-selected")) }
         }
     }
 }
 
 fn everything(visit: &Visit, asked: &Asked) -> Markup {
-    let words = visit.words;
+    let words = visit.words();
     html! {
         section.card.on-screen {
             h2 { (words.say("erase-all-title")) }
@@ -182,13 +176,13 @@ fn older(visit: &Visit, asked: &Asked, next: RecordId) -> Markup {
     let to = format!(
         "{KEPT}?after={next}{}{}",
         part("class", &asked.class),
-        part("until", &asked.until)
+        part("until", &asked.until) + &part("device", &asked.device)
     );
-    html! { a.button href=(to) { (visit.words.say("older")) } }
+    html! { a.button href=(to) { (visit.words().say("older")) } }
 }
 
 fn filters(visit: &Visit, asked: &Asked, listed: &Listed) -> Markup {
-    let words = visit.words;
+    let words = visit.words();
     html! {
         form.filters method="get" action=(KEPT) {
             label {
@@ -204,6 +198,20 @@ fn filters(visit: &Visit, asked: &Asked, listed: &Listed) -> Markup {
                     }
                 }
             }
+            @if !listed.devices.is_empty() {
+                label {
+                    (words.say("show-device"))
+                    select name="device" {
+                        option value="" { (words.say("show-all-devices")) }
+                        @for device in &listed.devices {
+                            @let number = visit.session.number_of_device(device).to_string();
+                            option value=(number) selected[asked.device.as_deref() == Some(&*number)] {
+                                (device)
+                            }
+                        }
+                    }
+                }
+            }
             label {
                 (words.say("show-until"))
                 input type="date" name="until" value=[asked.until.as_deref()];
@@ -214,7 +222,7 @@ fn filters(visit: &Visit, asked: &Asked, listed: &Listed) -> Markup {
 }
 
 fn plans(visit: &Visit, plans: &[Plan]) -> Markup {
-    let (words, when) = (visit.words, visit.when());
+    let (words, when) = (visit.words(), visit.when());
     let child = visit.session.grant.role == Role::Child;
     html! {
         @if !plans.is_empty() {

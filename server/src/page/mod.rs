@@ -16,19 +16,25 @@ mod how_long;
 #[cfg(test)]
 mod in_seven_days;
 mod inside;
+mod judge;
 mod keep;
 pub(crate) mod kept;
 pub(crate) mod link;
 mod list;
+mod nowhere;
 mod numbers;
 pub(crate) mod outcome;
 mod pace;
+#[cfg(test)]
+mod persons;
 pub(crate) mod planned;
 pub(crate) mod proofs;
 mod rows;
 mod rules;
 mod scopes;
+mod size;
 mod sound;
+mod spoken;
 mod sure;
 #[cfg(test)]
 mod trial;
@@ -67,6 +73,8 @@ pub(crate) fn router() -> Router<App> {
         .route("/page/keep", get(keep::ask).post(keep::set))
         .route("/page/sure", get(sure::sure))
         .route("/page/assets/{name}", get(assets::asset))
+        .route("/", get(nowhere::root))
+        .route("/page/{*rest}", get(nowhere::missing))
         .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))
         .layer(map_response(|response| async { frame::guard(response) }))
 }

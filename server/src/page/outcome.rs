@@ -2,10 +2,11 @@
 
 use keyfall::certificate::{Certificate, Grade, Trust};
 use keyfall::log::VerifierKey;
+use keyfall::promise::Level;
 use keyfall::{Engine, Erasure, Error, ErrorKind, Timestamp, UserId};
 
 use super::kept::{Proof, keep};
-use super::scopes::place;
+use super::scopes::{What, called, place};
 
 /// What was asked for at one time, and what came of it.
 #[derive(Clone, Default)]
@@ -23,8 +24,13 @@ pub(crate) struct Outcome {
     pub(crate) erased: bool,
     pub(crate) pending: bool,
     pub(crate) pending_until: Option<Timestamp>,
-    /// What limits the erases that are final.
+    /// What limits the erases that are final, and what keeps others from being so.
     pub(crate) limits: Vec<String>,
+    /// How far a destroyed key is gone where it was.
+    pub(crate) level: Option<Level>,
+    /// How many proofs of earlier erases stay, and how much else that is kept among them.
+    pub(crate) proofs_stay: u64,
+    pub(crate) left: u64,
     pub(crate) proofs: Vec<Proof>,
     /// Whether a hold covers some of what was planned.
     pub(crate) held: bool,
@@ -41,11 +47,11 @@ impl Outcome {
     pub(crate) fn of(
         engine: &Engine,
         user: &UserId,
-        what: String,
+        (what, said): (&What, String),
         done: Vec<Result<Erasure, Error>>,
         kept: &dyn Fn(usize),
     ) -> Result<Outcome, Error> {
-        let mut outcome = Outcome { what, counts: Some(Vec::new()), ..Outcome::default() };
+        let mut outcome = Outcome { what: said, counts: Some(Vec::new()), ..Outcome::default() };
         let key = engine.log().key()?;
         for (place, done) in done.into_iter().enumerate() {
             match done {
@@ -58,6 +64,7 @@ impl Outcome {
             }
         }
         if let Some(counts) = &mut outcome.counts {
+            counts.iter_mut().for_each(|(class, _)| *class = called(what, class).to_owned());
             counts.sort_by_key(|(class, _)| place(class));
         }
         Ok(outcome)
@@ -83,6 +90,7 @@ impl Outcome {
         }
         let verified = certificate.verify(&Trust::in_log(key.clone()))?;
         self.pending |= verified.judged.grade == Grade::Pending;
+        self.level = Some(verified.judged.level);
         for reason in verified.judged.reasons {
             if !self.limits.contains(&reason) {
                 self.limits.push(reason);

@@ -168,6 +168,13 @@ fn codes(engine: &Engine, user: &UserId) -> Result<Vec<(RecordId, String)>, Erro
     Ok(codes)
 }
 
+/// Whether a text is a code that something was planned with, and that is not spent.
+pub(super) fn is_code(receipts: &Receipts, text: &str) -> bool {
+    let secret = Some(text).filter(|text| text.len() == LETTERS);
+    let secret = secret.and_then(|text| Secret::of(PRINCIPAL, text).ok());
+    secret.is_some_and(|secret| receipts.knows(&secret))
+}
+
 /// The same, for somebody who comes to their page.
 pub(super) async fn come(app: &App, user: UserId) {
     let receipts = Arc::clone(app.receipts());

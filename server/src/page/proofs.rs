@@ -8,26 +8,28 @@ use keyfall::engine::Plan;
 use keyfall::{Error, ErrorKind};
 use maud::{Markup, html};
 
-use super::card::{ENDED, by_file, place_of, proof_card};
+use super::card::{About, ENDED, by_file, place_of, proof_card};
 use super::desk::Session;
 use super::drafts::lost;
 use super::frame::{Icon, PROOFS, heading, icon};
 use super::inside::{failed, missing, page};
-use super::kept::{PROOF_TYPE, gone, kept, text};
-use super::scopes::{erase_words, proof_class};
+use super::judge::{Judge, Whose};
+use super::kept::{PROOF_TYPE, gone, text};
+use super::scopes::erase_words;
 use super::visit::{Visit, cookie};
 use super::when::When;
 use crate::app::App;
 
 /// Lists the proofs that are kept, and those of this session.
 pub(crate) async fn list(State(app): State<App>, visit: Visit) -> Response {
-    let (user, words, when) = (visit.user().clone(), visit.words, visit.when());
+    let (user, words, when) = (visit.user().clone(), visit.words(), visit.when());
+    let (about, whose) = (About::Page(visit.user().as_str()), Whose::of(&app, &visit.session));
     let read = app.engine().run(move |engine| {
         let plans = match engine.plans(&user).list() {
             Err(e) if gone(&e) => Vec::new(),
             plans => plans?,
         };
-        Ok((kept(engine, &user)?, plans))
+        Ok((Judge::new(engine, &whose)?.kept(engine)?, plans))
     });
     let (kept, mut plans) = match read.await {
         Ok(read) => read,
@@ -44,7 +46,7 @@ pub(crate) async fn list(State(app): State<App>, visit: Visit) -> Response {
         @if none && plans.is_empty() { p.card { (words.say("proofs-none")) } }
         @for (number, outcome) in session.iter().enumerate() {
             @for (n, proof) in outcome.proofs.iter().enumerate() {
-                (proof_card(words, proof, &place_of(&format!("{number}-{n}"))))
+                (proof_card(words, proof, &place_of(&format!("{number}-{n}")), &about))
             }
         }
         @if !kept.is_empty() {
@@ -86,11 +88,12 @@ pub(crate) async fn download(
         return file(text);
     }
     let handle = visit.session.grant.handle;
-    let named = visit.session.record(&name);
+    let (named, whose) = (visit.session.record(&name), Whose::of(&app, &visit.session));
     let read = app.engine().run(move |engine| {
         let absent = || Error::new(ErrorKind::Absent, "no page of this session names it");
         let id = named.ok_or_else(absent)?;
-        if id.handle() != handle || engine.info(&id)?.class != proof_class()? {
+        let info = engine.info(&id)?;
+        if id.handle() != handle || !Judge::new(engine, &whose)?.is_proof(engine, &info)? {
             return Err(Error::new(ErrorKind::Absent, "it is no proof of this person's"));
         }
         text(engine, &id)?.ok_or_else(|| Error::new(ErrorKind::Absent, "it is no text"))
@@ -134,13 +137,13 @@ pub(crate) async fn check(State(app): State<App>, visit: Visit) -> Response {
         Ok(key) => key.to_string(),
         Err(e) => return failed(&visit, &e),
     };
-    let words = visit.words;
+    let words = visit.words();
     let title = words.say("check-title");
     let body = html! {
         (heading(&title))
         p.lead { (words.say("check-lead")) }
         noscript { p.note.wait { (words.say("check-noscript")) } }
-        (by_file(words, &key))
+        (by_file(words, &key, &About::Page(visit.user().as_str())))
     };
     page(&visit, PROOFS, &title, &body)
 }

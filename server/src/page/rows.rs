@@ -6,8 +6,11 @@ use maud::{Markup, html};
 
 use super::frame::{Icon, icon, opens};
 use super::scopes::kind;
-use super::turns::{Item, Text, Turn};
+use super::size::{length, size};
+use super::turns::{Item, Text, Turn, device};
+use super::visit::{GUARDIAN, PERSON, PURPOSE};
 use super::when::When;
+use super::words::Words;
 
 /// One exchange: what was said, heard and done, why it is kept, and who opened it.
 pub(crate) fn row(turn: &Turn, when: &When<'_>, plans: &[Plan]) -> Markup {
@@ -86,9 +89,20 @@ fn quote(item: &Item, when: &When<'_>) -> Markup {
 }
 
 fn sound(item: &Item, when: &When<'_>) -> Markup {
-    let label = when.words.with("listen", [("time", when.time(item.info.created).into())]);
+    let words = when.words;
+    let at = when.time(item.info.created);
+    let (id, length) = match item.seconds {
+        Some(seconds) => ("listen-long", length(seconds)),
+        None => ("listen", String::new()),
+    };
+    let label = words.with(id, [("time", at.into()), ("length", length.clone().into())]);
     let src = format!("/page/records/{}", item.number);
-    html! { audio controls preload="none" src=(src) aria-label=(label) {} }
+    html! {
+        @if item.seconds.is_some() {
+            p.length { (words.with("recording-long", [("length", length.into())])) }
+        } @else { p.length.on-paper { (words.say("recording")) } }
+        audio controls preload="none" src=(src) aria-label=(label) {}
+    }
 }
 
 fn other(item: &Item, when: &When<'_>) -> Markup {
@@ -103,8 +117,12 @@ fn other(item: &Item, when: &When<'_>) -> Markup {
 /// A link to what the list does not show.
 fn link(item: &Item, when: &When<'_>) -> Markup {
     let words = when.words;
-    let size = format!("{} KB", item.info.length.div_ceil(1000));
-    let kind = kind(words, item.info.class.as_str());
+    let size = size(words, item.info.length);
+    let kind = match item.info.class.as_str() {
+        // The proofs themselves are not listed.
+        "certificate" => words.quoted("certificate"),
+        class => kind(words, class),
+    };
     html! {
         (words.with("file", [("kind", kind.into()), ("size", size.into())]))
         span.on-screen {
@@ -127,13 +145,16 @@ fn about(turn: &Turn, when: &When<'_>, plans: &[Plan]) -> Markup {
     html! {
         div.about {
             p { (kept(turn, when, plans)) }
+            @if let Some(device) = turn.said.iter().find_map(|item| device(&item.info)) {
+                p { (words.with("from-device", [("device", device.to_owned().into())])) }
+            }
             @if turn.opened.is_empty() { p { (opened) } } @else {
                 details {
                     summary { (opened) }
                     ul { @for access in &turn.opened {
                         li { (words.with("opened-row", [
-                            ("who", access.principal.clone().into()),
-                            ("why", access.purpose.clone().into()),
+                            ("by", opened_by(words, &access.principal).into()),
+                            ("why", opened_for(words, &access.purpose).into()),
                             ("when", when.moment(access.at).into()),
                         ])) }
                     } }
@@ -141,6 +162,19 @@ fn about(turn: &Turn, when: &When<'_>, plans: &[Plan]) -> Markup {
             }
         }
     }
+}
+
+/// Who opened something: whoever did so on the page is called as the page calls them.
+fn opened_by(words: Words<'_>, principal: &str) -> String {
+    match principal.strip_prefix(GUARDIAN) {
+        _ if principal == PERSON => words.say("opened-person"),
+        Some(guardian) => words.with("opened-guardian", [("guardian", guardian.to_owned().into())]),
+        None => principal.to_owned(),
+    }
+}
+
+fn opened_for(words: Words<'_>, purpose: &str) -> String {
+    if purpose == PURPOSE { words.say("opened-on-page") } else { purpose.to_owned() }
 }
 
 /// What an exchange is kept for, and until when: the first end that is known.

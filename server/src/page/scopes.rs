@@ -170,19 +170,31 @@ pub(crate) fn span(date: &str, zone: &Zone) -> Result<(Timestamp, Timestamp), Er
 }
 
 /// A class in words: `recordings`.
-pub(crate) fn kind(words: &Words, class: &str) -> String {
+pub(crate) fn kind(words: Words<'_>, class: &str) -> String {
     let id = format!("kind-{class}");
-    if words.has(&id) { words.say(&id) } else { format!("“{class}”") }
+    if words.has(&id) { words.say(&id) } else { words.quoted(class) }
 }
 
 /// A number of records in words: `3 recordings`.
-pub(crate) fn counted(words: &Words, class: &str, n: u64) -> String {
-    let id = format!("count-{class}");
+pub(crate) fn counted(words: Words<'_>, class: &str, n: u64) -> String {
+    let id = match class {
+        NO_PROOF => "count-no-proof".to_owned(),
+        class => format!("count-{class}"),
+    };
     if words.has(&id) {
         words.with(&id, [("n", n.into())])
     } else {
-        words.with("count-other", [("n", n.into()), ("class", class.to_owned().into())])
+        words.with("count-other", [("n", n.into()), ("class", words.quoted(class).into())])
     }
+}
+
+/// What is counted of the class of proofs where the proofs themselves stay: what is none of them.
+pub(crate) const NO_PROOF: &str = "no proof";
+
+/// Counts by class, of what is named: of a day or of exchanges no proof goes.
+pub(crate) fn called<'c>(what: &What, class: &'c str) -> &'c str {
+    let proofs = matches!(what, What::Everything | What::Class(_));
+    if class == "certificate" && !proofs { NO_PROOF } else { class }
 }
 
 /// The place of a class among others: what is said, what is written of it, what is done, the rest by
@@ -193,7 +205,7 @@ pub(crate) fn place(class: &str) -> (usize, String) {
 }
 
 /// Several things, joined as the language does it.
-pub(crate) fn joined(words: &Words, things: &[String]) -> String {
+pub(crate) fn joined(words: Words<'_>, things: &[String]) -> String {
     match things {
         [] => String::new(),
         [one] => one.clone(),
@@ -329,7 +341,7 @@ mod tests {
         let erase = erase.keep(Class::transcript(), "wanted");
         for (tag, said) in [
             ("en", "everything, except “note” and transcripts"),
-            ("de", "alles, bis auf “note” und Mitschriften"),
+            ("de", "alles, bis auf „note“ und Mitschriften"),
         ] {
             let when = When { words: Words::of(tag), zone: &zone, now: Timestamp(0) };
             assert_eq!(erase_words(&erase, &when), said);
@@ -348,7 +360,10 @@ mod tests {
         let said = |from, until| scope_words(&Scope::between(ada.clone(), from, until), &when);
         assert_eq!(said(from, until), "all of 27 November");
         let noon = at("2026-11-27T11:00:00Z");
-        assert_eq!(said(from, noon), "everything, from 27 November, 0:00 until 27 November, 12:00");
+        assert_eq!(
+            said(from, noon),
+            "everything, from 27 November, 00:00 until 27 November, 12:00"
+        );
         assert_eq!(said(noon, None), "everything, from 27 November, 12:00");
         assert_eq!(said(None, noon), "everything, before 27 November, 12:00");
         let class = Scope::User {
@@ -358,7 +373,7 @@ mod tests {
         };
         assert_eq!(
             scope_words(&class, &when),
-            "all recordings, from 27 November, 0:00 until 28 November, 0:00"
+            "all recordings, from 27 November, 00:00 until 28 November, 00:00"
         );
         let all = Scope::class(ada, Class::audio());
         assert_eq!(scope_words(&all, &when), "all recordings");

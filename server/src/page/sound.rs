@@ -9,16 +9,13 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 
 use super::frame::opens;
-use super::visit::Visit;
+use super::visit::{PURPOSE, Visit};
 use crate::api::content;
 use crate::api::export::{self as archive, Look};
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::auth::credential::{Credential, Proof, Users};
 use crate::problem::{Answer, Problem};
-
-/// What a person opens their own records for.
-const PURPOSE: &str = "to hear or read it on the page";
 
 /// A record, whole or a part of it.
 pub(crate) async fn get(
@@ -120,7 +117,7 @@ pub(crate) async fn export(State(app): State<App>, visit: Visit) -> Answer<Respo
     let caller = caller(&visit, true);
     let user = caller.user(&app, "read", &handle).await?;
     let zone = visit.session.grant.zone.clone();
-    archive::archive(&app, &caller, user, Look { words: visit.words, zone }).await
+    archive::archive(&app, &caller, user, Look { words: visit.plain(), zone }).await
 }
 
 fn caller(visit: &Visit, named: bool) -> Caller {

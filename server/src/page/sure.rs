@@ -9,6 +9,7 @@ use super::frame::{SURE, heading};
 use super::inside::{failed, page};
 use super::kept::gone;
 use super::scopes::kind;
+use super::spoken::exact;
 use super::visit::Visit;
 use crate::app::App;
 
@@ -26,18 +27,18 @@ pub(crate) async fn sure(State(app): State<App>, visit: Visit) -> Response {
         Ok(read) => read,
         Err(e) => return failed(&visit, &e),
     };
-    let words = visit.words;
+    let words = visit.words();
     let title = words.say("sure-title");
-    let level = promise.level.words();
     let body = html! {
         (heading(&title))
         p.lead { (words.say("sure-lead")) }
         section.card { h2 { (words.say("sure-how-title")) } p { (words.say("sure-how")) } }
         section.card {
             h2 { (words.say("sure-key-title")) }
-            p { (words.with("sure-key", [("statement", promise.statement.clone().into())])) }
-            p { (words.with("sure-level", [("words", level.into())])) }
+            p { (words.with("sure-key", [("kind", promise.kind.into())])) }
+            p { (words.say(&format!("level-{}", promise.level.name()))) }
             p { (words.with("sure-copies", [("n", copies.into())])) }
+            (exact(words, &[promise.statement.clone(), promise.level.words().to_owned()]))
         }
         section.card {
             h2 { (words.say("sure-not-title")) }
@@ -55,8 +56,8 @@ fn past(visit: &Visit, report: &Report) -> Markup {
     let when = visit.when();
     html! {
         section.card {
-            h2 { (visit.words.say("history-title")) }
-            @if report.history.is_empty() { p { (visit.words.say("history-none")) } } @else {
+            h2 { (visit.words().say("history-title")) }
+            @if report.history.is_empty() { p { (visit.words().say("history-none")) } } @else {
                 dl.facts { @for (at, fact) in &report.history {
                     dt { (when.moment(*at)) } dd { (told(visit, fact)) }
                 } }
@@ -66,7 +67,7 @@ fn past(visit: &Visit, report: &Report) -> Markup {
 }
 
 fn told(visit: &Visit, fact: &Fact) -> String {
-    let words = visit.words;
+    let words = visit.words();
     match fact {
         Fact::Kept { class, reason, .. } => {
             let what = class.as_ref().map_or("…".to_owned(), |class| kind(words, class.as_str()));
@@ -94,7 +95,7 @@ fn told(visit: &Visit, fact: &Fact) -> String {
 }
 
 fn shared(visit: &Visit, report: &Report) -> Markup {
-    let words = visit.words;
+    let words = visit.words();
     html! {
         section.card {
             h2 { (words.say("shared-title")) }

@@ -82,10 +82,20 @@ impl Session {
 
     /// The same, as somebody else.
     pub(super) async fn enter_as(app: &App, user: &UserId, role: Role) -> Session {
+        Session::enter_in(app, user, role, "en").await.0
+    }
+
+    /// The same, in a language; gives the page that asks whether to go in, too.
+    pub(super) async fn enter_in(
+        app: &App,
+        user: &UserId,
+        role: Role,
+        language: &str,
+    ) -> (Session, String) {
         let of = user.clone();
         let handle = app.engine().run(move |engine| engine.handle(&of)).await.unwrap();
         let (zone, zone_name) = (Zone::utc(), "UTC".to_owned());
-        let words = Some(Words::of("en"));
+        let words = Some(Words::of(language));
         let (credential, user) = (String::new(), user.clone());
         let grant = Grant { credential, user, handle, role, zone, zone_name, words };
         let at = format!("/page/enter/{}", app.desk().link(grant).unwrap());
@@ -97,7 +107,7 @@ impl Session {
         let cookie = pair(&entered);
         let page = text(get(app, "/page/keep", &cookie).await).await;
         let csrf = between(&page, "name=\"csrf\" value=\"", "\"").unwrap().to_owned();
-        Session { cookie, csrf }
+        (Session { cookie, csrf }, form)
     }
 
     /// Sends a form.

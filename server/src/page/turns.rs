@@ -10,8 +10,10 @@ use keyfall::{
 };
 
 use super::desk::Session;
-use super::kept::{gone, is_proof};
+use super::judge::{Judge, Whose};
+use super::kept::gone;
 use super::rules::in_force;
+use super::size::{HEAD, said_length, wav_length};
 
 /// Exchanges of one page.
 const PAGE: usize = 40;
@@ -23,6 +25,10 @@ pub(crate) struct Listed {
     pub(crate) report: Report,
     pub(crate) days: Vec<(Day, Vec<Turn>)>,
     pub(crate) next: Option<RecordId>,
+    /// When the oldest of what is kept began.
+    pub(crate) oldest: Option<Timestamp>,
+    /// The devices of the newest records.
+    pub(crate) devices: Vec<String>,
 }
 
 /// One exchange.
@@ -48,6 +54,8 @@ pub(crate) struct Item {
     /// What the session calls it.
     pub(crate) number: u64,
     pub(crate) text: Text,
+    /// For how many seconds it is heard.
+    pub(crate) seconds: Option<u64>,
 }
 
 /// What can be read of a record in the list.
@@ -65,9 +73,23 @@ pub(crate) struct Wanted {
     pub(crate) class: Option<Class>,
     pub(crate) until: Option<Timestamp>,
     pub(crate) after: Option<RecordId>,
+    pub(crate) device: Option<String>,
     pub(crate) zone: keyfall::time::Zone,
     /// For whom it is listed: its pages name what is in them.
     pub(crate) session: Arc<Session>,
+    pub(super) whose: Whose,
+}
+
+/// The member of a record's metadata that names where it came from.
+const DEVICE: &str = "device";
+/// Records whose devices are known.
+const RECENT: usize = 1000;
+/// Most devices that are offered.
+const DEVICES: usize = 50;
+
+/// The device that a record came from.
+pub(super) fn device(info: &RecordInfo) -> Option<&str> {
+    info.meta.get(DEVICE).map(String::as_str).filter(|device| !device.is_empty())
 }
 
 /// Reads one page; `None` where the user is not here.
@@ -86,6 +108,12 @@ pub(crate) fn read(
     };
     let query = Query::default().user(user.clone()).newest_first(true).limit(PAGE);
     let query = query.class(wanted.class.clone()).until(wanted.until);
+    let (oldest, devices) = (oldest(engine, user)?, devices(engine, user)?);
+    let judge = Judge::new(engine, &wanted.whose)?;
+    let is_of = |info: &RecordInfo| match &wanted.device {
+        Some(wanted) => device(info) == Some(wanted),
+        None => true,
+    };
     let (mut days, mut listed, mut next) = (Vec::<(Day, Vec<Turn>)>::new(), 0, wanted.after);
     loop {
         let found = match engine.interactions(&query.clone().after(next)) {
@@ -95,9 +123,11 @@ pub(crate) fn read(
         for (day, run) in found.by_day(&wanted.zone) {
             for interaction in run {
                 let (id, records) = (interaction.id, &interaction.records);
-                let Some(turn) = turn(engine, &wanted.session, &report, id, records)? else {
+                if !records.iter().any(is_of) {
                     continue;
-                };
+                }
+                let of = (&*wanted.session, &judge);
+                let Some(turn) = turn(engine, of, &report, id, records)? else { continue };
                 listed += 1;
                 match days.last_mut().filter(|(last, _)| *last == day) {
                     Some((_, turns)) => turns.push(turn),
@@ -108,14 +138,36 @@ pub(crate) fn read(
         next = found.next;
         // Proofs are exchanges of their own, which are not listed: a page is not empty for them.
         if next.is_none() || listed >= PAGE / 2 {
-            return Ok(Some(Listed { report, days, next }));
+            return Ok(Some(Listed { report, days, next, oldest, devices }));
         }
     }
 }
 
+/// When the oldest of what is kept of somebody began.
+fn oldest(engine: &Engine, user: &UserId) -> Result<Option<Timestamp>, Error> {
+    match engine.list(&Query::default().user(user.clone()).limit(1)) {
+        Err(e) if gone(&e) => Ok(None),
+        listing => Ok(listing?.records.first().map(|info| info.interaction.began())),
+    }
+}
+
+/// The devices that the newest records came from.
+fn devices(engine: &Engine, user: &UserId) -> Result<Vec<String>, Error> {
+    let query = Query::default().user(user.clone()).newest_first(true).limit(RECENT);
+    let records = match engine.list(&query) {
+        Err(e) if gone(&e) => Vec::new(),
+        listing => listing?.records,
+    };
+    let mut devices: Vec<_> = records.iter().filter_map(device).map(str::to_owned).collect();
+    devices.sort();
+    devices.dedup();
+    devices.truncate(DEVICES);
+    Ok(devices)
+}
+
 fn turn(
     engine: &Engine,
-    session: &Session,
+    (session, judge): (&Session, &Judge),
     report: &Report,
     id: InteractionId,
     records: &[RecordInfo],
@@ -132,7 +184,10 @@ fn turn(
         held: false,
     };
     let mut until = Vec::new();
-    for info in records.iter().filter(|info| !is_proof(info)) {
+    for info in records {
+        if judge.is_proof(engine, info)? {
+            continue;
+        }
         let opened = match (text(engine, info), engine.accesses(&info.id)) {
             // It was erased meanwhile.
             (Err(e), _) | (_, Err(e)) if gone(&e) => continue,
@@ -154,12 +209,34 @@ fn turn(
                 && hold.interaction.is_none_or(|interaction| interaction == id)
         });
         let number = session.number_of(info.id);
-        turn.said.push(Item { info: info.clone(), number, text: opened.0 });
+        let seconds = seconds(engine, info)?;
+        turn.said.push(Item { info: info.clone(), number, text: opened.0, seconds });
     }
     turn.opened.sort_by_key(|access| access.at);
     turn.until = until.iter().copied().flatten().min();
     turn.whole = until.iter().all(|at| *at == turn.until);
     Ok((!turn.said.is_empty()).then_some(turn))
+}
+
+/// For how long a recording is heard, where that is known without hearing it.
+fn seconds(engine: &Engine, info: &RecordInfo) -> Result<Option<u64>, Error> {
+    if let Some(said) = said_length(&info.meta) {
+        return Ok(Some(said));
+    }
+    let kind = info.media_type.split(';').next().unwrap_or_default().trim();
+    if !["audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"].contains(&kind) {
+        return Ok(None);
+    }
+    let mut reader = match engine.get(&info.id) {
+        // Whoever opens it is recorded, so the list does not.
+        Err(e) if e.kind() == ErrorKind::Refused || gone(&e) => return Ok(None),
+        reader => reader?,
+    };
+    let mut head = Vec::with_capacity(HEAD);
+    match reader.by_ref().take(HEAD as u64).read_to_end(&mut head).map_err(Error::from) {
+        Err(e) if gone(&e) => Ok(None),
+        read => read.map(|_| wav_length(&head, info.length)),
+    }
 }
 
 fn text(engine: &Engine, info: &RecordInfo) -> Result<Text, Error> {

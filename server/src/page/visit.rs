@@ -10,7 +10,7 @@ use axum::response::Response;
 use keyfall::{Engine, Error, ErrorKind, Timestamp, UserId};
 use maud::html;
 
-use super::card::{ENDED, place_of, proof_card};
+use super::card::{About, ENDED, place_of, proof_card};
 use super::desk::{Grant, Role, Session};
 use super::drafts::lost;
 use super::entry::{self, from_elsewhere, is_loopback};
@@ -24,11 +24,19 @@ use crate::app::App;
 const SECURE: &str = "__Host-keyfall-page";
 const PLAIN: &str = "keyfall-page";
 
+/// As whom a person does something on their page, as certificates and reports have it.
+pub(super) const PERSON: &str = "the person, on their page";
+/// What stands before a guardian's name there.
+pub(super) const GUARDIAN: &str = "guardian: ";
+/// What things are opened for on the page.
+pub(super) const PURPOSE: &str = "to hear or read it on the page";
+
 /// A request of somebody who was let in.
 #[derive(Clone)]
 pub(crate) struct Visit {
     pub(crate) session: Arc<Session>,
-    pub(crate) words: &'static Words,
+    /// The words of its language, which speak to nobody yet.
+    plain: Words<'static>,
     pub(crate) token: String,
     now: Timestamp,
 }
@@ -39,16 +47,26 @@ impl Visit {
         &self.session.grant.user
     }
 
+    /// The words of its language, as they are spoken to nobody in particular.
+    pub(crate) fn plain(&self) -> Words<'static> {
+        self.plain
+    }
+
+    /// The words of its language, to whoever sees it.
+    pub(crate) fn words(&self) -> Words<'_> {
+        self.session.grant.spoken(self.plain)
+    }
+
     /// What times are said with.
     pub(crate) fn when(&self) -> When<'_> {
-        When { words: self.words, zone: &self.session.grant.zone, now: self.now }
+        When { words: self.words(), zone: &self.session.grant.zone, now: self.now }
     }
 
     /// On whose authority something is erased, as certificates have it: at most 80 bytes.
     pub(crate) fn authority(&self) -> String {
         let mut authority = match &self.session.grant.role {
-            Role::Own | Role::Child => "the person, on their page".to_owned(),
-            Role::Guardian(name) => format!("guardian: {name}"),
+            Role::Own | Role::Child => PERSON.to_owned(),
+            Role::Guardian(name) => format!("{GUARDIAN}{name}"),
         };
         while authority.len() > 80 {
             authority.pop();
@@ -71,7 +89,7 @@ impl FromRequestParts<App> for Visit {
         if life(app, &session.grant).await == Life::Another {
             return Err(ended(app, words, &token).await);
         }
-        Ok(Visit { session, words, token, now: now() })
+        Ok(Visit { session, plain: words, token, now: now() })
     }
 }
 
@@ -129,10 +147,14 @@ fn erased() -> Error {
 }
 
 /// Says that a session ended, and shows what it did and could not show any more.
-async fn ended(app: &App, words: &Words, token: &str) -> Response {
+async fn ended(app: &App, words: Words<'_>, token: &str) -> Response {
     let found = if token.is_empty() { Vec::new() } else { lost(app, token).await };
     if found.is_empty() {
-        return over(words, StatusCode::UNAUTHORIZED);
+        let (title, lead) = match token.is_empty() {
+            true => ("closed-title", "closed-lead"),
+            false => ("ended-title", "ended-lead"),
+        };
+        return shut(words, StatusCode::UNAUTHORIZED, title, lead);
     }
     let title = words.say("ended-title");
     let body = html! {
@@ -140,7 +162,7 @@ async fn ended(app: &App, words: &Words, token: &str) -> Response {
         p.lead { (words.say("ended-lead")) }
         div.note.good { (icon(Icon::Check)) p { (words.say("ended-proofs")) } }
         @for (number, found) in found.iter().enumerate() {
-            (proof_card(words, &found.proof, &place_of(&format!("{ENDED}{number}"))))
+            (proof_card(words, &found.proof, &place_of(&format!("{ENDED}{number}")), &About::Any))
         }
     };
     let page = whole(words, &title, &html! {}, &body, &html! {});
@@ -148,11 +170,15 @@ async fn ended(app: &App, words: &Words, token: &str) -> Response {
 }
 
 /// Says that a link or a session ended; a code that was told works all the same.
-pub(super) fn over(words: &Words, status: StatusCode) -> Response {
-    let title = words.say("ended-title");
+pub(super) fn over(words: Words<'_>, status: StatusCode) -> Response {
+    shut(words, status, "ended-title", "ended-lead")
+}
+
+fn shut(words: Words<'_>, status: StatusCode, title: &str, lead: &str) -> Response {
+    let title = words.say(title);
     let body = html! {
         (heading(&title))
-        p.lead { (words.say("ended-lead")) }
+        p.lead { (words.say(lead)) }
         p.soft { a href=(BY_CODE) { (words.say("code-have")) } }
     };
     respond(status, &whole(words, &title, &html! {}, &body, &html! {}))
@@ -183,7 +209,7 @@ impl FromRequest<App> for Filled {
         let (mut parts, body) = request.into_parts();
         let visit = Visit::from_request_parts(&mut parts, app).await?;
         let refused =
-            || notice(visit.words, StatusCode::FORBIDDEN, "gone-page-title", "ended-lead");
+            || notice(visit.words(), StatusCode::FORBIDDEN, "gone-page-title", "ended-lead");
         if from_elsewhere(&parts.headers) {
             return Err(refused());
         }
@@ -199,7 +225,7 @@ impl FromRequest<App> for Filled {
 }
 
 /// The words of the browser's language.
-pub(crate) fn words(headers: &HeaderMap) -> &'static Words {
+pub(crate) fn words(headers: &HeaderMap) -> Words<'static> {
     let languages = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
     Words::of(languages.unwrap_or_default())
 }

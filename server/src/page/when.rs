@@ -9,7 +9,7 @@ use super::words::Words;
 /// What times are said with: whose words, whose clock, and what time it is.
 #[derive(Clone, Copy)]
 pub(crate) struct When<'a> {
-    pub(crate) words: &'a Words,
+    pub(crate) words: Words<'a>,
     pub(crate) zone: &'a Zone,
     pub(crate) now: Timestamp,
 }
@@ -48,17 +48,15 @@ impl When<'_> {
         self.date(&self.zone.day(at).to_string())
     }
 
-    /// A moment: `26 November, 9:14`.
+    /// A moment: `26 November, 09:14`.
     pub(crate) fn moment(&self, at: Timestamp) -> String {
         let (date, time) = (self.date_of(at), self.time(at));
         self.words.with("moment", [("date", date.into()), ("time", time.into())])
     }
 
-    /// The time of a day: `9:14`.
+    /// The time of a day, of 24 hours: `09:14`.
     pub(crate) fn time(&self, at: Timestamp) -> String {
-        let local = self.zone.local(at);
-        let time = local.get(11..16).unwrap_or_default();
-        time.strip_prefix('0').unwrap_or(time).to_owned()
+        self.zone.local(at).get(11..16).unwrap_or_default().to_owned()
     }
 }
 
@@ -75,7 +73,7 @@ mod tests {
         assert_eq!(when.day("2026-11-26"), "Yesterday, 26 November");
         assert_eq!(when.day("2026-11-25"), "Wednesday, 25 November");
         assert_eq!(when.day("2025-01-01"), "Wednesday, 1 January 2025");
-        assert_eq!(when.moment(now), "27 November, 0:30");
+        assert_eq!(when.moment(now), "27 November, 00:30");
         let german = When { words: Words::of("de"), ..when };
         assert_eq!(german.day("2026-11-25"), "Mittwoch, 25. November");
     }

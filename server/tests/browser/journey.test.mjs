@@ -98,7 +98,7 @@ test("by keyboard alone: found, heard, erased, and sure with the network off", {
   const page = await context.newPage();
   await page.goto(await service.link(handle));
   await led(page, "Your voice, your say");
-  await step(page, "Open my page", "What is kept of you");
+  await step(page, "Open my page", "What we keep about you");
 
   // The whole way through the list, in the order in which it is read.
   const list = await to(page, "Download everything");
@@ -114,7 +114,7 @@ test("by keyboard alone: found, heard, erased, and sure with the network off", {
   list.forEach((stop, n) => assert.match(stop, expected[n] instanceof RegExp ? expected[n] : new RegExp(`^${RegExp.escape?.(expected[n]) ?? expected[n].replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}`)));
   // What stands above is one turn back.
   await page.goto(`${service.base}/page`);
-  await led(page, "What is kept of you");
+  await led(page, "What we keep about you");
   for (const name of [...BAR].reverse()) {
     await page.keyboard.press("Shift+Tab");
     assert.equal((await focus(page)).name, name);
@@ -126,7 +126,7 @@ test("by keyboard alone: found, heard, erased, and sure with the network off", {
   // Found by its day.
   await to(page, "Until the day");
   await page.keyboard.type(typed(NOW - SAID[1][2]));
-  await step(page, "Show", "What is kept of you");
+  await step(page, "Show", "What we keep about you");
   assert.deepEqual(await page.locator("blockquote").allTextContents(), [WEATHER, MORNING]);
   const weather = await page.locator("audio").first().evaluate((audio) => audio.src);
 
@@ -146,10 +146,10 @@ test("by keyboard alone: found, heard, erased, and sure with the network off", {
   assert.equal((await focus(page)).name, "Opened once");
 
   // One, and the way back with nothing erased.
-  await step(page, `Erase “${WEATHER}”, ${time(SAID[1][2])}`, "Erase what was said on");
+  await step(page, `Erase “${WEATHER}”, ${time(SAID[1][2])}`, "Erase the entry of");
   assert.match(await page.locator(".counts").innerText(), /1\s+recording\s+1\s+transcript\s+1\s+action/);
   assert.match(await page.innerText("main"), /What stays.*Everything else stays as it is/s);
-  await step(page, "Back, erase nothing", "What is kept of you");
+  await step(page, "Back, erase nothing", "What we keep about you");
 
   // Several, planned and called off within the window.
   await to(page, new RegExp(`^Select “${TIMER}`));
@@ -160,7 +160,7 @@ test("by keyboard alone: found, heard, erased, and sure with the network off", {
   await step(page, "Erase what is selected", "Erase 2 things that you selected?");
   const ask = await step(page, "Erase in 7 days", "It goes on");
   assert.deepEqual(ask, ["Keep the 2 transcripts", "Keep the 1 action", "Erase in 7 days"]);
-  await step(page, "Back to what is kept", "What is kept of you");
+  await step(page, "Back to what is kept", "What we keep about you");
   for (const left of [1, 0]) {
     await step(page, /^Call it off: /, "Called off: that erase will not happen.");
     assert.equal(await page.getByText("Call it off").count(), left);
@@ -194,7 +194,7 @@ test("by keyboard alone: found, heard, erased, and sure with the network off", {
   await context.setOffline(false);
 
   // It is gone: from the list, and by its address.
-  await step(page, "Back to what is kept", "What is kept of you");
+  await step(page, "Back to what is kept", "What we keep about you");
   assert.deepEqual(await page.locator("blockquote").allTextContents(), [TIMER]);
   assert.equal((await context.request.get(weather)).status(), 410);
 

@@ -25,7 +25,7 @@ async function entered(handle, role = {}, options = {}) {
   const context = await browser.newContext({ bypassCSP: true, viewport: { width: 768, height: 900 }, ...options });
   const page = await context.newPage();
   await page.goto(await service.link(handle, role));
-  await page.click("text=Open my page");
+  await page.click("button.main");
   return page;
 }
 
@@ -45,7 +45,7 @@ for (const javaScriptEnabled of [true, false]) {
 
     // Nothing is old enough to go.
     await page.check("text=3 months");
-    await page.click("text=Keep it so");
+    await page.click("text=Save");
     assert.match(await page.innerText("[role=status]"), /From now on: 3 months\./);
     await page.click("nav >> text=How long");
     assert.deepEqual(await chosen(page), ["months"]);
@@ -55,7 +55,7 @@ for (const javaScriptEnabled of [true, false]) {
     // What was said yesterday, and an hour ago, is older than ten minutes.
     await page.click("nav >> text=How long");
     await page.check("text=Nothing");
-    await page.click("text=Keep it so");
+    await page.click("text=Save");
     assert.match(await page.innerText("[role=alert]"), /things are older than that\. They go at once, for good/);
     if (javaScriptEnabled) await sound(page, "keep-falls");
     await page.click("text=Back, erase nothing");
@@ -69,7 +69,7 @@ for (const javaScriptEnabled of [true, false]) {
 test("a child’s profile is made by the guardian, and the child cannot lengthen it", { skip: unbuilt }, async () => {
   const { handle } = await service.person("kim", SAID.slice(0, 1));
   const guardian = await entered(handle, { role: "guardian", guardian: "Erika Muster" });
-  assert.equal(await guardian.innerText("h1"), "What is kept of kim");
+  assert.equal(await guardian.innerText("h1"), "What we keep about kim");
   assert.match(await guardian.innerText("footer"), /This page is kim’s; you look after it/);
   await guardian.click("nav >> text=How long");
   await sound(guardian, "keep-guardian");
@@ -77,7 +77,7 @@ test("a child’s profile is made by the guardian, and the child cannot lengthen
   assert.match(await guardian.innerText("[role=status]"), /a day at most/);
 
   const child = await entered(handle, { role: "child" });
-  assert.match(await child.innerText("h1"), /What is kept of you/);
+  assert.match(await child.innerText("h1"), /What we keep about you/);
   assert.equal(await child.locator("audio").count(), 1);
   await child.click("nav >> text=How long");
   assert.deepEqual(await chosen(child), ["day"]);
@@ -88,8 +88,8 @@ test("a child’s profile is made by the guardian, and the child cannot lengthen
   await sound(child, "keep-child");
   // Whatever is done to the form.
   await child.evaluate(() => document.querySelectorAll("input[name=keep]").forEach((one) => (one.disabled = false)));
-  await child.check("text=Until I erase it");
-  await child.click("text=Keep it so");
+  await child.check("text=Until it is erased");
+  await child.click("text=Save");
   assert.deepEqual(await chosen(child), ["day"]);
 
   // The guardian may, and erases: the proof says who did.
@@ -101,7 +101,7 @@ test("a child’s profile is made by the guardian, and the child cannot lengthen
   assert.match(readFileSync(await (await download).path(), "utf8"), /"authority": "guardian: Erika Muster"/);
   await guardian.click("nav >> text=How long");
   await guardian.check("text=3 months");
-  await guardian.click("text=Keep it so");
+  await guardian.click("text=Save");
   assert.match(await guardian.innerText("[role=status]"), /From now on: 3 months/);
   await child.close();
   await guardian.close();

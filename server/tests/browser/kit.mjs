@@ -128,10 +128,10 @@ export function typed(at) {
   return month + day + year;
 }
 
-/** A time of day, as pages print it: `9:14`, `0:17`. */
+/** A time of day, as pages print it: `09:14`, `00:17`. */
 export function time(at) {
   const { hour, minute } = local(at);
-  return `${Number(hour)}:${minute}`;
+  return `${hour}:${minute}`;
 }
 
 /** How long ago it was noon in the zone, some days before the day of the newest: that is an hour old, so shortly after

@@ -38,6 +38,11 @@ async function each(name, look) {
   await look(page, "later");
   await page.click("text=Back to what is kept");
   await look(page, "list");
+  await page.click("button[name=all]");
+  await page.click("text=Erase in 7 days");
+  await look(page, "later-all");
+  await page.click("text=Back to what is kept");
+  await page.locator("button[name=plan]").last().click();
   await page.locator("button[name=one]").last().click();
   await page.click("text=Erase now, for good");
   await look(page, "done");
@@ -86,8 +91,10 @@ test("on paper nothing is cut, nothing is to be pressed, and what was folded is 
       assert.match(text, /support desk, for: a complaint/);
       assert.match(text, /One thing is going to be erased\s+On .*: all of \d+ /);
       assert.match(text, /“letter” \(5 KB\)/);
+      assert.equal(text.match(/Recording, 0:30/g)?.length, SAID.length, "recordings leave a trace on paper");
       assert.doesNotMatch(text, /Open it|Erase this day|Tick what|by this button/);
     }
+    if (name === "later-all") assert.match(text, /Enter the code at\s+127\.0\.0\.1:\d+\/page\/receipt/);
     if (name === "done") assert.match(text, /Keyfall.*keyfall\/certificate@v1.*— .* /s);
     if (SHOTS) await page.screenshot({ path: join(SHOTS, `print-${name}.png`), fullPage: true });
     await page.emulateMedia({ media: "screen", colorScheme: "light" });

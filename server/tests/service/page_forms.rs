@@ -173,7 +173,7 @@ fn a_choice_of_how_long_changes_nothing_but_that() {
     let adult = Session::enter(&service, &kim, None);
     let form = adult.get(&service, "/page/keep").text();
     assert!(form.contains("For some kinds a rule also sets a number or a date"), "{form}");
-    assert!(form.contains("This service does not keep every kind so long."), "{form}");
+    assert!(form.contains("This service does not keep every kind that long."), "{form}");
     assert!(!form.contains("It does not end by itself."), "{form}");
     for session in [&child, &adult] {
         let done = session.send(&service, "/page/keep", "keep=nothing").text();
@@ -281,19 +281,19 @@ fn what_the_page_says_of_a_plan_is_what_will_happen() {
             "Kept until you erase it.",
             [
                 "everything, except “note”.",
-                "everything, before 1 January 2020, 0:00.",
-                "a part of what was said on 1 January, ",
-                "all recordings, from 1 January 2025, 0:00 until 2 January 2025, 0:00.",
+                "everything, before 1 January 2020, 00:00.",
+                "a part of the entry of 1 January, ",
+                "all recordings, from 1 January 2025, 00:00 until 2 January 2025, 00:00.",
             ],
         ),
         (
             "de",
             "Aufbewahrt, bis Sie es löschen.",
             [
-                "alles, bis auf “note”.",
-                "alles, vor dem 1. Januar 2020, 0:00 Uhr.",
-                "ein Teil dessen, was am 1. Januar, ",
-                "alle Aufnahmen, vom 1. Januar 2025, 0:00 Uhr bis zum 2. Januar 2025, 0:00 Uhr.",
+                "alles, bis auf „note“.",
+                "alles, vor dem 1. Januar 2020, 00:00 Uhr.",
+                "ein Teil des Eintrags vom 1. Januar, ",
+                "alle Aufnahmen, vom 1. Januar 2025, 00:00 Uhr bis zum 2. Januar 2025, 00:00 Uhr.",
             ],
         ),
     ] {

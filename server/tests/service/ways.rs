@@ -33,6 +33,7 @@ const OTHERS: &[(&str, &str, bool)] = &[
 /// The paths of the page that answer with what records hold.
 const OF_PAGE: &[&str] = &["/page", "/page/export.zip", "/page/records/{id}"];
 const OF_PAGE_WITHOUT: &[&str] = &[
+    "/",
     "/page/assets/{name}",
     "/page/check",
     "/page/done/{number}",
@@ -47,6 +48,7 @@ const OF_PAGE_WITHOUT: &[&str] = &[
     "/page/proofs/{name}",
     "/page/receipt",
     "/page/sure",
+    "/page/{*rest}",
 ];
 
 /// A way that is added is looked at here before it goes out.
