@@ -72,20 +72,28 @@
     return (values.n === 1n ? one : many).replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
   };
 
-  function moment(text) {
+  /** A moment as the page says it: in its zone, by a clock of 24 hours. */
+  function moment(text, { zone }) {
     const at = new Date(text);
-    const form = { dateStyle: "long", timeStyle: "short" };
-    return Number.isNaN(at.getTime()) ? text : at.toLocaleString(document.documentElement.lang, form);
+    if (Number.isNaN(at.getTime())) return text;
+    const { lang } = document.documentElement;
+    const form = { dateStyle: "long", timeStyle: "short", hourCycle: "h23" };
+    const local = lang === "en" ? "en-GB" : lang;
+    try {
+      return at.toLocaleString(local, { ...form, timeZone: zone });
+    } catch {
+      return at.toLocaleString(local, form); // the browser does not know the zone
+    }
   }
 
   /** A reason in the page's language; as it is, where the page does not know it. */
-  function reason(text, { reasons }) {
-    for (const { exact, said } of reasons) {
+  function reason(text, words) {
+    for (const { exact, said } of words.reasons) {
       const pattern = exact.replace(/[.*+?^$()|[\]\\]/g, "\\$&").replace(/\{(\w+)\}/g, "(?<$1>.+?)");
       const found = new RegExp(`^${pattern}$`).exec(text)?.groups;
       if (!found) continue;
       const { n, when, ...more } = found;
-      return say(said, { ...more, ...(n && { n: BigInt(n) }), ...(when && { when: moment(when) }) });
+      return say(said, { ...more, ...(n && { n: BigInt(n) }), ...(when && { when: moment(when, words) }) });
     }
     return text;
   }
@@ -99,7 +107,7 @@
   }
 
   /** When an exchange began: a UUID of version 7 says so. */
-  const began = (id) => moment(new Date(parseInt(id.replaceAll("-", "").slice(0, 12), 16)).toISOString());
+  const began = (id, words) => moment(new Date(parseInt(id.replaceAll("-", "").slice(0, 12), 16)).toISOString(), words);
 
   /** What a certificate names, in the page's language. */
   function scope(text, words) {
@@ -107,11 +115,11 @@
       /^(?:(everything)|class (\S+))(?: of interaction (\S+)| of interactions that began(?: from (\S+( ms)?))?(?: before (\S+( ms)?))?)?$/.exec(text);
     if (!found) return text.startsWith("record ") ? say(words.what.record) : quoted(text, words);
     const [, all, name, turn, from, , until] = found;
-    if (turn) return say(all ? words.what.turn : words.what.part, { when: began(turn) });
+    if (turn) return say(all ? words.what.turn : words.what.part, { when: began(turn, words) });
     const what = all ? say(words.what.all) : say(words.what.class).replace("{kind}", kind(name, words));
     if (!from && !until) return what;
     const id = from && until ? "between" : from ? "from" : "before";
-    return say(words.what[id], { what, from: from && moment(from), until: until && moment(until) });
+    return say(words.what[id], { what, from: from && moment(from, words), until: until && moment(until, words) });
   }
 
   /** Whose it is, what of it, when: so that nobody takes the proof of something else for theirs. */
@@ -122,7 +130,7 @@
     row("what", scope(what, words));
     if (records?.length) row("count", records.map((pair) => counted(pair, words)).join(", "));
     for (const { class: name, reason } of kept) row("kept", `${kind(name, words)}: ${reason}`);
-    row("when", moment(requested));
+    row("when", moment(requested, words));
     return list;
   }
 
@@ -137,7 +145,7 @@
   }
 
   async function check(card, bytes, key) {
-    const words = JSON.parse(card.querySelector("[data-verdict]").dataset.words);
+    const words = { ...JSON.parse(card.querySelector("[data-verdict]").dataset.words), zone: card.dataset.zone };
     const local = make("p", say(words.check.local));
     try {
       const { grade, level, outcome, words: exactly, reasons, body } = await keyfall.verify(bytes, key);

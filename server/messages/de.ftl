@@ -365,10 +365,10 @@ check-limited = Der Nachweis gilt. Was er nennt, ist weg, in diesen Grenzen:
 check-pending = Der Nachweis gilt und sagt, dass es noch nicht endgültig ist:
 check-refused = Dieser Nachweis gilt nicht.
 check-other = { $who ->
-    [guardian] Dieser Nachweis ist nicht über { $name }.
-   *[other] Dieser Nachweis ist nicht über Sie.
+    [guardian] Dieser Nachweis betrifft nicht { $name }.
+   *[other] Dieser Nachweis betrifft nicht Sie.
 }
-check-whose = Über
+check-whose = Betrifft
 check-what = Gelöscht
 check-count = Wie viel
 check-kept = Behalten

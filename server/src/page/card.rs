@@ -21,15 +21,22 @@ pub(crate) enum About<'a> {
     Any,
     /// The person with this name, in an archive.
     Name(&'a str),
-    /// The same, on a page that leads to how sure "gone" is.
-    Page(&'a str),
+    /// The same, on a page in a time zone that leads to how sure "gone" is.
+    Page(&'a str, &'a str),
 }
 
 impl<'a> About<'a> {
     fn name(&self) -> Option<&'a str> {
         match self {
             About::Any => None,
-            About::Name(name) | About::Page(name) => Some(name),
+            About::Name(name) | About::Page(name, _) => Some(name),
+        }
+    }
+
+    fn zone(&self) -> Option<&'a str> {
+        match self {
+            About::Page(_, zone) => Some(zone),
+            About::Any | About::Name(_) => None,
         }
     }
 }
@@ -37,7 +44,7 @@ impl<'a> About<'a> {
 /// Where a file is checked that the reader chooses.
 pub(crate) fn by_file(words: Words<'_>, key: &str, about: &About<'_>) -> Markup {
     html! {
-        section.card data-check data-user=[about.name()] {
+        section.card data-check data-user=[about.name()] data-zone=[about.zone()] {
             p { label for="file" { strong { (words.say("check-file")) } } }
             p { input #file type="file" accept=".erased,text/plain" data-file; }
             p { label for="key" { strong { (words.say("check-key")) } } }
@@ -66,7 +73,7 @@ pub(crate) fn proof_card(
     about: &About<'_>,
 ) -> Markup {
     html! {
-        section.card data-check data-user=[about.name()] {
+        section.card data-check data-user=[about.name()] data-zone=[about.zone()] {
             h2 { (words.say("proof-title")) }
             p { (words.say("proof-lead")) }
             @if let Place::Beside(file) = place { p.soft.small { code { (file) } } }
@@ -98,11 +105,11 @@ pub(crate) fn proof_card(
 /// Where the verdict of a check comes, with its words.
 fn verdict(words: Words<'_>, about: &About<'_>) -> Markup {
     let more = match about {
-        About::Page(_) => Some((SURE, words.say("nav-sure"))),
+        About::Page(..) => Some((SURE, words.say("nav-sure"))),
         About::Any | About::Name(_) => None,
     };
     html! {
-        div role="status" data-verdict data-words=(spoken(words, about.name().is_some())) {}
         @if let Some((to, said)) = more { template data-more { a href=(to) { (said) } } }
+        div role="status" data-verdict data-words=(spoken(words, about.name().is_some())) {}
     }
 }

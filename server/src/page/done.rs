@@ -9,7 +9,7 @@ use keyfall::{Class, ErrorKind, Timestamp};
 use maud::{Markup, html};
 
 use super::by_code::{place_of_codes, told as code_card};
-use super::card::{About, place_of, proof_card};
+use super::card::{place_of, proof_card};
 use super::desk::Role;
 use super::frame::{Icon, KEPT, SURE, heading, icon};
 use super::inside::{missing, page};
@@ -33,7 +33,7 @@ pub(crate) async fn done(
     };
     let (words, when) = (visit.words(), visit.when());
     let said = told(&visit, &outcome);
-    let about = About::Page(visit.user().as_str());
+    let about = visit.about();
     let body = html! {
         div class=(format!("result {}", said.mood)) role="status" {
             (icon(said.icon))

@@ -8,7 +8,7 @@ use keyfall::engine::Plan;
 use keyfall::{Error, ErrorKind};
 use maud::{Markup, html};
 
-use super::card::{About, ENDED, by_file, place_of, proof_card};
+use super::card::{ENDED, by_file, place_of, proof_card};
 use super::desk::Session;
 use super::drafts::lost;
 use super::frame::{Icon, PROOFS, heading, icon};
@@ -23,7 +23,7 @@ use crate::app::App;
 /// Lists the proofs that are kept, and those of this session.
 pub(crate) async fn list(State(app): State<App>, visit: Visit) -> Response {
     let (user, words, when) = (visit.user().clone(), visit.words(), visit.when());
-    let (about, whose) = (About::Page(visit.user().as_str()), Whose::of(&app, &visit.session));
+    let (about, whose) = (visit.about(), Whose::of(&app, &visit.session));
     let read = app.engine().run(move |engine| {
         let plans = match engine.plans(&user).list() {
             Err(e) if gone(&e) => Vec::new(),
@@ -143,7 +143,7 @@ pub(crate) async fn check(State(app): State<App>, visit: Visit) -> Response {
         (heading(&title))
         p.lead { (words.say("check-lead")) }
         noscript { p.note.wait { (words.say("check-noscript")) } }
-        (by_file(words, &key, &About::Page(visit.user().as_str())))
+        (by_file(words, &key, &visit.about()))
     };
     page(&visit, PROOFS, &title, &body)
 }

@@ -57,6 +57,11 @@ impl Visit {
         self.session.grant.spoken(self.plain)
     }
 
+    /// Whom its proofs have to be about.
+    pub(crate) fn about(&self) -> About<'_> {
+        About::Page(self.user().as_str(), &self.session.grant.zone_name)
+    }
+
     /// What times are said with.
     pub(crate) fn when(&self) -> When<'_> {
         When { words: self.words(), zone: &self.session.grant.zone, now: self.now }

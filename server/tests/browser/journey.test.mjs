@@ -162,7 +162,7 @@ test("by keyboard alone: found, heard, erased, and sure with the network off", {
   assert.deepEqual(ask, ["Keep the 2 transcripts", "Keep the 1 action", "Erase in 7 days"]);
   await step(page, "Back to what is kept", "What we keep about you");
   for (const left of [1, 0]) {
-    await step(page, /^Call it off: /, "Called off: that erase will not happen.");
+    await step(page, /^Call it off: /, "Called off: that erasure will not happen.");
     assert.equal(await page.getByText("Call it off").count(), left);
   }
 

@@ -123,6 +123,6 @@ test("where every reader is written down, a player that seeks is one line", { sk
   await page.goto(`${service.base}/page`);
   assert.equal(await page.locator("summary").first().innerText(), "Opened once");
   await page.click("summary");
-  assert.match(await page.innerText("details[open]"), /the person, on their page, for: to hear or read it on the page/);
+  assert.match(await page.innerText("details[open]"), /you, on this page, for: to hear or read it on the page/);
   await page.close();
 });
