@@ -29,7 +29,7 @@ async function entered(handle, role = {}, options = {}) {
   return page;
 }
 
-const choices = ["Nothing", "1 day", "3 months", "Until I erase it"];
+const choices = ["Not at all", "1 day", "3 months", "Until I erase it"];
 const chosen = (page) => page.locator("input[name=keep]:checked").evaluateAll((all) => all.map((one) => one.value));
 
 for (const javaScriptEnabled of [true, false]) {
@@ -54,7 +54,7 @@ for (const javaScriptEnabled of [true, false]) {
 
     // What was said yesterday, and an hour ago, is older than ten minutes.
     await page.click("nav >> text=How long");
-    await page.check("text=Nothing");
+    await page.check("text=Not at all");
     await page.click("text=Save");
     assert.match(await page.innerText("[role=alert]"), /things are older than that\. They go at once, for good/);
     if (javaScriptEnabled) await sound(page, "keep-falls");

@@ -177,7 +177,7 @@ fn a_choice_of_how_long_changes_nothing_but_that() {
     assert!(!form.contains("It does not end by itself."), "{form}");
     for session in [&child, &adult] {
         let done = session.send(&service, "/page/keep", "keep=nothing").text();
-        assert!(done.contains("From now on: Nothing."), "{done}");
+        assert!(done.contains("From now on: Not at all."), "{done}");
         let all = policies(&service, &kim);
         let of = |class: &str, purpose: Option<&str>| {
             let found =
