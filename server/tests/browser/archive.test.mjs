@@ -2,7 +2,7 @@
 //   KEYFALLD=PATH [CHROMIUM=PATH] [SHOTS=DIRECTORY] node --test archive.test.mjs
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -99,4 +99,30 @@ test("an export is read, heard and checked with the network off", { skip: unbuil
   assert.match(await quiet.innerText("noscript"), /keyfall-verify/);
   assert.ok(await quiet.isHidden("[data-run] >> nth=0"));
   await still.close();
+});
+
+test("a proof of somebody else is none of those that an export checks", { skip: unbuilt }, async () => {
+  const other = await Service.start();
+  try {
+    const [ada, eve] = [await other.person("ada"), await other.person("mensch-unikat")];
+    const erase = async ({ handle }) => {
+      const asked = JSON.stringify({ scope: { user: handle, class: "audio" }, authority: "a test" });
+      return (await other.ask("POST", "/v1/erasures", asked, { "Idempotency-Key": crypto.randomUUID() })).certificate;
+    };
+    const kind = { "Keyfall-Class": "certificate", "Content-Type": "text/vnd.keyfall.certificate" };
+    const own = await erase(ada);
+    for (const text of [await erase(eve), own]) await other.ask("POST", `/v1/users/${ada.handle}/records`, text, kind);
+    const purpose = { "Keyfall-Purpose": "a test" };
+    const zip = await other.tell("GET", `/v1/users/${ada.handle}/export.zip`, undefined, purpose);
+    const file = join(dir, "eve.zip");
+    writeFileSync(file, Buffer.from(await zip.arrayBuffer()));
+    execFileSync("python3", ["-m", "zipfile", "-e", file, join(dir, "eve")]);
+    const check = readFileSync(join(dir, "eve", "check.html"), "utf8");
+    assert.equal(check.match(/keyfall\/certificate@v1/g).length, 1);
+    assert.ok(check.includes("&quot;user&quot;: &quot;ada&quot;") && !check.includes("mensch-unikat"));
+    assert.ok(check.includes('data-user="ada"'), "the check knows whom it has to be about");
+    assert.match(readFileSync(join(dir, "eve", "index.html"), "utf8"), /records\/[^"]+\.erased/);
+  } finally {
+    await other.stop();
+  }
 });

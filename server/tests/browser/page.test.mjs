@@ -2,11 +2,14 @@
 //   KEYFALLD=PATH [CHROMIUM=PATH] [SHOTS=DIRECTORY] node --test page.test.mjs
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
+import { bind, certificate, facts, verifierKey } from "./forge.mjs";
 import { CHROMIUM, Service, unbuilt } from "./kit.mjs";
 import { sound } from "./looks.mjs";
+import { honest } from "./mutations.mjs";
 
 let [service, browser, base] = [];
 
@@ -161,6 +164,32 @@ test("a proof of somebody else is not green on one's own page, and says whose it
     await sound(page, `not-theirs-${language}`);
     assert.match(await check(part), language === "en" ? /all transcripts, from .* until 1 January 2100/ : /alle Mitschriften, vom .* bis zum 1\. Januar 2100/);
     await context.close();
+  }
+});
+
+test("the check says no more than the level of the key promises", { skip: unbuilt }, async () => {
+  const good = readFileSync(new URL("../../../tests/certificates/good.erased", import.meta.url), "utf8");
+  const of = async (change) => {
+    const made = facts(good);
+    change(made);
+    return certificate(bind(made));
+  };
+  const cell = (more) => of((made) => Object.assign(made.body.cell, more));
+  const page = await entered(await person("kay"));
+  await page.goto(`${base}/page/check`);
+  await page.fill("#key", verifierKey());
+  for (const [file, line] of [
+    [await cell({}), /Traces of the old key may remain on the disk of the machine that used it/],
+    [await cell({ kind: "tpm", level: "L1" }), /as far as .*maker/],
+    [await cell({ kind: "service", level: "L2" }), /as far as .*operator/],
+    [await certificate(honest(good).quorum), /while fewer keyholders than are needed kept their share/],
+  ]) {
+    await page.setInputFiles("#file", { name: "a.erased", mimeType: "text/plain", buffer: Buffer.from(file) });
+    await page.waitForFunction((line) => new RegExp(line).test(document.querySelector(".level")?.textContent), line.source);
+    const said = await page.innerText("[data-verdict]");
+    assert.match(said, /The proof holds/);
+    assert.doesNotMatch(said, /for good/);
+    assert.match(await page.innerText(".level a"), /How sure/);
   }
 });
 
