@@ -374,6 +374,11 @@ pub struct UserHandle {
 
 impl UserHandle {
     const PREFIX: &str = "u_";
+
+    /// Which life of the name it is, from 1: a user who was erased and created again has another.
+    pub fn life(&self) -> u16 {
+        self.incarnation
+    }
 }
 
 impl fmt::Display for UserHandle {
@@ -421,8 +426,10 @@ impl fmt::Debug for RecordId {
 impl FromStr for RecordId {
     type Err = Error;
     fn from_str(s: &str) -> Result<Self> {
-        let bad =
-            || Error::invalid(format!("not a record id: {s:?}; take one from `Engine::list`"));
+        let bad = || {
+            let text = format!("not a record id: {s:?}; take one that a put or a listing gave");
+            Error::invalid(text)
+        };
         let bytes = data_encoding::BASE32_DNSSEC.decode(s.as_bytes()).map_err(|_| bad())?;
         RecordId::from_bytes(bytes.as_slice().try_into().map_err(|_| bad())?).map_err(|_| bad())
     }

@@ -1,7 +1,8 @@
 //! What the service adds to the engine: over loopback, beside the library in the same run.
 //!
 //! `cargo bench -p keyfalld --bench service`, in the temporary directory or in
-//! `KEYFALL_BENCH_DIR`. After `--` it takes the parts to run: `one`, `many`, `memory`, `pages`.
+//! `KEYFALL_BENCH_DIR`. After `--` it takes the parts to run: `one`, `erase`, `many`, `memory`,
+//! `pages`.
 //! `KEYFALL_BENCH_SERVICE` is another build of the service, to compare with.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that prints")]
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use keyfall::{Builder, Class, Engine, Put, UserId};
+use keyfall::{Builder, Class, Engine, Put, Scope, UserId};
 use tempfile::TempDir;
 
 /// Bytes of a short record.
@@ -34,6 +35,9 @@ fn main() {
     let ada = service.user("ada");
     if asked("one") {
         one_at_a_time(&service, &ada, &dir.path().join("library.db"));
+    }
+    if asked("erase") {
+        erases(&service, &ada, &dir.path().join("erased.db"));
     }
     if asked("many") {
         many(&service, &ada);
@@ -189,6 +193,39 @@ fn one_at_a_time(service: &Service, handle: &str, library: &Path) {
     let (http, library) = (median(&mut over_http), median(&mut by_library));
     println!(
         "put of {SHORT} B, p50: {:.3} ms over HTTP, {:.3} ms by the library: {:+.3} ms",
+        ms(http),
+        ms(library),
+        ms(http) - ms(library)
+    );
+}
+
+/// An erase of a record of 200 bytes, by turns over HTTP and by the library.
+fn erases(service: &Service, handle: &str, library: &Path) {
+    let engine: Engine = Builder::at(library).accept_remnants().create().unwrap();
+    let user = UserId::new("ada").unwrap();
+    let (put, mut connection) = (service.put(handle), service.connect());
+    let (mut over_http, mut by_library) = (Vec::new(), Vec::new());
+    for round in 0..600 {
+        let id: serde_json::Value = serde_json::from_slice(&connection.ask(&put).body).unwrap();
+        let json = format!("{{\"scope\":{{\"record\":{}}}}}", id["id"]);
+        let more = "Content-Type: application/json\r\n";
+        let mut request = service.request("POST /v1/erasures", json.len(), more);
+        request.extend_from_slice(json.as_bytes());
+        let began = Instant::now();
+        assert_eq!(connection.ask(&request).status, 200);
+        let http = began.elapsed();
+        let put = Put::new(user.clone(), Class::transcript());
+        let id = engine.put(put, &[b'x'; SHORT][..]).unwrap();
+        let began = Instant::now();
+        engine.erase(Scope::record(id)).unwrap();
+        if round >= 50 {
+            over_http.push(http);
+            by_library.push(began.elapsed());
+        }
+    }
+    let (http, library) = (median(&mut over_http), median(&mut by_library));
+    println!(
+        "erase of a record, p50: {:.3} ms over HTTP, {:.3} ms by the library: {:+.3} ms",
         ms(http),
         ms(library),
         ms(http) - ms(library)

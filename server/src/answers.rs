@@ -54,6 +54,9 @@ pub(crate) struct Kept {
     /// The record that is about to be put.
     #[serde(default)]
     pub(crate) put: Option<PutIntent>,
+    /// Whether what was put has fallen: nothing else is kept of the request then.
+    #[serde(default)]
+    pub(crate) fell: bool,
     /// The answer, once there was one.
     pub(crate) answer: Option<(u16, Value)>,
 }
@@ -186,6 +189,18 @@ impl Slot {
     /// # Errors
     /// 422 if the key was used for another request.
     pub(crate) fn read(&self) -> Answer<Kept> {
+        let kept = self.look()?;
+        match kept.request == self.request {
+            true => Ok(kept),
+            false => Err(key_used()),
+        }
+    }
+
+    /// What is kept under the key, of whichever request.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn look(&self) -> Answer<Kept> {
         let nothing = || Kept { request: self.request.clone(), ..Kept::default() };
         let sealed = match private::read(&self.place()) {
             Ok(Some(sealed)) => sealed,
@@ -195,11 +210,15 @@ impl Slot {
             Err(e) => return Err(Problem::of_io(e)),
         };
         // One that does not open was cut short: nothing was answered.
-        let Some(kept) = self.open(&sealed) else { return Ok(nothing()) };
-        if kept.request != self.request {
-            return Err(key_used());
-        }
-        Ok(kept)
+        Ok(self.open(&sealed).unwrap_or_else(nothing))
+    }
+
+    /// Lets go of what is kept, since what was put has fallen; that it did is kept.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn forget(&self) -> io::Result<()> {
+        self.keep(&Kept { fell: true, ..Kept::default() })
     }
 
     /// Keeps what is to be found when the request comes again.

@@ -18,11 +18,13 @@
 //! | `looks` | looks at copies, keyholders and users who were erased |
 //! | `words` | how values are written in JSON and read from it |
 //! | `manual` | completions for shells, and the man page |
-//! | `metering` | what is counted for operators |
+//! | `logging` | the log on standard error |
+//! | `metering`, `helps` | what is counted for operators, and what it says |
 //! | `take` | JSON, queries and texts of a request |
 //! | `range` | which part of a record a request asks for |
 //! | `checksum` | what the bytes of an upload are said to hash to |
 //! | `overriding` | the method of an upload's request |
+//! | `heads` | what no request may have in its headers |
 //! | `intake`, `outlet` | bodies on their way in and out |
 //! | `answers` | answers that a repeated request gets again |
 //! | `openings` | the openings that are not over |
@@ -50,7 +52,10 @@ mod config;
 mod crl;
 mod door;
 mod guarded;
+mod heads;
+mod helps;
 mod intake;
+mod logging;
 mod looks;
 mod manual;
 mod metering;
@@ -102,7 +107,11 @@ fn main() -> ExitCode {
         }
         Err(e) => return unusable(&*e),
     };
-    log_to(&config);
+    // Let go of last: what was said is written then.
+    let _log = match logging::start(&config) {
+        Ok(log) => log,
+        Err(e) => return failed(&e),
+    };
     match serve::run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => failed(&*e),
@@ -142,14 +151,4 @@ fn say(error: &dyn Error) {
     use std::io::Write;
     // If nobody reads it, the exit code still says what there is to say.
     let _ = writeln!(std::io::stderr(), "keyfalld: {error}");
-}
-
-/// Writes the log to standard error: lines, or JSON for machines.
-fn log_to(config: &Config) {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.log)
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A line that cannot be written is lost, and takes no request with it.
-    let log = log.log_internal_errors(false);
-    if config.log_json { log.json().init() } else { log.with_ansi(false).init() }
 }

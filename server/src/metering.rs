@@ -12,6 +12,8 @@ use keyfall::Class;
 use metrics::{counter, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::helps;
+
 /// Classes that stand in labels; an application's own class could name what it is about.
 const LABELS: &[&str] = &["audio", "transcript", "action"];
 
@@ -36,6 +38,7 @@ pub(crate) fn start() -> Result<PrometheusHandle, BuildError> {
         .set_buckets_for_metric(full("keyfall_due_late_seconds"), LATE)?
         .set_buckets_for_metric(full("keyfall_commit_batch_size"), REQUESTS)?
         .install_recorder()
+        .inspect(|_| helps::describe())
 }
 
 /// A record was put. The engine counts all of them; this says of which class.

@@ -4,10 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::http::StatusCode;
-use keyfall::AsyncOpening;
+use keyfall::{AsyncOpening, RecordId};
 use sha2::{Digest, Sha256};
 
 use crate::problem::{Answer, Problem};
+
+/// The hash of a token.
+pub(crate) type Hashed = [u8; 32];
 
 /// The openings that are not over. In memory alone: a service that starts again has none.
 #[derive(Default)]
@@ -15,7 +18,7 @@ pub(crate) struct Openings(Mutex<All>);
 
 #[derive(Default)]
 struct All {
-    held: HashMap<[u8; 32], Held>,
+    held: HashMap<Hashed, Held>,
     /// Of each credential, those that are about to be made.
     reserved: HashMap<String, usize>,
 }
@@ -24,8 +27,6 @@ struct All {
 pub(crate) struct Held {
     pub(crate) opening: AsyncOpening,
     pub(crate) credential: String,
-    /// Whether its record was seen to have fallen: it takes no place any more.
-    fell: bool,
 }
 
 /// Room for an opening that is about to be made.
@@ -44,7 +45,7 @@ impl Openings {
     pub(crate) fn reserve(&self, credential: &str, most: usize) -> Option<Reserved<'_>> {
         let mut all = self.all();
         all.held.retain(|_, held| held.opening.left().is_ok());
-        let of = |held: &&Held| held.credential == credential && !held.fell;
+        let of = |held: &&Held| held.credential == credential;
         let held = all.held.values().filter(of).count();
         if held + all.reserved.get(credential).copied().unwrap_or_default() >= most {
             return None;
@@ -68,11 +69,16 @@ impl Openings {
         self.all().held.remove(&hashed(token)).ok_or_else(over)
     }
 
-    /// Notes that the record of one has fallen.
-    pub(crate) fn fell(&self, token: &str) {
-        if let Some(held) = self.all().held.get_mut(&hashed(token)) {
-            held.fell = true;
-        }
+    /// Those of a credential, each with its record.
+    pub(crate) fn held_by(&self, credential: &str) -> Vec<(Hashed, RecordId)> {
+        let all = self.all();
+        let of = all.held.iter().filter(|(_, held)| held.credential == credential);
+        of.map(|(token, held)| (*token, *held.opening.id())).collect()
+    }
+
+    /// Takes one out, if it is there.
+    pub(crate) fn take_hashed(&self, token: &Hashed) -> Option<AsyncOpening> {
+        self.all().held.remove(token).map(|held| held.opening)
     }
 
     /// The one of a token, and with which credential it was made.
@@ -90,7 +96,7 @@ impl Openings {
 impl Reserved<'_> {
     /// Keeps what was made under a token.
     pub(crate) fn keep(self, token: &str, opening: AsyncOpening) {
-        let held = Held { opening, credential: self.credential.clone(), fell: false };
+        let held = Held { opening, credential: self.credential.clone() };
         self.openings.all().held.insert(hashed(token), held);
     }
 }
@@ -108,7 +114,7 @@ impl Drop for Reserved<'_> {
 }
 
 /// Tokens are kept as their hashes: comparing them tells nothing.
-fn hashed(token: &str) -> [u8; 32] {
+fn hashed(token: &str) -> Hashed {
     Sha256::digest(token.as_bytes()).into()
 }
 

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::sync::OnceLock;
 
 use axum::Json;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -12,9 +13,19 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use keyfall::{Error, ErrorKind};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::private::random;
+
+/// Where `/docs` is, if the service knows its public address.
+static BASE: OnceLock<String> = OnceLock::new();
+
+/// Has the kinds of problems named by whole addresses.
+pub(crate) fn lie_at(public_url: &str) {
+    // There is one for each process.
+    let _ = BASE.set(public_url.trim_end_matches('/').to_owned());
+}
 
 /// What a fallible handler gives.
 pub(crate) type Answer<T> = Result<T, Problem>;
@@ -48,11 +59,25 @@ pub(crate) struct ProblemBody {
     /// This answer; the log names it too.
     instance: String,
     /// The kind, for programs.
+    #[schema(value_type = Kind)]
     kind: &'static str,
     /// Numbers of the holds that refuse an erase.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     holds: Vec<String>,
 }
+
+/// The kinds of problems, as the document has them.
+struct Kind;
+
+impl PartialSchema for Kind {
+    fn schema() -> RefOr<Schema> {
+        let kinds = KINDS.iter().map(|(kind, _)| *kind);
+        let text = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(kinds));
+        text.description(Some("The kind of a problem")).into()
+    }
+}
+
+impl ToSchema for Kind {}
 
 impl Problem {
     /// A problem of a kind; the detail says what happened, and what to do about it.
@@ -115,7 +140,7 @@ impl Problem {
     /// The body, for the answer with this number.
     pub(crate) fn body(&self, instance: &str) -> ProblemBody {
         ProblemBody {
-            r#type: format!("/docs#{}", self.kind),
+            r#type: format!("{}/docs#{}", BASE.get().map_or("", String::as_str), self.kind),
             title: title(self.kind),
             status: self.status.as_u16(),
             detail: self.detail.clone().into_owned(),
@@ -185,7 +210,10 @@ impl From<Error> for Problem {
                 let detail = "another record has this name, or none; look at what has it now";
                 Problem::new(S::PRECONDITION_FAILED, "precondition", detail)
             }
-            ErrorKind::Refused | ErrorKind::Fenced | ErrorKind::Medium | ErrorKind::Mismatch => {
+            ErrorKind::Fenced => {
+                Problem::later("locked", "another service has taken the store over; ask that one")
+            }
+            ErrorKind::Refused | ErrorKind::Medium | ErrorKind::Mismatch => {
                 let detail = "the state of the store, a policy or somebody's rights forbid this";
                 Problem::new(S::CONFLICT, "refused", detail)
             }
@@ -254,6 +282,7 @@ pub(crate) const KINDS: &[(&str, &str)] = &[
     ("held", "Under a legal hold"),
     ("offset", "The upload ends elsewhere"),
     ("media-type", "Of another media type"),
+    ("coding", "An unknown transfer coding"),
     ("checksum", "Not the bytes that were meant"),
     ("key-used", "The Idempotency-Key was used"),
     ("rate", "Too many requests"),

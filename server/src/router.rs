@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -20,7 +20,7 @@ use crate::auth::caller::authenticate;
 use crate::auth::limit::limited;
 use crate::problem::{Problem, instance};
 use crate::socket::Traffic;
-use crate::{metering, openapi, page, patience};
+use crate::{heads, metering, openapi, page, patience};
 
 const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
 
@@ -35,6 +35,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/openapi.json", get(openapi::document))
         .route("/docs", get(openapi::docs))
         .merge(page::router())
+        .layer(from_fn(heads::checked))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(app.clone(), around))
         .with_state(app)

@@ -25,6 +25,7 @@ use crate::looks;
 use crate::metering;
 use crate::page::planned::keep_all;
 use crate::places::Places;
+use crate::problem;
 use crate::receipts::Receipts;
 use crate::renewed::Renew;
 use crate::router::router;
@@ -35,6 +36,8 @@ use crate::tls::{Secure, Tls};
 use crate::watch::Watch;
 use crate::words::now;
 
+/// For so long the engine may take to say at the start which time is known.
+const KNOWS: Duration = Duration::from_secs(2);
 /// How long the end waits for calls whose clients went away.
 const ENDS: Duration = Duration::from_secs(10);
 /// For so long the service waits for requests that it has begun.
@@ -71,6 +74,9 @@ pub(crate) fn run(config: Config) -> Result<(), Box<dyn Error>> {
 
 async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let (tls, jwt) = (Tls::open(&config)?, Jwt::open(&config)?);
+    if let Some(url) = &config.public_url {
+        problem::lie_at(url);
+    }
     let mut files: Vec<Arc<dyn Renew>> = Vec::new();
     files.extend(tls.iter().map(|tls| tls.files() as Arc<dyn Renew>));
     files.extend(jwt.iter().map(|jwt| jwt.files() as Arc<dyn Renew>));
@@ -88,6 +94,11 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let engine = engine.streams_at_once(BODIES);
     // One that stood by reads what the service before it has left there.
     let book = Book::open(&state, &config.admin_token_file)?;
+    // A clock that was set back shows less than is known.
+    let status = engine.run(|engine| engine.status());
+    if let Ok(Ok(status)) = tokio::time::timeout(KNOWS, status).await {
+        book.knows(status.time_known);
+    }
     receipts.make()?;
     let answers = Answers::open(&state)?;
     let app = App::new(Parts {
@@ -303,9 +314,10 @@ fn listen(at: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
 
 /// Notes which credentials have ended, unless the clock is doubted.
 async fn end(app: &App) {
-    match app.engine().run(|engine| engine.status()).await {
-        Ok(status) if status.clock.is_none() => {}
-        _ => return,
+    let Ok(status) = app.engine().run(|engine| engine.status()).await else { return };
+    app.book().knows(status.time_known);
+    if status.clock.is_some() {
+        return;
     }
     match app.book().note_ends(now()) {
         Ok(0) => {}

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use keyfall::engine::Status;
+use keyfall::engine::{CopyMode, Status};
 use keyfall::promise::RootId;
 use keyfall::quorum::{QuorumCell, Standing};
 use metrics::{counter, gauge};
 
+use crate::logging;
 use crate::private;
 use crate::watch::Reach;
 use crate::words::now;
@@ -73,12 +74,15 @@ pub(crate) fn of_engine(status: &Status) {
     for (number, copy) in status.copies.iter().enumerate() {
         let number = number.to_string();
         let up = if copy.error.is_none() { 1.0 } else { 0.0 };
+        let in_step = f64::from(u8::from(copy.entry.mode == CopyMode::InStep));
+        gauge!("keyfall_copy_in_step", "copy" => number.clone()).set(in_step);
         gauge!("keyfall_copy_up", "copy" => number.clone()).set(up);
         if let Some(head) = copy.head {
             let lag = status.head.commit.saturating_sub(head.commit);
             gauge!("keyfall_copy_lag_commits", "copy" => number).set(lag as f64);
         }
     }
+    counter!("keyfall_log_lines_lost_total").absolute(logging::lost());
     counter!("keyfall_page_cache_hits_total").absolute(status.cache.hits);
     counter!("keyfall_page_cache_misses_total").absolute(status.cache.misses);
     let memory = &status.memory;

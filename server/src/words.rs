@@ -25,6 +25,18 @@ pub(crate) fn point(text: &str) -> Answer<Timestamp> {
     Ok(time::parse(text)?.from)
 }
 
+/// Reads a point in time at which something is to end.
+///
+/// # Errors
+/// 400, also for one that has passed.
+pub(crate) fn point_to_come(text: &str) -> Answer<Timestamp> {
+    let at = point(text)?;
+    match at > now() {
+        true => Ok(at),
+        false => Err(Problem::invalid("until has passed; name a time that is to come")),
+    }
+}
+
 /// Reads a length of time: `30d`, `12h`, `15min`, or ISO 8601.
 ///
 /// # Errors

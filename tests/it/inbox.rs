@@ -337,14 +337,19 @@ fn an_envelope_is_put_only_if_its_user_and_its_sources_may_be_concerned() {
     let records =
         |name: &str| engine.list(&Query::default().user(user(name))).unwrap().records.len();
     let by = |allowed: &[keyfall::UserHandle]| {
-        let mut asked = Vec::new();
-        let done = engine.accept_by(&envelope[..], &mut |of| {
+        let (mut asked, mut classes) = (Vec::new(), Vec::new());
+        let done = engine.accept_by(&envelope[..], &mut |of, class| {
+            if let Some(class) = class {
+                classes.push(class.to_string());
+                return Ok(());
+            }
             asked.push(*of);
             match allowed.contains(of) {
                 true => Ok(()),
                 false => Err(keyfall::Error::new(ErrorKind::Held, "not this one")),
             }
         });
+        assert!(classes.iter().all(|class| class == "audio"), "{classes:?}");
         (done.map_err(|e| e.kind()).map(|done| done.again), asked)
     };
     assert_eq!(by(&[ben]), (Err(ErrorKind::Held), vec![ada]), "nothing was looked up");

@@ -10,14 +10,15 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use keyfall::{AsyncOpening, AsyncReader, ErrorKind, RecordId, RecordInfo};
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::io::SeekFrom;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
+use utoipa::ToSchema;
 
 use super::label;
 use super::octets::Octets;
-use super::report::{access_json, record_json};
+use super::told::{AccessJson, RecordJson};
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::metering;
@@ -130,45 +131,62 @@ pub(crate) async fn head_record(
     headed(&headers, &info)
 }
 
+/// Where a record comes from, and what came of it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct LineageJson {
+    /// The record.
+    record: RecordJson,
+    /// The ids of the records that it was derived of.
+    sources: Vec<String>,
+    /// The ids of the records that were derived of it.
+    derived: Vec<String>,
+    /// Whether it was kept although records that it was derived of were erased.
+    detached: bool,
+}
+
 /// A record's metadata, sources and derived records
+///
+/// What was derived of a record falls with it.
 #[utoipa::path(
     get, path = "/v1/records/{id}/lineage", tag = "records",
     params(("id" = String, Path, description = "The id of the record")),
-    responses((status = 200, description = "Where it comes from, and what came of it", body = Value))
+    responses((status = 200, description = "Where it comes from, and what came of it", body = LineageJson))
 )]
 pub(crate) async fn get_lineage(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Answer<Json<Value>> {
+) -> Answer<Json<LineageJson>> {
     caller.may("report")?;
     let id = caller.record(&id)?;
     let (info, lineage) =
         app.engine().run(move |engine| Ok((engine.info(&id)?, engine.lineage(&id)?))).await?;
     let ids = |ids: &[RecordId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
-    Ok(Json(json!({
-        "record": record_json(&info),
-        "sources": ids(&lineage.sources),
-        "derived": ids(&lineage.derived),
-        "detached": lineage.detached,
-    })))
+    Ok(Json(LineageJson {
+        record: (&info).into(),
+        sources: ids(&lineage.sources),
+        derived: ids(&lineage.derived),
+        detached: lineage.detached,
+    }))
 }
 
 /// The readers that opened a record
+///
+/// Openings with a purpose are here; those of exports are, if the export named one.
 #[utoipa::path(
     get, path = "/v1/records/{id}/openings", tag = "records",
     params(("id" = String, Path, description = "The id of the record")),
-    responses((status = 200, description = "Who opened it, what for and when, oldest first", body = Vec<Value>))
+    responses((status = 200, description = "Who opened it, what for and when, oldest first", body = Vec<AccessJson>))
 )]
 pub(crate) async fn get_openings(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Answer<Json<Vec<Value>>> {
+) -> Answer<Json<Vec<AccessJson>>> {
     caller.may("report")?;
     let id = caller.record(&id)?;
     let accesses = app.engine().run(move |engine| engine.accesses(&id)).await?;
-    Ok(Json(accesses.iter().map(access_json).collect()))
+    Ok(Json(accesses.iter().map(AccessJson::from).collect()))
 }
 
 /// The metadata of a record that the caller may read.

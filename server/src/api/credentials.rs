@@ -14,7 +14,7 @@ use super::openings::close_of;
 use crate::app::App;
 use crate::auth::book::{OF_THE_BOOK, Renewed};
 use crate::auth::caller::Caller;
-use crate::auth::credential::{Credential, Proof, Users, fresh_token, hash};
+use crate::auth::credential::{Credential, Proof, ScopeName, Users, fresh_token, hash};
 use crate::peer::CertificateName;
 use crate::private::random;
 use crate::problem::{Answer, Problem};
@@ -26,18 +26,15 @@ use crate::words;
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewCredential {
     /// Who acts with it; the reports of users name it.
-    #[schema(example = "support desk")]
     principal: String,
     /// What may be done: `put`, `read`, `read:CLASS`, `report`, `erase`, `rules`, `inbox`,
     /// `page`, `status`, `backup`, `admin`.
-    #[schema(example = json!(["read:audio", "report"]))]
+    #[schema(value_type = Vec<ScopeName>)]
     scopes: Vec<String>,
     /// With whose records: `"any"`, or a list of handles.
-    #[schema(value_type = Value, example = "any")]
     users: Users,
     /// For which purposes; `*` is any.
     #[serde(default)]
-    #[schema(example = json!(["support case"]))]
     purposes: Vec<String>,
     /// The purpose of a request that names none.
     #[serde(default)]
@@ -55,21 +52,23 @@ pub(crate) struct NewCredential {
 
 /// A credential.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Credential)]
 pub(crate) struct CredentialJson {
     /// Its name in addresses.
     id: String,
     /// Who acts with it.
     principal: String,
     /// What may be done.
+    #[schema(value_type = Vec<ScopeName>)]
     scopes: Vec<String>,
     /// With whose records.
-    #[schema(value_type = Value)]
     users: Users,
     /// For which purposes.
     purposes: Vec<String>,
     /// The purpose of a request that names none.
     default_purpose: Option<String>,
     /// When it ends.
+    #[schema(format = DateTime)]
     until: Option<String>,
     /// Whether it has passed its end: it opens nothing until that is taken back.
     ended: bool,
@@ -107,9 +106,18 @@ impl From<Credential> for CredentialJson {
 /// The answer has its token, which cannot be read again. With `certificate` it has none: a client
 /// certificate shows the credential, and has one at a time.
 #[utoipa::path(
-    post, path = "/v1/credentials", tag = "credentials", request_body = NewCredential,
+    post, path = "/v1/credentials", tag = "credentials",
+    request_body(content = NewCredential, example = json!({
+        "principal": "support desk", "scopes": ["read:audio", "report"], "users": "any",
+        "purposes": ["support case"]
+    })),
     responses((status = 201, description = "The credential, with its token", body = CredentialJson,
-        headers(("Location" = String))))
+        headers(("Location" = String, description = "The address of the credential")),
+        example = json!({
+            "id": "c_ctib0q1hv7lqmtpg", "principal": "support desk",
+            "scopes": ["read:audio", "report"], "users": "any", "purposes": ["support case"],
+            "default_purpose": null, "until": null, "ended": false, "token": "kf_EXAMPLE"
+        })))
 )]
 pub(crate) async fn create_credential(
     State(app): State<App>,
@@ -117,7 +125,7 @@ pub(crate) async fn create_credential(
     JsonBody(new): JsonBody<NewCredential>,
 ) -> Answer<Response> {
     caller.may("admin")?;
-    let until = new.until.as_deref().map(words::point).transpose()?;
+    let until = new.until.as_deref().map(words::point_to_come).transpose()?;
     let failed = Problem::of_io;
     let certificate = new.certificate.map(checked).transpose()?;
     let (proof, token) = match certificate {
@@ -174,6 +182,8 @@ fn checked(name: CertificateName) -> Answer<CertificateName> {
 }
 
 /// Lists the credentials
+///
+/// The admin's own, which is in a file, is not among them.
 #[utoipa::path(
     get, path = "/v1/credentials", tag = "credentials",
     responses((status = 200, description = "The credentials, without their tokens", body = Vec<CredentialJson>))

@@ -5,14 +5,20 @@ use std::io::{self, Read, Write};
 use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
+use keyfall::env::System;
+use keyfall::sealed::{Guarded, Packing};
 use keyfall::time::Zone;
 use keyfall::{Engine, Error, ErrorKind, Query, RecordInfo, Result, UserId};
+use serde::Deserialize;
+use utoipa::ToSchema;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::content::unnamed;
 use super::octets::Octets;
-use super::report::report_json;
+use super::report::report_of;
+use super::reported::Form;
+use super::sharing::public_key;
 use crate::app::{App, User};
 use crate::auth::caller::Caller;
 use crate::outlet::{Outlet, written};
@@ -21,6 +27,7 @@ use crate::page::frame::now;
 use crate::page::kept::{PROOF_MAX_BYTES, PROOF_TYPE, Proof, proves};
 use crate::page::words::Words;
 use crate::problem::Answer;
+use crate::take::JsonBody;
 
 /// Everything of a user as a zip archive
 ///
@@ -47,6 +54,78 @@ pub(crate) async fn export(
     archive(&app, &caller, user, Look { words: Words::of("en"), zone: Zone::utc() }).await
 }
 
+/// For whom an export is sealed.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewExport {
+    /// The public key that it is sealed to, as `keyfall key` makes it.
+    to: String,
+}
+
+/// Everything of a user, sealed to a key
+///
+/// A parcel that only the holder of the private key opens (`keyfall sealed open`), whoever carries
+/// it: the records, `report.json` and `report.html`. It is written as it is sent; one that an erase
+/// cuts does not open whole. With a purpose, each record's opening is in the report.
+#[utoipa::path(
+    post, path = "/v1/users/{handle}/exports", tag = "users",
+    params(
+        ("handle" = String, Path, description = "The handle of the user"),
+        ("Keyfall-Purpose" = Option<String>, Header, description = "What it is read for: a purpose of the credential"),
+    ),
+    request_body(content = NewExport, example = json!({"to": "keyfall-public-1:EXAMPLE"})),
+    responses((status = 200, description = "The parcel", body = Octets, content_type = "application/octet-stream"))
+)]
+pub(crate) async fn seal_export(
+    State(app): State<App>,
+    caller: Caller,
+    Path(handle): Path<String>,
+    JsonBody(new): JsonBody<NewExport>,
+) -> Answer<Response> {
+    caller.may("report")?;
+    caller.may("read")?;
+    let user = caller.user(&app, "read", &handle).await?;
+    let to = public_key(&new.to)?;
+    let reader = reader_of(&app, &caller, &user).await?;
+    let parcel = written(&app, caller.who(), move |engine, out| {
+        seal(engine, &user, reader.as_ref(), Packing::new(&System, &to, out)?)
+    });
+    let parcel = parcel.await?;
+    let headers = [
+        (CONTENT_TYPE, "application/octet-stream"),
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_DISPOSITION, "attachment; filename=\"export.sealed\""),
+    ];
+    Ok((headers, parcel).into_response())
+}
+
+/// Writes the parcel of a user.
+fn seal(
+    engine: &Engine,
+    user: &User,
+    reader: Option<&Reader>,
+    mut parcel: Packing<&mut Outlet>,
+) -> Result<()> {
+    let (report, live) = report_of(engine, user)?;
+    let unwritten = |e| Error::io("writing the report", io::Error::other(e));
+    let (json, page) = (Form::Json.text(&report), Form::Page.text(&report));
+    let (json, page) = (json.map_err(unwritten)?, page.map_err(unwritten)?);
+    let mut query = Query::default().user(user.id.clone());
+    loop {
+        let page = engine.list(&query)?;
+        for info in page.records {
+            parcel.record(&info, opened(engine, &info, reader)?)?;
+        }
+        match page.next {
+            Some(next) => query = query.after(next),
+            None => break,
+        }
+    }
+    parcel.file("report.json", Guarded::new(json.as_bytes(), &live))?;
+    parcel.file("report.html", Guarded::new(page.as_bytes(), &live))?;
+    parcel.finish()?.flush().map_err(Error::from)
+}
+
 /// How the pages of an archive are written.
 pub(crate) struct Look {
     pub(crate) words: Words<'static>,
@@ -63,16 +142,7 @@ pub(crate) async fn archive(
     user: User,
     look: Look,
 ) -> Answer<Response> {
-    let reader = caller.purpose()?.map(|purpose| Reader {
-        principal: caller.principal().to_owned(),
-        purpose: purpose.to_owned(),
-    });
-    if reader.is_none() {
-        let of = user.id.clone();
-        if app.engine().run(move |engine| wants_a_reader(engine, &of)).await? {
-            return Err(unnamed());
-        }
-    }
+    let reader = reader_of(app, caller, &user).await?;
     // All visitors of the page have the same credential: there each person has their own.
     let whose = match caller.credential() {
         "page" => format!("page {}", user.handle),
@@ -88,6 +158,24 @@ pub(crate) async fn archive(
         (CONTENT_DISPOSITION, "attachment; filename=\"export.zip\""),
     ];
     Ok((headers, archive).into_response())
+}
+
+/// In whose name the records of a user are opened.
+///
+/// # Errors
+/// 403, as for [`archive`].
+async fn reader_of(app: &App, caller: &Caller, user: &User) -> Answer<Option<Reader>> {
+    let reader = caller.purpose()?.map(|purpose| Reader {
+        principal: caller.principal().to_owned(),
+        purpose: purpose.to_owned(),
+    });
+    if reader.is_none() {
+        let of = user.id.clone();
+        if app.engine().run(move |engine| wants_a_reader(engine, &of)).await? {
+            return Err(unnamed());
+        }
+    }
+    Ok(reader)
 }
 
 /// Whether a policy wants readers of one of a user's records named: it could not be written.
@@ -130,6 +218,13 @@ struct Reader {
     purpose: String,
 }
 
+fn opened(engine: &Engine, info: &RecordInfo, reader: Option<&Reader>) -> Result<keyfall::Reader> {
+    match reader {
+        Some(Reader { principal, purpose }) => engine.get_as(&info.id, principal, purpose),
+        None => engine.get(&info.id),
+    }
+}
+
 /// Recordings are compressed already, and the length of a deflated text says something of it.
 fn stored() -> SimpleFileOptions {
     let stored = zip::CompressionMethod::Stored;
@@ -146,7 +241,7 @@ struct Writing<'a> {
 
 impl Writing<'_> {
     fn write(&self, out: &mut Outlet) -> Result<()> {
-        let (report, live) = report_json(self.engine, self.user)?;
+        let (report, live) = report_of(self.engine, self.user)?;
         out.guard(&live);
         let mut archive = ZipWriter::new_stream(out);
         archive.start_file("report.json", stored()).map_err(failed)?;
@@ -201,12 +296,7 @@ impl Writing<'_> {
 
     /// Writes a record; gives its text for the pages, if it is one that is not long.
     fn record(&self, info: &RecordInfo, archive: &mut impl Write) -> Result<Option<String>> {
-        let mut record = match self.reader {
-            Some(Reader { principal, purpose }) => {
-                self.engine.get_as(&info.id, principal, purpose)?
-            }
-            None => self.engine.get(&info.id)?,
-        };
+        let mut record = opened(self.engine, info, self.reader)?;
         let media_type = info.media_type.split(';').next().unwrap_or_default().trim();
         let most = if media_type == PROOF_TYPE { PROOF_MAX_BYTES } else { TEXT_MAX_BYTES };
         let is_text = media_type.starts_with("text/") || media_type == "application/json";

@@ -11,7 +11,9 @@ use axum::response::{IntoResponse, Response};
 use keyfall::ErrorKind;
 use keyfall::opening::url_of;
 use rustix::fs::{Access, access, statvfs};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::config::Config;
@@ -23,13 +25,42 @@ const CHECKS: &[&str] = &["service", "engine", "store", "state", "disk", "cell",
 /// For so long a file system may take to answer.
 const ANSWERS: Duration = Duration::from_secs(2);
 
-/// The process lives.
+/// Whether the process lives
+///
+/// For whoever restarts what does not answer. It says nothing of the store; `/livez` is the same.
+#[utoipa::path(
+    get, path = "/healthz", tag = "health", security(()),
+    responses((status = 200, description = "It lives", body = String, content_type = "text/plain"))
+)]
 pub(crate) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether the service takes requests: each check by its name, with `ok` or what is the matter.
-/// Nothing in it names a place, a user or a record.
+/// Whether a service takes requests, and why not.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Readiness {
+    /// Whether it does.
+    ready: bool,
+    /// Each thing that was looked at, with `ok` or what is the matter.
+    #[schema(value_type = BTreeMap<String, String>)]
+    checks: Map<String, Value>,
+}
+
+/// Whether the service takes requests
+///
+/// Each check has its name, with `ok` or what is the matter. Nothing in it names a place, a user
+/// or a record.
+#[utoipa::path(
+    get, path = "/readyz", tag = "health", security(()),
+    responses(
+        (status = 200, description = "It does", body = Readiness, example = json!({
+            "ready": true, "checks": {"service": "ok", "engine": "ok", "store": "ok"}
+        })),
+        (status = 503, description = "It does not, or not yet: send requests elsewhere, or later",
+            body = Readiness,
+            headers(("Retry-After" = u64, description = "Seconds until it is worth asking"))),
+    )
+)]
 pub(crate) async fn readyz(State(app): State<App>) -> Response {
     let mut matters = app.watch().matters();
     if app.stopping() {
@@ -50,7 +81,7 @@ pub(crate) async fn readyz(State(app): State<App>) -> Response {
     };
     let checks: Map<String, Value> = CHECKS.iter().map(said).collect();
     let ready = matters.is_empty();
-    let json = Json(json!({ "ready": ready, "checks": checks }));
+    let json = Json(Readiness { ready, checks });
     match ready {
         true => ([(CACHE_CONTROL, "no-store")], json).into_response(),
         false => {

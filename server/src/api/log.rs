@@ -34,6 +34,8 @@ pub(crate) async fn key(State(app): State<App>) -> Answer<Response> {
 }
 
 /// The checkpoint of the log as it is now
+///
+/// A signed note (C2SP tlog-checkpoint): the size of the log and its root hash.
 #[utoipa::path(
     get, path = "/log/checkpoint", tag = "log", security(()),
     responses((status = 200, description = "A signed note", body = String, content_type = "text/plain"))
@@ -52,6 +54,8 @@ pub(crate) async fn checkpoint(State(app): State<App>) -> Answer<Response> {
 }
 
 /// A tile of hashes, or a bundle of leaves
+///
+/// The log as C2SP tlog-tiles has it. A path may have slashes in it.
 #[utoipa::path(
     get, path = "/log/tile/{level}/{path}", tag = "log", security(()),
     params(
@@ -146,14 +150,27 @@ fn no_such_tile() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "absent", detail)
 }
 
+/// What an erase came to.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Grade)]
+#[serde(rename_all = "lowercase")]
+enum GradeJson {
+    /// What it names cannot be read any more, here or in any backup.
+    Final,
+    /// The same, but for what the certificate's words name.
+    Limited,
+    /// The old root key was not known to be destroyed when it was issued.
+    Pending,
+}
+
 /// What a certificate shows.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Checked {
     /// Whether it holds.
     holds: bool,
-    /// `final`, `limited` or `pending`, if it holds.
+    /// What the erase came to, if it holds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    grade: Option<&'static str>,
+    grade: Option<GradeJson>,
     /// What it shows and what it does not, line by line; or why it does not hold.
     words: Vec<String>,
 }
@@ -179,9 +196,9 @@ pub(crate) async fn verify(State(app): State<App>, Bytes(body): Bytes) -> Answer
         Ok(verified) => Checked {
             holds: true,
             grade: Some(match verified.judged.grade {
-                Grade::Final => "final",
-                Grade::Limited => "limited",
-                Grade::Pending => "pending",
+                Grade::Final => GradeJson::Final,
+                Grade::Limited => GradeJson::Limited,
+                Grade::Pending => GradeJson::Pending,
             }),
             words: verified.words(),
         },

@@ -5,6 +5,7 @@ pub(crate) mod content;
 mod credentials;
 mod erasures;
 pub(crate) mod export;
+mod facts;
 pub(crate) mod health;
 mod label;
 pub(crate) mod log;
@@ -12,9 +13,11 @@ mod octets;
 pub(crate) mod openings;
 mod records;
 mod report;
+mod reported;
 mod rules;
 mod sharing;
 mod status;
+mod told;
 mod unheard;
 pub(crate) mod uploads;
 mod users;
@@ -33,6 +36,7 @@ pub(crate) fn router(document: OpenApi) -> OpenApiRouter<App> {
         .routes(routes!(users::get_report))
         .routes(routes!(crate::page::link::create_page_link))
         .routes(routes!(export::export))
+        .routes(routes!(export::seal_export))
         .routes(routes!(records::put_record, records::list_records))
         .routes(routes!(content::get_record, content::head_record))
         .routes(routes!(content::get_lineage))

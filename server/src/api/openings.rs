@@ -58,8 +58,10 @@ pub(crate) struct Opened {
         ("id" = String, Path, description = "The id of the record"),
         ("Keyfall-Purpose" = Option<String>, Header, description = "What it is read for: a purpose of the credential"),
     ),
-    request_body = OpenRequest,
-    responses((status = 201, description = "It is open", body = Opened, headers(("Location" = String))))
+    request_body(content = OpenRequest, example = json!({"purpose": "support case", "seconds": 60})),
+    responses((status = 201, description = "It is open", body = Opened,
+        headers(("Location" = String, description = "The address of the opening")),
+        example = json!({"opening": "/v1/openings/EXAMPLE", "seconds": 60})))
 )]
 pub(crate) async fn open_record(
     State(app): State<App>,
@@ -75,7 +77,15 @@ pub(crate) async fn open_record(
     if lasts.is_zero() || lasts > LASTS {
         return Err(Problem::invalid("an opening lasts 1 to 600 seconds"));
     }
-    let reserved = app.openings().reserve(caller.credential(), MOST).ok_or_else(|| {
+    let place = || app.openings().reserve(caller.credential(), MOST);
+    let reserved = match place() {
+        None => {
+            close_fallen(&app, caller.credential()).await;
+            place()
+        }
+        there => there,
+    };
+    let reserved = reserved.ok_or_else(|| {
         let detail = "this credential has 8 openings; close one, or wait until one is over";
         Problem::new(StatusCode::CONFLICT, "limit", detail)
     })?;
@@ -116,8 +126,7 @@ pub(crate) async fn get_opening(
     served(&headers, &info, async {
         match opening.reader().await {
             Ok(reader) => Ok(reader),
-            // The record fell, or the opening is over.
-            Err(e) if opening.left().is_err() && e.kind() != ErrorKind::Erased => Err(over()),
+            Err(e) if opening.left().is_err() || e.kind() == ErrorKind::Erased => Err(over()),
             Err(e) => Err(e.into()),
         }
     })
@@ -125,6 +134,8 @@ pub(crate) async fn get_opening(
 }
 
 /// An opened record's headers
+///
+/// As `HEAD /v1/records/{id}`, without a credential.
 #[utoipa::path(
     head, path = "/v1/openings/{token}", tag = "records", security(()),
     params(("token" = String, Path, description = "The opening, as its creation gave it")),
@@ -153,10 +164,24 @@ async fn there(app: &App, token: &str) -> Answer<(AsyncOpening, RecordInfo)> {
     match app.engine().info(opening.id()).await {
         Ok(info) => Ok((opening, info)),
         Err(e) => {
-            if e.kind() == ErrorKind::Erased {
-                app.openings().fell(token);
+            if e.kind() != ErrorKind::Erased {
+                return Err(e.into());
             }
-            Err(e.into())
+            if let Ok(held) = app.openings().take(token) {
+                // Where the service ends, everything is over.
+                let _ = held.opening.close().await;
+            }
+            Err(over())
+        }
+    }
+}
+
+/// Closes what a credential has open of records that have fallen: they take no place any more.
+async fn close_fallen(app: &App, credential: &str) {
+    for (token, id) in app.openings().held_by(credential) {
+        let fell = matches!(app.engine().info(&id).await, Err(e) if e.kind() == ErrorKind::Erased);
+        if fell && let Some(opening) = app.openings().take_hashed(&token) {
+            let _ = opening.close().await;
         }
     }
 }

@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::label::{self, Label};
 use super::octets::Octets;
-use super::report::record_json;
+use super::told::RecordJson;
 use crate::answers::{PutIntent, Slot, key_used};
 use crate::app::{App, no_such_handle};
 use crate::auth::caller::{Caller, text};
@@ -32,7 +32,7 @@ use crate::words;
 /// The id of a record.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct PutAnswer {
-    /// The id, 64 characters.
+    /// The id, which `GET /v1/records/{id}` takes.
     id: String,
 }
 
@@ -54,10 +54,10 @@ pub(crate) struct PutAnswer {
         ("Keyfall-Class" = String, Header, description = "Its class: `audio`, `transcript`, `action`, or one of your own"),
         ("Keyfall-Interaction" = Option<String>, Header, description = "The interaction it belongs to: a UUID of version 7. Without it the record is in one of its own"),
         ("Keyfall-Purpose" = Option<String>, Header, description = "Why it is kept: a purpose of the credential"),
-        ("Keyfall-From" = Option<String>, Header, description = "The id of a record that it was derived from, once for each: it falls with them"),
+        ("Keyfall-From" = Option<Vec<String>>, Header, description = "The ids of the records that it was derived from: it falls with them. In one line with commas between, or a line for each"),
         ("Keyfall-Created" = Option<String>, Header, description = "When it was made; now, if it is not given"),
         ("Keyfall-Name" = Option<String>, Header, description = "What the application calls it: one record's within a user"),
-        ("Keyfall-Meta" = Option<String>, Header, description = "What the application says of it, as `key=value`, once for each key"),
+        ("Keyfall-Meta" = Option<String>, Header, description = "What the application says of it, as `key=value`: a line for each key, for a value may have commas", pattern = "^[^=]*="),
         ("Idempotency-Key" = Option<String>, Header, description = "A random key of 16 to 255 characters: the same request with the same key stores one record"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only if no other record has the name"),
         ("If-Match" = Option<String>, Header, description = "The entity tag of the record to replace: only if that has the name"),
@@ -65,7 +65,7 @@ pub(crate) struct PutAnswer {
     request_body(content = Octets, content_type = "*/*", description = "The record"),
     responses(
         (status = 201, description = "The record is stored", body = PutAnswer, headers(
-            ("Location" = String), ("ETag" = String, description = "The id, quoted"),
+            ("Location" = String, description = "The address of the record"), ("ETag" = String, description = "The id, quoted"),
             ("Repr-Digest" = String, description = "SHA-256 of what was stored (RFC 9530)"),
         )),
         (status = 412, description = "Another record has the name, or none"),
@@ -135,6 +135,7 @@ struct PutOnce {
 impl PutOnce {
     /// Puts the record, or finds it.
     async fn answer(mut self, mut intake: Intake) -> Answer<Response> {
+        self.check_there().await?;
         let kept = self.slot.read()?;
         let found = match (&kept.answer, &kept.put) {
             (Some((_, answer)), _) => Found::of(answer),
@@ -152,6 +153,24 @@ impl PutOnce {
         let found = Found { id: id.to_string(), digest: intake.digest() };
         found.keep(&self.slot);
         Ok(found.answer())
+    }
+
+    /// Fails where the record that was put has fallen, whatever is asked for now: what it was is
+    /// told to nobody, and it is not put again.
+    async fn check_there(&self) -> Answer<()> {
+        let kept = self.slot.look()?;
+        let fell = match kept.answer.as_ref().and_then(|(_, answer)| answer["id"].as_str()) {
+            Some(id) => match self.app.engine().info(&id.parse()?).await {
+                Err(e) => e.kind() == ErrorKind::Erased,
+                Ok(_) => false,
+            },
+            None => kept.fell,
+        };
+        if !fell {
+            return Ok(());
+        }
+        self.slot.forget().map_err(Problem::of_io)?;
+        Err(keyfall::Error::new(ErrorKind::Erased, "what was put has fallen").into())
     }
 
     /// The record that was put, if it was.
@@ -252,16 +271,19 @@ impl AskedPut {
             Problem::invalid("a record needs a class; name it in the header Keyfall-Class")
         })?;
         let class = Class::new(class)?;
+        not_of_proofs(&class)?;
         let media_type = media_type.map(|value| text(value.as_bytes())).transpose()?;
         let interaction =
             header(headers, "keyfall-interaction")?.map(|id| id.parse()).transpose()?;
         let created =
             header(headers, "keyfall-created")?.map(|at| words::point(&at)).transpose()?;
         let mut sources = Vec::new();
-        for source in headers.get_all("keyfall-from") {
-            let source: RecordId = text(source.as_bytes())?.parse()?;
-            caller.may_with("put", &source.handle())?;
-            sources.push(source);
+        for line in headers.get_all("keyfall-from") {
+            for source in text(line.as_bytes())?.split(',') {
+                let source: RecordId = source.trim().parse()?;
+                caller.may_with("put", &source.handle())?;
+                sources.push(source);
+            }
         }
         let label = Label::read(headers, caller, handle)?;
         Ok(AskedPut { class, purpose, media_type, interaction, created, sources, label })
@@ -318,6 +340,22 @@ impl AskedPut {
     }
 }
 
+/// Fails for the class in which this service keeps its proofs: what lies there, people take for one,
+/// and an erase of a day leaves it.
+///
+/// # Errors
+/// 409.
+pub(super) fn not_of_proofs(class: &Class) -> Answer<()> {
+    if class.as_str() != PROOFS {
+        return Ok(());
+    }
+    let detail = "the class certificate is for the proofs that this service keeps; take another";
+    Err(Problem::new(StatusCode::CONFLICT, "refused", detail))
+}
+
+/// The class of the proofs that this service keeps.
+const PROOFS: &str = "certificate";
+
 fn stored(id: &str, digest: &[u8; 32]) -> Response {
     let headers = [
         (LOCATION.as_str(), format!("/v1/records/{id}")),
@@ -349,7 +387,8 @@ pub(crate) struct Asked {
     name: Option<String>,
     /// Only records with a name that begins so, in the order of names.
     prefix: Option<String>,
-    /// `asc` (the default) or `desc`.
+    /// `asc` (the default) or `desc`: the oldest first, or the newest.
+    #[param(value_type = Option<Order>, inline)]
     order: Option<String>,
     /// Most records of a page: 1 to 10,000; 100 if it is not given.
     limit: Option<usize>,
@@ -357,16 +396,27 @@ pub(crate) struct Asked {
     after: Option<String>,
 }
 
+/// The order of a listing.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it is what the documentation says; a wrong one is told in words")]
+enum Order {
+    Asc,
+    Desc,
+}
+
 /// A page of records.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RecordPage {
     /// The metadata of each.
-    records: Vec<Value>,
+    records: Vec<RecordJson>,
     /// Where the next page begins, if there is one.
     next: Option<String>,
 }
 
 /// Lists the records of a user, in pages
+///
+/// Without their content. Erased records are not listed.
 #[utoipa::path(
     get, path = "/v1/users/{handle}/records", tag = "records",
     params(("handle" = String, Path, description = "The handle of the user"), Asked),
@@ -391,10 +441,10 @@ pub(crate) async fn list_records(
         Some(name) => asked.named(&app, user.id, name).await?,
         None => app.engine().list(asked.query(user.id)?.limit(limit)).await?,
     };
-    let records = page.records.iter().map(record_json).collect();
+    let records = page.records.iter().map(RecordJson::from).collect();
     let next = page.next_name.or(page.next.map(|id| id.to_string()));
     let link = next.as_ref().map(|next| asked.link(&handle, limit, next));
-    let body = json!({"records": Value::Array(records), "next": next});
+    let body = RecordPage { records, next };
     let mut response = guarded::json(live, &body);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(link) = link.and_then(|link| link.parse().ok()) {

@@ -7,10 +7,9 @@ use axum::response::{IntoResponse, Response};
 use keyfall::engine::Hold;
 use keyfall::{Class, Policy};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-use super::report::{hold_json, policy_json};
+use super::told::{HoldJson, PolicyJson};
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::problem::{Answer, Problem};
@@ -54,9 +53,13 @@ pub(crate) struct Numbered {
 ///
 /// Until it is lifted, every erase that would touch what it covers is refused.
 #[utoipa::path(
-    post, path = "/v1/users/{handle}/holds", tag = "rules", request_body = NewHold,
+    post, path = "/v1/users/{handle}/holds", tag = "rules",
+    request_body(content = NewHold, example = json!({
+        "class": "audio", "reason": "case 4711", "authority": "Amtsgericht Mitte"
+    })),
     params(("handle" = String, Path, description = "The handle of the user")),
-    responses((status = 201, description = "The hold stands", body = Numbered))
+    responses((status = 201, description = "The hold stands", body = Numbered,
+        example = json!({"number": "0000000000000003"})))
 )]
 pub(crate) async fn add_hold(
     State(app): State<App>,
@@ -73,22 +76,26 @@ pub(crate) async fn add_hold(
 }
 
 /// Lists the holds on a user's records
+///
+/// Those that stand; lifted ones are in the history of the report.
 #[utoipa::path(
     get, path = "/v1/users/{handle}/holds", tag = "rules",
     params(("handle" = String, Path, description = "The handle of the user")),
-    responses((status = 200, description = "The holds", body = Vec<Value>))
+    responses((status = 200, description = "The holds", body = Vec<HoldJson>))
 )]
 pub(crate) async fn list_holds(
     State(app): State<App>,
     caller: Caller,
     Path(handle): Path<String>,
-) -> Answer<Json<Vec<Value>>> {
+) -> Answer<Json<Vec<HoldJson>>> {
     let user = caller.user(&app, "report", &handle).await?;
     let holds = app.engine().run(move |engine| engine.holds(&user.id).list()).await?;
-    Ok(Json(holds.iter().map(|(id, hold)| hold_json(*id, hold)).collect()))
+    Ok(Json(holds.iter().map(HoldJson::from).collect()))
 }
 
 /// Lifts a hold
+///
+/// What it covered may be erased again; why it was lifted, and who ordered it, is in the history.
 #[utoipa::path(
     post, path = "/v1/users/{handle}/holds/{number}/lift", tag = "rules", request_body = Lift,
     params(
@@ -168,6 +175,15 @@ pub(crate) struct Dry {
     dry_run: bool,
 }
 
+/// What a policy would do.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct WouldExpire {
+    /// Always true.
+    dry_run: bool,
+    /// How many records would fall at once.
+    records: u64,
+}
+
 /// Sets a policy of a user
 ///
 /// It replaces one of the same class and purpose, and holds instead of the store's.
@@ -175,7 +191,7 @@ pub(crate) struct Dry {
     put, path = "/v1/users/{handle}/policies", tag = "rules", request_body = NewPolicy,
     params(("handle" = String, Path, description = "The handle of the user"), Dry),
     responses(
-        (status = 200, description = "Of a dry run: how many records would fall", body = Value),
+        (status = 200, description = "Of a dry run: how many records would fall", body = WouldExpire),
         (status = 204, description = "It is set"),
     )
 )]
@@ -191,10 +207,12 @@ pub(crate) async fn set_user_policy(
 }
 
 /// Sets a policy of the store
+///
+/// It replaces one of the same class and purpose, and holds where a user has none.
 #[utoipa::path(
     put, path = "/v1/policies", tag = "rules", request_body = NewPolicy, params(Dry),
     responses(
-        (status = 200, description = "Of a dry run: how many records would fall", body = Value),
+        (status = 200, description = "Of a dry run: how many records would fall", body = WouldExpire),
         (status = 204, description = "It is set"),
     )
 )]
@@ -223,42 +241,48 @@ async fn set(
         policies.set(&policy).map(|()| None)
     });
     Ok(match falls.await? {
-        Some(records) => Json(json!({"dry_run": true, "records": records})).into_response(),
+        Some(records) => Json(WouldExpire { dry_run: true, records }).into_response(),
         None => StatusCode::NO_CONTENT.into_response(),
     })
 }
 
 /// Lists the policies of a user
+///
+/// Where there are none, those of the store hold.
 #[utoipa::path(
     get, path = "/v1/users/{handle}/policies", tag = "rules",
     params(("handle" = String, Path, description = "The handle of the user")),
-    responses((status = 200, description = "The policies that hold instead of the store's", body = Vec<Value>))
+    responses((status = 200, description = "The policies that hold instead of the store's", body = Vec<PolicyJson>))
 )]
 pub(crate) async fn list_user_policies(
     State(app): State<App>,
     caller: Caller,
     Path(handle): Path<String>,
-) -> Answer<Json<Vec<Value>>> {
+) -> Answer<Json<Vec<PolicyJson>>> {
     let user = caller.user(&app, "report", &handle).await?;
     let found = app.engine().run(move |engine| engine.policies(Some(&user.id)).list()).await?;
-    Ok(Json(found.iter().map(policy_json).collect()))
+    Ok(Json(found.iter().map(PolicyJson::from).collect()))
 }
 
 /// Lists the policies of the store
+///
+/// A user's own of the same class and purpose hold instead.
 #[utoipa::path(
     get, path = "/v1/policies", tag = "rules",
-    responses((status = 200, description = "The policies", body = Vec<Value>))
+    responses((status = 200, description = "The policies", body = Vec<PolicyJson>))
 )]
 pub(crate) async fn list_policies(
     State(app): State<App>,
     caller: Caller,
-) -> Answer<Json<Vec<Value>>> {
+) -> Answer<Json<Vec<PolicyJson>>> {
     caller.may("rules")?;
     let found = app.engine().run(|engine| engine.policies(None).list()).await?;
-    Ok(Json(found.iter().map(policy_json).collect()))
+    Ok(Json(found.iter().map(PolicyJson::from).collect()))
 }
 
 /// Removes a policy of a user
+///
+/// From then on that of the store holds, if there is one.
 #[utoipa::path(
     delete, path = "/v1/users/{handle}/policies", tag = "rules",
     params(("handle" = String, Path, description = "The handle of the user"), Which),
@@ -275,6 +299,8 @@ pub(crate) async fn unset_user_policy(
 }
 
 /// Removes a policy of the store
+///
+/// What it did not let fall yet stays until something else ends it.
 #[utoipa::path(
     delete, path = "/v1/policies", tag = "rules", params(Which),
     responses((status = 204, description = "It is removed"))

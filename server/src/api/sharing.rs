@@ -10,13 +10,13 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use keyfall::engine::Grant;
 use keyfall::sealed::PublicKey;
-use keyfall::{Error, ErrorKind, UserHandle};
+use keyfall::{Class, Error, ErrorKind, UserHandle};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::octets::Octets;
-use super::report::grant_json;
+use super::records::not_of_proofs;
+use super::told::GrantJson;
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::intake::Intake;
@@ -56,9 +56,14 @@ pub(crate) struct GrantGiven {
 ///
 /// Its purpose must be one of the credential's.
 #[utoipa::path(
-    post, path = "/v1/users/{handle}/grants", tag = "sharing", request_body = NewGrant,
+    post, path = "/v1/users/{handle}/grants", tag = "sharing",
+    request_body(content = NewGrant, example = json!({
+        "to": "keyfall-public-1:EXAMPLE", "name": "Speech lab", "purpose": "research",
+        "class": "transcript", "until": "2027-06-30"
+    })),
     params(("handle" = String, Path, description = "The handle of the user")),
-    responses((status = 201, description = "The grant stands", body = GrantGiven))
+    responses((status = 201, description = "The grant stands", body = GrantGiven,
+        example = json!({"number": "0000000000000004", "ticket": "keyfall-ticket 1 EXAMPLE"})))
 )]
 pub(crate) async fn add_grant(
     State(app): State<App>,
@@ -69,32 +74,36 @@ pub(crate) async fn add_grant(
     let user = caller.user(&app, "rules", &handle).await?;
     // Whoever holds the grant reads for this purpose.
     caller.purpose_or(Some(&new.purpose))?;
-    let to: PublicKey = new.to.parse()?;
+    let to = public_key(&new.to)?;
     let mut grant = Grant::new(&to, new.name, new.purpose);
     grant.class = words::class(new.class.as_deref())?;
-    grant.until = new.until.as_deref().map(words::point).transpose()?;
+    grant.until = new.until.as_deref().map(words::point_to_come).transpose()?;
     let ticket = app.engine().run(move |engine| engine.grants(&user.id).add(grant)).await?;
     let given = GrantGiven { number: ticket.grant().map(number), ticket: ticket.to_string() };
     Ok((StatusCode::CREATED, Json(given)).into_response())
 }
 
 /// Lists the grants on a user's records
+///
+/// Those that stand; revoked ones are in the history of the report.
 #[utoipa::path(
     get, path = "/v1/users/{handle}/grants", tag = "sharing",
     params(("handle" = String, Path, description = "The handle of the user")),
-    responses((status = 200, description = "The grants", body = Vec<Value>))
+    responses((status = 200, description = "The grants", body = Vec<GrantJson>))
 )]
 pub(crate) async fn list_grants(
     State(app): State<App>,
     caller: Caller,
     Path(handle): Path<String>,
-) -> Answer<Json<Vec<Value>>> {
+) -> Answer<Json<Vec<GrantJson>>> {
     let user = caller.user(&app, "report", &handle).await?;
     let grants = app.engine().run(move |engine| engine.grants(&user.id).list()).await?;
-    Ok(Json(grants.iter().map(|(id, grant)| grant_json(*id, grant)).collect()))
+    Ok(Json(grants.iter().map(GrantJson::from).collect()))
 }
 
 /// Revokes a grant
+///
+/// What the grantee took before is out of reach.
 #[utoipa::path(
     delete, path = "/v1/users/{handle}/grants/{number}", tag = "sharing",
     params(
@@ -114,6 +123,16 @@ pub(crate) async fn revoke_grant(
     })?;
     app.engine().run(move |engine| engine.grants(&user.id).revoke(id)).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Reads a public key.
+///
+/// # Errors
+/// 400.
+pub(super) fn public_key(text: &str) -> Answer<PublicKey> {
+    text.trim().parse().map_err(|_| {
+        Problem::invalid("that is no public key; `keyfall key` makes one beside the private key")
+    })
 }
 
 /// Most bytes of a grantee's request.
@@ -162,6 +181,8 @@ pub(crate) struct InboxAnswer {
 }
 
 /// The public key of a user's inbox
+///
+/// A device seals an envelope to it, which `POST /v1/inbox` takes.
 #[utoipa::path(
     get, path = "/v1/users/{handle}/inbox", tag = "sharing",
     params(("handle" = String, Path, description = "The handle of the user")),
@@ -194,8 +215,8 @@ pub(crate) struct AcceptedAnswer {
     post, path = "/v1/inbox", tag = "sharing",
     request_body(content = Octets, content_type = "application/octet-stream"),
     responses(
-        (status = 200, description = "It had been accepted before", body = AcceptedAnswer),
-        (status = 201, description = "It is a record now", body = AcceptedAnswer, headers(("Location" = String))),
+        (status = 200, description = "It had been accepted before", body = AcceptedAnswer, headers(("Location" = String, description = "The address of the record"))),
+        (status = 201, description = "It is a record now", body = AcceptedAnswer, headers(("Location" = String, description = "The address of the record"))),
     )
 )]
 pub(crate) async fn accept(
@@ -209,10 +230,11 @@ pub(crate) async fn accept(
     let mut intake = intake.placed(&app, &caller, &headers).await;
     let refused = Arc::new(OnceLock::new());
     let (told, of) = (Arc::clone(&refused), caller.clone());
-    let may = move |user: &UserHandle| {
-        of.may_with("inbox", user).map_err(|problem| {
+    let may = move |user: &UserHandle, class: Option<&Class>| {
+        let may = of.may_with("inbox", user).and_then(|()| class.map_or(Ok(()), not_of_proofs));
+        may.map_err(|problem| {
             let _ = told.set(problem);
-            Error::new(ErrorKind::Refused, "the credential is not for a user of this envelope")
+            Error::new(ErrorKind::Refused, "the credential does not allow this envelope")
         })
     };
     let accepted = app.engine().accept_by(&mut intake, may).await;

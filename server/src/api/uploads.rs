@@ -53,8 +53,10 @@ const RECORD: HeaderName = HeaderName::from_static("keyfall-record");
     options, path = "/v1/users/{handle}/uploads", tag = "uploads", security(()),
     params(("handle" = String, Path, description = "The handle of the user")),
     responses((status = 204, description = "Versions, extensions and the largest record", headers(
-        ("Tus-Version" = String), ("Tus-Extension" = String), ("Tus-Max-Size" = u64),
-        ("Tus-Checksum-Algorithm" = String),
+        ("Tus-Version" = String, description = "`1.0.0`"),
+        ("Tus-Extension" = String, description = "What is spoken beside the core"),
+        ("Tus-Max-Size" = u64, description = "Most bytes of a record"),
+        ("Tus-Checksum-Algorithm" = String, description = "What `Upload-Checksum` may name"),
     )))
 )]
 pub(crate) async fn describe_uploads(State(app): State<App>) -> Response {
@@ -91,7 +93,9 @@ pub(crate) async fn describe_uploads(State(app): State<App>) -> Response {
     request_body(content = Octets, content_type = "application/offset+octet-stream", description = "The first bytes, or nothing"),
     responses(
         (status = 201, description = "It has begun", headers(
-            ("Location" = String), ("Upload-Offset" = u64), ("Upload-Expires" = String),
+            ("Location" = String, description = "The address of the upload"),
+            ("Upload-Offset" = u64, description = "Where the next bytes go"),
+            ("Upload-Expires" = String, description = "Until when it lasts"),
             ("Keyfall-Record" = String, description = "The record, if all bytes came"),
         )),
         (status = 412, description = "Another version of the protocol, or what the name's precondition says"),
@@ -106,7 +110,9 @@ pub(crate) async fn create_upload(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    resumable(&headers)?;
+    if let Some(refused) = of_another_version(&headers) {
+        return Ok(refused);
+    }
     let user = caller.user(&app, "put", &handle).await?;
     let length = number(&headers, &LENGTH)?.ok_or_else(|| {
         Problem::invalid("an upload needs its length: send Upload-Length; it cannot be deferred")
@@ -159,6 +165,8 @@ async fn begin(
 }
 
 /// How far an upload is
+///
+/// Of one whose last byte came, and of which nobody could say so, this makes the record.
 #[utoipa::path(
     head, path = "/v1/uploads/{id}", tag = "uploads",
     params(
@@ -167,8 +175,11 @@ async fn begin(
     ),
     responses(
         (status = 200, description = "Where the next bytes go", headers(
-            ("Upload-Offset" = u64), ("Upload-Length" = u64), ("Upload-Expires" = String),
-            ("Upload-Metadata" = String), ("Keyfall-Record" = String),
+            ("Upload-Offset" = u64, description = "Where the next bytes go"),
+            ("Upload-Length" = u64, description = "Bytes of the record"),
+            ("Upload-Expires" = String, description = "Until when it lasts"),
+            ("Upload-Metadata" = String, description = "What was said of it"),
+            ("Keyfall-Record" = String, description = "The record, if it is one by now"),
         )),
         (status = 412, description = "Another version of the protocol"),
     )
@@ -179,7 +190,9 @@ pub(crate) async fn head_upload(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    resumable(&headers)?;
+    if let Some(refused) = of_another_version(&headers) {
+        return Ok(refused);
+    }
     let place = Place::read(&caller, &id)?;
     let state = match app.engine().uploads().state(&place.id).await {
         Ok(state) if place.is_of(&state) => state,
@@ -229,7 +242,8 @@ pub(crate) async fn head_upload(
     request_body(content = Octets, content_type = "application/offset+octet-stream", description = "The bytes"),
     responses(
         (status = 204, description = "They are there, and durable", headers(
-            ("Upload-Offset" = u64), ("Upload-Expires" = String),
+            ("Upload-Offset" = u64, description = "Where the next bytes go"),
+            ("Upload-Expires" = String, description = "Until when it lasts"),
             ("Keyfall-Record" = String, description = "The record, if all bytes came"),
         )),
         (status = 409, description = "It ends elsewhere: `Upload-Offset` says where"),
@@ -245,7 +259,9 @@ pub(crate) async fn append_upload(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    resumable(&headers)?;
+    if let Some(refused) = of_another_version(&headers) {
+        return Ok(refused);
+    }
     let place = Place::read(&caller, &id)?;
     if !brings_bytes(&headers)? {
         return Err(another_type());
@@ -326,7 +342,9 @@ pub(crate) async fn end_upload(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    resumable(&headers)?;
+    if let Some(refused) = of_another_version(&headers) {
+        return Ok(refused);
+    }
     let place = Place::read(&caller, &id)?;
     let state = app.engine().uploads().state(&place.id).await?;
     if !place.is_of(&state) {
@@ -421,13 +439,17 @@ fn marked(put: Put) -> Answer<(Put, Option<String>)> {
     Ok((put.meta(UPLOAD, &mark), Some(mark)))
 }
 
-/// Fails unless a request is of this version of the protocol.
-fn resumable(headers: &HeaderMap) -> Answer<()> {
+/// The answer to a request of another version of the protocol: it says which are spoken.
+fn of_another_version(headers: &HeaderMap) -> Option<Response> {
     if headers.get(RESUMABLE) == Some(&VERSION) {
-        return Ok(());
+        return None;
     }
     let detail = "this path speaks tus 1.0.0; send Tus-Resumable: 1.0.0";
-    Err(Problem::new(StatusCode::PRECONDITION_FAILED, "precondition", detail))
+    let refused = Problem::new(StatusCode::PRECONDITION_FAILED, "precondition", detail);
+    let mut response = refused.into_response();
+    response.headers_mut().insert(TUS_VERSION, VERSION);
+    response.headers_mut().insert(RESUMABLE, VERSION);
+    Some(response)
 }
 
 /// A header that is a number.

@@ -2,14 +2,15 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::http::header::LOCATION;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, VARY};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use keyfall::{ErrorKind, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::report::report_json;
+use super::report::{ReportJson, report_of};
+use super::reported::Form;
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::guarded;
@@ -21,7 +22,7 @@ use crate::take::JsonBody;
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewUser {
     /// The name that the application gives; no address and no log has it.
-    #[schema(min_length = 1, max_length = 512, example = "ada")]
+    #[schema(min_length = 1, max_length = 512)]
     name: String,
 }
 
@@ -29,7 +30,6 @@ pub(crate) struct NewUser {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Handle {
     /// What names the user in addresses.
-    #[schema(example = "u_c5q6asr1dlqmqtb5e8n6ur3bg")]
     handle: String,
 }
 
@@ -37,12 +37,14 @@ pub(crate) struct Handle {
 ///
 /// Gives the handle. A user who was erased is created again, with another handle.
 #[utoipa::path(
-    post, path = "/v1/users", tag = "users", request_body = NewUser,
+    post, path = "/v1/users", tag = "users",
+    request_body(content = NewUser, example = json!({"name": "ada"})),
     responses(
         (status = 200, description = "The user existed", body = Handle,
-            headers(("Location" = String))),
+            headers(("Location" = String, description = "The address of the user"))),
         (status = 201, description = "The user was created", body = Handle,
-            headers(("Location" = String))),
+            headers(("Location" = String, description = "The address of the user")),
+        example = json!({"handle": "u_c5q6asr1dlqmqtb5e8n6ur3bg"})),
     )
 )]
 pub(crate) async fn create_user(
@@ -87,6 +89,7 @@ pub(crate) struct UserJson {
     /// The handle.
     handle: String,
     /// When the user was created.
+    #[schema(format = DateTime)]
     created: String,
     /// Which life of the name this is, from 1.
     life: u16,
@@ -104,6 +107,8 @@ pub(crate) struct ClassCount {
 }
 
 /// A user, in short
+///
+/// Since when there is such a user, and how many records of each class.
 #[utoipa::path(
     get, path = "/v1/users/{handle}", tag = "users",
     params(("handle" = String, Path, description = "The handle of the user")),
@@ -131,19 +136,26 @@ pub(crate) async fn get_user(
 
 /// Everything that is kept about a user
 ///
-/// The records are in it by their metadata, with the readers that opened them.
+/// The records are in it by their metadata, with the readers that opened them. `Accept` says in
+/// which form: JSON, the same with a `@context` (`application/ld+json`), or a page for people
+/// (`text/html`), complete in itself.
 #[utoipa::path(
     get, path = "/v1/users/{handle}/report", tag = "users",
     params(("handle" = String, Path, description = "The handle of the user")),
-    responses((status = 200, description = "The report", body = Value))
+    responses((status = 200, description = "The report", content(
+        (ReportJson = "application/json"),
+        (ReportJson = "application/ld+json"),
+        (String = "text/html"),
+    )))
 )]
 pub(crate) async fn get_report(
     State(app): State<App>,
     caller: Caller,
     Path(handle): Path<String>,
+    headers: HeaderMap,
 ) -> Answer<Response> {
     let user = caller.user(&app, "report", &handle).await?;
-    let (report, live) = app.engine().run(move |engine| report_json(engine, &user)).await?;
+    let (report, live) = app.engine().run(move |engine| report_of(engine, &user)).await?;
     // Something of it may have been erased while it was written.
     if !live.is_live() {
         return Err(Problem {
@@ -155,6 +167,16 @@ pub(crate) async fn get_report(
             )
         });
     }
-    let private = [("cache-control", "no-store")];
-    Ok((private, guarded::json(live, &report)).into_response())
+    let form = Form::wanted(&headers);
+    let text = form.text(&report).map_err(|_| Problem::internal())?;
+    let mut response = guarded::whole(live, form.media_type(), text);
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(VARY, HeaderValue::from_static("accept"));
+    if form == Form::Page {
+        let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; \
+                      sandbox";
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    }
+    Ok(response)
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use keyfall::Timestamp;
@@ -20,6 +21,8 @@ pub(crate) struct Book {
     place: PathBuf,
     admin: Credential,
     pages: RwLock<Pages>,
+    /// The time that is known to have come, in milliseconds: a clock that was set back shows less.
+    known: AtomicU64,
 }
 
 /// The credentials, and whether the file says so.
@@ -86,7 +89,17 @@ impl Book {
             one.users = users.canonical();
         }
         let pages = RwLock::new(Pages { all, ..Pages::default() });
-        Ok(Book { place, admin: Credential::admin(token), pages })
+        Ok(Book { place, admin: Credential::admin(token), pages, known: AtomicU64::new(0) })
+    }
+
+    /// Takes note of a time that has come.
+    pub(crate) fn knows(&self, known: Timestamp) {
+        self.known.fetch_max(known.as_millis(), Ordering::Relaxed);
+    }
+
+    /// What the time is at least: by a clock, and as far as it is known.
+    pub(crate) fn at_least(&self, now: Timestamp) -> Timestamp {
+        now.max(Timestamp(self.known.load(Ordering::Relaxed)))
     }
 
     /// The credential of a token, unless it ended.
@@ -95,6 +108,7 @@ impl Book {
         if self.admin.has_hash(&hashed) {
             return Some(self.admin.clone());
         }
+        let now = self.at_least(now);
         let pages = self.pages.read().unwrap_or_else(PoisonError::into_inner);
         pages.all.iter().find(|one| one.has_hash(&hashed)).filter(|one| !one.ended(now)).cloned()
     }
@@ -105,6 +119,7 @@ impl Book {
         names: &[CertificateName],
         now: Timestamp,
     ) -> Option<Credential> {
+        let now = self.at_least(now);
         let pages = self.pages.read().unwrap_or_else(PoisonError::into_inner);
         let of = |name: &CertificateName| {
             let is_it = |one: &&Credential| one.certificate() == Some(name) && !one.ended(now);
@@ -184,6 +199,7 @@ impl Book {
 
     /// Whether a credential has not ended. Those that are not of the book end elsewhere.
     pub(crate) fn stands(&self, id: &str, now: Timestamp) -> bool {
+        let now = self.at_least(now);
         let pages = self.pages.read().unwrap_or_else(PoisonError::into_inner);
         let is_it = |one: &Credential| one.id == id && !one.ended(now);
         !id.starts_with(OF_THE_BOOK) || pages.all.iter().any(is_it)
@@ -197,13 +213,16 @@ impl Book {
     pub(crate) fn note_ends(&self, now: Timestamp) -> io::Result<usize> {
         let mut pages = self.pages.write().unwrap_or_else(PoisonError::into_inner);
         let mut noted = 0;
-        for one in pages.all.iter_mut().filter(|one| !one.over && one.ended(now)) {
+        let Pages { all, unsaved } = &mut *pages;
+        for one in all.iter_mut().filter(|one| !one.over && one.ended(now)) {
             one.over = true;
+            // Until the file says so it is tried again.
+            unsaved.insert(one.id.clone());
             noted += 1;
         }
-        if noted > 0 || !pages.unsaved.is_empty() {
-            self.save(&pages.all)?;
-            pages.unsaved.clear();
+        if !unsaved.is_empty() {
+            self.save(all)?;
+            unsaved.clear();
         }
         Ok(noted)
     }
@@ -274,5 +293,36 @@ fn pages(place: &Path) -> io::Result<Vec<Credential>> {
         Some(text) => serde_json::from_str(&text)
             .map_err(|e| io::Error::other(format!("{}: {e}", place.display()))),
         None => Ok(Vec::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::credential::{Credential, Proof};
+
+    /// The file could not be written when a credential ended: a clock that is set back does not
+    /// bring it back all the same.
+    #[test]
+    fn an_end_that_could_not_be_noted_is_noted_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let token = dir.path().join("token");
+        let book = Book::open(dir.path(), &token).unwrap();
+        let proof = Proof::Token { token: hash("kf_a") };
+        let until = Some("2026-01-01T00:00:00Z".to_owned());
+        let one = Credential { id: "c_a".to_owned(), until, proof, ..Credential::admin("x") };
+        let before = "2025-01-01T00:00:00Z".parse::<Timestamp>().unwrap();
+        let after = "2027-01-01T00:00:00Z".parse::<Timestamp>().unwrap();
+        assert!(book.add(one, before).unwrap());
+        let place = dir.path().join("credentials.json");
+        std::fs::rename(&place, dir.path().join("aside")).unwrap();
+        std::fs::create_dir(&place).unwrap();
+        assert!(book.note_ends(after).is_err());
+        std::fs::remove_dir(&place).unwrap();
+        std::fs::rename(dir.path().join("aside"), &place).unwrap();
+        book.note_ends(before).unwrap();
+        drop(book);
+        let book = Book::open(dir.path(), &token).unwrap();
+        assert!(book.find("kf_a", before).is_none());
     }
 }

@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
-use keyfall::{ErrorKind, RecordId, UserHandle, UserId};
+use keyfall::{ErrorKind, RecordId, Timestamp, UserHandle, UserId};
 use sha2::{Digest, Sha256};
 
 use super::credential::{Credential, Proof, Users};
@@ -260,19 +260,29 @@ async fn of_token(app: &App, token: &str) -> Answer<Credential> {
     if let Some(credential) = app.book().find(token, now()) {
         return Ok(credential);
     }
-    let issued = app.jwt().and_then(|jwt| jwt.read(token)).ok_or_else(Problem::unauthorized)?;
+    let issued = app
+        .jwt()
+        .and_then(|jwt| jwt.read(token, app.book().at_least(now())))
+        .ok_or_else(Problem::unauthorized)?;
     let users = match issued.users {
         Reach::Users(users) => users,
-        Reach::Own => own(app, &issued.principal).await?,
+        Reach::Own => own(app, &issued.principal, issued.issued).await?,
     };
     Ok(Credential { users, ..issued.credential })
 }
 
-/// The user with a name, as the users of a credential: none where there is no such user.
-async fn own(app: &App, name: &str) -> Answer<Users> {
+/// The user with a name, as the users of a credential: none where there is no such user, nor where
+/// the user was erased and created again since the token was issued.
+async fn own(app: &App, name: &str, issued: Timestamp) -> Answer<Users> {
     let Ok(user) = UserId::new(name) else { return Ok(Users::List(Vec::new())) };
-    match app.engine().run(move |engine| engine.handle(&user)).await {
-        Ok(handle) => Ok(Users::List(vec![handle.to_string()])),
+    let found = app.engine().run(move |engine| {
+        let handle = engine.handle(&user)?;
+        let before = handle.life() > 1 && issued < engine.report(&user)?.created;
+        Ok((handle, before))
+    });
+    match found.await {
+        Ok((_, true)) => Ok(Users::List(Vec::new())),
+        Ok((handle, false)) => Ok(Users::List(vec![handle.to_string()])),
         Err(e) if matches!(e.kind(), ErrorKind::Absent | ErrorKind::Erased) => {
             Ok(Users::List(Vec::new()))
         }

@@ -6,6 +6,8 @@ use keyfall::{Timestamp, UserHandle};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 use zeroize::Zeroizing;
 
 use crate::peer::CertificateName;
@@ -17,6 +19,20 @@ const PREFIX: &str = "kf_";
 /// What may be done, beside `read:CLASS`.
 pub(crate) const SCOPES: &[&str] =
     &["put", "read", "report", "erase", "rules", "inbox", "page", "status", "backup", "admin"];
+
+/// A scope, as the document has it.
+pub(crate) struct ScopeName;
+
+impl PartialSchema for ScopeName {
+    fn schema() -> RefOr<Schema> {
+        let pattern = format!("^({}|read:[a-z][a-z0-9._-]{{0,31}})$", SCOPES.join("|"));
+        let says = "What may be done; `read:CLASS` is reading records of one class";
+        let text = ObjectBuilder::new().schema_type(Type::String).description(Some(says));
+        text.pattern(Some(pattern)).into()
+    }
+}
+
+impl ToSchema for ScopeName {}
 
 /// A credential, as the book keeps it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,7 +90,7 @@ pub(crate) enum Proof {
 }
 
 /// With whose records a credential may act.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Users {
     /// Anybody's: `"any"`.
@@ -84,7 +100,7 @@ pub(crate) enum Users {
 }
 
 /// The word for all users.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) enum Any {
     #[serde(rename = "any")]
     Any,

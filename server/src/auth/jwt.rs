@@ -9,8 +9,11 @@ use std::io;
 use std::sync::Arc;
 
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse,
+};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header};
+use keyfall::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -22,7 +25,7 @@ use crate::renewed::{Contents, Renewed};
 /// Longest token.
 const LONGEST: usize = 8 << 10;
 /// By so many seconds the clock of an issuer may be off.
-const LEEWAY: u64 = 30;
+const LEEWAY: f64 = 30.0;
 /// Fewest bytes of an RSA modulus: 2,048 bits.
 const RSA_LEAST: usize = 256;
 
@@ -51,6 +54,8 @@ pub(crate) struct Issued {
     pub(crate) users: Reach,
     /// The credential of the bearer, but for its users.
     pub(crate) credential: Credential,
+    /// When the token was issued at the latest, with what the clock of its issuer may be off.
+    pub(crate) issued: Timestamp,
 }
 
 /// With whose records the bearer of a token may act.
@@ -66,6 +71,10 @@ pub(crate) enum Reach {
 struct Claims {
     iss: String,
     sub: String,
+    exp: f64,
+    nbf: f64,
+    #[serde(default)]
+    iat: Option<f64>,
     /// RFC 8693, section 4.2: scopes with spaces between.
     #[serde(default)]
     scope: String,
@@ -116,9 +125,9 @@ impl Jwt {
         Arc::clone(&self.keys)
     }
 
-    /// What a token says, if it is the issuer's, for this service, and in force.
-    pub(crate) fn read(&self, token: &str) -> Option<Issued> {
-        match self.claims(token) {
+    /// What a token says, if it is the issuer's, for this service, and in force at a time.
+    pub(crate) fn read(&self, token: &str, now: Timestamp) -> Option<Issued> {
+        match self.claims(token).and_then(|claims| in_force(claims, now)) {
             Ok(claims) => issued(claims),
             Err(why) => {
                 tracing::debug!(why, "a token was refused");
@@ -138,14 +147,13 @@ impl Jwt {
             return Err("its key is for another algorithm");
         }
         let mut validation = Validation::new(key.algorithm);
-        validation.leeway = LEEWAY;
-        validation.validate_nbf = true;
+        // By a clock that does not go back, when they are read.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
         validation.set_issuer(&[&self.issuer]);
         validation.set_audience(&[&self.audience]);
         validation.set_required_spec_claims(&["exp", "nbf", "aud", "iss", "sub"]);
         decode(token, &key.key, &validation).map(|data| data.claims).map_err(|e| match e.kind() {
-            ErrorKind::ExpiredSignature => "it has expired",
-            ErrorKind::ImmatureSignature => "it is not valid yet",
             ErrorKind::InvalidIssuer => "another issuer's",
             ErrorKind::InvalidAudience => "for another audience",
             ErrorKind::InvalidSignature => "its signature is wrong",
@@ -153,6 +161,22 @@ impl Jwt {
             _ => "its claims are not as they must be",
         })
     }
+}
+
+/// The claims of a token that is in force at a time.
+fn in_force(claims: Claims, now: Timestamp) -> Result<Claims, &'static str> {
+    let now = now.as_millis() as f64 / 1e3;
+    let times = [claims.exp, claims.nbf, claims.iat.unwrap_or_default()];
+    if !times.iter().all(|at| at.is_finite() && *at >= 0.0) {
+        return Err("its times are none");
+    }
+    if claims.exp < now - LEEWAY {
+        return Err("it has expired");
+    }
+    if claims.nbf > now + LEEWAY {
+        return Err("it is not valid yet");
+    }
+    Ok(claims)
 }
 
 /// The id of the key that a header names, if nothing else in it changes what the token means.
@@ -196,7 +220,9 @@ fn issued(claims: Claims) -> Option<Issued> {
         tracing::debug!("a token was refused: its claims make no credential");
         return None;
     }
-    Some(Issued { principal: claims.sub, users, credential })
+    let at = claims.iat.unwrap_or(claims.nbf) + LEEWAY;
+    let issued = Timestamp((at * 1e3) as u64);
+    Some(Issued { principal: claims.sub, users, credential, issued })
 }
 
 /// The keys of a JWK set (RFC 7517). A key for something else is passed over.
@@ -233,6 +259,12 @@ fn key(value: &Value) -> Result<Option<(String, Key)>, String> {
     let Ok(jwk) = serde_json::from_value::<Jwk>(value.clone()) else { return Ok(None) };
     let algorithm = match &jwk.algorithm {
         AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+            if is_weak(&key.x) {
+                return Err(
+                    "a key in it is no key: anybody can sign for it; give the issuer's own"
+                        .to_owned(),
+                );
+            }
             Algorithm::EdDSA
         }
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
@@ -249,9 +281,36 @@ fn key(value: &Value) -> Result<Option<(String, Key)>, String> {
     };
     let common = &jwk.common;
     let signs = common.public_key_use.as_ref().is_none_or(|it| *it == PublicKeyUse::Signature);
+    // RFC 7517, 4.3: what a key is for, where it says so.
+    let verifies = |all: &Vec<KeyOperations>| all.contains(&KeyOperations::Verify);
+    let signs = signs && common.key_operations.as_ref().is_none_or(verifies);
     let its = common.key_algorithm.is_none_or(|it| it == KeyAlgorithm::from(algorithm));
     let (Some(id), true, true) = (&common.key_id, signs, its) else { return Ok(None) };
     let key = DecodingKey::from_jwk(&jwk)
         .map_err(|_| "a key in it cannot be read; give it as RFC 7518 has it".to_owned())?;
     Ok(Some((id.clone(), Key { algorithm, key })))
+}
+
+/// The y coordinates of the points of small order of Ed25519, also as they may be written
+/// otherwise (p and p + 1). A signature by such a key is made without any secret.
+const SMALL: [&str; 7] = [
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+];
+
+/// Whether a key of Ed25519 is a point of small order.
+fn is_weak(key: &str) -> bool {
+    let Ok(mut bytes) = data_encoding::BASE64URL_NOPAD.decode(key.as_bytes()) else {
+        return false;
+    };
+    // The sign of x.
+    if let Some(last) = bytes.last_mut() {
+        *last &= 0x7f;
+    }
+    SMALL.contains(&data_encoding::HEXLOWER.encode(&bytes).as_str())
 }

@@ -30,7 +30,7 @@ use crate::words::now;
 pub(crate) struct NewPageLink {
     /// Who opens it: `self`, `child` (cannot have more kept) or `guardian`.
     #[serde(default)]
-    #[schema(example = "self")]
+    #[schema(value_type = Option<RoleName>)]
     role: Option<String>,
     /// The guardian's name, which certificates give as the authority.
     #[serde(default)]
@@ -44,6 +44,17 @@ pub(crate) struct NewPageLink {
     #[serde(default)]
     #[schema(example = "de")]
     language: Option<String>,
+}
+
+/// Who opens a page.
+#[derive(ToSchema)]
+#[schema(as = Role, rename_all = "lowercase")]
+#[expect(dead_code, reason = "it is what the documentation says; a wrong one is told in words")]
+enum RoleName {
+    #[schema(rename = "self")]
+    Own,
+    Child,
+    Guardian,
 }
 
 /// A link to a user's page.
@@ -60,9 +71,13 @@ pub(crate) struct PageLink {
 /// The link works once and for ten minutes. The application, which knows its user, sends the
 /// browser there; there are no passwords.
 #[utoipa::path(
-    post, path = "/v1/users/{handle}/page-links", tag = "page", request_body = NewPageLink,
+    post, path = "/v1/users/{handle}/page-links", tag = "page",
+    request_body(content = NewPageLink, example = json!({
+        "role": "self", "zone": "Europe/Berlin", "language": "de"
+    })),
     params(("handle" = String, Path, description = "The user's handle")),
-    responses((status = 201, description = "The link", body = PageLink))
+    responses((status = 201, description = "The link", body = PageLink,
+        example = json!({"url": "https://voice.example/page/enter/EXAMPLE", "expires_in": 600})))
 )]
 pub(crate) async fn create_page_link(
     State(app): State<App>,

@@ -11,7 +11,7 @@ use keyfall::env::{Env, System};
 use keyfall::{Builder, Class, Engine, Error, Policy, Put, Timestamp, UserId};
 
 use super::keyholders::Keyholders;
-use super::kit::Service;
+use super::kit::{Service, absent};
 
 /// The names of the alerts that fire two minutes after the metrics became these and stayed so;
 /// nothing where promtool is not installed.
@@ -20,7 +20,7 @@ fn fired(dir: &Path, metrics: &str) -> Option<Vec<String>> {
     let text = std::fs::read_to_string(&rules).unwrap();
     let alerts: Vec<&str> =
         text.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
-    assert_eq!(alerts.len(), 10);
+    assert_eq!(alerts.len(), 11);
     let mut test = format!(
         "rule_files: ['{}']\nevaluation_interval: 15s\ntests:\n  - interval: 15s\n    input_series:\n",
         rules.display()
@@ -43,7 +43,10 @@ fn fired(dir: &Path, metrics: &str) -> Option<Vec<String>> {
     let mut promtool = Command::new("promtool");
     promtool.args(["test", "rules"]).arg(&file).stdin(Stdio::null());
     let out = match promtool.output() {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            absent("promtool");
+            return None;
+        }
         out => out.unwrap(),
     };
     let said = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
@@ -104,6 +107,27 @@ fn a_copy_in_step_that_is_cut_off_fires_its_alert_and_no_other() {
     std::fs::rename(&away, &copy).unwrap();
     soon(|| put().status == 201, "it goes on");
     soon(|| ready(&service).0 == 200, "it is ready again");
+    fires(&service, &[]);
+}
+
+/// It holds up nothing.
+#[test]
+fn a_copy_that_is_behind_and_away_fires_nothing_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let builder = Builder::at(dir.path().join("a.db")).accept_remnants();
+    let engine = builder.open_or_create().unwrap();
+    let copy = dir.path().join("copy");
+    engine.copies().add(copy.to_str().unwrap(), CopyMode::Behind, &mut |_| {}).unwrap();
+    engine.close().unwrap();
+    std::fs::rename(&copy, dir.path().join("away")).unwrap();
+    let service = Service::over(dir.path(), &[]);
+    let ada = service.user("ada");
+    service.put(&ada, "audio", b"RIFF....");
+    let metrics = service.admin("GET", "/metrics").send().text();
+    for line in ["keyfall_copy_up{copy=\"0\"} 0", "keyfall_copy_in_step{copy=\"0\"} 0"] {
+        assert!(metrics.lines().any(|one| one == line), "{line}: {metrics}");
+    }
+    assert_eq!(ready(&service).0, 200);
     fires(&service, &[]);
 }
 
@@ -296,7 +320,7 @@ const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 #[test]
 fn a_clock_that_is_set_while_the_service_runs_fires_its_alert_and_no_other() {
     if !Path::new(FAKETIME).exists() {
-        println!("skipped: libfaketime is not installed");
+        absent("libfaketime");
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -2,12 +2,13 @@
 //! metric that a rule or a panel names is one that the service has.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use super::kit::Service;
+use super::kit::{Service, absent};
 
 const RULES: &str = include_str!("../../deploy/alerts.yml");
 const DASHBOARD: &str = include_str!("../../deploy/dashboard.json");
@@ -28,8 +29,8 @@ fn named(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The metrics of a service with a copy, in which something was put, read for a purpose and erased.
-fn emitted() -> BTreeSet<String> {
+/// A service with a copy, in which something was put, read for a purpose and erased.
+fn busy() -> (tempfile::TempDir, Service) {
     let dir = tempfile::TempDir::new().unwrap();
     let builder = keyfall::Builder::at(dir.path().join("a.db")).accept_remnants();
     let engine = builder.open_or_create().unwrap();
@@ -44,6 +45,12 @@ fn emitted() -> BTreeSet<String> {
     assert_eq!(read.header("Keyfall-Purpose", "a test").send().status, 200);
     let json = format!("{{\"scope\":{{\"record\":\"{id}\"}}}}");
     service.admin("POST", "/v1/erasures").json(&json);
+    (dir, service)
+}
+
+/// The metrics of such a service.
+fn emitted() -> BTreeSet<String> {
+    let (_dir, service) = busy();
     // The disk is measured beside the first requests.
     for _ in 0..100 {
         let text = service.admin("GET", "/metrics").send().text();
@@ -95,7 +102,7 @@ fn each_panel_has_a_title_a_unit_and_a_description() {
 fn each_alert_links_to_its_runbook() {
     let alerts: Vec<&str> =
         RULES.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
-    assert_eq!(alerts.len(), 10);
+    assert_eq!(alerts.len(), 11);
     for alert in alerts {
         let link = format!("runbook_url: docs/operations.md#{}\n", alert.to_lowercase());
         assert!(RULES.contains(&link), "{link}");
@@ -117,6 +124,44 @@ fn rules_fire_and_stay_silent_where_promtool_is_present() {
         };
         assert!(out.status.success(), "{args:?}: {}", said(&out));
     }
+}
+
+/// Alertmanager sends a link to people who are elsewhere.
+#[test]
+fn a_link_to_a_runbook_becomes_a_whole_address_as_the_rules_say() {
+    let dir = tempfile::TempDir::new().unwrap();
+    std::fs::write(dir.path().join("alerts.yml"), RULES).unwrap();
+    let said = RULES.lines().find_map(|line| line.strip_prefix("#   sed ")).unwrap();
+    let command = format!("sed {said}");
+    let ran = Command::new("sh").args(["-c", &command]).current_dir(dir.path()).status().unwrap();
+    assert!(ran.success(), "{command}");
+    let rules = std::fs::read_to_string(dir.path().join("alerts.yml")).unwrap();
+    let mut links = rules.lines().filter(|line| line.trim().starts_with("runbook_url: "));
+    assert_eq!(links.clone().count(), 11);
+    assert!(links.all(|link| link.contains(" https://git.example/keyfall/docs/operations.md#")));
+}
+
+/// Each metric says what it is, by the rules of Prometheus, and counters are there from the start.
+#[test]
+fn the_metrics_are_as_promtool_wants_them() {
+    let (_dir, service) = busy();
+    let metrics = service.admin("GET", "/metrics").send().text();
+    for name in ["keyfall_tend_failures_total{", "keyfall_reads_cut_total{"] {
+        assert!(metrics.lines().any(|line| line.starts_with(name)), "{name}");
+    }
+    let lines = metrics.lines().filter(|line| line.starts_with("# TYPE "));
+    for name in lines.filter_map(|line| line.split(' ').nth(2)) {
+        assert!(metrics.contains(&format!("# HELP {name} ")), "{name} does not say what it is");
+    }
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut promtool = match promtool.stderr(Stdio::piped()).spawn() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return absent("promtool"),
+        promtool => promtool.unwrap(),
+    };
+    promtool.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
+    let out = promtool.wait_with_output().unwrap();
+    assert!(out.status.success() && self::said(&out).is_empty(), "{}", self::said(&out));
 }
 
 #[test]
@@ -177,7 +222,10 @@ fn keyfalld(args: &[&str]) -> String {
 /// Runs a program, if it is installed.
 fn present(command: &mut Command) -> Option<Output> {
     match command.stdin(Stdio::null()).output() {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            absent(&command.get_program().to_string_lossy());
+            None
+        }
         out => Some(out.unwrap()),
     }
 }

@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 use super::certificates::{openssl, wait_for};
-use super::kit::Service;
+use super::kit::{Service, absent};
 
 const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "keyfall";
@@ -281,6 +281,17 @@ fn a_file_of_keys_is_refused_with_its_remedy() {
         jwk[name] = json!(value);
         jwk
     };
+    let for_ = |act: &str| {
+        let mut jwk = jwk.clone();
+        jwk["key_ops"] = json!([act]);
+        jwk
+    };
+    // y = 1, and y = 0 with the other sign of x.
+    let weak = |byte: u8| {
+        let mut point = [0; 32];
+        point[if byte == 1 { 0 } else { 31 }] = byte;
+        BASE64URL_NOPAD.encode(&point)
+    };
     let place = dir.path().join("jwks.json");
     let cases = [
         (json!({"keys": [jwk]}), ""),
@@ -292,6 +303,12 @@ fn a_file_of_keys_is_refused_with_its_remedy() {
         (json!({"keys": [jwk, {"kty": "oct", "kid": "s", "k": "AAAA"}]}), "secret key"),
         (json!({"keys": [and("use", "enc")]}), "no key in it can be used"),
         (json!({"keys": [and("alg", "ES256")]}), "no key in it can be used"),
+        (json!({"keys": [for_("encrypt")]}), "no key in it can be used"),
+        (json!({"keys": [for_("sign")]}), "no key in it can be used"),
+        (json!({"keys": [for_("verify")]}), ""),
+        // For points of small order anybody makes a signature.
+        (json!({"keys": [jwk, and("x", &weak(1))]}), "anybody can sign for it"),
+        (json!({"keys": [and("x", &weak(0x80))]}), "anybody can sign for it"),
     ];
     for (set, says) in cases {
         std::fs::write(&place, set.to_string()).unwrap();
@@ -398,4 +415,60 @@ fn a_user_s_own_token_gets_the_certificate_of_its_erase_again_and_nothing_else()
     for path in [format!("/v1/users/{ada}"), format!("/v1/records/{id}"), "/v1/status".to_owned()] {
         assert_eq!(ask(&service, &path, &signer.sign(&own)), 403, "{path}");
     }
+}
+
+/// The library that puts another clock below a program, where it is installed.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
+#[test]
+fn a_token_that_expired_stays_so_when_the_clock_is_set_back() {
+    if !Path::new(FAKETIME).exists() {
+        return absent("libfaketime");
+    }
+    let dir = tempfile::TempDir::new().unwrap();
+    let signer = Signer::new(dir.path(), "ed", Algorithm::EdDSA);
+    let service = started(dir.path(), &[&signer], &[]);
+    let mut old = with("exp", json!(now() - 600));
+    old["nbf"] = json!(now() - 1200);
+    let (old, whole) = (signer.sign(&old), signer.sign(&claims()));
+    assert_eq!(
+        [ask(&service, "/v1/status", &old), ask(&service, "/v1/status", &whole)],
+        [401, 200]
+    );
+    // The store knows that this time has come.
+    let ada = service.user("ada");
+    service.put(&ada, "audio", b"RIFF....");
+    drop(service);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyfalld"));
+    command.env("LD_PRELOAD", FAKETIME).env("FAKETIME", "-15m");
+    command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    command.args(["--jwks", dir.path().join("jwks.json").to_str().unwrap()]);
+    command.args(["--jwt-issuer", ISSUER, "--jwt-audience", AUDIENCE]);
+    let service = Service::run(command, dir.path(), &[]);
+    assert_eq!(
+        [ask(&service, "/v1/status", &old), ask(&service, "/v1/status", &whole)],
+        [401, 200]
+    );
+}
+
+#[test]
+fn a_user_s_own_token_from_before_an_erase_is_not_of_the_next_life() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let signer = Signer::new(dir.path(), "ed", Algorithm::EdDSA);
+    let service = started(dir.path(), &[&signer], &[]);
+    let own = |issued: i64| {
+        let mut claims = with("keyfall_users", json!("own"));
+        claims["sub"] = json!("ada");
+        claims["scope"] = json!("report");
+        (claims["iat"], claims["nbf"]) = (json!(issued), json!(issued));
+        signer.sign(&claims)
+    };
+    let (before, handle) = (own(now() - 60), service.user("ada"));
+    // A first life may begin after its token was issued.
+    assert_eq!(ask(&service, &format!("/v1/users/{handle}"), &before), 200);
+    let erase = format!("{{\"scope\":{{\"user\":\"{handle}\"}}}}");
+    assert_eq!(service.admin("POST", "/v1/erasures").json(&erase).status, 200);
+    let path = format!("/v1/users/{}", service.user("ada"));
+    assert_eq!(ask(&service, &path, &before), 403);
+    assert_eq!(ask(&service, &path, &own(now())), 200);
 }

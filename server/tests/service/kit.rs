@@ -117,6 +117,8 @@ impl Service {
 
     /// All that it logged.
     pub(crate) fn log(&self) -> String {
+        // It is written beside the requests.
+        std::thread::sleep(std::time::Duration::from_millis(100));
         std::fs::read_to_string(self.dir.join("log")).unwrap()
     }
 
@@ -134,6 +136,13 @@ impl Drop for Service {
         let _ = self.child.wait();
         drop(self.keep.take());
     }
+}
+
+/// Notes that a program is not installed: a test that needs it looks at nothing. Where all are to be
+/// there, as in CI, that is a failure.
+pub(crate) fn absent(program: &str) {
+    assert!(std::env::var_os("KEYFALL_ALL_PROGRAMS").is_none(), "{program} is not installed");
+    println!("skipped: {program} is not installed");
 }
 
 /// A request in the making.

@@ -1,7 +1,8 @@
 //! How the service stops.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::kit::{Reply, Service};
@@ -171,4 +172,57 @@ fn readiness_names_what_is_the_matter_and_no_place() {
     let ready = service.ask("GET", "/readyz").send();
     assert_eq!(ready.status, 503);
     assert!(ready.json()["checks"]["disk"].as_str().unwrap().contains("are free"));
+}
+
+/// A pipe whose other end nobody reads.
+#[test]
+fn a_log_that_nobody_reads_holds_up_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut service = Command::new(env!("CARGO_BIN_EXE_keyfalld"))
+        .args(["--listen", "127.0.0.1:0", "--accept-remnants", "--store"])
+        .arg(dir.path().join("a.db"))
+        .arg("--admin-token-file")
+        .arg(dir.path().join("token"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(service.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().split_once("://").unwrap().1.to_owned();
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    // More lines than a pipe and the queue before it hold.
+    let asked = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(50);
+    for _ in 0..200 {
+        stream.write_all(asked.as_bytes()).unwrap();
+        let (mut answers, mut piece) = (0, [0; 64 << 10]);
+        let mut text = Vec::new();
+        while answers < 50 {
+            let n = stream.read(&mut piece).expect("it answers");
+            assert_ne!(n, 0, "it answers");
+            text.extend_from_slice(&piece[..n]);
+            answers = text.windows(7).filter(|part| *part == b"\r\n\r\nok\n").count();
+        }
+    }
+    let token = std::fs::read_to_string(dir.path().join("token")).unwrap();
+    let asked = format!(
+        "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\r\n",
+        token.trim()
+    );
+    stream.write_all(asked.as_bytes()).unwrap();
+    let metrics = Reply::read(stream, false).text();
+    let lost = metrics.lines().find_map(|l| l.strip_prefix("keyfall_log_lines_lost_total "));
+    assert!(lost.unwrap().parse::<u64>().unwrap() > 0, "{metrics}");
+    let told = Command::new("kill").arg("-TERM").arg(service.id().to_string()).status().unwrap();
+    assert!(told.success());
+    let ends = (0..1200).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        service.try_wait().unwrap()
+    });
+    let ended = ends.unwrap_or_else(|| {
+        let _ = service.kill();
+        panic!("it does not end");
+    });
+    assert!(ended.success(), "{ended}");
 }

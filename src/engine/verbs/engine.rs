@@ -163,11 +163,11 @@ impl Engine {
     /// the interaction, or the record that it became was erased; `Corrupt` if it was changed or cut
     /// short; as [`Engine::put`].
     pub fn accept(&self, envelope: impl Read) -> Result<Accepted> {
-        self.accept_by(envelope, &mut |_| Ok(()))
+        self.accept_by(envelope, &mut |_, _| Ok(()))
     }
 
-    /// The same, if `may` allows the user of the inbox, before anything is looked up, and those of
-    /// all sources, before anything is put. Fails with what `may` gives, and as [`Engine::accept`].
+    /// The same, if `may` allows the user of the inbox, before anything is looked up, and the class
+    /// and the users of all sources, before anything is put. Fails with what `may` gives, and as [`Engine::accept`].
     pub fn accept_by(&self, envelope: impl Read, may: May<'_>) -> Result<Accepted> {
         inbox::accept(&self.inner, envelope, may)
     }

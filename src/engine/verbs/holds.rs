@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::catalogue::hold::{self, Lift};
+use crate::catalogue::plan::reckon;
 use crate::catalogue::resolve::resolver;
 use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::Core;
@@ -49,7 +50,9 @@ impl Holds<'_> {
         commit_edit(self.inner, |edit| {
             let (user, _) = edit.view.user(self.user)?;
             let lift = Lift { id, reason, authority, at: edit.means.env.now() };
-            hold::lift(edit, &resolver(&edit.view), user, &lift)
+            hold::lift(edit, &resolver(&edit.view), user, &lift)?;
+            // What it kept from being done when it fell due is done now.
+            reckon(edit, user)
         })
     }
 

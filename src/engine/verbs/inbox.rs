@@ -10,15 +10,16 @@ use crate::engine::batch::put_one;
 use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::Core;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{RecordId, UserHandle, UserId};
+use crate::ids::{Class, RecordId, UserHandle, UserId};
 use crate::record::Source;
 use crate::sealed::{Address, Head, InboxKey, Kind, read_put};
 use crate::secret::WipeStack;
 use crate::tree::inbox::Private;
 use crate::tree::users::Found;
 
-/// Whether an envelope may concern a user, as whoever accepts it says.
-pub type May<'m> = &'m mut dyn FnMut(&UserHandle) -> Result<()>;
+/// Whether an envelope may concern a user, and then, with a class, whether it may become a record
+/// of that class: as whoever accepts it says.
+pub type May<'m> = &'m mut dyn FnMut(&UserHandle, Option<&Class>) -> Result<()>;
 
 /// What became of an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +77,8 @@ pub(super) fn accept(inner: &Arc<Core>, mut envelope: impl Read, may: May<'_>) -
         return Err(Error::new(ErrorKind::Refused, "this envelope is for another store"));
     }
     // Before anything is looked up: whoever may not is not told what is here.
-    may(&UserHandle { user: address.user, incarnation: address.incarnation })?;
+    let addressee = UserHandle { user: address.user, incarnation: address.incarnation };
+    may(&addressee, None)?;
     let mut name = (address.number, [0; 11]);
     name.1.copy_from_slice(&head.name()[..11]);
     let (user, opened) = {
@@ -117,9 +119,10 @@ pub(super) fn accept(inner: &Arc<Core>, mut envelope: impl Read, may: May<'_>) -
             "this envelope was sealed to the inbox of another user than it names",
         ));
     }
+    may(&addressee, Some(&put.class))?;
     for source in &put.sources {
         if let Source::Record(id) = source {
-            may(&id.handle())?;
+            may(&id.handle(), None)?;
         }
     }
     match put_one(inner, put, content, Some(name)) {

@@ -14,13 +14,14 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::join_all;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::IntoParams;
 
 use self::asked::Requests;
 use self::name::Name;
-use self::outcome::{Erasure, Outcomes};
+use self::outcome::{Erasure, OneOfList, Outcomes};
 use self::perform::{Asking, Done, after, perform};
+use super::told::PlanJson;
 use crate::app::{App, User};
 use crate::auth::caller::{Caller, Shown, text};
 use crate::problem::{Answer, Problem, instance};
@@ -45,11 +46,29 @@ pub(crate) struct How {
     params(How,
         ("Idempotency-Key" = Option<String>, Header, description = "A random key of 16 to 255 characters: the same request with the same key gets the same answer, with the same certificate, for a day; also if the service died before it answered"),
     ),
-    request_body = Requests,
+    request_body(content = Requests, examples(
+        ("a class of a user" = (value = json!({
+            "scope": {"user": "u_c5q6asr1dlqmqtb5e8n6ur3bg", "class": "audio"},
+            "authority": "the user", "ground": "GDPR Article 17"
+        }))),
+        ("everything but actions, in 30 days" = (value = json!({
+            "scope": {"user": "u_c5q6asr1dlqmqtb5e8n6ur3bg"},
+            "keep": ["action"], "reason": "accounting", "in": "30d"
+        }))),
+        ("two at once" = (value = json!([
+            {"scope": {"user": "u_c5q6asr1dlqmqtb5e8n6ur3bg", "class": "audio"}},
+            {"scope": {"user": "u_c5q6asr1dlqmqtb5e8n6ur3bg", "before": "2026-01-01"}}
+        ]))),
+    )),
     responses(
-        (status = 200, description = "Complete; or, of a dry run, what would fall", body = Outcomes),
+        (status = 200, description = "Complete; or, of a dry run, what would fall", body = Outcomes,
+            example = json!({
+                "id": "e_0000000000000007", "state": "complete", "epoch": 7, "records": 12,
+                "derived": 3, "following": false, "already": false,
+                "completed": "2026-11-28T09:30:00.000Z"
+            })),
         (status = 202, description = "Pending or planned", body = Erasure,
-            headers(("Location" = String))),
+            headers(("Location" = String, description = "Where it is asked how far it is"))),
         (status = 207, description = "Of a list, not all are complete", body = Outcomes),
         (status = 422, description = "The Idempotency-Key was used for another request"),
     )
@@ -99,14 +118,14 @@ pub(crate) async fn erase(
         true => StatusCode::OK,
         false => StatusCode::MULTI_STATUS,
     };
-    let outcomes: Vec<Value> = outcomes
+    let outcomes: Vec<OneOfList> = outcomes
         .into_iter()
         .map(|outcome| match outcome {
-            Ok(done) => json!({"status": done.status.as_u16(), "erasure": done.body}),
+            Ok(done) => OneOfList::done(done.status.as_u16(), done.body),
             Err(problem) => {
                 let (status, instance) = (problem.status.as_u16(), instance());
                 tracing::info!(target: "keyfalld::http", status, instance, "one of a list");
-                json!({"status": status, "problem": problem.body(&instance)})
+                OneOfList::failed(status, problem.body(&instance))
             }
         })
         .collect();
@@ -123,6 +142,8 @@ fn answer(done: Done) -> Response {
 }
 
 /// How far an erase is
+///
+/// With the id of its answer. An erase that is complete stays so.
 #[utoipa::path(
     get, path = "/v1/erasures/{id}", tag = "erasures",
     params(
@@ -181,6 +202,8 @@ async fn of_epoch(app: &App, id: &str, epoch: u64) -> Answer<Erasure> {
 }
 
 /// Cancels a planned erase
+///
+/// Nothing of it is done. What was erased is not taken back by anything.
 #[utoipa::path(
     delete, path = "/v1/erasures/{id}", tag = "erasures",
     params(("id" = String, Path, description = "The id that the erase was answered with")),
@@ -213,23 +236,24 @@ pub(crate) async fn cancel_erasure(
 }
 
 /// The planned erases of a user
+///
+/// Those that are not done; `DELETE /v1/erasures/{id}` cancels one.
 #[utoipa::path(
     get, path = "/v1/users/{handle}/plans", tag = "erasures",
     params(("handle" = String, Path, description = "The handle of the user")),
-    responses((status = 200, description = "The planned erases, the next first", body = Vec<Value>))
+    responses((status = 200, description = "The planned erases, the next first", body = Vec<PlanJson>))
 )]
 pub(crate) async fn list_plans(
     State(app): State<App>,
     caller: Caller,
     Path(handle): Path<String>,
-) -> Answer<Json<Vec<Value>>> {
+) -> Answer<Json<Vec<PlanJson>>> {
     let user = caller.user(&app, "report", &handle).await?;
     let handle = user.handle;
     let plans = app.engine().run(move |engine| engine.plans(&user.id).list()).await?;
     let named = plans.iter().map(|plan| {
-        let mut value = super::report::plan_json(plan);
-        value["id"] = json!(Name::Plan { handle, number: plan.id }.to_string());
-        value
+        let id = Name::Plan { handle, number: plan.id }.to_string();
+        PlanJson::from(plan).called(id)
     });
     Ok(Json(named.collect()))
 }

@@ -8,8 +8,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::name::Name;
-use crate::api::report::hold_json;
+use crate::api::told::HoldJson;
 use crate::api::users::ClassCount;
+use crate::problem::ProblemBody;
 
 /// One outcome, or a list of them.
 #[derive(Serialize, ToSchema)]
@@ -20,13 +21,49 @@ pub(crate) enum Outcomes {
     One(Box<Erasure>),
     /// What an erase would do.
     Foreseen(Box<WouldErase>),
-    /// A list: each with a `status`, and an `erasure` or a `problem`.
-    Many(Vec<Value>),
+    /// A list, in the order in which they were asked for.
+    Many(Vec<OneOfList>),
+}
+
+/// What became of one erase of a list: an erasure or a problem.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OneOfList {
+    /// The HTTP status that it alone would have had.
+    status: u16,
+    /// What it did, or would do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Outcome>)]
+    erasure: Option<Value>,
+    /// Why it was not done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<ProblemBody>,
+}
+
+impl OneOfList {
+    pub(super) fn done(status: u16, body: Value) -> Self {
+        OneOfList { status, erasure: Some(body), problem: None }
+    }
+
+    pub(super) fn failed(status: u16, problem: ProblemBody) -> Self {
+        OneOfList { status, erasure: None, problem: Some(problem) }
+    }
+}
+
+/// What one erase did, or would do.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is what the documentation says; each is written on its own")]
+enum Outcome {
+    /// What it did.
+    One(Box<Erasure>),
+    /// What it would do.
+    Foreseen(Box<WouldErase>),
 }
 
 /// How far an erase is.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ErasureState)]
 pub(crate) enum State {
     /// It is done when it is due, unless it is cancelled.
     Planned,
@@ -60,12 +97,15 @@ pub(crate) struct Erasure {
     pub(super) already: Option<bool>,
     /// When it was complete.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     pub(super) completed: Option<String>,
     /// Until when it may be pending.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     pub(super) pending_until: Option<String>,
     /// When it is due.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     pub(super) due: Option<String>,
     /// Whether a hold covers some of it now.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,7 +204,7 @@ pub(crate) struct WouldErase {
     held: bool,
     /// The holds on the user's records, if it would be refused. It may be none: then it is on a
     /// record of another user that was derived.
-    holds: Vec<Value>,
+    holds: Vec<HoldJson>,
 }
 
 impl WouldErase {
@@ -197,7 +237,7 @@ impl WouldErase {
             already: false,
             kept: Vec::new(),
             held: true,
-            holds: holds.iter().map(|(number, hold)| hold_json(*number, hold)).collect(),
+            holds: holds.iter().map(HoldJson::from).collect(),
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::engine::verbs::engine::Engine;
 use crate::engine::verbs::inbox::Accepted;
 use crate::engine::verbs::watch::watch_or_wake;
 use crate::error::Result;
-use crate::ids::{RecordId, UserHandle, UserId};
+use crate::ids::{Class, RecordId, UserHandle, UserId};
 use crate::promise::Finality;
 use crate::record::{Put, RecordInfo};
 use crate::scope::Erase;
@@ -253,7 +253,7 @@ impl AsyncEngine {
     pub async fn accept_by(
         &self,
         envelope: impl AsyncRead,
-        mut may: impl FnMut(&UserHandle) -> Result<()> + Send + 'static,
+        mut may: impl FnMut(&UserHandle, Option<&Class>) -> Result<()> + Send + 'static,
     ) -> Result<Accepted> {
         let mut envelope = pin!(envelope);
         let begun = begin(envelope.as_mut()).await?;
