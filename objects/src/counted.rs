@@ -82,4 +82,14 @@ impl Objects for CountedObjects {
         self.count(4);
         self.inner.delete(name)
     }
+    fn delete_all(&self, names: &[String]) -> Result<()> {
+        self.count(4);
+        self.inner.delete_all(names)
+    }
+    fn give_room(&self) -> bool {
+        self.inner.give_room()
+    }
+    fn keep_room(&self) -> bool {
+        self.inner.keep_room()
+    }
 }

@@ -127,4 +127,24 @@ pub trait Objects: Send + Sync {
     /// # Errors
     /// `Refused`, `Unknown`.
     fn delete(&self, name: &str) -> Result<()>;
+
+    /// Deletes objects, up to a thousand of them: by one request, where the place has one for it.
+    /// After a failure some of them may be there.
+    ///
+    /// # Errors
+    /// As [`Objects::delete`].
+    fn delete_all(&self, names: &[String]) -> Result<()> {
+        names.iter().try_for_each(|name| self.delete(name))
+    }
+
+    /// Gives up the room that is kept for when the place has none left; says whether there was any.
+    fn give_room(&self) -> bool {
+        false
+    }
+
+    /// Keeps room for when the place has none left, where that can be: says whether what is to be
+    /// kept is there, or nothing can be kept.
+    fn keep_room(&self) -> bool {
+        true
+    }
 }

@@ -4,6 +4,7 @@
 mod credentials;
 mod failures;
 mod place;
+mod reserve;
 
 use std::future::Future;
 use std::sync::{Arc, mpsc};
@@ -20,6 +21,7 @@ use tokio::runtime::{Builder, Runtime};
 use self::failures::failure;
 use self::place::{Opened, open};
 pub use self::place::{SCHEMES, directory_of};
+use self::reserve::Reserve;
 use crate::port::{Created, Failure, FailureKind, Listed, Objects, Result};
 
 /// Threads that do the waiting for the network.
@@ -37,6 +39,8 @@ pub struct CloudObjects {
     prefix: Path,
     /// Whether the place lists names in order.
     sorted: bool,
+    /// Of a directory.
+    reserve: Option<Reserve>,
     runtime: Option<Runtime>,
 }
 
@@ -66,8 +70,9 @@ impl CloudObjects {
             .enable_all()
             .build()
             .map_err(|e| Failure::refused(format!("{url}: no threads for the network: {e}")))?;
+        let reserve = directory_of(url).map(|dir| Reserve::of(&dir));
         let url = url.trim_end_matches('/').to_owned();
-        Ok(CloudObjects { url, store, prefix, sorted, runtime: Some(runtime) })
+        Ok(CloudObjects { url, store, prefix, sorted, reserve, runtime: Some(runtime) })
     }
 
     fn path(&self, name: &str) -> Path {
@@ -192,5 +197,30 @@ impl Objects for CloudObjects {
     fn delete(&self, name: &str) -> Result<()> {
         let (store, path) = (Arc::clone(&self.store), self.path(name));
         self.wait(name, async move { store.delete(&path).await }).map(|_| ())
+    }
+
+    fn delete_all(&self, names: &[String]) -> Result<()> {
+        let Some(first) = names.first() else { return Ok(()) };
+        let store = Arc::clone(&self.store);
+        let paths: Vec<_> = names.iter().map(|name| Ok(self.path(name))).collect();
+        let delete = async move {
+            let mut deleted = store.delete_stream(futures_util::stream::iter(paths).boxed());
+            while let Some(one) = deleted.next().await {
+                match one {
+                    Ok(_) | Err(Error::NotFound { .. }) => {}
+                    Err(e) => return Err(e),
+                }
+            }
+            Ok(())
+        };
+        self.wait(first, delete).map(|_| ())
+    }
+
+    fn give_room(&self) -> bool {
+        self.reserve.as_ref().is_some_and(Reserve::give)
+    }
+
+    fn keep_room(&self) -> bool {
+        self.reserve.as_ref().is_none_or(Reserve::keep)
     }
 }
