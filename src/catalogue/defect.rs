@@ -37,6 +37,8 @@ pub enum Defect {
     SweepLive,
     /// A page that lives is told to be replaced.
     ReplaceLive,
+    /// What lives in a place that is emptied is given back before it stands elsewhere.
+    EmptyFirst,
     /// A put that takes a name leaves the record that had it.
     KeepReplaced,
     /// A put under a name that was done is done once more.

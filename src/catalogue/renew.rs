@@ -181,6 +181,7 @@ impl<'t> Turn<'t> {
         self.left = self.left.saturating_sub(sealed.len());
         let drawn = Fresh::new(writes.means.env, hedge(&[sealed])).name()?;
         let moved = writes.sealer.carry(drawn, sealed.clone());
+        writes.replaced.push(name);
         let (old, new) = (decoded.encode_with(Some(name)), decoded.encode_with(Some(moved)));
         // The texts before it may stand elsewhere in the page.
         let texts = 2 + decoded.media_type.len() + decoded.purpose.len();

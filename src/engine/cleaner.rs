@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::bell::Woken;
 use super::core::{Core, Writer};
+use super::empty::{Emptying, empty};
 use super::mark::Marking;
 use super::observing::{Stopped, failed};
 use super::replica::Attached;
@@ -69,6 +70,7 @@ pub(super) fn clean(core: &Core, how: &How<'_>) -> Result<Cleaning> {
     let began = core.observing.begin();
     let mut done = Cleaning::default();
     let cleaned = clean_some(core, how, &mut done);
+    core.cleaners.count(done.swept, done.freed, done.moved);
     note(core, &done, failed(&cleaned), began);
     core.observing.deliver();
     cleaned.map(|()| done)
@@ -99,6 +101,10 @@ fn clean_some(core: &Core, how: &How<'_>, done: &mut Cleaning) -> Result<()> {
     let counted = count_replaced(core);
     take(core, core.store(), counted, &mut failed)?;
     sweep(core, &places, how, done, &mut failed)?;
+    if !(how.stop)() {
+        let emptied = empty_sparse(core, how, done);
+        take(core, core.store(), emptied, &mut failed)?;
+    }
     for place in &places {
         let answer = give_back(core, place, how, done);
         take(core, place, answer, &mut failed)?;
@@ -179,7 +185,7 @@ fn take<T>(
 
 /// Has the store count what commits replaced as given back, if no walk goes on that may still come
 /// to it. (A look-up holds the state that it looks into, and no commit is shown meanwhile.)
-fn count_replaced(core: &Core) -> Result<()> {
+pub(super) fn count_replaced(core: &Core) -> Result<()> {
     let replaced = core.cleaners.take_replaced();
     // After the names were taken: a walk that begins now begins at a state without them.
     if replaced.names.is_empty() || !core.walks.are_over() {
@@ -188,6 +194,33 @@ fn count_replaced(core: &Core) -> Result<()> {
     }
     let counted = core.store().count_dead(&replaced.names);
     counted.inspect_err(|_| core.cleaners.put_back(replaced))
+}
+
+/// Waits until no reader on another machine is at a state from before now: what it reads is not
+/// removed before.
+pub(super) fn wait_for_readers(core: &Core) {
+    let env = &*core.options.env;
+    let lent = core.loan.lent(env, core.state().head.lending);
+    core.loan.keep_back(env, lent);
+}
+
+/// Has what lives in sparse places of the store written once more, if the store cannot move it: one
+/// commit at a time, and writers go in between.
+fn empty_sparse(core: &Core, how: &How<'_>, done: &mut Cleaning) -> Result<()> {
+    let Some(sparse) = core.store().sparse(Some(how.packing))?.filter(|it| !it.is_empty()) else {
+        return Ok(());
+    };
+    let moved = done.moved;
+    let mut stop = |_: u64, bytes: u64| {
+        done.moved = moved + bytes;
+        (how.pause)(BETWEEN);
+        (how.stop)()
+    };
+    let how = Emptying { sparse: &*sparse, at_once: STEP as usize, stop: &mut stop };
+    match empty(core, how) {
+        Err(e) if e.kind() == ErrorKind::Full => Ok(()),
+        emptied => emptied.map(|_| ()),
+    }
 }
 
 /// Counts what is dead, in the stores where that is worth a walk.
@@ -200,6 +233,9 @@ fn sweep(
 ) -> Result<()> {
     let (mut swept, mut sweeps) = (Vec::new(), Vec::new());
     for place in places {
+        if take(core, place, place.recall(), failed)?.is_none() {
+            continue;
+        }
         let Some(waste) = take(core, place, place.waste(), failed)?.flatten() else { continue };
         if Arc::ptr_eq(place, core.store()) {
             core.cleaners.look(&waste);
@@ -207,7 +243,10 @@ fn sweep(
         if !(how.sweep || waste.wants_sweep(how.packing)) {
             continue;
         }
-        let begun = take(core, place, place.sweep(Collect::Count), failed)?.flatten();
+        let begun = match take(core, place, place.sweep(Collect::Count), failed)? {
+            Some(None) => take(core, place, place.survey(Collect::Count), failed)?.flatten(),
+            begun => begun.flatten(),
+        };
         if let Some(sweep) = begun {
             swept.push(place);
             sweeps.push(sweep);
@@ -216,7 +255,7 @@ fn sweep(
     if sweeps.is_empty() {
         return Ok(());
     }
-    let mut marking = Marking::of(core, sweeps);
+    let mut marking = Marking::of(core, sweeps)?;
     let Some(seen) = marking.mark(core, &mut |_| {}, how.stop)? else { return Ok(()) };
     for (n, place) in swept.into_iter().enumerate() {
         let head = take(core, place, place.head(), failed)?.flatten();
@@ -244,6 +283,7 @@ fn give_back(core: &Core, place: &SharedStore, how: &How<'_>, done: &mut Cleanin
             // What commits replaced meanwhile: files of which little lives by now are emptied.
             count_replaced(core)?;
         }
+        wait_for_readers(core);
         let step = place.clean(STEP, how.packing)?;
         done.freed += step.freed;
         done.moved += step.moved;

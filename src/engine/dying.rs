@@ -18,6 +18,18 @@ pub enum Cleaner {
     Off,
 }
 
+/// What a cleaner has done since its engine was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cleaned {
+    /// How often it walked over what lives, to find what does not.
+    pub walks: u64,
+    /// Bytes given back to the medium, in the store and its copies in step.
+    pub freed: u64,
+    /// Bytes of live blobs that were written once more for that.
+    pub moved: u64,
+}
+
 /// So much that died wakes the cleaner.
 const WAKE: u64 = 2 << 20;
 /// What an erased record is believed to take if nothing else is known.
@@ -60,6 +72,7 @@ pub(super) struct Cleaners {
     /// Live bytes of the store when it looked last.
     live: AtomicU64,
     failed: Mutex<Option<String>>,
+    done: Mutex<Cleaned>,
     /// What no state reaches that begins now.
     replaced: Mutex<Replaced>,
 }
@@ -68,6 +81,19 @@ impl Cleaners {
     /// Why space was not given back when that was tried last.
     pub(super) fn failed(&self) -> Option<String> {
         locked(&self.failed).clone()
+    }
+
+    /// What it has done.
+    pub(super) fn done(&self) -> Cleaned {
+        *locked(&self.done)
+    }
+
+    /// Counts what one call did.
+    pub(super) fn count(&self, swept: bool, freed: u64, moved: u64) {
+        let mut done = locked(&self.done);
+        done.walks += u64::from(swept);
+        done.freed += freed;
+        done.moved += moved;
     }
 
     /// Records why it was not, or that it was.

@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use super::commit::{About, Commit, publish};
 use super::core::Core;
 use super::ready::ready;
+use crate::catalogue::defect::Defect;
 use crate::catalogue::renew::{Payloads, Renewal, Renewed, gather, renew};
 use crate::catalogue::walk::{Step, Walked, walk};
 use crate::error::{ErrorKind, Result};
@@ -15,9 +16,6 @@ use crate::ids::BlobName;
 use crate::observer::CommitKind;
 use crate::secret::WipeStack;
 use crate::store::Sparse;
-
-/// Bytes that one commit writes once more, about: other writers wait for that long.
-const AT_ONCE: usize = 1 << 20;
 
 /// What is to be written once more, and the way there.
 struct Sought<'s> {
@@ -38,18 +36,26 @@ impl Renewal for Sought<'_> {
     }
 }
 
-/// Writes once more what lives in sparse places of the store; says how many blobs that were.
-pub(super) fn empty(
-    core: &Core,
-    sparse: &dyn Sparse,
-    progress: &mut dyn FnMut(u64),
-) -> Result<u64> {
+/// How an emptying goes about it.
+pub(super) struct Emptying<'a> {
+    pub(super) sparse: &'a dyn Sparse,
+    /// Bytes that one commit writes once more, about: other writers wait for that long.
+    pub(super) at_once: usize,
+    /// Is told after each commit how many blobs were written so far, and how many bytes; says
+    /// whether to stop.
+    pub(super) stop: &'a mut dyn FnMut(u64, u64) -> bool,
+}
+
+/// Writes once more what lives in sparse places of the store; says how many blobs that were. Their
+/// old places count as dead.
+pub(super) fn empty(core: &Core, how: Emptying<'_>) -> Result<u64> {
     let _wiped = WipeStack;
+    let Emptying { sparse, at_once, stop } = how;
     let mut sought = Sought { sparse, above: above(core, sparse)?, done: HashSet::new() };
-    let mut written = 0;
+    let (mut written, mut bytes) = (0, 0);
     loop {
         // What it takes is read while no lock is held.
-        let names = core.look_at(|_, view| gather(view, &sought, AT_ONCE))?;
+        let names = core.look_at(|_, view| gather(view, &sought, at_once))?;
         let payloads = fetch(core, names)?;
         let mut writer = core.writer_untold();
         ready(core, &mut writer)?;
@@ -57,17 +63,22 @@ pub(super) fn empty(
             let state = core.state();
             let pages = core.pages();
             let view = core.view(&state, &pages);
-            renew(&view, core.means(), core.next_head(&state), (&sought, AT_ONCE), &payloads)?
+            renew(&view, core.means(), core.next_head(&state), (&sought, at_once), &payloads)?
         };
         let Some(Renewed { change, done, whole }) = renewed else { return Ok(written) };
         written += change.blobs.len() as u64;
+        bytes += change.blobs.iter().map(|(_, blob)| blob.len() as u64).sum::<u64>();
         let about = About::of(CommitKind::Change, 1);
+        if core.planted(Defect::EmptyFirst) {
+            // As if what comes were there already.
+            core.store().count_dead(&change.replaced)?;
+            while core.store().give_back()?.is_some() {}
+        }
         publish(core, &mut writer, Commit { about, ..Commit::from(change) })?;
         drop(writer);
         core.observing.deliver();
         sought.done.extend(done);
-        progress(written);
-        if whole {
+        if stop(written, bytes) || whole {
             return Ok(written);
         }
     }

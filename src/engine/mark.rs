@@ -29,8 +29,12 @@ pub(super) struct Marking<'s> {
 impl<'s> Marking<'s> {
     /// With sweeps that have begun: what these stores held before was published by now, or is on
     /// its way into the tree, or dead.
-    pub(super) fn of(core: &Core, sweeps: Vec<Sweeping<'s>>) -> Self {
-        Marking { sweeps, in_flight: core.in_flight.names() }
+    pub(super) fn of(core: &Core, mut sweeps: Vec<Sweeping<'s>>) -> Result<Self> {
+        let in_flight = core.in_flight.names();
+        for name in &in_flight {
+            sweeps.iter_mut().try_for_each(|sweep| sweep.keep(name))?;
+        }
+        Ok(Marking { sweeps, in_flight })
     }
 
     /// Marks everything that the tree reaches, until `stop` says so; gives the head of the state

@@ -78,7 +78,7 @@ pub use changes::{Changed, Fallen, Watched};
 pub use check::{Checked, check_restored, check_some_restored};
 pub use cleaner::Cleaning;
 pub use copies::{Restored, restore};
-pub use dying::Cleaner;
+pub use dying::{Cleaned, Cleaner};
 pub use heads::root_of;
 pub use lines::Parted;
 pub use options::{OpenAs, OpenCopy};

@@ -121,6 +121,16 @@ pub trait Sweep {
     /// `Io`, `Corrupt`.
     fn mark(&mut self, name: &BlobName) -> Result<()>;
 
+    /// Keeps a blob that is on its way into the tree. [`Sweep::collect`] asks of each blob, too; a
+    /// survey does not know of each.
+    ///
+    /// # Errors
+    /// `Io`, `Corrupt`.
+    fn keep(&mut self, name: &BlobName) -> Result<()> {
+        let _ = name;
+        Ok(())
+    }
+
     /// Gives the next blobs back that are neither marked nor `kept`, looking at about `most`;
     /// `None` at the end. Every live blob is marked by now, or kept.
     ///
@@ -457,13 +467,49 @@ pub trait Store: Send + Sync {
     }
 
     /// What lives among much that is dead, in a store whose names say places for ever: for an
-    /// engine that writes it once more, so that its old place can go. `None` of a store that moves
-    /// blobs itself ([`Store::clean`]).
+    /// engine that writes it once more, so that its old place can go; with a `packing`, none unless
+    /// it is worth that now. `None` of a store that moves blobs itself ([`Store::clean`]).
     ///
     /// # Errors
     /// As [`Store::names`].
-    fn sparse(&self) -> Result<Option<Box<dyn Sparse>>> {
+    fn sparse(&self, packing: Option<Packing>) -> Result<Option<Box<dyn Sparse>>> {
+        let _ = packing;
         Ok(None)
+    }
+
+    /// Begins a look at what lives in a store whose names say places for ever, if it is one: as
+    /// [`Store::sweep`], but whole objects are given back, and counted, not blobs; what is dead in
+    /// one of which something lives stays as it is.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn survey(&self, how: Collect) -> Result<Option<Box<dyn Sweep + '_>>> {
+        let _ = how;
+        Ok(None)
+    }
+
+    /// Gives back some of what no survey found to live, and what [`Store::count_dead`] named;
+    /// `None` where there is nothing more.
+    ///
+    /// # Errors
+    /// As [`Store::remove`].
+    fn give_back(&self) -> Result<Option<Swept>> {
+        Ok(None)
+    }
+
+    /// Learns what an earlier handle left behind about how much of the store is dead, where that is
+    /// not known: it is asked before [`Store::waste`].
+    ///
+    /// # Errors
+    /// `Io`.
+    fn recall(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether the place keeps versions of what is deleted, as far as it says: then nobody knows
+    /// how many bytes of what was deleted before are still there.
+    fn keeps_versions(&self) -> bool {
+        false
     }
 
     /// Begins a mark-and-sweep, if the store has one: then one walk over what lives serves all

@@ -42,6 +42,12 @@ pub fn clean_all(engine: &crate::Engine) -> crate::error::Result<crate::engine::
     engine.clean_all()
 }
 
+/// Plants a defect in the engines that are opened with these options.
+#[must_use]
+pub fn with_defect(options: crate::Options, defect: Option<Defect>) -> crate::Options {
+    crate::Options { defect, ..options }
+}
+
 /// A discard that reads about so many names at a time.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use crate::ids::{BlobName, RecordId, StoreId};
 use crate::promise::{Awaited, Dealt, Promise, Retirement, RootId, Statement};
 use crate::store::{
     Ahead, Blob, Claimed, Cleaned, Collect, Cursor, Head, HeadId, Packing, Published, Removed,
-    Store, Sweep, Usage, Waste,
+    Sparse, Store, Sweep, Swept, Usage, Waste,
 };
 use crate::testing::lock::locked;
 
@@ -256,6 +256,21 @@ impl Store for RecordingStore {
     }
     fn sweep(&self, how: Collect) -> Result<Option<Box<dyn Sweep + '_>>> {
         self.store.sweep(how)
+    }
+    fn survey(&self, how: Collect) -> Result<Option<Box<dyn Sweep + '_>>> {
+        self.store.survey(how)
+    }
+    fn give_back(&self) -> Result<Option<Swept>> {
+        self.store.give_back()
+    }
+    fn recall(&self) -> Result<()> {
+        self.store.recall()
+    }
+    fn keeps_versions(&self) -> bool {
+        self.store.keeps_versions()
+    }
+    fn sparse(&self, packing: Option<Packing>) -> Result<Option<Box<dyn Sparse>>> {
+        self.store.sparse(packing)
     }
     fn count_dead(&self, names: &[BlobName]) -> Result<()> {
         self.store.count_dead(names)

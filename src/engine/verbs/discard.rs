@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use super::copies::Copies;
 use crate::catalogue::walk::{Step, Walked, walk};
-use crate::engine::cleaner::STEP;
+use crate::engine::cleaner::{STEP, count_replaced, wait_for_readers};
 use crate::engine::core::Core;
-use crate::engine::empty::empty;
+use crate::engine::empty::{Emptying, empty};
 use crate::engine::mark::Marking;
 use crate::engine::observing::failed;
 use crate::engine::progress::Progress;
@@ -32,13 +32,16 @@ const WINDOW: usize = 1 << 20;
 /// Names asked of a store, and taken out of it, at once.
 const PAGE: usize = 4096;
 
+/// Bytes that one commit writes once more, about: other writers wait for that long.
+const AT_ONCE: usize = 1 << 20;
+
 /// What a discard did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Discarded {
     /// The commit whose tree it left: what died in it, or before, is gone from the store.
     pub commit: u64,
-    /// Blobs that nothing reached.
+    /// Blobs that nothing reached; of a store on objects, objects of which nothing was reached.
     pub blobs: u64,
     /// Bytes on the medium before, in the store and its copies.
     pub bytes_before: u64,
@@ -48,15 +51,18 @@ pub struct Discarded {
     pub copies_skipped: u64,
     /// Bytes of those blobs that were overwritten or given back, in the store and its copies.
     pub bytes_gone: u64,
-    /// Bytes of those blobs that may still be there.
+    /// Bytes of those blobs that may still be there, as far as is known.
     pub bytes_left: u64,
+    /// Whether a place keeps versions of what is deleted, and so more than that may be there: what
+    /// was removed from it before is not known.
+    pub keeps_versions: bool,
 }
 
 impl Discarded {
     /// Whether nothing is left of what died in that commit or before, neither in the store nor in
     /// any of its copies: all of it was overwritten or given back.
     pub fn complete(&self) -> bool {
-        self.copies_skipped == 0 && self.bytes_left == 0
+        self.copies_skipped == 0 && self.bytes_left == 0 && !self.keeps_versions
     }
 
     fn add(&mut self, blobs: u64, removed: Removed) {
@@ -105,10 +111,11 @@ pub(in crate::engine) fn discard_in_windows(
     done.copies_skipped = (known + 1).saturating_sub(places.len() as u64);
     for place in &places {
         done.bytes_before += place.usage()?.bytes;
+        done.keeps_versions |= place.keeps_versions();
     }
     let swept = sweep(inner, window, &places, &mut done, progress)
-        .and_then(|()| empty_sparse(inner, window, &mut done, progress))
-        .and_then(|()| places.iter().try_for_each(|place| pack(inner, place)));
+        .and_then(|()| empty_sparse(inner, progress))
+        .and_then(|()| places.iter().try_for_each(|place| pack(inner, place, &mut done)));
     if swept.is_err() {
         inner.writer_untold().copies.iter_mut().for_each(Attached::let_go);
     }
@@ -116,7 +123,7 @@ pub(in crate::engine) fn discard_in_windows(
     for place in &places {
         done.bytes_after += place.usage()?.bytes;
         // Of what any discard removed, for the next one does not come to it again.
-        done.bytes_left += place.sparse()?.map_or(0, |sparse| sparse.dead());
+        done.bytes_left += place.sparse(None)?.map_or(0, |sparse| sparse.dead());
     }
     Ok(done)
 }
@@ -130,7 +137,11 @@ fn sweep(
 ) -> Result<()> {
     let (mut swept, mut sweeps, mut listed) = (Vec::new(), Vec::new(), Vec::new());
     for place in places {
-        match judged(inner, place, place.sweep(Collect::Wipe))? {
+        let sweep = match judged(inner, place, place.sweep(Collect::Wipe))? {
+            None => judged(inner, place, place.survey(Collect::Wipe))?,
+            sweep => sweep,
+        };
+        match sweep {
             Some(sweep) => {
                 swept.push(place);
                 sweeps.push(sweep);
@@ -140,7 +151,7 @@ fn sweep(
     }
     let mut looked = 0;
     if !swept.is_empty() {
-        let marking = Marking::of(inner, sweeps);
+        let marking = Marking::of(inner, sweeps)?;
         sweep_marked(inner, PAGE.min(window), &swept, marking, done, &mut looked, progress)?;
     }
     if !listed.is_empty() {
@@ -153,23 +164,33 @@ fn sweep(
     places.iter().try_for_each(|place| remove_from(inner, place, &[], done))
 }
 
-/// Has what lives in sparse places of the store written once more, if the store cannot move it, and
-/// sweeps again.
-fn empty_sparse(
-    inner: &Arc<Core>,
-    window: usize,
-    done: &mut Discarded,
-    progress: Progress<'_>,
-) -> Result<()> {
-    let Some(sparse) = inner.store().sparse()? else { return Ok(()) };
-    if !sparse.is_empty() && empty(inner, &*sparse, progress)? > 0 {
-        sweep(inner, window, &[inner.store().clone()], done, progress)?;
+/// Has what lives in sparse places of the store written once more, if the store cannot move it, as
+/// far as there is room.
+fn empty_sparse(inner: &Arc<Core>, progress: Progress<'_>) -> Result<()> {
+    let Some(sparse) = inner.store().sparse(None)? else { return Ok(()) };
+    if sparse.is_empty() {
+        return Ok(());
     }
+    let mut told = |written: u64, _: u64| {
+        progress(written);
+        false
+    };
+    let how = Emptying { sparse: &*sparse, at_once: AT_ONCE, stop: &mut told };
+    match empty(inner, how) {
+        Err(e) if e.kind() == ErrorKind::Full => {}
+        emptied => _ = emptied?,
+    }
+    count_replaced(inner)?;
+    wait_for_readers(inner);
     Ok(())
 }
 
-/// Empties files of which little lives, as far as there is room.
-fn pack(inner: &Core, place: &SharedStore) -> Result<()> {
+/// Empties files of which little lives, as far as there is room; of a store that cannot do that,
+/// removes what is dead by now.
+fn pack(inner: &Core, place: &SharedStore, done: &mut Discarded) -> Result<()> {
+    while let Some(some) = judged(inner, place, place.give_back())? {
+        done.add(some.blobs, some.removed);
+    }
     loop {
         match place.clean(STEP, Packing::Dense) {
             Ok(step) if step.more => {}
@@ -192,6 +213,7 @@ fn sweep_marked(
     let Some(seen) = marking.mark(inner, &mut |seen| progress(seen), &|| false)? else {
         return Ok(());
     };
+    wait_for_readers(inner);
     for (n, place) in places.iter().enumerate() {
         // A copy that did not come along to the state that was walked needs what died until then.
         if place.head()?.is_none_or(|head| head.id < seen) {
@@ -217,8 +239,6 @@ fn sweep_listed(
     progress: Progress<'_>,
 ) -> Result<()> {
     for place in places {
-        // One that says itself what is left of all that was removed is asked at the end.
-        let (is_asked, left) = (place.sparse()?.is_some(), done.bytes_left);
         let mut from = Some(Cursor::default());
         while from.is_some() {
             let mut names = Vec::new();
@@ -234,9 +254,6 @@ fn sweep_listed(
                 progress(*looked);
             }
             progress(*looked);
-        }
-        if is_asked {
-            done.bytes_left = left;
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use super::copies::{Copies, CopyStatus};
 use crate::catalogue::next::{Due, kind_of_due, next_at};
 use crate::engine::clock::doubts;
 use crate::engine::core::Core;
+use crate::engine::dying::Cleaned;
 use crate::engine::ready::ready;
 use crate::engine::run_due::overdue_now;
 use crate::error::Result;
@@ -72,6 +73,11 @@ pub struct Status {
     pub lacks: Option<String>,
     /// Why the last attempt to give space back failed; `None` if it did not, or there was none.
     pub cleaner: Option<String>,
+    /// What the cleaner has done since the engine was opened.
+    pub cleaned: Cleaned,
+    /// Whether the store's place keeps versions of what is deleted, as far as it says: then nobody
+    /// knows how much of what was removed is still there.
+    pub keeps_versions: bool,
     /// Memory for keys in this process, and how much of it could not be locked or left out of core
     /// dumps.
     pub memory: crate::secret::Usage,
@@ -138,6 +144,8 @@ pub(super) fn status(inner: &Arc<Core>) -> Result<Status> {
         read_only,
         lacks,
         cleaner: inner.cleaners.failed(),
+        cleaned: inner.cleaners.done(),
+        keeps_versions: inner.store().keeps_versions(),
         memory: crate::secret::usage(),
         cache: inner.cache.used(),
     })

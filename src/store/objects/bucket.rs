@@ -88,6 +88,24 @@ impl Bucket {
         patiently(&self.patience, || self.objects.delete(name)).map_err(told)
     }
 
+    /// Deletes objects, by few requests.
+    pub(super) fn delete_all(&self, names: &[String]) -> Result<()> {
+        let some = |some: &[String]| {
+            patiently(&self.patience, || self.objects.delete_all(some)).map_err(told)
+        };
+        names.chunks(PAGE).try_for_each(some)
+    }
+
+    /// Gives up the room that is kept, if any is.
+    pub(super) fn give_room(&self) -> bool {
+        self.objects.give_room()
+    }
+
+    /// Keeps room for when there is none left; says whether it is there.
+    pub(super) fn keep_room(&self) -> bool {
+        self.objects.keep_room()
+    }
+
     /// The first objects of a folder after `after`.
     pub(super) fn list_some(&self, folder: &str, after: &str, most: usize) -> Result<Vec<Listed>> {
         patiently(&self.patience, || self.objects.list(folder, after, most)).map_err(told)

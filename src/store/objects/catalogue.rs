@@ -34,6 +34,18 @@ impl Catalogue {
         self.blobs.remove(name);
     }
 
+    /// Takes an object out that was deleted, and the blobs that lie in no other.
+    pub(super) fn forget(&mut self, object: Object) {
+        for (name, _) in self.objects.remove(&object).iter().flat_map(|listing| &listing.blobs) {
+            if let Some(places) = self.blobs.get_mut(name) {
+                *places -= 1;
+                if *places == 0 {
+                    self.blobs.remove(name);
+                }
+            }
+        }
+    }
+
     pub(super) fn usage(&self) -> Usage {
         let bytes = self.objects.values().map(|listing| listing.size).sum();
         Usage { blobs: self.blobs.len() as u64, bytes }

@@ -3,7 +3,7 @@
 
 use super::bucket::Bucket;
 use super::catalogue::Listing;
-use super::frame::{Content, End, HEADER, Header, Kind, encode};
+use super::frame::{Content, End, HEADER, Header, Kind, encode, end_len};
 use super::named::{COMMITS, FLOORS, Object, number_of, numbered};
 use super::state::{State, Stream};
 use super::windows::WINDOW;
@@ -85,6 +85,7 @@ pub(super) fn refresh(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
         (state.usage, state.is_mine, state.read_back) = (end.usage, false, None);
         // What others put is listed again when it is asked for.
         (state.elsewhere, state.segments, state.catalogue) = (None, None, None);
+        (state.live, state.sweeping) = (None, None);
         state.stream = Stream::default();
         let taken: Vec<usize> = state.waiting.iter().map(|(_, blob)| blob.len()).collect();
         taken.into_iter().for_each(|len| {
@@ -117,6 +118,7 @@ pub(super) fn find_newest(
         let (end, bytes) = read(bucket, newest)?.ok_or_else(|| is_not_there(bucket, newest))?;
         let mut state = locked(state);
         (state.floor, state.last, state.known) = (floor, newest, will_claim);
+        state.end_len = end_len(&end) as u64;
         (state.head, state.claimed, state.usage) = (end.head, end.claimed, end.usage);
         keep(&mut state, newest, &bytes);
     }
@@ -158,9 +160,11 @@ pub(super) fn read_back(bucket: &Bucket, state: &Mutex<State>) -> Result<Option<
 pub(super) fn claim(
     bucket: &Bucket,
     state: &Mutex<State>,
-    claimed: &Claimed,
+    claimed: Option<&Claimed>,
 ) -> Result<Option<Head>> {
-    locked(state).tried = Some(*claimed);
+    if let Some(claimed) = claimed {
+        locked(state).tried = Some(*claimed);
+    }
     for n in 0..TRIES {
         // At first by what is known: if that is too little, the number is taken, or something
         // stands above it.
@@ -169,16 +173,18 @@ pub(super) fn claim(
         }
         let (number, mut end) = {
             let state = locked(state);
-            let later = |there: Claimed| there.claim >= claimed.claim && there != *claimed;
+            let later = |there: Claimed| {
+                claimed.is_none_or(|mine| there.claim >= mine.claim && there != *mine)
+            };
             let unexpected = state.expected.is_some_and(|number| number != state.last);
             if unexpected || state.claimed.is_some_and(later) {
                 return Err(fenced(&bucket.place()));
             }
             let usage = state.usage;
-            let end = End { usage, claimed: Some(*claimed), head: state.head.clone() };
+            let end = End { usage, claimed: claimed.copied(), head: state.head.clone() };
             (state.last + 1, end)
         };
-        end.usage.bytes += HEADER as u64;
+        end.usage.bytes += (HEADER + end_len(&end)) as u64;
         let (kind, attempt) = (Kind::Claim, bucket.drawn()?);
         let content =
             Content { kind, number, chunk: 1, attempt, lead: 0, blobs: &[], end: Some(&end) };
@@ -198,6 +204,7 @@ pub(super) fn claim(
         (state.last, state.claimed, state.usage) = (number, end.claimed, end.usage);
         (state.is_mine, state.catalogue, state.stream) = (true, None, Stream::default());
         (state.expected, state.known) = (None, false);
+        state.claims.numbers.insert(number);
         let head = state.head.clone();
         drop(state);
         return Ok(head);
@@ -208,16 +215,24 @@ pub(super) fn claim(
     ))
 }
 
+/// Whether a handle may claim once more: not while blobs wait for the commit of the next number. A
+/// copy has no owner: its claims say nothing but that.
+pub(super) fn may_claim_again(state: &State) -> bool {
+    let idle = state.waiting.is_empty() && state.stream == Stream::default();
+    idle && (state.is_mine || state.claimed.is_none()) && state.last > 0
+}
+
 /// Claims once more for the handle that owns the log, so that the floor can rise above what that
 /// published itself. Not while blobs wait for the commit of the next number.
 pub(super) fn claim_again(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
     let (claimed, catalogue) = {
         let mut state = locked(state);
-        let idle = state.waiting.is_empty() && state.stream == Stream::default();
-        let Some(claimed) = state.claimed.filter(|_| idle && state.is_mine) else { return Ok(()) };
-        (claimed, state.catalogue.take())
+        if !may_claim_again(&state) {
+            return Ok(());
+        }
+        (state.claimed, state.catalogue.take())
     };
-    claim(bucket, state, &claimed)?;
+    claim(bucket, state, claimed.as_ref())?;
     // Another claim would have refused this one: nothing but it came to what was known.
     let mut state = locked(state);
     // The head may be one that this handle published.

@@ -58,20 +58,34 @@ impl Finder<'_> {
         if let Some(blob) = self.placed(name)? {
             return Ok(Some(Some(blob)));
         }
-        learn_elsewhere(self.bucket, self.state)?;
-        let elsewhere =
-            locked(self.state).elsewhere.as_ref().and_then(|all| all.get(name).copied());
-        if let Some((object, spot)) = elsewhere {
-            return match self.blob_at(object, name, spot.offset, spot.len as usize)? {
-                Some(blob) => Ok(Some(Some(blob))),
-                None => Err(Error::corrupt(format!(
+        Ok(self.strayed(name)?.map(Some))
+    }
+
+    /// A blob whose name does not say where it is. It may move, and its old place is gone then.
+    fn strayed(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        let place = || locked(self.state).elsewhere.as_ref().and_then(|all| all.get(name).copied());
+        let mut listed_again = false;
+        loop {
+            learn_elsewhere(self.bucket, self.state)?;
+            let Some((object, spot)) = place() else { return Ok(None) };
+            if let Some(blob) = self.blob_at(object, name, spot.offset, spot.len as usize)? {
+                return Ok(Some(blob));
+            }
+            if place() != Some((object, spot)) {
+                continue;
+            }
+            if listed_again {
+                return Err(Error::corrupt(format!(
                     "{}: {} does not hold what its table says; restore the store from a copy",
                     self.bucket.place(),
                     object.name()
-                ))),
-            };
+                )));
+            }
+            listed_again = true;
+            let mut state = locked(self.state);
+            state.elsewhere = None;
+            state.windows.forget(object);
         }
-        Ok(None)
     }
 
     /// Whether a blob is there.
@@ -187,7 +201,7 @@ impl Finder<'_> {
         Ok(Some(header))
     }
 
-    /// Bytes of an object: of its windows, if they lie in one.
+    /// Bytes of an object: of its windows, if they lie in one, or in two that come at once.
     fn range(&self, object: Object, from: u64, len: u64) -> Result<Option<Vec<u8>>> {
         let cut = |bytes: &[u8], from: u64| {
             let end = from.saturating_add(len).min(bytes.len() as u64) as usize;
@@ -200,20 +214,39 @@ impl Finder<'_> {
             return Ok(Some(cut(bytes, from)));
         }
         let window = from / WINDOW;
-        if from + len > (window + 1) * WINDOW {
-            return self.bucket.get_range(&object.name(), from, len);
-        }
-        let kept = locked(self.state).windows.get(object, window);
-        let bytes = match kept {
-            Some(bytes) => bytes,
-            None => {
-                let read = self.bucket.get_range(&object.name(), window * WINDOW, WINDOW)?;
-                let Some(read) = read else { return Ok(None) };
-                let read = Arc::new(read);
-                locked(self.state).windows.keep(object, window, Arc::clone(&read));
-                read
-            }
+        let reads_on = locked(self.state).windows.at_once() > WINDOW;
+        let windows = match from + len {
+            end if end <= (window + 1) * WINDOW => 1,
+            end if end <= (window + 2) * WINDOW && reads_on => 2,
+            _ => return self.bucket.get_range(&object.name(), from, len),
         };
-        Ok(Some(cut(&bytes, from % WINDOW)))
+        let Some(one) = self.window(object, window)? else { return Ok(None) };
+        // What is shorter is the last.
+        if windows == 1 || (one.len() as u64) < WINDOW {
+            return Ok(Some(cut(&one, from % WINDOW)));
+        }
+        let next = self.window(object, window + 1)?.unwrap_or_default();
+        Ok(Some(cut(&[&one[..], &next[..]].concat(), from % WINDOW)))
+    }
+
+    /// One window of an object.
+    fn window(&self, object: Object, number: u64) -> Result<Option<Arc<Vec<u8>>>> {
+        let (kept, len) = {
+            let windows = &locked(self.state).windows;
+            (windows.get(object, number), windows.at_once())
+        };
+        if kept.is_some() {
+            return Ok(kept);
+        }
+        let read = self.bucket.get_range(&object.name(), number * WINDOW, len)?;
+        let Some(read) = read else { return Ok(None) };
+        let mut windows = read.chunks(WINDOW as usize).map(|bytes| Arc::new(bytes.to_vec()));
+        let first = windows.next().unwrap_or_default();
+        let mut state = locked(self.state);
+        state.windows.keep(object, number, Arc::clone(&first));
+        for (n, next) in (number + 1..).zip(windows) {
+            state.windows.keep(object, n, next);
+        }
+        Ok(Some(first))
     }
 }

@@ -23,7 +23,7 @@ pub(super) const HEADER: usize = 64;
 /// Bytes before a blob's own.
 pub(super) const LABEL: usize = 24;
 /// Bytes of a blob's entry in the table.
-const ENTRY: usize = 20;
+pub(super) const ENTRY: usize = 20;
 /// Bytes of a header that its own sum covers.
 const SUMMED: usize = HEADER - 4;
 
@@ -144,6 +144,11 @@ fn label(attempt: &[u8; 16], offset: u32, name: &BlobName, len: u32) -> [u8; LAB
     out
 }
 
+/// Bytes of an end.
+pub(super) fn end_len(end: &End) -> usize {
+    encode_end(end).len()
+}
+
 fn encode_end(end: &End) -> Vec<u8> {
     let mut out = [end.usage.blobs.to_be_bytes(), end.usage.bytes.to_be_bytes()].concat();
     match &end.claimed {
@@ -224,6 +229,16 @@ impl Header {
             }
             _ => Err(d.bad()),
         }
+    }
+
+    /// How many blobs it has.
+    pub(super) fn blobs(&self) -> u32 {
+        self.blobs
+    }
+
+    /// Bytes that these take, with what says what they are.
+    pub(super) fn filled(&self) -> u64 {
+        u64::from(self.body) + u64::from(self.blobs) * ENTRY as u64
     }
 
     /// Where the table begins.

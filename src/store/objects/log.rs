@@ -6,15 +6,19 @@ use keyfall_objects::{Listed, Objects, Patience};
 
 use super::bucket::Bucket;
 use super::claim::{claim, confirm, find_newest, floors, raise_floor, read_back, refresh};
+use super::claims::recall;
 use super::earlier::has_claim;
 use super::find::Finder;
+use super::give::Giving;
 use super::marker;
 use super::named::{COMMITS, FLOORS, MARKER, is_dead_name};
 use super::naming::{NAMING_KEY_BYTES, Naming};
 use super::remove::remove;
+use super::room::Room;
 use super::signs::{beat, is_taken, pulse};
 use super::sparse::SparseObjects;
 use super::state::State;
+use super::survey::Survey;
 use super::tables::{learn_all, removed};
 use super::write::{SHORT_MAX, Writing};
 use crate::env::{SharedEnv, System};
@@ -22,8 +26,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::limits::SEGMENT_MAX_BYTES;
 use crate::store::{
-    Ahead, Blob, Claimed, Cursor, Head, HeadId, Newest, Published, Pulse, Removed, Sparse, Store,
-    Usage, fenced,
+    Ahead, Blob, Claimed, Cleaned, Collect, Cursor, Head, HeadId, Newest, Packing, Published,
+    Pulse, Removed, Sparse, Store, Sweep, Swept, Usage, Waste, fenced,
 };
 use crate::sync::{Mutex, locked};
 
@@ -42,6 +46,7 @@ pub struct ObjectLog {
     look: bool,
     /// Whether the place keeps versions of what is deleted.
     versioned: bool,
+    room: Room,
     writers: Mutex<()>,
     state: Mutex<State>,
 }
@@ -126,7 +131,7 @@ impl ObjectLog {
         env: SharedEnv,
         patience: Patience,
     ) -> Result<Self> {
-        let bucket = Bucket::new(objects, env, patience);
+        let (bucket, room) = (Bucket::new(objects, env, patience), Room::default());
         let versioned = bucket.probe()?;
         bucket.race()?;
         if bucket.get(MARKER)?.is_none() {
@@ -138,7 +143,8 @@ impl ObjectLog {
         }
         let (naming, state) = (naming(&bucket)?, Mutex::default());
         learn(&bucket, &state, &floors(&bucket)?, true)?;
-        let log = Self::assembled(bucket, naming, state, false, versioned);
+        room.lay_in(&bucket);
+        let log = ObjectLog { room, ..Self::assembled(bucket, naming, state, false, versioned) };
         if locked(&log.state).head.is_some() {
             let text = format!("{} is a store already; name an empty place", log.place());
             return Err(Error::new(ErrorKind::Exists, text));
@@ -156,6 +162,7 @@ impl ObjectLog {
         patience: Patience,
     ) -> Result<Self> {
         let (bucket, state) = (Bucket::new(objects, env, patience), Mutex::default());
+        let room = Room::default();
         let naming = naming(&bucket).or_else(|e| {
             // A place that shows what is stale may hide it.
             if e.kind() == ErrorKind::Absent {
@@ -166,8 +173,9 @@ impl ObjectLog {
             }
             Err(e)
         })?;
-        let versioned = probe_and_learn(&bucket, &state)?;
-        Ok(Self::assembled(bucket, naming, state, false, versioned))
+        let versioned = room.or_give(&bucket, || probe_and_learn(&bucket, &state))?;
+        room.lay_in(&bucket);
+        Ok(ObjectLog { room, ..Self::assembled(bucket, naming, state, false, versioned) })
     }
 
     fn assembled(
@@ -177,7 +185,13 @@ impl ObjectLog {
         look: bool,
         versioned: bool,
     ) -> Self {
-        ObjectLog { bucket, naming, look, versioned, writers: Mutex::new(()), state }
+        let room = Room::default();
+        ObjectLog { bucket, naming, look, versioned, room, writers: Mutex::new(()), state }
+    }
+
+    fn giving(&self) -> Giving<'_> {
+        let ObjectLog { bucket, naming, state, writers, room, versioned, .. } = self;
+        Giving { bucket, naming, state, writers, room, versioned: *versioned }
     }
 
     fn finder(&self) -> Finder<'_> {
@@ -298,7 +312,9 @@ impl Store for ObjectLog {
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         let _alone = locked(&self.writers);
         let writing = self.writing()?;
-        let head = match claim(&self.bucket, &self.state, claimed) {
+        let made =
+            self.room.or_give(&self.bucket, || claim(&self.bucket, &self.state, Some(claimed)));
+        let head = match made {
             // Nothing of it counts: whoever was first is known, and can be claimed over.
             Err(e) if e.kind() == ErrorKind::Fenced => return Err(e),
             made => writing.unknown_if_failed(made)?,
@@ -363,7 +379,15 @@ impl Store for ObjectLog {
     fn put(&self, blobs: &[Blob]) -> Result<()> {
         let _alone = locked(&self.writers);
         let writing = self.writing()?;
-        writing.unknown_if_failed(writing.put(blobs))
+        let put = || writing.put(blobs);
+        writing.unknown_if_failed(match self.room.is_erasing() {
+            true => self.room.or_give(&self.bucket, put),
+            false => self.room.check(&self.bucket).and_then(|()| writing.put(blobs)),
+        })
+    }
+
+    fn for_an_erase(&self, on: bool) {
+        self.room.for_an_erase(on);
     }
 
     fn head(&self) -> Result<Option<Head>> {
@@ -373,7 +397,12 @@ impl Store for ObjectLog {
     fn commit(&self, blobs: &[Blob], over: Option<HeadId>, head: &Head) -> Result<Published> {
         let _alone = locked(&self.writers);
         let writing = self.writing()?;
-        writing.unknown_if_failed(writing.commit(blobs, over, head))
+        let begins_epoch = over.is_some_and(|over| over.epoch < head.id.epoch);
+        let commit = || writing.commit(blobs, over, head);
+        writing.unknown_if_failed(match begins_epoch || self.room.is_erasing() {
+            true => self.room.or_give(&self.bucket, commit),
+            false => self.room.check(&self.bucket).and_then(|()| writing.commit(blobs, over, head)),
+        })
     }
 
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {
@@ -394,9 +423,48 @@ impl Store for ObjectLog {
     }
 
     fn remove(&self, names: &[BlobName]) -> Result<Removed> {
+        if names.is_empty() {
+            return Ok(Removed::default());
+        }
         let _alone = locked(&self.writers);
         self.writing()?;
-        remove(&self.bucket, &self.state, names, self.versioned)
+        remove(&self.bucket, &self.naming, &self.state, names, self.versioned)
+    }
+
+    fn keeps_versions(&self) -> bool {
+        self.versioned
+    }
+
+    fn recall(&self) -> Result<()> {
+        if self.look { Ok(()) } else { recall(&self.bucket, &self.state) }
+    }
+
+    fn survey(&self, how: Collect) -> Result<Option<Box<dyn Sweep + '_>>> {
+        self.writing()?;
+        Ok(Some(Box::new(Survey::begin(self.giving(), how)?)))
+    }
+
+    fn give_back(&self) -> Result<Option<Swept>> {
+        self.writing()?;
+        self.giving().give_back()
+    }
+
+    fn count_dead(&self, names: &[BlobName]) -> Result<()> {
+        self.giving().count_dead(names);
+        Ok(())
+    }
+
+    fn suspect(&self, bytes: u64) {
+        locked(&self.state).suspect(bytes);
+    }
+
+    fn waste(&self) -> Result<Option<Waste>> {
+        Ok((!self.look).then(|| self.giving().waste()))
+    }
+
+    fn clean(&self, most: u64, packing: Packing) -> Result<Cleaned> {
+        self.writing()?;
+        self.giving().clean(most, packing)
     }
 
     fn damage(&self) -> Result<Vec<String>> {
@@ -409,10 +477,13 @@ impl Store for ObjectLog {
         Ok(locked(&self.state).damaged.iter().map(told).collect())
     }
 
-    fn sparse(&self) -> Result<Option<Box<dyn Sparse>>> {
-        learn_all(&self.bucket, &self.state)?;
-        let found = SparseObjects::of(&locked(&self.state), &self.naming);
-        Ok(found.map(|found| Box::new(found) as Box<dyn Sparse>))
+    fn sparse(&self, packing: Option<Packing>) -> Result<Option<Box<dyn Sparse>>> {
+        // Of a cleaner on a full disk nothing is written once more.
+        if packing.is_some() && !self.room.has_room(&self.bucket) {
+            return Ok(None);
+        }
+        let found = SparseObjects::of(&locked(&self.state), &self.naming, packing);
+        Ok(Some(Box::new(found)))
     }
 
     fn usage(&self) -> Result<Usage> {

@@ -10,6 +10,7 @@
 //! f/<number>       a floor: nothing above this number was ever deleted
 //! f/dead-<number>-<r>  names of blobs that were removed from objects which hold live ones too
 //! b/<claim>-<n>    a sign of life of the writer that made this claim
+//! a/<number>-<r>   which objects are claims, up to a number
 //! probe/<r>        of the probe, deleted again
 //! ```
 //! Creating `c/<number>` is the compare-and-swap of the whole store, and the only one. An object is
@@ -23,17 +24,22 @@
 mod bucket;
 mod catalogue;
 mod claim;
+mod claims;
 mod earlier;
 mod find;
 mod frame;
+mod give;
+mod live;
 mod log;
 mod marker;
 mod named;
 mod naming;
 mod remove;
+mod room;
 mod signs;
 mod sparse;
 mod state;
+mod survey;
 mod tables;
 mod windows;
 mod write;

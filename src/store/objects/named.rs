@@ -16,11 +16,13 @@ pub(super) const FLOORS: &str = "f";
 /// Where lists of removed blobs were before they lay beside the floors.
 pub(super) const DEAD: &str = "d";
 pub(super) const SIGNS: &str = "b";
+/// Lists of claims.
+pub(super) const CLAIMS: &str = "a";
 
 /// Whether the objects of a log lie in a folder of this name.
 #[cfg(feature = "sled")]
 pub(crate) fn is_folder(name: &str) -> bool {
-    [COMMITS, PACKS, STRAYS, SEGMENTS, FLOORS, DEAD, SIGNS].contains(&name)
+    [COMMITS, PACKS, STRAYS, SEGMENTS, FLOORS, DEAD, SIGNS, CLAIMS].contains(&name)
 }
 
 /// An object that holds blobs.
@@ -44,6 +46,16 @@ impl Object {
             Object::Pack { number, chunk } => format!("{}-{chunk:02x}", numbered(PACKS, *number)),
             Object::Stray { number, drawn } => drawn_name(STRAYS, *number, drawn),
             Object::Segment(name) => format!("{SEGMENTS}/{}", HEXLOWER.encode(&name.0)),
+        }
+    }
+
+    /// The number in its name.
+    pub(super) fn number(&self) -> Option<u64> {
+        match self {
+            Object::Numbered(number)
+            | Object::Pack { number, .. }
+            | Object::Stray { number, .. } => Some(*number),
+            Object::Segment(_) => None,
         }
     }
 
@@ -99,6 +111,16 @@ pub(super) fn sign_name(claim: u64, sign: u64) -> String {
 pub(super) fn sign_of(name: &str) -> Option<(u64, u64)> {
     let (claim, sign) = name.split_once('/')?.1.split_once('-')?;
     Some((number(claim)?, number(sign)?))
+}
+
+/// `a/<number>-<drawn>`.
+pub(super) fn claims_name(number: u64, drawn: &[u8; 16]) -> String {
+    drawn_name(CLAIMS, number, drawn)
+}
+
+/// The number in the name of a list of claims.
+pub(super) fn number_of_list(name: &str) -> Option<u64> {
+    number(name.split_once('/')?.1.split_once('-')?.0)
 }
 
 /// The number in a name of a folder of numbers.

@@ -37,6 +37,10 @@ pub(super) struct Hint {
     pub(super) at: Place,
     /// Its length, at most.
     pub(super) len: usize,
+    /// Its length, at least.
+    pub(super) least: usize,
+    /// What tells it from every other blob of its object.
+    pub(super) key: u64,
 }
 
 impl Naming {
@@ -73,7 +77,10 @@ impl Naming {
             u64::from_be_bytes([0, 0, 0, block[2], block[3], block[4], block[5], block[6]]);
         let offset = u32::from_be_bytes([0, block[8], block[9], block[10]]);
         let len = (16 + usize::from(block[11] & 15)) << (block[11] >> 4);
-        (number > 0).then_some(Hint { at: Place { number, chunk: block[7], offset }, len })
+        let least = if block[11] == 0 { 0 } else { len + 1 - (1 << (block[11] >> 4)) };
+        let rest = block[8..].iter().fold(0u64, |key, byte| key << 8 | u64::from(*byte));
+        let at = Place { number, chunk: block[7], offset };
+        (number > 0).then_some(Hint { at, len, least, key: rest })
     }
 }
 
@@ -98,6 +105,7 @@ mod tests {
             let hint = naming.hint(&name).unwrap();
             assert_eq!(hint.at, at);
             assert!(hint.len >= len && hint.len <= (len + len / 16).max(16), "{len}: {}", hint.len);
+            assert!(hint.least <= len && hint.least + len / 16 + 16 >= len, "{len}: {hint:?}");
             assert_ne!(naming.name(at, len, BlobName([8; 16])), name, "what is drawn is in it");
         }
         let far = Place { number: 1 << 40, chunk: 1, offset: 0 };

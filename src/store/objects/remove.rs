@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::bucket::Bucket;
 use super::claim::{claim_again, highest, raise_floor};
 use super::named::{Object, dead_name};
+use super::naming::Naming;
 use super::state::State;
 use super::tables::{dead_lists, encode_dead, learn_all};
 use crate::error::Result;
@@ -25,6 +26,7 @@ struct Doomed {
 /// Removes these blobs, and the objects that hold no other.
 pub(super) fn remove(
     bucket: &Bucket,
+    naming: &Naming,
     state: &Mutex<State>,
     names: &[BlobName],
     versioned: bool,
@@ -59,7 +61,10 @@ pub(super) fn remove(
             continue;
         }
         bucket.delete(&object.name())?;
-        locked(state).windows.forget(object);
+        let mut state_now = locked(state);
+        state_now.windows.forget(object);
+        state_now.live.iter_mut().for_each(|live| _ = live.remove(object));
+        drop(state_now);
         if versioned {
             bytes.left += held;
             locked(state).hidden += held;
@@ -67,23 +72,29 @@ pub(super) fn remove(
             bytes.gone += held;
         }
     }
-    forget_gone(bucket, state, last)?;
+    forget_gone(bucket, naming, state)?;
     Ok(bytes)
 }
 
 /// Writes the names of removed blobs once more, without those that no object holds any more, if
 /// these are the more part of them, or a list is damaged.
-fn forget_gone(bucket: &Bucket, state: &Mutex<State>, last: u64) -> Result<()> {
-    let left: HashSet<BlobName> = {
+pub(super) fn forget_gone(bucket: &Bucket, naming: &Naming, state: &Mutex<State>) -> Result<()> {
+    let (left, last) = {
         let state = locked(state);
-        let all = state.catalogue.iter().flat_map(|all| all.objects.values());
-        let held = all.flat_map(|listing| listing.blobs.iter().map(|(name, _)| *name));
-        let left: HashSet<BlobName> = held.filter(|name| state.dead.contains(name)).collect();
-        let is_short = left.len() * 2 >= state.dead.len() && state.damaged.is_empty();
-        if state.catalogue.is_none() || is_short {
+        let left: HashSet<BlobName> = if let Some(all) = &state.catalogue {
+            let held = all.objects.values().flat_map(|listing| &listing.blobs);
+            held.map(|(name, _)| *name).filter(|name| state.dead.contains(name)).collect()
+        } else if let Some(live) = &state.live {
+            let elsewhere = state.elsewhere.as_ref();
+            let is_held = |name: &&BlobName| live.find(naming, elsewhere, name).mark.is_some();
+            state.dead.iter().filter(is_held).copied().collect()
+        } else {
+            return Ok(());
+        };
+        if left.len() * 2 >= state.dead.len() && state.damaged.is_empty() {
             return Ok(());
         }
-        left
+        (left, state.last)
     };
     let before = dead_lists(bucket)?;
     if !left.is_empty() {

@@ -3,63 +3,54 @@
 
 use std::collections::HashSet;
 
-use super::catalogue::{Catalogue, Listing};
+use super::give::{DENSE, is_worth};
+use super::live::Weight;
 use super::named::Object;
 use super::naming::Naming;
 use super::state::State;
 use crate::ids::BlobName;
-use crate::store::Sparse;
+use crate::store::{Packing, Sparse};
 
 /// The live blobs of such objects.
 pub(super) struct SparseObjects {
     naming: Naming,
     /// The newest commit when they were found.
     last: u64,
-    names: HashSet<BlobName>,
+    /// Numbers and chunks, 0 for a commit that is the only chunk of its number.
+    chunks: HashSet<(u64, u8)>,
     dead: u64,
 }
 
 impl SparseObjects {
-    /// Those of a log whose tables were all read. What has an object of its own lives or not.
-    pub(super) fn of(state: &State, naming: &Naming) -> Option<Self> {
-        let all = state.catalogue.as_ref()?;
-        let (mut names, mut dead) = (HashSet::new(), state.hidden);
-        for (object, listing) in &all.objects {
-            let is_kept = match object {
-                Object::Numbered(number) => listing.is_claim || *number >= state.last,
-                Object::Segment(_) => true,
-                Object::Pack { .. } | Object::Stray { .. } => false,
-            };
-            let (lives, bytes) = filled(all, listing);
-            dead += bytes - lives;
-            // More than a tenth is dead.
-            if !is_kept && lives * 10 < bytes * 9 {
-                names.extend(live(all, listing).map(|(name, _)| *name));
-            }
+    /// Those of a log that was surveyed. With a `packing`, none where that is not worth it yet.
+    pub(super) fn of(state: &State, naming: &Naming, packing: Option<Packing>) -> Self {
+        let newest = Object::Numbered(state.last);
+        let weight = state.live.as_ref().map(|live| live.weigh(newest)).unwrap_or_default();
+        let Weight { over, dead, .. } = weight;
+        let dead = dead + over + state.hidden;
+        let mut chunks = HashSet::new();
+        let part = packing.map_or(DENSE, super::give::part);
+        if packing.is_none_or(|packing| is_worth(weight.dead, weight.lives, packing)) {
+            let objects = state.live.iter().flat_map(|live| live.objects());
+            let sparse = objects
+                .filter(|(object, held)| **object != newest && held.is_sparse(state.end_len, part));
+            chunks.extend(sparse.filter_map(|(object, _)| match object {
+                Object::Numbered(number) => {
+                    let chunk = state.live.as_ref().and_then(|live| live.chunk_of(*number));
+                    Some((*number, chunk.unwrap_or(0)))
+                }
+                Object::Pack { number, chunk } => Some((*number, *chunk)),
+                // These have names that say nothing, and move as they are.
+                Object::Stray { .. } | Object::Segment(_) => None,
+            }));
         }
-        Some(SparseObjects { naming: naming.clone(), last: state.last, names, dead })
+        SparseObjects { naming: naming.clone(), last: state.last, chunks, dead }
     }
-}
-
-/// The blobs of an object that were not struck.
-fn live<'l>(
-    all: &'l Catalogue,
-    listing: &'l Listing,
-) -> impl Iterator<Item = &'l (BlobName, u32)> + 'l {
-    listing.blobs.iter().filter(|(name, _)| all.blobs.contains_key(name))
-}
-
-/// Bytes of the blobs of an object: of those that live, and of all.
-fn filled(all: &Catalogue, listing: &Listing) -> (u64, u64) {
-    let bytes = |some: &mut dyn Iterator<Item = &(BlobName, u32)>| -> u64 {
-        some.map(|(_, len)| u64::from(*len)).sum()
-    };
-    (bytes(&mut live(all, listing)), bytes(&mut listing.blobs.iter()))
 }
 
 impl Sparse for SparseObjects {
     fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.chunks.is_empty()
     }
 
     fn dead(&self) -> u64 {
@@ -67,7 +58,10 @@ impl Sparse for SparseObjects {
     }
 
     fn holds(&self, name: &BlobName) -> bool {
-        self.names.contains(name)
+        self.naming.hint(name).is_some_and(|hint| {
+            let number = hint.at.number;
+            self.chunks.contains(&(number, hint.at.chunk)) || self.chunks.contains(&(number, 0))
+        })
     }
 
     fn is_later(&self, name: &BlobName) -> bool {

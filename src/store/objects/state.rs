@@ -4,7 +4,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::catalogue::Catalogue;
+use super::claims::Claims;
 use super::frame::{HEADER, LABEL, Spot};
+use super::live::Live;
 use super::named::Object;
 use super::naming::Place;
 use super::windows::Windows;
@@ -58,6 +60,19 @@ pub(super) struct State {
     pub(super) segments: Option<HashSet<BlobName>>,
     /// Every blob, once all were listed.
     pub(super) catalogue: Option<Catalogue>,
+    /// What lives in each object, once that was surveyed.
+    pub(super) live: Option<Live>,
+    /// What was made since a survey began.
+    pub(super) sweeping: Option<Live>,
+    pub(super) claims: Claims,
+    /// Whether a later handle is to know more of the claims, and of what is dead, than was noted.
+    pub(super) unnoted: bool,
+    /// About how many bytes died that no survey saw; `None` until what earlier handles left is read.
+    pub(super) suspected: Option<u64>,
+    /// The same, of what died before that.
+    pub(super) suspects: u64,
+    /// Bytes of what an object says behind its blobs, in the newest one.
+    pub(super) end_len: u64,
     pub(super) windows: Windows,
     /// The newest object, as the medium gave it back.
     pub(super) read_back: Option<(u64, Arc<Vec<u8>>)>,
@@ -76,6 +91,37 @@ impl State {
     pub(super) fn learn_removed(&mut self, (dead, damaged): (Vec<BlobName>, Vec<String>)) {
         self.dead.extend(dead);
         self.damaged.extend(damaged);
+    }
+
+    /// Forgets objects that were deleted; says how many bytes they had, as far as is known.
+    pub(super) fn forget(&mut self, gone: &BTreeSet<Object>) -> u64 {
+        let mut bytes = 0;
+        for object in gone {
+            let held = self.live.as_mut().and_then(|live| live.remove(*object));
+            bytes += held.map_or(0, |held| held.size());
+            self.windows.forget(*object);
+            if let Some(catalogue) = &mut self.catalogue {
+                catalogue.forget(*object);
+            }
+            if let (Object::Segment(name), Some(segments)) = (object, &mut self.segments) {
+                segments.remove(name);
+            }
+        }
+        if gone.iter().any(|object| matches!(object, Object::Stray { .. }))
+            && let Some(elsewhere) = &mut self.elsewhere
+        {
+            elsewhere.retain(|_, (there, _)| !gone.contains(there));
+        }
+        self.usage.bytes = self.usage.bytes.saturating_sub(bytes);
+        bytes
+    }
+
+    /// Counts bytes that died.
+    pub(super) fn suspect(&mut self, bytes: u64) {
+        match &mut self.suspected {
+            Some(suspected) => *suspected = suspected.saturating_add(bytes),
+            None => self.suspects = self.suspects.saturating_add(bytes),
+        }
     }
 
     /// Counts an object that was made.

@@ -8,6 +8,7 @@ use super::bucket::Bucket;
 use super::catalogue::{Catalogue, Listing};
 use super::frame::{HEADER, Header, Kind, Spot, Table};
 use super::named::{COMMITS, DEAD, FLOORS, Object, PACKS, SEGMENTS, STRAYS, is_dead_name};
+use super::naming::Naming;
 use super::state::{Elsewhere, State};
 use crate::codec::Decoder;
 use crate::error::Result;
@@ -15,7 +16,7 @@ use crate::ids::BlobName;
 use crate::sync::{Mutex, locked};
 
 /// An object of at most so many bytes is read whole for its table.
-const WHOLE: u64 = 256 << 10;
+pub(super) const WHOLE: u64 = 256 << 10;
 
 /// The blobs of an object of so many bytes, by its table; `None` if it is gone.
 fn table(bucket: &Bucket, object: Object, size: u64) -> Result<Option<(Header, Table)>> {
@@ -49,7 +50,8 @@ pub(super) fn learn_elsewhere(bucket: &Bucket, state: &Mutex<State>) -> Result<(
     let mut elsewhere = Elsewhere::new();
     for listed in bucket.list(STRAYS, "")? {
         let Some(object) = Object::parse(&listed.name) else { continue };
-        let blobs = table(bucket, object, listed.size)?.map(|found| found.1).unwrap_or_default();
+        let Some((header, blobs)) = table(bucket, object, listed.size)? else { continue };
+        locked(state).windows.keep_header(object, header);
         elsewhere.extend(blobs.into_iter().map(|(name, spot)| (name, (object, spot))));
     }
     locked(state).elsewhere.get_or_insert(elsewhere);
@@ -153,8 +155,18 @@ fn decode_dead(bytes: &[u8]) -> Result<Vec<BlobName>> {
 }
 
 /// Enters an object that this handle made into what it knows.
-pub(super) fn made(state: &mut State, object: Object, blobs: &[(BlobName, Spot)], size: usize) {
+pub(super) fn made(
+    state: &mut State,
+    naming: &Naming,
+    object: Object,
+    blobs: &[(BlobName, Spot)],
+    size: usize,
+) {
     state.count(blobs.len(), size);
+    let State { live, sweeping, .. } = state;
+    for live in [live, sweeping].into_iter().flatten() {
+        live.made(naming, object, blobs, size as u64);
+    }
     if let (Object::Stray { .. }, Some(elsewhere)) = (object, &mut state.elsewhere) {
         elsewhere.extend(blobs.iter().map(|(name, spot)| (*name, (object, *spot))));
     }

@@ -9,8 +9,12 @@ use super::named::Object;
 
 /// Bytes of a window.
 pub(super) const WINDOW: u64 = 64 << 10;
-/// Windows that are kept.
-const KEPT: usize = 64;
+/// Bytes of windows that are kept,
+const KEPT: usize = 4 << 20;
+/// and while all that lives is walked over.
+const WIDE: usize = 64 << 20;
+/// Bytes that are read at once then, at most.
+const AHEAD_MAX: u64 = 8 << 20;
 /// Headers that are kept, of some 80 bytes each.
 const HEADERS: usize = 1 << 16;
 
@@ -19,6 +23,9 @@ const HEADERS: usize = 1 << 16;
 pub(super) struct Windows {
     kept: HashMap<(Object, u64), Arc<Vec<u8>>>,
     order: VecDeque<(Object, u64)>,
+    bytes: usize,
+    /// Bytes that are read at once while all that lives is walked over.
+    ahead: Option<u64>,
     headers: HashMap<Object, Header>,
 }
 
@@ -30,14 +37,39 @@ impl Windows {
     /// Keeps one, in the place of the one that was kept first.
     pub(super) fn keep(&mut self, object: Object, number: u64, bytes: Arc<Vec<u8>>) {
         let key = (object, number);
-        if self.kept.insert(key, bytes).is_none() {
-            self.order.push_back(key);
+        self.bytes += bytes.len();
+        match self.kept.insert(key, bytes) {
+            Some(before) => self.bytes -= before.len(),
+            None => self.order.push_back(key),
         }
-        while self.order.len() > KEPT {
-            if let Some(oldest) = self.order.pop_front() {
-                self.kept.remove(&oldest);
-            }
+        self.trim();
+    }
+
+    fn trim(&mut self) {
+        let most = if self.ahead.is_some() { WIDE } else { KEPT };
+        while self.bytes > most
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.bytes -= self.kept.remove(&oldest).map_or(0, |window| window.len());
         }
+    }
+
+    /// Keeps more, and reads more at once, while all that lives is walked over: in each of so many
+    /// objects, for what comes next in the order of users often lies behind it.
+    pub(super) fn widen(&mut self, objects: u64) {
+        let each = WIDE as u64 / 2 / objects.max(1);
+        self.ahead = Some((each / WINDOW * WINDOW).clamp(WINDOW, AHEAD_MAX));
+    }
+
+    /// Ends that.
+    pub(super) fn narrow(&mut self) {
+        self.ahead = None;
+        self.trim();
+    }
+
+    /// Bytes that are read at once.
+    pub(super) fn at_once(&self) -> u64 {
+        self.ahead.unwrap_or(WINDOW)
     }
 
     /// The header of an object, if it was read.
@@ -56,7 +88,10 @@ impl Windows {
     /// Forgets an object that was deleted.
     pub(super) fn forget(&mut self, object: Object) {
         self.headers.remove(&object);
-        self.order.retain(|key| key.0 != object);
-        self.kept.retain(|key, _| key.0 != object);
+        if self.order.iter().any(|key| key.0 == object) {
+            self.order.retain(|key| key.0 != object);
+            self.kept.retain(|key, _| key.0 != object);
+            self.bytes = self.kept.values().map(|window| window.len()).sum();
+        }
     }
 }

@@ -11,7 +11,7 @@ use keyfall::limits::SLOT_BYTES;
 use keyfall::promise::{Awaited, Dealt, Promise, Retirement, RootId, Statement};
 use keyfall::store::{
     Ahead, Blob, Claimed, Cleaned, Collect, Cursor, Head, HeadId, Packing, Published, Removed,
-    Store, Sweep, Usage, Waste,
+    Sparse, Store, Sweep, Swept, Usage, Waste,
 };
 use keyfall::store::{BlobName, StoreId};
 
@@ -146,6 +146,21 @@ impl<S: Store> Store for CountedStore<S> {
     }
     fn sweep(&self, how: Collect) -> Result<Option<Box<dyn Sweep + '_>>, Error> {
         self.store.sweep(how)
+    }
+    fn survey(&self, how: Collect) -> Result<Option<Box<dyn Sweep + '_>>, Error> {
+        self.store.survey(how)
+    }
+    fn give_back(&self) -> Result<Option<Swept>, Error> {
+        self.store.give_back()
+    }
+    fn recall(&self) -> Result<(), Error> {
+        self.store.recall()
+    }
+    fn keeps_versions(&self) -> bool {
+        self.store.keeps_versions()
+    }
+    fn sparse(&self, packing: Option<Packing>) -> Result<Option<Box<dyn Sparse>>, Error> {
+        self.store.sparse(packing)
     }
     fn count_dead(&self, names: &[BlobName]) -> Result<(), Error> {
         self.store.count_dead(names)

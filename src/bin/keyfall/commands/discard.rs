@@ -73,7 +73,8 @@ fn tell(session: &Session, done: &Discarded) -> Done {
     if session.json {
         return session.value(&json!({
             "blobs": done.blobs, "bytes_before": done.bytes_before, "bytes_after": done.bytes_after,
-            "copies_skipped": done.copies_skipped,
+            "copies_skipped": done.copies_skipped, "bytes_left": done.bytes_left,
+            "keeps_versions": done.keeps_versions,
         }));
     }
     let (before, after) = (bytes(done.bytes_before), bytes(done.bytes_after));
@@ -81,6 +82,12 @@ fn tell(session: &Session, done: &Discarded) -> Done {
         "discarded {}: {before} before, {after} after",
         counted(done.blobs, "blob")
     ))?;
+    if done.keeps_versions {
+        line(session.fill(
+            "a place keeps versions of what is deleted: how much of what was removed there is not \
+             known; have it forget versions that are not the newest",
+        ))?;
+    }
     if done.copies_skipped > 0 {
         line(session.fill(&format!(
             "{} passed over: out of reach, or behind; run `keyfall copy sync STORE` first",

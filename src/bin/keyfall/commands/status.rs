@@ -68,6 +68,7 @@ fn as_json(session: &Session, s: &Status, read_only: Option<&str>) -> Value {
         "clock_doubts": s.clock.as_deref().map(fill),
         "copies": copies.collect::<Vec<_>>(),
         "read_only": read_only.map(fill), "lacks": s.lacks,
+        "keeps_versions": s.keeps_versions,
         "secret_memory": {
             "mapped": s.memory.mapped, "unlocked": s.memory.unlocked, "dumped": s.memory.dumped,
         },
@@ -84,6 +85,11 @@ fn tell_store(session: &Session, s: &Status) -> Done {
         counted(s.usage.blobs, "blob"),
         bytes(s.usage.bytes)
     ))?;
+    if s.keeps_versions {
+        line(format_args!(
+            "      keeps versions of what is deleted: how much of that is there is not known"
+        ))?;
+    }
     if let Some(time) = s.lending {
         line(format_args!(
             "      lends its keys to readers for {time:?}: each erase returns that much later"

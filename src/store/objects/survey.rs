@@ -1,0 +1,180 @@
+//! A survey: what lives in each object, by one list of all objects and a walk over the tree. What
+//! was listed before the walk and has no live blob after it never gets one again: a blob has one
+//! parent, and no name comes back.
+
+use keyfall_objects::Listed;
+
+use super::claims;
+use super::frame::{HEADER, Header};
+use super::give::Giving;
+use super::live::{Held, Live};
+use super::named::{COMMITS, DEAD, Object, PACKS, SEGMENTS, STRAYS};
+use super::remove::forget_gone;
+use super::tables::{learn_elsewhere, removed};
+use super::windows::WINDOW;
+use crate::error::Result;
+use crate::ids::BlobName;
+use crate::store::{Collect, Removed, Sweep, Swept};
+use crate::sync::locked;
+
+/// Headers that are read for their counts: so many, and one for each 8 MiB.
+const HEADERS: u64 = 64;
+
+/// A survey of what a log held when it began.
+pub(super) struct Survey<'s> {
+    giving: Giving<'s>,
+    how: Collect,
+    live: Live,
+    /// What was suspected when it began.
+    suspected: u64,
+    over: bool,
+}
+
+impl<'s> Survey<'s> {
+    /// Lists all objects.
+    pub(super) fn begin(giving: Giving<'s>, how: Collect) -> Result<Self> {
+        let Giving { bucket, state, .. } = giving;
+        claims::recall(bucket, state)?;
+        let (last, suspected) = {
+            let mut state = locked(state);
+            state.sweeping = Some(Live::default());
+            (state.last, state.suspected.unwrap_or(0))
+        };
+        let mut survey = Survey { giving, how, live: Live::default(), suspected, over: false };
+        let removed = removed(bucket, &bucket.list(DEAD, "")?)?;
+        locked(state).learn_removed(removed);
+        learn_elsewhere(bucket, state)?;
+        for folder in [COMMITS, PACKS, STRAYS, SEGMENTS] {
+            for Listed { name, size } in bucket.list(folder, "")? {
+                let Some(object) = Object::parse(&name) else { continue };
+                // What belongs to a commit to come is not known to be dead.
+                if object.number().is_none_or(|number| number <= last) {
+                    survey.live.enter(object, Held::of(object, size));
+                }
+            }
+        }
+        let is_long = |held: &&Held| held.size() > WINDOW;
+        let long = survey.live.objects().map(|(_, held)| held).filter(is_long).count();
+        locked(state).windows.widen(long as u64);
+        for number in survey.live.with_packs() {
+            if let Some(header) = survey.header(Object::Numbered(number))? {
+                survey.live.holds_chunk(number, header.chunk);
+            }
+        }
+        Ok(survey)
+    }
+
+    /// The header of an object; `None` where it is damaged or gone.
+    fn header(&self, object: Object) -> Result<Option<Header>> {
+        let Giving { bucket, state, .. } = self.giving;
+        if let Some(header) = locked(state).windows.header(object) {
+            return Ok(Some(header));
+        }
+        let begin = bucket.get_range(&object.name(), 0, HEADER as u64)?;
+        Ok(begin.and_then(|begin| Header::decode(&begin).ok()))
+    }
+
+    /// Learns how many blobs the objects have, of which something lives.
+    fn count_blobs(&mut self) -> Result<()> {
+        let Giving { state, .. } = self.giving;
+        {
+            let state = locked(state);
+            let all: Vec<Object> = self.live.objects().map(|(object, _)| *object).collect();
+            for object in all {
+                let header = state.windows.header(object);
+                if let (Some(header), Some(held)) = (header, self.live.held_mut(object)) {
+                    held.know(&header);
+                }
+            }
+        }
+        if self.how == Collect::Count {
+            return Ok(());
+        }
+        let bytes: u64 = self.live.objects().map(|(_, held)| held.size()).sum();
+        let unknown = |(object, held): (&Object, &Held)| {
+            (!held.is_dead() && !held.is_known()).then_some(*object)
+        };
+        let unknown: Vec<Object> = self.live.objects().filter_map(unknown).collect();
+        for object in unknown.into_iter().take((HEADERS + (bytes >> 23)) as usize) {
+            if let (Some(header), held) = (self.header(object)?, self.live.held_mut(object)) {
+                held.into_iter().for_each(|held| held.know(&header));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends it: from here on the log knows what lives.
+    fn end(&mut self) -> Result<()> {
+        self.over = true;
+        self.count_blobs()?;
+        let Giving { bucket, state, .. } = self.giving;
+        let numbered = |(object, held): (&Object, &Held)| match object {
+            Object::Numbered(number) => Some((*number, held.size())),
+            _ => None,
+        };
+        let numbered: Vec<(u64, u64)> = self.live.objects().filter_map(numbered).collect();
+        claims::learn(bucket, state, &numbered)?;
+        let mut live = std::mem::take(&mut self.live);
+        let mut state = locked(state);
+        let claimed = state.claims.numbers.iter();
+        let of_claims: u64 = claimed
+            .filter_map(|number| live.remove(Object::Numbered(*number)))
+            .map(|held| held.size())
+            .sum();
+        // Another handle published: nothing is known.
+        let Some(since) = state.sweeping.take() else { return Ok(()) };
+        live.absorb(since);
+        let weight = live.weigh(Object::Numbered(state.last));
+        (state.usage.blobs, state.usage.bytes) = (weight.blobs, weight.bytes + of_claims);
+        let suspected = state.suspected.unwrap_or(0);
+        state.suspected = Some(suspected.saturating_sub(self.suspected));
+        (state.live, state.unnoted) = (Some(live), true);
+        Ok(())
+    }
+}
+
+impl Drop for Survey<'_> {
+    fn drop(&mut self) {
+        locked(self.giving.state).sweeping = None;
+    }
+}
+
+impl Sweep for Survey<'_> {
+    fn is_marked(&self, name: &BlobName) -> Result<bool> {
+        let state = locked(self.giving.state);
+        let found = self.live.find(self.giving.naming, state.elsewhere.as_ref(), name);
+        Ok(self.live.has(&found))
+    }
+
+    fn mark(&mut self, name: &BlobName) -> Result<()> {
+        let state = locked(self.giving.state);
+        let found = self.live.find(self.giving.naming, state.elsewhere.as_ref(), name);
+        drop(state);
+        self.live.mark(&found);
+        Ok(())
+    }
+
+    fn keep(&mut self, name: &BlobName) -> Result<()> {
+        self.mark(name)
+    }
+
+    fn collect(&mut self, _: usize, _: &dyn Fn(&BlobName) -> bool) -> Result<Option<Swept>> {
+        if !self.over {
+            self.end()?;
+        }
+        let given = match self.how {
+            Collect::Count => None,
+            Collect::Wipe => self.giving.give_back()?,
+        };
+        if given.is_none() {
+            let Giving { bucket, naming, state, .. } = self.giving;
+            forget_gone(bucket, naming, state)?;
+        }
+        Ok(given)
+    }
+}
+
+/// What deleted objects come to.
+pub(super) fn swept(objects: u64, gone: u64) -> Swept {
+    Swept { looked: objects, blobs: objects, removed: Removed { gone, left: 0 } }
+}
