@@ -10,12 +10,13 @@ use std::sync::Arc;
 use keyfall::cell::{MemoryCell, RootCell};
 use keyfall::env::Env;
 use keyfall::store::ObjectLog;
-use keyfall::testing::{HoardingCell, Seeded};
+use keyfall::testing::{Defect, HoardingCell, Seeded, clean_all, with_defect};
 use keyfall::{Engine, ErrorKind, Reader, RecordId, Result, Scope};
 use keyfall_objects::{Faults, FaultyObjects, MemoryObjects, Objects, Patience};
 
 use crate::engines::{options, put, read, user};
 use crate::far::{Far, far, rounds};
+use crate::mistakes::{Mistake, Mistaken};
 use crate::proxy;
 
 const USERS: u32 = 4;
@@ -31,6 +32,7 @@ struct Kept {
 
 enum Net {
     Simulated(FaultyObjects),
+    Mistaken(Arc<Mistaken>),
     Real(Far),
 }
 
@@ -38,6 +40,7 @@ impl Net {
     fn objects(&self) -> Arc<dyn Objects> {
         match self {
             Net::Simulated(net) => Arc::new(net.clone()),
+            Net::Mistaken(net) => net.clone(),
             Net::Real(far) => far.objects(),
         }
     }
@@ -46,6 +49,7 @@ impl Net {
     fn land(&self) {
         match self {
             Net::Simulated(net) => net.land(),
+            Net::Mistaken(net) => net.land(),
             Net::Real(far) => far.proxy.land(),
         }
     }
@@ -57,6 +61,8 @@ struct World {
     net: Net,
     cell: Arc<HoardingCell>,
     users: BTreeMap<u32, Kept>,
+    /// What is wrong with the engines.
+    defect: Option<Defect>,
 }
 
 impl World {
@@ -73,7 +79,8 @@ impl World {
 
     fn opened(&self) -> Result<Engine> {
         let log = ObjectLog::open_with(self.net.objects(), self.env.clone(), self.patience())?;
-        Engine::open(Arc::new(log), self.cell.clone(), options().env(self.env.clone()))
+        let options = with_defect(options().env(self.env.clone()), self.defect);
+        Engine::open(Arc::new(log), self.cell.clone(), options)
     }
 
     /// Opens the store until that succeeds: the network fails at random.
@@ -91,8 +98,10 @@ impl World {
 
     fn step(&mut self, engine: &Engine) -> Result<()> {
         let n = self.draw(u64::from(USERS)) as u32;
-        if self.draw(10) == 0 {
-            return engine.discard(&mut |_| {}).map(drop);
+        match self.draw(12) {
+            0 => return engine.discard(&mut |_| {}).map(drop),
+            1 => return clean_all(engine).map(drop),
+            _ => {}
         }
         if self.draw(4) > 0 {
             let len = [5, 900, 200_000][self.draw(3) as usize];
@@ -190,13 +199,23 @@ fn simulated(seed: u64) {
     let place = Arc::new(MemoryObjects::new());
     let (env, cell) = made(seed, place.clone());
     let net = Net::Simulated(FaultyObjects::new(place, Faults::of_a_network(), seed));
-    history(World { seed, env, net, cell, users: BTreeMap::new() });
+    history(World { seed, env, net, cell, users: BTreeMap::new(), defect: None });
+}
+
+/// A history with a mistake in the adapter, or a defect in the engines.
+pub(crate) fn mistaken(seed: u64, mistake: Option<Mistake>, defect: Option<Defect>) {
+    let place = Arc::new(MemoryObjects::new());
+    let (env, cell) = made(seed, place.clone());
+    let net = FaultyObjects::new(place.clone(), Faults::of_a_network(), seed);
+    let net = Net::Mistaken(Arc::new(Mistaken { net, place, mistake }));
+    history(World { seed, env, net, cell, users: BTreeMap::new(), defect });
 }
 
 fn real(seed: u64, far: Far) {
     let (env, cell) = made(seed, far.objects());
     far.proxy.set(proxy::Faults::of_a_network());
-    let world = history(World { seed, env, net: Net::Real(far), cell, users: BTreeMap::new() });
+    let (net, users) = (Net::Real(far), BTreeMap::new());
+    let world = history(World { seed, env, net, cell, users, defect: None });
     if let Net::Real(far) = &world.net {
         adversary(&world, far);
         let (bodies, refused) = (far.proxy.kept().count(), far.proxy.told());
@@ -223,6 +242,11 @@ fn history(mut world: World) -> World {
                 // It has not written since, and does not know.
                 if world.step(&next).is_ok() && world.erase(&next, 2).is_ok() {
                     world.late(&engine, held);
+                }
+                if world.draw(2) == 0 {
+                    drop(next.discard(&mut |_| {}));
+                    let late = put(&engine, 0, b"late");
+                    assert!(late.is_err(), "seed {seed}: a fenced engine put something");
                 }
             }
             engine = next;
