@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -201,33 +201,77 @@ impl PageCache {
     }
 }
 
+/// Blobs that are asked for at once, at most, where it is said what comes next.
+const AHEAD: usize = 32;
+/// Bytes that a walk keeps of what it fetched so, about.
+const AHEAD_BYTES: usize = 4 << 20;
+
 /// Pages as they are stored, fetched for one look-up while it held no lock. What is not in it is
 /// noted, and the look-up begins again once that was fetched.
 #[derive(Default)]
 pub(crate) struct Hand {
-    fetched: RefCell<HashMap<BlobName, Option<Vec<u8>>>>,
-    wanted: Cell<Option<BlobName>>,
+    fetched: RefCell<HashMap<BlobName, Result<Option<Vec<u8>>>>>,
+    wanted: RefCell<BTreeSet<BlobName>>,
+    /// What comes next, as far as it was said.
+    next: RefCell<Vec<BlobName>>,
+    /// How often what comes next was fetched: each time twice as much, for most look-ups end soon.
+    rounds: Cell<u32>,
 }
 
 impl Hand {
-    /// The page that the look-up came to and that was not there.
-    pub(crate) fn wanted(&self) -> Option<BlobName> {
-        self.wanted.take()
+    /// The pages that the look-up came to and that were not there, and some that it will come to.
+    pub(crate) fn wanted(&self) -> Vec<BlobName> {
+        self.wanted.take().into_iter().collect()
     }
 
     /// Takes what the store gave under a name.
-    pub(crate) fn take(&self, name: BlobName, page: Option<Vec<u8>>) {
+    pub(crate) fn take(&self, name: BlobName, page: Result<Option<Vec<u8>>>) {
         self.fetched.borrow_mut().insert(name, page);
     }
 
     fn give<T>(&self, name: &BlobName, accept: impl FnOnce(Vec<u8>) -> Result<T>) -> Result<T> {
         match self.fetched.borrow().get(name) {
-            Some(Some(page)) => accept(page.clone()),
-            Some(None) => Err(missing(*name, "the store")),
+            Some(Ok(Some(page))) => accept(page.clone()),
+            Some(Ok(None)) => Err(missing(*name, "the store")),
+            Some(Err(e)) => Err(e.copy()),
             None => {
-                self.wanted.set(Some(*name));
+                let mut wanted = self.wanted.borrow_mut();
+                wanted.insert(*name);
+                let next = self.next.take();
+                if next.first() == Some(name) {
+                    wanted.extend(next);
+                    self.rounds.set(self.rounds.get() + 1);
+                }
                 Err(Error::new(ErrorKind::Io, "this page is fetched first"))
             }
+        }
+    }
+
+    /// Notes what comes next.
+    fn soon(&self, names: &mut dyn Iterator<Item = BlobName>) {
+        let most = AHEAD.min(1 << self.rounds.get().min(16));
+        *self.next.borrow_mut() = names.take(most).collect();
+    }
+}
+
+/// What a walk fetched before it came to it.
+#[derive(Default)]
+struct Ahead {
+    kept: HashMap<BlobName, Vec<u8>>,
+    order: VecDeque<BlobName>,
+    bytes: usize,
+}
+
+impl Ahead {
+    /// Keeps a blob, in the place of those that were kept first.
+    fn keep(&mut self, name: BlobName, blob: Vec<u8>) {
+        self.bytes += blob.len();
+        self.order.push_back(name);
+        self.kept.insert(name, blob);
+        while self.bytes > AHEAD_BYTES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.bytes -= self.kept.remove(&oldest).map_or(0, |blob| blob.len());
         }
     }
 }
@@ -239,12 +283,18 @@ pub(crate) struct PageSource<'a> {
     pub(crate) cache: Option<&'a PageCache>,
     /// What is opened of pages that the cache lacks, and nothing else; `None`: of the stores.
     pub(crate) hand: Option<&'a Hand>,
+    ahead: RefCell<Ahead>,
 }
 
 impl<'a> PageSource<'a> {
     /// Pages of these stores, past any cache.
     pub(crate) fn over(realm: RealmId, stores: &'a [SharedStore]) -> Self {
-        PageSource { realm, stores, cache: None, hand: None }
+        PageSource { realm, stores, cache: None, hand: None, ahead: RefCell::default() }
+    }
+
+    /// Through a cache, and of pages that it lacks what is in hand alone, if there is a hand.
+    pub(crate) fn through(self, cache: &'a PageCache, hand: Option<&'a Hand>) -> Self {
+        PageSource { cache: Some(cache), hand, ..self }
     }
 }
 
@@ -264,6 +314,11 @@ impl PageSource<'_> {
     ) -> Result<T> {
         if let Some(hand) = self.hand {
             return hand.give(name, accept);
+        }
+        // What it does not take is asked for once more.
+        let kept = self.ahead.borrow().kept.get(name).cloned();
+        if let Some(Ok(taken)) = kept.map(&mut accept) {
+            return Ok(taken);
         }
         let mut failed = None;
         for store in self.stores {
@@ -288,7 +343,42 @@ impl PageSource<'_> {
     }
 }
 
+impl PageSource<'_> {
+    /// Whether a page is there without a request.
+    fn is_here(&self, name: &BlobName) -> bool {
+        self.cache.is_some_and(|cache| cache.pages.contains_key(name))
+            || self.hand.is_some_and(|hand| hand.fetched.borrow().contains_key(name))
+            || self.ahead.borrow().kept.contains_key(name)
+    }
+}
+
 impl Pages for PageSource<'_> {
+    fn reads_ahead(&self) -> bool {
+        let is_far = self.stores.first().is_some_and(|store| store.is_far());
+        is_far && (self.hand.is_some() || self.cache.is_none())
+    }
+
+    fn soon(&self, names: &mut dyn Iterator<Item = BlobName>) {
+        if !self.reads_ahead() {
+            return;
+        }
+        let Some(first) = names.next().filter(|name| !self.is_here(name)) else { return };
+        let mut lacking = std::iter::once(first).chain(names.filter(|name| !self.is_here(name)));
+        if let Some(hand) = self.hand {
+            hand.soon(&mut lacking);
+        } else {
+            let wanted: Vec<BlobName> = lacking.take(AHEAD).collect();
+            let blobs = self.stores[0].get_many(&wanted);
+            let mut ahead = self.ahead.borrow_mut();
+            for (name, blob) in wanted.into_iter().zip(blobs) {
+                // What fails is asked for once more when the walk comes to it.
+                if let Ok(Some(blob)) = blob {
+                    ahead.keep(name, blob);
+                }
+            }
+        }
+    }
+
     fn load(&self, kind: PageKind, owner: Option<UserTag>, at: &Ref) -> Result<Page> {
         if let Some(page) = self.cache.and_then(|cache| cache.get(&at.name)) {
             return Ok(page);

@@ -4,6 +4,7 @@
 //! given up for another one: the same bytes are sent again until the name is taken, and then a
 //! look at the object says by whom.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,39 @@ pub fn both<A: Send, B>(
         let other = other();
         (one.join().unwrap_or_else(|e| std::panic::resume_unwind(e)), other)
     })
+}
+
+/// Does the same with each of several things, and gives the outcomes in their order; where requests
+/// take long with up to `most` of them at the same time.
+pub fn at_once<T: Sync, R: Send>(
+    objects: &dyn Objects,
+    most: usize,
+    things: &[T],
+    act: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    let threads = most.min(things.len());
+    if threads < 2 || !objects.is_far() {
+        return things.iter().map(act).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let some = || {
+        let mut done = Vec::new();
+        loop {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            let Some(thing) = things.get(n) else { return done };
+            done.push((n, act(thing)));
+        }
+    };
+    let mut all: Vec<(usize, R)> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(some)).collect();
+        let mine = some();
+        let join = |other: std::thread::ScopedJoinHandle<'_, _>| {
+            other.join().unwrap_or_else(|e| std::panic::resume_unwind(e))
+        };
+        others.into_iter().flat_map(join).chain(mine).collect()
+    });
+    all.sort_unstable_by_key(|(n, _)| *n);
+    all.into_iter().map(|(_, done)| done).collect()
 }
 
 /// How often a request is repeated, and what pauses come between.

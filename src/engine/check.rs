@@ -11,7 +11,7 @@ use super::replica;
 use crate::catalogue::open_payload::Payload;
 use crate::catalogue::resolve::Resolver;
 use crate::catalogue::view::Users;
-use crate::catalogue::walk::{Step, Walked, Walking, walk};
+use crate::catalogue::walk::{Coming, Step, Walked, Walking, walk_ahead};
 use crate::cell::{RootCell, RootKey};
 use crate::crypto::Hashing;
 use crate::env::{Env as _, System};
@@ -249,7 +249,8 @@ fn read_back(
 /// How many records stand below a head, in the pages that open.
 fn count_records(pass: &Walking<'_>, source: &PageSource<'_>, head: &HeadPage) -> Result<u64> {
     let mut records = 0;
-    walk(pass, source, &head.roots, &mut |step| {
+    let wanted = |_: &BlobName, what: Coming| Ok(what == Coming::Page);
+    walk_ahead(pass, source, &head.roots, &wanted, &mut |step| {
         Ok(match step {
             Step::Enter { kind, at } if !opens(source, at, kind.byte()) => ControlFlow::Break(()),
             Step::Record { .. } => {
@@ -317,7 +318,9 @@ fn open_all(
     let users = Users { pages: source, root: &head.roots.users, geometry: head.geometry };
     let mut resolver = Resolver::new(source.realm, users);
     let mut drill = Drill { pass, geometry: head.geometry, source, found, choice, progress };
-    let walked = walk(pass, source, &head.roots, &mut |step| {
+    let all = drill.choice.is_none();
+    let wanted = |_: &BlobName, what: Coming| Ok(all || what == Coming::Page);
+    let walked = walk_ahead(pass, source, &head.roots, &wanted, &mut |step| {
         Ok(match step {
             Step::Enter { kind, at } if !drill.page(at, kind.byte()) => ControlFlow::Break(()),
             Step::Record { of, key, entry } => {

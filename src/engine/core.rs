@@ -218,14 +218,16 @@ impl Core {
         loop {
             let looked = {
                 let state = self.state();
-                let pages = PageSource { hand: store.is_shared().then_some(&hand), ..self.pages() };
+                let pages = self.pages().through(&self.cache, store.is_shared().then_some(&hand));
                 read(&state, &self.view(&state, &pages))
             };
             // Whatever it made of a page that it did not get.
-            match hand.wanted() {
-                Some(name) => hand.take(name, store.get(&name)?),
-                None => return looked,
+            let wanted = hand.wanted();
+            if wanted.is_empty() {
+                return looked;
             }
+            let fetched = store.get_many(&wanted);
+            wanted.into_iter().zip(fetched).for_each(|(name, page)| hand.take(name, page));
         }
     }
 
@@ -252,12 +254,12 @@ impl Core {
 
     /// Pages through the cache; hold `Core::state` or the writer while using it.
     pub(super) fn pages(&self) -> PageSource<'_> {
-        PageSource { realm: self.realm, stores: &self.stores, cache: Some(&self.cache), hand: None }
+        self.uncached_pages().through(&self.cache, None)
     }
 
     /// Pages past the cache, for walks over the whole tree.
     pub(super) fn uncached_pages(&self) -> PageSource<'_> {
-        PageSource { cache: None, ..self.pages() }
+        PageSource::over(self.realm, &self.stores)
     }
 
     /// A state as a rule reads it.

@@ -10,7 +10,7 @@ use super::core::Core;
 use super::ready::ready;
 use crate::catalogue::defect::Defect;
 use crate::catalogue::renew::{Payloads, Renewal, Renewed, gather, renew};
-use crate::catalogue::walk::{Step, Walked, walk};
+use crate::catalogue::walk::{Coming, Step, Walked, walk_ahead};
 use crate::error::{ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::observer::CommitKind;
@@ -103,7 +103,8 @@ fn above(core: &Core, sparse: &dyn Sparse) -> Result<HashSet<BlobName>> {
         let (pass, roots, geometry, id) = core.walk_from_now();
         let pages = core.uncached_pages();
         let mut way: Vec<BlobName> = Vec::new();
-        let walked = walk(&pass, &pages, &roots, &mut |step| {
+        let wanted = |_: &BlobName, what: Coming| Ok(what == Coming::Page);
+        let walked = walk_ahead(&pass, &pages, &roots, &wanted, &mut |step| {
             match step {
                 Step::Enter { at, .. } => {
                     if sparse.holds(&at.name) {

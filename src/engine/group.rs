@@ -6,6 +6,7 @@ use super::core::Core;
 use super::erasure::Erasure;
 use super::observing::Delivery;
 use super::turn::serve;
+use crate::catalogue::view::View;
 use crate::env::Env;
 use crate::error::Result;
 use crate::ids::RecordId;
@@ -39,15 +40,12 @@ pub(super) fn clock(core: &Core) -> Option<&dyn Env> {
     core.store().is_shared().then_some(&*core.options.env)
 }
 
-/// Warms the cache with the path to the erased user while another caller holds the writer, so that
-/// the writer does not block on reads.
+/// Warms the cache with the path to the erased user while another caller holds the writer, or if a
+/// request takes long, so that the writer does not block on reads.
 fn look_ahead(core: &Core, erase: &Erase) {
-    if !core.queue.is_busy() {
-        return;
+    if core.store().is_far() || core.queue.is_busy() {
+        let find = |view: &View<'_>| view.users().find(erase.user(|user| view.tag(user)));
+        // What fails here fails again, and is told then.
+        let _ = core.look_at(|_, view| find(view));
     }
-    let state = core.state();
-    let pages = core.pages();
-    let view = core.view(&state, &pages);
-    // What fails here fails again, and is told then.
-    let _ = view.users().find(erase.user(|user| view.tag(user)));
 }

@@ -2,6 +2,7 @@
 
 use super::core::{Core, Writer};
 use super::replica::{self, Attached, Backup, Copied, copy_tree};
+use super::side_by_side::each;
 use crate::catalogue::walk::Walking;
 use crate::error::Result;
 use crate::ids::BlobName;
@@ -22,7 +23,7 @@ pub(super) struct Handed<'a> {
 
 /// Hands one commit on to every copy in step.
 pub(super) fn hand_on(core: &Core, writer: &mut Writer, what: &Handed<'_>) -> Result<()> {
-    in_step(writer).try_for_each(|copy| {
+    each(in_step(writer), is_far, |copy| {
         let opened = copy.open(&core.options);
         let taken = opened.and_then(|store| forward(core, &*store, what));
         taken.map_err(|e| {
@@ -54,7 +55,7 @@ fn forward(core: &Core, copy: &dyn Store, what: &Handed<'_>) -> Result<()> {
 
 /// Brings every copy in step to the head, under the writer's lock.
 pub(super) fn bring_all(core: &Core, writer: &mut Writer) -> Result<()> {
-    for copy in in_step(writer) {
+    each(in_step(writer), is_far, |copy| {
         let brought = copy.open(&core.options).and_then(|store| bring(core, &*store));
         if let Err(e) = brought {
             core.observing.copy_missed(copy.entry.id, number(core, copy), &e, false);
@@ -62,8 +63,13 @@ pub(super) fn bring_all(core: &Core, writer: &mut Writer) -> Result<()> {
             return Err(replica::out_of_step(&copy.entry.place, &e));
         }
         core.observing.copy_in_step(copy.entry.id, number(core, copy));
-    }
-    Ok(())
+        Ok(())
+    })
+}
+
+/// Whether a copy is open at a place where a request takes long: it waits for no other one.
+fn is_far(copy: &&mut Attached) -> bool {
+    copy.store.as_ref().is_some_and(|store| store.is_far())
 }
 
 /// A copy's number in the list of them.

@@ -216,7 +216,7 @@ fn rank(store: &dyn Store, owner: Option<&Owner>) -> Result<u8> {
 /// Of these the ones that `best` is not seen to go on from.
 fn parted(all: &[Candidate<'_>], best: usize, copies: &[SharedStore]) -> Result<Vec<usize>> {
     let chosen = &all[best];
-    let source = PageSource { realm: chosen.page.realm, stores: copies, cache: None, hand: None };
+    let source = PageSource::over(chosen.page.realm, copies);
     let later = Line { roots: &chosen.page.roots, geometry: chosen.page.geometry, pages: &source };
     let mut parted = Vec::new();
     for (n, other) in all.iter().enumerate().filter(|(_, other)| other.head != chosen.head) {

@@ -64,6 +64,7 @@ mod replica;
 mod retire;
 mod run_due;
 mod show;
+mod side_by_side;
 mod stage;
 mod term;
 mod turn;
@@ -72,6 +73,7 @@ mod twin;
 mod unsigned;
 pub(crate) mod verbs;
 mod walks;
+mod warm;
 
 pub use bell::Keeper;
 pub use changes::{Changed, Fallen, Watched};

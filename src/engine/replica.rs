@@ -3,6 +3,8 @@
 //! Invariant of every copy: where a page is, everything below it is. Pages go in after what they
 //! point to, so a walk that brings a copy up to date passes over every page that the copy has.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use super::options::Options;
 use crate::catalogue::open_payload::Payload;
 use crate::catalogue::resolve::Resolver;
 use crate::catalogue::view::Users;
-use crate::catalogue::walk::{Step, Walked, Walking, walk};
+use crate::catalogue::walk::{Step, Walked, Walking, walk_ahead};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::pages::{PageSource, SharedStore};
@@ -175,6 +177,28 @@ impl Outbox<'_> {
     }
 }
 
+/// Which blobs a copy lacks. What was asked ahead is not asked again.
+struct Lacking<'a> {
+    to: &'a dyn Store,
+    known: RefCell<HashSet<BlobName>>,
+}
+
+impl Lacking<'_> {
+    /// Whether it lacks a blob, which it will be given if so.
+    fn take(&self, name: &BlobName) -> Result<bool> {
+        Ok(self.known.borrow_mut().remove(name) || !self.to.contains(name)?)
+    }
+
+    /// Whether it lacks a blob that comes later.
+    fn foresee(&self, name: &BlobName) -> Result<bool> {
+        let lacks = self.take(name)?;
+        if lacks {
+            self.known.borrow_mut().insert(*name);
+        }
+        Ok(lacks)
+    }
+}
+
 /// Whether a place holds this very head already. It must not hold a later one, nor another store's.
 fn is_same_head(to: &dyn Store, there: &Head, head: &Head) -> Result<bool> {
     if Prefix::decode(&there.bytes)?.store != Prefix::decode(&head.bytes)?.store {
@@ -209,10 +233,12 @@ pub(super) fn copy_tree(
     let mut out = Outbox { to, blobs: Vec::new(), held: 0, done, progress };
     let users = Users { pages: from, root: &roots.users, geometry };
     let mut resolver = Resolver::new(from.realm, users);
-    let walked = walk(pass, from, roots, &mut |step| {
+    let lacking = Lacking { to, known: RefCell::default() };
+    let wanted = |name: &BlobName, _| lacking.foresee(name);
+    let walked = walk_ahead(pass, from, roots, &wanted, &mut |step| {
         match step {
             Step::Enter { at, .. } => {
-                if to.contains(&at.name)? {
+                if !lacking.take(&at.name)? {
                     return Ok(ControlFlow::Break(()));
                 }
             }
@@ -229,7 +255,7 @@ pub(super) fn copy_tree(
                     if pass.must_stop() {
                         return Ok(ControlFlow::Break(()));
                     }
-                    if !to.contains(&name)? {
+                    if lacking.take(&name)? {
                         let blob = match &opens {
                             Some((suite, payload)) => payload.sealed(from, suite, number, &name)?,
                             None => from.fetch(&name, Ok)?,

@@ -5,6 +5,7 @@
 use super::core::{Core, State, Writer};
 use super::draw_root_key::next_root;
 use super::in_step::bring_all;
+use super::side_by_side::each;
 use crate::catalogue::defect::Defect;
 use crate::cell::{Durable, RootKey};
 use crate::crypto::{self, chunked};
@@ -65,10 +66,9 @@ fn verify(core: &Core, writer: &Writer) -> Result<()> {
     let state = core.state();
     let in_step = writer.copies.iter().filter(|c| c.entry.mode == CopyMode::InStep);
     let copies = in_step.filter_map(|c| c.store.as_ref());
-    for store in std::iter::once(core.store()).chain(copies) {
-        verify_place(&state, writer, &**store)?;
-    }
-    Ok(())
+    let places = std::iter::once(core.store()).chain(copies);
+    let (state, writer): (&State, &Writer) = (&state, writer);
+    each(places, |store| store.is_far(), |store| verify_place(state, writer, &**store))
 }
 
 fn verify_place(state: &State, writer: &Writer, store: &dyn Store) -> Result<()> {

@@ -296,6 +296,12 @@ pub trait Store: Send + Sync {
         false
     }
 
+    /// Whether a call is a request that takes long: then calls that do not depend on each other are
+    /// made at the same time.
+    fn is_far(&self) -> bool {
+        false
+    }
+
     /// Fails once another handle has claimed the store; asks the medium, not memory.
     ///
     /// # Errors
@@ -393,6 +399,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `Io`, `Corrupt`; an unknown name is `None`.
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>>;
+
+    /// Reads several blobs, and gives them in the order of their names. Where each is a request that
+    /// takes long, some are under way at the same time. The default reads one after another.
+    fn get_many(&self, names: &[BlobName]) -> Vec<Result<Option<Vec<u8>>>> {
+        names.iter().map(|name| self.get(name)).collect()
+    }
 
     /// Reads up to `len` bytes of a blob from the byte `from` on, fewer where it ends. The default
     /// reads all of it.

@@ -10,6 +10,16 @@ use crate::secret::Secret;
 pub(crate) trait Pages {
     /// Fetches and opens a page. `owner` is the user whose page it is, if it is one user's.
     fn load(&self, kind: PageKind, owner: Option<UserTag>, at: &Ref) -> Result<Page>;
+
+    /// Whether what will be asked for next is fetched together, if that is said.
+    fn reads_ahead(&self) -> bool {
+        false
+    }
+
+    /// Is told which blobs will be asked for next, in this order, as far as that is known.
+    fn soon(&self, names: &mut dyn Iterator<Item = BlobName>) {
+        let _ = names;
+    }
 }
 
 /// Where new pages go: draws name and key, seals, keeps the blob for the commit.

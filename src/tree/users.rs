@@ -23,7 +23,7 @@ use super::unborn::Unborn;
 use super::user::{SealedUser, UserPage};
 use crate::codec::{Decoder, Encoder};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::UserTag;
+use crate::ids::{BlobName, UserTag};
 
 const INTERIOR: u8 = 1;
 const LEAF: u8 = 2;
@@ -427,7 +427,7 @@ fn visit_at(
     let page = pages.load(PageKind::Users, None, at)?;
     let mut d = Decoder::new(&page, "page of the user tree");
     let kind = d.u8()?;
-    for _ in 0..d.u16()? {
+    for n in 0..d.u16()? {
         if kind == INTERIOR {
             let here = d.u16()?;
             let child = Ref::decode(&mut d)?;
@@ -436,17 +436,37 @@ fn visit_at(
                 continue;
             }
             let after = after.filter(|_| first == Some(here));
+            pages.soon(&mut names_from(&page, n.into()));
             if visit_at(pages, &child, geometry, after, depth + 1, on_slot)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         } else {
             let (tag, found) = decode_slot(&mut d)?;
-            if after.is_none_or(|a| tag > a) && on_slot(tag, found)?.is_break() {
+            if after.is_some_and(|a| tag <= a) {
+                continue;
+            }
+            pages.soon(&mut names_from(&page, n.into()));
+            if on_slot(tag, found)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
     }
     Ok(ControlFlow::Continue(()))
+}
+
+/// The names of the pages that a page points to from its `n`th entry on.
+fn names_from(page: &[u8], n: usize) -> impl Iterator<Item = BlobName> {
+    let is_leaf = page.first() == Some(&LEAF);
+    let (len, at) = if is_leaf { (SLOT_LEN, SLOT_LEN - BODY_LEN) } else { (2 + REF_BYTES, 2) };
+    let count = page.get(1..3).map_or(0, |count| u16::from_be_bytes([count[0], count[1]]));
+    let entries = page.get(3..3 + usize::from(count) * len).unwrap_or_default();
+    let points = move |entry: &&[u8]| !is_leaf || matches!(entry[at - 1], LIVE | ALONE);
+    let name = move |entry: &[u8]| {
+        let mut name = [0; 16];
+        name.copy_from_slice(&entry[at..at + 16]);
+        BlobName(name)
+    };
+    entries.chunks_exact(len).skip(n).filter(points).map(name)
 }
 
 /// What a stored page of the user tree points to.

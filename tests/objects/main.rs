@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
+mod ahead;
 #[cfg(feature = "postgres")]
 #[path = "../../objects/tests/cluster/mod.rs"]
 mod cluster;

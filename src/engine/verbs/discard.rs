@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::copies::Copies;
-use crate::catalogue::walk::{Step, Walked, walk};
+use crate::catalogue::walk::{Coming, Step, Walked, walk_ahead};
 use crate::engine::cleaner::{STEP, count_replaced, wait_for_readers};
 use crate::engine::core::Core;
 use crate::engine::empty::{Emptying, empty};
@@ -311,7 +311,8 @@ fn without_live(inner: &Arc<Core>, names: Vec<BlobName>) -> Result<Vec<BlobName>
                 live[*n as usize] = true;
             }
         };
-        let walked = walk(&pass, &pages, &roots, &mut |step| {
+        let wanted = |_: &BlobName, what: Coming| Ok(what == Coming::Page);
+        let walked = walk_ahead(&pass, &pages, &roots, &wanted, &mut |step| {
             match step {
                 Step::Enter { at, .. } => strike(at.name),
                 Step::Record { entry, .. } => entry.segment_names(geometry).for_each(&mut strike),

@@ -15,7 +15,7 @@ use crate::engine::erases::{self, Outlook, foresee};
 use crate::engine::erasure::Erasure;
 use crate::engine::group;
 use crate::engine::progress::Progress;
-use crate::engine::run_due;
+use crate::engine::{run_due, warm};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, Timestamp};
 use crate::limits::PLANS_MAX;
@@ -59,6 +59,13 @@ pub(super) fn erase_all(inner: &Core, erases: &[Erase]) -> Vec<Result<Erasure>> 
         return erases.iter().map(|_| Err(e.copy())).collect();
     }
     let called = inner.observing.begin();
+    let tags: Vec<_> = {
+        let (state, pages) = (inner.state(), inner.pages());
+        let view = inner.view(&state, &pages);
+        erases.iter().map(|erase| erase.user(|user| view.tag(user))).collect()
+    };
+    // The writer does not wait for one page after another. What fails here is told below.
+    let _ = warm::paths(inner, &tags);
     let mut writer = inner.writer();
     let began = inner.observing.begin();
     let erased = erases::erase_all(inner, &mut writer, &erases.iter().collect::<Vec<_>>());

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use keyfall_objects::{
-    Failure, FailureKind, Listed, Objects, Outcome, Patience, both, create, patiently, probe,
-    probe_beside, race,
+    Failure, FailureKind, Listed, Objects, Outcome, Patience, at_once, both, create, patiently,
+    probe, probe_beside, race,
 };
 
 use crate::env::SharedEnv;
@@ -13,6 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Names that one request lists, at most.
 const PAGE: usize = 1000;
+/// Requests of one look-up that are under way at the same time, at most.
+const AT_ONCE: usize = 16;
 /// Threads that race for one object when a log is made.
 const RACERS: u8 = 8;
 
@@ -154,6 +156,21 @@ impl Bucket {
         other: impl FnOnce() -> B,
     ) -> (A, B) {
         both(&*self.objects, one, other)
+    }
+
+    /// Whether a request takes long.
+    pub(super) fn is_far(&self) -> bool {
+        self.objects.is_far()
+    }
+
+    /// Does the same with each of several things, and with some of them at the same time where
+    /// requests take long.
+    pub(super) fn each<T: Sync, R: Send>(
+        &self,
+        things: &[T],
+        act: impl Fn(&T) -> R + Sync,
+    ) -> Vec<R> {
+        at_once(&*self.objects, AT_ONCE, things, act)
     }
 
     /// Refuses a place where several writers of one object succeed at once.

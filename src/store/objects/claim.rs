@@ -201,6 +201,7 @@ pub(super) fn claim(
         let shown = numbers().any(|there| there == number);
         let mut state = locked(state);
         state.shown = shown;
+        state.packs.published(number);
         (state.last, state.claimed, state.usage) = (number, end.claimed, end.usage);
         (state.is_mine, state.catalogue, state.stream) = (true, None, Stream::default());
         (state.expected, state.known) = (None, false);

@@ -1,12 +1,14 @@
 //! Finding a blob: among what waits, where its name says, in what lies elsewhere, as an object of
 //! its own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::bucket::Bucket;
 use super::frame::{HEADER, Header, LABEL, Spot, named_blob};
 use super::named::Object;
 use super::naming::{Hint, Naming};
+use super::packs::is_pack;
 use super::state::State;
 use super::tables::{learn_elsewhere, learn_segments};
 use super::windows::WINDOW;
@@ -29,6 +31,33 @@ impl Finder<'_> {
             Some(blob) => Ok(blob),
             None => self.bucket.get(&Object::Segment(*name).name()),
         }
+    }
+
+    /// Reads several blobs, some at the same time where requests take long: what lies in one window
+    /// comes with one request.
+    pub(super) fn get_many(&self, names: &[BlobName]) -> Vec<Result<Option<Vec<u8>>>> {
+        let mut groups: BTreeMap<(u64, u8, u64), Vec<usize>> = BTreeMap::new();
+        let mut alone = Vec::new();
+        for (n, name) in names.iter().enumerate() {
+            match self.naming.hint(name).map(|hint| hint.at) {
+                Some(at) if self.bucket.is_far() => {
+                    let key = (at.number, at.chunk, u64::from(at.offset) / WINDOW);
+                    groups.entry(key).or_default().push(n);
+                    // Not asked by several at once. If it fails they ask again.
+                    if at.number <= locked(self.state).last {
+                        let _ = is_pack(self.bucket, self.state, &at);
+                    }
+                }
+                _ => alone.push(vec![n]),
+            }
+        }
+        alone.extend(groups.into_values());
+        let of_group =
+            |group: &Vec<usize>| group.iter().map(|n| (*n, self.get(&names[*n]))).collect();
+        let read: Vec<Vec<(usize, Result<Option<Vec<u8>>>)>> = self.bucket.each(&alone, of_group);
+        let mut read: Vec<_> = read.into_iter().flatten().collect();
+        read.sort_unstable_by_key(|(n, _)| *n);
+        read.into_iter().map(|(_, blob)| blob).collect()
     }
 
     /// Reads a part of a blob. Of a long one no more is asked for.
@@ -122,27 +151,41 @@ impl Finder<'_> {
             return self.hinted(pack, name, hint);
         }
         let numbered = Object::Numbered(number);
-        if let Some(blob) = self.at_once(numbered, name, hint)? {
-            return Ok(Some(blob));
+        let likely = is_pack(self.bucket, self.state, &hint.at)?;
+        let in_order = if likely { [pack, numbered] } else { [numbered, pack] };
+        for object in in_order {
+            if let Some(blob) = self.at_once(object, name, hint)? {
+                if object == pack && !likely {
+                    locked(self.state).packs.missed(&hint.at);
+                }
+                return Ok(Some(blob));
+            }
         }
         match self.header(numbered)? {
             Some(header) if header.chunk == hint.at.chunk => self.hinted(numbered, name, hint),
-            _ => match self.at_once(pack, name, hint)? {
-                None => self.hinted(pack, name, hint),
-                found => Ok(found),
-            },
+            _ => self.hinted(pack, name, hint),
         }
     }
 
-    /// A blob that lies where its name says, by one request: the header of its object, which is
-    /// not known, lies in another window. Who has the name at its place needs no other witness.
+    /// A blob that lies where its name says, by one request. Who has the name at its place needs no
+    /// other witness; the header that lies in the same window is one.
     fn at_once(&self, object: Object, name: &BlobName, hint: Hint) -> Result<Option<Vec<u8>>> {
-        let (from, len) = (u64::from(hint.at.offset), (LABEL + hint.len) as u64);
-        if from < WINDOW || locked(self.state).windows.header(object).is_some() {
+        let is_other = |header: Header| header.chunk != hint.at.chunk;
+        let header = locked(self.state).windows.header(object);
+        if header.is_some_and(is_other) {
             return Ok(None);
         }
-        let bytes = self.range(object, from, len)?;
-        Ok(bytes.as_deref().and_then(|bytes| named_blob(name, bytes)).map(<[u8]>::to_vec))
+        let (from, len) = (u64::from(hint.at.offset), (LABEL + hint.len) as u64);
+        let Some(bytes) = self.range(object, from, len)? else { return Ok(None) };
+        let header = match header {
+            None if from + len <= WINDOW => self.header(object)?,
+            header => header,
+        };
+        let blob = match header {
+            Some(header) => header.blob(name, hint.at.offset, &bytes),
+            None => named_blob(name, &bytes),
+        };
+        Ok(blob.filter(|_| !header.is_some_and(is_other)).map(<[u8]>::to_vec))
     }
 
     /// A blob of an object that its name speaks of, which may lie elsewhere in it.

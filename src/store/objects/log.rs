@@ -334,6 +334,10 @@ impl Store for ObjectLog {
         true
     }
 
+    fn is_far(&self) -> bool {
+        self.bucket.is_far()
+    }
+
     fn confirm(&self) -> Result<()> {
         confirm(&self.bucket, &self.state, &self.writers)
     }
@@ -366,6 +370,10 @@ impl Store for ObjectLog {
 
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
         self.finder().get(name)
+    }
+
+    fn get_many(&self, names: &[BlobName]) -> Vec<Result<Option<Vec<u8>>>> {
+        self.finder().get_many(names)
     }
 
     fn get_part(&self, name: &BlobName, from: usize, len: usize) -> Result<Option<Vec<u8>>> {

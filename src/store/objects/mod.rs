@@ -34,6 +34,7 @@ mod log;
 mod marker;
 mod named;
 mod naming;
+mod packs;
 mod remove;
 mod room;
 mod signs;

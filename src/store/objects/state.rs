@@ -9,6 +9,7 @@ use super::frame::{HEADER, LABEL, Spot};
 use super::live::Live;
 use super::named::Object;
 use super::naming::Place;
+use super::packs::Packs;
 use super::windows::Windows;
 use crate::ids::BlobName;
 use crate::store::{Ahead, Blob, Claimed, Head, Usage};
@@ -74,6 +75,7 @@ pub(super) struct State {
     /// Bytes of what an object says behind its blobs, in the newest one.
     pub(super) end_len: u64,
     pub(super) windows: Windows,
+    pub(super) packs: Packs,
     /// The newest object, as the medium gave it back.
     pub(super) read_back: Option<(u64, Arc<Vec<u8>>)>,
     /// The newest object over which the next claim is to come, and over no other.

@@ -47,10 +47,13 @@ pub(super) fn learn_elsewhere(bucket: &Bucket, state: &Mutex<State>) -> Result<(
     if locked(state).elsewhere.is_some() {
         return Ok(());
     }
+    let listed = bucket.list(STRAYS, "")?;
+    let of_log = |listed: &Listed| Some((Object::parse(&listed.name)?, listed.size));
+    let strays: Vec<(Object, u64)> = listed.iter().filter_map(of_log).collect();
+    let tables = bucket.each(&strays, |(object, size)| table(bucket, *object, *size));
     let mut elsewhere = Elsewhere::new();
-    for listed in bucket.list(STRAYS, "")? {
-        let Some(object) = Object::parse(&listed.name) else { continue };
-        let Some((header, blobs)) = table(bucket, object, listed.size)? else { continue };
+    for ((object, _), table) in strays.into_iter().zip(tables) {
+        let Some((header, blobs)) = table? else { continue };
         locked(state).windows.keep_header(object, header);
         elsewhere.extend(blobs.into_iter().map(|(name, spot)| (name, (object, spot))));
     }
@@ -166,6 +169,9 @@ pub(super) fn made(
     let State { live, sweeping, .. } = state;
     for live in [live, sweeping].into_iter().flatten() {
         live.made(naming, object, blobs, size as u64);
+    }
+    if let Object::Pack { number, chunk } = object {
+        state.packs.found(number, chunk);
     }
     if let (Object::Stray { .. }, Some(elsewhere)) = (object, &mut state.elsewhere) {
         elsewhere.extend(blobs.iter().map(|(name, spot)| (*name, (object, *spot))));

@@ -6,6 +6,7 @@ use super::node::{Child, INTERIOR, LEAF, LISTING, OrderedNode, Place, child_len,
 use super::value::{Texts, Value, joined};
 use crate::codec::Decoder;
 use crate::error::Result;
+use crate::ids::BlobName;
 use crate::secret::Secret;
 use crate::tree::keys::OrderedKey;
 use crate::tree::link::{Link, Node, Pages};
@@ -173,14 +174,29 @@ fn scan_node<const K: usize>(
         OrderedNode::Interior(children) => {
             let from = children.partition_point(|c| c.first <= *range.low).saturating_sub(1);
             let to = children.partition_point(|c| c.first <= *range.high);
-            let within = children[from.min(to)..to].iter();
-            let each = |child: &Child<K>| scan_link(pages, place, &child.link, range, entry);
+            let within = &children[from.min(to)..to];
+            let mut each = |n: usize| {
+                if range.descending {
+                    pages.soon(&mut within[..=n].iter().rev().filter_map(stored_name));
+                } else {
+                    pages.soon(&mut within[n..].iter().filter_map(stored_name));
+                }
+                scan_link(pages, place, &within[n].link, range, entry)
+            };
             if range.descending {
-                first_break(within.rev().map(each))
+                first_break((0..within.len()).rev().map(&mut each))
             } else {
-                first_break(within.map(each))
+                first_break((0..within.len()).map(&mut each))
             }
         }
+    }
+}
+
+/// The name of a child that is stored.
+fn stored_name<const K: usize>(child: &Child<K>) -> Option<BlobName> {
+    match &child.link {
+        Link::Stored(at) => Some(at.name),
+        Link::Loaded(_) => None,
     }
 }
 
@@ -239,6 +255,7 @@ fn scan_node_ranges<const K: usize>(
             return Ok(());
         }
     };
+    let mut parts = Vec::new();
     for (n, child) in children.iter().enumerate() {
         let from = match n {
             0 => 0,
@@ -249,8 +266,12 @@ fn scan_node_ranges<const K: usize>(
             None => ranges.len(),
         };
         if from < to {
-            scan_ranges(pages, place, &child.link, &ranges[from..to], entry)?;
+            parts.push((child, &ranges[from..to]));
         }
+    }
+    for (n, (child, ranges)) in parts.iter().enumerate() {
+        pages.soon(&mut parts[n..].iter().filter_map(|(child, _)| stored_name(child)));
+        scan_ranges(pages, place, &child.link, ranges, entry)?;
     }
     Ok(())
 }
