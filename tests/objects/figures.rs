@@ -12,6 +12,7 @@ use keyfall::store::ObjectLog;
 use keyfall::{Class, Engine, Options, Put, RecordId, Scope};
 use keyfall_objects::{CountedObjects, MemoryObjects, Objects};
 
+use crate::ahead::Slow;
 use crate::engines::{options, put, read, user};
 use crate::far::{Far, far, rounds};
 use crate::proxy::{Faults, Passed};
@@ -171,59 +172,131 @@ fn with_many_callers(far: &Far, engine: &Engine) {
     println!("  erases a second, 1 caller {one:.1}, 64 callers {many:.1}: {:.1}x", many / one);
 }
 
-/// A store of many users, opened and read by an engine that has none of it in memory.
+/// A store of many users, in a place far away.
+struct Many {
+    objects: Arc<Slow>,
+    cell: Arc<MemoryCell>,
+    /// Records of 200 B, which stand in their entries, and of 2,000 B.
+    short: Vec<RecordId>,
+    long: Vec<RecordId>,
+}
+
+impl Many {
+    /// Of so many users, put in batches of 5,000; then one in 50 of them has a record of 2,000 B, in
+    /// a commit of its own.
+    fn new(users: u32) -> Self {
+        let objects = Slow::counted(Arc::new(MemoryObjects::new()));
+        let cell = Arc::new(MemoryCell::new());
+        let log = Arc::new(ObjectLog::create(objects.clone()).unwrap());
+        let engine = Engine::init(log, cell.clone(), options()).unwrap();
+        let began = Instant::now();
+        let mut short = Vec::new();
+        for first in (0..users).step_by(5000) {
+            let mut batch = engine.batch();
+            for n in first..users.min(first + 5000) {
+                batch.add(Put::new(user(n), Class::audio()), &[n as u8; 200][..]).unwrap();
+            }
+            short.extend(batch.commit().unwrap());
+        }
+        let some = (0..users).step_by(50);
+        let long: Vec<RecordId> = some.map(|n| put(&engine, n, &[1; 2000]).unwrap()).collect();
+        engine.close().unwrap();
+        let alone = long.len();
+        println!("{users} users, {alone} commits of one, made in {:?}", began.elapsed());
+        Many { objects, cell, short, long }
+    }
+
+    /// An engine that has none of it in memory, opened with so many requests.
+    fn opened(&self, requests: u64) -> Engine {
+        self.objects.take();
+        let log = Arc::new(ObjectLog::open(self.objects.clone()).unwrap());
+        let options: Options = options().cache_bytes(1 << 30);
+        let engine = Engine::open(log, self.cell.clone(), options).unwrap();
+        let opened = self.objects.take();
+        println!("opened: {} requests: {opened:?}", opened.all());
+        assert!(opened.all() <= requests, "an opening takes {} requests", opened.all());
+        engine
+    }
+
+    /// The requests of each of these reads.
+    fn reads<'i>(&self, engine: &Engine, ids: impl Iterator<Item = &'i RecordId>) -> Vec<u64> {
+        self.objects.take();
+        let each = |id: &RecordId| {
+            read(engine, id).unwrap();
+            self.objects.take().all()
+        };
+        ids.map(each).collect()
+    }
+}
+
+/// Prints how many of these took how many requests, and gives the most.
+fn distribution(what: &str, requests: &[u64]) -> u64 {
+    let most = requests.iter().copied().max().unwrap_or_default();
+    let of = |n: u64| requests.iter().filter(|there| **there == n).count();
+    let all: Vec<String> = (0..=most).map(|n| format!("{n}: {}", of(n))).collect();
+    let mean = requests.iter().sum::<u64>() as f64 / requests.len().max(1) as f64;
+    println!("{what}: {mean:.2} each, at most {most} ({})", all.join(", "));
+    most
+}
+
+/// A store of many users, opened and read by engines that have none of it in memory.
 #[test]
 fn reads_of_a_store_of_many_users() {
-    let users = rounds("KEYFALL_USERS", 2000) as u32;
+    let many = Many::new(rounds("KEYFALL_USERS", 2000) as u32);
+    let every = |step: usize, from: usize| many.short.iter().skip(from).step_by(step);
+    let cold = many.opened(10);
+    for from in 0..3 {
+        distribution(
+            "1,000 reads, nothing read before",
+            &many.reads(&cold, every(7, from).take(1000)),
+        );
+    }
+    drop(cold);
+
+    // The newest object is a claim now: the root page is in another one.
+    let warmed = many.opened(11);
+    warmed.warm_up(&[]).unwrap();
+    let took = many.objects.take().all();
+    println!("warmed up: {took} requests");
+    assert!(took <= 300, "the upper levels have 273 pages");
+    let first = distribution("the first 1,000 reads", &many.reads(&warmed, every(7, 0).take(1000)));
+    let spread = every(7, 1).chain(every(7, 2)).take(200_000);
+    let all = distribution("the next 200,000", &many.reads(&warmed, spread));
+    distribution("records of others", &many.reads(&warmed, every(7, 5).take(1000)));
+    drop(warmed);
+
+    let warmed = many.opened(11);
+    warmed.warm_up(&[]).unwrap();
+    let long = many.long.iter().rev().take(1000);
+    let long = distribution("1,000 records of 2,000 B", &many.reads(&warmed, long));
+    println!("{:?}", warmed.status().unwrap().cache);
+    let most = first.max(all).max(long);
+    assert!(most <= 4, "a cold read takes {most} requests");
+}
+
+/// However long the writer before was at work, an opening takes no more requests.
+#[test]
+fn an_opening_after_many_commits() {
     let counted = Arc::new(CountedObjects::over(Arc::new(MemoryObjects::new())));
     let cell = Arc::new(MemoryCell::new());
     let log = Arc::new(ObjectLog::create(counted.clone()).unwrap());
     let engine = Engine::init(log, cell.clone(), options()).unwrap();
-    let began = Instant::now();
-    let (mut short, mut long) = (Vec::new(), Vec::new());
-    for first in (0..users).step_by(5000) {
-        let mut batch = engine.batch();
-        for n in first..users.min(first + 5000) {
-            batch.add(Put::new(user(n), Class::audio()), &[n as u8; 200][..]).unwrap();
-        }
-        short.extend(batch.commit().unwrap());
+    let commits = rounds("KEYFALL_COMMITS", 3000) as u32;
+    for n in 0..commits {
+        put(&engine, n % 50, b"short").unwrap();
     }
-    for n in 0..200 {
-        long.push(put(&engine, users + n, &[1; 2000]).unwrap());
-    }
+    let creates = counted.take().creates;
+    let hints = u64::from(commits / 256);
+    assert!(creates <= u64::from(commits) + hints + 20, "{creates} creates of {commits} commits");
+    assert!(counted.list("f", "", 1000).unwrap().len() <= 2, "old hints go");
     engine.close().unwrap();
-    println!("{users} users, made in {:?}", began.elapsed());
-
-    counted.take();
-    let log = Arc::new(ObjectLog::open(counted.clone()).unwrap());
-    let options: Options = options().cache_bytes(1 << 30);
-    let engine = Engine::open(log, cell, options).unwrap();
-    let opened = counted.take();
-    println!("opened: {} requests: {opened:?}", opened.all());
-    assert!(opened.all() <= 10, "an opening takes {} requests", opened.all());
-    let gets = |id: &RecordId| {
-        read(&engine, id).unwrap();
-        counted.take().all()
-    };
-    let first = gets(&short[0]);
-    let warm = short.len().min(200_000);
-    let spread = short.iter().step_by(7).chain(short.iter().skip(3).step_by(7));
-    let upper: Vec<u64> = spread.take(warm).map(gets).collect();
-    let cold: Vec<u64> = short.iter().skip(5).step_by(7).take(1000).map(gets).collect();
-    let long: Vec<u64> = long.iter().map(gets).collect();
-    let mean = |all: &[u64]| all.iter().sum::<u64>() as f64 / all.len() as f64;
-    let most = |all: &[u64]| all.iter().copied().max().unwrap_or_default();
-    println!("the first read after it: {first} requests");
-    for some in upper.chunks(1000).take(3) {
-        let over = some.iter().filter(|n| **n > 4).count();
-        println!("the next 1,000: {:.2} each, at most {}, {over} over 4", mean(some), most(some));
+    for _ in 0..2 {
+        counted.take();
+        let log = Arc::new(ObjectLog::open(counted.clone()).unwrap());
+        let engine = Engine::open(log, cell.clone(), options()).unwrap();
+        let opened = counted.take();
+        println!("{commits} commits, opened: {} requests", opened.all());
+        assert!(opened.all() <= 10, "{commits} commits: {opened:?}");
+        put(&engine, 1, b"more").unwrap();
     }
-    println!("the next {}: {:.2} each, at most {}", upper.len(), mean(&upper), most(&upper));
-    println!(
-        "after these, records of 200 B of others: {:.2}, at most {}",
-        mean(&cold),
-        most(&cold)
-    );
-    println!("records of 2,000 B: {:.2}, at most {}", mean(&long), most(&long));
-    assert!(most(&cold).max(most(&long)) <= 4, "a cold read takes 4 requests at most");
 }

@@ -4,6 +4,7 @@
 use super::bucket::Bucket;
 use super::catalogue::Listing;
 use super::frame::{Content, End, HEADER, Header, Kind, encode, end_len};
+use super::hints::hints_of;
 use super::named::{COMMITS, FLOORS, Object, number_of, numbered};
 use super::state::{State, Stream};
 use super::windows::WINDOW;
@@ -103,10 +104,20 @@ pub(super) fn find_newest(
     floors: &[Listed],
     will_claim: bool,
 ) -> Result<()> {
-    let floor = floor_of(floors);
-    let listed = bucket.list(COMMITS, &numbered(COMMITS, floor.saturating_sub(1)))?;
+    let (floor, hints) = (floor_of(floors), hints_of(floors));
+    let from = |number: u64| bucket.list(COMMITS, &numbered(COMMITS, number.saturating_sub(1)));
+    let hint = hints.iter().copied().max().filter(|hint| *hint > floor);
+    locked(state).hints = hints;
+    // What a hint leaves out stands below it. One that is wrong hides nothing.
+    let above = hint.map(from).transpose()?.filter(|above| !above.is_empty());
+    let hinted = above.is_some();
+    let listed = above.map_or_else(|| from(floor), Ok)?;
     let numbers = || listed.iter().filter_map(|object| number_of(&object.name));
-    if floor > 0 && numbers().all(|number| number != floor) && read(bucket, floor)?.is_none() {
+    if !hinted
+        && floor > 0
+        && numbers().all(|number| number != floor)
+        && read(bucket, floor)?.is_none()
+    {
         return Err(Error::corrupt(format!(
             "{}: {} is missing, the claim that the floor stands on; restore the store from a copy",
             bucket.place(),

@@ -152,14 +152,19 @@ impl Finder<'_> {
         }
         let numbered = Object::Numbered(number);
         let likely = is_pack(self.bucket, self.state, &hint.at)?;
-        let in_order = if likely { [pack, numbered] } else { [numbered, pack] };
-        for object in in_order {
-            if let Some(blob) = self.at_once(object, name, hint)? {
-                if object == pack && !likely {
-                    locked(self.state).packs.missed(&hint.at);
-                }
-                return Ok(Some(blob));
-            }
+        if likely && let Some(blob) = self.at_once(pack, name, hint)? {
+            return Ok(Some(blob));
+        }
+        if let Some(blob) = self.at_once(numbered, name, hint)? {
+            return Ok(Some(blob));
+        }
+        let header = locked(self.state).windows.header(numbered);
+        if !likely
+            && header.is_none_or(|header| header.chunk != hint.at.chunk)
+            && let Some(blob) = self.at_once(pack, name, hint)?
+        {
+            locked(self.state).packs.missed(&hint.at);
+            return Ok(Some(blob));
         }
         match self.header(numbered)? {
             Some(header) if header.chunk == hint.at.chunk => self.hinted(numbered, name, hint),

@@ -10,6 +10,7 @@ use super::claims::recall;
 use super::earlier::has_claim;
 use super::find::Finder;
 use super::give::Giving;
+use super::hints::{HINT_EVERY, hint};
 use super::marker;
 use super::named::{COMMITS, FLOORS, MARKER, is_dead_name};
 use super::naming::{NAMING_KEY_BYTES, Naming};
@@ -31,8 +32,9 @@ use crate::store::{
 };
 use crate::sync::{Mutex, locked};
 
-/// A claim raises the floor if more than so many numbers stand above it.
-const FLOOR_EVERY: u64 = 512;
+/// A claim leaves a hint if more than so many numbers stand above floor and hints: writers did not
+/// always leave any.
+const UNSHOWN: u64 = 2 * HINT_EVERY;
 
 /// A store on numbered objects, each created once: S3 and its like, or a directory that machines
 /// share. Of several engines that write to it the one that claimed it last is the owner; what any
@@ -319,13 +321,13 @@ impl Store for ObjectLog {
             Err(e) if e.kind() == ErrorKind::Fenced => return Err(e),
             made => writing.unknown_if_failed(made)?,
         };
-        let (number, floor) = {
+        let (number, shown) = {
             let state = locked(&self.state);
-            (state.last, state.floor)
+            (state.last, state.hints.iter().copied().fold(state.floor, u64::max))
         };
-        // An opening lists what stands above the floor: a few more cost nothing.
-        if number > floor + FLOOR_EVERY {
-            raise_floor(&self.bucket, &self.state, number)?;
+        // An opening lists what stands above: a few more cost nothing.
+        if number > shown + UNSHOWN {
+            hint(&self.bucket, &self.state, number);
         }
         Ok(head)
     }

@@ -8,6 +8,7 @@
 //! x/<number>-<r>   blobs whose names say no place in this log
 //! s/<name>         one long blob
 //! f/<number>       a floor: nothing above this number was ever deleted
+//! f/newest-<number>  a hint: an object of this number is there
 //! f/dead-<number>-<r>  names of blobs that were removed from objects which hold live ones too
 //! b/<claim>-<n>    a sign of life of the writer that made this claim
 //! a/<number>-<r>   which objects are claims, up to a number
@@ -29,6 +30,7 @@ mod earlier;
 mod find;
 mod frame;
 mod give;
+mod hints;
 mod live;
 mod log;
 mod marker;

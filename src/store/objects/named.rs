@@ -102,6 +102,19 @@ pub(super) fn is_dead_name(name: &str) -> bool {
     name.starts_with(LISTS)
 }
 
+/// How the name of a hint at the newest object begins.
+const NEWEST: &str = "f/newest-";
+
+/// `f/newest-<number>`.
+pub(super) fn newest_name(number: u64) -> String {
+    format!("{NEWEST}{number:0DIGITS$}")
+}
+
+/// The number in the name of a hint at the newest object.
+pub(super) fn newest_of(name: &str) -> Option<u64> {
+    number(name.strip_prefix(NEWEST)?)
+}
+
 /// `b/<claim>-<sign>`.
 pub(super) fn sign_name(claim: u64, sign: u64) -> String {
     format!("{}-{sign:0DIGITS$}", numbered(SIGNS, claim))
@@ -160,6 +173,8 @@ mod tests {
         assert!(is_dead_name(&list) && list.starts_with(FLOORS), "{list}");
         assert_eq!(number_of(&list), None, "a list is no floor");
         assert!(!is_dead_name(&numbered(FLOORS, 42)));
+        let hint = newest_name(42);
+        assert_eq!((newest_of(&hint), number_of(&hint)), (Some(42), None), "a hint is no floor");
         for bad in ["c/42", "c/0000000000000000004x", "p/00000000000000000042", "q/1", "s/ab", ""] {
             assert_eq!(Object::parse(bad), None, "{bad}");
         }

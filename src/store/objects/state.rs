@@ -33,6 +33,8 @@ pub(super) struct State {
     pub(super) usage: Usage,
     /// The highest floor that was seen.
     pub(super) floor: u64,
+    /// Hints at the newest object that are there, as far as this handle knows.
+    pub(super) hints: Vec<u64>,
     /// Whether the newest object was looked for when the log was opened, and not since.
     pub(super) known: bool,
     /// Whether this handle made the newest object.

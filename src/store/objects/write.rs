@@ -3,6 +3,7 @@
 use super::bucket::Bucket;
 use super::claim::refresh;
 use super::frame::{Content, End, HEADER, Kind, LABEL, Spot, bytes_of, encode, end_len};
+use super::hints::hint_now_and_then;
 use super::named::Object;
 use super::naming::Naming;
 use super::state::{CHUNK, LAST_CHUNK, State, Stream};
@@ -284,6 +285,8 @@ impl Writing<'_> {
         state.packs.published(number);
         (state.last, state.head, state.is_mine) = (number, Some(head.clone()), true);
         (state.stream, state.read_back, state.shown) = (Stream::default(), None, false);
+        drop(state);
+        hint_now_and_then(self.bucket, self.state, number);
         Ok(Published::Done)
     }
 
