@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keyfall_objects::{Listed, Objects, Patience};
 
 use super::bucket::Bucket;
-use super::claim::{claim, confirm, find_newest, floors, raise_floor, read_back, refresh};
+use super::claim::{claim, confirm, find_newest, floors, read_back, refresh};
 use super::claims::recall;
 use super::earlier::has_claim;
 use super::find::Finder;
