@@ -228,7 +228,7 @@ fn a_child_has_nothing_kept_longer_by_any_form() {
     let guardian = Session::enter_as(&service, &kim, guardian);
     let child = Session::enter_as(&service, &kim, "{\"role\":\"child\"}");
     let said = guardian.done(&service, "/page/erase/later", "class=audio");
-    assert!(said.contains("You can call it off on your page until then."), "{said}");
+    assert!(said.contains("You can call it off in the list until then."), "{said}");
     let plan = guardian.get(&service, "/page").text();
     let plan = format!("plan={}", between(&plan, "name=\"plan\" value=\"", "\"").unwrap());
     let page = child.get(&service, "/page").text();
