@@ -509,7 +509,7 @@ pub trait Store: Send + Sync {
         Ok(None)
     }
 
-    /// Learns what an earlier handle left behind about how much of the store is dead, where that is
+    /// Learns what an earlier handle noted of how much of the store is dead, where that is
     /// not known: it is asked before [`Store::waste`].
     ///
     /// # Errors

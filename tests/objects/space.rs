@@ -247,6 +247,27 @@ fn a_store_that_is_clean_is_not_walked_again_when_it_is_opened() {
     assert!(done.swept && done.freed > 2 << 20, "{done:?}");
 }
 
+/// A discard may take the commit after the newest that a reader saw, before the reader asks.
+#[test]
+fn whoever_only_looks_finds_out_though_the_next_commit_is_gone() {
+    let place = Arc::new(MemoryObjects::new());
+    let objects: Arc<dyn Objects> = place.clone();
+    let engine = Engine::init(log(&objects), Arc::new(MemoryCell::new()), options()).unwrap();
+    put(&engine, 1, b"before").unwrap();
+    let look = ObjectLog::look(objects).unwrap();
+    look.confirm().unwrap();
+    let seen = place.list("c", "", 1000).unwrap().pop().unwrap().name;
+    put(&engine, 1, b"after").unwrap();
+    put(&engine, 1, b"and after").unwrap();
+    let next = place.list("c", &seen, 1).unwrap().remove(0).name;
+    place.delete(&next).unwrap();
+    assert_eq!(look.confirm().unwrap_err().kind(), ErrorKind::Fenced);
+    let newest = place.list("c", "", 1000).unwrap().pop().unwrap().name;
+    assert!(
+        newest > next && look.head().unwrap() == ObjectLog::look(place).unwrap().head().unwrap()
+    );
+}
+
 /// A place that keeps versions, and says so.
 struct Versioned(MemoryObjects);
 

@@ -71,7 +71,15 @@ pub(super) fn refresh(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
         match read(bucket, number)? {
             // A list may be behind; what is above is read one by one.
             Some((end, bytes)) => newest = Some((number, end, bytes)),
-            None if at.is_some() => return Err(is_not_there(bucket, number)),
+            // It may have gone since, with newer ones in its place.
+            None if at.is_some() => {
+                let now = highest(bucket, known)?;
+                if now == at {
+                    return Err(is_not_there(bucket, number));
+                }
+                at = now;
+                continue;
+            }
             None => break,
         }
         at = None;
@@ -258,10 +266,22 @@ pub(super) fn claim_again(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
 }
 
 /// Fails once the number after the newest is taken by another handle: it begins with a claim,
-/// which is never deleted.
+/// which is never deleted. Above what a handle only saw, the next number may be a commit that is
+/// gone again, and others stand above it.
 pub(super) fn confirm(bucket: &Bucket, state: &Mutex<State>, writers: &Mutex<()>) -> Result<()> {
-    let next = locked(state).last + 1;
-    if !bucket.is_there(&numbered(COMMITS, next))? {
+    let (last, is_mine) = {
+        let state = locked(state);
+        (state.last, state.is_mine)
+    };
+    let next = last + 1;
+    let is_taken = match is_mine {
+        true => bucket.is_there(&numbered(COMMITS, next))?,
+        false => {
+            let above = bucket.list_some(COMMITS, &numbered(COMMITS, last), 1)?;
+            above.iter().any(|object| number_of(&object.name).is_some())
+        }
+    };
+    if !is_taken {
         return Ok(());
     }
     // It may be a commit of this handle, under way.

@@ -13,15 +13,6 @@ use crate::codec::Decoder;
 use crate::error::{ErrorKind, Result};
 use crate::sync::{Mutex, locked};
 
-/// The claims of a log.
-#[derive(Default)]
-pub(super) struct Claims {
-    /// Their numbers, and those of a few objects that count as claims because nobody knows.
-    pub(super) numbers: BTreeSet<u64>,
-    /// All up to this number are known.
-    upto: u64,
-}
-
 /// What a handle that surveyed the log left for those after it.
 pub(super) struct Left {
     /// Bytes that the log took then, and how many of these were dead, about.

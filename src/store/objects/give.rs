@@ -12,11 +12,10 @@ use super::named::Object;
 use super::naming::Naming;
 use super::room::Room;
 use super::state::State;
-use super::survey::swept;
 use super::tables::made;
 use crate::error::{ErrorKind, Result};
 use crate::ids::BlobName;
-use crate::store::{Blob, Cleaned, Packing, Swept, Waste};
+use crate::store::{Blob, Cleaned, Packing, Removed, Swept, Waste};
 use crate::sync::{Mutex, locked};
 
 /// Objects that are deleted at once.
@@ -97,7 +96,8 @@ impl Giving<'_> {
     pub(super) fn give_back(&self) -> Result<Option<Swept>> {
         if let Some((objects, bytes)) = self.room.or_give(self.bucket, || self.delete_dead())? {
             self.room.lay_in(self.bucket);
-            return Ok(Some(swept(objects, bytes)));
+            let removed = Removed { gone: bytes, left: 0 };
+            return Ok(Some(Swept { looked: objects, blobs: objects, removed }));
         }
         match self.move_strays(u64::MAX, DENSE) {
             Ok((0, _)) => Ok(None),

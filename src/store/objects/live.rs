@@ -1,13 +1,24 @@
 //! What lives in each object of a log, by the names of what lives: a name says its place, and about
 //! how long its blob is. So no table is read for it, and it takes eight bytes for each live blob.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::frame::{ENTRY, HEADER, Header, LABEL, Spot};
 use super::named::Object;
 use super::naming::{Hint, Naming};
-use super::state::Elsewhere;
 use crate::ids::BlobName;
+
+/// Where a blob lies whose name does not say it.
+pub(super) type Elsewhere = HashMap<BlobName, (Object, Spot)>;
+
+/// The claims of a log.
+#[derive(Default)]
+pub(super) struct Claims {
+    /// Their numbers, and those of a few objects that count as claims because nobody knows.
+    pub(super) numbers: BTreeSet<u64>,
+    /// All up to this number are known.
+    pub(super) upto: u64,
+}
 
 /// Bytes that a blob takes in its object beside its own.
 const BESIDE: u64 = (LABEL + ENTRY) as u64;
@@ -107,7 +118,7 @@ impl Held {
     }
 
     /// Whether something lives in it, and less than this part of it; `end` is what an object says
-    /// behind its blobs, about.
+    /// after its blobs, about.
     pub(super) fn is_sparse(&self, end: u64, (live, of): (u64, u64)) -> bool {
         let filled = self.known.map_or(self.size.saturating_sub(HEADER as u64 + end), |k| k.1);
         !self.is_dead() && !self.is_whole() && self.most * of < filled * live

@@ -1,12 +1,11 @@
 //! What a handle on a log knows, and what waits in it for the next commit.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::catalogue::Catalogue;
-use super::claims::Claims;
-use super::frame::{HEADER, LABEL, Spot};
-use super::live::Live;
+use super::frame::{HEADER, LABEL};
+use super::live::{Claims, Elsewhere, Live};
 use super::named::Object;
 use super::naming::Place;
 use super::packs::Packs;
@@ -18,9 +17,6 @@ use crate::store::{Ahead, Blob, Claimed, Head, Usage};
 pub(super) const CHUNK: usize = 8 << 20;
 /// The last chunk that a name can say.
 pub(super) const LAST_CHUNK: u8 = u8::MAX;
-
-/// Where a blob lies whose name does not say it.
-pub(super) type Elsewhere = HashMap<BlobName, (Object, Spot)>;
 
 /// What a handle knows of its log.
 #[derive(Default)]
@@ -70,11 +66,11 @@ pub(super) struct State {
     pub(super) claims: Claims,
     /// Whether a later handle is to know more of the claims, and of what is dead, than was noted.
     pub(super) unnoted: bool,
-    /// About how many bytes died that no survey saw; `None` until what earlier handles left is read.
+    /// About how many bytes died that no survey saw; `None` until what is left of that is read.
     pub(super) suspected: Option<u64>,
     /// The same, of what died before that.
     pub(super) suspects: u64,
-    /// Bytes of what an object says behind its blobs, in the newest one.
+    /// Bytes of what an object says after its blobs, in the newest one.
     pub(super) end_len: u64,
     pub(super) windows: Windows,
     pub(super) packs: Packs,

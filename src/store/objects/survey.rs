@@ -14,7 +14,7 @@ use super::tables::{learn_elsewhere, removed};
 use super::windows::WINDOW;
 use crate::error::Result;
 use crate::ids::BlobName;
-use crate::store::{Collect, Removed, Sweep, Swept};
+use crate::store::{Collect, Sweep, Swept};
 use crate::sync::locked;
 
 /// Headers that are read for their counts: so many, and one for each 8 MiB.
@@ -172,9 +172,4 @@ impl Sweep for Survey<'_> {
         }
         Ok(given)
     }
-}
-
-/// What deleted objects come to.
-pub(super) fn swept(objects: u64, gone: u64) -> Swept {
-    Swept { looked: objects, blobs: objects, removed: Removed { gone, left: 0 } }
 }

@@ -55,7 +55,7 @@ impl Windows {
     }
 
     /// Keeps more, and reads more at once, while all that lives is walked over: in each of so many
-    /// objects, for what comes next in the order of users often lies behind it.
+    /// objects, for what comes next in the order of users often lies after it.
     pub(super) fn widen(&mut self, objects: u64) {
         let each = WIDE as u64 / 2 / objects.max(1);
         self.ahead = Some((each / WINDOW * WINDOW).clamp(WINDOW, AHEAD_MAX));
