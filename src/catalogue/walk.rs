@@ -69,8 +69,8 @@ impl<'a> Walking<'a> {
     }
 }
 
-/// Says of a blob that a walk will come to whether it will be read: a page, or the only segment of a
-/// payload.
+/// Says of a blob that a walk will come to whether it will be read: a page, or the only segment of
+/// a payload.
 type Wanted<'w> = dyn Fn(&BlobName, Coming) -> Result<bool> + 'w;
 
 /// What a walk will come to.
@@ -90,7 +90,12 @@ pub(crate) fn walk(
     roots: &Roots,
     on_step: &mut OnStep<'_>,
 ) -> Result<Walked> {
-    walk_ahead(pass, pages, roots, &|_, _| Ok(false), on_step)
+    for (spot, at) in roots.each() {
+        if let Walked::Interrupted = walk_at(pass, pages, &spot, at, on_step)? {
+            return Ok(Walked::Interrupted);
+        }
+    }
+    Ok(Walked::Whole)
 }
 
 /// The same; of a store where a request takes long it fetches together what it will come to and
@@ -112,7 +117,6 @@ pub(crate) fn walk_ahead(
 }
 
 /// Walks everything below a page.
-#[cfg(feature = "testing")]
 pub(crate) fn walk_at(
     pass: &Walking<'_>,
     pages: &dyn Pages,

@@ -106,6 +106,7 @@ pub use verbs::requests::Opened;
 pub use verbs::status::Status;
 pub use verbs::training::Training;
 pub use verbs::uploads::{UploadState, Uploads};
+pub use verbs::warm::warm_up;
 
 #[cfg(feature = "testing")]
 pub(crate) use crate::catalogue::defect::Defect;

@@ -400,7 +400,7 @@ pub trait Store: Send + Sync {
     /// `Io`, `Corrupt`; an unknown name is `None`.
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>>;
 
-    /// Reads several blobs, and gives them in the order of their names. Where each is a request that
+    /// Reads several blobs, and gives them in the order asked for. Where each is a request that
     /// takes long, some are under way at the same time. The default reads one after another.
     fn get_many(&self, names: &[BlobName]) -> Vec<Result<Option<Vec<u8>>>> {
         names.iter().map(|name| self.get(name)).collect()

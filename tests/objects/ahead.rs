@@ -7,8 +7,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use keyfall::cell::{MemoryCell, RootCell};
-use keyfall::engine::{CopyMode, restore};
-use keyfall::store::{MemoryStore, ObjectLog, Store};
+use keyfall::engine::{CopyMode, restore, warm_up};
+use keyfall::store::{Ahead, BlobName, Head, HeadId, MemoryStore, ObjectLog, Published, Store};
 use keyfall::{Class, Engine, Put, Query, RecordId, Scope, UserId};
 use keyfall_objects::{
     Counted, CountedObjects, Created, Listed, MemoryObjects, Objects, Result, at_once,
@@ -152,13 +152,13 @@ fn many_blobs_are_read_at_the_same_time() {
     let log = log(&objects);
     let names: Vec<_> = (0..40u8)
         .map(|n| {
-            let name = keyfall::store::BlobName([n; 16]);
+            let name = BlobName([n; 16]);
             // Each too long to share an object with another one.
             log.put(&[(name, vec![n; 150_000])]).unwrap();
             name
         })
         .collect();
-    let unknown = keyfall::store::BlobName([99; 16]);
+    let unknown = BlobName([99; 16]);
     objects.slow_down(20);
     let asked: Vec<_> = names.iter().copied().chain([unknown]).collect();
     let read = log.get_many(&asked);
@@ -168,6 +168,33 @@ fn many_blobs_are_read_at_the_same_time() {
     }
     let most = objects.flight.take_most();
     assert!((8..=BOUND).contains(&most), "{most} at once");
+}
+
+/// Of a commit that was cut into several objects each blob is one request, and one more says which
+/// these are: a name does not say whether its chunk lies in the commit or in a pack.
+#[test]
+fn a_blob_of_a_long_commit_is_one_request() {
+    let objects = Slow::new();
+    let writer = log(&objects);
+    for number in 1..=3u64 {
+        let mut blobs: Vec<(BlobName, Vec<u8>)> = Vec::new();
+        for n in 0..200u8 {
+            let mut drawn = [n; 16];
+            drawn[15] = number as u8;
+            let name = writer.name(BlobName(drawn), Ahead::of(&blobs), 100_000);
+            blobs.push((name, vec![n; 100_000]));
+        }
+        let over = (number > 1).then(|| HeadId { epoch: 1, commit: number - 1 });
+        let head = Head { id: HeadId { epoch: 1, commit: number }, bytes: vec![1] };
+        assert_eq!(writer.commit(&blobs, over, &head).unwrap(), Published::Done);
+        let reader = ObjectLog::look(objects.clone() as Arc<dyn Objects>).unwrap();
+        objects.take();
+        for (n, (name, blob)) in blobs.iter().enumerate().rev() {
+            assert_eq!(reader.get(name).unwrap().as_ref(), Some(blob), "{n}");
+        }
+        let all = Counted { gets: 200, lists: 1, ..Counted::default() };
+        assert_eq!(objects.take(), all);
+    }
 }
 
 /// A listing asks for the leaves that come next together, each once.
@@ -269,18 +296,18 @@ fn warming_up_reads_paths_at_once() {
     let mut ids = Vec::new();
     let (engine, cell) = opened(&objects, |engine| ids = fill_users(engine, 300));
     objects.slow_down(20);
-    engine.warm_up(&[]).unwrap();
+    warm_up(&engine, &[]).unwrap();
     let most = objects.flight.take_most();
     assert!((4..=BOUND).contains(&most), "{most} at once");
     engine.close().unwrap();
     let engine = Engine::open(log(&objects), cell, options()).unwrap();
     let users: Vec<UserId> = (0..300).map(user).collect();
     objects.slow_down(20);
-    engine.warm_up(&users[..100]).unwrap();
+    warm_up(&engine, &users[..100]).unwrap();
     let most = objects.flight.take_most();
     assert!((8..=BOUND).contains(&most), "{most} at once");
     objects.slow_down(0);
-    engine.warm_up(&users[..100]).unwrap();
+    warm_up(&engine, &users[..100]).unwrap();
     assert_eq!(objects.take().all(), 0, "all of that is in memory");
     for (n, id) in ids.iter().enumerate().take(100) {
         objects.take();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyfall::cell::MemoryCell;
+use keyfall::engine::warm_up;
 use keyfall::store::ObjectLog;
 use keyfall::{Class, Engine, Options, Put, RecordId, Scope};
 use keyfall_objects::{CountedObjects, MemoryObjects, Objects};
@@ -182,8 +183,8 @@ struct Many {
 }
 
 impl Many {
-    /// Of so many users, put in batches of 5,000; then one in 50 of them has a record of 2,000 B, in
-    /// a commit of its own.
+    /// Of so many users, put in batches of 5,000; then one in 50 of them has a record of 2,000 B,
+    /// in a commit of its own.
     fn new(users: u32) -> Self {
         let objects = Slow::counted(Arc::new(MemoryObjects::new()));
         let cell = Arc::new(MemoryCell::new());
@@ -255,7 +256,7 @@ fn reads_of_a_store_of_many_users() {
 
     // The newest object is a claim now: the root page is in another one.
     let warmed = many.opened(11);
-    warmed.warm_up(&[]).unwrap();
+    warm_up(&warmed, &[]).unwrap();
     let took = many.objects.take().all();
     println!("warmed up: {took} requests");
     assert!(took <= 300, "the upper levels have 273 pages");
@@ -266,7 +267,7 @@ fn reads_of_a_store_of_many_users() {
     drop(warmed);
 
     let warmed = many.opened(11);
-    warmed.warm_up(&[]).unwrap();
+    warm_up(&warmed, &[]).unwrap();
     let long = many.long.iter().rev().take(1000);
     let long = distribution("1,000 records of 2,000 B", &many.reads(&warmed, long));
     println!("{:?}", warmed.status().unwrap().cache);

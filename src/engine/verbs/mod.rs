@@ -31,5 +31,5 @@ pub(crate) mod status;
 pub(crate) mod training;
 mod until;
 pub(crate) mod uploads;
-mod warm;
+pub(crate) mod warm;
 mod watch;

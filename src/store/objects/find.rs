@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::bucket::Bucket;
 use super::frame::{HEADER, Header, LABEL, Spot, named_blob};
+use super::likely::is_pack;
 use super::named::Object;
 use super::naming::{Hint, Naming};
-use super::packs::is_pack;
 use super::state::State;
 use super::tables::{learn_elsewhere, learn_segments};
 use super::windows::WINDOW;

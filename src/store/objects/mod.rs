@@ -31,6 +31,7 @@ mod find;
 mod frame;
 mod give;
 mod hints;
+mod likely;
 mod live;
 mod log;
 mod marker;

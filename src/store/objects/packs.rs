@@ -3,15 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::bucket::Bucket;
-use super::named::{Object, PACKS, numbered};
 use super::naming::Place;
-use super::state::State;
-use crate::error::Result;
-use crate::sync::{Mutex, locked};
 
-/// Packs that one request lists.
-const LISTED: usize = 1000;
 /// A first chunk that goes so far is likely to be full, and then a pack. Commits of many callers
 /// are shorter.
 const LONG: u32 = 1 << 20;
@@ -27,12 +20,25 @@ pub(super) struct Packs {
 }
 
 impl Packs {
-    fn is_there(&self, at: &Place) -> bool {
+    /// Whether the chunk of a place is known to be a pack.
+    pub(super) fn is_there(&self, at: &Place) -> bool {
         self.there.contains(&(at.number, at.chunk))
     }
 
-    fn is_listed(&self, number: u64) -> bool {
+    /// Whether all packs of a number are known.
+    pub(super) fn is_listed(&self, number: u64) -> bool {
         self.listed.range(..=number).next_back().is_some_and(|(_, until)| *until >= number)
+    }
+
+    /// Whether the chunk of a place may be a pack, so far as that is worth a request.
+    pub(super) fn may_be(&self, at: &Place) -> bool {
+        self.seen || at.chunk > 1 || at.offset >= LONG
+    }
+
+    /// Takes what was listed: all packs of these numbers.
+    pub(super) fn listed(&mut self, from: u64, until: u64, found: Vec<(u64, u8)>) {
+        self.there.extend(found);
+        self.listed.insert(from, until.max(from));
     }
 
     /// Takes one that this handle made, or found.
@@ -56,40 +62,4 @@ impl Packs {
         self.found(at.number, at.chunk);
         self.seen = true;
     }
-}
-
-/// Whether the chunk of a place is likely to be a pack: lists them, if that is worth a request.
-pub(super) fn is_pack(bucket: &Bucket, state: &Mutex<State>, at: &Place) -> Result<bool> {
-    let last = {
-        let state = locked(state);
-        let packs = &state.packs;
-        if packs.is_there(at) || packs.is_listed(at.number) {
-            return Ok(packs.is_there(at));
-        }
-        if let Some(header) = state.windows.header(Object::Numbered(at.number)) {
-            return Ok(header.chunk != at.chunk);
-        }
-        if !packs.seen && at.chunk == 1 && at.offset < LONG {
-            return Ok(false);
-        }
-        state.last
-    };
-    let some = bucket.list_some(PACKS, &numbered(PACKS, at.number), LISTED)?;
-    let found: Vec<(u64, u8)> = some
-        .iter()
-        .filter_map(|listed| match Object::parse(&listed.name) {
-            Some(Object::Pack { number, chunk }) => Some((number, chunk)),
-            _ => None,
-        })
-        .collect();
-    // Of the last one that it shows more may follow.
-    let until = match found.last() {
-        Some((number, _)) if some.len() == LISTED => (number - 1).min(last),
-        _ => last,
-    };
-    let mut state = locked(state);
-    let packs = &mut state.packs;
-    packs.there.extend(found);
-    packs.listed.insert(at.number, until.max(at.number));
-    Ok(packs.is_there(at))
 }
