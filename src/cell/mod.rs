@@ -249,6 +249,18 @@ pub trait RootCell: Send + Sync {
     /// `Corrupt` if it holds nothing readable; `Io`.
     fn load(&self) -> Result<Contents>;
 
+    /// As [`RootCell::load`], for the key of this name: holders of other parts than are needed for
+    /// it, and to destroy another, need not be waited for. If this handle claims the cell next, and
+    /// retires every other key after that, who holds this one need not be asked again: until then
+    /// nobody else could have it destroyed.
+    ///
+    /// # Errors
+    /// As [`RootCell::load`].
+    fn load_for(&self, id: &RootId) -> Result<Contents> {
+        let _ = id;
+        self.load()
+    }
+
     /// Destroys every key but `keep`, and torn remains of one, and looks whether it did; remembers
     /// the commit of the proof as its mark. Idempotent. (Of a shared cell: see above.)
     ///

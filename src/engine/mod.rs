@@ -81,6 +81,7 @@ pub use check::{Checked, check_restored, check_some_restored};
 pub use cleaner::Cleaning;
 pub use copies::{Restored, restore};
 pub use dying::{Cleaned, Cleaner};
+pub(crate) use find::{Prepared, prepare};
 pub use heads::root_of;
 pub use lines::Parted;
 pub use options::{OpenAs, OpenCopy};

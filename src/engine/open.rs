@@ -11,7 +11,7 @@ use super::changes::Changes;
 use super::core::{Core, State, Watched, Writer};
 use super::draw_root_key::draw_root;
 use super::dying::Cleaners;
-use super::find::{Found, find};
+use super::find::{Found, Prepared, claim_prepared, find};
 use super::heads::{OpenHead, seal_head};
 use super::in_flight::InFlight;
 use super::keeper::KeeperThread;
@@ -19,7 +19,7 @@ use super::loan::{Clocks, Loan};
 use super::log;
 use super::observing::Observing;
 use super::options::Options;
-use super::own::{self, Last, Role};
+use super::own::{self, Claiming, Last, Role};
 use super::paved::Engine;
 use super::queue::Queue;
 use super::readers::Readers;
@@ -137,7 +137,10 @@ impl Engine {
             None => draw_root(&*env, &*cell, 1, &head)?,
         };
         let stored = seal_head(&*env, id, 1, &head, &root)?;
-        own::claim(&*env, id, &*store, &*cell, store.claimed()?, last, false)?;
+        let (how, takes_over) = (&mut own::alone, false);
+        let (there, keys) = (&*store, &*cell);
+        let mut claiming = Claiming { env: &*env, id, store: there, cell: keys, takes_over, how };
+        own::claim(&mut claiming, store.claimed()?, last)?;
         cell.deposit(id, &root.id, &root.key)?;
         if let Published::Conflict(_) = store.commit(&sealer.blobs, None, &stored)? {
             return Err(Error::new(
@@ -161,9 +164,22 @@ impl Engine {
     /// A copy in step that cannot be reached is not an error here: reading works, and
     /// [`Engine::status`] says what waits for it.
     pub fn open(store: Arc<dyn Store>, cell: Arc<dyn RootCell>, options: Options) -> Result<Self> {
+        Engine::open_prepared(store, cell, options, None)
+    }
+
+    /// As [`Engine::open`], over what was found when it was prepared.
+    pub(crate) fn open_prepared(
+        store: Arc<dyn Store>,
+        cell: Arc<dyn RootCell>,
+        options: Options,
+        prepared: Option<&Prepared>,
+    ) -> Result<Self> {
         let _wiped = WipeStack;
         let began = Clocks::over(&*store, &*options.env);
-        let Found { head, role, mark } = find(&*store, &*cell, &options)?;
+        let Found { head, role, mark } = match prepared {
+            None => find(&*store, &*cell, &options)?,
+            Some(prepared) => claim_prepared(&*store, &*cell, &options, prepared)?,
+        };
         let lending = head.page.lending;
         let loan = match began {
             Some(began) if options.borrows => {

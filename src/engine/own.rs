@@ -154,13 +154,25 @@ pub(super) struct Last {
     /// The highest number that counts.
     number: u64,
     mark: u64,
+    /// Whether the cell recorded its owner once more since.
+    told: bool,
 }
 
 impl Last {
     pub(super) fn of(contents: &Contents) -> Self {
         let &Contents { owner, doubted, claims, mark, .. } = contents;
         let of_owner = owner.filter(|_| !doubted).map_or(0, |owner| owner.claim);
-        Last { owner, doubted, number: of_owner.max(claims), mark }
+        Last { owner, doubted, number: of_owner.max(claims), mark, told: false }
+    }
+
+    /// Has the cell record once more what it shows.
+    ///
+    /// # Errors
+    /// `Fenced` if another claim came in between; `Io`.
+    pub(super) fn told_again(self, cell: &dyn RootCell, id: StoreId) -> Result<Self> {
+        let Some(owner) = self.owner.filter(|_| !self.doubted) else { return Ok(self) };
+        cell.claim(id, &owner, 0)?;
+        Ok(Last { told: true, ..self })
     }
 }
 
@@ -173,8 +185,26 @@ fn above(number: u64) -> Result<u64> {
 /// How often a claim is made again that the cell refused.
 const CLAIMS: usize = 8;
 
+/// A store and a cell that are to be claimed.
+pub(super) struct Claiming<'a> {
+    pub(super) env: &'a dyn Env,
+    pub(super) id: StoreId,
+    pub(super) store: &'a dyn Store,
+    pub(super) cell: &'a dyn RootCell,
+    pub(super) takes_over: bool,
+    pub(super) how: How<'a>,
+}
+
+/// How the store is claimed: as it is, or with something done beside it.
+pub(super) type How<'a> = &'a mut dyn FnMut(&dyn Store, &Claimed) -> Result<Option<Head>>;
+
+/// As it is.
+pub(super) fn alone(store: &dyn Store, next: &Claimed) -> Result<Option<Head>> {
+    store.claim(next)
+}
+
 /// A claim that the store has, and the cell has not yet.
-struct Claiming {
+struct Made {
     claimed: Claimed,
     owner: Owner,
     head: Option<Head>,
@@ -188,17 +218,14 @@ struct Claiming {
 /// one too, it stands below the claim that was just made, and whoever made it can publish nothing:
 /// then the store is claimed again, over what the cell knows now.
 pub(super) fn claim(
-    env: &dyn Env,
-    id: StoreId,
-    store: &dyn Store,
-    cell: &dyn RootCell,
+    claiming: &mut Claiming<'_>,
     mut claimed: Option<Claimed>,
     mut last: Last,
-    takes_over: bool,
 ) -> Result<Option<Head>> {
+    let Claiming { id, store, cell, .. } = *claiming;
     let mut tries = 1;
     loop {
-        let made = claim_store(env, id, store, cell, claimed, last, takes_over)?;
+        let made = claim_store(claiming, claimed, last)?;
         let mark = made.head.as_ref().map_or(0, |head| head.id.commit);
         let refused = match cell.claim(id, &made.owner, mark) {
             Err(e) if e.kind() == ErrorKind::Fenced && tries < CLAIMS => e,
@@ -221,14 +248,11 @@ pub(super) fn claim(
 
 /// The first half of a claim: the store has it.
 fn claim_store(
-    env: &dyn Env,
-    id: StoreId,
-    store: &dyn Store,
-    cell: &dyn RootCell,
+    claiming: &mut Claiming<'_>,
     claimed: Option<Claimed>,
     mut last: Last,
-    takes_over: bool,
-) -> Result<Claiming> {
+) -> Result<Made> {
+    let Claiming { env, id, store, cell, takes_over, .. } = *claiming;
     let drawn = || -> Result<[u8; 16]> {
         let mut token = NOBODY;
         env.fill(&mut token)?;
@@ -241,8 +265,8 @@ fn claim_store(
     // Numbers of a place count its claims; the cell's count all that it took, so that a claim over
     // an owner who is no longer the last one fails.
     let here = 1 + claimed.map_or(0, |claimed| claimed.claim);
-    let mut told = false;
-    if let Some(owner) = last.owner.filter(|_| !last.doubted) {
+    let mut told = last.told;
+    if let Some(owner) = last.owner.filter(|_| !last.doubted && !told) {
         // What the cell shows may never have reached its medium: a power cut would bring back a
         // token that this place no longer knows.
         match cell.claim(id, &owner, 0) {
@@ -271,11 +295,11 @@ fn claim_store(
         (owner, _) => owner.map_or(NOBODY, |owner| owner.token),
     };
     let next = Claimed { instance, claim: here, known, next: drawn()? };
-    let head = store.claim(&next)?;
+    let head = (claiming.how)(store, &next)?;
     // A store that keeps no claim has none now either.
     let instance = if store.claimed()?.is_some() { instance } else { NOBODY };
     let owner = Owner { instance, claim: number, token: next.next };
-    Ok(Claiming { claimed: next, owner, head })
+    Ok(Made { claimed: next, owner, head })
 }
 
 /// Refuses a store that lacks commits which the cell was told of: its medium went back.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cell::RootCell;
-use crate::engine::OpenAs;
+use crate::engine::{OpenAs, Prepared, prepare};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Pulse, Store};
@@ -122,11 +122,12 @@ pub(super) fn stand_by(
             Ok(cell)
         };
         fits()?;
-        let Some((seen, cell)) = wait(&*store, &*options.env, how, &fits, see)? else {
+        let Some((seen, Fit { cell, prepared })) = wait(&*store, options, how, &fits, see)? else {
             return Ok(None);
         };
         store.expect(&seen);
-        let failed = match Engine::open(Arc::clone(&store), cell, options.clone()) {
+        let (store, options) = (Arc::clone(&store), options.clone());
+        let failed = match Engine::open_prepared(store, cell, options, prepared.as_ref()) {
             Ok(engine) => {
                 let why = engine.read_only().map(|why| Error::new(ErrorKind::Fenced, why));
                 return why.map_or(Ok(Some(engine)), Err);
@@ -172,17 +173,26 @@ fn check_fits(store: &dyn Store, cell: &dyn RootCell) -> Result<()> {
     Ok(())
 }
 
+/// A cell that fits, and what else was found then. `None`: what stands in the way of that is found
+/// when the store is opened.
+struct Fit {
+    cell: Arc<dyn RootCell>,
+    prepared: Option<Prepared>,
+}
+
 /// Waits until the writer is gone. Gives what was seen last, over which a claim may come, and the
 /// cell; `None` if the waiting was ended. Once half the time is over without a sign of life, the
 /// cell is looked at: whoever has put another one in its place meanwhile hears of it, and the one
-/// that fits is at hand when it is needed.
+/// that fits is at hand when it is needed. What else an opening looks at before it claims is looked
+/// at then, too.
 fn wait(
     store: &dyn Store,
-    env: &dyn Env,
+    options: &Options,
     how: &StandBy,
     fits: &dyn Fn() -> Result<Arc<dyn RootCell>>,
     see: See<'_>,
-) -> Result<Option<(Pulse, Arc<dyn RootCell>)>> {
+) -> Result<Option<(Pulse, Fit)>> {
+    let env: &dyn Env = &*options.env;
     let (mut seen, mut since) = (None, env.monotonic());
     let mut fit = None;
     loop {
@@ -211,16 +221,20 @@ fn wait(
         };
         match quiet {
             Duration::ZERO => fit = None,
-            quiet if fit.is_none() && quiet >= how.gone_after / 2 => fit = Some(fits()?),
+            quiet if fit.is_none() && quiet >= how.gone_after / 2 => {
+                let cell = fits()?;
+                let prepared = prepare(store, &*cell, options).ok();
+                fit = Some(Fit { cell, prepared });
+            }
             _ => {}
         }
         // A look at everything: what came may have been removed again.
-        if let Some(cell) = fit.take_if(|_| quiet >= how.gone_after)
+        if let Some(fit) = fit.take_if(|_| quiet >= how.gone_after)
             && let Ok(now) = look(store, None)
             && seen == Some(now)
         {
             let ended = see(&Beside::Gone(env.monotonic().saturating_sub(since))).is_break();
-            return Ok((!ended).then_some((now, cell)));
+            return Ok((!ended).then_some((now, fit)));
         }
         if see(&beside).is_break() {
             return Ok(None);

@@ -19,14 +19,15 @@ use super::brand::Lists;
 #[cfg(feature = "testing")]
 use super::config::store_of;
 use super::config::{Config, Ledger, Rule};
-use super::known::Known;
+use super::contents::contents;
+use super::known::{Answers, Known};
 use super::order::{RetireOrder, did, same};
 use super::shares::{completed, split};
 use super::sorted::Sorted;
 use super::standing::Alive;
 use super::told::{Told, came_back_older};
 use super::{Held, Keyholder, Share};
-use crate::cell::{Contents, Durable, Owner, RootCell, RootKey, Unheard};
+use crate::cell::{Contents, Durable, Owner, RootCell};
 use crate::crypto::Key;
 use crate::dir::DirLock;
 use crate::env::SharedEnv;
@@ -114,6 +115,16 @@ impl QuorumCell {
         let local =
             Local { store, ledger, change: Box::new(change), take_lock: Box::new(|| Ok(None)) };
         QuorumCell::new(Circle::in_turn(members), rule, local, env)
+    }
+
+    /// The same cell, whose keyholders are asked at the same time, as those of other processes are.
+    ///
+    /// # Errors
+    /// `Io` if the system gives no thread.
+    #[cfg(feature = "testing")]
+    pub fn at_once(mut self) -> Result<Self> {
+        self.circle = Circle::at_once(self.circle.members.clone())?;
+        Ok(self)
     }
 
     /// The rule of this cell: threshold, liars, margin.
@@ -332,6 +343,14 @@ impl QuorumCell {
         let said = answers.into_iter().flatten().map(|said| (said.keyholder, said));
         Ok(said.collect::<BTreeMap<[u8; 32], Statement>>().into_values().collect())
     }
+
+    /// What keyholders told, taken together.
+    fn contents(&self, store: StoreId, held: &[Result<Held>]) -> Result<Contents> {
+        // A replaced keyholder has no say in which engine owns the store.
+        let told = Told::by(&held[..self.n()], self.most(), self.f());
+        let place = |n: usize| self.circle.members[n].place();
+        contents(store, held, told, self.sorted(held), self.t(), &place)
+    }
 }
 
 impl RootCell for QuorumCell {
@@ -399,10 +418,15 @@ impl RootCell for QuorumCell {
             self.circle.ask(n, did(n, needed), move |_, member| member.claim(store, &asked, mark));
         answers.truncate(n);
         if answers.iter().flatten().count() < needed {
+            self.known().answers = None;
             self.check_fenced(&answers)?;
             return Err(self.too_few("took the claim of this engine", &answers, needed));
         }
-        self.known().owner = *owner;
+        let mut known = self.known();
+        known.owner = *owner;
+        // One that takes the store over does so from an engine that may have destroyed the key.
+        let stands = !known.takes_over;
+        known.answers.iter_mut().for_each(|there| there.claimed = stands);
         Ok(())
     }
 
@@ -440,59 +464,24 @@ impl RootCell for QuorumCell {
             return Ok(Contents::default());
         };
         let held = self.held(store);
-        let answered = || held.iter().flatten();
-        // A replaced keyholder has no say in which engine owns the store.
-        let told = Told::by(&held[..self.n()], self.most(), self.f());
-        let Told { owner, doubted, claims, mark, .. } = told;
-        let sorted = self.sorted(&held);
         {
+            let sorted = self.sorted(&held);
             let mut known = self.known();
             let lists = Lists::of(&known.ledger, &self.quorum);
             let unknown = lists.unknown(&held[..self.n()], &sorted, self.f());
             known.newer = Some(unknown).filter(|epoch| known.ledger.is_older(*epoch));
         }
-        let epochs = answered().flat_map(|held| {
-            held.shares.iter().map(|share| share.id.epoch).chain([held.committed])
-        });
-        let epoch = epochs.max().unwrap_or_default();
-        let keys: Vec<RootKey> = sorted.keys.into_iter().map(|(key, _)| key).collect();
-        // No keyholder has anything, and all of them say so: a store that is not made yet.
-        if epoch == 0 && answered().count() == held.len() {
-            return Ok(Contents {
-                keys,
-                epoch,
-                owner,
-                doubted,
-                claims,
-                mark,
-                // An init that no keyholder took a share of is repeated as the store it began.
-                ..Contents { store: Some(store), ..Contents::default() }
-            });
-        }
-        let silent: Vec<String> =
-            held.iter().filter_map(|held| held.as_ref().err().map(ToString::to_string)).collect();
-        if keys.is_empty() {
-            let place = |n: &usize| self.circle.members[*n].place();
-            let lies = |n| format!("the keyholder {} has a wrong share", place(n));
-            let why: Vec<String> = sorted.liars.iter().map(lies).chain(silent).collect();
-            return Err(Error::new(
-                ErrorKind::Io,
-                format!(
-                    "the root key cannot be recovered: {} of {} keyholders answered, and too few of \
-                     their shares fit together: {} are needed; start the others, or replace what \
-                     is lost with `keyfall keyholder replace STORE --number N --with \
-                     KEY@HOST:PORT` while enough are there ({})",
-                    answered().count(),
-                    held.len(),
-                    self.t(),
-                    why.join("; ")
-                ),
-            )
-            .for_keyholders());
-        }
-        let unheard =
-            (!silent.is_empty()).then(|| Unheard { silent: silent.join("; "), ended: told.ended });
-        Ok(Contents { store: Some(store), keys, epoch, unheard, owner, doubted, claims, mark })
+        self.contents(store, &held)
+    }
+
+    fn load_for(&self, id: &RootId) -> Result<Contents> {
+        let Some(store) = self.known().store else {
+            return Ok(Contents::default());
+        };
+        let held = self.ask_for(store, *id);
+        let contents = self.contents(store, &held)?;
+        self.known().answers = Some(Answers { id: *id, held, claimed: false });
+        Ok(contents)
     }
 
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
@@ -501,7 +490,11 @@ impl RootCell for QuorumCell {
         let store = self.known().store.ok_or_else(lost)?;
         self.hold(store)?;
         let (keep, owner) = (*keep, self.known().owner);
-        let held = self.ask_for(store, keep);
+        let answers = self.known().answers.take();
+        let held = match answers.filter(|there| there.id == keep && there.claimed) {
+            Some(there) => there.held,
+            None => self.ask_for(store, keep),
+        };
         let others = held.iter().take(self.n()).flatten().filter_map(|held| held.owner);
         if others.filter(|other| *other != owner && other.claim >= owner.claim).count() > self.f() {
             return Err(Error::new(

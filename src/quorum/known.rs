@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::Share;
 use super::config::Ledger;
+use super::{Held, Share};
 use crate::cell::Owner;
 use crate::dir::DirLock;
+use crate::error::Result;
 use crate::ids::StoreId;
 use crate::promise::RootId;
 
@@ -34,6 +35,17 @@ pub(super) struct Known {
     pub(super) newer: Option<u64>,
     /// Whether the claims to come take the store over.
     pub(super) takes_over: bool,
+    /// What keyholders told last, if that was asked for one root key.
+    pub(super) answers: Option<Answers>,
+}
+
+/// What keyholders told of a root key.
+pub(super) struct Answers {
+    pub(super) id: RootId,
+    pub(super) held: Vec<Result<Held>>,
+    /// Whether this handle has claimed the cell since: nobody else can have had the key destroyed
+    /// between the two.
+    pub(super) claimed: bool,
 }
 
 impl Known {
@@ -49,6 +61,7 @@ impl Known {
             all_answered: false,
             newer: None,
             takes_over: false,
+            answers: None,
         }
     }
 }

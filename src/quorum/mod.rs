@@ -15,6 +15,7 @@ mod ask;
 mod brand;
 mod cell;
 mod config;
+mod contents;
 mod holder;
 mod known;
 pub mod net;

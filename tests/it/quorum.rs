@@ -626,3 +626,35 @@ fn where_no_thread_can_be_started_the_program_says_so_at_once() {
     // Nothing is left locked.
     assert!(run("")(&["list", "s"]).status.success());
 }
+
+/// Who is told of a root key, and then claims the cell, need not ask again who holds it. One that
+/// takes the store over must: the place that it ends may have had the key destroyed in between.
+#[test]
+fn who_holds_the_key_is_asked_once_where_nobody_else_could_destroy_it() {
+    let place = Place::new(3, 2, 0);
+    place.made();
+    let loads = |prepare: &dyn Fn(&QuorumCell)| {
+        let cell = place.cell(Some(STORE));
+        prepare(&cell);
+        place.gates.iter().for_each(|gate| gate.asked.lock().unwrap().clear());
+        assert!(retire(&cell, id(1, 1)).is_final());
+        place.gates.iter().map(|gate| gate.asked.lock().unwrap().contains(&"load")).any(|it| it)
+    };
+    let key = id(1, 1);
+    let told = |cell: &QuorumCell| assert_eq!(cell.load_for(&key).unwrap().keys.len(), 1);
+    let claims = |cell: &QuorumCell, n: u8| cell.claim(STORE, &owner(n.into(), n), 0).unwrap();
+    assert!(!loads(&|cell| {
+        told(cell);
+        claims(cell, 2);
+    }));
+    assert!(loads(&|cell| claims(cell, 3)), "nobody was asked before");
+    assert!(loads(&|cell| {
+        claims(cell, 4);
+        told(cell);
+    }));
+    assert!(loads(&|cell| {
+        cell.take_over();
+        told(cell);
+        claims(cell, 5);
+    }));
+}

@@ -27,6 +27,7 @@ mod readers;
 mod realms;
 mod removed;
 mod reopened;
+mod rounds;
 mod space;
 mod standby;
 mod turns;

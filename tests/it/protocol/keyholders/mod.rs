@@ -60,6 +60,8 @@ enum Mistake {
     /// Keyholders look at the owner when they are dealt a share, and not when they are told to
     /// destroy some.
     RetireUnfenced,
+    /// A standby claims the store whatever its head is by then.
+    ClaimsBlindly,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +74,7 @@ enum Step {
     GiveUp(usize),
     Return(usize),
     Crash(usize),
+    Shut(usize),
     Own(usize),
     Lose(u8),
     Claim { claim: u8, holder: u8 },
@@ -91,6 +94,9 @@ struct Protocol {
     exclusive: bool,
     /// The second writer opens a backup, and takes over.
     takes_over: bool,
+    /// The second writer is a standby of the first: it claims the store, and does not ask again
+    /// what it was told before of who holds the key of the head.
+    stands_by: bool,
     /// A writer may give an attempt up before it is published.
     gives_up: bool,
     losses: u8,
@@ -105,6 +111,7 @@ const ONE_CELL: Protocol = Protocol {
     roots: ROOTS,
     exclusive: true,
     takes_over: false,
+    stands_by: false,
     gives_up: false,
     losses: 0,
     crashes: 3,
@@ -121,7 +128,7 @@ impl Protocol {
     }
 
     fn claim(&self, writer: usize) -> usize {
-        if self.takes_over { writer + 1 } else { 0 }
+        if self.takes_over || self.stands_by { writer + 1 } else { 0 }
     }
 
     /// Tells all to keep a root alone, where enough hold it.
@@ -198,6 +205,13 @@ impl Protocol {
             state.given[writer] =
                 (0..state.roots.len() as u8).filter(newer).map(|root| 1 << root).sum();
         }
+        if self.stands_by {
+            if writer == 0 || self.shares(state, head) < self.hold() {
+                return None;
+            }
+            state.writers[writer] = Phase::Beside(head);
+            return Some(());
+        }
         if self.takes_over {
             state.claims[self.claim(writer)] = self.all();
             state.writers[writer] = Phase::Claiming(head);
@@ -260,12 +274,31 @@ impl Protocol {
         Some(())
     }
 
+    /// A standby claims the store, over the head that it knows.
+    fn on_shut(&self, state: &mut State, writer: usize) -> Option<()> {
+        let Phase::Beside(head) = state.writers[writer] else { return None };
+        if state.heads[0] != head && self.mistake != Mistake::ClaimsBlindly {
+            state.writers[writer] = Phase::Closed;
+            return Some(());
+        }
+        state.shut = true;
+        state.heads[0] = head;
+        state.claims[self.claim(writer)] = self.all();
+        state.writers[writer] = Phase::Claiming(head);
+        Some(())
+    }
+
     fn on_own(&self, state: &mut State, writer: usize) -> Option<()> {
         let Phase::Claiming(head) = state.writers[writer] else { return None };
         let few = self.mistake == Mistake::ClaimTooFew;
         let enough = if few { 1 } else { usize::from(self.threshold).max(self.holders / 2 + 1) };
         if (state.claimed[self.claim(writer)].count_ones() as usize) < enough {
             return None;
+        }
+        if self.stands_by {
+            state.retires[usize::from(head)][self.claim(writer)] = self.all();
+            state.writers[writer] = Phase::Ready(head);
+            return Some(());
         }
         // What it saw before its claim may be gone.
         self.keep(state, writer, head, false);
@@ -317,7 +350,12 @@ impl Protocol {
         if !enough || !durable {
             return None;
         }
+        let shut = state.shut && writer == 0;
         let head = &mut state.heads[self.store(writer)];
+        if shut {
+            state.writers[writer] = Phase::Lost;
+            return Some(());
+        }
         if *head == state.roots[usize::from(root)].0 || self.mistake == Mistake::PublishBlindly {
             *head = root;
         } else if self.mistake != Mistake::LoserRetires {
@@ -423,15 +461,16 @@ impl Model for Protocol {
     type Action = Step;
 
     fn init_states(&self) -> Vec<State> {
-        let owner = u8::from(self.takes_over);
-        let holder = Holder { shares: 1, fence: Fence::NONE, owner };
-        let first = if self.takes_over { Phase::Ready(0) } else { Phase::Closed };
+        let two = self.takes_over || self.stands_by;
+        let holder = Holder { shares: 1, fence: Fence::NONE, owner: u8::from(two) };
+        let first = if two { Phase::Ready(0) } else { Phase::Closed };
         vec![State {
             roots: vec![(0, 0)],
             holders: vec![holder; self.holders],
             writers: [first, Phase::Closed],
             heads: [0; 2],
             taken: false,
+            shut: false,
             lost: 0,
             given: [0; 2],
             claims: [0; CLAIMS],
@@ -455,6 +494,7 @@ impl Model for Protocol {
                 Phase::Closed if self.exclusive && state.writers[1 - writer] != Phase::Closed => {}
                 Phase::Closed => steps.push(Step::Open(writer)),
                 Phase::Ready(_) => steps.push(Step::Begin(writer)),
+                Phase::Beside(_) => steps.push(Step::Shut(writer)),
                 Phase::Claiming(_) => steps.push(Step::Own(writer)),
                 Phase::Known(..) => steps.extend([Step::Keep(writer), Step::Begin(writer)]),
                 Phase::Depositing(_) => {
@@ -486,6 +526,7 @@ impl Model for Protocol {
             Step::Begin(writer) => self.on_begin(&mut state, writer)?,
             Step::Keep(writer) => self.on_keep(&mut state, writer)?,
             Step::GiveUp(writer) => self.on_give_up(&mut state, writer)?,
+            Step::Shut(writer) => self.on_shut(&mut state, writer)?,
             Step::Own(writer) => self.on_own(&mut state, writer)?,
             Step::Lose(holder) => self.on_lose(&mut state, holder)?,
             Step::Claim { claim, holder } => self.on_claim(&mut state, claim, holder)?,
@@ -535,7 +576,7 @@ impl Model for Protocol {
                 state.returned != 0
             }),
         ];
-        if !self.takes_over {
+        if !self.takes_over && !self.stands_by {
             properties.push(Property::eventually(LIVE, |_: &Protocol, state: &State| {
                 // A run ends when its root keys are used up, a writer crashed, or a keyholder is
                 // lost.
@@ -556,7 +597,7 @@ impl Model for Protocol {
                         .any(|root| state.returned & 1 << root != 0 && state.deposits[root] == 0)
                 },
             ));
-        } else if !self.takes_over && self.roots > 2 {
+        } else if !self.takes_over && !self.stands_by && self.roots > 2 {
             properties.push(Property::sometimes(
                 "two writers race, and one loses",
                 |_: &Protocol, state: &State| {
@@ -564,9 +605,9 @@ impl Model for Protocol {
                 },
             ));
         }
-        if self.takes_over {
+        if self.takes_over || self.stands_by {
             properties.push(Property::sometimes(
-                "a backup takes over, and erases",
+                "the second one takes over, and erases",
                 |_: &Protocol, state: &State| {
                     (0..state.roots.len())
                         .any(|n| state.returned & 1 << n != 0 && state.roots[n].1 == 1)

@@ -1,6 +1,6 @@
 //! The rules of writers and keyholders: they hold, and each mistake breaks one. SPEC §6, §15.
 
-use super::{ERASED, KEYHOLDERS, LIVING, Mistake, ONE_CELL, Protocol};
+use super::{ERASED, KEYHOLDERS, LIVING, Mistake, ONE_CELL, Protocol, STAYS};
 use crate::protocol::{breaks, holds, large};
 
 #[test]
@@ -45,6 +45,16 @@ fn a_backup_that_takes_over_is_the_only_one_that_destroys() {
         "three keyholders, a backup takes over",
         Protocol { takes_over: true, crashes: 0, ..KEYHOLDERS },
     );
+}
+
+/// SPEC §9.11: what keyholders told while the store was claimed counts after they took the claim.
+#[test]
+fn a_standby_asks_keyholders_once_who_holds_the_key() {
+    let standby = Protocol { stands_by: true, crashes: 0, ..KEYHOLDERS };
+    holds("three keyholders, a standby", standby);
+    holds("three keyholders, a standby, one is lost", Protocol { losses: 1, ..standby });
+    let mistake = Mistake::ClaimsBlindly;
+    breaks("a standby, ClaimsBlindly", Protocol { mistake, ..standby }, STAYS);
 }
 
 #[test]

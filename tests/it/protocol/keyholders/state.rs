@@ -17,6 +17,8 @@ pub(super) type Mask = u8;
 pub(super) enum Phase {
     /// Crashed, or not started.
     Closed,
+    /// Stands beside the store: knows this head, and that enough hold its key.
+    Beside(u8),
     /// Knows this head, and has claimed the store.
     Claiming(u8),
     /// Knows this head, which its own erase made or not; too few hold its key for the old one to
@@ -51,6 +53,8 @@ pub(super) struct State {
     pub(super) heads: [u8; 2],
     /// The backup has taken over.
     pub(super) taken: bool,
+    /// A standby has claimed the store: the first writer publishes no more.
+    pub(super) shut: bool,
     /// Keyholders whose disks are lost.
     pub(super) lost: Mask,
     /// What each writer has given up: attempts of its own.

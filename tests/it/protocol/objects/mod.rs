@@ -53,6 +53,8 @@ enum Mistake {
     HigherNumberWins,
     /// An opener whom the cell refused claims again, also over a claim of another place.
     AgainOverOthers,
+    /// A standby repeats the head that it saw, whatever came above it since.
+    OldHeadRepeated,
 }
 
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
@@ -64,6 +66,7 @@ enum Step {
     Look,
     Open(usize),
     Claim(usize),
+    Load(usize),
     Own(usize),
     Settle(usize),
     Erase(usize),
@@ -94,6 +97,9 @@ struct Objects {
     /// An opener gives up what it saw in the cell before its claim. (Where it does not, `retire`
     /// takes it with its epoch.)
     gives_up_seen: bool,
+    /// An opener is a standby: it has the key of the head read only once its claim is sent, and
+    /// asks nobody again for it before it destroys the others.
+    key_beside: bool,
     /// The second engine opens a backup.
     backup: bool,
     take_over: bool,
@@ -108,6 +114,7 @@ const SMALL: Objects = Objects {
     discards: true,
     owned: true,
     gives_up_seen: false,
+    key_beside: false,
     backup: false,
     take_over: false,
     mistake: Mistake::None,
@@ -148,7 +155,8 @@ impl Objects {
         let heard = claim.is_none_or(|claim| self.heard(state, claim))
             || self.mistake == Mistake::RetireUnfenced;
         let ends = self.exclusive || state.fence().ends_at(&state.id(keep));
-        if state.alive & 1 << keep == 0 || !ends || !heard {
+        let there = self.key_beside || state.alive & 1 << keep != 0;
+        if !there || !ends || !heard {
             return false;
         }
         let epoch = state.epoch(keep);
@@ -233,7 +241,8 @@ impl Objects {
         let locked = self.local && !self.backup && state.engines[1 - n] != Phase::Closed;
         let silently = matches!(self.mistake, Mistake::OwnsSilently | Mistake::NeverOwned);
         let owns = self.owns(state, store) || silently || self.take_over && n == 1;
-        if locked || !owns || state.alive & 1 << state.object(head).root == 0 {
+        let opens = self.key_beside || state.alive & 1 << state.object(head).root != 0;
+        if locked || !owns || !opens {
             return None;
         }
         let seen = if self.gives_up_seen { state.alive } else { 0 };
@@ -253,7 +262,10 @@ impl Objects {
         let there = (0..state.objects.len() as u8).filter(|n| state.landed & 1 << n != 0);
         let there = there.map(|n| state.object(n)).filter(|o| o.store == store);
         let mine = there.map(|o| o.number).max().unwrap_or(0);
-        let Object { root, slot, .. } = state.object(head);
+        let Object { root, mut slot, .. } = state.object(head);
+        if self.mistake == Mistake::OldHeadRepeated {
+            slot = slot.max(state.logs[usize::from(store)].len() as u8 - 1);
+        }
         let number = owner.0.max(mine) + 1;
         let claim = Object {
             parent: head,
@@ -270,6 +282,24 @@ impl Objects {
         Some(())
     }
 
+    /// A standby reads the key of the head that it claims over; `seen` is that key from then on.
+    fn on_load(&self, state: &mut State, n: usize) -> Option<()> {
+        let (Phase::Claiming { claim, seen } | Phase::Claimed { claim, seen }) =
+            &mut state.engines[n]
+        else {
+            return None;
+        };
+        let key: Mask = 1 << state.objects[usize::from(*claim)].root;
+        if !self.key_beside || *seen != 0 {
+            return None;
+        }
+        *seen = key;
+        if state.alive & key == 0 {
+            state.engines[n] = Phase::Closed;
+        }
+        Some(())
+    }
+
     fn on_own(&self, state: &mut State, n: usize) -> Option<()> {
         let (claim, seen) = match state.engines[n] {
             Phase::Claimed { claim, seen } => (claim, seen),
@@ -277,6 +307,9 @@ impl Objects {
             Phase::Claiming { claim, seen } if self.mistake == Mistake::CellFirst => (claim, seen),
             _ => return None,
         };
+        if self.key_beside && seen == 0 {
+            return None;
+        }
         let owner = (state.object(claim).number, claim);
         // Nobody else has claimed the cell since it was read.
         let known = state.object(claim).known;
@@ -291,6 +324,7 @@ impl Objects {
             };
         } else if self.owns(state, self.store_of(n)) || self.mistake == Mistake::AgainOverOthers {
             // Another one's claim of this store reached the cell in between: it stands below.
+            let seen = if self.key_beside { 0 } else { seen };
             state.engines[n] = Phase::Opened { head: claim, owner: state.owner, seen };
         } else {
             state.engines[n] = Phase::Closed;
@@ -302,7 +336,11 @@ impl Objects {
         match state.engines[n] {
             Phase::Owner { claim, seen } => {
                 let keep = state.object(claim).root;
-                let seen = if self.mistake == Mistake::ClaimThenLoad { state.alive } else { seen };
+                let seen = match self.mistake {
+                    Mistake::ClaimThenLoad => state.alive,
+                    _ if self.key_beside => 0,
+                    _ => seen,
+                };
                 let settled = self.retire(state, Some(claim), keep, seen);
                 state.engines[n] =
                     if settled { Phase::Ready { claim, head: claim } } else { Phase::Closed };
@@ -548,8 +586,10 @@ impl Model for Objects {
             match phase {
                 Phase::Closed => steps.push(Step::Open(n)),
                 Phase::Opened { .. } => steps.extend([Step::Claim(n), Step::Settle(n)]),
-                Phase::Claiming { .. } => steps.extend([Step::Resolve(n), Step::Own(n)]),
-                Phase::Claimed { .. } => steps.push(Step::Own(n)),
+                Phase::Claiming { .. } => {
+                    steps.extend([Step::Resolve(n), Step::Load(n), Step::Own(n)]);
+                }
+                Phase::Claimed { .. } => steps.extend([Step::Load(n), Step::Own(n)]),
                 Phase::Owner { .. } => steps.push(Step::Settle(n)),
                 Phase::Ready { .. } => {
                     steps.extend([
@@ -582,6 +622,7 @@ impl Model for Objects {
             Step::Look => self.on_look(&mut state)?,
             Step::Open(n) => self.on_open(&mut state, n)?,
             Step::Claim(n) => self.on_claim(&mut state, n)?,
+            Step::Load(n) => self.on_load(&mut state, n)?,
             Step::Own(n) => self.on_own(&mut state, n)?,
             Step::Settle(n) => self.on_settle(&mut state, n)?,
             Step::Erase(n) | Step::SendFirst(n) => self.on_erase(&mut state, n, step)?,

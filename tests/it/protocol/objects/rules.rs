@@ -23,6 +23,24 @@ fn a_backup_beside_its_store_destroys_nothing_in_any_order() {
     holds("directory, a backup takes over", Objects { take_over: true, ..local });
 }
 
+/// SPEC §9.11: the key is read beside the claim.
+#[test]
+fn a_standby_that_reads_the_key_while_it_claims_loses_nothing_in_any_order() {
+    let most = if large() { 6 } else { SMALL.most };
+    let standby = Objects { key_beside: true, ..SMALL };
+    holds("network store, two standbys", Objects { most, ..standby });
+    let backup = Objects { backup: true, discards: false, take_over: true, ..standby };
+    holds("network store, a standby, and a backup takes over", backup);
+    let mistake = Mistake::OldHeadRepeated;
+    breaks("a standby, OldHeadRepeated", Objects { mistake, ..standby }, ACKNOWLEDGED);
+    let mistake = Mistake::CellFirst;
+    breaks("a standby, CellFirst", Objects { mistake, ..standby }, SHUT_OUT);
+    for mistake in [Mistake::HigherNumberWins, Mistake::NeverOwned] {
+        let model = Objects { mistake, ..backup };
+        breaks(&format!("a standby, and a backup takes over, {mistake:?}"), model, LIVING);
+    }
+}
+
 #[test]
 fn every_mistake_with_late_writes_and_claims_is_found() {
     let backup = Objects { backup: true, discards: false, ..SMALL };

@@ -1,0 +1,63 @@
+//! What keyholders told, as the contents of a cell.
+
+use super::Held;
+use super::sorted::Sorted;
+use super::told::Told;
+use crate::cell::{Contents, RootKey, Unheard};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::StoreId;
+
+/// The contents of a cell, of which `needed` shares give a key.
+///
+/// # Errors
+/// `Io` if too few shares fit together.
+pub(super) fn contents(
+    store: StoreId,
+    held: &[Result<Held>],
+    told: Told,
+    sorted: Sorted<'_>,
+    needed: usize,
+    place: &dyn Fn(usize) -> String,
+) -> Result<Contents> {
+    let answered = || held.iter().flatten();
+    let Told { owner, doubted, claims, mark, ended } = told;
+    let epochs = answered()
+        .flat_map(|held| held.shares.iter().map(|share| share.id.epoch).chain([held.committed]));
+    let epoch = epochs.max().unwrap_or_default();
+    let keys: Vec<RootKey> = sorted.keys.into_iter().map(|(key, _)| key).collect();
+    // No keyholder has anything, and all of them say so: a store that is not made yet.
+    if epoch == 0 && answered().count() == held.len() {
+        return Ok(Contents {
+            keys,
+            epoch,
+            owner,
+            doubted,
+            claims,
+            mark,
+            // An init that no keyholder took a share of is repeated as the store it began.
+            ..Contents { store: Some(store), ..Contents::default() }
+        });
+    }
+    let silent: Vec<String> =
+        held.iter().filter_map(|held| held.as_ref().err().map(ToString::to_string)).collect();
+    if keys.is_empty() {
+        let lies = |n: &usize| format!("the keyholder {} has a wrong share", place(*n));
+        let why: Vec<String> = sorted.liars.iter().map(lies).chain(silent).collect();
+        return Err(Error::new(
+            ErrorKind::Io,
+            format!(
+                "the root key cannot be recovered: {} of {} keyholders answered, and too few of \
+                 their shares fit together: {} are needed; start the others, or replace what \
+                 is lost with `keyfall keyholder replace STORE --number N --with \
+                 KEY@HOST:PORT` while enough are there ({})",
+                answered().count(),
+                held.len(),
+                needed,
+                why.join("; ")
+            ),
+        )
+        .for_keyholders());
+    }
+    let unheard = (!silent.is_empty()).then(|| Unheard { silent: silent.join("; "), ended });
+    Ok(Contents { store: Some(store), keys, epoch, unheard, owner, doubted, claims, mark })
+}
