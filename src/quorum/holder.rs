@@ -28,8 +28,8 @@ pub struct Holder {
     env: SharedEnv,
     key: SigningKey,
     open: OpenSlots,
-    /// One request at a time: a keyholder does little, and in order.
-    stores: Mutex<HashMap<StoreId, ShareSlots>>,
+    /// One request of a store at a time. Those of several stores wait for their media together.
+    stores: Mutex<HashMap<StoreId, Arc<Mutex<ShareSlots>>>>,
 }
 
 impl std::fmt::Debug for Holder {
@@ -81,11 +81,10 @@ impl Holder {
         act: impl FnOnce(&ShareSlots) -> Result<T>,
     ) -> Result<Option<T>> {
         let _wiped = WipeStack;
-        let mut stores = locked(&self.stores);
-        let slots = match stores.entry(store) {
-            Entry::Occupied(there) => there.into_mut(),
+        let slots = match locked(&self.stores).entry(store) {
+            Entry::Occupied(there) => Arc::clone(there.get()),
             Entry::Vacant(place) => match (self.open)(store, create)? {
-                Some(slots) => place.insert(slots),
+                Some(slots) => Arc::clone(place.insert(Arc::new(Mutex::new(slots)))),
                 None => return Ok(None),
             },
         };
@@ -93,7 +92,7 @@ impl Holder {
             ErrorKind::Fenced => e.context(format!("the keyholder {}", self.place)),
             _ => e,
         };
-        act(slots).map(Some).map_err(named)
+        act(&locked(&slots)).map(Some).map_err(named)
     }
 }
 

@@ -4,6 +4,7 @@
 mod away;
 mod engines;
 mod liars;
+mod many_stores;
 mod network;
 mod put_back;
 mod replaced;
