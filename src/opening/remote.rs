@@ -128,7 +128,8 @@ impl Remote<'_> {
     /// it is.
     pub(super) fn check_reach(&self) -> Result<()> {
         let shared = self.cell.is_shared(self.settings);
-        check_reach(Path::new(self.url), shared, self.settings.single_machine)
+        check_reach(Path::new(self.url), shared, self.settings.single_machine)?;
+        self.cell.check_lends(self.settings, self.url)
     }
 
     /// Adds the remedy where the store is missing, and its cell is there.

@@ -71,10 +71,28 @@ impl CellAt {
             CellAt::Directory(cell) => !settings.has_circle(cell),
             _ => false,
         };
-        if !is_file || settings.single_machine {
+        if is_file && !settings.single_machine {
+            return Err(of_one_machine(place));
+        }
+        self.check_lends(settings, place)
+    }
+
+    /// Refuses a cell in files for a store that is to lend its keys to readers on other machines:
+    /// none of them could ever read it.
+    pub(super) fn check_lends(&self, settings: &Settings, place: &str) -> Result<()> {
+        let CellAt::Directory(cell) = self else { return Ok(()) };
+        if settings.options.lend.is_none() || settings.has_circle(cell) {
             return Ok(());
         }
-        Err(of_one_machine(place))
+        Err(Error::new(
+            ErrorKind::Refused,
+            format!(
+                "{place} is to lend its keys to readers on other machines, and {} is a cell in \
+                 files, which none of them can read: spread it over keyholders with \
+                 `Builder::keyholders`, or leave `Builder::lend` out",
+                cell.display()
+            ),
+        ))
     }
 
     /// Refuses a cell in files for a standby: the writer has it open, so what lies here is a copy

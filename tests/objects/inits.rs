@@ -293,8 +293,34 @@ fn a_cell_in_files_is_of_one_machine_however_the_store_is_named() {
             assert!(e.to_string().contains("Builder::single_machine"), "{e}");
             assert!(!dir.path().join("cell").exists());
         }
-        builder().single_machine().create().unwrap();
+        let made = builder().single_machine().create();
+        if lend.is_none() {
+            made.unwrap();
+            continue;
+        }
+        // Its readers are on other machines, and none of those can read such a cell.
+        let e = made.unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+        assert!(e.to_string().contains("Builder::keyholders"), "{e}");
+        assert!(!dir.path().join("cell").exists());
     }
+}
+
+/// The same for a store at a URL; what was refused has left nothing there.
+#[test]
+fn a_store_with_a_cell_in_files_lends_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, cell) = (dir.path().join("log"), dir.path().join("cell"));
+    let url = format!("file://{}", store.display());
+    let builder = || Builder::at(&url).cell_at(&cell).accept_remnants().single_machine();
+    let lends = || builder().lend(Duration::from_secs(1));
+    for e in [lends().create(), lends().open_or_create()] {
+        let e = e.unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+        assert!(e.to_string().contains("Builder::lend"), "{e}");
+        assert!(!store.exists() && !cell.exists());
+    }
+    builder().create().unwrap();
 }
 
 /// A standby looks at its cell while it waits: what it found when it began may be another one.

@@ -17,6 +17,7 @@ const TYPED: &[(&str, &str)] = &[
     ("Builder::create", "keyfall init STORE"),
     ("Builder::give_up", "keyfall copy remove STORE {} --take-over"),
     ("Builder::keyholders", "--keyholder KEY@HOST:PORT --threshold T"),
+    ("Builder::lend", "--lend"),
     ("Builder::restore", "keyfall restore --cell CELL --into HERE COPY..."),
     ("Builder::single_machine", "--single-machine"),
     ("Builder::take_over", "--take-over"),
