@@ -10,7 +10,7 @@ use keyfall::cell::FileCell;
 use keyfall::engine::{CopyMode, Keeper};
 use keyfall::env::System;
 use keyfall::store::SledStore;
-use keyfall::{Class, Engine, ErrorKind, Options, Put};
+use keyfall::{Builder, Class, Engine, ErrorKind, Options, Put};
 
 use crate::command_line::Cli;
 use crate::support::{bytes, copy, error_kind, files, in_namespace, user};
@@ -81,6 +81,28 @@ fn a_copy_in_step_is_drilled_by_the_engine_that_has_it_open() {
     assert_eq!(error_kind(SledStore::look(&copy)), ErrorKind::Locked);
     let attached = engine.copies().attached(place).unwrap();
     assert!(engine.copies().check_restore(&[attached], &mut |_| {}).unwrap().is_whole());
+}
+
+/// A copy in a directory is kept from its owner as long as somebody looks at it: no longer than the
+/// look at the copy takes, however long the engine that looks is open.
+#[test]
+fn a_look_keeps_the_owner_from_a_copy_no_longer_than_it_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("copy");
+    let place = copy.to_str().unwrap();
+    let builder = Builder::at(dir.path().join("store")).accept_remnants().keeper(Keeper::ByHand);
+    let engine = builder.create().unwrap();
+    engine.copies().add(place, CopyMode::InStep, &mut |_| {}).unwrap();
+    engine.close().unwrap();
+    let look = builder.clone().read_only().open().unwrap();
+    let opens = |after: &str| SledStore::open(&copy).unwrap_or_else(|e| panic!("{after}: {e}"));
+    opens("an opening");
+    assert_eq!(look.copies().status()[0].error, None);
+    opens("a status");
+    assert_eq!(look.copies().ahead(place).unwrap(), None);
+    opens("a comparison");
+    assert_eq!(look.audit(&[], &mut |_| {}).unwrap().places.len(), 2);
+    opens("an audit");
 }
 
 /// While production runs a drill is refused, and nothing said how to do one all the same.

@@ -12,7 +12,7 @@ use crate::catalogue::walk::{Step, Walking, walk};
 use crate::crypto::{self, Key, chunked};
 use crate::engine::core::Core;
 use crate::engine::progress::Progress;
-use crate::engine::replica::another_store;
+use crate::engine::replica::{Attached, another_store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId, Timestamp};
 use crate::pages::{PageSource, SharedStore};
@@ -150,6 +150,10 @@ pub(super) fn audit(
 ) -> Result<Audit> {
     let seen = inner.state().stored.id;
     let audit = audit_of(inner, more, progress);
+    if inner.looks_only().is_some() {
+        // Its owner is kept from a copy in a directory as long as somebody looks at it.
+        inner.writer_untold().copies.iter_mut().for_each(Attached::let_go);
+    }
     let store = inner.store();
     let moves = inner.looks_only().is_some() && store.is_shared();
     if moves && store.head()?.is_some_and(|head| head.id != seen) {

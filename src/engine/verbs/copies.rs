@@ -194,7 +194,9 @@ impl Copies<'_> {
     /// `Absent` if `place` is not a copy; `Copy`; `Io`, `Corrupt`.
     pub fn ahead(&self, place: &str) -> Result<Option<HeadId>> {
         for entry in self.chosen(Some(place))? {
-            let there = self.reach(&entry)?.head()?;
+            let there = self.reach(&entry)?.head();
+            self.looked();
+            let there = there?;
             let here = self.inner.state().stored.clone();
             if let Some(there) = there
                 && is_ahead(&there, &here)
@@ -208,7 +210,17 @@ impl Copies<'_> {
     /// The state of each copy, as the store's head lists them.
     pub fn status(&self) -> Vec<CopyStatus> {
         let copies = self.inner.state().head.copies.clone();
-        copies.into_iter().map(|entry| self.one_status(entry)).collect()
+        let told = copies.into_iter().map(|entry| self.one_status(entry)).collect();
+        self.looked();
+        told
+    }
+
+    /// Lets go of the copies that an engine opened which only looks: a copy in a directory is kept
+    /// from its owner as long as somebody looks at it.
+    pub(super) fn looked(&self) {
+        if self.inner.looks_only().is_some() {
+            self.inner.writer_untold().copies.iter_mut().for_each(Attached::let_go);
+        }
     }
 
     /// The store of a copy, for `audit` and `discard`.
