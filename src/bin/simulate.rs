@@ -165,7 +165,8 @@ fn main() -> ExitCode {
     println!("seeds {} to {last}, worlds: {world}", args.first);
     show(&tally.into_inner().unwrap_or_default());
     for (i, e) in failed.iter().take(20) {
-        println!("FAILED: {e}\n  replay: keyfall-simulate --seed {}", args.first + i);
+        let world = args.world.as_ref().map_or(String::new(), |world| format!(" --world {world}"));
+        println!("FAILED: {e}\n  replay: keyfall-simulate --seed {}{world}", args.first + i);
     }
     println!("{} seeds: {} failed", args.seeds, failed.len());
     let mut whole = !args.crash_points || crash_points(args.every);

@@ -238,13 +238,21 @@ impl Keyholders {
                 if !self.all_alike(&shared) {
                     return false;
                 }
-                let at = usize::from(n) % N;
-                let Some(spare) = (0..POOL).rev().find(|n| !shared.list.contains(n)) else {
-                    return false;
+                let (at, mut config) = (usize::from(n) % N, locked(config));
+                let x = at as u8 + 1;
+                // One that left another place, and has not signed yet, is refused as a program
+                // refuses it: it may hold a share of that place.
+                let left_another = |n: usize| {
+                    let mut left =
+                        config.leaving.iter().filter(|left| left.member.address == n.to_string());
+                    left.any(|left| left.x != x)
                 };
-                let mut config = locked(config);
+                let free = |n: &usize| !shared.list.contains(n) && !left_another(*n);
+                let Some(spare) = (0..POOL).rev().find(free) else { return false };
                 let old = std::mem::replace(&mut config.keyholders[at], self.member(spare));
-                config.leaving.push(Left { member: old, x: at as u8 + 1, until: None });
+                let address = spare.to_string();
+                config.leaving.retain(|left| left.member.address != address);
+                config.leaving.push(Left { member: old, x, until: None });
                 shared.list[at] = spare;
                 spare
             }
