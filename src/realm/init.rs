@@ -27,17 +27,18 @@ pub(super) fn init(dir: &Path, shards: &[ShardAt], open: &OpenShard) -> Result<(
     let _lock = DirLock::take(dir, "realm")?;
     remove_parts(dir)?;
     remove_parts(&dir.join("map"))?;
-    let founding = founded(dir, shards, &env)?;
-    if Map::of(dir, founding.realm)?.is_some() {
-        return Err(Error::new(
-            ErrorKind::Exists,
-            format!(
-                "{} is a realm of {} shards already; open it",
-                dir.display(),
-                founding.shards.len()
-            ),
-        ));
+    let begun = Founding::read(dir)?;
+    if let Some(begun) = &begun
+        && Map::of(dir, begun.realm)?.is_some()
+    {
+        let text = format!(
+            "{} is a realm of {} shards already; open it",
+            dir.display(),
+            begun.shards.len()
+        );
+        return Err(Error::new(ErrorKind::Exists, text));
     }
+    let founding = founded(dir, begun, shards, &env)?;
     let slots = even(founding.shards.len());
     let (mut index_key, mut stores) = (None, Vec::new());
     for shard in &founding.shards {
@@ -61,14 +62,19 @@ pub(super) fn init(dir: &Path, shards: &[ShardAt], open: &OpenShard) -> Result<(
 }
 
 /// What the realm is to be: as it was begun, or as it is asked for now.
-fn founded(dir: &Path, shards: &[ShardAt], env: &dyn Env) -> Result<Founding> {
-    if let Some(begun) = Founding::read(dir)? {
+fn founded(
+    dir: &Path,
+    begun: Option<Founding>,
+    shards: &[ShardAt],
+    env: &dyn Env,
+) -> Result<Founding> {
+    if let Some(begun) = begun {
         if shards.is_empty() || shards == begun.shards {
             return Ok(begun);
         }
         return Err(Error::invalid(format!(
             "the realm {} was begun with {} shards in other places than these {}; repeat it with \
-             those, or name another directory",
+             those or with none, or name another directory",
             dir.display(),
             begun.shards.len(),
             shards.len()

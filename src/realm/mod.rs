@@ -37,4 +37,5 @@ pub use builder::RealmBuilder;
 pub use erased::{ErasedThere, RealmErased};
 pub use places::{OpenShard, ShardAt, is_realm};
 pub use router::Realm;
+pub use shards::of_lost_cell;
 pub use status::{RealmStatus, ShardStatus};

@@ -15,6 +15,19 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, locked};
 use crate::{Builder, Engine};
 
+/// Why a shard does not open, where its cell is not at the place that the realm has for it: nothing
+/// but the realm says where that is.
+pub fn of_lost_cell(cell: &str, e: Error) -> Error {
+    if e.kind() != ErrorKind::Absent || Path::new(cell).exists() {
+        return e;
+    }
+    let text = format!(
+        "its root cell is not at {cell}, where the realm has it; put it back there (without it \
+         nothing in the shard can be read)"
+    );
+    Error::new(ErrorKind::Absent, text)
+}
+
 pub(super) struct Shards {
     pub(super) at: Vec<ShardAt>,
     pub(super) homes: Arc<Homes>,
@@ -74,7 +87,11 @@ impl Shards {
 
     fn opened(&self, number: usize) -> Result<Engine> {
         let builder = self.builder(number)?;
-        if self.read_only { builder.read_only() } else { builder }.open()
+        let opened = if self.read_only { builder.read_only() } else { builder }.open();
+        opened.map_err(|e| match &self.at[number].cell {
+            Some(cell) => of_lost_cell(cell, e),
+            None => e,
+        })
     }
 
     /// The index key, which every shard has: of the first that opens.

@@ -203,3 +203,43 @@ fn a_shard_that_is_named_in_its_realm_and_lies_elsewhere_is_found() {
         cli.ok(&["status", &format!("{stores}/shard-001"), "--cell", cell]);
     }
 }
+
+/// Where shards lie elsewhere, the place of one in the realm's directory is no place for a store;
+/// the others are shown where one does not open; and what helps is not an option that a realm does
+/// not take.
+#[test]
+fn what_is_said_of_shards_elsewhere_leads_to_them() {
+    let cli = Cli::empty();
+    let init = ["realm", "init", "home", "--shards", "2", "--accept-remnants"];
+    cli.ok(&[&init[..], &["--at", "far", "--cells", "keys"]].concat());
+    std::fs::write(cli.path("clip"), "RIFF").unwrap();
+    let ids: Vec<(bool, String)> = NAMES
+        .iter()
+        .map(|name| {
+            let id = cli.ok(&["put", "home", "--user", name, "--class", "audio", "clip"]);
+            (cli.ok(&["realm", "find", "home", "--user", name]).ends_with("shard-001"), id)
+        })
+        .collect();
+    assert!(ids.iter().any(|(gone, _)| *gone) && ids.iter().any(|(gone, _)| !*gone));
+    let e = cli.fails(2, &["copy", "add", "home/shard-000", "replica"]);
+    one_line(&e);
+    assert!(e.contains("name it as ") && !e.contains("keyfall init"), "{e}");
+    let shown = cli.ok(&["realm", "status", "home"]);
+    assert!(shown.contains("CELL") && shown.contains("keys/shard-001.cell"), "{shown}");
+    let (cell, aside) = (cli.path("keys/shard-001.cell"), cli.path("aside"));
+    std::fs::rename(&cell, &aside).unwrap();
+    for args in [&["realm", "status", "home"][..], &["list", "home"]] {
+        let e = cli.fails(4, args);
+        one_line(&e);
+        assert!(e.contains("1 of 2 shards") && e.contains("put it back there"), "{e}");
+        assert!(!e.contains("--cell"), "{e}");
+    }
+    let out = cli.run(&["list", "home"]);
+    let listed = String::from_utf8(out.stdout).unwrap();
+    for (gone, id) in &ids {
+        assert_eq!(listed.contains(id), !*gone, "{listed}");
+    }
+    std::fs::rename(&aside, &cell).unwrap();
+    let listed = cli.ok(&["list", "home"]);
+    assert!(ids.iter().all(|(_, id)| listed.contains(id)), "{listed}");
+}

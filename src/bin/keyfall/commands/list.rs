@@ -1,6 +1,7 @@
 //! `keyfall list`.
 
 use std::io::{self, StdoutLock, Write};
+use std::path::PathBuf;
 
 use keyfall::engine::Listing;
 use keyfall::{Engine, Error, Query, RecordInfo};
@@ -8,7 +9,7 @@ use keyfall::{Engine, Error, Query, RecordInfo};
 use crate::args::ListArgs;
 use crate::shell::failure::Done;
 use crate::shell::places::one;
-use crate::shell::print::table;
+use crate::shell::print::{counted, table};
 use crate::shell::realms::{Whose, all_shards, shard_of};
 use crate::shell::session::Session;
 use crate::shell::stores::look;
@@ -38,8 +39,16 @@ pub(super) fn run(session: &Session, args: ListArgs) -> Done {
     let mut left = args.limit.unwrap_or(u64::MAX);
     let named = query.name_prefix.is_some();
     let mut out = Lines { out: io::stdout().lock(), json: session.json, begun: false, named };
-    let engines = stores.iter().map(|(session, store)| look(session, store));
-    for engine in engines.collect::<Result<Vec<_>, Error>>()? {
+    let mut away = Vec::new();
+    for at in &stores {
+        let engine = match look(&at.0, &at.1) {
+            // Of a realm the others are shown all the same, and what is missing is told last.
+            Err(e) if stores.len() > 1 => {
+                away.push((at, e));
+                continue;
+            }
+            opened => opened?,
+        };
         // The first page first: for a user that is not here, nothing is printed but the error.
         let mut page = page_of(&engine, &mut query, left)?;
         loop {
@@ -53,7 +62,21 @@ pub(super) fn run(session: &Session, args: ListArgs) -> Done {
         }
         (query.after, query.after_name) = (None, None);
     }
-    out.end()
+    out.end()?;
+    incomplete(&away, stores.len())
+}
+
+/// Fails if of some shards of a realm nothing was shown.
+fn incomplete(away: &[(&(Session, PathBuf), Error)], of: usize) -> Done {
+    let Some((at, first)) = away.first() else { return Ok(()) };
+    // What the text says to do is about that shard.
+    at.0.about(&at.1);
+    let shards = counted(of as u64, "shard");
+    let text = match away.len() {
+        n if n == of => format!("none of {shards} opens: {first}"),
+        n => format!("{n} of {shards} did not open, and nothing of their users is shown: {first}"),
+    };
+    Err(Error::new(first.kind(), text).into())
 }
 
 fn page_of(engine: &Engine, query: &mut Query, left: u64) -> Result<Listing, Error> {

@@ -11,7 +11,7 @@ use crate::args::RealmCommand;
 use crate::shell::failure::Done;
 use crate::shell::make::{Making, Spread};
 use crate::shell::print::{block, counted, line, table};
-use crate::shell::realms::{builder, look};
+use crate::shell::realms::{about_first, builder, look};
 use crate::shell::remedy::word;
 use crate::shell::session::Session;
 use crate::show::cell::promise_json;
@@ -37,7 +37,9 @@ pub(super) fn run(session: &Session, command: RealmCommand) -> Done {
         RealmCommand::Find { dir, user, record } => {
             let realm = look(session, &dir)?;
             let shard = match (user, record) {
-                (Some(user), _) => realm.shard_of(&user)?,
+                (Some(user), _) => {
+                    realm.shard_of(&user).inspect_err(|_| about_first(session, &realm))?
+                }
                 (None, Some(id)) => realm.shard_of_record(&id),
                 (None, None) => {
                     let text = "name what to find: --user, or --record";
@@ -152,8 +154,16 @@ fn status(session: &Session, dir: &Path) -> Done {
         session.value(&status_json(session, &status))?;
     } else {
         line(format_args!("realm {} ({}), map {}", dir.display(), status.realm, status.map))?;
-        let headings = ["SHARD", "PLACE", "SLOTS", "USERS", "EPOCH", "COPIES", "STATE"];
-        block(table(&headings, status.shards.iter().map(|shard| row(session, shard))))?;
+        let headings = ["SHARD", "PLACE", "SLOTS", "USERS", "EPOCH", "COPIES", "STATE", "CELL"];
+        // Commands that take one of these shards need the cell that does not lie beside it.
+        let shown =
+            headings.len() - usize::from(status.shards.iter().all(|s| s.shard.cell.is_none()));
+        let row = |shard| {
+            let mut row = row(session, shard);
+            row.truncate(shown);
+            row
+        };
+        block(table(&headings[..shown], status.shards.iter().map(row)))?;
     }
     let failed = status.shards.iter();
     let failed = failed.filter_map(|shard| Some((&shard.shard, shard.status.as_ref().err()?)));
@@ -191,7 +201,8 @@ fn row(session: &Session, shard: &ShardStatus) -> Vec<String> {
             ]
         }
     };
-    [vec![number, shard.shard.place.clone(), slots], told.to_vec()].concat()
+    let cell = shard.shard.cell.iter().map(word).collect();
+    [vec![number, shard.shard.place.clone(), slots], told.to_vec(), cell].concat()
 }
 
 fn status_json(session: &Session, status: &RealmStatus) -> Value {

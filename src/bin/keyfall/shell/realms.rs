@@ -78,10 +78,11 @@ pub(crate) fn shard_of(
     }
     let realm = look(session, &store)?;
     let shard = match whose {
-        Whose::User(user) => realm.shard_of(user)?,
-        Whose::Record(id) => realm.shard_of_record(id),
-        Whose::Put(put) => realm.shard_for(put)?,
+        Whose::User(user) => realm.shard_of(user),
+        Whose::Record(id) => Ok(realm.shard_of_record(id)),
+        Whose::Put(put) => realm.shard_for(put),
     };
+    let shard = shard.inspect_err(|_| about_first(session, &realm))?;
     let number = shard.number;
     let found = about(session, &realm, number);
     // The shard that was looked into must not keep the one that acts from its lock.
@@ -99,6 +100,13 @@ pub(crate) fn all_shards(
     }
     let realm = look(session, &store)?;
     (0..realm.shards().len()).map(|number| about(session, &realm, number)).collect()
+}
+
+/// Where none of the shards opens, what is told, and what helps, is of the first one.
+pub(crate) fn about_first(session: &Session, realm: &Realm) {
+    if let Some(first) = realm.shards().first() {
+        session.with_cell(first.cell.as_ref().map(PathBuf::from)).about(Path::new(&first.place));
+    }
 }
 
 fn about(session: &Session, realm: &Realm, number: usize) -> Result<(Session, PathBuf), Error> {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use keyfall::engine::{Due, Keeper, Status};
 use keyfall::opening::is_exposed;
-use keyfall::realm::is_realm;
+use keyfall::realm::{is_realm, of_lost_cell};
 use keyfall::{Builder, Engine, Error, ErrorKind};
 
 use crate::shell::drafts::{drafts_of, keep_draft};
@@ -188,9 +188,8 @@ fn opened(session: &Session, store: &Path, builder: Builder) -> Result<Engine, E
 fn of_named_cell(session: &Session, store: &Path, e: Error) -> Error {
     match &session.cell {
         // Of a shard the realm says where its cell is.
-        Some(cell)
-            if session.shard(store).is_none() && e.to_string().contains("`Builder::cell_at`") =>
-        {
+        Some(cell) if session.shard(store).is_some() => of_lost_cell(&cell.to_string_lossy(), e),
+        Some(cell) if e.to_string().contains("`Builder::cell_at`") => {
             let text = format!("{e}; now `--cell` or KEYFALL_CELL names {}", cell.display());
             Error::new(e.kind(), text)
         }
