@@ -15,8 +15,7 @@ pub(super) fn doubts(core: &Core) -> Option<String> {
     let state = core.state();
     let clock = core.reading(&state);
     let (now, time) = (clock.now, state.head.time);
-    let remedy = "if it is right, say so with `keyfall tend STORE --clock-is-right`, in a program \
-                  with `Clock::trust`";
+    let remedy = "if it is right, say so with `Clock::trust`";
     if clock.doubted {
         Some(format!(
             "the clock shows {now}, the last commit was at {time}: what is due since then waits; {remedy}"

@@ -253,7 +253,7 @@ fn one_look_by_a_clock_that_is_ahead_expires_nothing_and_says_why() {
             assert!(engine.report(&user("ada")).is_ok() && engine.users(None, 10).is_ok());
             assert!([id, planned].iter().all(|id| read_record(engine, id).is_ok()));
             let told = engine.status().unwrap().clock.unwrap();
-            assert!(told.contains("`keyfall tend STORE --clock-is-right`"), "{told}");
+            assert!(told.contains("`Clock::trust`"), "{told}");
             // Nothing is planned for a time that nobody knows.
             let later = Timestamp(world.env.now().0 + DAY as u64);
             assert_eq!(

@@ -112,7 +112,10 @@ pub(crate) async fn status(State(app): State<App>, caller: Caller) -> Answer<Jso
         unsettled: status.unsettled,
         pending_until: status.pending.map(|at| at.to_string()),
         next_due: status.next_due.map(|at| at.to_string()),
-        clock: status.clock,
+        clock: status.clock.map(|text| {
+            // What the library calls a function is a command to whoever runs the service.
+            text.replace("Clock::trust", "keyfall tend STORE --clock-is-right")
+        }),
         clock_shows: status.clock_shows.to_string(),
         time_known: status.time_known.to_string(),
         credentials_ended: app.book().list().iter().filter(|one| one.ended(now())).count(),

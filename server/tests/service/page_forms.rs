@@ -248,7 +248,7 @@ fn a_child_has_nothing_kept_longer_by_any_form() {
     let asked = child.send(&service, "/page/erase", "all=1").text();
     assert!(values(&asked, "keep").is_empty() && !asked.contains("You can call it off"), "{asked}");
     let kept = child.send(&service, "/page/erase/now", "all=1&keep=transcript");
-    refused(&kept, 403, "What you keep would no longer go with what it was made from.");
+    refused(&kept, 403, "What you keep would no longer be erased with what it was made from.");
     assert!(ids.iter().all(|id| there(&service, id)), "nothing was erased");
     let said = child.done(&service, "/page/erase/later", "all=1");
     assert!(said.contains("Only the person who looks after this profile can call it off."));

@@ -120,7 +120,7 @@ fn the_words_of_a_child_are_kept_for_a_day_at_most_in_store_copy_and_backup() {
     let export = guardian.get(&service, "/page/export.zip");
     let mut export = zip::ZipArchive::new(std::io::Cursor::new(export.body)).unwrap();
     for (id, words) in [(&old, WORDS[0]), (&recent, WORDS[1])] {
-        let mut file = export.by_name(&format!("records/{id}")).unwrap();
+        let mut file = export.by_name(&format!("records/{id}.txt")).unwrap();
         assert_eq!(std::io::read_to_string(&mut file).unwrap(), words);
     }
     let backup = service.admin("POST", "/v1/backups").send();

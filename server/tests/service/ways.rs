@@ -19,6 +19,7 @@ const PURPOSE: &str = "a complaint";
 
 /// The answers of the service that are no JSON, and whether bytes of records are in them.
 const OTHERS: &[(&str, &str, bool)] = &[
+    ("get", "/healthz", false),
     ("get", "/log/checkpoint", false),
     ("get", "/log/key", false),
     ("get", "/log/tile/{level}/{path}", false),
@@ -28,6 +29,8 @@ const OTHERS: &[(&str, &str, bool)] = &[
     // A grantee's, who is named by the grant: among the ways of the library, below.
     ("post", "/v1/requests", true),
     ("get", "/v1/users/{handle}/export.zip", true),
+    ("post", "/v1/users/{handle}/exports", true),
+    ("get", "/v1/users/{handle}/report", false),
 ];
 
 /// The paths of the page that answer with what records hold.
@@ -114,9 +117,10 @@ impl Kept {
 
     /// Reads until the bytes come, then kills the service at once: what was to be written before is
     /// written, or never.
+    /// What is sealed shows no bytes, and is longer than what goes before them.
     fn read_and_kill(&mut self, mut answer: impl Read, dir: &Path) -> Vec<(String, String)> {
         let (mut read, mut piece) = (Vec::new(), [0; 4096]);
-        while !holds(&read) {
+        while !holds(&read) && read.len() < 400_000 {
             let n = answer.read(&mut piece).unwrap();
             assert!(n > 0, "no bytes came: {}", String::from_utf8_lossy(&read));
             read.extend_from_slice(&piece[..n]);
@@ -126,6 +130,12 @@ impl Kept {
         self.service = Service::over(dir, &[]);
         self.readers()
     }
+}
+
+/// A request for an export that somebody else opens.
+fn to_a_key() -> String {
+    let key = Identity::new(&System).unwrap().public().unwrap();
+    format!("{{\"to\":\"{key}\"}}")
 }
 
 fn holds(bytes: &[u8]) -> bool {
@@ -168,6 +178,9 @@ fn without_a_purpose_nothing_is_read() {
     gives_nothing(&kept, "an opening", &opening);
     let export = format!("/v1/users/{ada}/export.zip");
     gives_nothing(&kept, "an export", &by("GET", &export).send());
+    let sealed = by("POST", &format!("/v1/users/{ada}/exports")).json(&to_a_key());
+    assert_eq!(sealed.status, 403, "{}", sealed.text());
+    gives_nothing(&kept, "a sealed export", &sealed);
     for path in [
         format!("/v1/users/{ada}"),
         format!("/v1/users/{ada}/records"),
@@ -196,7 +209,7 @@ fn who_reads_and_why_is_written_before_the_first_byte() {
     let desk = ("desk".to_owned(), PURPOSE.to_owned());
     let person =
         ("the person, on their page".to_owned(), "to hear or read it on the page".to_owned());
-    for way in ["record", "part", "default", "opening", "export", "page", "page export"] {
+    for way in ["record", "part", "default", "opening", "export", "sealed", "page", "page export"] {
         let dir = tempfile::tempdir().unwrap();
         let mut kept = Kept::start(dir.path());
         let (ada, record) = (kept.ada.clone(), format!("/v1/records/{}", kept.id));
@@ -220,6 +233,14 @@ fn who_reads_and_why_is_written_before_the_first_byte() {
                 service.ask("GET", opened["opening"].as_str().unwrap()).stream()
             }
             "export" => said(&format!("/v1/users/{ada}/export.zip")).stream(),
+            "sealed" => {
+                let path = format!("/v1/users/{ada}/exports");
+                let asked = by("POST", &path).header("Keyfall-Purpose", PURPOSE);
+                asked
+                    .header("Content-Type", "application/json")
+                    .with(to_a_key().as_bytes())
+                    .stream()
+            }
             page => {
                 let session = Session::enter(service, &ada, None);
                 let list = session.get(service, "/page").text();

@@ -167,7 +167,7 @@ impl Engine {
     }
 
     /// The same, if `may` allows the user of the inbox, before anything is looked up, and the class
-    /// and the users of all sources, before anything is put. Fails with what `may` gives, and as [`Engine::accept`].
+    /// and the users of all sources, before anything is put. Fails as `may` and [`Engine::accept`].
     pub fn accept_by(&self, envelope: impl Read, may: May<'_>) -> Result<Accepted> {
         inbox::accept(&self.inner, envelope, may)
     }

@@ -11,7 +11,7 @@ use crate::engine::commit_edit::commit_edit;
 use crate::engine::core::Core;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, RecordId, UserHandle, UserId};
-use crate::record::Source;
+use crate::record::{Put, Source};
 use crate::sealed::{Address, Head, InboxKey, Kind, read_put};
 use crate::secret::WipeStack;
 use crate::tree::inbox::Private;
@@ -68,6 +68,17 @@ impl Inbox<'_> {
     }
 }
 
+/// Asks for the class and for the users of all sources.
+fn may_put(may: May<'_>, addressee: &UserHandle, put: &Put) -> Result<()> {
+    may(addressee, Some(&put.class))?;
+    for source in &put.sources {
+        if let Source::Record(id) = source {
+            may(&id.handle(), None)?;
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn accept(inner: &Arc<Core>, mut envelope: impl Read, may: May<'_>) -> Result<Accepted> {
     let _wiped = WipeStack;
     inner.check_usable()?;
@@ -119,12 +130,7 @@ pub(super) fn accept(inner: &Arc<Core>, mut envelope: impl Read, may: May<'_>) -
             "this envelope was sealed to the inbox of another user than it names",
         ));
     }
-    may(&addressee, Some(&put.class))?;
-    for source in &put.sources {
-        if let Source::Record(id) = source {
-            may(&id.handle(), None)?;
-        }
-    }
+    may_put(may, &addressee, &put)?;
     match put_one(inner, put, content, Some(name)) {
         Ok(id) => Ok(Accepted { id, again: false }),
         Err(e) if e.kind() == ErrorKind::Exists => {

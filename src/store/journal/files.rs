@@ -496,7 +496,7 @@ impl Journal {
             wipe(&*file, spans).map_err(|e| {
                 Error::new(
                     ErrorKind::Io,
-                    format!("overwriting what was removed from {}: {e}", place.display()),
+                    format!("overwriting what was removed from {}: {}", place.display(), told(&e)),
                 )
                 .with_source(e)
             })?;

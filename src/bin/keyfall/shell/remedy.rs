@@ -23,6 +23,7 @@ const TYPED: &[(&str, &str)] = &[
     ("Builder::take_over", "--take-over"),
     ("Builder::wait_for_lock", "--wait 10s"),
     ("Certificates::get", "keyfall certificate upgrade STORE FILE"),
+    ("Clock::trust", "keyfall tend STORE --clock-is-right"),
     ("Copies::remove", "keyfall copy remove STORE {}"),
     ("Copies::status", "keyfall copy status STORE"),
     ("Copies::sync", "keyfall copy sync STORE"),
