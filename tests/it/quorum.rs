@@ -638,7 +638,7 @@ fn who_holds_the_key_is_asked_once_where_nobody_else_could_destroy_it() {
         prepare(&cell);
         place.gates.iter().for_each(|gate| gate.asked.lock().unwrap().clear());
         assert!(retire(&cell, id(1, 1)).is_final());
-        place.gates.iter().map(|gate| gate.asked.lock().unwrap().contains(&"load")).any(|it| it)
+        place.gates.iter().any(|gate| gate.asked.lock().unwrap().contains(&"load"))
     };
     let key = id(1, 1);
     let told = |cell: &QuorumCell| assert_eq!(cell.load_for(&key).unwrap().keys.len(), 1);
