@@ -131,13 +131,13 @@ fn search(
         }
         let middle = from + (to - from) / 2;
         let mut read = None;
-        for at in middle..to {
-            match counted(bucket, there[at])? {
+        for (at, object) in there.iter().enumerate().take(to).skip(middle) {
+            match counted(bucket, *object)? {
                 Some(count) => {
                     read = Some((at, count));
                     break;
                 }
-                None => _ = found.insert(there[at].0),
+                None => _ = found.insert(object.0),
             }
         }
         if let Some((at, count)) = read {

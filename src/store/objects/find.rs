@@ -52,10 +52,10 @@ impl Finder<'_> {
             }
         }
         alone.extend(groups.into_values());
-        let of_group =
-            |group: &Vec<usize>| group.iter().map(|n| (*n, self.get(&names[*n]))).collect();
-        let read: Vec<Vec<(usize, Result<Option<Vec<u8>>>)>> = self.bucket.each(&alone, of_group);
-        let mut read: Vec<_> = read.into_iter().flatten().collect();
+        let of_group = |group: &Vec<usize>| -> Vec<_> {
+            group.iter().map(|n| (*n, self.get(&names[*n]))).collect()
+        };
+        let mut read: Vec<_> = self.bucket.each(&alone, of_group).into_iter().flatten().collect();
         read.sort_unstable_by_key(|(n, _)| *n);
         read.into_iter().map(|(_, blob)| blob).collect()
     }
