@@ -14,6 +14,8 @@ use crate::app::App;
 /// What was read and found right, by role and language.
 const RIGHT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/page/persons.txt");
 
+/// A key of 32 bytes in base64.
+const KEY_LEN: usize = 43;
 /// Words that say to whom, and of whom, something is said.
 const PERSONS: [&str; 21] = [
     "you", "your", "yours", "yourself", "i", "my", "me", "mine", "sie", "ihnen", "ihr", "ihre",
@@ -39,7 +41,9 @@ fn sentences(page: &str, found: &mut BTreeSet<String>) {
     for text in texts {
         let text = plain(&text);
         for sentence in text.trim().split_inclusive(['.', '?', '!', ':']) {
-            let words = sentence.split(|c: char| !c.is_alphanumeric());
+            // A key or a signature in a certificate is no word of any language.
+            let words = sentence.split_whitespace().filter(|word| word.len() < KEY_LEN);
+            let words = words.flat_map(|word| word.split(|c: char| !c.is_alphanumeric()));
             // In German "sie" is "they": at the beginning of a sentence both are capital.
             let is_person = |word: &str| {
                 let lower = word.to_lowercase();
