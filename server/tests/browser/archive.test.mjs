@@ -109,9 +109,7 @@ test("a proof of somebody else is none of those that an export checks", { skip: 
       const asked = JSON.stringify({ scope: { user: handle, class: "audio" }, authority: "a test" });
       return (await other.ask("POST", "/v1/erasures", asked, { "Idempotency-Key": crypto.randomUUID() })).certificate;
     };
-    const kind = { "Keyfall-Class": "certificate", "Content-Type": "text/vnd.keyfall.certificate" };
-    const own = await erase(ada);
-    for (const text of [await erase(eve), own]) await other.ask("POST", `/v1/users/${ada.handle}/records`, text, kind);
+    await other.plant("ada", [await erase(eve), await erase(ada)]);
     const purpose = { "Keyfall-Purpose": "a test" };
     const zip = await other.tell("GET", `/v1/users/${ada.handle}/export.zip`, undefined, purpose);
     const file = join(dir, "eve.zip");

@@ -1,14 +1,16 @@
 // The service as a program of its own, somebody of whom something is kept, and Chromium.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const PROGRAM = process.env.KEYFALLD ?? fileURLToPath(new URL("../../../target/debug/keyfalld", import.meta.url));
+/** The command line, beside the service. */
+const KEYFALL = process.env.KEYFALL ?? join(dirname(PROGRAM), "keyfall");
 const ARGS =
   "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking " +
   "--disable-component-update --disable-sync";
@@ -37,17 +39,33 @@ export class Service {
   static async start() {
     const service = new Service();
     service.dir = mkdtempSync(join(tmpdir(), "keyfall-page-"));
-    const args = ["--store", "a.db", "--accept-remnants", "--listen", "127.0.0.1:0", "--admin-token-file", "token"];
-    service.child = spawn(PROGRAM, args, { cwd: service.dir, stdio: ["ignore", "pipe", "ignore"] });
-    [, service.base] = /(http:\S+)/.exec(await firstLine(service.child));
-    service.token = readFileSync(join(service.dir, "token"), "utf8").trim();
+    await service.run();
     return service;
   }
 
-  async stop() {
+  async run() {
+    const args = ["--store", "a.db", "--accept-remnants", "--listen", "127.0.0.1:0", "--admin-token-file", "token"];
+    this.child = spawn(PROGRAM, args, { cwd: this.dir, stdio: ["ignore", "pipe", "ignore"] });
+    [, this.base] = /(http:\S+)/.exec(await firstLine(this.child));
+    this.token = readFileSync(join(this.dir, "token"), "utf8").trim();
+  }
+
+  async end() {
     const ended = once(this.child, "exit");
     this.child.kill();
     await ended;
+  }
+
+  /** Puts texts as proofs of somebody, as a program with the store at hand can: the service refuses them. */
+  async plant(user, texts) {
+    await this.end();
+    const kind = ["--class", "certificate", "--type", "text/vnd.keyfall.certificate"];
+    for (const input of texts) execFileSync(KEYFALL, ["put", "a.db", "--user", user, ...kind, "-"], { cwd: this.dir, input });
+    await this.run();
+  }
+
+  async stop() {
+    await this.end();
     rmSync(this.dir, { recursive: true, force: true });
   }
 

@@ -124,29 +124,29 @@ test("a day is planned, called off and erased without scripts", { skip: unbuilt 
 });
 
 test("a proof of somebody else is not green on one's own page, and says whose it is", { skip: unbuilt }, async () => {
-  const [ada, eve] = [await service.person("ada b"), await service.person("eve b")];
+  const other = await Service.start();
+  const [ada, eve] = [await other.person("ada b"), await other.person("eve b")];
   const erase = (handle, scope) => {
     const asked = JSON.stringify({ scope: { user: handle, ...scope }, authority: "a test" });
-    return service.ask("POST", "/v1/erasures", asked, { "Idempotency-Key": crypto.randomUUID() });
+    return other.ask("POST", "/v1/erasures", asked, { "Idempotency-Key": crypto.randomUUID() });
   };
   const theirs = (await erase(eve.handle, { class: "audio" })).certificate;
   const own = (await erase(ada.handle, { class: "action" })).certificate;
   const from = new Date(Date.now() - 3_600_000).toISOString();
   const part = (await erase(ada.handle, { class: "transcript", after: from, before: "2100-01-01" })).certificate;
-  const kind = { "Keyfall-Class": "certificate", "Content-Type": "text/vnd.keyfall.certificate" };
-  for (const text of [theirs, own]) await service.ask("POST", `/v1/users/${ada.handle}/records`, text, kind);
+  await other.plant("ada b", [theirs, own]);
   for (const [language, title, what, wrong] of [
     ["en", /The proof holds/, /all actions/, /This proof is not about you\./],
     ["de", /Der Nachweis gilt/, /alle Handlungen/, /Dieser Nachweis betrifft nicht Sie\./],
   ]) {
     const context = await browser.newContext({ bypassCSP: true, viewport: { width: 768, height: 900 } });
     const page = await context.newPage();
-    await page.goto(await service.link(ada.handle, { language }));
+    await page.goto(await other.link(ada.handle, { language }));
     await page.click("button.main");
     // Only what proves something of this person is listed as a proof.
-    await page.goto(`${base}/page/proofs`);
+    await page.goto(`${other.base}/page/proofs`);
     assert.equal(await page.locator("main li a").count(), 1);
-    await page.goto(`${base}/page/check`);
+    await page.goto(`${other.base}/page/check`);
     const check = async (certificate) => {
       await page.setInputFiles("#file", { name: "proof.erased", mimeType: "text/plain", buffer: Buffer.from(certificate) });
       await page.waitForSelector("[data-verdict] .note");
@@ -165,6 +165,7 @@ test("a proof of somebody else is not green on one's own page, and says whose it
     assert.match(await check(part), language === "en" ? /all transcripts, from .* until 1 January 2100/ : /alle Mitschriften, vom .* bis zum 1\. Januar 2100/);
     await context.close();
   }
+  await other.stop();
 });
 
 test("the check says no more than the level of the key promises", { skip: unbuilt }, async () => {

@@ -112,15 +112,15 @@ pub(super) fn learn(bucket: &Bucket, state: &Mutex<State>, there: &[(u64, u64)])
     Ok(())
 }
 
-/// Finds the objects at which the count of claims rises, from `low` at the first to `high` at the
-/// last. One that cannot be read counts as a claim.
+/// Finds the objects at which the count of claims rises, which is `counts.0` at the first and
+/// `counts.1` at the last. One that cannot be read counts as a claim.
 fn search(
     bucket: &Bucket,
     there: &[(u64, u64)],
-    (low, high): (u64, u64),
+    counts: (u64, u64),
     found: &mut BTreeSet<u64>,
 ) -> Result<()> {
-    let mut ranges = vec![(0, low, there.len() - 1, high)];
+    let mut ranges = vec![(0, counts.0, there.len() - 1, counts.1)];
     while let Some((from, low, to, high)) = ranges.pop() {
         if low == high || from == to {
             continue;
@@ -151,7 +151,8 @@ fn search(
 }
 
 /// How many claims there were up to an object; `None` for one that is damaged.
-fn counted(bucket: &Bucket, (number, size): (u64, u64)) -> Result<Option<u64>> {
+fn counted(bucket: &Bucket, object: (u64, u64)) -> Result<Option<u64>> {
+    let (number, size) = object;
     let end = match end_of(bucket, number, size) {
         Err(e) if e.kind() == ErrorKind::Corrupt => return Ok(None),
         end => end?,

@@ -81,9 +81,15 @@ fn guarded<T>(dir: &Path, f: impl FnOnce() -> sled::Result<T>) -> Result<T> {
     }
 }
 
+/// What sled says while the database before still lets go of its files.
+const STILL_HELD: &str = "could not acquire lock";
+
 /// The system's own error, of which sled passes on the debug text alone.
 fn of_system(e: std::io::Error) -> std::io::Error {
     let text = e.to_string();
+    if text.contains(STILL_HELD) {
+        return e;
+    }
     let code = text.split_once("Os { code: ").and_then(|(_, rest)| rest.split(',').next());
     let code = code.and_then(|code| code.parse().ok());
     code.map_or(e, std::io::Error::from_raw_os_error)
@@ -158,7 +164,7 @@ impl SledIndex {
         // The holder of the store's lock waits only for a child that another thread of this process
         // is just forking, and that has sled's lock until it runs its program.
         for _ in 0..LOCK_TRIES {
-            if !opened.as_ref().is_err_and(|e| e.to_string().contains("could not acquire lock")) {
+            if !opened.as_ref().is_err_and(|e| e.to_string().contains(STILL_HELD)) {
                 break;
             }
             std::thread::sleep(LOCK_PAUSE);
