@@ -12,7 +12,7 @@ use super::blocking::{call as call_on, joined, permit};
 use super::opening::AsyncOpening;
 use super::payload::{begin, feed, pieces};
 use super::reader::AsyncReader;
-use super::stager::{Servers, Stager, answered, keep};
+use super::stager::{Stager, answered};
 use super::uploads::AsyncUploads;
 use crate::catalogue::interactions::Interactions;
 use crate::catalogue::query::{Listing, Query};
@@ -20,7 +20,7 @@ use crate::engine::asked::{Answer, Answered, Asked, mixed_up};
 use crate::engine::batch::Batch;
 use crate::engine::changes::Watched;
 use crate::engine::erasure::Erasure;
-use crate::engine::later;
+use crate::engine::later::{self, Servers};
 use crate::engine::queue::Outcome;
 use crate::engine::verbs::engine::Engine;
 use crate::engine::verbs::inbox::Accepted;
@@ -31,7 +31,6 @@ use crate::promise::Finality;
 use crate::record::{Put, RecordInfo};
 use crate::scope::Erase;
 use crate::store::HeadId;
-use crate::sync::locked;
 
 /// How many calls run on blocking threads at once, unless [`AsyncEngine::at_once`] says otherwise.
 const AT_ONCE: u32 = 64;
@@ -100,7 +99,7 @@ impl AsyncEngine {
             streams_at_once: AT_ONCE,
             calls: semaphore(AT_ONCE),
             streams: semaphore(AT_ONCE),
-            servers: Arc::default(),
+            servers: Servers::default(),
         }
     }
 
@@ -128,10 +127,8 @@ impl AsyncEngine {
         // A thread that stages holds the engine a little longer than its last put.
         self.stager.idle().await;
         let AsyncEngine { engine, servers, .. } = self;
-        let servers = std::mem::take(&mut *locked(&servers));
         let close = move || {
-            // One that panicked has told its callers.
-            servers.into_iter().for_each(|server| drop(server.join()));
+            servers.join();
             engine.close()
         };
         joined(spawn_blocking(close)).await?
@@ -404,7 +401,7 @@ impl AsyncEngine {
         let (tell, told) = oneshot::channel();
         // A caller that went away wants no answer.
         let then = move |outcome| drop(tell.send(outcome));
-        keep(&self.servers, later::leave(&self.engine.inner, request, then));
+        later::leave(&self.engine.inner, &self.servers, request, then);
         self.given(answered(told.await.unwrap_or(Outcome::Panicked))?).await
     }
 

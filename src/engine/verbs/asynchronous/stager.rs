@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::thread::{JoinHandle, available_parallelism};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -20,7 +20,7 @@ use super::blocking::over;
 use crate::engine::asked::{Answered, Asked, mixed_up};
 use crate::engine::batch::Batch;
 
-use crate::engine::later;
+use crate::engine::later::{self, Servers};
 use crate::engine::queue::Outcome;
 use crate::engine::verbs::engine::Engine;
 use crate::env::SharedEnv;
@@ -42,9 +42,6 @@ enum Told {
 
 /// Stages a put, and leaves it in the queue.
 type Job = Box<dyn FnOnce() + Send>;
-
-/// Threads that serve the queue.
-pub(super) type Servers = Arc<Mutex<Vec<JoinHandle<()>>>>;
 
 /// The line of puts that wait to be staged.
 pub(super) struct Stager {
@@ -91,7 +88,7 @@ impl Stager {
         make: impl FnOnce(&Engine) -> Result<Batch> + Send + 'static,
     ) -> Result<Answered> {
         let (tell, told) = oneshot::channel();
-        let (engine, servers) = (engine.clone(), Arc::clone(servers));
+        let (engine, servers) = (engine.clone(), servers.clone());
         self.add(Box::new(move || {
             if tell.is_closed() {
                 return;
@@ -108,7 +105,7 @@ impl Stager {
             match batch.into_staging() {
                 Ok(Some(staging)) => {
                     let then = move |outcome| drop(tell.send(Told::Outcome(outcome)));
-                    keep(&servers, later::leave(&engine.inner, Asked::Put(staging), then));
+                    later::leave(&engine.inner, &servers, Asked::Put(staging), then);
                 }
                 Ok(None) => drop(tell.send(Told::Failed(mixed_up()))),
                 Err(e) => drop(tell.send(Told::Failed(e))),
@@ -196,15 +193,6 @@ impl Drop for Thread {
             drop(line);
             drop(left);
         }
-    }
-}
-
-/// Keeps a thread that serves the queue, so that the engine can be closed after it.
-pub(super) fn keep(servers: &Servers, server: Option<JoinHandle<()>>) {
-    if let Some(server) = server {
-        let mut servers = locked(servers);
-        servers.retain(|server| !server.is_finished());
-        servers.push(server);
     }
 }
 
