@@ -249,10 +249,10 @@ pub trait RootCell: Send + Sync {
     /// `Corrupt` if it holds nothing readable; `Io`.
     fn load(&self) -> Result<Contents>;
 
-    /// As [`RootCell::load`], for the key of this name: holders of other parts than are needed for
-    /// it, and to destroy another, need not be waited for. If this handle claims the cell next, and
-    /// retires every other key after that, who holds this one need not be asked again: until then
-    /// nobody else could have it destroyed.
+    /// As [`RootCell::load`], for this key alone: a holder need not be waited for if its part is
+    /// needed neither for this key nor to destroy another. If this handle claims the cell next and
+    /// then retires every other key, it need not ask again which holders have this one: until then
+    /// nobody else can have it destroyed.
     ///
     /// # Errors
     /// As [`RootCell::load`].

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyfall::cell::{MemoryCell, RootCell};
-use keyfall::engine::{Cleaner, CopyMode, Keeper};
+use keyfall::engine::{Cleaner, CopyMode, Discarded, Keeper};
 use keyfall::store::{ObjectLog, Store};
 use keyfall::testing::clean_all;
 use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Scope};
@@ -22,6 +22,20 @@ fn held(objects: &MemoryObjects) -> (u64, usize) {
     let names = objects.names();
     let sizes = names.iter().map(|name| objects.head(name).unwrap().unwrap());
     (sizes.sum(), names.len())
+}
+
+/// Discards; gives what there was before, what it did, what it asked for, and what there is after.
+fn discarded(
+    engine: &Engine,
+    place: &MemoryObjects,
+    counted: &CountedObjects,
+) -> ((u64, usize), Discarded, Counted, (u64, usize)) {
+    let before = held(place);
+    counted.take();
+    let done = engine.discard(&mut |_| {}).unwrap();
+    let (asked, after) = (counted.take(), held(place));
+    println!("{before:?} bytes and objects before, {after:?} after: {asked:?}; {done:?}");
+    (before, done, asked, after)
 }
 
 fn payload(n: u32, len: usize) -> Vec<u8> {
@@ -75,12 +89,7 @@ fn a_discard_asks_little_for_what_it_gives_back() {
         records.push((put(&engine, n % 2, &payload(n, 500)).unwrap(), n, 500));
     }
     engine.erase(Scope::user(user(1))).unwrap();
-    let before = held(&place);
-    counted.take();
-    let done = engine.discard(&mut |_| {}).unwrap();
-    let asked = counted.take();
-    let after = held(&place);
-    println!("{before:?} bytes and objects before, {after:?} after: {asked:?}; {done:?}");
+    let (before, done, asked, after) = discarded(&engine, &place, &counted);
     assert!(before.1 > 1500 && after.1 < 100, "{before:?} {after:?}");
     assert!(done.blobs > 1400, "{done:?}");
     let mib = before.0.div_ceil(8 << 20);
@@ -100,12 +109,7 @@ fn a_discard_of_a_store_half_dead_leaves_little_more_than_what_lives() {
     let counted = Arc::new(CountedObjects::over(place.clone()));
     let objects: Arc<dyn Objects> = counted.clone();
     let (engine, records) = half_dead(&objects, rounds("KEYFALL_BATCHES", 3) as u32);
-    let before = held(&place);
-    counted.take();
-    let done = engine.discard(&mut |_| {}).unwrap();
-    let asked = counted.take();
-    let after = held(&place);
-    println!("{before:?} bytes and objects before, {after:?} after: {asked:?}; {done:?}");
+    let (before, _, asked, after) = discarded(&engine, &place, &counted);
     let lives: usize = records.iter().filter(|(_, n, _)| n % 2 == 1).map(|record| record.2).sum();
     assert!(after.0 < before.0 * 3 / 4 && after.0 < lives as u64 * 2, "{lives} live: {after:?}");
     // Of what was there, and of what was written once more.

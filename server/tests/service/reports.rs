@@ -99,7 +99,7 @@ fn an_export_is_sealed_to_a_key_that_the_request_names() {
     let reader =
         service.credential("{\"principal\":\"p\",\"scopes\":[\"read\"],\"users\":\"any\"}");
     assert_eq!(ask(&reader, &key).status, 403);
-    // Where readers are to be named there is no other way.
+    // A policy that wants readers named holds for sealed exports too.
     let named = "{\"class\":\"audio\",\"readers_named\":true}";
     assert_eq!(service.admin("PUT", "/v1/policies").json(named).status, 204);
     assert_eq!(ask(&service.token, &key).status, 403);

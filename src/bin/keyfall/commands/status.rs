@@ -87,7 +87,7 @@ fn tell_store(session: &Session, s: &Status) -> Done {
     ))?;
     if s.keeps_versions {
         line(format_args!(
-            "      keeps versions of what is deleted: how much of that is there is not known"
+            "      keeps old versions of deleted objects; how much space they take is not known"
         ))?;
     }
     if let Some(time) = s.lending {
