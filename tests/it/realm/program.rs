@@ -15,29 +15,50 @@ fn one_line(stderr: &str) {
 
 const NAMES: [&str; 6] = ["ada", "ben", "chloe", "dora", "{home-1}eve", "{home-1}fay"];
 
+/// A recording of each user.
+struct Recorded {
+    name: String,
+    shard: String,
+    id: String,
+}
+
+/// Recordings of `NAMES`, and of guests until two shards have some: which shard a user is in hangs
+/// on a random key, and six users can be in one.
+fn recorded(cli: &Cli) -> Vec<Recorded> {
+    let guests = (0..64).map(|n| format!("guest {n}"));
+    let mut all: Vec<Recorded> = Vec::new();
+    for name in NAMES.map(String::from).into_iter().chain(guests) {
+        if all.len() >= NAMES.len() && all.iter().any(|one| one.shard != all[0].shard) {
+            break;
+        }
+        let id = cli.ok(&["put", "home", "--user", &name, "--class", "audio", "clip"]);
+        let shard = cli.ok(&["realm", "find", "home", "--user", &name]);
+        all.push(Recorded { name, shard, id });
+    }
+    all
+}
+
 #[test]
 fn a_realm_is_taken_as_a_store() {
     let cli = realm();
-    let mut shards = Vec::new();
     for name in NAMES {
         cli.ok(&["create", "home", "--user", name]);
-        let id = cli.ok(&["put", "home", "--user", name, "--class", "audio", "clip"]);
-        assert_eq!(cli.ok(&["get", "home", &id]), "RIFF");
-        assert_eq!(json(&cli.ok(&["info", "home", &id, "--json"]))["user"], name);
+    }
+    let records = recorded(&cli);
+    for Recorded { name, shard, id } in &records {
+        assert_eq!(cli.ok(&["get", "home", id]), "RIFF");
+        assert_eq!(json(&cli.ok(&["info", "home", id, "--json"]))["user"], **name);
         let listed = json(&cli.ok(&["list", "home", "--user", name, "--json"]));
         assert_eq!(listed.as_array().unwrap().len(), 1);
-        assert!(cli.ok(&["report", "home", "--user", name]).contains(&id));
-        let by_user = cli.ok(&["realm", "find", "home", "--user", name]);
-        assert_eq!(cli.ok(&["realm", "find", "home", "--record", &id]), by_user);
+        assert!(cli.ok(&["report", "home", "--user", name]).contains(id));
+        assert_eq!(cli.ok(&["realm", "find", "home", "--record", id]), *shard);
         // A shard is a store, for the commands that take one.
-        assert!(cli.ok(&["list", &by_user, "--user", name]).contains(&id));
-        cli.ok(&["hold", "list", &by_user, "--user", name]);
-        shards.push(by_user);
+        assert!(cli.ok(&["list", shard, "--user", name]).contains(id));
+        cli.ok(&["hold", "list", shard, "--user", name]);
     }
-    assert_eq!(shards[4], shards[5], "one household");
-    assert!(shards.iter().any(|shard| *shard != shards[0]));
+    assert_eq!(records[4].shard, records[5].shard, "one household");
     let all = json(&cli.ok(&["list", "home", "--json"]));
-    assert_eq!(all.as_array().unwrap().len(), NAMES.len());
+    assert_eq!(all.as_array().unwrap().len(), records.len());
     assert_eq!(
         json(&cli.ok(&["list", "home", "--json", "--limit", "4"])).as_array().unwrap().len(),
         4
@@ -88,13 +109,8 @@ fn what_a_realm_cannot_be_is_said_in_one_line() {
 #[test]
 fn a_missing_shard_is_told_and_keeps_nobody_else_waiting() {
     let cli = realm();
-    let ids: Vec<(String, String)> = NAMES
-        .iter()
-        .map(|name| {
-            let id = cli.ok(&["put", "home", "--user", name, "--class", "audio", "clip"]);
-            (cli.ok(&["realm", "find", "home", "--user", name]), id)
-        })
-        .collect();
+    let ids: Vec<(String, String)> =
+        recorded(&cli).into_iter().map(|one| (one.shard, one.id)).collect();
     let (gone, _) = ids[0].clone();
     let (place, aside) = (cli.path(&gone), cli.path("aside"));
     std::fs::rename(&place, &aside).unwrap();
@@ -215,14 +231,10 @@ fn what_is_said_of_shards_elsewhere_leads_to_them() {
     let init = ["realm", "init", "home", "--shards", "2", "--accept-remnants"];
     cli.ok(&[&init[..], &["--at", "far", "--cells", "keys"]].concat());
     std::fs::write(cli.path("clip"), "RIFF").unwrap();
-    let ids: Vec<(bool, String)> = NAMES
-        .iter()
-        .map(|name| {
-            let id = cli.ok(&["put", "home", "--user", name, "--class", "audio", "clip"]);
-            (cli.ok(&["realm", "find", "home", "--user", name]).ends_with("shard-001"), id)
-        })
+    let ids: Vec<(bool, String)> = recorded(&cli)
+        .into_iter()
+        .map(|one| (one.shard.ends_with("shard-001"), one.id))
         .collect();
-    assert!(ids.iter().any(|(gone, _)| *gone) && ids.iter().any(|(gone, _)| !*gone));
     let e = cli.fails(2, &["copy", "add", "home/shard-000", "replica"]);
     one_line(&e);
     assert!(e.contains("name it as ") && !e.contains("keyfall init"), "{e}");
