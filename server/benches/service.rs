@@ -140,6 +140,15 @@ struct Answer {
     body: Vec<u8>,
 }
 
+impl Answer {
+    /// What a browser that was given these cookies sends.
+    fn cookies(&self) -> String {
+        let set = self.head.lines().filter_map(|line| line.strip_prefix("set-cookie: "));
+        let pairs: Vec<&str> = set.filter_map(|cookie| cookie.split(';').next()).collect();
+        format!("Cookie: {}\r\n", pairs.join("; "))
+    }
+}
+
 impl Connection {
     fn ask(&mut self, request: &[u8]) -> Answer {
         self.stream.get_mut().write_all(request).unwrap();
@@ -157,7 +166,26 @@ impl Connection {
         let length: usize = of("content-length: ").map_or(0, |length| length.parse().unwrap());
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body).unwrap();
+        if of("transfer-encoding: ") == Some("chunked") {
+            body = self.chunks();
+        }
         Answer { status, head, body }
+    }
+
+    /// A body whose length was not said before (RFC 9112, 7.1), without trailers.
+    fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let mut length = String::new();
+            self.stream.read_line(&mut length).unwrap();
+            let length = usize::from_str_radix(length.trim(), 16).unwrap();
+            let mut chunk = vec![0; length + 2];
+            self.stream.read_exact(&mut chunk).unwrap();
+            if length == 0 {
+                return body;
+            }
+            body.extend_from_slice(&chunk[..length]);
+        }
     }
 }
 
@@ -357,9 +385,15 @@ fn pages(service: &Service) {
         });
     }
     let url = service.json(&format!("/v1/users/{handle}/page-links"), "{}", "url");
-    let entered = connection.ask(&service.request(&format!("POST {url}"), 0, ""));
-    let cookie = entered.head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
-    let cookie = format!("Cookie: {}\r\n", cookie.split(';').next().unwrap());
+    let asking = connection.ask(&service.request(&format!("GET {url}"), 0, ""));
+    let text = String::from_utf8(asking.body.clone()).unwrap();
+    let entry = text.split_once("name=\"entry\" value=\"").unwrap().1.split('"').next().unwrap();
+    let form = format!("entry={entry}");
+    let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let pressed = format!("{kind}{}", asking.cookies());
+    let mut press = service.request(&format!("POST {url}"), form.len(), &pressed);
+    press.extend_from_slice(form.as_bytes());
+    let cookie = connection.ask(&press).cookies();
     let page = service.request("GET /page", 0, &cookie);
     took("first page of 10,000 records, as the person sees it", &mut connection, &page);
 }
