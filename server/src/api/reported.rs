@@ -3,13 +3,11 @@
 
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use keyfall_page::token;
+use maud::{Markup, html};
 use serde_json::{Map, Value, json};
 
 use super::report::ReportJson;
-
-/// The look of everything that a person reads.
-const STYLE: &str = include_str!("../../../src/bin/keyfall/show/page.css");
 
 /// A form of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,37 +99,24 @@ fn page(report: &Value) -> String {
     let none = Vec::new();
     let list = |name: &str| report[name].as_array().unwrap_or(&none);
     let title = format!("What is kept about {}", text(&report["user"]));
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width";
-                meta name="color-scheme" content="light dark";
-                title { (title) }
-                style { (PreEscaped(STYLE)) }
+    let body = html! {
+        p.lead { "Since " (text(&report["created"])) ". " (text(&report["promise"])) }
+        section.day {
+            header { h2 { "Records" } p { (list("records").len()) } }
+            @if list("records").is_empty() { p { "None." } } @else {
+                ul.turns { @for record in list("records") { li.turn.filed {
+                    div.said { (facts(record, &["opened"])) (opened(record)) }
+                } } }
             }
-            body { div.page { main {
-                h1 { (title) }
-                p.lead { "Since " (text(&report["created"])) ". " (text(&report["promise"])) }
-                section.day {
-                    header { h2 { "Records" } p { (list("records").len()) } }
-                    @if list("records").is_empty() { p { "None." } } @else {
-                        ul.turns { @for record in list("records") { li.turn.filed {
-                            div.said { (facts(record, &["opened"])) (opened(record)) }
-                        } } }
-                    }
-                }
-                @for (name, title) in LISTS {
-                    @if !list(name).is_empty() {
-                        section.card { h2 { (title) } @for one in list(name) { (facts(one, &[])) } }
-                    }
-                }
-                section.card { h2 { "In all" } (facts(report, &["user", "promise"])) }
-            } } }
         }
+        @for (name, title) in LISTS {
+            @if !list(name).is_empty() {
+                section.card { h2 { (title) } @for one in list(name) { (facts(one, &[])) } }
+            }
+        }
+        section.card { h2 { "In all" } (facts(report, &["user", "promise"])) }
     };
-    page.into_string()
+    keyfall_page::document(&title, &body)
 }
 
 /// Who opened a record.
@@ -158,7 +143,7 @@ fn facts(of: &Value, but: &[&str]) -> Markup {
         dl.facts {
             @for (name, value) in said {
                 dt { (name.replace('_', " ")) }
-                dd { (broken(&text(value))) }
+                dd { (token(&text(value))) }
             }
         }
     }
@@ -176,15 +161,6 @@ fn text(value: &Value) -> String {
             let said = all.iter().map(|(name, value)| (name, text(value)));
             let said = said.filter(|(_, value)| !value.is_empty());
             said.map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join(", ")
-        }
-    }
-}
-
-/// A long name, which a line may end within, but in no word of it.
-fn broken(text: &str) -> Markup {
-    html! {
-        @for piece in text.split_inclusive(['/', '.', '+', '-', '_', '=', '&', '?', ':']) {
-            (piece) wbr;
         }
     }
 }

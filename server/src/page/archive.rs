@@ -16,7 +16,7 @@ use super::words::Words;
 
 /// The files that the pages of an export need.
 pub(crate) const FILES: [(&str, &str); 3] = [
-    ("page.css", include_str!("../../../src/bin/keyfall/show/page.css")),
+    ("page.css", keyfall_page::STYLE),
     ("page.js", include_str!("../../assets/page.js")),
     ("verify.js", include_str!("../../assets/verify.js")),
 ];

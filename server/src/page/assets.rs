@@ -6,7 +6,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 
 const ASSETS: &[(&str, &str, &str)] = &[
-    ("page.css", "text/css; charset=utf-8", include_str!("../../../src/bin/keyfall/show/page.css")),
+    ("page.css", "text/css; charset=utf-8", keyfall_page::STYLE),
     ("page.js", "text/javascript; charset=utf-8", include_str!("../../assets/page.js")),
     ("verify.js", "text/javascript; charset=utf-8", include_str!("../../assets/verify.js")),
     ("icon.svg", "image/svg+xml", include_str!("../../assets/icon.svg")),

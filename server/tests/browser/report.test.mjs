@@ -45,7 +45,7 @@ function written() {
   writeFileSync(join(dir, "certificate.html"), ran("certificate", "show", "ada.erased", "--html"));
 }
 
-const STYLE = fileURLToPath(new URL("../../../src/bin/keyfall/show/page.css", import.meta.url));
+const STYLE = fileURLToPath(new URL("../../../page/src/page.css", import.meta.url));
 
 /** What the head and the frame of a page are made of; where a style comes from differs. */
 const frame = () => {

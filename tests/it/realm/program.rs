@@ -231,10 +231,8 @@ fn what_is_said_of_shards_elsewhere_leads_to_them() {
     let init = ["realm", "init", "home", "--shards", "2", "--accept-remnants"];
     cli.ok(&[&init[..], &["--at", "far", "--cells", "keys"]].concat());
     std::fs::write(cli.path("clip"), "RIFF").unwrap();
-    let ids: Vec<(bool, String)> = recorded(&cli)
-        .into_iter()
-        .map(|one| (one.shard.ends_with("shard-001"), one.id))
-        .collect();
+    let ids: Vec<(bool, String)> =
+        recorded(&cli).into_iter().map(|one| (one.shard.ends_with("shard-001"), one.id)).collect();
     let e = cli.fails(2, &["copy", "add", "home/shard-000", "replica"]);
     one_line(&e);
     assert!(e.contains("name it as ") && !e.contains("keyfall init"), "{e}");

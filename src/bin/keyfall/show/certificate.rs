@@ -4,8 +4,6 @@ use keyfall::Error;
 use keyfall::certificate::{Certificate, Grade};
 use maud::{Markup, html};
 
-use crate::show::page;
-
 const NOT_SHOWN: &str = "\
 That nobody copied keys or plaintext before; that the operator ran this software unmodified; that \
 the scope was all there was about you. Keep this file: somebody who finds a key that it calls \
@@ -37,7 +35,7 @@ pub(crate) fn page(certificate: &Certificate) -> Result<String, Error> {
         section.card { h2 { "What was erased" } (facts(certificate)) }
         section.card { h2 { "What this does not show" } p { (NOT_SHOWN) } }
     };
-    Ok(page::page("Erasure certificate", &body))
+    Ok(keyfall_page::document("Erasure certificate", &body))
 }
 
 fn facts(certificate: &Certificate) -> Markup {

@@ -9,7 +9,6 @@ pub(crate) mod certificate;
 pub(crate) mod copies;
 pub(crate) mod erase;
 pub(crate) mod history;
-pub(crate) mod page;
 pub(crate) mod record;
 pub(crate) mod report;
 pub(crate) mod rules;

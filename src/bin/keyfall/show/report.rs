@@ -2,6 +2,7 @@
 
 use keyfall::engine::{Access, Erased, Lineage, Plan, Report, UploadState};
 use keyfall::{Engine, Error, Query, RecordId, RecordInfo, Timestamp, UserId};
+use keyfall_page::token;
 use maud::{Markup, html};
 use serde_json::{Map, Value, json};
 
@@ -12,7 +13,6 @@ use crate::show::cell::{awaited, pending, promise_json};
 use crate::show::copies::{copies_table, copy_json, head_json, mode};
 use crate::show::erase::erase_words;
 use crate::show::history::{fact_json, fact_words};
-use crate::show::page;
 use crate::show::record::record_json;
 use crate::show::rules::{
     certified_words, grant_json, grant_words, hold_json, hold_words, number, plan_json,
@@ -177,7 +177,7 @@ impl About {
             (self.page_of_past())
             (self.page_of_places())
         };
-        page::page(&title, &body)
+        keyfall_page::document(&title, &body)
     }
 
     fn page_of_records(&self) -> Markup {
@@ -219,12 +219,12 @@ impl About {
                 div.said {
                     time.at { (time(info.created)) }
                     p {
-                        strong { (info.class) } ", " (page::token(&info.media_type)) ", "
+                        strong { (info.class) } ", " (token(&info.media_type)) ", "
                         (info.length) " bytes"
                     }
                     dl.facts {
                         @for (what, text) in said.iter().filter(|(_, text)| !text.is_empty()) {
-                            dt { (what) } dd { (page::token(text)) }
+                            dt { (what) } dd { (token(text)) }
                         }
                         dt { "Id" } dd { code { (info.id) } }
                     }

@@ -1,12 +1,15 @@
-//! What is around every page that the program writes: complete in itself, nothing is fetched.
+//! The frame and the look of what people read: the reports and certificates of the command line
+//! and of the service, and the pages of the service.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-/// The look of everything that a person reads; the service has it from here.
-const STYLE: &str = include_str!("page.css");
+/// The style sheet of everything that a person reads.
+pub const STYLE: &str = include_str!("page.css");
 
-/// A page, whole.
-pub(crate) fn page(title: &str, body: &Markup) -> String {
+/// A document in English that is complete in itself, with its title as the heading: nothing is
+/// fetched.
+#[must_use]
+pub fn document(title: &str, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -24,7 +27,8 @@ pub(crate) fn page(title: &str, body: &Markup) -> String {
 }
 
 /// A long name or address, which a line may end within, but in no word of it.
-pub(crate) fn token(text: &str) -> Markup {
+#[must_use]
+pub fn token(text: &str) -> Markup {
     html! {
         @for piece in text.split_inclusive(['/', '.', '+', '-', '_', '=', '&', '?', ':']) {
             (piece) wbr;
