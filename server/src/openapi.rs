@@ -1,9 +1,11 @@
 //! The document that describes the service (OpenAPI 3.1), and the page that shows it.
 
-use axum::Json;
+use std::sync::OnceLock;
+
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{Html, IntoResponse, Response};
+use bytes::Bytes;
 use utoipa::ToSchema;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
@@ -161,7 +163,8 @@ fn built() -> utoipa::openapi::OpenApi {
         for (method, operation) in operations {
             let Some(operation) = operation else { continue };
             // What lies before credentials and limits fails in no way of theirs.
-            if operation.tags.as_ref().is_none_or(|tags| tags != &["health"]) {
+            let asks_for_health = operation.tags.as_ref().is_some_and(|tags| tags == &["health"]);
+            if !asks_for_health || path == "/openapi.json" {
                 add_faults(operation, method, path);
             }
             if operation.security.is_none() {
@@ -211,13 +214,21 @@ pub(crate) fn text() -> String {
     get, path = "/openapi.json", tag = "health", security(()),
     responses((status = 200, description = "The document", body = Described))
 )]
-pub(crate) async fn document(State(app): State<App>) -> Json<utoipa::openapi::OpenApi> {
+pub(crate) async fn document(State(app): State<App>) -> Response {
+    // One for all answers: it is long, and anybody may ask for it without reading it.
+    static WRITTEN: OnceLock<Bytes> = OnceLock::new();
+    let written = WRITTEN.get_or_init(|| written(app.config().public_url.as_deref()));
+    ([(CONTENT_TYPE, "application/json")], written.clone()).into_response()
+}
+
+/// The document as it is served at an address.
+fn written(public_url: Option<&str>) -> Bytes {
     let mut document = built();
-    if let Some(url) = &app.config().public_url {
+    if let Some(url) = public_url {
         let server = ServerBuilder::new().url(url.trim_end_matches('/'));
         document.servers = Some(vec![server.description(Some("This service")).build()]);
     }
-    Json(document)
+    document.to_json().unwrap_or_default().into()
 }
 
 /// A document of OpenAPI, as its specification has it.

@@ -27,13 +27,14 @@ const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
 /// The service.
 pub(crate) fn router(app: App) -> Router {
     let (api, _) = openapi::router().split_for_parts();
-    limited(api, app.config())
+    let documents = Router::new()
+        .route("/openapi.json", get(openapi::document))
+        .route("/docs", get(openapi::docs));
+    limited(api.merge(documents), app.config())
         .layer(from_fn_with_state(app.clone(), authenticate))
         .route("/healthz", get(healthz))
         .route("/livez", get(healthz))
         .route("/readyz", get(readyz))
-        .route("/openapi.json", get(openapi::document))
-        .route("/docs", get(openapi::docs))
         .merge(page::router())
         .layer(from_fn(heads::checked))
         .layer(CatchPanicLayer::custom(panicked))

@@ -49,6 +49,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const THREADS: usize = 1024;
 /// Most bytes of a request's head, and of an answer that is given to a connection and not sent.
 const HEAD: usize = 32 << 10;
+/// Requests of a connection of HTTP/2 at one time: each may hold an answer of which nothing is taken.
+const STREAMS: u32 = 32;
 /// So often a connection of HTTP/2 is asked whether its client is there, and waited for so long.
 const ASKED: Duration = Duration::from_secs(30);
 
@@ -222,6 +224,7 @@ fn server(listener: TcpListener) -> io::Result<axum_server::Server<SocketAddr>> 
     http.http1().max_buf_size(HEAD);
     let mut http2 = http.http2();
     http2.max_send_buf_size(HEAD).keep_alive_interval(ASKED).keep_alive_timeout(ASKED);
+    http2.max_concurrent_streams(STREAMS);
     Ok(server)
 }
 

@@ -203,6 +203,15 @@ impl Ticket {
         Ok(Ticket { store, what })
     }
 
+    /// The ticket that a grantee's request names. The signature is not looked at: whoever has the
+    /// ticket can make such a request, and the engine refuses it when it is opened.
+    ///
+    /// # Errors
+    /// `Corrupt` for what is no request.
+    pub fn asked_by(request: &[u8]) -> Result<Self> {
+        Ok(Request::decode(request)?.ticket)
+    }
+
     /// The number of the grant; `None` for a training set.
     pub fn grant(&self) -> Option<u64> {
         match self.what {

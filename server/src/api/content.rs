@@ -136,10 +136,13 @@ pub(crate) async fn head_record(
 pub(crate) struct LineageJson {
     /// The record.
     record: RecordJson,
-    /// The ids of the records that it was derived of.
+    /// The ids of the records that it was derived of, of users that the credential is for.
     sources: Vec<String>,
-    /// The ids of the records that were derived of it.
+    /// The ids of the records that were derived of it, of users that the credential is for.
     derived: Vec<String>,
+    /// How many more records, of users that the credential is not for, it was derived of or were
+    /// derived of it.
+    elsewhere: usize,
     /// Whether it was kept although records that it was derived of were erased.
     detached: bool,
 }
@@ -161,8 +164,14 @@ pub(crate) async fn get_lineage(
     let id = caller.record(&id)?;
     let (info, lineage) =
         app.engine().run(move |engine| Ok((engine.info(&id)?, engine.lineage(&id)?))).await?;
-    let ids = |ids: &[RecordId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+    // An id has the user's handle in it, which is nobody else's to know.
+    let ids = |ids: &[RecordId]| {
+        let reached = ids.iter().filter(|id| caller.reaches(id));
+        reached.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let all = lineage.sources.iter().chain(&lineage.derived);
     Ok(Json(LineageJson {
+        elsewhere: all.filter(|id| !caller.reaches(id)).count(),
         record: (&info).into(),
         sources: ids(&lineage.sources),
         derived: ids(&lineage.derived),

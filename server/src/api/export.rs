@@ -64,7 +64,7 @@ pub(crate) struct NewExport {
 
 /// Everything of a user, sealed to a key
 ///
-/// A parcel that only the holder of the private key opens (`keyfall sealed open`), whoever carries
+/// A parcel that only the holder of the private key opens (`keyfall unseal`), whoever carries
 /// it: the records, `report.json` and `report.html`. It is written as it is sent; one that an erase
 /// cuts does not open whole. With a purpose, each record's opening is in the report.
 #[utoipa::path(

@@ -50,8 +50,8 @@ pub(crate) struct Opened {
 /// Opens a record for a while
 ///
 /// One line in the user's report, for any number of readers and ranges until it is over: when it
-/// is closed, after ten minutes, or when the record falls or the credential ends. For players, which
-/// seek.
+/// is closed, after ten minutes, or when the record falls or the credential or the token of an issuer
+/// ends. For players, which seek.
 #[utoipa::path(
     post, path = "/v1/records/{id}/openings", tag = "records",
     params(
@@ -77,6 +77,7 @@ pub(crate) async fn open_record(
     if lasts.is_zero() || lasts > LASTS {
         return Err(Problem::invalid("an opening lasts 1 to 600 seconds"));
     }
+    let lasts = caller.lasting(lasts, app.book().at_least(now()));
     let place = || app.openings().reserve(caller.credential(), MOST);
     let reserved = match place() {
         None => {

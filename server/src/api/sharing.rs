@@ -9,7 +9,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use keyfall::engine::Grant;
-use keyfall::sealed::PublicKey;
+use keyfall::sealed::{PublicKey, Ticket};
 use keyfall::{Class, Error, ErrorKind, UserHandle};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -152,17 +152,21 @@ pub(crate) async fn open_request(State(app): State<App>, Bytes(body): Bytes) -> 
         return Err(crate::intake::too_large());
     }
     // What fails before the first byte is said with a status; what fails later cuts the body.
-    if !body.starts_with(b"KF") {
-        return Err(Problem::invalid(
-            "that is not a grantee's request; `keyfall sealed ask` makes one",
-        ));
-    }
-    let parcel = written(&app, "requests", move |engine, out| {
+    let no_request =
+        |_| Problem::invalid("that is not a grantee's request; `keyfall ask` makes one");
+    let whose = asker(&Ticket::asked_by(&body).map_err(no_request)?);
+    let parcel = written(&app, &whose, move |engine, out| {
         engine.open_request(&body, out).map(drop).map_err(of_request)
     });
     let parcel = parcel.await?;
     let headers = [(CONTENT_TYPE, "application/octet-stream"), (CACHE_CONTROL, "no-store")];
     Ok((headers, parcel).into_response())
+}
+
+/// Whose places a request takes: those of its ticket. Each grantee has tickets of its own, so that
+/// one who reads slowly keeps no other waiting.
+fn asker(ticket: &Ticket) -> String {
+    format!("\nrequests with {ticket}")
 }
 
 /// The error of a request: one that is none is the caller's, not the store's.

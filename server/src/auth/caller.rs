@@ -1,6 +1,7 @@
 //! The caller of a request: its credential, and the purpose that it names.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::header::AUTHORIZATION;
@@ -64,6 +65,23 @@ impl Caller {
         of_the_book && matches!(self.credential.users, Users::List(_))
     }
 
+    /// How long what is begun now may last: no longer than the token of an issuer is in force, which
+    /// nobody looks at again. A credential of the book is looked up each time.
+    pub(crate) fn lasting(&self, asked: Duration, now: Timestamp) -> Duration {
+        match self.credential.proof {
+            Proof::Issued { ends, .. } => {
+                let left = ends.as_millis().saturating_sub(now.as_millis());
+                asked.min(Duration::from_millis(left))
+            }
+            _ => asked,
+        }
+    }
+
+    /// Whether the credential is for the user of a record.
+    pub(crate) fn reaches(&self, id: &RecordId) -> bool {
+        self.credential.users.has(&id.handle())
+    }
+
     /// Most bytes of a record that it may put.
     pub(crate) fn most_bytes(&self, config: &Config) -> u64 {
         let own = self.credential.max_record_bytes.unwrap_or(u64::MAX);
@@ -74,7 +92,7 @@ impl Caller {
     /// that of a credential with the same name.
     pub(crate) fn who(&self) -> &str {
         match &self.credential.proof {
-            Proof::Issued { who } => who,
+            Proof::Issued { who, .. } => who,
             _ => &self.credential.principal,
         }
     }
@@ -151,7 +169,7 @@ impl Caller {
             let detail = "there is no such record here: take the id that the put gave";
             Problem::new(StatusCode::NOT_FOUND, "absent", detail)
         })?;
-        if self.credential.users.has(&id.handle()) {
+        if self.reaches(&id) {
             return Ok(id);
         }
         Err(Problem::forbidden("the credential is not for the user of this record"))

@@ -86,6 +86,8 @@ pub(crate) enum Proof {
     Issued {
         /// Issuer and subject: another principal than one of the book that has the same name.
         who: String,
+        /// When the token is in force no more.
+        ends: Timestamp,
     },
 }
 

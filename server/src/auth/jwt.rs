@@ -214,7 +214,7 @@ fn issued(claims: Claims) -> Option<Issued> {
         until: None,
         over: false,
         max_record_bytes: claims.keyfall_max_record_bytes,
-        proof: Proof::Issued { who },
+        proof: Proof::Issued { who, ends: Timestamp(((claims.exp + LEEWAY) * 1e3) as u64) },
     };
     if credential.fault().is_some() {
         tracing::debug!("a token was refused: its claims make no credential");

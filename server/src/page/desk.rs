@@ -22,8 +22,11 @@ use crate::private::random;
 pub(crate) const LINK_LASTS: Duration = Duration::from_secs(10 * 60);
 /// How long a session lasts: reading has no time limit that a day's use meets.
 pub(crate) const SESSION_LASTS: Duration = Duration::from_secs(12 * 60 * 60);
-/// Most links, and most sessions, at one time: the oldest end first.
+/// Most links, and most sessions, at one time: with more, the oldest end first of the credential
+/// that has the most.
 const MOST: usize = 100_000;
+/// So many end together: what finds them looks at all.
+const AT_ONCE: usize = MOST / 100;
 /// Most outcomes that a session remembers.
 const OUTCOMES: usize = 200;
 
@@ -222,11 +225,7 @@ impl Desk {
     pub(crate) fn link(&self, grant: Grant) -> io::Result<String> {
         let token = token()?;
         let mut links = locked(&self.links);
-        links.retain(|_, link| link.ends > Instant::now());
-        if links.len() >= MOST {
-            let oldest = links.iter().min_by_key(|(_, link)| link.ends).map(|(hash, _)| *hash);
-            oldest.and_then(|hash| links.remove(&hash));
-        }
+        make_room(&mut links, MOST, AT_ONCE, |link| (link.grant.credential.clone(), link.ends));
         links.insert(hash(&token), Link { grant, ends: Instant::now() + LINK_LASTS });
         Ok(token)
     }
@@ -262,11 +261,8 @@ impl Desk {
             opens: tokio::sync::Mutex::default(),
         };
         let mut sessions = locked(&self.sessions);
-        sessions.retain(|_, session| session.ends > Instant::now());
-        if sessions.len() >= MOST {
-            let oldest = sessions.iter().min_by_key(|(_, session)| session.ends).map(|(h, _)| *h);
-            oldest.and_then(|hash| sessions.remove(&hash));
-        }
+        let of = |session: &Arc<Session>| (session.grant.credential.clone(), session.ends);
+        make_room(&mut sessions, MOST, AT_ONCE, of);
         sessions.insert(hash(&session), Arc::new(begun));
         Ok(Some(session))
     }
@@ -280,6 +276,33 @@ impl Desk {
     /// Ends a session.
     pub(crate) fn leave(&self, token: &str) {
         locked(&self.sessions).remove(&hash(token));
+    }
+}
+
+/// Makes room where there are `most`: for what is over, and then for the oldest ones of whoever has
+/// the most, so that one credential does not end what another has made.
+fn make_room<T>(
+    all: &mut HashMap<Hash, T>,
+    most: usize,
+    at_once: usize,
+    of: impl Fn(&T) -> (String, Instant),
+) {
+    if all.len() < most {
+        return;
+    }
+    let now = Instant::now();
+    all.retain(|_, one| of(one).1 > now);
+    while all.len() + at_once > most {
+        let mut by_credential: HashMap<String, Vec<(Instant, Hash)>> = HashMap::new();
+        for (hash, one) in all.iter() {
+            let (credential, ends) = of(one);
+            by_credential.entry(credential).or_default().push((ends, *hash));
+        }
+        let Some(mut greatest) = by_credential.into_values().max_by_key(Vec::len) else { return };
+        greatest.sort_unstable();
+        for (_, hash) in greatest.into_iter().take(at_once.max(1)) {
+            all.remove(&hash);
+        }
     }
 }
 
@@ -336,5 +359,26 @@ mod tests {
         assert!(found.gave(found.csrf()) && !found.gave("") && !found.gave(&session));
         desk.leave(&session);
         assert!(desk.session(&session).is_none());
+    }
+
+    /// One application's links ended those of all others, oldest first.
+    #[test]
+    fn whoever_has_the_most_makes_room() {
+        let ends = |n: u64| Instant::now() + Duration::from_secs(60 + n);
+        let one = |name: &str, n: u64| (name.to_owned(), ends(n));
+        let mut all: HashMap<Hash, (String, Instant)> = HashMap::new();
+        all.insert([0; 32], one("few", 0));
+        for n in 1..20 {
+            all.insert([n; 32], one("many", n.into()));
+        }
+        make_room(&mut all, 21, 4, Clone::clone);
+        assert_eq!(all.len(), 20, "there is room");
+        make_room(&mut all, 20, 4, Clone::clone);
+        assert_eq!(all.len(), 16);
+        assert!(all.contains_key(&[0; 32]), "the oldest of all is not of whoever has the most");
+        assert!((1..5).all(|n| !all.contains_key(&[n; 32])) && all.contains_key(&[5; 32]));
+        all.insert([99; 32], ("over".to_owned(), Instant::now()));
+        make_room(&mut all, 17, 1, Clone::clone);
+        assert_eq!(all.len(), 16, "what is over goes first");
     }
 }

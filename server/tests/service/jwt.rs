@@ -472,3 +472,27 @@ fn a_user_s_own_token_from_before_an_erase_is_not_of_the_next_life() {
     assert_eq!(ask(&service, &path, &before), 403);
     assert_eq!(ask(&service, &path, &own(now())), 200);
 }
+
+/// It went on for ten minutes after the token that made it was refused.
+#[test]
+fn an_opening_lasts_no_longer_than_the_token_that_made_it() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let signer = Signer::new(dir.path(), "ed", Algorithm::EdDSA);
+    let service = started(dir.path(), &[&signer], &[]);
+    let ada = service.user("ada");
+    let path = format!("/v1/records/{}/openings", service.put(&ada, "audio", b"RIFF...."));
+    let open = |ends: i64| {
+        let mut claims = with("exp", json!(now() + ends));
+        claims["nbf"] = json!(now() - 100);
+        let bearer = format!("Bearer {}", signer.sign(&claims));
+        let opened = service.ask("POST", &path).header("Authorization", &bearer).json("{}");
+        assert_eq!(opened.status, 201, "{}", opened.text());
+        opened.json()
+    };
+    // Clocks may differ by half a minute.
+    let seconds = open(300)["seconds"].as_u64().unwrap();
+    assert!((200..=330).contains(&seconds), "{seconds}");
+    assert_eq!(open(3600)["seconds"], 600);
+    let soon = open(-26)["opening"].as_str().unwrap().to_owned();
+    wait_for("it is over", || service.ask("GET", &soon).send().status == 404);
+}

@@ -130,3 +130,29 @@ fn what_is_no_record_is_refused_with_a_word() {
     assert_eq!(service.admin("GET", "/v1/nothing").send().kind(), "absent");
     assert_eq!(service.admin("PATCH", "/v1/users").body(b"").kind(), "method");
 }
+
+/// It listed ids of others, which have the others' handles in them.
+#[test]
+fn a_lineage_names_no_record_of_a_user_whom_the_credential_is_not_for() {
+    let service = Service::start();
+    let (ada, ben) = (service.user("ada"), service.user("ben"));
+    let of_ada = service.put(&ada, "audio", b"RIFF....");
+    let derived = |from: &str| {
+        let put = service.admin("POST", &format!("/v1/users/{ben}/records"));
+        let put = put.header("Keyfall-Class", "transcript").header("Keyfall-From", from).body(b"x");
+        assert_eq!(put.status, 201, "{}", put.text());
+        put.json()["id"].as_str().unwrap().to_owned()
+    };
+    let of_ben = derived(&of_ada);
+    let again = derived(&of_ben);
+    let token = service.credential(&format!(
+        "{{\"principal\":\"p\",\"scopes\":[\"report\"],\"users\":[\"{ben}\"]}}"
+    ));
+    let path = format!("/v1/records/{of_ben}/lineage");
+    let told = service.ask("GET", &path).header("Authorization", &format!("Bearer {token}")).send();
+    assert!(!told.text().contains(&ada) && !told.text().contains(&of_ada), "{}", told.text());
+    let told = told.json();
+    assert_eq!((&told["elsewhere"], &told["derived"][0]), (&1.into(), &again.into()), "{told}");
+    let all = service.admin("GET", &path).send().json();
+    assert_eq!((&all["elsewhere"], &all["sources"][0]), (&0.into(), &of_ada.into()), "{all}");
+}

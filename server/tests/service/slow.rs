@@ -6,6 +6,8 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
+use keyfall::env::System;
+use keyfall::sealed::{Identity, Ticket};
 use socket2::{Domain, Socket, Type};
 
 use super::certificates::wait_for;
@@ -23,12 +25,17 @@ fn soon(request: Request<'_>) -> Reply {
 
 /// Connects as a client that takes little, and sends this.
 fn dial(service: &Service, head: &str, token: &str, more: &[u8]) -> TcpStream {
+    dial_as(service, &format!("{head}\r\nAuthorization: Bearer {token}"), more)
+}
+
+/// The same, as nobody but whom this says.
+fn dial_as(service: &Service, head: &str, more: &[u8]) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let address: SocketAddr = service.address.parse().unwrap();
     socket.connect(&address.into()).unwrap();
     let mut stream = TcpStream::from(socket);
-    let head = format!("{head}\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let head = format!("{head}\r\nHost: x\r\n\r\n");
     stream.write_all(head.as_bytes()).unwrap();
     // It may be let go of before it has sent all.
     let _ = stream.write_all(more);
@@ -313,4 +320,59 @@ fn little_goes_out_after_an_erase_returned() {
         println!("{kind}: {} bytes", after.len());
         assert!(!after.is_empty() && after.len() <= AFTER, "{kind}: {} bytes", after.len());
     }
+}
+
+/// All who asked with a grant shared four places.
+#[test]
+fn a_grantee_who_takes_nothing_keeps_no_other_waiting() {
+    let service = Service::start();
+    let asker = |name: &str, records: usize| {
+        let identity = Identity::new(&System).unwrap();
+        let user = service.user(name);
+        for _ in 0..records {
+            service.put(&user, "audio", &content(3 << 20));
+        }
+        service.put(&user, "audio", b"RIFF....");
+        let to = identity.public().unwrap();
+        let grant = format!("{{\"to\":\"{to}\",\"name\":\"the lab\",\"purpose\":\"research\"}}");
+        let given = service.admin("POST", &format!("/v1/users/{user}/grants")).json(&grant).json();
+        (identity, given["ticket"].as_str().unwrap().parse::<Ticket>().unwrap())
+    };
+    let (slow, ticket) = asker("eve", 3);
+    let dialled: Vec<TcpStream> = (0..4)
+        .map(|_| {
+            let (request, _) = slow.ask(&ticket, &System).unwrap();
+            let head = format!("POST /v1/requests HTTP/1.1\r\nContent-Length: {}", request.len());
+            let mut stream = dial_as(&service, &head, &request);
+            // It is under way.
+            stream.read_exact(&mut [0; 12]).unwrap();
+            stream
+        })
+        .collect();
+    let (other, ticket) = asker("ada", 0);
+    let (request, _) = other.ask(&ticket, &System).unwrap();
+    let began = std::time::Instant::now();
+    let parcel = soon(service.ask("POST", "/v1/requests").with(&request));
+    assert!(parcel.status == 200 && parcel.whole, "{}", parcel.text());
+    // One who takes nothing is let go of after the idle time, of 30 seconds here.
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+    drop(dialled);
+}
+
+/// Two hundred answers of which nothing was taken stood in memory for one connection.
+#[test]
+fn a_connection_has_few_requests_at_one_time() {
+    let service = Service::start();
+    let mut stream = TcpStream::connect(&service.address).unwrap();
+    stream.set_read_timeout(Some(AT_MOST)).unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    // RFC 9113, 4.1 and 6.5: the settings of the server come first.
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(head[3], 4, "the frame of settings");
+    let mut settings = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+    stream.read_exact(&mut settings).unwrap();
+    let streams = settings.chunks(6).find(|one| one[..2] == [0, 3]).unwrap();
+    let streams = u32::from_be_bytes(streams[2..].try_into().unwrap());
+    assert!((8..=32).contains(&streams), "{streams}");
 }
