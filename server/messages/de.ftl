@@ -9,8 +9,8 @@ nav-proofs = Nachweise
 nav-sure = Wie sicher?
 to-content = Zum Inhalt
 sign-out = Abmelden
-signed-in = Diese Seite gehört { $name }, bis { $until }. Zeiten gelten für { $zone }.
-signed-in-guardian = Diese Seite gehört { $name }; Sie betreuen sie, bis { $until }. Zeiten gelten für { $zone }.
+signed-in = Sie sind bis { $until } auf der Seite von { $name } angemeldet. Zeiten gelten für { $zone }.
+signed-in-guardian = Sie sind bis { $until } auf der Seite von { $name } angemeldet, die Sie betreuen. Zeiten gelten für { $zone }.
 
 # Hereinkommen
 enter-title = { $who ->
@@ -305,8 +305,8 @@ reason-stated-earlier = { $n } von { $needed } nötigen Erklärungen sind da, vo
 reason-remnants = Der Schlüssel lag auf einem Speicher, der bekanntlich alte Bytes behält: Der alte Schlüssel ist dort vielleicht noch.
 reason-memory = Der Schlüssel lag im Arbeitsspeicher eines Programms, der vielleicht anderswo geschrieben wurde.
 reason-openings = { $n ->
-    [one] Vorher hatte jemand einmal namentlich etwas von dieser Person geöffnet: Was dabei mitgenommen wurde, ist außer Reichweite.
-   *[other] Vorher wurde { $n } Mal namentlich etwas von dieser Person geöffnet: Was dabei mitgenommen wurde, ist außer Reichweite.
+    [one] Vorher wurde einmal namentlich etwas von dieser Person geöffnet, hier oder anderswo: Was dabei mitgenommen wurde, ist außer Reichweite.
+   *[other] Vorher wurde { $n } Mal namentlich etwas von dieser Person geöffnet, hier oder anderswo: Was dabei mitgenommen wurde, ist außer Reichweite.
 }
 reason-openings-hidden = Beschädigte Seiten verbergen, wer vorher etwas geöffnet hatte.
 reason-grants = { $n ->
@@ -382,7 +382,7 @@ keep-title = Wie lange es aufbewahrt wird
 keep-lead = Wählen Sie einmal. Es gilt für das, was da ist, und für alles Weitere dieser Art.
 keep-legend = Für wie lange
 keep-nothing = Gar nicht
-keep-nothing-lead = Es wird beantwortet und geht nach zehn Minuten.
+keep-nothing-lead = Nicht länger, als die Antwort dauert: Es wird nach zehn Minuten gelöscht.
 keep-day = 1 Tag
 keep-day-lead = Bis zur selben Zeit am nächsten Tag.
 keep-months = 3 Monate

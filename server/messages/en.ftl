@@ -9,8 +9,8 @@ nav-proofs = Proofs
 nav-sure = How sure?
 to-content = To the content
 sign-out = Sign out
-signed-in = This page is { $name }’s, until { $until }. Times are those of { $zone }.
-signed-in-guardian = This page is { $name }’s; you look after it, until { $until }. Times are those of { $zone }.
+signed-in = You are signed in to { $name }’s page until { $until }. Times are those of { $zone }.
+signed-in-guardian = You are signed in to { $name }’s page, which you look after, until { $until }. Times are those of { $zone }.
 
 # Coming in
 enter-title = { $who ->
@@ -308,8 +308,8 @@ reason-stated-earlier = { $n } of the { $needed } statements that are needed are
 reason-remnants = The key was on a medium that is known to keep old bytes: the old key may be left on it.
 reason-memory = The key was in the memory of a program, which may have been written elsewhere.
 reason-openings = { $n ->
-    [one] Before that somebody had opened something of this person by name, once: what they took with them is out of reach.
-   *[other] Before that somebody had opened things of this person by name, { $n } times: what they took with them is out of reach.
+    [one] Before that, something of this person was opened by name once, here or elsewhere: what was taken along then is out of reach.
+   *[other] Before that, things of this person were opened by name { $n } times, here or elsewhere: what was taken along then is out of reach.
 }
 reason-openings-hidden = Damaged pages hide who had opened something before.
 reason-grants = { $n ->
@@ -385,7 +385,7 @@ keep-title = How long it is kept
 keep-lead = Choose once. It holds for what is there, and for what comes of the same kinds.
 keep-legend = For how long
 keep-nothing = Not at all
-keep-nothing-lead = It is answered, and goes after ten minutes.
+keep-nothing-lead = No longer than the answer takes: it is erased after ten minutes.
 keep-day = 1 day
 keep-day-lead = Until the same time on the next day.
 keep-months = 3 months

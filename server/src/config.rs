@@ -223,6 +223,13 @@ impl Config {
     /// Checks what must be said together.
     fn check(&self) -> Result<(), Unusable> {
         self.check_store()?;
+        if self.requests_per_second == 0 || self.burst == 0 {
+            return Err(
+                "with requests_per_second or burst of 0 nobody could ask anything: give 1 \
+                        at least"
+                    .into(),
+            );
+        }
         if let Some(backup) = &self.backup {
             let copy = ("the backup", backup.as_path());
             apart(&[copy, ("the store", &self.store)])?;
@@ -517,6 +524,14 @@ pub(crate) fn ask() -> Result<Ask, Unusable> {
         .map_err(said)?;
     config.check()?;
     Ok(if flags.check_config { Ask::Check(Box::new(config)) } else { Ask::Run(Box::new(config)) })
+}
+
+/// What of the environment looks like a setting, and is none.
+pub(crate) fn no_settings() -> Vec<String> {
+    let all = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let is_setting = |name: &str| NAMES.iter().any(|known| name.eq_ignore_ascii_case(known));
+    let other = |name: &String| name.strip_prefix("KEYFALL_").is_some_and(|rest| !is_setting(rest));
+    all.filter(other).collect()
 }
 
 /// What the environment may say, each as `KEYFALL_STORE` and so on.

@@ -46,10 +46,23 @@ const ONCE: [HeaderName; 24] = [
     named("sec-fetch-site"),
 ];
 
+/// Where the names of this service's own fields begin, and all that a request may have: another one
+/// is a slip, as of a source, that would go unseen.
+const OWN: &str = "keyfall-";
+const OWN_NAMES: [&str; 7] = [
+    "keyfall-class",
+    "keyfall-created",
+    "keyfall-from",
+    "keyfall-interaction",
+    "keyfall-meta",
+    "keyfall-name",
+    "keyfall-purpose",
+];
+
 /// Passes on what has none of it.
 ///
 /// # Errors
-/// 400 for a field that comes twice, 415 for a packed body, 501 for another transfer coding.
+/// 400 for a field that comes twice, or is none of this service's own; 415 for a packed body, 501 for another transfer coding.
 pub(crate) async fn checked(request: Request, next: Next) -> Answer<Response> {
     look(request.headers())?;
     Ok(next.run(request).await)
@@ -63,6 +76,13 @@ fn look(headers: &HeaderMap) -> Answer<()> {
             let detail = format!("the header {name} came more than once; send it once");
             return Err(Problem::invalid(detail));
         }
+    }
+    let own = |name: &&HeaderName| name.as_str().starts_with(OWN);
+    let unknown = |name: &&HeaderName| !OWN_NAMES.contains(&name.as_str());
+    if let Some(name) = headers.keys().filter(own).find(unknown) {
+        let known = OWN_NAMES.join(", ");
+        let detail = format!("there is no header {name}; those of this service are {known}");
+        return Err(Problem::invalid(detail));
     }
     let plain = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"identity");
     if headers.get(CONTENT_ENCODING).is_some_and(|coding| !plain(coding.as_bytes())) {

@@ -84,6 +84,7 @@ mod watch;
 mod words;
 
 use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
 
 use keyfall::ErrorKind;
@@ -120,6 +121,12 @@ fn main() -> ExitCode {
 
 /// Looks at the files that the configuration names.
 fn checked(config: &Config) -> ExitCode {
+    for name in config::no_settings() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "keyfalld: {name} is in the environment, and is no setting"
+        );
+    }
     match tls::Tls::open(config).and_then(|_| Jwt::open(config)) {
         Ok(_) => print(&config.in_force()),
         Err(e) => failed(&e),
@@ -128,7 +135,6 @@ fn checked(config: &Config) -> ExitCode {
 
 /// Writes a text to standard output.
 fn print(text: &str) -> ExitCode {
-    use std::io::Write;
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,

@@ -100,10 +100,16 @@ fn is_refusal(response: &Response) -> bool {
 
 fn refusal(status: StatusCode) -> Problem {
     match status {
-        StatusCode::NOT_FOUND => Problem::new(status, "absent", "there is nothing at this path"),
-        StatusCode::METHOD_NOT_ALLOWED => {
-            Problem::new(status, "method", "this path does not know the method")
-        }
+        StatusCode::NOT_FOUND => Problem::new(
+            status,
+            "absent",
+            "there is nothing at this path; /docs shows what there is",
+        ),
+        StatusCode::METHOD_NOT_ALLOWED => Problem::new(
+            status,
+            "method",
+            "this path does not take this method; Allow says which it takes, and /docs what for",
+        ),
         StatusCode::PAYLOAD_TOO_LARGE => {
             Problem::new(status, "too-large", "the body is longer than this service takes")
         }

@@ -68,7 +68,7 @@ fn main() -> ExitCode {
                 }
             }
             Err(e) => {
-                tell(e.to_string());
+                tell(e.to_string().replace("`Log::key`", "`keyfall log key STORE`"));
                 code = if code == 0 { e.kind().exit_code() } else { code };
             }
         }

@@ -175,14 +175,6 @@ impl Facts {
     /// `Corrupt` if its parts contradict each other; `Invalid` if one does not parse.
     pub fn judge(&self) -> Result<Judged> {
         let body = &self.body;
-        if (body.method.as_str(), body.algorithms.as_str(), body.verification.as_str())
-            != (METHOD, ALGORITHMS, VERIFICATION)
-        {
-            return Err(Error::invalid(
-                "the certificate claims a method that this program does not know; use the program \
-                 that wrote it",
-            ));
-        }
         let times =
             [Some(&body.requested), body.pending_until.as_ref(), Some(&self.outcome.issued)];
         times.into_iter().flatten().try_for_each(|time| written::time(time).map(drop))?;
@@ -203,6 +195,15 @@ impl Facts {
             &leaf.erases,
         )
         .map_err(|_| false_("the log's leaf does not bind what it says"))?;
+        // Not before: of a text that was changed the method says nothing.
+        if (body.method.as_str(), body.algorithms.as_str(), body.verification.as_str())
+            != (METHOD, ALGORITHMS, VERIFICATION)
+        {
+            return Err(Error::invalid(
+                "the certificate claims a method that this program does not know; use the program \
+                 that wrote it",
+            ));
+        }
         let level = self.check_cell(&leaf)?;
         let root = body.destroyed.first().map(|key| key.commitment.as_str());
         if (self.slot.of, body.commit, body.epoch, root)

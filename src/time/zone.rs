@@ -33,6 +33,12 @@ impl Zone {
         Zone(TimeZone::UTC)
     }
 
+    /// Its name in the IANA database.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.iana_name().unwrap_or("UTC")
+    }
+
     /// The day that a moment belongs to: the one whose span it lies in. An erase of that span and a
     /// page headed with that day are about the same moments.
     pub fn day(&self, at: Timestamp) -> Day {

@@ -111,7 +111,7 @@ pub(crate) async fn lift_hold(
     JsonBody(lift): JsonBody<Lift>,
 ) -> Answer<StatusCode> {
     let user = caller.user(&app, "rules", &handle).await?;
-    let id = read_number(&id).ok_or_else(no_such_number)?;
+    let id = read_number(&id).ok_or_else(no_such_hold)?;
     let lifted = move |engine: &keyfall::Engine| {
         engine.holds(&user.id).lift(id, &lift.reason, &lift.authority)
     };
@@ -224,7 +224,18 @@ pub(crate) async fn set_policy(
 ) -> Answer<Response> {
     caller.may("rules")?;
     caller.may_with_anybody()?;
-    set(&app, None, new.read()?, dry.dry_run).await
+    let policy = new.read()?;
+    let limited =
+        policy.max_age.is_some() || policy.max_records.is_some() || policy.until.is_some();
+    if !limited && !policy.readers_named {
+        // It would put an end to the limit that stands, where somebody forgot a field. Of a user it
+        // says that none of the store's holds.
+        return Err(Problem::invalid(
+            "a policy of the store needs max_age, max_records, until or readers_named; DELETE \
+             removes the one that stands",
+        ));
+    }
+    set(&app, None, policy, dry.dry_run).await
 }
 
 async fn set(
@@ -324,6 +335,7 @@ async fn unset(app: &App, user: Option<keyfall::UserId>, which: Which) -> Answer
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn no_such_number() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "absent", "there is no such number; the list has all")
+fn no_such_hold() -> Problem {
+    let detail = "there is no hold with this number; GET of the user's holds shows the numbers";
+    Problem::new(StatusCode::NOT_FOUND, "absent", detail)
 }

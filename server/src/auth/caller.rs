@@ -110,7 +110,8 @@ impl Caller {
         if self.credential.allows(act) {
             return Ok(());
         }
-        Err(Problem::forbidden("the credential does not have the scope that this needs"))
+        let lacks = format!("the credential does not have the scope that this needs: {act}");
+        Err(Problem::forbidden(lacks))
     }
 
     /// Fails unless the credential allows an act on a user's records.

@@ -93,7 +93,7 @@ pub(crate) enum Proof {
 
 /// With whose records a credential may act.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "users is \"any\", or a list of handles")]
 pub(crate) enum Users {
     /// Anybody's: `"any"`.
     Any(Any),
@@ -109,6 +109,16 @@ pub(crate) enum Any {
 }
 
 impl Users {
+    /// What is wrong with it, if anything is.
+    fn fault(&self) -> Option<String> {
+        let Users::List(list) = self else { return None };
+        if list.len() > 1000 {
+            return Some("users is \"any\", or a list of at most 1000 handles".to_owned());
+        }
+        let other = list.iter().find(|one| one.parse::<UserHandle>().is_err())?;
+        Some(format!("{other:?} is no handle; `POST /v1/users` gives the one of a name"))
+    }
+
     /// All users.
     pub(crate) const ANY: Users = Users::Any(Any::Any);
 
@@ -170,18 +180,18 @@ impl Credential {
         if !short(&self.principal) {
             return Some("a principal has 1 to 255 bytes".to_owned());
         }
-        if self.scopes.is_empty()
-            || self.scopes.len() > 64
-            || !self.scopes.iter().all(|it| is_scope(it))
-        {
-            let known = SCOPES.join(", ");
-            return Some(format!("a credential has 1 to 64 scopes, of these: {known}, read:CLASS"));
+        let known = || format!("{}, read:CLASS", SCOPES.join(", "));
+        if let Some(other) = self.scopes.iter().find(|it| !is_scope(it)) {
+            return Some(format!("{other:?} is no scope; the scopes are {}", known()));
         }
-        if let Users::List(list) = &self.users
-            && (list.len() > 1000 || list.iter().any(|one| one.parse::<UserHandle>().is_err()))
-        {
-            return Some("users is \"any\", or a list of at most 1000 handles".to_owned());
+        if self.scopes.is_empty() || self.scopes.len() > 64 {
+            return Some(format!("a credential has 1 to 64 scopes, of these: {}", known()));
         }
+        self.users.fault().or_else(|| self.fault_of_purposes())
+    }
+
+    fn fault_of_purposes(&self) -> Option<String> {
+        let short = |text: &str| !text.trim().is_empty() && text.len() <= 255;
         if self.purposes.len() > 64 || !self.purposes.iter().all(|purpose| short(purpose)) {
             return Some("a credential has at most 64 purposes, of 1 to 255 bytes".to_owned());
         }

@@ -71,12 +71,13 @@ pub(crate) fn index(shown: &Shown<'_>, filed: &[Filed], proofs: usize) -> String
 pub(crate) fn check(shown: &Shown<'_>, proofs: &[(String, Proof)], key: &str) -> String {
     let words = shown.words;
     let title = words.say("check-title");
+    let about = About::Archive(shown.name, shown.zone.name());
     let body = html! {
         h1 { (title) }
         p.lead { (words.say("check-lead")) }
         noscript { p.note.wait { (words.say("check-noscript")) } }
-        @for (file, proof) in proofs { (proof_card(words, proof, &Place::Beside(file), &About::Name(shown.name))) }
-        (by_file(words, key, &About::Name(shown.name)))
+        @for (file, proof) in proofs { (proof_card(words, proof, &Place::Beside(file), &about)) }
+        (by_file(words, key, &about))
         div.actions { a.button href="index.html" { (words.say("archive-back")) } }
     };
     document(words, &title, &body)

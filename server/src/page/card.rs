@@ -19,8 +19,8 @@ pub(super) fn place_of(name: &str) -> Place<'static> {
 pub(crate) enum About<'a> {
     /// Whoever it names.
     Any,
-    /// The person with this name, in an archive.
-    Name(&'a str),
+    /// The person with this name, in an archive whose times are those of a zone.
+    Archive(&'a str, &'a str),
     /// The same, on a page in a time zone that leads to how sure "gone" is.
     Page(&'a str, &'a str),
 }
@@ -29,14 +29,14 @@ impl<'a> About<'a> {
     fn name(&self) -> Option<&'a str> {
         match self {
             About::Any => None,
-            About::Name(name) | About::Page(name, _) => Some(name),
+            About::Archive(name, _) | About::Page(name, _) => Some(name),
         }
     }
 
     fn zone(&self) -> Option<&'a str> {
         match self {
-            About::Page(_, zone) => Some(zone),
-            About::Any | About::Name(_) => None,
+            About::Archive(_, zone) | About::Page(_, zone) => Some(zone),
+            About::Any => None,
         }
     }
 }
@@ -106,7 +106,7 @@ pub(crate) fn proof_card(
 fn verdict(words: Words<'_>, about: &About<'_>) -> Markup {
     let more = match about {
         About::Page(..) => Some((SURE, words.say("nav-sure"))),
-        About::Any | About::Name(_) => None,
+        About::Any | About::Archive(..) => None,
     };
     html! {
         @if let Some((to, said)) = more { template data-more { a href=(to) { (said) } } }

@@ -70,7 +70,7 @@ test("a child’s profile is made by the guardian, and the child cannot lengthen
   const { handle } = await service.person("kim", SAID.slice(0, 1));
   const guardian = await entered(handle, { role: "guardian", guardian: "Erika Muster" });
   assert.equal(await guardian.innerText("h1"), "What we keep about kim");
-  assert.match(await guardian.innerText("footer"), /This page is kim’s; you look after it/);
+  assert.match(await guardian.innerText("footer"), /You are signed in to kim’s page, which you look after/);
   await guardian.click("nav >> text=How long");
   await sound(guardian, "keep-guardian");
   await guardian.click("text=Make this a child’s profile");

@@ -37,7 +37,7 @@ fn body(path: &str, ada: &str) -> String {
     match path {
         "/v1/users" => "{\"name\":\"ada\"}".to_owned(),
         "/v1/erasures?dry_run=true" => format!("{{\"scope\":{{\"user\":\"{ada}\"}}}}"),
-        path if path.contains("policies") => "{\"class\":\"audio\"}".to_owned(),
+        path if path.contains("policies") => "{\"class\":\"audio\",\"max_age\":\"90d\"}".to_owned(),
         path if path.ends_with("holds") => "{\"reason\":\"a\",\"authority\":\"b\"}".to_owned(),
         path if path.ends_with("grants") => {
             "{\"to\":\"no key\",\"name\":\"n\",\"purpose\":\"p\"}".to_owned()

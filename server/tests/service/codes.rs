@@ -32,6 +32,8 @@ fn the_program_ends_with_the_codes_of_the_command_line() {
         &["--listen", "192.0.2.1:7400"],
         &["--tls-cert", "cert.pem"],
         &["--no-such-flag"],
+        &["--burst", "0"],
+        &["--requests-per-second", "0"],
     ] {
         let (code, said) = ends(dir.path(), wrong);
         assert_eq!(code, Some(2), "{wrong:?}: {said}");
@@ -240,4 +242,14 @@ fn a_place_that_cannot_be_made_is_named_with_a_remedy() {
     assert!(said.starts_with("keyfalld: notes/service cannot be made: "), "{said}");
     assert!(said.trim_end().ends_with("a part of this path is a file: check it"), "{said}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was made");
+}
+
+/// It was read by nobody, and nobody was told.
+#[test]
+fn a_setting_that_is_none_is_told_where_the_configuration_is_checked() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut program = program(dir.path(), &["--check-config"]);
+    let Output { status, stderr, .. } = program.env("KEYFALL_STROE", "x").output().unwrap();
+    let said = String::from_utf8(stderr).unwrap();
+    assert!(status.success() && said.contains("KEYFALL_STROE is in the environment"), "{said}");
 }

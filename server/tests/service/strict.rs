@@ -216,3 +216,42 @@ fn a_hold_that_is_lifted_lets_its_plan_be_done() {
     let plans = service.admin("GET", &format!("/v1/users/{ada}/plans")).send().json();
     assert_eq!(plans, serde_json::json!([]));
 }
+
+/// A source named in a header that does not exist went unseen, and nothing fell with it.
+#[test]
+fn slips_are_told_by_their_names() {
+    let service = Service::start();
+    let ada = service.user("ada");
+    let path = format!("/v1/users/{ada}/records");
+    let put = |name: &str| {
+        service.admin("POST", &path).header("Keyfall-Class", "audio").header(name, "x").body(b"x")
+    };
+    for name in ["Keyfall-Form", "Keyfall-Derived-From"] {
+        let refused = put(name);
+        assert_eq!((refused.status, refused.kind()), (400, "invalid".to_owned()));
+        assert!(refused.text().contains(&name.to_lowercase()), "{}", refused.text());
+        assert!(refused.text().contains("keyfall-from"), "{}", refused.text());
+    }
+    assert_eq!(put("Keyfall-Name").status, 201);
+    // It would have put an end to the limit that stood.
+    let limit = |json: &str| service.admin("PUT", "/v1/policies").json(json);
+    assert_eq!(limit("{\"class\":\"audio\",\"max_age\":\"90d\"}").status, 204);
+    let refused = limit("{\"class\":\"audio\"}");
+    assert!(refused.status == 400 && refused.text().contains("max_age"), "{}", refused.text());
+    let stands = service.admin("GET", "/v1/policies").send().text();
+    assert!(stands.contains("\"max_age_seconds\":7776000"), "{stands}");
+    for (json, told) in [
+        ("\"scopes\":[\"put\",\"red\"],\"users\":\"any\"", "\\\"red\\\" is no scope"),
+        ("\"scopes\":[\"put\"],\"users\":\"all\"", "users is \\\"any\\\", or a list of handles"),
+        ("\"scopes\":[\"put\"],\"users\":[\"u_x\"]", "\\\"u_x\\\" is no handle"),
+    ] {
+        let refused = service.admin("POST", "/v1/credentials");
+        let refused = refused.json(&format!("{{\"principal\":\"p\",{json}}}"));
+        assert!(refused.status == 400 && refused.text().contains(told), "{}", refused.text());
+    }
+    let token = service.credential("{\"principal\":\"p\",\"scopes\":[\"put\"],\"users\":\"any\"}");
+    let refused =
+        service.ask("GET", "/v1/status").header("Authorization", &format!("Bearer {token}"));
+    let refused = refused.send();
+    assert!(refused.status == 403 && refused.text().contains("status"), "{}", refused.text());
+}

@@ -240,3 +240,16 @@ fn a_line_has_a_signature_and_around_a_key_stands_nothing_that_is_not_seen() {
         assert!(format!("{key}{around}").parse::<VerifierKey>().is_err(), "{around:?}");
     }
 }
+
+/// The reader was sent to look for another program.
+#[test]
+fn a_changed_method_is_no_unknown_method() {
+    let world = world();
+    let engine = world.engine();
+    let certificate = certified(engine, asked(Scope::class(user("ada"), Class::audio())));
+    let mut facts = certificate.facts.clone();
+    facts.body.method.push('x');
+    let e = facts.judge().unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Corrupt, "{e}");
+    assert!(!e.to_string().contains("program"), "{e}");
+}
