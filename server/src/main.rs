@@ -121,14 +121,14 @@ fn main() -> ExitCode {
 
 /// Looks at the files that the configuration names.
 fn checked(config: &Config) -> ExitCode {
-    for name in config::no_settings() {
-        let _ = writeln!(
-            std::io::stderr(),
-            "keyfalld: {name} is in the environment, and is no setting"
-        );
-    }
     match tls::Tls::open(config).and_then(|_| Jwt::open(config)) {
-        Ok(_) => print(&config.in_force()),
+        Ok(_) => {
+            for name in config::no_settings() {
+                let told = format!("keyfalld: {name} is in the environment, and is no setting");
+                let _ = writeln!(std::io::stderr(), "{told}");
+            }
+            print(&config.in_force())
+        }
         Err(e) => failed(&e),
     }
 }

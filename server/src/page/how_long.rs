@@ -230,7 +230,7 @@ async fn what_a_child_says_is_kept_for_a_day_and_the_guardian_answers_for_it() {
     // The guardian sees, hears, exports and erases; the certificate says so.
     let page = guardian.get(&app, "/page").await;
     assert!(
-        page.contains("What we keep about kim") && page.contains("you look after it"),
+        page.contains("What we keep about kim") && page.contains("which you look after"),
         "{page}"
     );
     let audio = between(&page, "<audio controls preload=\"none\" src=\"", "\"").unwrap();
