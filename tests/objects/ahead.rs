@@ -1,8 +1,8 @@
 //! What is asked for at the same time where a request takes long: counted, with the greatest number
 //! of requests under way, in a place each of whose requests takes a while.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -37,13 +37,15 @@ pub(crate) struct Slow {
     inner: CountedObjects,
     takes: AtomicU64,
     flight: Arc<Flight>,
+    /// What was read or listed last.
+    told: Mutex<Vec<String>>,
 }
 
 impl Slow {
     fn over(objects: Arc<dyn Objects>, flight: &Arc<Flight>) -> Arc<Self> {
         let flight = Arc::clone(flight);
         let inner = CountedObjects::over(objects);
-        Arc::new(Slow { inner, takes: AtomicU64::new(0), flight })
+        Arc::new(Slow { inner, takes: AtomicU64::new(0), flight, told: Mutex::default() })
     }
 
     fn new() -> Arc<Self> {
@@ -57,6 +59,19 @@ impl Slow {
 
     pub(crate) fn take(&self) -> Counted {
         self.inner.take()
+    }
+
+    /// What was read or listed since the last call, as far as that is known.
+    pub(crate) fn told(&self) -> Vec<String> {
+        std::mem::take(&mut self.told.lock().unwrap())
+    }
+
+    fn tell(&self, what: String) {
+        let mut told = self.told.lock().unwrap();
+        if told.len() > 1000 {
+            told.clear();
+        }
+        told.push(what);
     }
 
     /// From now on each request takes so long; what was counted is forgotten.
@@ -90,12 +105,15 @@ impl Objects for Slow {
         self.asked(|| self.inner.create(name, bytes))
     }
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        self.tell(name.to_owned());
         self.asked(|| self.inner.get(name))
     }
     fn get_range(&self, name: &str, from: u64, len: u64) -> Result<Option<Vec<u8>>> {
+        self.tell(format!("{name} from {from}"));
         self.asked(|| self.inner.get_range(name, from, len))
     }
     fn list(&self, folder: &str, after: &str, limit: usize) -> Result<Vec<Listed>> {
+        self.tell(format!("list {folder} after {after}"));
         self.asked(|| self.inner.list(folder, after, limit))
     }
     fn head(&self, name: &str) -> Result<Option<u64>> {

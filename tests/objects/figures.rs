@@ -222,9 +222,14 @@ impl Many {
     /// The requests of each of these reads.
     fn reads<'i>(&self, engine: &Engine, ids: impl Iterator<Item = &'i RecordId>) -> Vec<u64> {
         self.objects.take();
+        self.objects.told();
         let each = |id: &RecordId| {
             read(engine, id).unwrap();
-            self.objects.take().all()
+            let (asked, told) = (self.objects.take().all(), self.objects.told());
+            if asked > 4 {
+                println!("a read of {asked}: {told:?}");
+            }
+            asked
         };
         ids.map(each).collect()
     }

@@ -12,6 +12,7 @@ mod engines;
 mod far;
 mod figures;
 mod full;
+mod grace;
 mod hosts;
 mod inits;
 mod mistakes;

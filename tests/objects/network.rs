@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyfall::cell::{MemoryCell, RootCell};
 use keyfall::env::Env;
@@ -78,7 +79,8 @@ impl World {
     }
 
     fn opened(&self) -> Result<Engine> {
-        let log = ObjectLog::open_with(self.net.objects(), self.env.clone(), self.patience())?;
+        let log = ObjectLog::open_with(self.net.objects(), self.env.clone(), self.patience())?
+            .grace(Duration::ZERO);
         let options = with_defect(options().env(self.env.clone()), self.defect);
         Engine::open(Arc::new(log), self.cell.clone(), options)
     }

@@ -13,8 +13,10 @@ use keyfall_objects::{Counted, CountedObjects, Created, Listed, MemoryObjects, O
 use crate::engines::{options, put, read, user};
 use crate::far::rounds;
 
+/// Whose cleaner waits for nobody.
 fn log(objects: &Arc<dyn Objects>) -> Arc<dyn Store> {
-    Arc::new(ObjectLog::open_or_create(Arc::clone(objects)).unwrap())
+    let log = ObjectLog::open_or_create(Arc::clone(objects)).unwrap();
+    Arc::new(log.grace(Duration::ZERO))
 }
 
 /// Bytes and objects below a place, those that say what is not there included.

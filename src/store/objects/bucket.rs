@@ -1,6 +1,7 @@
 //! The objects of a log, asked until they answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use keyfall_objects::{
@@ -43,6 +44,11 @@ impl Bucket {
 
     pub(super) fn place(&self) -> String {
         self.objects.place()
+    }
+
+    /// The clock that nobody sets.
+    pub(super) fn monotonic(&self) -> Duration {
+        self.env.monotonic()
     }
 
     /// Sixteen bytes that nobody drew before.

@@ -286,15 +286,19 @@ impl Finder<'_> {
         if kept.is_some() {
             return Ok(kept);
         }
-        let read = self.bucket.get_range(&object.name(), number * WINDOW, len)?;
+        // Of what is read at once none overlaps: whatever is asked for first, no byte comes twice.
+        let from = number - number % (len / WINDOW);
+        let read = self.bucket.get_range(&object.name(), from * WINDOW, len)?;
         let Some(read) = read else { return Ok(None) };
-        let mut windows = read.chunks(WINDOW as usize).map(|bytes| Arc::new(bytes.to_vec()));
-        let first = windows.next().unwrap_or_default();
+        let mut wanted = Arc::default();
         let mut state = locked(self.state);
-        state.windows.keep(object, number, Arc::clone(&first));
-        for (n, next) in (number + 1..).zip(windows) {
-            state.windows.keep(object, n, next);
+        for (n, bytes) in (from..).zip(read.chunks(WINDOW as usize)) {
+            let window = Arc::new(bytes.to_vec());
+            if n == number {
+                wanted = Arc::clone(&window);
+            }
+            state.windows.keep(object, n, window);
         }
-        Ok(Some(first))
+        Ok(Some(wanted))
     }
 }

@@ -2,6 +2,7 @@
 //! that is dead moves, where its name says nothing of its place.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use super::bucket::Bucket;
 use super::claim::{claim_again, confirm, may_claim_again, raise_floor};
@@ -25,6 +26,8 @@ const LEAST: u64 = 4 << 20;
 /// What lives in an object that stays: nine tenths of it.
 pub(super) const DENSE: (u64, u64) = (9, 10);
 const LOOSE: (u64, u64) = (2, 3);
+/// For how long a cleaner leaves objects of which nothing lives where they are.
+pub(super) const GRACE: Duration = Duration::from_secs(30);
 
 /// The part of an object that lives at least, where it stays.
 pub(super) fn part(packing: Packing) -> (u64, u64) {
@@ -60,6 +63,8 @@ pub(super) struct Giving<'a> {
     pub(super) writers: &'a Mutex<()>,
     pub(super) room: &'a Room,
     pub(super) versioned: bool,
+    /// For how long a cleaner leaves what died: who only looks may be at a state of before.
+    pub(super) grace: Duration,
 }
 
 impl Giving<'_> {
@@ -94,7 +99,7 @@ impl Giving<'_> {
 
     /// Gives back all that can go, some of it at once.
     pub(super) fn give_back(&self) -> Result<Option<Swept>> {
-        if let Some((objects, bytes)) = self.room.or_give(self.bucket, || self.delete_dead())? {
+        if let Some((objects, bytes)) = self.room.or_give(self.bucket, || self.delete_dead(None))? {
             self.room.lay_in(self.bucket);
             let removed = Removed { gone: bytes, left: 0 };
             return Ok(Some(Swept { looked: objects, blobs: objects, removed }));
@@ -123,8 +128,9 @@ impl Giving<'_> {
     fn clean_some(&self, most: u64, packing: Packing) -> Result<Cleaned> {
         let mut cleaned = Cleaned::default();
         let Some(weight) = self.weight() else { return Ok(cleaned) };
-        if is_ripe(weight.over, weight.lives, packing)
-            && let Some((_, bytes)) = self.room.or_give(self.bucket, || self.delete_dead())?
+        let (over, until) = self.over();
+        if is_ripe(over, weight.lives, packing)
+            && let Some((_, bytes)) = self.room.or_give(self.bucket, || self.delete_dead(until))?
         {
             self.room.lay_in(self.bucket);
             (cleaned.freed, cleaned.more) = (bytes, true);
@@ -138,16 +144,30 @@ impl Giving<'_> {
         Ok(cleaned)
     }
 
-    /// Deletes some objects of which nothing lives; says how many, and how many bytes they gave
-    /// back. `None` if there is none.
-    fn delete_dead(&self) -> Result<Option<(u64, u64)>> {
-        let mut doomed = self.dead(|object| matches!(object, Object::Numbered(_)));
+    /// Bytes of objects of which nothing has lived for as long as a cleaner waits, and from when.
+    fn over(&self) -> (u64, Option<Duration>) {
+        let now = self.bucket.monotonic();
+        let mut state = locked(self.state);
+        let newest = Object::Numbered(state.last);
+        let Some(live) = &mut state.live else { return (0, None) };
+        live.note_dead(now);
+        let until = now.checked_sub(self.grace);
+        let is_over = |(object, held): &(&Object, &Held)| {
+            **object != newest && until.is_some_and(|until| held.was_dead(until))
+        };
+        (live.objects().filter(is_over).map(|(_, held)| held.size()).sum(), until)
+    }
+
+    /// Deletes some objects of which nothing lives, or lived at a moment; says how many, and how
+    /// many bytes they gave back. `None` if there is none.
+    fn delete_dead(&self, until: Option<Duration>) -> Result<Option<(u64, u64)>> {
+        let mut doomed = self.dead(until, |object| matches!(object, Object::Numbered(_)));
         if let Some(highest) = doomed.iter().filter_map(Object::number).max() {
             self.floor_above(highest)?;
             let floor = locked(self.state).floor;
             doomed.retain(|object| object.number().is_some_and(|number| number < floor));
         }
-        doomed.extend(self.dead(|object| !matches!(object, Object::Numbered(_))));
+        doomed.extend(self.dead(until, |object| !matches!(object, Object::Numbered(_))));
         doomed.truncate(BATCH);
         if doomed.is_empty() {
             return Ok(None);
@@ -166,13 +186,14 @@ impl Giving<'_> {
         Ok(Some((doomed.len() as u64, bytes)))
     }
 
-    /// Some objects of which nothing lives; the newest one says the head.
-    fn dead(&self, is_meant: impl Fn(&Object) -> bool) -> Vec<Object> {
+    /// Some objects of which nothing lives, or lived at a moment; the newest one says the head.
+    fn dead(&self, until: Option<Duration>, is_meant: impl Fn(&Object) -> bool) -> Vec<Object> {
         let state = locked(self.state);
         let newest = Object::Numbered(state.last);
         let all = state.live.iter().flat_map(|live| live.objects());
+        let is_dead = |held: &Held| until.map_or(held.is_dead(), |until| held.was_dead(until));
         let dead =
-            all.filter(|(object, held)| held.is_dead() && **object != newest && is_meant(object));
+            all.filter(|(object, held)| is_dead(held) && **object != newest && is_meant(object));
         dead.map(|(object, _)| *object).take(BATCH).collect()
     }
 

@@ -13,7 +13,7 @@ const LISTED: usize = 1000;
 
 /// Whether the chunk of a place is likely to be a pack: lists them, if that is worth a request.
 pub(super) fn is_pack(bucket: &Bucket, state: &Mutex<State>, at: &Place) -> Result<bool> {
-    let last = {
+    let (last, unknown) = {
         let state = locked(state);
         let packs = &state.packs;
         if packs.is_there(at) || packs.is_listed(at.number) {
@@ -22,12 +22,22 @@ pub(super) fn is_pack(bucket: &Bucket, state: &Mutex<State>, at: &Place) -> Resu
         if let Some(header) = state.windows.header(Object::Numbered(at.number)) {
             return Ok(header.chunk != at.chunk);
         }
-        if !packs.may_be(at) {
+        if !packs.may_be(at, state.usage.bytes) {
             return Ok(false);
         }
-        state.last
+        (state.last, packs.unknown_before(at.number))
     };
-    let some = bucket.list_some(PACKS, &numbered(PACKS, at.number), LISTED)?;
+    // One list often shows all that is not known. Where many packs come before, one more does.
+    list(bucket, state, unknown, last)?;
+    if unknown < at.number && !locked(state).packs.is_listed(at.number) {
+        list(bucket, state, at.number, last)?;
+    }
+    Ok(locked(state).packs.is_there(at))
+}
+
+/// Lists packs from this number on, up to the newest commit.
+fn list(bucket: &Bucket, state: &Mutex<State>, from: u64, last: u64) -> Result<()> {
+    let some = bucket.list_some(PACKS, &numbered(PACKS, from), LISTED)?;
     let found: Vec<(u64, u8)> = some
         .iter()
         .filter_map(|listed| match Object::parse(&listed.name) {
@@ -40,7 +50,6 @@ pub(super) fn is_pack(bucket: &Bucket, state: &Mutex<State>, at: &Place) -> Resu
         Some((number, _)) if some.len() == LISTED => (number - 1).min(last),
         _ => last,
     };
-    let mut state = locked(state);
-    state.packs.listed(at.number, until, found);
-    Ok(state.packs.is_there(at))
+    locked(state).packs.listed(from, until, found);
+    Ok(())
 }

@@ -2,6 +2,7 @@
 //! how long its blob is. So no table is read for it, and it takes eight bytes for each live blob.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use super::frame::{ENTRY, HEADER, Header, LABEL, Spot};
 use super::named::Object;
@@ -67,6 +68,8 @@ pub(super) struct Held {
     most: u64,
     /// Whether one of them may lie elsewhere.
     doubtful: bool,
+    /// When it was first seen that nothing lives in it, by the clock that nobody sets.
+    died: Option<Duration>,
 }
 
 impl Held {
@@ -78,6 +81,11 @@ impl Held {
 
     pub(super) fn is_dead(&self) -> bool {
         self.lives.is_empty()
+    }
+
+    /// Whether that was so at this moment, as far as anybody looked.
+    pub(super) fn was_dead(&self, at: Duration) -> bool {
+        self.is_dead() && self.died.is_some_and(|died| died <= at)
     }
 
     pub(super) fn is_known(&self) -> bool {
@@ -288,6 +296,13 @@ impl Live {
     pub(super) fn absorb(&mut self, other: Live) {
         self.objects.extend(other.objects);
         self.chunks.extend(other.chunks);
+    }
+
+    /// Notes of what nothing lives in by now.
+    pub(super) fn note_dead(&mut self, now: Duration) {
+        for held in self.objects.values_mut() {
+            held.died = if held.is_dead() { held.died.or(Some(now)) } else { None };
+        }
     }
 
     /// What it comes to.

@@ -1,6 +1,7 @@
 //! The store on an object log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyfall_objects::{Listed, Objects, Patience};
 
@@ -9,7 +10,7 @@ use super::claim::{claim, confirm, find_newest, floors, read_back, refresh};
 use super::claims::recall;
 use super::earlier::has_claim;
 use super::find::Finder;
-use super::give::Giving;
+use super::give::{GRACE, Giving};
 use super::hints::{HINT_EVERY, hint};
 use super::marker;
 use super::named::{COMMITS, FLOORS, MARKER, is_dead_name};
@@ -48,6 +49,8 @@ pub struct ObjectLog {
     look: bool,
     /// Whether the place keeps versions of what is deleted.
     versioned: bool,
+    /// For how long the cleaner leaves what died.
+    grace: Duration,
     room: Room,
     writers: Mutex<()>,
     state: Mutex<State>,
@@ -187,13 +190,21 @@ impl ObjectLog {
         look: bool,
         versioned: bool,
     ) -> Self {
-        let room = Room::default();
-        ObjectLog { bucket, naming, look, versioned, room, writers: Mutex::new(()), state }
+        let (room, writers) = (Room::default(), Mutex::new(()));
+        ObjectLog { bucket, naming, look, versioned, grace: GRACE, room, writers, state }
+    }
+
+    /// Has the cleaner leave what died for so long, in the place of 30 seconds: an engine that only
+    /// looks, and borrows no key, may still be at a state of before. A discard leaves nothing.
+    #[must_use]
+    pub fn grace(self, grace: Duration) -> Self {
+        ObjectLog { grace, ..self }
     }
 
     fn giving(&self) -> Giving<'_> {
-        let ObjectLog { bucket, naming, state, writers, room, versioned, .. } = self;
-        Giving { bucket, naming, state, writers, room, versioned: *versioned }
+        let ObjectLog { bucket, naming, state, writers, room, versioned, grace, .. } = self;
+        let (versioned, grace) = (*versioned, *grace);
+        Giving { bucket, naming, state, writers, room, versioned, grace }
     }
 
     fn finder(&self) -> Finder<'_> {

@@ -9,13 +9,17 @@ use super::naming::Place;
 /// are shorter.
 const LONG: u32 = 1 << 20;
 
+/// A log of so many bytes is likely to have some: a list costs no more than one wrong guess.
+const LARGE: u64 = 64 << 20;
+
 /// What is known of packs.
 #[derive(Default)]
 pub(super) struct Packs {
     there: BTreeSet<(u64, u8)>,
     /// Numbers all of whose packs are known: from each of these up to its value.
     listed: BTreeMap<u64, u64>,
-    /// Whether a blob was looked for in a commit, and was in a pack.
+    /// Whether there are some: a list showed one, or a blob was looked for in a commit, and was in
+    /// a pack.
     seen: bool,
 }
 
@@ -30,13 +34,21 @@ impl Packs {
         self.listed.range(..=number).next_back().is_some_and(|(_, until)| *until >= number)
     }
 
-    /// Whether the chunk of a place may be a pack, so far as that is worth a request.
-    pub(super) fn may_be(&self, at: &Place) -> bool {
-        self.seen || at.chunk > 1 || at.offset >= LONG
+    /// Whether the chunk of a place may be a pack, so far as that is worth a request, in a log of so
+    /// many bytes.
+    pub(super) fn may_be(&self, at: &Place, bytes: u64) -> bool {
+        let unseen = self.listed.is_empty() && bytes >= LARGE;
+        self.seen || unseen || at.chunk > 1 || at.offset >= LONG
+    }
+
+    /// The first number after those before this one that are known.
+    pub(super) fn unknown_before(&self, number: u64) -> u64 {
+        self.listed.range(..=number).next_back().map_or(1, |(_, until)| until + 1)
     }
 
     /// Takes what was listed: all packs of these numbers.
     pub(super) fn listed(&mut self, from: u64, until: u64, found: Vec<(u64, u8)>) {
+        self.seen |= !found.is_empty();
         self.there.extend(found);
         self.listed.insert(from, until.max(from));
     }
