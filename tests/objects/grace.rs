@@ -37,7 +37,7 @@ struct World {
 }
 
 impl World {
-    fn new(grace: Option<Duration>) -> Self {
+    fn new(grace: Option<Duration>, lend: Option<Duration>) -> Self {
         let (place, env) = (Arc::new(MemoryObjects::new()), Arc::new(Seeded::new(5)));
         let cell: Arc<dyn RootCell> = Arc::new(MemoryCell::new());
         let shared: SharedEnv = env.clone();
@@ -47,7 +47,8 @@ impl World {
             // As it is by default.
             None => log,
         };
-        let options = options().env(env.clone());
+        let mut options = options().env(env.clone());
+        options.lend = lend;
         let writer = Engine::init(Arc::new(log), cell.clone(), options).unwrap();
         World { place, env, cell, writer }
     }
@@ -69,7 +70,7 @@ impl World {
 #[test]
 fn who_only_looks_finds_what_died_for_a_while() {
     for grace in [None, Some(Duration::ZERO)] {
-        let world = World::new(grace);
+        let world = World::new(grace, None);
         let writer = &world.writer;
         let ids: Vec<RecordId> =
             (0..40).map(|n| put(writer, n, &payload(n, 400)).unwrap()).collect();
@@ -116,10 +117,30 @@ fn who_only_looks_finds_what_died_for_a_while() {
     }
 }
 
+/// Without any grace one that borrows finds its pages as long as its loan lasts, and goes on.
+#[test]
+fn what_died_goes_when_loans_are_over() {
+    let world = World::new(Some(Duration::ZERO), Some(Duration::from_secs(60)));
+    let writer = &world.writer;
+    let ids: Vec<RecordId> = (0..40).map(|n| put(writer, n, &payload(n, 400)).unwrap()).collect();
+    let log = ObjectLog::look_with(world.place.clone(), world.env.clone(), Patience::of_tries(1));
+    let options = options().env(world.env.clone()).cache_bytes(1 << 10);
+    let builder = Builder::over(Arc::new(log.unwrap()), world.cell.clone()).options(options);
+    let reader = builder.open_reader().unwrap();
+    for n in 0..1500 {
+        put(writer, n % 40, &payload(n, 400)).unwrap();
+    }
+    let cleaned = clean_all(writer).unwrap();
+    assert!(cleaned.freed > 4 << 20, "{cleaned:?}");
+    for (id, n) in ids.iter().zip(0..) {
+        assert_eq!(read(&reader, id).unwrap(), payload(n, 400));
+    }
+}
+
 /// A discard waits for nobody: it is told to leave nothing.
 #[test]
 fn a_discard_has_no_grace() {
-    let world = World::new(None);
+    let world = World::new(None, None);
     for n in 0..20 {
         put(&world.writer, n, &payload(n, 60_000)).unwrap();
         world.writer.erase(Scope::user(user(n))).unwrap();

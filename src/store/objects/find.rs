@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::bucket::Bucket;
 use super::frame::{HEADER, Header, LABEL, Spot, named_blob};
-use super::likely::is_pack;
+use super::likely::{is_pack, look_for_packs};
 use super::named::Object;
 use super::naming::{Hint, Naming};
 use super::state::State;
@@ -16,6 +16,9 @@ use crate::error::{Error, Result};
 use crate::ids::BlobName;
 use crate::store::part;
 use crate::sync::{Mutex, locked};
+
+/// Whoever asks for so many blobs at once reads more of the store.
+const MANY: usize = 64;
 
 /// What looks for blobs.
 pub(super) struct Finder<'a> {
@@ -38,6 +41,10 @@ impl Finder<'_> {
     pub(super) fn get_many(&self, names: &[BlobName]) -> Vec<Result<Option<Vec<u8>>>> {
         let mut groups: BTreeMap<(u64, u8, u64), Vec<usize>> = BTreeMap::new();
         let mut alone = Vec::new();
+        if names.len() >= MANY && self.bucket.is_far() {
+            // Not one wrong guess for what comes next. If it fails those that guess find out.
+            let _ = look_for_packs(self.bucket, self.state);
+        }
         for (n, name) in names.iter().enumerate() {
             match self.naming.hint(name).map(|hint| hint.at) {
                 Some(at) if self.bucket.is_far() => {

@@ -22,7 +22,7 @@ pub(super) fn is_pack(bucket: &Bucket, state: &Mutex<State>, at: &Place) -> Resu
         if let Some(header) = state.windows.header(Object::Numbered(at.number)) {
             return Ok(header.chunk != at.chunk);
         }
-        if !packs.may_be(at, state.usage.bytes) {
+        if !packs.may_be(at) {
             return Ok(false);
         }
         (state.last, packs.unknown_before(at.number))
@@ -33,6 +33,18 @@ pub(super) fn is_pack(bucket: &Bucket, state: &Mutex<State>, at: &Place) -> Resu
         list(bucket, state, at.number, last)?;
     }
     Ok(locked(state).packs.is_there(at))
+}
+
+/// Lists packs from the first commit on, if nothing is known of any: for who asks for much.
+pub(super) fn look_for_packs(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
+    let last = {
+        let state = locked(state);
+        if !state.packs.is_unknown() {
+            return Ok(());
+        }
+        state.last
+    };
+    list(bucket, state, 1, last)
 }
 
 /// Lists packs from this number on, up to the newest commit.

@@ -9,9 +9,6 @@ use super::naming::Place;
 /// are shorter.
 const LONG: u32 = 1 << 20;
 
-/// A log of so many bytes is likely to have some: a list costs no more than one wrong guess.
-const LARGE: u64 = 64 << 20;
-
 /// What is known of packs.
 #[derive(Default)]
 pub(super) struct Packs {
@@ -34,11 +31,14 @@ impl Packs {
         self.listed.range(..=number).next_back().is_some_and(|(_, until)| *until >= number)
     }
 
-    /// Whether the chunk of a place may be a pack, so far as that is worth a request, in a log of so
-    /// many bytes.
-    pub(super) fn may_be(&self, at: &Place, bytes: u64) -> bool {
-        let unseen = self.listed.is_empty() && bytes >= LARGE;
-        self.seen || unseen || at.chunk > 1 || at.offset >= LONG
+    /// Whether the chunk of a place may be a pack, so far as that is worth a request.
+    pub(super) fn may_be(&self, at: &Place) -> bool {
+        self.seen || at.chunk > 1 || at.offset >= LONG
+    }
+
+    /// Whether nothing is known, so that who asks for much lists some first.
+    pub(super) fn is_unknown(&self) -> bool {
+        !self.seen && self.listed.is_empty()
     }
 
     /// The first number after those before this one that are known.
