@@ -4,6 +4,10 @@
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram};
 
 const COUNTERS: &[(&str, &str)] = &[
+    (
+        "keyfall_answers_broken_total",
+        "answers that ended broken, since the rest of them could not be read",
+    ),
     ("keyfall_clean_moved_bytes_total", "live bytes that the cleaner wrote once more"),
     ("keyfall_cleaned_bytes_total", "bytes that the cleaner gave back"),
     ("keyfall_cleaner_failures_total", "failures of the cleaner's thread"),
@@ -98,5 +102,6 @@ pub(crate) fn describe() {
     for why in CLOSED {
         counter!("keyfall_reads_cut_total", "why" => *why).increment(0);
     }
+    counter!("keyfall_answers_broken_total").increment(0);
     counter!("keyfall_log_lines_lost_total").increment(0);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::http::Method;
 use bytes::Bytes;
 use futures_core::Stream;
-use keyfall::Class;
+use keyfall::{Class, Error, ErrorKind};
 use metrics::{counter, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -70,6 +70,15 @@ pub(crate) fn answered(method: &'static str, route: &str, status: u16, took: Dur
     .record(took.as_secs_f64());
 }
 
+/// An answer that had begun ended broken. One that an erase or an owner cut, which the engine counts
+/// among the readers that were closed, is not counted here.
+pub(crate) fn broken(kind: ErrorKind) {
+    if matches!(kind, ErrorKind::Corrupt | ErrorKind::Io) {
+        counter!("keyfall_answers_broken_total").increment(1);
+        tracing::error!(?kind, "an answer ended broken: the rest of it could not be read");
+    }
+}
+
 /// A stream of bytes out of the engine, counted.
 pub(crate) struct Counted<S> {
     stream: Pin<Box<S>>,
@@ -87,8 +96,16 @@ impl<S: Stream<Item = io::Result<Bytes>>> Stream for Counted<S> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let item = ready!(self.stream.as_mut().poll_next(cx));
-        if let Some(Ok(bytes)) = &item {
-            counter!("keyfall_read_bytes_total").increment(bytes.len() as u64);
+        match &item {
+            Some(Ok(bytes)) => {
+                counter!("keyfall_read_bytes_total").increment(bytes.len() as u64);
+            }
+            Some(Err(e)) => {
+                if let Some(own) = e.get_ref().and_then(|e| e.downcast_ref::<Error>()) {
+                    broken(own.kind());
+                }
+            }
+            None => {}
         }
         Poll::Ready(item)
     }

@@ -17,7 +17,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::app::App;
-use crate::metering::Counted;
+use crate::metering::{Counted, broken};
 use crate::places::Seat;
 use crate::problem::Answer;
 
@@ -35,6 +35,9 @@ pub(crate) struct Outlet {
     idle: Duration,
     seat: Arc<Seat>,
     runtime: Handle,
+    /// Whether a piece went out, and whether the caller took no more.
+    begun: bool,
+    gone: bool,
 }
 
 impl Outlet {
@@ -44,10 +47,10 @@ impl Outlet {
         let _ = self.live.set(live.clone());
     }
 
-    fn send(&self, piece: Result<Bytes>) -> io::Result<()> {
+    fn send(&mut self, piece: Result<Bytes>) -> io::Result<()> {
         let bytes = piece.as_ref().map_or(0, Bytes::len);
         let late = |why| Err(io::Error::new(io::ErrorKind::TimedOut, why));
-        self.runtime.block_on(async {
+        let sent = self.runtime.block_on(async {
             tokio::select! {
                 biased;
                 sent = self.to.send(piece) => sent.map_err(|_| {
@@ -58,7 +61,10 @@ impl Outlet {
                 }
                 () = sleep(self.idle) => late("the caller takes nothing"),
             }
-        })?;
+        });
+        self.begun = true;
+        self.gone |= sent.is_err();
+        sent?;
         self.seat.moved(bytes);
         Ok(())
     }
@@ -106,6 +112,8 @@ pub(crate) async fn written(
         idle: app.config().idle(),
         seat: Arc::clone(place.seat()),
         runtime: Handle::current(),
+        begun: false,
+        gone: false,
     };
     let engine = app.engine().engine().clone();
     spawn_blocking(move || {
@@ -113,6 +121,12 @@ pub(crate) async fn written(
         let _place = place;
         let engine = engine;
         let written = write(&engine, &mut outlet).and_then(|()| Ok(outlet.flush()?));
+        if let Err(e) = &written
+            && outlet.begun
+            && !outlet.gone
+        {
+            broken(e.kind());
+        }
         // The caller may have gone.
         let _ = outlet.send(written.map(|()| Bytes::new()));
     });

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use keyfall::{AsyncOpening, AsyncReader, ErrorKind, RecordId, RecordInfo};
 use serde::Serialize;
 use std::io::SeekFrom;
+use std::ops::Range;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 use utoipa::ToSchema;
@@ -80,12 +81,11 @@ pub(crate) async fn served(
     }
     match part(headers, &etag, info.length) {
         Part::Unsatisfiable => Ok(unsatisfiable(info)),
-        Part::Whole => Ok(streamed(StatusCode::OK, info, open.await?, info.length)),
+        Part::Whole => streamed(StatusCode::OK, info, open.await?, 0..info.length).await,
         Part::Bytes { first, last } => {
-            let mut reader = open.await?;
-            reader.seek(SeekFrom::Start(first)).await.map_err(keyfall::Error::from)?;
-            let length = last - first + 1;
-            let mut response = streamed(StatusCode::PARTIAL_CONTENT, info, reader, length);
+            let bytes = first..last + 1;
+            let answer = streamed(StatusCode::PARTIAL_CONTENT, info, open.await?, bytes);
+            let mut response = answer.await?;
             let range = format!("bytes {first}-{last}/{}", info.length);
             insert(&mut response, CONTENT_RANGE, &range);
             Ok(response)
@@ -237,14 +237,29 @@ pub(crate) async fn open_as(
     Ok(opening)
 }
 
-/// A record on its way out. Its length is set, so that a stream that an erase cuts is seen to be
-/// cut.
-fn streamed(status: StatusCode, info: &RecordInfo, reader: AsyncReader, length: u64) -> Response {
+/// Bytes of a record on their way out. Where the first of them cannot be read there is a problem,
+/// and no answer. Their length is set, so that a stream that an erase cuts is seen to be cut.
+///
+/// # Errors
+/// As reading the first byte.
+async fn streamed(
+    status: StatusCode,
+    info: &RecordInfo,
+    mut reader: AsyncReader,
+    bytes: Range<u64>,
+) -> Answer<Response> {
+    let (from, length) = (SeekFrom::Start(bytes.start), bytes.end - bytes.start);
+    reader.seek(from).await.map_err(keyfall::Error::from)?;
+    if length > 0 {
+        // The chunk that it lies in stays open in the reader: an erase reaches it there.
+        reader.read_u8().await.map_err(keyfall::Error::from)?;
+        reader.seek(from).await.map_err(keyfall::Error::from)?;
+    }
     let stream = ReaderStream::with_capacity(reader.take(length), STEP);
     let mut response = described(status, info);
     *response.body_mut() = Body::from_stream(metering::Counted::new(stream));
     insert(&mut response, CONTENT_LENGTH, &length.to_string());
-    response
+    Ok(response)
 }
 
 fn unsatisfiable(info: &RecordInfo) -> Response {

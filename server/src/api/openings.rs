@@ -124,14 +124,11 @@ pub(crate) async fn get_opening(
     headers: HeaderMap,
 ) -> Answer<Response> {
     let (opening, info) = there(&app, &token).await?;
-    served(&headers, &info, async {
-        match opening.reader().await {
-            Ok(reader) => Ok(reader),
-            Err(e) if opening.left().is_err() || e.kind() == ErrorKind::Erased => Err(over()),
-            Err(e) => Err(e.into()),
-        }
+    let answer = served(&headers, &info, async { Ok(opening.reader().await?) });
+    answer.await.map_err(|problem| match problem.kind == "erased" || opening.left().is_err() {
+        true => over(),
+        false => problem,
     })
-    .await
 }
 
 /// An opened record's headers

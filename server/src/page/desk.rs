@@ -87,6 +87,8 @@ pub(crate) struct Session {
     openings: Mutex<HashMap<RecordId, AsyncOpening>>,
     /// Whose turn it is to open one.
     opens: tokio::sync::Mutex<()>,
+    /// Whose turn it is to take proofs that are awaited.
+    settles: tokio::sync::Mutex<()>,
 }
 
 impl Session {
@@ -166,6 +168,11 @@ impl Session {
         self.opens.lock().await
     }
 
+    /// Waits for its turn to take proofs that are awaited.
+    pub(crate) async fn settles(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.settles.lock().await
+    }
+
     /// How long it goes on.
     pub(crate) fn left(&self) -> Duration {
         self.ends.saturating_duration_since(Instant::now())
@@ -188,6 +195,22 @@ impl Session {
     /// What the erase with a number did.
     pub(crate) fn outcome(&self, number: usize) -> Option<Outcome> {
         locked(&self.outcomes).get(number).cloned()
+    }
+
+    /// Changes what is remembered of the erase with a number.
+    pub(crate) fn change(&self, number: usize, change: impl FnOnce(&mut Outcome)) {
+        if let Some(outcome) = locked(&self.outcomes).get_mut(number) {
+            change(outcome);
+        }
+    }
+
+    /// The drafts whose certificates are awaited, each with the number of its erase.
+    pub(crate) fn awaited(&self) -> Vec<(usize, u64)> {
+        let outcomes = locked(&self.outcomes);
+        let of = |(number, outcome): (usize, &Outcome)| {
+            outcome.awaited.iter().map(move |draft| (number, *draft)).collect::<Vec<_>>()
+        };
+        outcomes.iter().enumerate().flat_map(of).collect()
     }
 
     /// What all its erases did.
@@ -259,6 +282,7 @@ impl Desk {
             drafts: AtomicU64::new(0),
             openings: Mutex::default(),
             opens: tokio::sync::Mutex::default(),
+            settles: tokio::sync::Mutex::default(),
         };
         let mut sessions = locked(&self.sessions);
         let of = |session: &Arc<Session>| (session.grant.credential.clone(), session.ends);

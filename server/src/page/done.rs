@@ -8,6 +8,7 @@ use keyfall::promise::Level;
 use keyfall::{Class, ErrorKind, Timestamp};
 use maud::{Markup, html};
 
+use super::awaited::settle;
 use super::by_code::{place_of_codes, told as code_card};
 use super::card::{place_of, proof_card};
 use super::desk::Role;
@@ -28,6 +29,7 @@ pub(crate) async fn done(
     headers: HeaderMap,
     Path(number): Path<usize>,
 ) -> Response {
+    settle(&app, &visit).await;
     let Some(outcome) = visit.session.outcome(number) else {
         return missing(&visit);
     };
@@ -46,7 +48,7 @@ pub(crate) async fn done(
                 p.soft { (words.with("done-what", [("what", outcome.what.clone().into())])) }
             }
         }
-        @if let Some(kind) = outcome.failed { (failure(words, kind)) }
+        @if let Some(kind) = outcome.failed.filter(|_| !outcome.unsure) { (failure(words, kind)) }
         @if let Some(code) = &outcome.code { (code_card(words, code, &place_of_codes(&app, &headers))) }
         @for (n, proof) in outcome.proofs.iter().enumerate() {
             (proof_card(words, proof, &place_of(&format!("{number}-{n}")), &about))
@@ -77,6 +79,14 @@ fn told(visit: &Visit, outcome: &Outcome) -> Told {
     if let Some(due) = outcome.planned {
         let lines = due_lines(words, outcome, visit.session.grant.role == Role::Child);
         return told("wait", Icon::Clock, due_title(&when, outcome, due), lines);
+    }
+    if outcome.unsure {
+        let lines = vec![words.say("unsure-lead")];
+        return told("bad", Icon::Info, words.say("unsure-title"), lines);
+    }
+    if outcome.waits() {
+        let lines = ["done-pending-lead", "done-awaited"].map(|id| words.say(id)).to_vec();
+        return told("wait", Icon::Clock, words.say("done-pending-title"), lines);
     }
     if !outcome.erased {
         return match outcome.failed {

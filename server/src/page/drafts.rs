@@ -28,7 +28,8 @@ pub(crate) struct Drafts {
     answers: Arc<Answers>,
     session: Arc<Session>,
     token: String,
-    slots: Mutex<HashMap<usize, Slot>>,
+    /// By the place of its erase: the number of each draft, and where it is kept.
+    slots: Mutex<HashMap<usize, (u64, Slot)>>,
 }
 
 impl Drafts {
@@ -48,11 +49,12 @@ impl Drafts {
     pub(super) fn keep(&self, place: usize, draft: &Draft) -> Result<(), Error> {
         let io = |e| Error::io("keeping a draft", e);
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = match slots.entry(place) {
+        let (_, slot) = match slots.entry(place) {
             Entry::Occupied(slot) => slot.into_mut(),
             Entry::Vacant(place) => {
-                let slot = slot(&self.answers, &self.token, self.session.next_draft());
-                place.insert(slot.map_err(io)?)
+                let number = self.session.next_draft();
+                let slot = slot(&self.answers, &self.token, number).map_err(io)?;
+                place.insert((number, slot))
             }
         };
         slot.keep_draft(draft.to_string()).map_err(io)
@@ -61,10 +63,23 @@ impl Drafts {
     /// Says that the certificate of the erase is kept among the person's records.
     pub(super) fn kept(&self, place: usize) {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = slots.get(&place) {
+        if let Some((_, slot)) = slots.get(&place) {
             kept(slot);
         }
     }
+
+    /// The number of the draft of the erase in a place.
+    pub(super) fn number(&self, place: usize) -> Option<u64> {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.get(&place).map(|(number, _)| *number)
+    }
+}
+
+/// The draft with a number of a session's, and where it is kept; nothing once its certificate is kept.
+pub(super) fn draft(app: &App, token: &str, number: u64) -> Option<(Slot, Draft)> {
+    let slot = slot(app.answers(), token, number).ok()?;
+    let draft = slot.read().ok()?.draft?.parse().ok()?;
+    Some((slot, draft))
 }
 
 /// A certificate that was found by its draft.
@@ -132,7 +147,8 @@ fn slot(answers: &Arc<Answers>, token: &str, number: u64) -> io::Result<Slot> {
     slot.map_err(|_| io::Error::other("its place cannot be had"))
 }
 
-fn kept(slot: &Slot) {
+/// Notes that the certificate of a draft is kept among records.
+pub(super) fn kept(slot: &Slot) {
     if slot.keep_answer(StatusCode::OK, Value::Null).is_err() {
         tracing::warn!("that a proof was kept is not written down; it may be kept twice");
     }

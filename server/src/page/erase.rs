@@ -20,7 +20,7 @@ use super::inside::{csrf, failed, missing, page};
 use super::judge::{Judge, Whose};
 use super::kept::{PROOF_TYPE, gone};
 use super::link::see;
-use super::outcome::Outcome;
+use super::outcome::{Drafted, Outcome};
 use super::planned::{self, Receipt};
 use super::scopes::{MOST_TURNS, Unnamed, What, counted, place, proof_class};
 use super::visit::{Filled, Visit, here, theirs};
@@ -128,16 +128,17 @@ pub(crate) async fn now(State(app): State<App>, form: Filled) -> Response {
                 .certified(authority.clone(), "")
                 .drafted(move |draft| drafts.keep(place, draft))
         });
-        let done = engine.erase_all(&erases.collect::<Vec<_>>());
-        let mut outcome =
-            Outcome::of(engine, &user, (&what, said), done, &|place| drafts.kept(place))?;
+        let erases: Vec<_> = erases.collect();
+        let drafted =
+            Drafted { number: &|place| drafts.number(place), kept: &|place| drafts.kept(place) };
+        let mut outcome = Outcome::of(engine, &user, (&what, said), &erases, &drafted)?;
         (outcome.proofs_stay, outcome.left) = (stay.proofs, stay.left);
         Ok(outcome)
     });
     match done.await {
         Err(e) => failed(&visit, &e),
         Ok(outcome) => {
-            let all_gone = everything && outcome.erased;
+            let all_gone = everything && (outcome.erased || !outcome.awaited.is_empty());
             let number = visit.session.remember(outcome);
             let mut response = see([], &format!("/page/done/{number}"));
             if all_gone {
@@ -170,11 +171,11 @@ pub(crate) async fn later(State(app): State<App>, form: Filled) -> Response {
         let (erases, stay) = spare(engine, &user, &what, what.erases(&user, &zone)?, &judge)?;
         let erases = erases.into_iter().map(|erase| keeping(erase, &keep, &reason));
         let erases = erases.map(|erase| receipt.certify(erase, &authority)).collect();
-        let mut outcome = plan_all(engine, &user, erases, due);
+        let mut outcome = plan_all(engine, &user, erases, (due, &receipt));
         outcome.what = said;
         (outcome.proofs_stay, outcome.left) = (stay.proofs, stay.left);
         outcome.kept = keep.iter().map(ToString::to_string).collect();
-        if outcome.planned.is_some() {
+        if outcome.planned.is_some() || outcome.unsure {
             outcome.code = receipt.code();
         } else {
             receipt.drop(engine, &receipts);
@@ -191,23 +192,44 @@ pub(crate) async fn later(State(app): State<App>, form: Filled) -> Response {
 }
 
 /// Plans all of these erases, or none of them.
-fn plan_all(engine: &Engine, user: &UserId, erases: Vec<Erase>, due: Timestamp) -> Outcome {
+fn plan_all(
+    engine: &Engine,
+    user: &UserId,
+    erases: Vec<Erase>,
+    (due, receipt): (Timestamp, &Receipt),
+) -> Outcome {
     let mut outcome = Outcome::default();
     let planned = engine.plans(user).list().map_or(0, |plans| plans.len());
     if planned + erases.len() > PLANS_MAX {
         outcome.failed = Some(ErrorKind::Limit);
         return outcome;
     }
-    let mut plans = Vec::new();
+    let (mut plans, wanted, mut failed) = (Vec::new(), erases.len(), None);
     for erase in erases {
         match engine.erase_at(erase, due) {
             Ok(plan) => plans.push(plan),
             Err(e) => {
-                outcome.failed = Some(e.kind());
-                // Nobody asked for a part of it.
-                plans.retain(|plan: &Plan| engine.plans(user).cancel(plan.id).is_err());
+                failed = Some(e);
                 break;
             }
+        }
+    }
+    if let Some(e) = failed {
+        outcome.failed = Some(e.kind());
+        // What failed may be planned all the same.
+        let own = || receipt.plans(engine, user);
+        match own() {
+            Ok(stand) if stand.len() == wanted => (plans, outcome.failed) = (stand, None),
+            Ok(stand) => {
+                outcome.unsure = e.may_have_happened() && stand.len() == plans.len();
+                // Nobody asked for a part of it.
+                let stays = |plan: &Plan| engine.plans(user).cancel(plan.id).is_err();
+                plans = stand.into_iter().filter(stays).collect();
+                if let (false, Ok(stand)) = (plans.is_empty(), own()) {
+                    plans = stand;
+                }
+            }
+            Err(_) => outcome.unsure = e.may_have_happened() || !plans.is_empty(),
         }
     }
     outcome.planned = plans.first().map(|plan| plan.due);

@@ -42,9 +42,12 @@ fn signed_in(visit: &Visit) -> String {
     visit.words().with(id, [("name", name.into()), ("until", until.into()), ("zone", zone.into())])
 }
 
-/// A page that says why something could not be done.
+/// A page that says why something could not be done; or that nobody knows whether it was.
 pub(crate) fn failed(visit: &Visit, error: &Error) -> Response {
     let (status, title, lead) = match error.kind() {
+        _ if error.may_have_happened() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "unsure-title", "unsure-lead")
+        }
         ErrorKind::Held => (StatusCode::LOCKED, "failed-nothing-title", "failed-held"),
         ErrorKind::Erased => (StatusCode::GONE, "gone-page-title", "gone-page-lead"),
         ErrorKind::Absent | ErrorKind::Invalid => {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
+use keyfall::{Engine, Error, Policy, UserId};
 use maud::{Markup, html};
 
 use super::desk::Role;
@@ -31,11 +32,11 @@ enum Set {
     /// It may not be made.
     Refused,
     /// Not yet: so much would go at once.
-    Asked {
-        falls: u64,
-        derived_stays: bool,
-    },
-    Done,
+    Asked { falls: u64, derived_stays: bool },
+    /// A part of it, and the rest could not be set.
+    Some,
+    /// Whether what is older may not all be gone.
+    Done { later: bool },
 }
 
 /// Asks how long.
@@ -77,11 +78,15 @@ pub(crate) async fn set(State(app): State<App>, filled: Filled) -> Response {
             let derived_stays = counted.iter().any(|policy| policy.keep_derived.is_some());
             return Ok((rules, Set::Asked { falls, derived_stays }));
         }
-        for policy in &policies {
-            engine.policies(Some(&user)).set(policy)?;
+        let left = || -> Result<usize, Error> {
+            Ok(Rules::read(engine, &user)?.by(age, child || profile).policies.len())
+        };
+        if !apply(engine, &user, &policies, left)? {
+            return Ok((rules, Set::Some));
         }
-        engine.run_due(&mut |_| {})?;
-        Ok((rules, Set::Done))
+        // What is due is done again and again.
+        let later = engine.run_due(&mut |_| {}).is_err() && falls > 0;
+        Ok((rules, Set::Done { later }))
     });
     let title = visit.words().say("keep-title");
     let body = match set.await {
@@ -91,9 +96,33 @@ pub(crate) async fn set(State(app): State<App>, filled: Filled) -> Response {
             let lines = falling(visit.words(), &rules, falls, derived_stays);
             confirm(&visit, name, profile, &lines)
         }
-        Ok((rules, Set::Done)) => done(&visit, &said(&visit, name, profile, &rules), &title),
+        Ok((_, Set::Some)) => part(&visit, &title),
+        Ok((rules, Set::Done { later })) => {
+            let mut lines = said(&visit, name, profile, &rules);
+            lines.extend(later.then(|| visit.words().say("keep-later")));
+            done(&visit, &lines, &title)
+        }
     };
     page(&visit, HOW_LONG, &title, &body)
+}
+
+/// Sets policies; says whether all of them hold, and not a part alone. One that failed may hold all
+/// the same: `left` says how many do not.
+///
+/// # Errors
+/// As the engine's `Policies::set`: then none holds, or nobody can know it.
+fn apply(
+    engine: &Engine,
+    user: &UserId,
+    policies: &[Policy],
+    left: impl Fn() -> Result<usize, Error>,
+) -> Result<bool, Error> {
+    let failed = policies.iter().find_map(|it| engine.policies(Some(user)).set(it).err());
+    let Some(e) = failed else { return Ok(true) };
+    match left() {
+        Ok(left) if left < policies.len() => Ok(left == 0),
+        _ => Err(e),
+    }
 }
 
 fn is_guardian(visit: &Visit) -> bool {
@@ -222,6 +251,18 @@ fn confirm(visit: &Visit, name: &str, profile: bool, lines: &[String]) -> Markup
                 a.button.quiet href=(HOW_LONG) { (words.say("back-nothing")) }
             }
         }
+    }
+}
+
+/// That only a part of it holds.
+fn part(visit: &Visit, title: &str) -> Markup {
+    html! {
+        (heading(title))
+        div.note.bad role="alert" {
+            (icon(Icon::Info))
+            p { (visit.words().say("keep-some")) }
+        }
+        div.actions { a.button href=(HOW_LONG) { (visit.words().say("nav-how-long")) } }
     }
 }
 

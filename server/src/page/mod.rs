@@ -3,6 +3,7 @@
 
 pub(crate) mod archive;
 mod assets;
+mod awaited;
 mod by_code;
 pub(crate) mod card;
 pub(crate) mod desk;

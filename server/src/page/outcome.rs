@@ -3,9 +3,9 @@
 use keyfall::certificate::{Certificate, Grade, Trust};
 use keyfall::log::VerifierKey;
 use keyfall::promise::Level;
-use keyfall::{Engine, Erasure, Error, ErrorKind, Timestamp, UserId};
+use keyfall::{Engine, Erase, Erasure, Error, ErrorKind, Timestamp, UserId};
 
-use super::kept::{Proof, keep};
+use super::kept::{Proof, gone, keep};
 use super::scopes::{What, called, place};
 
 /// What was asked for at one time, and what came of it.
@@ -13,7 +13,8 @@ use super::scopes::{What, called, place};
 pub(crate) struct Outcome {
     /// What was named, in words.
     pub(crate) what: String,
-    pub(crate) at: Option<Timestamp>,
+    /// What was asked to be erased at once.
+    pub(super) asked: Option<What>,
     /// What fell, by class, as the certificates say; `None` where it could not be counted.
     pub(crate) counts: Option<Vec<(String, u64)>>,
     pub(crate) derived: u64,
@@ -40,34 +41,84 @@ pub(crate) struct Outcome {
     pub(crate) code: Option<String>,
     /// Why something was not done.
     pub(crate) failed: Option<ErrorKind>,
+    /// The numbers of the drafts of erases that were not heard of to their end.
+    pub(crate) awaited: Vec<u64>,
+    /// Whether nobody can know now if something was done.
+    pub(crate) unsure: bool,
+}
+
+/// The drafts of erases, by their places.
+pub(crate) struct Drafted<'a> {
+    /// The number of one.
+    pub(crate) number: &'a dyn Fn(usize) -> Option<u64>,
+    /// Is told of each whose certificate is kept among the person's records.
+    pub(crate) kept: &'a dyn Fn(usize),
 }
 
 impl Outcome {
-    /// What erases did; `kept` is told of each whose certificate is kept among the person's records.
+    /// Does erases, and says what they did; whatever fails after that does not make it undone.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`: then nothing was done.
     pub(crate) fn of(
         engine: &Engine,
         user: &UserId,
         (what, said): (&What, String),
-        done: Vec<Result<Erasure, Error>>,
-        kept: &dyn Fn(usize),
+        erases: &[Erase],
+        drafts: &Drafted<'_>,
     ) -> Result<Outcome, Error> {
-        let mut outcome = Outcome { what: said, counts: Some(Vec::new()), ..Outcome::default() };
+        let asked = Some(what.clone());
+        let mut outcome =
+            Outcome { what: said, asked, counts: Some(Vec::new()), ..Outcome::default() };
         let key = engine.log().key()?;
-        for (place, done) in done.into_iter().enumerate() {
+        for (place, done) in engine.erase_all(erases).into_iter().enumerate() {
             match done {
-                Ok(erasure) => {
-                    if outcome.add(engine, user, &erasure, &key)? {
-                        kept(place);
-                    }
+                Ok(erasure) => match outcome.add(engine, user, &erasure, &key) {
+                    Ok(true) => (drafts.kept)(place),
+                    Ok(false) => {}
+                    // Its certificate could not be had.
+                    Err(_) => outcome.look(engine, &erases[place], (drafts.number)(place)),
+                },
+                Err(e) if e.may_have_happened() => {
+                    outcome.look(engine, &erases[place], (drafts.number)(place));
                 }
                 Err(e) => outcome.failed = Some(e.kind()),
             }
         }
-        if let Some(counts) = &mut outcome.counts {
-            counts.iter_mut().for_each(|(class, _)| *class = called(what, class).to_owned());
-            counts.sort_by_key(|(class, _)| place(class));
-        }
         Ok(outcome)
+    }
+
+    /// Looks whether an erase was done that was not heard of to its end; its certificate comes by
+    /// its draft.
+    fn look(&mut self, engine: &Engine, erase: &Erase, draft: Option<u64>) {
+        let fell = match engine.would_erase(erase.clone()) {
+            Ok(seen) => seen.already,
+            Err(e) => gone(&e),
+        };
+        self.unsure |= !fell || draft.is_none();
+        self.awaited.extend(draft);
+    }
+
+    /// A certificate came that was awaited, or it is known that its erase was not done.
+    pub(super) fn came(&mut self, draft: u64, found: Option<(&Certificate, &VerifierKey)>) {
+        let added = found.map(|(certificate, key)| {
+            let body = &certificate.facts.body;
+            self.derived = self.derived.max(body.derived);
+            self.following |= body.following;
+            self.certified(certificate, key)
+        });
+        match added {
+            Some(Err(_)) => return,
+            Some(Ok(())) => {}
+            None => self.failed = Some(ErrorKind::Io),
+        }
+        self.awaited.retain(|number| *number != draft);
+        self.unsure &= !self.awaited.is_empty();
+    }
+
+    /// Whether something was erased here, of which nobody knows yet that it is final.
+    pub(super) fn waits(&self) -> bool {
+        !self.awaited.is_empty() && !self.unsure
     }
 
     /// Adds an erase; says whether its certificate is kept among the person's records.
@@ -78,26 +129,13 @@ impl Outcome {
         erasure: &Erasure,
         key: &VerifierKey,
     ) -> Result<bool, Error> {
-        self.at = Some(erasure.completed);
         let Some(unsigned) = &erasure.certificate else { return Ok(false) };
         let certificate = unsigned.sign()?;
-        self.erased = true;
+        self.certified(&certificate, key)?;
         // Erases of one commit each say what was derived of all of them.
         self.derived = self.derived.max(erasure.derived);
         self.following |= erasure.following;
-        if let Some(until) = erasure.finality.until() {
-            self.pending_until = self.pending_until.max(Some(until));
-        }
-        let verified = certificate.verify(&Trust::in_log(key.clone()))?;
-        self.pending |= verified.judged.grade == Grade::Pending;
-        self.level = Some(verified.judged.level);
-        for reason in verified.judged.reasons {
-            if !self.limits.contains(&reason) {
-                self.limits.push(reason);
-            }
-        }
-        self.count(&certificate);
-        self.proofs.push(Proof { text: certificate.to_string(), key: key.to_string() });
+        self.pending_until = self.pending_until.max(erasure.finality.until());
         // It was erased: a proof that cannot be kept does not make it undone.
         Ok(keep(engine, user, &certificate).unwrap_or_else(|_| {
             tracing::warn!(
@@ -105,6 +143,22 @@ impl Outcome {
             );
             false
         }))
+    }
+
+    /// Adds what a certificate says.
+    fn certified(&mut self, certificate: &Certificate, key: &VerifierKey) -> Result<(), Error> {
+        let verified = certificate.verify(&Trust::in_log(key.clone()))?;
+        self.erased = true;
+        self.pending |= verified.judged.grade == Grade::Pending;
+        self.level = Some(verified.judged.level);
+        for reason in verified.judged.reasons {
+            if !self.limits.contains(&reason) {
+                self.limits.push(reason);
+            }
+        }
+        self.count(certificate);
+        self.proofs.push(Proof { text: certificate.to_string(), key: key.to_string() });
+        Ok(())
     }
 
     fn count(&mut self, certificate: &Certificate) {
@@ -119,10 +173,12 @@ impl Outcome {
             return;
         };
         for (class, n) in records.iter().filter(|(_, n)| **n > 0) {
+            let class = self.asked.as_ref().map_or(&**class, |what| called(what, class));
             match counts.iter_mut().find(|(name, _)| name == class) {
                 Some((_, sum)) => *sum += n,
-                None => counts.push((class.clone(), *n)),
+                None => counts.push((class.to_owned(), *n)),
             }
         }
+        counts.sort_by_key(|(class, _)| place(class));
     }
 }

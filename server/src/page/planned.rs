@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
+use keyfall::engine::Plan;
 use keyfall::{Engine, Erase, Error, Put, RecordId, Scope, UserId};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::kept::{CODE_TYPE, keep, kept_already, of_type, text};
+use super::kept::{CODE_TYPE, gone, keep, kept_already, of_type, text};
 use super::scopes::{What, proof_class};
 use crate::app::App;
 use crate::private::random;
@@ -50,7 +51,13 @@ impl Receipt {
             false => {
                 let put = Put::new(user.clone(), proof_class()?).media_type(CODE_TYPE);
                 let put = put.purpose("to find the proof of what is planned");
-                Some(engine.put(put, code.as_bytes())?)
+                match engine.put(put, code.as_bytes()) {
+                    // It may lie there all the same; where it does not, the person is told it.
+                    Err(e) if e.may_have_happened() => {
+                        codes(engine, user)?.into_iter().find(|it| it.1 == code).map(|it| it.0)
+                    }
+                    put => Some(put?),
+                }
             }
         };
         Ok(Receipt { secret, code, record })
@@ -59,6 +66,19 @@ impl Receipt {
     /// The erase, certified by this receipt.
     pub(super) fn certify(&self, erase: Erase, authority: &str) -> Erase {
         erase.certified(authority, self.secret.on(""))
+    }
+
+    /// What stands of what was planned with it.
+    ///
+    /// # Errors
+    /// As the engine's `Plans::list`.
+    pub(super) fn plans(&self, engine: &Engine, user: &UserId) -> Result<Vec<Plan>, Error> {
+        let mut plans = match engine.plans(user).list() {
+            Err(e) if gone(&e) => Vec::new(),
+            plans => plans?,
+        };
+        plans.retain(|plan| self.secret.is_of(plan));
+        Ok(plans)
     }
 
     /// What the person has to keep.
@@ -81,14 +101,18 @@ fn takes_proofs(what: &What) -> bool {
     }
 }
 
-/// Ends a receipt, and erases the record that its code lies in.
+/// Ends a receipt, and erases the record that its code lies in. Where that cannot be erased now the
+/// receipt stays, so that the code is known as one; the next time somebody comes it ends.
 fn end(engine: &Engine, receipts: &Receipts, secret: &Secret, record: Option<RecordId>) {
-    receipts.spent(secret);
     if let Some(id) = record
-        && engine.erase(Scope::record(id)).is_err()
+        && let Err(e) = engine.erase(Scope::record(id))
     {
         tracing::warn!("the code of a receipt that is spent could not be erased");
+        if !e.may_have_happened() {
+            return;
+        }
     }
+    receipts.spent(secret);
 }
 
 /// A planned erase of somebody is called off.
@@ -102,7 +126,15 @@ pub(super) fn cancel(
     id: u64,
 ) -> Result<(), Error> {
     let plans = engine.plans(user).list()?;
-    engine.plans(user).cancel(id)?;
+    if let Err(e) = engine.plans(user).cancel(id) {
+        // It may be called off all the same.
+        let left = engine.plans(user).list();
+        let waits = left.as_ref().map_or(true, |left| left.iter().any(|plan| plan.id == id));
+        let was = plans.iter().any(|plan| plan.id == id);
+        if !e.may_have_happened() || !was || waits {
+            return Err(e);
+        }
+    }
     receipts.cancelled(&plans, id);
     // Its code is of no use then; one that stays does no harm.
     let _ = adopt(engine, receipts, user);

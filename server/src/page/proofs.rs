@@ -8,6 +8,7 @@ use keyfall::engine::Plan;
 use keyfall::{Error, ErrorKind};
 use maud::{Markup, html};
 
+use super::awaited::settle;
 use super::card::{ENDED, by_file, place_of, proof_card};
 use super::desk::Session;
 use super::drafts::lost;
@@ -15,6 +16,7 @@ use super::frame::{Icon, PROOFS, heading, icon};
 use super::inside::{failed, missing, page};
 use super::judge::{Judge, Whose};
 use super::kept::{PROOF_TYPE, gone, text};
+use super::outcome::Outcome;
 use super::scopes::erase_words;
 use super::visit::{Visit, cookie};
 use super::when::When;
@@ -22,6 +24,7 @@ use crate::app::App;
 
 /// Lists the proofs that are kept, and those of this session.
 pub(crate) async fn list(State(app): State<App>, visit: Visit) -> Response {
+    settle(&app, &visit).await;
     let (user, words, when) = (visit.user().clone(), visit.words(), visit.when());
     let (about, whose) = (visit.about(), Whose::of(&app, &visit.session));
     let read = app.engine().run(move |engine| {
@@ -39,11 +42,13 @@ pub(crate) async fn list(State(app): State<App>, visit: Visit) -> Response {
     let title = words.say("proofs-title");
     // Where everything was erased, this session alone knows its proof.
     let session = if kept.is_empty() { visit.session.outcomes() } else { Vec::new() };
+    let awaited = visit.session.outcomes().into_iter().filter(Outcome::waits);
+    let awaited: Vec<_> = awaited.map(|outcome| outcome.what).collect();
     let body = html! {
         (heading(&title))
         p.lead { (words.say("proofs-lead")) }
         @let none = kept.is_empty() && session.iter().all(|outcome| outcome.proofs.is_empty());
-        @if none && plans.is_empty() { p.card { (words.say("proofs-none")) } }
+        @if none && plans.is_empty() && awaited.is_empty() { p.card { (words.say("proofs-none")) } }
         @for (number, outcome) in session.iter().enumerate() {
             @for (n, proof) in outcome.proofs.iter().enumerate() {
                 (proof_card(words, proof, &place_of(&format!("{number}-{n}")), &about))
@@ -57,9 +62,12 @@ pub(crate) async fn list(State(app): State<App>, visit: Visit) -> Response {
                 }
             } } } }
         }
-        @if !plans.is_empty() { section.card { ul.to-come { @for plan in &plans {
-            (to_come(plan, &when))
-        } } } }
+        @if !(plans.is_empty() && awaited.is_empty()) { section.card { ul.to-come {
+            @for what in &awaited { li { (icon(Icon::Clock)) span {
+                (words.with("proof-awaited", [("what", what.clone().into())]))
+            } } }
+            @for plan in &plans { (to_come(plan, &when)) }
+        } } }
         div.actions { a.button href="/page/check" { (words.say("check-title")) } }
     };
     page(&visit, PROOFS, &title, &body)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use keyfall::certificate::{Draft, Grade};
+use keyfall::certificate::{Certificate, Draft, Grade};
 use keyfall::engine::{Hold, Plan};
 use keyfall::{Erase, Error, ErrorKind, Scope};
 use serde_json::{Value, to_value};
@@ -23,6 +23,8 @@ use crate::words::{now, number};
 pub(super) struct Done {
     pub(super) status: StatusCode,
     pub(super) body: Value,
+    /// Whether the same request is told more later: then this answer is not kept for it.
+    passing: bool,
 }
 
 /// Who asks for an erase: a caller, or somebody whose credential may have ended with it.
@@ -107,7 +109,7 @@ async fn answered(app: &App, read: &Read, once: &Once) -> Answer<Option<Done>> {
             return Err(Problem::new(StatusCode::CONFLICT, "refused", detail));
         }
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-        return Ok(Some(Done { status, body }));
+        return Ok(Some(Done { status, body, passing: false }));
     }
     if let Some(intent) = kept.intent {
         let done = planned(app, read, once, intent).await?;
@@ -147,8 +149,7 @@ async fn is_off(app: &App, once: &Once, body: &Value) -> Answer<bool> {
 async fn drafted(app: &App, read: &Read, once: &Once, draft: Draft) -> Answer<Option<Done>> {
     match app.engine().run(move |engine| engine.certificates().get(&draft)).await {
         Ok(certificate) => {
-            let pending = certificate.facts.judge()?.grade == Grade::Pending;
-            let done = done(&Erasure::of_certificate(&certificate, pending, read.certified()))?;
+            let done = certified(read, &certificate)?;
             keep(&once.slot, &done);
             Ok(Some(done))
         }
@@ -156,6 +157,13 @@ async fn drafted(app: &App, read: &Read, once: &Once, draft: Draft) -> Answer<Op
         // The cell or a copy is away: it is seen without them whether the scope is still there.
         Err(_) => seen(app, read).await,
     }
+}
+
+/// What a certificate says. While that is pending its draft stays: it gives the one that is final.
+fn certified(read: &Read, certificate: &Certificate) -> Answer<Done> {
+    let passing = certificate.facts.judge()?.grade == Grade::Pending;
+    let erasure = Erasure::of_certificate(certificate, passing, read.certified());
+    Ok(Done { passing, ..done(&erasure)? })
 }
 
 /// An erase that was done and cannot be completed now, as it is seen without its certificate: that
@@ -172,7 +180,8 @@ async fn seen(app: &App, read: &Read) -> Answer<Option<Done>> {
     let epoch = status.head.epoch + u64::from(status.pending.is_some());
     let id = Name::Epoch(epoch).to_string();
     let pending = !status.finality.is_final();
-    done(&Erasure::of_epoch(&id, epoch, pending, status.pending)).map(Some)
+    let done = done(&Erasure::of_epoch(&id, epoch, pending, status.pending))?;
+    Ok(Some(Done { passing: true, ..done }))
 }
 
 /// What is answered where the engine could not do an erase, or not to its end.
@@ -221,8 +230,12 @@ fn undone(error: Error) -> Problem {
 const POISONED: &str = "a write failed with an unknown outcome, and nothing of this request was \
                         erased; repeat it once the service was started again";
 
-/// It was done: an answer that cannot be kept is still the answer.
+/// It was done: an answer that cannot be kept is still the answer. One that more follows is not
+/// kept, since it would take the place of the draft that the rest comes by.
 fn keep(slot: &Slot, done: &Done) {
+    if done.passing {
+        return;
+    }
     if slot.keep_answer(done.status, done.body.clone()).is_err() {
         tracing::warn!("an answer could not be kept; its request may be answered otherwise");
     }
@@ -260,10 +273,7 @@ async fn planned(app: &App, read: &Read, once: &Once, intent: Intent) -> Answer<
             let name = Name::Plan { handle, number: plan.id };
             done(&Erasure::of_plan(&name.to_string(), &plan)).map(Some)
         }
-        (None, Some(found)) => {
-            let pending = found.certificate.facts.judge()?.grade == Grade::Pending;
-            done(&Erasure::of_certificate(&found.certificate, pending, read.certified())).map(Some)
-        }
+        (None, Some(found)) => certified(read, &found.certificate).map(Some),
         (None, None) => Ok(None),
     }
 }
@@ -304,7 +314,8 @@ fn done(erasure: &Erasure) -> Answer<Done> {
         State::Complete => StatusCode::OK,
         State::Pending | State::Planned => StatusCode::ACCEPTED,
     };
-    Ok(Done { status, body: to_value(erasure).map_err(|_| Problem::internal())? })
+    let body = to_value(erasure).map_err(|_| Problem::internal())?;
+    Ok(Done { status, body, passing: false })
 }
 
 /// What is to be erased later.
@@ -397,7 +408,7 @@ async fn foresee(app: &App, caller: &Caller, read: &Read) -> Answer<Done> {
         would => would?,
     };
     let body = to_value(would).map_err(|_| Problem::internal())?;
-    Ok(Done { status: StatusCode::OK, body })
+    Ok(Done { status: StatusCode::OK, body, passing: false })
 }
 
 /// That holds refuse it, with their numbers.
