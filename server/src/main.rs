@@ -51,6 +51,7 @@ mod checksum;
 mod config;
 mod crl;
 mod door;
+mod gone;
 mod guarded;
 mod heads;
 mod helps;

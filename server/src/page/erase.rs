@@ -16,7 +16,7 @@ use super::desk::Role;
 use super::done::{goes, proofs_stay};
 use super::drafts::Drafts;
 use super::frame::{Icon, KEPT, heading, icon};
-use super::inside::{csrf, failed, missing, page};
+use super::inside::{csrf, failed, missing, page, undone};
 use super::judge::{Judge, Whose};
 use super::kept::{PROOF_TYPE, gone};
 use super::link::see;
@@ -136,7 +136,7 @@ pub(crate) async fn now(State(app): State<App>, form: Filled) -> Response {
         Ok(outcome)
     });
     match done.await {
-        Err(e) => failed(&visit, &e),
+        Err(e) => undone(&visit, &e),
         Ok(outcome) => {
             let all_gone = everything && (outcome.erased || !outcome.awaited.is_empty());
             let number = visit.session.remember(outcome);
@@ -183,7 +183,7 @@ pub(crate) async fn later(State(app): State<App>, form: Filled) -> Response {
         Ok(outcome)
     });
     match planned.await {
-        Err(e) => failed(&visit, &e),
+        Err(e) => undone(&visit, &e),
         Ok(outcome) => {
             let number = visit.session.remember(outcome);
             see([], &format!("/page/done/{number}"))
@@ -251,7 +251,7 @@ pub(crate) async fn cancel(State(app): State<App>, form: Filled) -> Response {
     match done {
         Ok(()) => see([], "/page?said=cancelled"),
         Err(e) if gone(&e) => see([], "/page?said=late"),
-        Err(e) => failed(&form.visit, &e),
+        Err(e) => undone(&form.visit, &e),
     }
 }
 

@@ -42,12 +42,9 @@ fn signed_in(visit: &Visit) -> String {
     visit.words().with(id, [("name", name.into()), ("until", until.into()), ("zone", zone.into())])
 }
 
-/// A page that says why something could not be done; or that nobody knows whether it was.
+/// A page that says why something could not be done.
 pub(crate) fn failed(visit: &Visit, error: &Error) -> Response {
     let (status, title, lead) = match error.kind() {
-        _ if error.may_have_happened() => {
-            (StatusCode::SERVICE_UNAVAILABLE, "unsure-title", "unsure-lead")
-        }
         ErrorKind::Held => (StatusCode::LOCKED, "failed-nothing-title", "failed-held"),
         ErrorKind::Erased => (StatusCode::GONE, "gone-page-title", "gone-page-lead"),
         ErrorKind::Absent | ErrorKind::Invalid => {
@@ -55,6 +52,18 @@ pub(crate) fn failed(visit: &Visit, error: &Error) -> Response {
         }
         _ => (StatusCode::SERVICE_UNAVAILABLE, "failed-nothing-title", "failed-other"),
     };
+    bad(visit, status, title, lead)
+}
+
+/// The same, of what a form asked for: it may have been done all the same.
+pub(crate) fn undone(visit: &Visit, error: &Error) -> Response {
+    match error.may_have_happened() {
+        true => bad(visit, StatusCode::SERVICE_UNAVAILABLE, "unsure-title", "unsure-lead"),
+        false => failed(visit, error),
+    }
+}
+
+fn bad(visit: &Visit, status: StatusCode, title: &str, lead: &str) -> Response {
     let title = visit.words().say(title);
     let body = html! {
         div.result.bad role="alert" {

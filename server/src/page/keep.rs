@@ -9,7 +9,7 @@ use maud::{Markup, html};
 
 use super::desk::Role;
 use super::frame::{HOW_LONG, Icon, heading, icon};
-use super::inside::{csrf, failed, page};
+use super::inside::{csrf, failed, page, undone};
 use super::rules::{Changes, Rules};
 use super::visit::{Filled, Visit, here};
 use super::words::Words;
@@ -78,10 +78,7 @@ pub(crate) async fn set(State(app): State<App>, filled: Filled) -> Response {
             let derived_stays = counted.iter().any(|policy| policy.keep_derived.is_some());
             return Ok((rules, Set::Asked { falls, derived_stays }));
         }
-        let left = || -> Result<usize, Error> {
-            Ok(Rules::read(engine, &user)?.by(age, child || profile).policies.len())
-        };
-        if !apply(engine, &user, &policies, left)? {
+        if !apply(engine, &user, &policies)? {
             return Ok((rules, Set::Some));
         }
         // What is due is done again and again.
@@ -90,7 +87,7 @@ pub(crate) async fn set(State(app): State<App>, filled: Filled) -> Response {
     });
     let title = visit.words().say("keep-title");
     let body = match set.await {
-        Err(e) => return failed(&visit, &e),
+        Err(e) => return undone(&visit, &e),
         Ok((rules, Set::Refused)) => form(&visit, &rules),
         Ok((rules, Set::Asked { falls, derived_stays })) => {
             let lines = falling(visit.words(), &rules, falls, derived_stays);
@@ -107,21 +104,17 @@ pub(crate) async fn set(State(app): State<App>, filled: Filled) -> Response {
 }
 
 /// Sets policies; says whether all of them hold, and not a part alone. One that failed may hold all
-/// the same: `left` says how many do not.
+/// the same.
 ///
 /// # Errors
 /// As the engine's `Policies::set`: then none holds, or nobody can know it.
-fn apply(
-    engine: &Engine,
-    user: &UserId,
-    policies: &[Policy],
-    left: impl Fn() -> Result<usize, Error>,
-) -> Result<bool, Error> {
+fn apply(engine: &Engine, user: &UserId, policies: &[Policy]) -> Result<bool, Error> {
     let failed = policies.iter().find_map(|it| engine.policies(Some(user)).set(it).err());
     let Some(e) = failed else { return Ok(true) };
-    match left() {
-        Ok(left) if left < policies.len() => Ok(left == 0),
-        _ => Err(e),
+    let Ok(set) = engine.policies(Some(user)).list() else { return Err(e) };
+    match policies.iter().filter(|policy| set.contains(policy)).count() {
+        0 => Err(e),
+        hold => Ok(hold == policies.len()),
     }
 }
 

@@ -7,6 +7,7 @@ use keyfall::{Engine, Erase, Erasure, Error, ErrorKind, Timestamp, UserId};
 
 use super::kept::{Proof, gone, keep};
 use super::scopes::{What, called, place};
+use crate::gone::is_gone;
 
 /// What was asked for at one time, and what came of it.
 #[derive(Clone, Default)]
@@ -91,10 +92,7 @@ impl Outcome {
     /// Looks whether an erase was done that was not heard of to its end; its certificate comes by
     /// its draft.
     fn look(&mut self, engine: &Engine, erase: &Erase, draft: Option<u64>) {
-        let fell = match engine.would_erase(erase.clone()) {
-            Ok(seen) => seen.already,
-            Err(e) => gone(&e),
-        };
+        let fell = is_gone(engine, erase.clone()).unwrap_or_else(|e| gone(&e));
         self.unsure |= !fell || draft.is_none();
         self.awaited.extend(draft);
     }

@@ -2,11 +2,13 @@
 
 mod access;
 mod alarms;
+mod awaited;
 mod backups;
 mod certificates;
 mod checksums;
 mod codes;
 mod cuts;
+mod damaged;
 mod deploy;
 mod document;
 mod ended;

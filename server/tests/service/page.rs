@@ -101,13 +101,13 @@ pub(super) fn between<'t>(text: &'t str, from: &str, to: &str) -> Option<&'t str
     Some(rest.split_once(to)?.0)
 }
 
-fn holds(service: &Service, text: &str) -> bool {
+pub(super) fn holds(service: &Service, text: &str) -> bool {
     let log = service.ask("GET", "/log/key").send().text().trim().parse().unwrap();
     text.parse::<Certificate>().unwrap().verify(&Trust::in_log(log)).is_ok()
 }
 
 /// The proofs that a page links to, each as a text.
-fn proofs(service: &Service, session: &Session, page: &str) -> Vec<String> {
+pub(super) fn proofs(service: &Service, session: &Session, page: &str) -> Vec<String> {
     let places = page.split("href=\"/page/proofs/").skip(1);
     let places = places.filter_map(|rest| rest.split_once(".erased\""));
     let get = |(name, _)| session.get(service, &format!("/page/proofs/{name}.erased"));

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::auth::caller::Caller;
+use crate::gone::is_gone;
 use crate::problem::{Answer, Problem};
 use crate::words;
 
@@ -179,10 +180,9 @@ impl Read {
                 when: self.when,
             }),
         };
-        match scope.and_then(|scope| engine.would_erase(self.erase(scope))) {
-            Ok(would) => Ok(would.already),
+        match scope.and_then(|scope| is_gone(engine, self.erase(scope))) {
             Err(e) if e.kind() == ErrorKind::Erased => Ok(true),
-            Err(e) => Err(e),
+            gone => gone,
         }
     }
 
