@@ -21,11 +21,18 @@ use crate::problem::Problem;
 /// Longest body that the engine reads before it keeps a thread for it.
 const SHORT: u64 = 16 << 10;
 
+/// How what is sealed begins; where it says what it is; and the value for an envelope (SPEC §4.5).
+const SEALED: &[u8; 8] = b"KFSEALED";
+const KIND_AT: usize = 9;
+const ENVELOPE: u8 = 1;
+
 /// A body that is read into the engine.
 pub(crate) struct Intake {
     body: Pin<Box<dyn AsyncRead + Send>>,
     left: u64,
     length: u64,
+    /// Its first bytes, which say what it is.
+    first: Vec<u8>,
     digest: Sha256,
     /// What it must hash to, until its end came.
     checksum: Option<Checksum>,
@@ -57,6 +64,7 @@ impl Intake {
             body: Box::pin(StreamReader::new(stream)),
             left: most,
             length: 0,
+            first: Vec::new(),
             digest: Sha256::new(),
             checksum: None,
             end: End::Sound,
@@ -84,6 +92,13 @@ impl Intake {
     /// How many bytes were read.
     pub(crate) fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Whether it began as an envelope does; what was cut off before it told counts as one.
+    pub(crate) fn is_envelope(&self) -> bool {
+        let sealed = self.first.iter().zip(SEALED).all(|(there, of)| there == of);
+        let kind = self.first.get(KIND_AT).is_none_or(|kind| *kind == ENVELOPE);
+        !self.first.is_empty() && sealed && kind
     }
 
     /// SHA-256 of what was read.
@@ -149,6 +164,8 @@ impl AsyncRead for Intake {
             place.seat().moved(read.len());
         }
         this.length += read.len() as u64;
+        let told = (KIND_AT + 1).saturating_sub(this.first.len()).min(read.len());
+        this.first.extend_from_slice(&read[..told]);
         this.digest.update(read);
         let ended = read.is_empty() && room > 0;
         if ended {

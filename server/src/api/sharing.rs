@@ -244,6 +244,9 @@ pub(crate) async fn accept(
     let accepted = app.engine().accept_by(&mut intake, may).await;
     let accepted = accepted.map_err(|e| match (refused.get(), e.kind()) {
         (Some(problem), _) => problem.clone(),
+        (None, ErrorKind::Corrupt) if !intake.is_envelope() => {
+            Problem::invalid("this is no envelope; `keyfall seal` makes one; nothing was stored")
+        }
         // An envelope that was changed is the caller's, not the store's.
         (None, ErrorKind::Corrupt) => {
             Problem::invalid("the envelope was changed, or cut short; nothing was stored")

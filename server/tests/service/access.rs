@@ -144,9 +144,9 @@ fn a_credential_ends_and_is_kept_as_a_hash() {
         format!("{{\"principal\":\"p\",\"scopes\":[\"status\"],\"users\":\"any\"{until}}}")
     };
     let token = service.credential(&json(""));
-    let until = keyfall::Timestamp(keyfall::Timestamp::now().0 + 1500);
+    let until = keyfall::Timestamp(keyfall::Timestamp::now().0 + 4000);
     let past = service.credential(&json(&format!(",\"until\":\"{until}\"")));
-    std::thread::sleep(std::time::Duration::from_millis(1600));
+    std::thread::sleep(std::time::Duration::from_millis(4100));
     let status = |service: &Service, token: &str| {
         let request = service.ask("GET", "/v1/status");
         request.header("Authorization", &format!("Bearer {token}")).send().status

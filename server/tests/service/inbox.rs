@@ -26,6 +26,36 @@ fn accept(service: &Service, token: &str, envelope: &[u8]) -> Reply {
     asked.header("Authorization", &format!("Bearer {token}")).body(envelope)
 }
 
+/// The answer to what never was an envelope said that it had been changed.
+#[test]
+fn what_is_no_envelope_is_told_so() {
+    let service = Service::start();
+    let eve = service.user("eve");
+    let envelope = sealed(&audio("eve"), &inbox(&service, &eve), b"of eve");
+    let asked = format!("/v1/users/{eve}/export.zip");
+    let archive = service.admin("GET", &asked).send().body;
+    assert!(archive.starts_with(b"PK"));
+    let mut parcel = envelope.clone();
+    parcel[9] = 2;
+    let wav = [b"RIFF\x24\0\0\0WAVEfmt ".as_slice(), &[7; 100_000]].concat();
+    let refused = |body: &[u8]| {
+        let reply = accept(&service, &service.token, body);
+        assert_eq!((reply.status, reply.kind()), (400, "invalid".to_owned()), "{}", reply.text());
+        reply.json()["detail"].as_str().unwrap().to_owned()
+    };
+    for none in [&wav[..], &wav[..20], b"R", b"", b"{\"class\":\"audio\"}", &archive, &parcel] {
+        let said = refused(none);
+        assert!(said.contains("this is no envelope; `keyfall seal` makes one"), "{said}");
+    }
+    let mut changed = envelope.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    for broken in [&changed[..], &envelope[..envelope.len() - 1], &envelope[..20], &envelope[..5]] {
+        let said = refused(broken);
+        assert!(said.contains("the envelope was changed, or cut short"), "{said}");
+    }
+    assert_eq!(accept(&service, &service.token, &envelope).status, 201);
+}
+
 #[test]
 fn an_envelope_is_for_users_of_the_credential_and_from_none_but_their_records() {
     let service = Service::start();

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -118,7 +119,7 @@ impl Service {
     /// All that it logged.
     pub(crate) fn log(&self) -> String {
         // It is written beside the requests.
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
         std::fs::read_to_string(self.dir.join("log")).unwrap()
     }
 
@@ -143,6 +144,19 @@ impl Drop for Service {
 pub(crate) fn absent(program: &str) {
     assert!(std::env::var_os("KEYFALL_ALL_PROGRAMS").is_none(), "{program} is not installed");
     println!("skipped: {program} is not installed");
+}
+
+/// Whether one more round of kills is needed: some are always made, and then so many that what is
+/// looked for was seen. How long that takes depends on the machine.
+pub(crate) fn goes_on(round: u64, least: u64, seen: bool) -> bool {
+    assert!(round < 200, "200 rounds of kills have not shown it");
+    round < least || !seen
+}
+
+/// How long the service is left alone in a round: at first nothing, and later longer than any
+/// machine takes.
+pub(crate) fn moment(round: u64) -> Duration {
+    Duration::from_micros(40 * round * round)
 }
 
 /// A request in the making.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::kit::Service;
+use super::page::{Session, between, post};
 use super::uploads::{BYTES, begin, tus};
 
 #[test]
@@ -117,6 +118,73 @@ fn no_log_line_and_no_metric_has_a_credential_or_what_it_says() {
     for secret in secrets {
         assert!(!log.contains(&secret), "{secret} is in the log");
         assert!(!metrics.contains(&secret), "{secret} is in a metric");
+    }
+}
+
+/// What a page shows, plays, downloads, erases and refuses.
+#[test]
+fn no_log_line_has_anything_of_a_page_at_the_level_of_most_words() {
+    let service = Service::start();
+    let name = "Zwetschgenhuber";
+    let ada = service.user(name);
+    let put = |class: &str, media: &str, body: &[u8]| {
+        let put = service.admin("POST", &format!("/v1/users/{ada}/records"));
+        let put = put.header("Keyfall-Class", class).header("Content-Type", media);
+        let put = put.header("Keyfall-Purpose", "zweck-unikat");
+        put.header("Keyfall-Name", &format!("datei-unikat-{class}")).body(body).json()["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let ids = [
+        put("audio", "audio/wav", b"RIFF inhalt-unikat"),
+        put("transcript", "text/plain", b"inhalt-unikat"),
+        put("note", "text/plain", b"inhalt-unikat"),
+    ];
+    let link = service.admin("POST", &format!("/v1/users/{ada}/page-links")).json("{}").json();
+    let link = link["url"].as_str().unwrap().to_owned();
+    let session = Session::by(&service, &link, None);
+    let page = session.get(&service, "/page").text();
+    let sound = between(&page, "src=\"/page/records/", "\"").unwrap().to_owned();
+    let played = format!("/page/records/{sound}");
+    assert_eq!(session.get(&service, &played).status, 200);
+    for (method, header) in [("HEAD", ("A", "unikat")), ("GET", ("Range", "bytes=1-3"))] {
+        let asked = service.ask(method, &played).header("Cookie", &session.cookie);
+        assert!([200, 206].contains(&asked.header(header.0, header.1).send().status));
+    }
+    assert_eq!(session.get(&service, "/page/export.zip").status, 200);
+    let erased = session.erase(&service, "class=transcript").send();
+    assert_eq!(erased.status, 303, "{}", erased.text());
+    let done = session.get(&service, erased.header("location").unwrap()).text();
+    let proof = between(&done, "href=\"/page/proofs/", "\"").unwrap();
+    let proof = format!("/page/proofs/{proof}");
+    let text = session.get(&service, &proof).text();
+    assert!(text.contains(name), "{text}");
+    assert_eq!(session.send(&service, "/page/erase/later", "class=note").status, 303);
+    for bad in ["weg-unikat", "records/weg-unikat", "proofs/weg-unikat.erased", "enter/weg-unikat"]
+    {
+        let answer = session.get(&service, &format!("/page/{bad}?frage-unikat"));
+        assert!(answer.status >= 400, "{bad}: {}", answer.status);
+    }
+    let forged = post(&service, "/page/erase/now", &session.cookie, "csrf=falsch-unikat&all=1");
+    assert!(forged.status >= 400, "{}", forged.status);
+    post(&service, "/page/receipt", "keks-unikat=1", "code=unikat-unikat");
+    assert!(post(&service, "/page/erase/now", &session.cookie, "%unikat").status >= 400);
+
+    let log = service.log();
+    for line in ["/page/erase/now", "/page/export.zip", "status=303", "status=206"] {
+        assert!(log.contains(line), "it logs {line}: {log}");
+    }
+    let metrics = service.admin("GET", "/metrics").send().text();
+    let pairs = [session.cookie.as_str(), link.as_str()];
+    let tokens = pairs.map(|pair| pair.rsplit(['=', '/']).next().unwrap());
+    // The numbers of a page are of its session alone; they are not logged either.
+    let pages = [&played, &proof, &session.csrf].map(String::as_str);
+    let secrets = [name, "unikat", &ada, &ids[0], &ids[1], &ids[2], &service.token];
+    for secret in secrets.into_iter().chain(tokens).chain(pages) {
+        assert!(secret.len() > 5, "{secret} would be found by chance");
+        assert!(!log.contains(secret), "{secret} is in the log");
+        assert!(!metrics.contains(secret), "{secret} is in a metric");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use keyfall::Builder;
@@ -10,6 +11,7 @@ use keyfall::env::System;
 use keyfall::quorum::Member;
 use keyfall::quorum::net::{EngineKey, KeyholderDir, Server};
 
+use super::certificates::wait_for;
 use super::kit::Service;
 use super::places::places;
 use super::stop::acknowledged;
@@ -82,11 +84,13 @@ fn a_second_service_waits_and_serves_once_the_first_is_gone() {
         let asked = second.admin("GET", &format!("/v1/records/{kept}")).send();
         assert_eq!((asked.status, asked.kind()), (503, "locked".to_owned()));
 
+        let count = Arc::new(AtomicUsize::new(0));
         let putting = {
             let (address, token, ada) = (first.address.clone(), first.token.clone(), ada.clone());
-            std::thread::spawn(move || acknowledged(&address, &token, &ada))
+            let count = Arc::clone(&count);
+            std::thread::spawn(move || acknowledged(&address, &token, &ada, &count))
         };
-        std::thread::sleep(Duration::from_millis(700));
+        wait_for("puts are answered", || count.load(Ordering::SeqCst) > 3);
         first.signal("-KILL");
         let killed = Instant::now();
         let line = second.says();

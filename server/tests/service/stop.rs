@@ -3,8 +3,11 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::certificates::wait_for;
 use super::kit::{Reply, Service};
 
 #[test]
@@ -66,11 +69,9 @@ fn a_stop_finishes_what_was_begun_and_loses_nothing() {
     let id = service.put(&ada, "audio", &vec![7; 16 << 20]);
     let path = format!("/v1/records/{id}");
     let stream = service.admin("GET", &path).stream();
-    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(stream.peek(&mut [0]).unwrap(), 1, "it has begun");
     service.signal("-TERM");
-    std::thread::sleep(Duration::from_millis(300));
-    let refused = std::net::TcpStream::connect(&service.address);
-    assert!(refused.is_err(), "nothing more is accepted");
+    wait_for("nothing more is accepted", || TcpStream::connect(&service.address).is_err());
     let reply = Reply::read(stream, false);
     assert!(reply.whole && reply.body.len() == 16 << 20, "what was begun is finished");
     let began = std::time::Instant::now();
@@ -91,13 +92,15 @@ fn a_stop_under_load_loses_nothing_that_was_acknowledged() {
     let mut service = Service::over(dir.path(), &[]);
     let ada = service.user("ada");
     let (address, token) = (service.address.clone(), service.token.clone());
+    let count = Arc::new(AtomicUsize::new(0));
     let clients: Vec<_> = (0..8)
         .map(|_| {
             let (address, token, ada) = (address.clone(), token.clone(), ada.clone());
-            std::thread::spawn(move || acknowledged(&address, &token, &ada))
+            let count = Arc::clone(&count);
+            std::thread::spawn(move || acknowledged(&address, &token, &ada, &count))
         })
         .collect();
-    std::thread::sleep(Duration::from_millis(500));
+    wait_for("they are answered", || count.load(Ordering::SeqCst) > 8);
     service.signal("-TERM");
     let began = std::time::Instant::now();
     let status = service.child.wait().unwrap();
@@ -113,8 +116,13 @@ fn a_stop_under_load_loses_nothing_that_was_acknowledged() {
     }
 }
 
-/// Puts, one connection each, until none is answered; gives the ids of those that were.
-pub(super) fn acknowledged(address: &str, token: &str, user: &str) -> Vec<String> {
+/// Puts, one connection each, until none is answered; counts those that were, and gives their ids.
+pub(super) fn acknowledged(
+    address: &str,
+    token: &str,
+    user: &str,
+    count: &AtomicUsize,
+) -> Vec<String> {
     let request = format!(
         "POST /v1/users/{user}/records HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
          Authorization: Bearer {token}\r\nKeyfall-Class: audio\r\nContent-Length: 8\r\n\r\nRIFF...."
@@ -132,6 +140,7 @@ pub(super) fn acknowledged(address: &str, token: &str, user: &str) -> Vec<String
         let (_, body) = reply.split_once("\r\n\r\n").unwrap();
         let Ok(json) = serde_json::from_str::<serde_json::Value>(body) else { break };
         ids.push(json["id"].as_str().unwrap().to_owned());
+        count.fetch_add(1, Ordering::SeqCst);
     }
     ids
 }

@@ -2,6 +2,7 @@
 //! requests (5), the parent (7).
 
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use keyfall::certificate::{Certificate, Trust};
@@ -46,7 +47,24 @@ fn erase(service: &Service, json: &str) -> Reply {
 /// Whether the file verifies by the public key of the log alone.
 fn holds(service: &Service, certificate: &str) -> bool {
     let key = service.ask("GET", "/log/key").send().text().trim().parse().unwrap();
-    certificate.parse::<Certificate>().unwrap().verify(&Trust::in_log(key)).is_ok()
+    let certificate = certificate.parse::<Certificate>();
+    certificate.is_ok_and(|certificate| certificate.verify(&Trust::in_log(key)).is_ok())
+}
+
+/// The same by the program `keyfall-verify`, where it is built beside the service.
+fn verifies(service: &Service, certificate: &str) -> bool {
+    let program = Path::new(env!("CARGO_BIN_EXE_keyfalld")).with_file_name("keyfall-verify");
+    if !program.exists() {
+        println!("{} is not built: the library verifies", program.display());
+        return holds(service, certificate);
+    }
+    let (key, file) = (service.ask("GET", "/log/key").send().text(), service.dir.join("a.erased"));
+    std::fs::write(&file, certificate).unwrap();
+    let out = Command::new(program).arg(&file).args(["--key", key.trim()]).output().unwrap();
+    let code = out.status.code();
+    assert!([Some(0), Some(5)].contains(&code), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(code == Some(0), holds(service, certificate), "the library says the same");
+    code == Some(0)
 }
 
 #[test]
@@ -62,7 +80,8 @@ fn a_request_is_fulfilled_with_a_proof_or_denied_with_a_reason_or_revoked() {
     let fulfilled = erase(&service, &asked(&ada, ""));
     assert_eq!(fulfilled.status, 200, "{}", fulfilled.text());
     let certificate = fulfilled.json()["certificate"].as_str().unwrap().to_owned();
-    assert!(holds(&service, &certificate) && certificate.contains("by an agent"));
+    assert!(certificate.contains("by an agent") && verifies(&service, &certificate));
+    assert!(!verifies(&service, &certificate.replace("by an agent", "by no agent")));
     assert_eq!(status(&service, &ids[0]), 410);
 
     let hold = "{\"reason\":\"claim 17\",\"authority\":\"district court\"}";
