@@ -94,9 +94,6 @@ class Fits:
         said = {name.replace("_", "-"): value for name, value in kept.items()}
         self.case.headers = {"Authorization": f"Bearer {TOKEN}"} | said
 
-    def create_user(self):
-        self.case.body = {"name": f"user {time.monotonic_ns()}"}
-
     def put_record(self):
         self.header(Keyfall_Class="note", Keyfall_Purpose="a test")
 
