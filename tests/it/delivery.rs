@@ -1,6 +1,7 @@
 //! After an erase or a revocation has returned, no byte of what it took is delivered in any way.
 //! SPEC §6, §6.7, §10.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
@@ -370,7 +371,7 @@ fn nothing_that_begins_after_an_erase_gives_a_name() {
     let id = world.put("ada", Class::audio(), &bytes(13, 50_000));
     world.put("ben", Class::audio(), b"stays");
     let (erased, stop) = (AtomicBool::new(false), AtomicBool::new(false));
-    let late = Mutex::new(Vec::new());
+    let (late, begun) = (Mutex::new(Vec::new()), Mutex::new(BTreeSet::new()));
     type Way<'w> = (&'w str, Box<dyn Fn(&Engine) -> bool + Sync + 'w>);
     let ada = user("ada");
     let ways: Vec<Way<'_>> = vec![
@@ -391,13 +392,16 @@ fn nothing_that_begins_after_an_erase_gives_a_name() {
     ];
     std::thread::scope(|scope| {
         for (name, way) in &ways {
-            let (engine, erased, stop, late) = (&engine, &erased, &stop, &late);
+            let (engine, erased, stop, late, begun) = (&engine, &erased, &stop, &late, &begun);
             scope.spawn(move || {
                 let mut before = 0;
                 while !stop.load(Ordering::SeqCst) {
                     let after = erased.load(Ordering::SeqCst);
                     let gave = way(engine);
                     before += usize::from(gave && !after);
+                    if before == 1 && gave {
+                        begun.lock().unwrap().insert(*name);
+                    }
                     if gave && after {
                         late.lock().unwrap().push((*name).to_owned());
                         break;
@@ -406,7 +410,11 @@ fn nothing_that_begins_after_an_erase_gives_a_name() {
                 assert!(before > 0, "{name} never gave anything");
             });
         }
-        std::thread::sleep(Duration::from_millis(300));
+        let began = Instant::now();
+        let all = || begun.lock().unwrap().len() == ways.len();
+        while !all() && began.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         engine.erase(Scope::user(user("ada"))).unwrap();
         erased.store(true, Ordering::SeqCst);
         std::thread::sleep(Duration::from_millis(300));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use crate::command_line::Cli;
-use crate::support::bytes;
+use crate::support::{Pace, bytes};
 
 fn stderr(out: &Output) -> String {
     String::from_utf8_lossy(&out.stderr).into_owned()
@@ -491,14 +491,16 @@ fn what_is_cut_short_leaves_no_plaintext() {
     }
     let began = std::time::Instant::now();
     cli.ok(&["get", "store", &id, "-o", "whole"]);
-    let typical = began.elapsed();
+    let mut typical = Pace(began.elapsed());
     assert_eq!(std::fs::read(cli.path("whole")).unwrap(), content);
     let mut cut = 0;
     for round in 0..40 {
         let mut child = cli.command(&["get", "store", &id, "-o", "new"]).spawn().unwrap();
-        std::thread::sleep(typical.mul_f64(f64::from(round) / 40.0));
+        std::thread::sleep(typical.moment(round * 370));
         child.kill().unwrap();
-        cut += u32::from(!child.wait().unwrap().success());
+        let whole = child.wait().unwrap().success();
+        typical.ended(whole);
+        cut += u32::from(!whole);
         assert_eq!(leftovers(&cli), Vec::<String>::new());
         // There, it is whole.
         assert!(std::fs::read(cli.path("new")).map_or(true, |there| there == content));

@@ -101,6 +101,7 @@ fn nothing_is_lost(stage: &Stage, rounds: u64) {
         let _ = std::fs::remove_dir_all(&backup);
         stage.cli.ok(&["backup", &stage.store, "--cell", &stage.cell, &backup]);
         let stop = Arc::new(AtomicBool::new(false));
+        let before = looks.load(Ordering::Relaxed);
         let onlooker = stage.onlooker(&backup, &stop, &looks);
 
         let (user, content) = (format!("round-{round}"), bytes(round, 900));
@@ -108,6 +109,12 @@ fn nothing_is_lost(stage: &Stage, rounds: u64) {
         live.insert(id, (user, content));
         let (victim, (user, _)) = live.iter().nth(round as usize * 7 % live.len()).unwrap();
         let (victim, user) = (victim.clone(), user.clone());
+        // It has begun to look.
+        let began = Instant::now();
+        let few = || looks.load(Ordering::Relaxed) < before + 2;
+        while few() && began.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let began = Instant::now();
         let mut erase = stage.quietly(&["erase", &stage.store, "--user", &user, "--yes"]);
         if round % 5 != 0 {

@@ -141,6 +141,27 @@ impl World {
     }
 }
 
+/// How long a command takes, as its kills find out: of those that come at moments by chance two of
+/// three hit, whatever the machine does meanwhile.
+pub struct Pace(pub Duration);
+
+impl Pace {
+    /// A moment between nothing and a little more than the whole command takes.
+    pub fn moment(&self, random: u64) -> Duration {
+        self.0.mul_f64((random % 1000) as f64 / 1000.0 * 1.2)
+    }
+
+    /// The kill at such a moment cut it short, or came too late.
+    pub fn ended(&mut self, whole: bool) {
+        self.0 = self.0.mul_f64(if whole { 0.8 } else { 1.1 });
+    }
+}
+
+/// A number by chance.
+pub fn random(seed: u64) -> u64 {
+    u64::from_le_bytes(bytes(seed, 8).try_into().unwrap())
+}
+
 /// Copies a file or a directory to a place that is not there.
 pub fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());

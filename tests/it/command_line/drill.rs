@@ -7,7 +7,7 @@ use keyfall::engine::CopyMode;
 use keyfall::{Builder, Class, Engine, Put};
 
 use super::{Cli, json};
-use crate::support::{bytes, files, user};
+use crate::support::{Pace, bytes, files, random, user};
 
 fn left(cli: &Cli) -> usize {
     std::fs::read_dir(cli.path("scratch")).map_or(0, Iterator::count)
@@ -122,17 +122,22 @@ fn the_living_store_knows_nothing_of_a_drill_whenever_that_ends() {
     assert_eq!(engine.copies().list()[0].mode, CopyMode::InStep);
     let began = Instant::now();
     cli.ok(&drill(&["--from", "backup"]));
-    let typical = began.elapsed();
+    let mut typical = Pace(began.elapsed());
     let (mut cut, mut remains) = (0, 0);
-    for round in 0..24 {
+    for round in 0.. {
+        if round >= 24 && cut > 8 && remains > 0 {
+            break;
+        }
+        assert!(round < 240, "{cut} were cut short, {remains} left something");
         let all = ["store.cell", "store", "replica", "backup"];
         let before = all.map(|place| files(&cli.path(place)));
         let mut run = cli.command(&drill(&["--from", "backup"]));
         let mut run = run.stdout(std::process::Stdio::null()).spawn().unwrap();
-        let random = u64::from_le_bytes(bytes(round, 8).try_into().unwrap()) % 1000;
-        std::thread::sleep(typical.mul_f64(random as f64 / 1000.0 * 1.1));
+        std::thread::sleep(typical.moment(random(round)));
         let _ = run.kill();
-        cut += u32::from(!run.wait().unwrap().success());
+        let whole = run.wait().unwrap().success();
+        typical.ended(whole);
+        cut += u32::from(!whole);
         remains += left(&cli);
         let after = all.map(|place| files(&cli.path(place)));
         for ((place, before), after) in all.iter().zip(before).zip(after) {
@@ -144,7 +149,6 @@ fn the_living_store_knows_nothing_of_a_drill_whenever_that_ends() {
         }
         put(&engine, "ada", round);
     }
-    assert!(cut > 8 && remains > 0, "{cut} were cut short, {remains} left something");
     // Others at the same time are no remains.
     std::thread::scope(|scope| {
         for _ in 0..3 {

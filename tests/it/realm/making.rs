@@ -7,7 +7,7 @@ use keyfall::ErrorKind;
 
 use super::world::{World, name_in, put};
 use crate::command_line::{Cli, json};
-use crate::support::{bytes, error_kind, has_strace};
+use crate::support::{Pace, error_kind, has_strace, random};
 
 #[test]
 fn an_init_that_fails_at_any_shard_is_finished_by_the_next() {
@@ -69,21 +69,22 @@ fn check(cli: &Cli, what: &str) {
 
 #[test]
 fn killed_while_it_is_made() {
-    let (mut cut, mut takes) = (0, Duration::ZERO);
+    let (mut cut, mut takes) = (0, Pace(Duration::ZERO));
     for round in 0..25u64 {
         let cli = Cli::empty();
         let began = Instant::now();
         let mut command = cli.command(&INIT);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         if round > 0 {
-            let random = u64::from_le_bytes(bytes(round + 9000, 8).try_into().unwrap());
-            std::thread::sleep(takes.mul_f64((random % 1000) as f64 / 1000.0));
+            std::thread::sleep(takes.moment(random(round + 9000)));
             child.kill().unwrap();
         }
         let whole = child.wait().unwrap().success();
         if round == 0 {
-            takes = began.elapsed();
+            takes = Pace(began.elapsed());
             assert!(whole);
+        } else {
+            takes.ended(whole);
         }
         cut += u32::from(!whole);
         check(&cli, &format!("round {round}"));
