@@ -199,6 +199,42 @@ fn a_cell_whose_slots_hold_nothing_yet_is_finished() {
     }
 }
 
+/// The files of a store's claims, and how long each is; `None` for one that is not there.
+fn claims(place: &Place) -> [Option<u64>; 2] {
+    let bytes = |file: &str| std::fs::metadata(place.path("db").join("log").join(file));
+    ["claim-a", "claim-b"].map(|file| bytes(file).ok().map(|about| about.len()))
+}
+
+/// The second was made by the second opening: on a disk that was full by then the store did not
+/// open, and nothing could be erased.
+#[test]
+fn a_new_store_has_room_for_the_claim_of_its_next_opening() {
+    let place = Place::new();
+    let engine = place.db().open_or_create().unwrap();
+    let id = put(&engine);
+    engine.close().unwrap();
+    assert_eq!(claims(&place), [Some(68); 2]);
+    // Killed between the two, or made before both were: whichever is there counts.
+    let log = place.path("db").join("log");
+    std::fs::remove_file(log.join("claim-a")).unwrap();
+    for _ in 0..2 {
+        let engine = place.db().open().unwrap();
+        assert_eq!(read(&engine, &id).unwrap(), b"hello");
+        engine.close().unwrap();
+        assert_eq!(claims(&place), [Some(68); 2]);
+    }
+    // The older one is empty, half of it or zeros: as if it were not there.
+    for torn in [0, 30, 68] {
+        let number = |file: &&str| std::fs::read(log.join(file)).unwrap()[24..32].to_vec();
+        let older = ["claim-a", "claim-b"].into_iter().min_by_key(number).unwrap();
+        std::fs::write(log.join(older), &[0; 68][..torn]).unwrap();
+        let engine = place.db().open().unwrap();
+        assert_eq!(read(&engine, &id).unwrap(), b"hello");
+        engine.close().unwrap();
+        assert_eq!(claims(&place), [Some(68); 2]);
+    }
+}
+
 #[test]
 fn what_a_restore_left_that_was_cut_short_is_no_store_to_be_made_over() {
     let place = Place::new();

@@ -1,5 +1,5 @@
 //! The claims of a journal's directory: two files written in turn, so that one is whole at any
-//! moment.
+//! moment. The first claim makes both.
 //!
 //! ```text
 //! claim-a, claim-b = magic 8 ‖ instance 16 ‖ claim 8 ‖ known token 16 ‖ next token 16 ‖ CRC-32 4
@@ -76,16 +76,37 @@ pub(super) fn make(disk: &dyn Disk, dir: &Path, claimed: &Claimed) -> Result<()>
         }
         write(disk, dir, &there)?;
     }
-    write(disk, dir, claimed)
+    write(disk, dir, claimed)?;
+    make_room(disk, dir, claimed)
+}
+
+/// Makes the other file, if it is not there: on a disk that is full by then the next claim could
+/// not, and the store would not open. Zeros are no claim; killed before they are written, the store
+/// has one file, and the claim in it counts.
+fn make_room(disk: &dyn Disk, dir: &Path, claimed: &Claimed) -> Result<()> {
+    let path = dir.join(FILES[1 - (claimed.claim % 2) as usize]);
+    let io = |e| Error::io(format!("making room for a claim {}", path.display()), e);
+    let there = match disk.open(&path, How::Read).and_then(|file| file.len()) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
+        there => there.map_err(io)?,
+    };
+    if there >= BYTES as u64 {
+        return Ok(());
+    }
+    put(disk, dir, &path, &[0; BYTES]).map_err(io)
 }
 
 fn write(disk: &dyn Disk, dir: &Path, claimed: &Claimed) -> Result<()> {
     let path: PathBuf = dir.join(FILES[(claimed.claim % 2) as usize]);
-    let io = |e| Error::io(format!("writing the claim {}", path.display()), e);
-    let file = disk.open(&path, How::Create).map_err(io)?;
-    file.write_all_at(&encode(claimed), 0).map_err(io)?;
-    file.sync_data().map_err(io)?;
-    disk.sync_dir(dir).map_err(io)
+    put(disk, dir, &path, &encode(claimed))
+        .map_err(|e| Error::io(format!("writing the claim {}", path.display()), e))
+}
+
+fn put(disk: &dyn Disk, dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = disk.open(path, How::Create)?;
+    file.write_all_at(bytes, 0)?;
+    file.sync_data()?;
+    disk.sync_dir(dir)
 }
 
 #[cfg(test)]
