@@ -16,6 +16,18 @@ pub(crate) fn end(made: Timestamp) -> Timestamp {
     Timestamp(made.0.saturating_add(2 * millis(INBOX_AGE)))
 }
 
+/// The source of the error for an envelope whose inbox key is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyDestroyed;
+
+impl std::fmt::Display for KeyDestroyed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("its inbox key was destroyed")
+    }
+}
+
+impl std::error::Error for KeyDestroyed {}
+
 /// The error for an envelope whose inbox key is gone.
 pub(crate) fn destroyed() -> Error {
     Error::new(
@@ -23,6 +35,7 @@ pub(crate) fn destroyed() -> Error {
         "the inbox key of this envelope was destroyed, on schedule or by an erase: nothing opens it any more; fetch the user's \
          current key (`Inbox::key`) and seal the record again, if it is to be kept",
     )
+    .with_source(KeyDestroyed)
 }
 
 /// The key that a user's producers are given now; `None` if it is time for a new one.

@@ -53,6 +53,7 @@ pub(crate) mod set;
 pub(crate) mod shard;
 pub(crate) mod span;
 pub(crate) mod staged;
+pub(crate) mod to_come;
 pub(crate) mod uploads;
 pub(crate) mod view;
 pub(crate) mod walk;

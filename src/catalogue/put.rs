@@ -129,7 +129,7 @@ fn end_upload(edit: &mut Edit<'_>, staged: &Staged) -> Result<()> {
 }
 
 /// The next ordinal of a class and an interaction.
-fn free_ordinal(
+pub(super) fn free_ordinal(
     pages: &dyn Pages,
     page: &UserPage,
     class: ClassTag,
@@ -226,7 +226,7 @@ fn note_limits(edit: &mut Edit<'_>, staged: &Staged, id: &RecordId) -> Result<()
     }
 }
 
-fn next_ordinal(
+pub(super) fn next_ordinal(
     pages: &dyn Pages,
     place: Place,
     tree: &Ordered,

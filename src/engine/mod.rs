@@ -113,6 +113,7 @@ pub use verbs::warm::warm_up;
 pub(crate) use crate::catalogue::defect::Defect;
 pub use crate::catalogue::due_outcome::{DueOutcome, Trouble};
 pub use crate::catalogue::fell::Follow;
+pub use crate::catalogue::inbox::KeyDestroyed;
 pub use crate::catalogue::interactions::{Interaction, Interactions};
 pub use crate::catalogue::next::Due;
 pub use crate::catalogue::query::Listing;

@@ -324,3 +324,53 @@ fn a_later_life_refuses_what_began_before_it() {
     let old = InteractionId::from_parts(Timestamp(1_000_000), [1; 10]);
     assert!(engine.put(into("ben", Class::audio(), old), &b"imported"[..]).is_ok());
 }
+
+/// Whoever notes an id before a put, and never hears of the put, is told whether what it put fell.
+#[test]
+fn of_an_id_that_was_noted_before_a_put_it_is_known_whether_that_fell() {
+    let world = World::new(4, SMALL_PAGES);
+    let engine = world.engine();
+    let first = world.put("ada", Class::audio(), b"first");
+    let put = || into("ada", Class::audio(), first.interaction());
+    let noted = engine.next_id(&put()).unwrap();
+    let fell = |id: &RecordId| engine.fell_from(id).unwrap();
+    engine.erase(Scope::Record(first)).unwrap();
+    assert_eq!((fell(&first), fell(&noted)), (true, false), "it says nothing of what was before");
+    let other = engine.put(put(), &b"another's"[..]).unwrap();
+    let own = engine.put(put(), &b"own"[..]).unwrap();
+    assert_eq!((other, fell(&noted)), (noted, false));
+    engine.erase(Scope::Record(own)).unwrap();
+    assert_eq!(read_record(engine, &other).unwrap(), b"another's");
+    assert!(fell(&noted) && fell(&own));
+    let next = engine.next_id(&put()).unwrap();
+    assert!(next > own && !fell(&next));
+    engine.erase(Scope::class(user("ada"), Class::audio())).unwrap();
+    assert!(fell(&next), "with its class");
+    assert_eq!(error_kind(engine.next_id(&put())), ErrorKind::Erased);
+    let drawn = Put::new(user("ada"), Class::audio());
+    let next = engine.next_id(&drawn).unwrap();
+    assert!(!fell(&next));
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    assert!(fell(&next), "with its life");
+    engine.create_user(&user("ada")).unwrap();
+    assert!(fell(&next) && !fell(&engine.next_id(&drawn).unwrap()));
+    let nobody = Put::new(user("ben"), Class::audio());
+    assert_eq!(error_kind(engine.next_id(&nobody)), ErrorKind::Absent);
+}
+
+/// An erase by a clock that was ahead leaves spans in doubt: nothing was put into them.
+#[test]
+fn an_id_that_is_noted_after_a_clock_was_ahead_has_not_fallen() {
+    let world = World::new(5, SMALL_PAGES);
+    world.put("ada", Class::audio(), b"before");
+    world.wrong_by(40 * 24 * 3_600_000);
+    world.engine().erase(Scope::class(user("ada"), Class::audio())).unwrap();
+    world.wrong_by(0);
+    let engine = world.engine();
+    let put = Put::new(user("ada"), Class::audio());
+    let noted = engine.next_id(&put).unwrap();
+    assert!(!engine.fell_from(&noted).unwrap());
+    let id = engine.put(put.interaction(noted.interaction()), &b"after"[..]).unwrap();
+    assert_eq!((id, engine.fell_from(&noted).unwrap()), (noted, false));
+    assert_eq!(read_record(engine, &id).unwrap(), b"after");
+}

@@ -159,7 +159,8 @@ impl Engine {
     /// same record. Memory as [`Engine::put`].
     ///
     /// # Errors
-    /// `Refused` if its inbox key was destroyed, or it is for another store; `Erased` if the user,
+    /// `Refused` if its inbox key was destroyed (then the source of the error is a
+    /// [`KeyDestroyed`](crate::engine::KeyDestroyed)), or it is for another store; `Erased` if the user,
     /// the interaction, or the record that it became was erased; `Corrupt` if it was changed or cut
     /// short; as [`Engine::put`].
     pub fn accept(&self, envelope: impl Read) -> Result<Accepted> {

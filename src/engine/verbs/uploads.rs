@@ -9,6 +9,7 @@ use super::erasing;
 use super::records::open_in;
 use crate::catalogue::moment::later;
 use crate::catalogue::staged::Joins;
+use crate::catalogue::to_come::fell_from;
 use crate::catalogue::uploads::{Upload, expired, id_of, look_up, of_user, wrong_offset};
 use crate::catalogue::view::View;
 use crate::engine::batch::put_joining;
@@ -149,6 +150,17 @@ impl Uploads<'_> {
     pub fn state(&self, upload: &UploadId) -> Result<UploadState> {
         let _wiped = WipeStack;
         open(self.inner, upload).map(|open| state_of(*upload, open))
+    }
+
+    /// Of an upload that was finished, or never was here: whether what it became may have fallen.
+    /// A record of its class and its interaction fell; which, nobody can say any more.
+    ///
+    /// # Errors
+    /// `Absent` for a user who never was here; `Corrupt`, `Io`.
+    pub fn may_have_fallen(&self, upload: &UploadId) -> Result<bool> {
+        let UploadId { interaction, user, incarnation, class, .. } = *upload;
+        let first = RecordId { interaction, user, incarnation, class, ordinal: 0 };
+        self.inner.look(|view| fell_from(view, &first))
     }
 
     /// The unfinished uploads of a user.
