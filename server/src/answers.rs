@@ -73,10 +73,13 @@ pub(crate) struct Intent {
 /// A record that is about to be put: where it is found, whether or not its answer was lost.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct PutIntent {
-    /// Its interaction.
-    pub(crate) interaction: String,
+    /// The id that it would have had then. If others were put into its interaction meanwhile, it has
+    /// a later one.
+    pub(crate) id: String,
     /// What is in its metadata.
     pub(crate) mark: String,
+    /// The record that had its name then.
+    pub(crate) had: Option<String>,
 }
 
 /// The place of one request's answer, while the request is served.
@@ -190,10 +193,15 @@ impl Slot {
     /// 422 if the key was used for another request.
     pub(crate) fn read(&self) -> Answer<Kept> {
         let kept = self.look()?;
-        match kept.request == self.request {
+        match self.is_of(&kept) {
             true => Ok(kept),
             false => Err(key_used()),
         }
+    }
+
+    /// Whether what is kept is of this request.
+    pub(crate) fn is_of(&self, kept: &Kept) -> bool {
+        kept.request == self.request
     }
 
     /// What is kept under the key, of whichever request.
@@ -255,6 +263,14 @@ impl Slot {
     pub(crate) fn keep_put(&self, put: PutIntent) -> io::Result<()> {
         let request = self.request.clone();
         self.keep(&Kept { request, put: Some(put), ..Kept::default() })
+    }
+
+    /// The same, with nothing that was about to be put: it was not.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn keep_nothing(&self) -> io::Result<()> {
+        self.keep(&Kept { request: self.request.clone(), ..Kept::default() })
     }
 
     /// The same, with the answer.

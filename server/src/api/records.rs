@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::label::{self, Label};
 use super::octets::Octets;
 use super::told::RecordJson;
-use crate::answers::{PutIntent, Slot, key_used};
+use crate::answers::{Kept, PutIntent, Slot, key_used};
 use crate::app::{App, no_such_handle};
 use crate::auth::caller::{Caller, text};
 use crate::guarded;
@@ -135,8 +135,11 @@ struct PutOnce {
 impl PutOnce {
     /// Puts the record, or finds it.
     async fn answer(mut self, mut intake: Intake) -> Answer<Response> {
-        self.check_there().await?;
-        let kept = self.slot.read()?;
+        let kept = self.slot.look()?;
+        self.check_there(&kept).await?;
+        if !self.slot.is_of(&kept) {
+            return Err(key_used());
+        }
         let found = match (&kept.answer, &kept.put) {
             (Some((_, answer)), _) => Found::of(answer),
             (None, Some(intent)) => self.find(intent).await?,
@@ -145,59 +148,108 @@ impl PutOnce {
         if let Some(found) = found {
             return self.again(found, intake).await;
         }
-        let intent = kept.put.map_or_else(|| self.asked.intent(), Ok)?;
+        let is_first = kept.put.is_none();
+        let intent = match kept.put {
+            Some(intent) => intent,
+            None => self.intent().await?,
+        };
         self.asked.label.mark(MARK, &intent.mark);
-        self.asked.interaction = Some(intent.interaction.parse()?);
+        self.asked.interaction = Some(intent.id.parse::<RecordId>()?.interaction());
         self.slot.keep_put(intent).map_err(Problem::of_io)?;
-        let id = put(&self.app, self.asked, self.handle, &mut intake).await?;
-        let found = Found { id: id.to_string(), digest: intake.digest() };
+        let put = put(&self.app, self.asked, self.handle, &mut intake).await;
+        if is_first && put.as_ref().is_err_and(was_not_put) && self.slot.keep_nothing().is_err() {
+            tracing::warn!("it could not be noted that nothing was put under a key");
+        }
+        let found = Found { id: put?.to_string(), digest: intake.digest() };
         found.keep(&self.slot);
         Ok(found.answer())
     }
 
     /// Fails where the record that was put has fallen, whatever is asked for now: what it was is
     /// told to nobody, and it is not put again.
-    async fn check_there(&self) -> Answer<()> {
-        let kept = self.slot.look()?;
-        let fell = match kept.answer.as_ref().and_then(|(_, answer)| answer["id"].as_str()) {
-            Some(id) => match self.app.engine().info(&id.parse()?).await {
-                Err(e) => e.kind() == ErrorKind::Erased,
-                Ok(_) => false,
-            },
+    async fn check_there(&self, kept: &Kept) -> Answer<()> {
+        let id = match (&kept.answer, &kept.put) {
+            (Some((_, answer)), _) => answer["id"].as_str(),
+            // For the request itself it is looked for more closely.
+            (None, Some(intent)) if !self.slot.is_of(kept) => Some(&*intent.id),
+            _ => None,
+        };
+        // Any other id is that of an erase.
+        let fell = match id.and_then(|id| id.parse::<RecordId>().ok()) {
+            Some(id) => has_fallen(&self.app.engine().info(&id).await),
             None => kept.fell,
         };
-        if !fell {
-            return Ok(());
+        match fell {
+            true if kept.put.is_some() => Err(fallen()),
+            true => Err(self.forget()),
+            false => Ok(()),
         }
-        self.slot.forget().map_err(Problem::of_io)?;
-        Err(keyfall::Error::new(ErrorKind::Erased, "what was put has fallen").into())
+    }
+
+    /// Lets go of what is kept; the answer is that what was put has fallen.
+    fn forget(&self) -> Problem {
+        self.slot.forget().map_or_else(Problem::of_io, |()| fallen())
     }
 
     /// The record that was put, if it was.
+    ///
+    /// # Errors
+    /// 410 if it was put and fell. Of an interaction that was given it is taken to be among those
+    /// that were put into it since and fell: which of them it was nobody can say any more.
     async fn find(&self, intent: &PutIntent) -> Answer<Option<Found>> {
-        let interaction: InteractionId = intent.interaction.parse()?;
-        let user = self.app.user(&self.handle.to_string()).await?.id;
-        if let Some(name) = self.asked.label.name() {
-            // One whose interaction was drawn is this one; else the same put is done once anyway.
-            let drawn = self.asked.interaction.is_none();
-            return match self.app.engine().find(&user, name).await {
-                Ok(info) if drawn && info.interaction == interaction => Ok(Found::from(&info)),
-                Err(e) if e.kind() != ErrorKind::Absent => Err(e.into()),
-                _ => Ok(None),
+        let (id, mark) = (intent.id.parse::<RecordId>()?, intent.mark.clone());
+        let (handle, named) = (self.handle, self.asked.label.name().map(str::to_owned));
+        let had = intent.had.as_ref().map(|had| had.parse::<RecordId>()).transpose()?;
+        let drawn = self.asked.interaction.is_none();
+        let found = self.app.engine().run(move |engine| {
+            let there = match engine.user_of(&handle) {
+                Ok(user) => there(engine, user, &id, named.as_deref(), &mark),
+                Err(e) => Err(e),
             };
-        }
-        let mut query = keyfall::Query::default().user(user).interaction(interaction).limit(1000);
-        loop {
-            let page = self.app.engine().list(query.clone()).await?;
-            let is_it = |info: &RecordInfo| info.meta.get(MARK) == Some(&intent.mark);
-            if let Some(info) = page.records.into_iter().find(is_it) {
-                return Ok(Found::from(&info));
+            match there {
+                // Where its interaction was drawn it is this one; else the same put is done once.
+                Ok(Some(info)) if named.is_none() || drawn => {
+                    return Ok(Looked::There(Found::from(&info)));
+                }
+                Ok(Some(_)) => return Ok(Looked::NotPut),
+                Ok(None) => {}
+                Err(e) if e.kind() == ErrorKind::Erased => {}
+                Err(e) => return Err(e),
             }
-            match page.next {
-                Some(next) => query = query.after(next),
-                None => return Ok(None),
+            let what_it_met_fell = had.is_some_and(|had| has_fallen(&engine.info(&had)));
+            match what_it_met_fell || engine.fell_from(&id)? {
+                true => Ok(Looked::Fallen),
+                false => Ok(Looked::NotPut),
             }
+        });
+        match found.await? {
+            Looked::There(found) => found.ok_or_else(Problem::internal).map(Some),
+            Looked::NotPut => Ok(None),
+            Looked::Fallen => Err(self.forget()),
         }
+    }
+
+    /// Where the record is found that is about to be put. The engine draws the interaction that is
+    /// not given: it knows the time, and what was erased.
+    async fn intent(&self) -> Answer<PutIntent> {
+        let mark = random::<10>().map_err(Problem::of_io)?;
+        let mark = data_encoding::BASE32_DNSSEC.encode(&mark);
+        let (handle, named) = (self.handle, self.asked.label.name().map(str::to_owned));
+        let AskedPut { class, purpose, interaction, .. } = &self.asked;
+        let (class, purpose, interaction) = (class.clone(), purpose.clone(), *interaction);
+        let drawn = self.app.engine().run(move |engine| {
+            let user = engine.user_of(&handle)?;
+            let had = match named.map(|name| engine.find(&user, &name)) {
+                Some(Err(e)) if e.kind() != ErrorKind::Absent => return Err(e),
+                Some(Ok(info)) => Some(info.id.to_string()),
+                Some(Err(_)) | None => None,
+            };
+            let put = Put::new(user, class).purpose(purpose);
+            let put = interaction.into_iter().fold(put, Put::interaction);
+            Ok((engine.next_id(&put)?.to_string(), had))
+        });
+        let (id, had) = drawn.await.map_err(label::refused)?;
+        Ok(PutIntent { id, mark, had })
     }
 
     /// The answer to the same request, if its body is the same.
@@ -212,6 +264,62 @@ impl PutOnce {
         found.keep(&self.slot);
         Ok(found.answer())
     }
+}
+
+/// What is seen of a record that was about to be put.
+enum Looked {
+    /// `None` without a digest, which each put has.
+    There(Option<Found>),
+    NotPut,
+    Fallen,
+}
+
+/// The record that was put, if it is there: by its mark, or by its name and the id that was noted.
+fn there(
+    engine: &Engine,
+    user: UserId,
+    noted: &RecordId,
+    named: Option<&str>,
+    mark: &str,
+) -> keyfall::Result<Option<RecordInfo>> {
+    if let Some(name) = named {
+        return match engine.find(&user, name) {
+            Ok(info) => Ok((info.id == *noted).then_some(info)),
+            Err(e) if e.kind() == ErrorKind::Absent => Ok(None),
+            Err(e) => Err(e),
+        };
+    }
+    let query = keyfall::Query::default().user(user).interaction(noted.interaction()).limit(1000);
+    let mut after = None;
+    loop {
+        let page = engine.list(&query.clone().after(after))?;
+        if let Some(info) = page.records.iter().find(|info| has_mark(info, mark)) {
+            // A list does not have the digest of one that was derived.
+            return engine.info(&info.id).map(Some);
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(None),
+        }
+    }
+}
+
+fn has_mark(info: &RecordInfo, mark: &str) -> bool {
+    info.meta.get(MARK).is_some_and(|there| there == mark)
+}
+
+fn has_fallen<T>(looked: &keyfall::Result<T>) -> bool {
+    looked.as_ref().is_err_and(|e| e.kind() == ErrorKind::Erased)
+}
+
+/// The answer where what was put has fallen.
+fn fallen() -> Problem {
+    keyfall::Error::new(ErrorKind::Erased, "what was put has fallen").into()
+}
+
+/// Whether a failed put is known to have stored nothing.
+fn was_not_put(problem: &Problem) -> bool {
+    problem.status.is_client_error() || problem.status == StatusCode::INSUFFICIENT_STORAGE
 }
 
 /// A record that was put before.
@@ -308,20 +416,6 @@ impl AskedPut {
         });
         let own = [format!("POST record {handle}"), format!("purpose: {}", self.purpose)];
         own.into_iter().chain(said).collect::<Vec<_>>().join("\n")
-    }
-
-    /// Where the record is found that is about to be put.
-    fn intent(&self) -> Answer<PutIntent> {
-        let failed = Problem::of_io;
-        let interaction = match self.interaction {
-            Some(interaction) => interaction,
-            None => InteractionId::from_parts(
-                self.created.unwrap_or_else(words::now),
-                random().map_err(failed)?,
-            ),
-        };
-        let mark = data_encoding::BASE32_DNSSEC.encode(&random::<10>().map_err(failed)?);
-        Ok(PutIntent { interaction: interaction.to_string(), mark })
     }
 
     /// The put of a user.

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use keyfall::engine::Grant;
+use keyfall::engine::{Grant, KeyDestroyed};
 use keyfall::sealed::{PublicKey, Ticket};
 use keyfall::{Class, Error, ErrorKind, UserHandle};
 use serde::{Deserialize, Serialize};
@@ -251,6 +251,9 @@ pub(crate) async fn accept(
         (None, ErrorKind::Corrupt) => {
             Problem::invalid("the envelope was changed, or cut short; nothing was stored")
         }
+        (None, ErrorKind::Refused) if has_no_key(&e) => {
+            Problem::new(StatusCode::CONFLICT, "refused", NO_KEY)
+        }
         _ => intake.problem().unwrap_or_else(|| e.into()),
     })?;
     let status = if accepted.again { StatusCode::OK } else { StatusCode::CREATED };
@@ -258,4 +261,13 @@ pub(crate) async fn accept(
     let location = [(LOCATION, format!("/v1/records/{id}"))];
     let answer = Json(AcceptedAnswer { id, again: accepted.again });
     Ok((status, location, answer).into_response())
+}
+
+const NO_KEY: &str = "the inbox key of this envelope was destroyed, on schedule or by an erase of \
+                      the user's: nothing opens it any more; fetch the user's inbox key again and \
+                      seal the record to it, if it is to be kept";
+
+/// Whether an envelope was refused since its inbox key is gone.
+fn has_no_key(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<KeyDestroyed>())
 }

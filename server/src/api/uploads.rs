@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use data_encoding::{BASE32_DNSSEC, BASE64};
 use keyfall::engine::{UploadState, WrongOffset};
-use keyfall::{ErrorKind, Put, PutMode, RecordInfo, Timestamp, UploadId};
+use keyfall::{Error, ErrorKind, Put, PutMode, RecordInfo, Timestamp, UploadId};
 
 use super::label;
 use super::octets::Octets;
@@ -393,7 +393,19 @@ impl Place {
 
     /// The record that an upload became which is not there any more.
     async fn finished(&self, app: &App) -> Answer<RecordInfo> {
-        let Some(mark) = &self.mark else { return Err(no_such_upload()) };
+        if let Some(info) = self.marked(app).await? {
+            return Ok(info);
+        }
+        let id = self.id;
+        match app.engine().run(move |engine| engine.uploads().may_have_fallen(&id)).await? {
+            true => Err(Error::new(ErrorKind::Erased, "a record of it has fallen").into()),
+            false => Err(no_such_upload()),
+        }
+    }
+
+    /// The record with the mark of an upload, if that has one.
+    async fn marked(&self, app: &App) -> Answer<Option<RecordInfo>> {
+        let Some(mark) = &self.mark else { return Ok(None) };
         let user = app.user(&self.id.handle().to_string()).await?;
         let query =
             keyfall::Query::default().user(user.id).interaction(Some(self.id.interaction()));
@@ -402,11 +414,11 @@ impl Place {
             let page = app.engine().list(query.clone().limit(1000).after(after)).await?;
             let is_it = |info: &RecordInfo| info.meta.get(UPLOAD) == Some(mark);
             if let Some(info) = page.records.into_iter().find(is_it) {
-                return Ok(info);
+                return Ok(Some(info));
             }
             match page.next {
                 Some(next) => after = Some(next),
-                None => return Err(no_such_upload()),
+                None => return Ok(None),
             }
         }
     }

@@ -94,3 +94,24 @@ fn an_envelope_is_for_users_of_the_credential_and_from_none_but_their_records() 
     forbidden(&sealed(&from(&bobs), &to_eve, b"y"));
     forbidden(&sealed(&audio("bob"), &to_bob, b"y"));
 }
+
+/// It said that the state of the store, a policy or somebody's rights forbade it.
+#[test]
+fn an_envelope_whose_inbox_key_is_gone_is_refused_with_what_to_do() {
+    let service = Service::start();
+    let ada = service.user("ada");
+    let key = inbox(&service, &ada);
+    let [taken, late] = [b"taken", b"late!"].map(|content| sealed(&audio("ada"), &key, content));
+    let first = accept(&service, &service.token, &taken);
+    assert_eq!(first.status, 201, "{}", first.text());
+    let erase = format!("{{\"scope\":{{\"record\":{}}}}}", first.json()["id"]);
+    assert_eq!(service.admin("POST", "/v1/erasures").json(&erase).status, 200);
+    for envelope in [&taken, &late] {
+        let reply = accept(&service, &service.token, envelope);
+        assert_eq!((reply.status, reply.kind()), (409, "refused".to_owned()), "{}", reply.text());
+        let detail = reply.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("inbox key") && detail.contains("seal"), "{detail}");
+    }
+    let again = sealed(&audio("ada"), &inbox(&service, &ada), b"late!");
+    assert_eq!(accept(&service, &service.token, &again).status, 201);
+}

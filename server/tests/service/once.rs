@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use super::certificates::wait_for;
-use super::kit::{Reply, Request, Service, goes_on, moment};
+use super::kit::{Reply, Request, Service, absent, goes_on, moment};
 
 const KEY: &str = "0b5f7a52-9d0c-4b39-9dc0-000000000001";
 
@@ -132,6 +134,204 @@ fn put_and_crash(service: &mut Service, head: &str, body: &[u8]) -> Reply {
     first
 }
 
+/// The same put once more: by the lines that [`put_and_crash`] sent.
+fn again(service: &Service, head: &str, body: &[u8]) -> Reply {
+    let path = head.split(' ').nth(1).unwrap();
+    let mut put = service.admin("POST", path);
+    for line in head.lines().skip(1) {
+        let (header, value) = line.split_once(": ").unwrap();
+        put = put.header(header, value);
+    }
+    put.body(body)
+}
+
+/// The beginning of a put under a key.
+fn head_of(user: &str, key: &str, more: &str) -> String {
+    format!(
+        "POST /v1/users/{user}/records HTTP/1.1\r\nKeyfall-Class: note\r\n\
+         Idempotency-Key: {key}\r\n{more}"
+    )
+}
+
+fn id_of(put: &Reply) -> String {
+    put.json()["id"].as_str().unwrap().to_owned()
+}
+
+fn erase(service: &Service, scope: &str) {
+    let erased = service.admin("POST", "/v1/erasures").json(&format!("{{\"scope\":{scope}}}"));
+    assert_eq!(erased.status, 200, "{}", erased.text());
+}
+
+fn erase_record(service: &Service, id: &str) {
+    erase(service, &format!("{{\"record\":\"{id}\"}}"));
+}
+
+fn is_erased(reply: &Reply) {
+    assert_eq!((reply.status, reply.kind()), (410, "erased".to_owned()), "{}", reply.text());
+}
+
+const OWN: &str = "Keyfall-Interaction: 01890a5d-ac96-774b-bcce-b302099a8057\r\n";
+
+/// It was put once more after its erase: nothing was found by what was kept, and that counted as not
+/// put.
+#[test]
+fn a_put_whose_answer_was_lost_does_not_come_back_after_its_erase() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut service = Service::over(dir.path(), &[]);
+    let ada = service.user("ada");
+    // One that stays is in the interaction before.
+    let stays = service.admin("POST", &format!("/v1/users/{ada}/records"));
+    let stays = stays.header("Keyfall-Class", "note").header("Keyfall-Interaction", &OWN[21..57]);
+    assert_eq!(stays.body(b"stays").status, 201);
+    let named = "Keyfall-Name: n\r\n";
+    let both = format!("{named}{OWN}");
+    for (n, more) in ["", OWN, named, &both].into_iter().enumerate() {
+        let key = format!("0b5f7a52-9d0c-4b39-9dc5-{n:012}");
+        let head = head_of(&ada, &key, more);
+        let first = put_and_crash(&mut service, &head, b"my secret words");
+        assert_eq!((first.status, count(&service, &ada)), (201, 2), "{}", first.text());
+        erase_record(&service, &id_of(&first));
+        is_erased(&again(&service, &head, b"my secret words"));
+        // Also what asks for something else, and after one more start.
+        is_erased(&again(&service, &head, b"other words"));
+        is_erased(&again(&service, &head_of(&ada, &key, "Keyfall-Meta: a=b\r\n"), b"x"));
+        drop(service);
+        service = Service::over(dir.path(), &[]);
+        is_erased(&again(&service, &head, b"my secret words"));
+        assert_eq!(count(&service, &ada), 1, "{more:?}");
+    }
+}
+
+#[test]
+fn a_put_whose_answer_was_lost_is_not_of_the_next_life_of_its_user() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut service = Service::over(dir.path(), &[]);
+    for (n, more) in ["", "Keyfall-Name: n\r\n", OWN].into_iter().enumerate() {
+        let name = format!("ada-{n}");
+        let old = service.user(&name);
+        let key = format!("0b5f7a52-9d0c-4b39-9dc6-{n:012}");
+        put_and_crash(&mut service, &head_of(&old, &key, more), b"my secret words");
+        erase(&service, &format!("{{\"user\":\"{old}\"}}"));
+        let new = service.user(&name);
+        assert_ne!(old, new);
+        for handle in [&new, &old, &new] {
+            is_erased(&again(&service, &head_of(handle, &key, more), b"my secret words"));
+        }
+        assert_eq!(count(&service, &new), 0, "{more:?}");
+    }
+}
+
+/// The put changed nothing, since the record with the name was the same. Its answer was lost, and
+/// after the erase of that record the put would have brought it back.
+#[test]
+fn a_put_that_changed_nothing_does_not_bring_back_what_it_met() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut service = Service::over(dir.path(), &[]);
+    let ada = service.user("ada");
+    let plain = service.admin("POST", &format!("/v1/users/{ada}/records"));
+    let plain = plain.header("Keyfall-Class", "note").header("Keyfall-Name", "n");
+    let there = id_of(&plain.body(b"my secret words"));
+    let head = head_of(&ada, "0b5f7a52-9d0c-4b39-9dc7-000000000001", "Keyfall-Name: n\r\n");
+    assert_eq!(id_of(&put_and_crash(&mut service, &head, b"my secret words")), there);
+    assert_eq!(id_of(&again(&service, &head, b"my secret words")), there);
+    let key = "0b5f7a52-9d0c-4b39-9dc7-000000000002";
+    let head = head_of(&ada, key, "Keyfall-Name: n\r\n");
+    assert_eq!(id_of(&put_and_crash(&mut service, &head, b"my secret words")), there);
+    erase_record(&service, &there);
+    is_erased(&again(&service, &head, b"my secret words"));
+    assert_eq!(count(&service, &ada), 0);
+}
+
+/// A list does not have its digest, and it was put twice.
+#[test]
+fn a_derived_put_is_stored_once_after_a_crash_before_its_answer() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut service = Service::over(dir.path(), &[]);
+    let ada = service.user("ada");
+    let from = format!("Keyfall-From: {}\r\n", service.put(&ada, "audio", b"RIFF...."));
+    let head = head_of(&ada, KEY, &from);
+    let first = put_and_crash(&mut service, &head, b"what was said");
+    same(&first, &again(&service, &head, b"what was said"));
+    assert_eq!(count(&service, &ada), 2);
+}
+
+/// A put that was cut off was not put: what others put into the interaction meanwhile, and erased,
+/// says nothing of it.
+#[test]
+fn a_put_that_was_cut_off_is_put_after_an_erase_of_others() {
+    let service = Service::start();
+    let ada = service.user("ada");
+    let head = head_of(&ada, KEY, OWN);
+    let mut stream = TcpStream::connect(&service.address).unwrap();
+    let begun = format!(
+        "{head}Host: x\r\nAuthorization: Bearer {}\r\nContent-Length: 100\r\n\r\nhalf",
+        service.token
+    );
+    stream.write_all(begun.as_bytes()).unwrap();
+    wait_for("it is about to be put", || !answers(&service.dir).is_empty());
+    drop(stream);
+    let other = service.admin("POST", &format!("/v1/users/{ada}/records"));
+    let other = other.header("Keyfall-Class", "note").header("Keyfall-Interaction", &OWN[21..57]);
+    erase_record(&service, &id_of(&other.body(b"another's")));
+    let busy = |reply: &Reply| reply.status == 409;
+    let mut reply = again(&service, &head, b"whole");
+    wait_for("it is served no more", || {
+        if busy(&reply) {
+            reply = again(&service, &head, b"whole");
+        }
+        !busy(&reply)
+    });
+    assert_eq!(reply.status, 201, "{}", reply.text());
+    assert_eq!(count(&service, &ada), 1);
+}
+
+#[test]
+fn a_key_of_an_erase_is_not_for_a_put() {
+    let service = Service::start();
+    let ada = service.user("ada");
+    let scope = format!("{{\"scope\":{{\"record\":\"{}\"}}}}", service.put(&ada, "note", b"x"));
+    let erase = || service.admin("POST", "/v1/erasures").header("Idempotency-Key", KEY);
+    assert_eq!(erase().json(&scope).status, 200);
+    let put = keyed(&service, &ada, KEY).body(b"RIFF....");
+    assert_eq!((put.status, put.kind()), (422, "key-used".to_owned()), "{}", put.text());
+    assert_eq!(erase().json(&scope).status, 200, "it has its answer still");
+}
+
+/// The library that puts another clock below a program, where it is installed.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
+/// A policy erased by a clock that was two days ahead. Once it was right, puts with a key were
+/// refused as erased until the two days were over; those without were not.
+#[test]
+fn a_put_with_a_key_is_taken_after_a_clock_that_was_ahead() {
+    if !Path::new(FAKETIME).exists() {
+        return absent("libfaketime");
+    }
+    let dir = tempfile::TempDir::new().unwrap();
+    let service = Service::over(dir.path(), &[]);
+    let ada = service.user("ada");
+    let policy = service.admin("PUT", &format!("/v1/users/{ada}/policies"));
+    let policy = policy.json("{\"class\":\"audio\",\"max_age\":\"1d\"}");
+    assert!(policy.status < 300, "{}", policy.text());
+    service.put(&ada, "audio", b"RIFF....");
+    drop(service);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyfalld"));
+    command.env("LD_PRELOAD", FAKETIME).env("FAKETIME", "+2d");
+    command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let service = Service::run(command, dir.path(), &[]);
+    wait_for("the policy erased it", || count(&service, &ada) == 0);
+    drop(service);
+    let service = Service::over(dir.path(), &[]);
+    let plain = service.put(&ada, "audio", b"RIFF....");
+    let put = || keyed(&service, &ada, KEY).header("Keyfall-Created", "2026-01-02T03:04:05Z");
+    let first = put().body(b"RIFF....");
+    assert_eq!(first.status, 201, "{}", first.text());
+    same(&first, &put().body(b"RIFF...."));
+    for id in [plain, id_of(&first)] {
+        assert_eq!(service.admin("GET", &format!("/v1/records/{id}")).send().body, b"RIFF....");
+    }
+}
+
 /// It was answered by 412: the record that it had put had the name.
 #[test]
 fn a_put_with_a_precondition_is_answered_again_after_a_crash_before_its_answer() {
@@ -159,14 +359,7 @@ fn a_put_with_a_precondition_is_answered_again_after_a_crash_before_its_answer()
             )
         };
         let first = put_and_crash(&mut service, &head(name), b"two");
-        let again = |service: &Service, body: &[u8]| {
-            let mut put = service.admin("POST", &format!("/v1/users/{ada}/records"));
-            for line in head(name).lines().skip(1) {
-                let (header, value) = line.split_once(": ").unwrap();
-                put = put.header(header, value);
-            }
-            put.body(body)
-        };
+        let again = |service: &Service, body: &[u8]| again(service, &head(name), body);
         same(&first, &again(&service, b"two"));
         same(&first, &again(&service, b"two"));
         assert_eq!(again(&service, b"three").kind(), "key-used", "{name}");
@@ -174,9 +367,10 @@ fn a_put_with_a_precondition_is_answered_again_after_a_crash_before_its_answer()
     assert_eq!(count(&service, &ada), 3);
 }
 
-/// What another request put under the name meanwhile is not taken for the answer.
+/// What another request put under the name meanwhile is not taken for the answer: it has replaced
+/// what was put, which is erased.
 #[test]
-fn a_put_with_a_precondition_is_refused_after_a_crash_if_another_has_the_name_by_then() {
+fn a_put_with_a_precondition_is_erased_after_a_crash_if_another_has_the_name_by_then() {
     let dir = tempfile::TempDir::new().unwrap();
     let mut service = Service::over(dir.path(), &[]);
     let ada = service.user("ada");
@@ -197,7 +391,7 @@ fn a_put_with_a_precondition_is_refused_after_a_crash_if_another_has_the_name_by
     let again = again.header("Keyfall-Class", "audio").header("Keyfall-Name", "n");
     let again = again.header("If-None-Match", "*").header("Idempotency-Key", key);
     let again = again.header("Keyfall-Interaction", own).body(b"two");
-    assert_eq!((again.status, again.kind()), (412, "precondition".to_owned()));
+    is_erased(&again);
     let read = service.admin("GET", &format!("/v1/records/{other}")).send();
     assert_eq!(read.body, b"another's");
 }

@@ -215,6 +215,28 @@ fn an_upload_ends_and_falls_with_its_user() {
     assert_eq!(append(&service, &at, 4, b"rest").status, 410);
 }
 
+/// They were 404, as if there had never been such an upload.
+#[test]
+fn an_upload_whose_record_was_erased_is_erased() {
+    let service = Service::start();
+    let ada = service.user("ada");
+    let class = ("Keyfall-Class", "audio");
+    for name in [&[class][..], &[class, ("Keyfall-Name", "n")]] {
+        let at = begin(&service, &ada, 8, name);
+        let last = append(&service, &at, 0, b"RIFF....");
+        let id = last.header("keyfall-record").unwrap();
+        let there = if name.len() == 1 { 200 } else { 404 };
+        assert_eq!(tus(&service, "HEAD", &at).send().status, there, "it is a record");
+        let erase = format!("{{\"scope\":{{\"record\":\"{id}\"}}}}");
+        assert_eq!(service.admin("POST", "/v1/erasures").json(&erase).status, 200);
+        assert_eq!(tus(&service, "HEAD", &at).send().status, 410);
+        for offset in [0, 8] {
+            let late = append(&service, &at, offset, b"RIFF....");
+            assert_eq!((late.status, late.kind()), (410, "erased".to_owned()));
+        }
+    }
+}
+
 #[test]
 fn an_upload_outlives_kills_of_the_service() {
     let dir = tempfile::tempdir().unwrap();
