@@ -47,7 +47,7 @@ pub(crate) fn fell_from(view: &View<'_>, id: &RecordId) -> Result<bool> {
         Some(slot) => next_ordinal(view.pages, class_place(id.user), &slot.tree, id.interaction)?,
         None => 0,
     };
-    // One past the last that is there: where any with a later one was put, so was the one with that.
+    // One past the last that is there: where one was put after that, one was put there.
     for ordinal in id.ordinal..=next.max(id.ordinal) {
         let what = Target { ordinal: Some(ordinal), ..Target::record(id) };
         // A span in doubt is of nothing that was here.

@@ -105,6 +105,7 @@ pub use verbs::policies::Policies;
 pub use verbs::report::{Erased, Report};
 pub use verbs::requests::Opened;
 pub use verbs::status::Status;
+pub use verbs::to_come::{fell_from, next_id};
 pub use verbs::training::Training;
 pub use verbs::uploads::{UploadState, Uploads};
 pub use verbs::warm::warm_up;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use keyfall::engine::CopyMode;
+use keyfall::engine::{CopyMode, fell_from, next_id};
 use keyfall::{
     Class, Engine, Erase, ErrorKind, InteractionId, Put, Query, RecordId, Scope, Timestamp, When,
 };
@@ -332,8 +332,8 @@ fn of_an_id_that_was_noted_before_a_put_it_is_known_whether_that_fell() {
     let engine = world.engine();
     let first = world.put("ada", Class::audio(), b"first");
     let put = || into("ada", Class::audio(), first.interaction());
-    let noted = engine.next_id(&put()).unwrap();
-    let fell = |id: &RecordId| engine.fell_from(id).unwrap();
+    let noted = next_id(engine, &put()).unwrap();
+    let fell = |id: &RecordId| fell_from(engine, id).unwrap();
     engine.erase(Scope::Record(first)).unwrap();
     assert_eq!((fell(&first), fell(&noted)), (true, false), "it says nothing of what was before");
     let other = engine.put(put(), &b"another's"[..]).unwrap();
@@ -342,20 +342,20 @@ fn of_an_id_that_was_noted_before_a_put_it_is_known_whether_that_fell() {
     engine.erase(Scope::Record(own)).unwrap();
     assert_eq!(read_record(engine, &other).unwrap(), b"another's");
     assert!(fell(&noted) && fell(&own));
-    let next = engine.next_id(&put()).unwrap();
+    let next = next_id(engine, &put()).unwrap();
     assert!(next > own && !fell(&next));
     engine.erase(Scope::class(user("ada"), Class::audio())).unwrap();
     assert!(fell(&next), "with its class");
-    assert_eq!(error_kind(engine.next_id(&put())), ErrorKind::Erased);
+    assert_eq!(error_kind(next_id(engine, &put())), ErrorKind::Erased);
     let drawn = Put::new(user("ada"), Class::audio());
-    let next = engine.next_id(&drawn).unwrap();
+    let next = next_id(engine, &drawn).unwrap();
     assert!(!fell(&next));
     engine.erase(Scope::user(user("ada"))).unwrap();
     assert!(fell(&next), "with its life");
     engine.create_user(&user("ada")).unwrap();
-    assert!(fell(&next) && !fell(&engine.next_id(&drawn).unwrap()));
+    assert!(fell(&next) && !fell(&next_id(engine, &drawn).unwrap()));
     let nobody = Put::new(user("ben"), Class::audio());
-    assert_eq!(error_kind(engine.next_id(&nobody)), ErrorKind::Absent);
+    assert_eq!(error_kind(next_id(engine, &nobody)), ErrorKind::Absent);
 }
 
 /// An erase by a clock that was ahead leaves spans in doubt: nothing was put into them.
@@ -368,9 +368,9 @@ fn an_id_that_is_noted_after_a_clock_was_ahead_has_not_fallen() {
     world.wrong_by(0);
     let engine = world.engine();
     let put = Put::new(user("ada"), Class::audio());
-    let noted = engine.next_id(&put).unwrap();
-    assert!(!engine.fell_from(&noted).unwrap());
+    let noted = next_id(engine, &put).unwrap();
+    assert!(!fell_from(engine, &noted).unwrap());
     let id = engine.put(put.interaction(noted.interaction()), &b"after"[..]).unwrap();
-    assert_eq!((id, engine.fell_from(&noted).unwrap()), (noted, false));
+    assert_eq!((id, fell_from(engine, &noted).unwrap()), (noted, false));
     assert_eq!(read_record(engine, &id).unwrap(), b"after");
 }

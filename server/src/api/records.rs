@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LINK, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use keyfall::engine::Listing;
+use keyfall::engine::{Listing, fell_from, next_id};
 use keyfall::{
     Class, Engine, ErrorKind, InteractionId, Put, RecordId, RecordInfo, Timestamp, UserHandle,
     UserId,
@@ -217,7 +217,7 @@ impl PutOnce {
                 Err(e) => return Err(e),
             }
             let what_it_met_fell = had.is_some_and(|had| has_fallen(&engine.info(&had)));
-            match what_it_met_fell || engine.fell_from(&id)? {
+            match what_it_met_fell || fell_from(engine, &id)? {
                 true => Ok(Looked::Fallen),
                 false => Ok(Looked::NotPut),
             }
@@ -246,7 +246,7 @@ impl PutOnce {
             };
             let put = Put::new(user, class).purpose(purpose);
             let put = interaction.into_iter().fold(put, Put::interaction);
-            Ok((engine.next_id(&put)?.to_string(), had))
+            Ok((next_id(engine, &put)?.to_string(), had))
         });
         let (id, had) = drawn.await.map_err(label::refused)?;
         Ok(PutIntent { id, mark, had })

@@ -28,7 +28,7 @@ mod records;
 pub(crate) mod report;
 pub(crate) mod requests;
 pub(crate) mod status;
-mod to_come;
+pub(crate) mod to_come;
 pub(crate) mod training;
 mod until;
 pub(crate) mod uploads;
