@@ -159,9 +159,10 @@ impl Engine {
     /// same record. Memory as [`Engine::put`].
     ///
     /// # Errors
-    /// `Refused` if it is for another store, or its inbox key was destroyed: the source of the error
-    /// is a [`KeyDestroyed`](crate::engine::KeyDestroyed) then; `Erased` if the user, the interaction
-    /// or the record that it became was erased; `Corrupt` if it was changed; as [`Engine::put`].
+    /// `Refused` if it is for another store, or its inbox key was destroyed: the error's source
+    /// is a [`KeyDestroyed`](crate::engine::KeyDestroyed) then; `Erased` if the user, the
+    /// interaction or the record that it became was erased; `Corrupt` if it was changed or cut
+    /// short; as [`Engine::put`].
     pub fn accept(&self, envelope: impl Read) -> Result<Accepted> {
         self.accept_by(envelope, &mut |_, _| Ok(()))
     }
