@@ -39,15 +39,20 @@ impl Stored {
         Service::over(self.dir.path(), &[])
     }
 
-    /// The service again: it has not written to the copy yet, and has none of its files open.
+    /// The service, started again.
     fn again(&self, service: Service) -> Service {
         drop(service);
         self.service()
     }
 
-    /// Loses the copy, of which the service has no file open.
-    fn away(&self) {
+    /// Loses the copy, and waits until the service sees that: until then it writes on to the files
+    /// that it has open.
+    fn away(&self, service: &Service) {
         std::fs::rename(self.path("copy"), self.path("away")).unwrap();
+        wait_for("the copy is seen to be away", || {
+            let metrics = service.admin("GET", "/metrics").send().text();
+            metrics.lines().any(|line| line == "keyfall_copy_up{copy=\"0\"} 0")
+        });
     }
 
     /// Brings it back, and waits until nothing is pending, and the service is ready.
@@ -88,7 +93,7 @@ fn the_certificate_of_an_erase_that_met_a_lost_copy_comes_with_the_same_request(
         let asked = service.admin("POST", "/v1/erasures").header("Idempotency-Key", KEY);
         asked.json(&of(&ids[0]).to_string())
     };
-    stored.away();
+    stored.away(&service);
     let first = one(&service);
     assert_eq!((first.status, status(&service, &ids[0])), (202, 410), "{}", first.text());
     let again = one(&service);
@@ -107,7 +112,7 @@ fn the_certificate_of_an_erase_that_met_a_lost_copy_comes_with_the_same_request(
         asked.json(&Value::from_iter(ids[1..].iter().map(|id| of(id))).to_string())
     };
     let service = stored.again(service);
-    stored.away();
+    stored.away(&service);
     let first = listed(&service);
     assert_eq!(first.status, 207, "{}", first.text());
     stored.back(&service);
@@ -122,7 +127,7 @@ fn the_certificate_of_an_erase_that_met_a_lost_copy_comes_with_the_same_request(
     let class = json!({"scope": {"user": ada, "class": "memo"}, "certificate": true}).to_string();
     let other = KEY.replace("01", "02");
     let ask = || service.admin("POST", "/v1/erasures").header("Idempotency-Key", &other);
-    stored.away();
+    stored.away(&service);
     let first = ask().json(&class);
     assert_eq!(first.status, 202, "{}", first.text());
     stored.back(&service);
@@ -145,7 +150,7 @@ fn the_page_says_that_an_erase_is_not_final_and_has_its_proof_once_it_is() {
         service.put(&ada, "action", b"an action");
         let service = stored.again(service);
         let session = Session::enter(&service, &ada, None);
-        stored.away();
+        stored.away(&service);
         let sent = session.erase(&service, what).send();
         assert_eq!(sent.status, 303, "{}", sent.text());
         assert_eq!(sent.header("clear-site-data").is_some(), what == "all=1");
@@ -185,7 +190,7 @@ fn what_the_page_planned_although_a_copy_was_lost_is_said_to_be_planned() {
     service.put(&ada, "note", b"a note");
     let service = stored.again(service);
     let session = Session::enter(&service, &ada, None);
-    stored.away();
+    stored.away(&service);
     let said = session.done(&service, "/page/erase/later", "all=1");
     assert_eq!(plans(&service, &ada), 1);
     assert!(title(&said).starts_with("It goes on "), "{said}");
@@ -208,7 +213,7 @@ fn what_the_page_planned_although_a_copy_was_lost_is_said_to_be_planned() {
     // What could not be planned for the code alone leaves nothing in the list.
     let service = stored.again(service);
     let session = Session::enter(&service, &ada, None);
-    stored.away();
+    stored.away(&service);
     let sent = session.send(&service, "/page/erase/later", "class=note");
     assert_eq!(plans(&service, &ada), 1, "{}", sent.text());
     let list = session.get(&service, "/page").text();
@@ -231,7 +236,7 @@ fn what_the_page_sets_or_calls_off_although_a_copy_was_lost_is_said_as_it_is() {
     let session = Session::enter(&service, &ada, None);
     let list = session.get(&service, "/page").text();
     let plan = between(&list, "name=\"plan\" value=\"", "\"").unwrap().to_owned();
-    stored.away();
+    stored.away(&service);
     let off = session.send(&service, "/page/erase/cancel", &format!("plan={plan}"));
     assert_eq!(off.header("location"), Some("/page?said=cancelled"), "{}", off.text());
     assert_eq!(plans(&service, &ada), 0);
@@ -243,7 +248,7 @@ fn what_the_page_sets_or_calls_off_although_a_copy_was_lost_is_said_as_it_is() {
         let set = service.admin("GET", &format!("/v1/users/{ada}/policies")).send().json();
         set.as_array().unwrap().len()
     };
-    stored.away();
+    stored.away(&service);
     let said = session.send(&service, "/page/keep", "keep=day&sure=1").text();
     assert_eq!(policies(), 1, "a part of it");
     assert!(said.contains("Only a part of it is set"), "{said}");
@@ -263,7 +268,7 @@ fn nothing_of_a_lost_copy_is_told_but_that_it_is_lost() {
     service.put(&ada, "note", b"a note");
     let service = stored.again(service);
     let session = Session::enter(&service, &ada, None);
-    stored.away();
+    stored.away(&service);
     let said = session.done(&service, "/page/erase/now", "class=note");
     let place: &Path = stored.dir.path();
     assert!(!said.contains(place.to_str().unwrap()), "{said}");
