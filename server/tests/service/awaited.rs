@@ -216,10 +216,10 @@ fn what_the_page_planned_although_a_copy_was_lost_is_said_to_be_planned() {
     stored.away(&service);
     let sent = session.send(&service, "/page/erase/later", "class=note");
     assert_eq!(plans(&service, &ada), 1, "{}", sent.text());
+    stored.back(&service);
     let list = session.get(&service, "/page").text();
     assert!(!list.contains("among the proofs and are none") && list.contains("note"), "{list}");
     assert!(!list.contains("1 proof"), "{list}");
-    stored.back(&service);
 }
 
 /// Both were done, under a sentence that nothing was.
