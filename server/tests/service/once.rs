@@ -5,7 +5,6 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use super::certificates::wait_for;
 use super::kit::{Reply, Request, Service, absent, goes_on, moment};
