@@ -138,6 +138,7 @@ impl Book {
     /// # Errors
     /// What the system says; nothing is added then.
     pub(crate) fn add(&self, credential: Credential, now: Timestamp) -> io::Result<bool> {
+        let now = self.at_least(now);
         self.change(|pages| {
             let name = credential.certificate();
             let taken = |one: &Credential| one.certificate() == name && !one.ended(now);
@@ -176,6 +177,7 @@ impl Book {
         until: Option<String>,
         now: Timestamp,
     ) -> io::Result<Renewed> {
+        let now = self.at_least(now);
         let mut pages = self.pages.write().unwrap_or_else(PoisonError::into_inner);
         let mut changed = pages.all.clone();
         let Some(n) = changed.iter().position(|one| one.id == id) else {
@@ -324,5 +326,23 @@ mod tests {
         drop(book);
         let book = Book::open(dir.path(), &token).unwrap();
         assert!(book.find("kf_a", before).is_none());
+    }
+
+    /// It was said to be in force, and opened nothing, while the clock was set back.
+    #[test]
+    fn a_renewal_ends_by_the_time_that_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let book = Book::open(dir.path(), &dir.path().join("token")).unwrap();
+        let at = |year: u16| format!("{year}-01-01T00:00:00Z").parse::<Timestamp>().unwrap();
+        let proof = Proof::Token { token: hash("kf_a") };
+        let until = Some(at(2026).to_string());
+        let one = Credential { id: "c_a".to_owned(), until, proof, ..Credential::admin("x") };
+        assert!(book.add(one, at(2024)).unwrap());
+        book.knows(at(2028));
+        let renewed =
+            |until: u16| book.renew("c_a", Some(at(until).to_string()), at(2024)).unwrap();
+        assert!(matches!(renewed(2027), Renewed::Past));
+        assert!(matches!(renewed(2029), Renewed::Stands(_)));
+        assert!(book.find("kf_a", at(2024)).is_some());
     }
 }

@@ -55,6 +55,14 @@ pub(crate) fn failed(visit: &Visit, error: &Error) -> Response {
     bad(visit, status, title, lead)
 }
 
+/// A page that says why something could not be shown.
+pub(crate) fn unshown(visit: &Visit, error: &Error) -> Response {
+    match error.kind() {
+        ErrorKind::Erased | ErrorKind::Absent | ErrorKind::Invalid => failed(visit, error),
+        _ => bad(visit, StatusCode::SERVICE_UNAVAILABLE, "unshown-title", "unshown-lead"),
+    }
+}
+
 /// The same, of what a form asked for: it may have been done all the same.
 pub(crate) fn undone(visit: &Visit, error: &Error) -> Response {
     match error.may_have_happened() {

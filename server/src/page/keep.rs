@@ -9,7 +9,7 @@ use maud::{Markup, html};
 
 use super::desk::Role;
 use super::frame::{HOW_LONG, Icon, heading, icon};
-use super::inside::{csrf, failed, page, undone};
+use super::inside::{csrf, page, undone, unshown};
 use super::rules::{Changes, Rules};
 use super::visit::{Filled, Visit, here};
 use super::words::Words;
@@ -46,7 +46,7 @@ pub(crate) async fn ask(State(app): State<App>, visit: Visit) -> Response {
         Ok(rules) => {
             page(&visit, HOW_LONG, &visit.words().say("keep-title"), &form(&visit, &rules))
         }
-        Err(e) => failed(&visit, &e),
+        Err(e) => unshown(&visit, &e),
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::desk::Role;
 use super::frame::{Icon, KEPT, heading, icon};
-use super::inside::{csrf, failed, page};
+use super::inside::{csrf, page, unshown};
 use super::judge::Whose;
 use super::rows::row;
 use super::scopes::{counted, erase_words, joined, kind, place, span};
@@ -50,7 +50,7 @@ pub(crate) async fn list(
     let user = visit.user().clone();
     let read = app.engine().run(move |engine| read(engine, &user, &wanted)).await;
     match read {
-        Err(e) => failed(&visit, &e),
+        Err(e) => unshown(&visit, &e),
         Ok(listed) => {
             let title = visit.words().say("list-title");
             let body = match &listed {

@@ -13,7 +13,7 @@ use super::card::{ENDED, by_file, place_of, proof_card};
 use super::desk::Session;
 use super::drafts::lost;
 use super::frame::{Icon, PROOFS, heading, icon};
-use super::inside::{failed, missing, page};
+use super::inside::{missing, page, unshown};
 use super::judge::{Judge, Whose};
 use super::kept::{PROOF_TYPE, gone, text};
 use super::outcome::Outcome;
@@ -36,7 +36,7 @@ pub(crate) async fn list(State(app): State<App>, visit: Visit) -> Response {
     });
     let (kept, mut plans) = match read.await {
         Ok(read) => read,
-        Err(e) => return failed(&visit, &e),
+        Err(e) => return unshown(&visit, &e),
     };
     plans.retain(|plan| plan.erase.certified_for().is_some());
     let title = words.say("proofs-title");
@@ -143,7 +143,7 @@ pub(super) fn file(text: String) -> Response {
 pub(crate) async fn check(State(app): State<App>, visit: Visit) -> Response {
     let key = match app.engine().run(|engine| engine.log().key()).await {
         Ok(key) => key.to_string(),
-        Err(e) => return failed(&visit, &e),
+        Err(e) => return unshown(&visit, &e),
     };
     let words = visit.words();
     let title = words.say("check-title");

@@ -6,7 +6,7 @@ use keyfall::engine::{Fact, Report};
 use maud::{Markup, html};
 
 use super::frame::{SURE, heading};
-use super::inside::{failed, page};
+use super::inside::{page, unshown};
 use super::kept::gone;
 use super::scopes::kind;
 use super::spoken::exact;
@@ -25,7 +25,7 @@ pub(crate) async fn sure(State(app): State<App>, visit: Visit) -> Response {
     });
     let (promise, copies, report) = match read.await {
         Ok(read) => read,
-        Err(e) => return failed(&visit, &e),
+        Err(e) => return unshown(&visit, &e),
     };
     let words = visit.words();
     let title = words.say("sure-title");
