@@ -508,8 +508,7 @@ impl Engine {
     /// are emptied. Reads, puts and erases go on meanwhile. An open engine does this
     /// automatically, but bears with half as much that is dead while much is written, unless
     /// [`Cleaner::Off`] or [`Keeper::ByHand`] is set. On objects what died stays for half a minute
-    /// (`ObjectLog::grace`). Old bytes may remain in the other files:
-    /// [`Engine::discard`] removes all.
+    /// (`ObjectLog::grace`). Old bytes may remain elsewhere: [`Engine::discard`] removes all.
     ///
     /// [`Cleaner::Off`]: crate::engine::Cleaner::Off
     /// [`Keeper::ByHand`]: crate::engine::Keeper::ByHand

@@ -28,11 +28,24 @@ fn heard(dir: &str) -> (Child, String) {
 }
 
 /// Ends it; gives what it said.
-fn said(mut process: Child) -> String {
-    process.kill().unwrap();
+fn said(process: Child) -> String {
+    said_with(process, &[])
+}
+
+/// Ends it once it has said all of this, or has said nothing for half a minute: it says what it met
+/// after the other side has heard of it. Gives what it said.
+fn said_with(mut process: Child, wanted: &[&str]) -> String {
+    let lines = BufReader::new(process.stderr.take().unwrap()).lines();
+    let (tell, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
     let mut told = String::new();
-    std::io::Read::read_to_string(&mut process.stderr.take().unwrap(), &mut told).unwrap();
+    while !wanted.iter().all(|text| told.contains(text)) {
+        let Ok(line) = heard.recv_timeout(std::time::Duration::from_secs(30)) else { break };
+        told += &format!("{line}\n");
+    }
+    process.kill().unwrap();
     process.wait().unwrap();
+    heard.iter().for_each(|line| told += &format!("{line}\n"));
     told
 }
 
@@ -179,8 +192,8 @@ fn a_keyholder_that_does_not_know_the_engine_is_distinguished_from_another_keyho
         "{text}"
     );
     assert_eq!(list(&place), before, "nothing was changed");
-    let told = said(process);
     let way = format!("run `keyfall keyholder allow {} {}`", place.at("strange"), engine.trim());
+    let told = said_with(process, &[&way, "another key is pinned"]);
     assert!(told.contains(&way), "{told}");
     assert!(told.contains("another key is pinned") && !told.contains("HandshakeFailure"), "{told}");
 }
