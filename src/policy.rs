@@ -50,6 +50,13 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Whether it limits anything. One that does not only takes the place of one that does.
+    #[must_use]
+    pub fn has_limit(&self) -> bool {
+        let Policy { max_age, max_records, until, readers_named, .. } = self;
+        max_age.is_some() || max_records.is_some() || until.is_some() || *readers_named
+    }
+
     /// Keeps records of `class` without a limit, to begin with.
     pub fn new(class: Class) -> Self {
         Policy {

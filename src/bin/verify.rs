@@ -28,10 +28,10 @@ struct Args {
     #[arg(value_name = "CERT", required = true)]
     certificates: Vec<PathBuf>,
     /// The log's public key.
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = key)]
     key: VerifierKey,
     /// The public key of a witness; may be given many times.
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = key)]
     witness: Vec<VerifierKey>,
     /// How many of the witnesses must have cosigned [default: all of them].
     #[arg(long, value_name = "K")]
@@ -68,13 +68,19 @@ fn main() -> ExitCode {
                 }
             }
             Err(e) => {
-                tell(e.to_string().replace("`Log::key`", "`keyfall log key STORE`"));
+                tell(e.to_string());
                 code = if code == 0 { e.kind().exit_code() } else { code };
             }
         }
     }
     // A certificate that does not hold weighs more.
     ExitCode::from(if code == 0 && untold { UNTOLD } else { code })
+}
+
+/// Reads a key; an error names the command that gives one, where the library names its function.
+fn key(text: &str) -> Result<VerifierKey, String> {
+    let typed = |e: Error| e.to_string().replace("`Log::key`", "`keyfall log key STORE`");
+    text.parse().map_err(typed)
 }
 
 /// Verifies a certificate; returns what it says, in words. Errors name the file.

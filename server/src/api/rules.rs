@@ -225,9 +225,7 @@ pub(crate) async fn set_policy(
     caller.may("rules")?;
     caller.may_with_anybody()?;
     let policy = new.read()?;
-    let limited =
-        policy.max_age.is_some() || policy.max_records.is_some() || policy.until.is_some();
-    if !limited && !policy.readers_named {
+    if !policy.has_limit() {
         // It would put an end to the limit that stands, where somebody forgot a field. Of a user it
         // says that none of the store's holds.
         return Err(Problem::invalid(

@@ -45,6 +45,14 @@ impl Stored {
         self.service()
     }
 
+    /// The service, started again, and somebody on the page of a user when the copy is lost.
+    fn met(&self, service: Service, user: &str) -> (Service, Session) {
+        let service = self.again(service);
+        let session = Session::enter(&service, user, None);
+        self.away(&service);
+        (service, session)
+    }
+
     /// Loses the copy, and waits until the service sees that: until then it writes on to the files
     /// that it has open.
     fn away(&self, service: &Service) {
@@ -148,9 +156,7 @@ fn the_page_says_that_an_erase_is_not_final_and_has_its_proof_once_it_is() {
         let ada = service.user("ada");
         let note = service.put(&ada, "note", b"a note");
         service.put(&ada, "action", b"an action");
-        let service = stored.again(service);
-        let session = Session::enter(&service, &ada, None);
-        stored.away(&service);
+        let (service, session) = stored.met(service, &ada);
         let sent = session.erase(&service, what).send();
         assert_eq!(sent.status, 303, "{}", sent.text());
         assert_eq!(sent.header("clear-site-data").is_some(), what == "all=1");
@@ -188,9 +194,7 @@ fn what_the_page_planned_although_a_copy_was_lost_is_said_to_be_planned() {
     let service = stored.service();
     let ada = service.user("ada");
     service.put(&ada, "note", b"a note");
-    let service = stored.again(service);
-    let session = Session::enter(&service, &ada, None);
-    stored.away(&service);
+    let (service, session) = stored.met(service, &ada);
     let said = session.done(&service, "/page/erase/later", "all=1");
     assert_eq!(plans(&service, &ada), 1);
     assert!(title(&said).starts_with("It goes on "), "{said}");
@@ -211,9 +215,7 @@ fn what_the_page_planned_although_a_copy_was_lost_is_said_to_be_planned() {
     stored.back(&service);
     assert_eq!(plans(&service, &ada), 1);
     // What could not be planned for the code alone leaves nothing in the list.
-    let service = stored.again(service);
-    let session = Session::enter(&service, &ada, None);
-    stored.away(&service);
+    let (service, session) = stored.met(service, &ada);
     let sent = session.send(&service, "/page/erase/later", "class=note");
     assert_eq!(plans(&service, &ada), 1, "{}", sent.text());
     stored.back(&service);
@@ -266,9 +268,7 @@ fn nothing_of_a_lost_copy_is_told_but_that_it_is_lost() {
     let service = stored.service();
     let ada = service.user("ada");
     service.put(&ada, "note", b"a note");
-    let service = stored.again(service);
-    let session = Session::enter(&service, &ada, None);
-    stored.away(&service);
+    let (service, session) = stored.met(service, &ada);
     let said = session.done(&service, "/page/erase/now", "class=note");
     let place: &Path = stored.dir.path();
     assert!(!said.contains(place.to_str().unwrap()), "{said}");

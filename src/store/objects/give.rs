@@ -63,7 +63,7 @@ pub(super) struct Giving<'a> {
     pub(super) writers: &'a Mutex<()>,
     pub(super) room: &'a Room,
     pub(super) versioned: bool,
-    /// For how long a cleaner leaves what died: who only looks may be at a state of before.
+    /// For how long a cleaner leaves what died: a read-only engine may still be at an older state.
     pub(super) grace: Duration,
 }
 

@@ -194,8 +194,8 @@ impl ObjectLog {
         ObjectLog { bucket, naming, look, versioned, grace: GRACE, room, writers, state }
     }
 
-    /// Has the cleaner leave what died for so long, in the place of 30 seconds: an engine that only
-    /// looks, and borrows no key, may still be at a state of before. A discard leaves nothing.
+    /// How long the cleaner keeps an object after nothing in it lives, instead of 30 seconds: a
+    /// read-only engine that borrows no key may still be at an older state. A discard keeps none.
     #[must_use]
     pub fn grace(self, grace: Duration) -> Self {
         ObjectLog { grace, ..self }

@@ -36,7 +36,7 @@ impl Packs {
         self.seen || at.chunk > 1 || at.offset >= LONG
     }
 
-    /// Whether nothing is known, so that who asks for much lists some first.
+    /// Whether nothing is known, so that a caller that will read many blobs lists some first.
     pub(super) fn is_unknown(&self) -> bool {
         !self.seen && self.listed.is_empty()
     }

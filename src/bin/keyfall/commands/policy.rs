@@ -88,8 +88,7 @@ pub(super) fn run(session: &Session, command: PolicyCommand) -> Done {
 
 /// Refuses a policy without a limit: it would silently replace the existing one.
 fn check_limited(session: &Session, store: &Path, policy: &Policy) -> Result<(), Error> {
-    let Policy { max_age, max_records, until, readers_named, .. } = policy;
-    if max_age.is_some() || max_records.is_some() || until.is_some() || *readers_named {
+    if policy.has_limit() {
         return Ok(());
     }
     session.about(store);
