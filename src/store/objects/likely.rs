@@ -35,7 +35,8 @@ pub(super) fn is_pack(bucket: &Bucket, state: &Mutex<State>, at: &Place) -> Resu
     Ok(locked(state).packs.is_there(at))
 }
 
-/// Lists packs from the first commit on if none is known yet, for a caller that will read many blobs.
+/// Lists packs from the first commit on if none is known yet, for a caller that will read many
+/// blobs.
 pub(super) fn look_for_packs(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
     let last = {
         let state = locked(state);
