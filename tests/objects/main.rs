@@ -31,5 +31,6 @@ mod reopened;
 mod rounds;
 mod space;
 mod standby;
+mod takeover;
 mod turns;
 mod volumes;

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -24,6 +24,7 @@ use keyfall_objects::cloud::CloudObjects;
 use keyfall_objects::{Counted, CountedObjects, MemoryObjects, Objects};
 
 use crate::engines::read;
+use crate::far::Far;
 use crate::paused::{bring, made, put};
 
 const BEAT: Duration = Duration::from_millis(100);
@@ -90,23 +91,30 @@ fn child() {
     println!("\n@refused {:?}", again.kind());
 }
 
-struct Machine {
-    cell: PathBuf,
-    child: Child,
-    told: ChildStdin,
+/// A process that says what it meets.
+pub(crate) struct Machine {
+    /// What it was told.
+    told: String,
+    pub(crate) child: Child,
+    input: ChildStdin,
     lines: Receiver<String>,
 }
 
 impl Machine {
-    fn start(store: &str, cell: &Path, role: &str) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["standby::child", "--exact", "--ignored", "--nocapture"])
-            .env("KEYFALL_STANDS_BY", format!("{store}|{}|{role}", cell.display()))
+    /// Starts a test that is ignored otherwise, and has it told this.
+    pub(crate) fn start(test: &str, far: Option<&Far>, told: &str) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        if let Some(far) = far {
+            far.seen_by(&mut command);
+        }
+        let mut child = command
+            .args([test, "--exact", "--ignored", "--nocapture"])
+            .env("KEYFALL_STANDS_BY", told)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let (out, told) = (child.stdout.take().unwrap(), child.stdin.take().unwrap());
+        let (out, input) = (child.stdout.take().unwrap(), child.stdin.take().unwrap());
         let (tell, lines) = channel();
         std::thread::spawn(move || {
             for line in BufReader::new(out).lines().map_while(Result::ok) {
@@ -115,10 +123,14 @@ impl Machine {
                 }
             }
         });
-        Machine { cell: cell.to_owned(), child, told, lines }
+        Machine { told: told.to_owned(), child, input, lines }
     }
 
-    fn hears(&self, wanted: &str) -> Option<String> {
+    pub(crate) fn tell(&self, what: &str) {
+        writeln!(&self.input, "{what}").unwrap();
+    }
+
+    pub(crate) fn hears(&self, wanted: &str) -> Option<String> {
         let until = Instant::now() + Duration::from_secs(60);
         loop {
             let line = self.lines.recv_timeout(until.saturating_duration_since(Instant::now()));
@@ -182,7 +194,7 @@ impl Acknowledged {
     }
 }
 
-fn median(mut all: Vec<Duration>) -> Duration {
+pub(crate) fn median(mut all: Vec<Duration>) -> Duration {
     all.sort_unstable();
     all[all.len() / 2]
 }
@@ -208,8 +220,15 @@ fn a_standby_takes_over_from_a_writer_that_is_killed_and_another_goes_on_waiting
     let cells: Vec<PathBuf> = (0..4).map(|n| at(&format!("cell {n}"))).collect();
     cells.iter().for_each(|there| bring(&at("cell"), there));
     let looking = Builder::at(&store).cell_at(&cells[3]).keeper(Keeper::ByHand).read_only();
-    let standby = |cell: &PathBuf| Machine::start(&store, cell, "standby");
-    let mut machines = vec![Machine::start(&store, &cells[0], "writer")];
+    let start = |cell: &PathBuf, role: &str| {
+        let told = format!("{store}|{}|{role}", cell.display());
+        Machine::start("standby::child", None, &told)
+    };
+    let standby = |cell: &PathBuf| start(cell, "standby");
+    let uses = |machine: &Machine, cell: &PathBuf| {
+        machine.told.split('|').nth(1) == Some(&*cell.display().to_string())
+    };
+    let mut machines = vec![start(&cells[0], "writer")];
     machines.extend(cells[1..3].iter().map(standby));
     let mut acknowledged = Acknowledged::default();
     let (mut detected, mut opened) = (Vec::new(), Vec::new());
@@ -233,9 +252,9 @@ fn a_standby_takes_over_from_a_writer_that_is_killed_and_another_goes_on_waiting
             }
         }
         // The one that is gone comes back, as a standby.
-        let missing = cells[..3].iter().find(|cell| {
-            **cell != machine.cell && machines.iter().all(|other| other.cell != **cell)
-        });
+        let missing = cells[..3]
+            .iter()
+            .find(|cell| !uses(&machine, cell) && machines.iter().all(|other| !uses(other, cell)));
         machines.extend(missing.map(standby));
         assert_eq!(machines.len(), 2);
         if round == rounds {
@@ -265,7 +284,7 @@ fn a_standby_takes_over_from_a_writer_that_is_killed_and_another_goes_on_waiting
 
 /// Has the owner write until it has erased something, or until its first erase is under way.
 fn writes(machine: &Machine, round: usize, acknowledged: &mut Acknowledged) {
-    (&machine.told).write_all(b"go\n").unwrap();
+    machine.tell("go");
     let wanted = if round.is_multiple_of(2) { "erased" } else { "erasing" };
     loop {
         let line = machine.lines.recv_timeout(Duration::from_secs(60)).unwrap();

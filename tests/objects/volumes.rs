@@ -5,10 +5,10 @@
 //! readers wait.
 
 use std::io::{Read, Seek, SeekFrom};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keyfall::cell::MemoryCell;
 use keyfall::store::ObjectLog;
@@ -17,6 +17,7 @@ use keyfall_objects::{Created, Listed, MemoryObjects, Objects, Result};
 
 use crate::engines::{options, put, read, user};
 use crate::far::rounds;
+use crate::standby::median;
 
 /// Threads of this name wait at the gate before each read.
 const SLOW: &str = "slow";
@@ -29,6 +30,8 @@ struct Watched {
     longest: AtomicU64,
     waiting: AtomicUsize,
     shut: (Mutex<bool>, Condvar),
+    /// Whether requests take as long as those of a service far away, and slow ones longer.
+    far: AtomicBool,
 }
 
 impl Watched {
@@ -40,7 +43,14 @@ impl Watched {
             longest: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             shut: (Mutex::new(false), Condvar::new()),
+            far: AtomicBool::new(false),
         })
+    }
+
+    fn takes(&self, millis: u64) {
+        if self.far.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(millis));
+        }
     }
 
     /// Reads, bytes and the longest read since the last call.
@@ -60,7 +70,10 @@ impl Watched {
             self.waiting.fetch_add(1, Ordering::SeqCst);
             let shut = self.shut.0.lock().unwrap();
             drop(self.shut.1.wait_while(shut, |shut| *shut).unwrap());
+            self.takes(300);
             self.waiting.fetch_sub(1, Ordering::SeqCst);
+        } else {
+            self.takes(30);
         }
         let len = read.as_ref().ok().and_then(|read| read.as_ref().map(Vec::len)).unwrap_or(0);
         self.reads.fetch_add(1, Ordering::SeqCst);
@@ -75,6 +88,7 @@ impl Objects for Watched {
         self.inner.place()
     }
     fn create(&self, name: &str, bytes: &[u8]) -> Result<Created> {
+        self.takes(60);
         self.inner.create(name, bytes)
     }
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>> {
@@ -216,6 +230,74 @@ fn an_erase_waits_for_no_request_of_a_reader() {
             }
         }
     });
+}
+
+/// Erases take no longer while many others read whose reads take 300 ms each: rounds of erases with
+/// nobody else, and with them, by turns.
+#[test]
+fn an_erase_beside_slow_readers_takes_as_long_as_alone() {
+    let readers = rounds("KEYFALL_SLOW", 60) as u32;
+    let objects = Watched::new();
+    let engine = Engine::init(log(&objects), Arc::new(MemoryCell::new()), options()).unwrap();
+    let payload = recording(0, 100_000);
+    let ids: Vec<RecordId> = (0..readers).map(|n| put(&engine, n, &payload).unwrap()).collect();
+    let rounds = 5;
+    let last = readers + 2 * rounds * 5;
+    (readers..last).for_each(|n| _ = put(&engine, n, b"erased").unwrap());
+    let mut users = readers..last;
+    let mut erases = || -> Vec<Duration> {
+        let erase = |n| {
+            let began = Instant::now();
+            engine.erase(Scope::user(user(n))).unwrap();
+            began.elapsed()
+        };
+        users.by_ref().take(5).map(erase).collect()
+    };
+    let (mut alone, mut beside, mut reads) = (Vec::new(), Vec::new(), 0);
+    let ended = AtomicBool::new(false);
+    objects.far.store(true, Ordering::SeqCst);
+    objects.shut(true);
+    std::thread::scope(|scope| {
+        let (engine, ended, payload) = (&engine, &ended, &payload);
+        for id in &ids {
+            let reads = move || {
+                let (mut reader, mut piece) = (engine.get(id).unwrap(), [0; 4096]);
+                for at in [0, 65_536].into_iter().cycle() {
+                    if ended.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    reader.seek(SeekFrom::Start(at)).unwrap();
+                    reader.read_exact(&mut piece).unwrap();
+                    assert_eq!(piece[..], payload[at as usize..][..4096]);
+                }
+            };
+            std::thread::Builder::new().name(SLOW.into()).spawn_scoped(scope, reads).unwrap();
+        }
+        let all_wait = || {
+            while objects.waiting.load(Ordering::SeqCst) < readers as usize {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        for _ in 0..rounds {
+            // All of them wait for the gate.
+            objects.shut(true);
+            all_wait();
+            std::thread::sleep(Duration::from_millis(400));
+            alone.extend(erases());
+            objects.shut(false);
+            std::thread::sleep(Duration::from_millis(400));
+            objects.take();
+            beside.extend(erases());
+            reads += objects.take().0;
+        }
+        ended.store(true, Ordering::SeqCst);
+    });
+    let each = u64::from(readers * rounds);
+    assert!(reads >= each, "{reads} reads meanwhile, of {readers} readers in {rounds} rounds");
+    let (alone, beside) = (median(alone), median(beside));
+    let times = beside.as_secs_f64() / alone.as_secs_f64();
+    println!("an erase alone {alone:?}, beside {readers} slow readers {beside:?}: {times:.2}x");
+    assert!(times <= 1.2, "an erase takes {times:.2} times as long");
 }
 
 /// The bytes and objects of a store.
