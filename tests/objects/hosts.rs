@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keyfall::engine::Keeper;
 use keyfall::env::{Env, System};
@@ -236,6 +236,15 @@ impl Host {
         host
     }
 
+    /// Waits until what it watches has given something.
+    fn until_it_reads(&mut self) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while self.does("last") == "0" {
+            assert!(Instant::now() < end, "it reads nothing");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn says(&mut self, line: &str) {
         writeln!(self.say, "{line}").unwrap();
     }
@@ -310,7 +319,7 @@ fn replaced(hosts: &Hosts, dir: &Path, host: usize, cuts: &[To], seen: &mut Ackn
     let said = here.does(&line);
     let id = seen.put(&said, 300_000).unwrap();
     here.says(&format!("watch {id}"));
-    std::thread::sleep(Duration::from_millis(300));
+    here.until_it_reads();
     cuts.iter().for_each(|to| hosts.set(host, *to, "down"));
     // It goes on trying; what it is told here, if anything, is acknowledged.
     let line = seen.next(3000);
