@@ -27,6 +27,10 @@ pub const SEGMENT_MIN_BYTES: usize = CHUNK_BYTES;
 pub const SEGMENT_MAX_BYTES: usize = 8 << 20;
 /// Plaintext bytes of a payload segment where nothing speaks for others.
 pub const SEGMENT_BYTES: usize = 256 << 10;
+/// Bits of the user tag that one page of the user tree decides on, where nothing speaks for others.
+pub const FAN_BITS: u8 = 4;
+/// The same where each page on the way to a record is a request.
+pub const FAN_BITS_FAR: u8 = 5;
 /// Most bytes of one blob.
 pub const BLOB_MAX_BYTES: usize =
     HEADER_BYTES + SEGMENT_MAX_BYTES / CHUNK_BYTES * (CHUNK_BYTES + TAG_BYTES);

@@ -241,7 +241,11 @@ impl Engine {
 
 /// What a new store is made with.
 fn geometry(store: &dyn Store, options: &Options) -> Result<Geometry> {
-    let suits = || Geometry { segment_bytes: store.segment_bytes(), ..Geometry::DEFAULT };
+    let suits = || Geometry {
+        fan_bits: store.fan_bits(),
+        segment_bytes: store.segment_bytes(),
+        ..Geometry::DEFAULT
+    };
     options.geometry.unwrap_or_else(suits).check()
 }
 

@@ -32,7 +32,7 @@ pub use sled::SledStore;
 
 use crate::error::{Error, ErrorKind, Result};
 pub use crate::ids::{BlobName, StoreId};
-use crate::limits::SEGMENT_BYTES;
+use crate::limits::{FAN_BITS, SEGMENT_BYTES};
 
 /// Which state of a store a head stands for. Ordered: epoch first, then commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -476,6 +476,12 @@ pub trait Store: Send + Sync {
     /// each blob is a request that costs time and money, a longer one suits it better.
     fn segment_bytes(&self) -> usize {
         SEGMENT_BYTES
+    }
+
+    /// Bits of the user tag that one page of the user tree decides on, as suits a new store in this
+    /// place. Where each page on the way to a record is a request, a shorter way suits it better.
+    fn fan_bits(&self) -> u8 {
+        FAN_BITS
     }
 
     /// What lives among much that is dead, in a store whose names say places for ever: for an

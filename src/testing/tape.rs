@@ -213,6 +213,9 @@ impl Store for RecordingStore {
     fn segment_bytes(&self) -> usize {
         self.store.segment_bytes()
     }
+    fn fan_bits(&self) -> u8 {
+        self.store.fan_bits()
+    }
     fn claimed(&self) -> Result<Option<Claimed>> {
         self.store.claimed()
     }

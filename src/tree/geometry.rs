@@ -3,8 +3,8 @@
 use super::page::REF_BYTES;
 use crate::error::{Error, Result};
 use crate::limits::{
-    CHUNK_BYTES, INLINE_MAX_BYTES, INLINE_PART, PAGE_MAX_BYTES, PAGE_MIN_BYTES, SEAL_OVERHEAD,
-    SEGMENT_BYTES, SEGMENT_MAX_BYTES, SEGMENT_MIN_BYTES,
+    CHUNK_BYTES, FAN_BITS, INLINE_MAX_BYTES, INLINE_PART, PAGE_MAX_BYTES, PAGE_MIN_BYTES,
+    SEAL_OVERHEAD, SEGMENT_BYTES, SEGMENT_MAX_BYTES, SEGMENT_MIN_BYTES,
 };
 
 /// Size of pages and of segments, and fan-out of the user tree, fixed when a store is made (SPEC.md
@@ -28,7 +28,7 @@ impl Default for Geometry {
 impl Geometry {
     /// What a store has if nothing else is asked for.
     pub const DEFAULT: Geometry =
-        Geometry { page_bytes: 4096, fan_bits: 4, segment_bytes: SEGMENT_BYTES };
+        Geometry { page_bytes: 4096, fan_bits: FAN_BITS, segment_bytes: SEGMENT_BYTES };
 
     /// Checks the bounds above and that a full page of the user tree fits.
     ///

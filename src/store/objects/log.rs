@@ -26,7 +26,7 @@ use super::write::{SHORT_MAX, Writing};
 use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
-use crate::limits::SEGMENT_MAX_BYTES;
+use crate::limits::{FAN_BITS_FAR, SEGMENT_MAX_BYTES};
 use crate::store::{
     Ahead, Blob, Claimed, Cleaned, Collect, Cursor, Head, HeadId, Newest, Packing, Published,
     Pulse, Removed, Sparse, Store, Sweep, Swept, Usage, Waste, fenced,
@@ -275,6 +275,11 @@ impl Store for ObjectLog {
     /// A GiB is 128 objects.
     fn segment_bytes(&self) -> usize {
         SEGMENT_MAX_BYTES
+    }
+
+    /// A way of one page less, with a million users.
+    fn fan_bits(&self) -> u8 {
+        FAN_BITS_FAR
     }
 
     fn claimed(&self) -> Result<Option<Claimed>> {

@@ -97,6 +97,9 @@ impl<S: Store> Store for CountedStore<S> {
     fn segment_bytes(&self) -> usize {
         self.store.segment_bytes()
     }
+    fn fan_bits(&self) -> u8 {
+        self.store.fan_bits()
+    }
     fn claimed(&self) -> Result<Option<Claimed>, Error> {
         self.store.claimed()
     }

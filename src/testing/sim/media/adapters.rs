@@ -175,6 +175,9 @@ impl Store for FaultyStore {
     fn segment_bytes(&self) -> usize {
         self.store.segment_bytes()
     }
+    fn fan_bits(&self) -> u8 {
+        self.store.fan_bits()
+    }
     fn claimed(&self) -> Result<Option<Claimed>> {
         self.gate.verb(Touch::Store, || self.store.claimed())
     }
