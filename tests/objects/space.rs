@@ -113,7 +113,8 @@ fn a_discard_of_a_store_half_dead_leaves_little_more_than_what_lives() {
     let (engine, records) = half_dead(&objects, rounds("KEYFALL_BATCHES", 3) as u32);
     let (before, _, asked, after) = discarded(&engine, &place, &counted);
     let lives: usize = records.iter().filter(|(_, n, _)| n % 2 == 1).map(|record| record.2).sum();
-    assert!(after.0 < before.0 * 3 / 4 && after.0 < lives as u64 * 2, "{lives} live: {after:?}");
+    let most = lives as u64 * 5 / 4;
+    assert!(after.0 < before.0 * 3 / 4 && after.0 <= most, "{lives} live: {after:?}");
     // Of what was there, and of what was written once more.
     let mib = (before.0 + after.0).div_ceil(8 << 20);
     assert!(asked.gets + asked.heads <= 12 + 2 * mib, "{mib} times 8 MiB: {asked:?}");

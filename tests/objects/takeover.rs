@@ -2,7 +2,7 @@
 //! first erase has returned: beyond a proxy that adds the latency of a service far away, with three
 //! keyholders over TCP, beside a bare create in the same rounds.
 //!
-//! `KEYFALL_TAKEOVERS=20` for so many rounds, of which the medians are judged; each takes some four
+//! `KEYFALL_TAKEOVERS=20` for so many rounds, of which the medians are judged; each takes some six
 //! seconds.
 
 use std::ops::ControlFlow;
