@@ -276,7 +276,9 @@ fn reads_of_a_store_of_many_users() {
     let long = many.long.iter().rev().take(1000);
     let long = distribution("1,000 records of 2,000 B", &many.reads(&warmed, long));
     println!("{:?}", warmed.status().unwrap().cache);
-    let most = first.max(all).max(long);
+    // The first one that is in a pack may cost a wrong guess, and the list of packs.
+    assert!(first <= 5, "a cold read takes {first} requests");
+    let most = all.max(long);
     assert!(most <= 4, "a cold read takes {most} requests");
 }
 
