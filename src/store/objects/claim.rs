@@ -55,6 +55,12 @@ pub(super) fn highest(bucket: &Bucket, after: u64) -> Result<Option<u64>> {
 
 /// Keeps what the newest object holds: its pages are asked for next.
 fn keep(state: &mut State, number: u64, bytes: &[u8]) {
+    if let Ok(header) = Header::decode(bytes) {
+        state.windows.keep_header(Object::Numbered(number), header);
+        if header.kind == Kind::Commit {
+            state.packs.have_root();
+        }
+    }
     for (n, window) in bytes.chunks(WINDOW as usize).take(WINDOWS).enumerate() {
         let window = std::sync::Arc::new(window.to_vec());
         state.windows.keep(Object::Numbered(number), n as u64, window);

@@ -4,7 +4,7 @@
 use super::bucket::Bucket;
 use super::named::{Object, PACKS, numbered};
 use super::naming::Place;
-use super::state::State;
+use super::state::{CHUNK, State};
 use crate::error::Result;
 use crate::sync::{Mutex, locked};
 
@@ -14,7 +14,7 @@ const LISTED: usize = 1000;
 /// Whether the chunk of a place is likely to be a pack: lists them, if that is worth a request.
 pub(super) fn is_pack(bucket: &Bucket, state: &Mutex<State>, at: &Place) -> Result<bool> {
     let (last, unknown) = {
-        let state = locked(state);
+        let mut state = locked(state);
         let packs = &state.packs;
         if packs.is_there(at) || packs.is_listed(at.number) {
             return Ok(packs.is_there(at));
@@ -22,10 +22,16 @@ pub(super) fn is_pack(bucket: &Bucket, state: &Mutex<State>, at: &Place) -> Resu
         if let Some(header) = state.windows.header(Object::Numbered(at.number)) {
             return Ok(header.chunk != at.chunk);
         }
-        if !packs.may_be(at) {
+        // What an opening asks for first is the root's page, the last one of its commit.
+        if state.packs.is_first() {
             return Ok(false);
         }
-        (state.last, packs.unknown_before(at.number))
+        // Where nothing is known, a list is not one of the reads that a guess could cost.
+        let first = state.packs.is_unknown() && state.usage.bytes >= CHUNK as u64;
+        if !first && !state.packs.may_be(at) {
+            return Ok(false);
+        }
+        (state.last, state.packs.unknown_before(at.number))
     };
     // One list often shows all that is not known. Where many packs come before, one more does.
     list(bucket, state, unknown, last)?;

@@ -18,6 +18,8 @@ pub(super) struct Packs {
     /// Whether there are some: a list showed one, or a blob was looked for in a commit, and was in
     /// a pack.
     seen: bool,
+    /// Whether a blob was asked for.
+    asked: bool,
 }
 
 impl Packs {
@@ -39,6 +41,16 @@ impl Packs {
     /// Whether nothing is known, so that a caller that will read many blobs lists some first.
     pub(super) fn is_unknown(&self) -> bool {
         !self.seen && self.listed.is_empty()
+    }
+
+    /// Whether no blob was asked for before this one.
+    pub(super) fn is_first(&mut self) -> bool {
+        !std::mem::replace(&mut self.asked, true)
+    }
+
+    /// Takes note that the root's page is at hand, and is not asked for.
+    pub(super) fn have_root(&mut self) {
+        self.asked = true;
     }
 
     /// The first number after those before this one that are known.
