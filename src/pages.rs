@@ -78,8 +78,9 @@ impl Owners {
         }
     }
 
-    fn take(&self, owner: UserTag) -> VecDeque<BlobName> {
-        self.lists().remove(&owner).unwrap_or_default()
+    fn take(&self, owners: &[UserTag]) -> Vec<VecDeque<BlobName>> {
+        let mut lists = self.lists();
+        owners.iter().filter_map(|owner| lists.remove(owner)).collect()
     }
 }
 
@@ -193,10 +194,8 @@ impl PageCache {
         for name in replaced {
             self.remove(name);
         }
-        for owner in owners {
-            for name in self.owners.take(*owner) {
-                self.pages.remove(&name);
-            }
+        for name in self.owners.take(owners).into_iter().flatten() {
+            self.pages.remove(&name);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A change of the tree in the making: every rule that writes edits one, and `seal_pages` ends it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
 use super::change::Cuts;
@@ -140,6 +141,12 @@ impl<'a> Edit<'a> {
 
     /// Records what an erase took.
     pub(crate) fn note_fallen(&mut self, spans: &mut Vec<Span>) {
+        if let [one] = spans[..]
+            && let Entry::Vacant(first) = self.fell.entry(one.user)
+        {
+            first.insert(std::mem::take(spans));
+            return;
+        }
         for span in spans.drain(..) {
             self.fell.entry(span.user).or_default().push(span);
         }

@@ -53,18 +53,25 @@ pub(crate) fn apply(edit: &mut Edit<'_>, erase: &Erase) -> Result<Fell> {
 fn drop_scope(edit: &mut Edit<'_>, erase: &Erase) -> Result<Fell> {
     erase.check()?;
     let user = erase.user(|user| edit.view.tag(user));
+    let epoch = edit.moment.epoch;
     let (editor, root) = edit.parts()?;
     let incarnation = match root.slot_mut(editor, user)? {
-        Some(Slot { state: SlotState::Live(_), incarnation, .. }) => *incarnation,
+        Some(slot @ Slot { state: SlotState::Live(_), .. }) => {
+            if is_whole(erase) {
+                let whole = of_user(editor, slot, erase, user, epoch)?;
+                if let Some(due) = whole.due {
+                    edit.agenda.remove(&mut edit.editor, due, user)?;
+                }
+                return Ok(whole.fell(user));
+            }
+            slot.incarnation
+        }
         Some(Slot { state: SlotState::Erased { .. }, .. }) => return Ok(Fell::already()),
         Some(Slot { state: SlotState::Unborn(_), .. }) | None => {
             return of_nobody(edit, erase, user);
         }
     };
     match erase.scope() {
-        Scope::User { class: None, when: When::Ever, .. } if erase.kept().is_empty() => {
-            of_user(edit, erase, user)
-        }
         Scope::User { class, when, .. } => of_part(edit, erase, user, class.as_ref(), *when),
         Scope::Record(id) => match id.incarnation.cmp(&incarnation) {
             Ordering::Less => Ok(Fell::already()),
@@ -74,17 +81,24 @@ fn drop_scope(edit: &mut Edit<'_>, erase: &Erase) -> Result<Fell> {
     }
 }
 
-/// Erases a live user whole. Damaged pages below must not keep it from being erased; what was
-/// derived cannot be found then, and cannot be read either.
-fn of_user(edit: &mut Edit<'_>, erase: &Erase, user: UserTag) -> Result<Fell> {
-    let epoch = edit.moment.epoch;
-    let (editor, root) = edit.parts()?;
-    let Some(slot) = root.slot_mut(editor, user)? else {
-        return Ok(Fell::already());
-    };
+/// Whether an erase takes a user whole.
+fn is_whole(erase: &Erase) -> bool {
+    matches!(erase.scope(), Scope::User { class: None, when: When::Ever, .. })
+        && erase.kept().is_empty()
+}
+
+/// Erases the live user of a slot whole. Damaged pages below must not keep it from being erased;
+/// what was derived cannot be found then, and cannot be read either.
+fn of_user(
+    editor: &mut Editor<'_>,
+    slot: &mut Slot,
+    erase: &Erase,
+    user: UserTag,
+    epoch: u64,
+) -> Result<Whole> {
     let (incarnation, alone) = (slot.incarnation, slot.alone);
     let SlotState::Live(link) = &mut slot.state else {
-        return Ok(Fell::already());
+        return Ok(Whole::uncounted(None));
     };
     let certified = erase.request.is_some();
     let page_key = match link {
@@ -106,10 +120,7 @@ fn of_user(edit: &mut Edit<'_>, erase: &Erase, user: UserTag) -> Result<Fell> {
         docket.add_key("key of the user's page", key);
     }
     slot.state = SlotState::Erased { epoch };
-    if let Some(due) = whole.due {
-        edit.agenda.remove(&mut edit.editor, due, user)?;
-    }
-    Ok(whole.fell(user))
+    Ok(whole)
 }
 
 /// What a user's page says before the user is erased whole.
@@ -242,7 +253,7 @@ fn of_nobody(edit: &mut Edit<'_>, erase: &Erase, tag: UserTag) -> Result<Fell> {
     };
     check_home(&edit.view, edit.means.shard, tag)?;
     let docket = erase.request.as_ref().map(|_| Docket::nothing(user));
-    if class.is_none() && matches!(when, When::Ever) && erase.kept().is_empty() {
+    if is_whole(erase) {
         let gone = Slot::never_here(edit.moment.epoch);
         set_slot(edit, tag, gone)?;
         return Ok(Fell { spans: vec![Span::all(tag)], docket, ..Fell::nothing() });

@@ -22,8 +22,9 @@ pub(super) trait Entry: Sized {
 #[derive(Debug)]
 pub(super) struct Entries<const K: usize, V> {
     stored: Option<Stored>,
-    /// Entries that were taken out, and new ones.
-    taken: BTreeMap<[u8; K], V>,
+    /// Entries that were taken out, and new ones, in the order of their keys: of most pages it is
+    /// one, and a map would make room for eleven.
+    taken: Vec<([u8; K], V)>,
     /// How many of them are new.
     new: usize,
 }
@@ -39,7 +40,7 @@ struct Stored {
 
 impl<const K: usize, V> Default for Entries<K, V> {
     fn default() -> Self {
-        Entries { stored: None, taken: BTreeMap::new(), new: 0 }
+        Entries { stored: None, taken: Vec::new(), new: 0 }
     }
 }
 
@@ -72,39 +73,63 @@ impl<const K: usize, V: Entry> Entries<K, V> {
             .map_or(&[], |Stored { page, from, count }| &page[*from..*from + *count * Self::LEN])
     }
 
+    /// Where the entry of a key is among those taken out, or would be.
+    fn place(&self, key: &[u8; K]) -> std::result::Result<usize, usize> {
+        self.taken.binary_search_by(|(taken, _)| taken.cmp(key))
+    }
+
+    /// Takes the entry of a key out, if it has one that is not: says where it is then.
+    fn take_out(&mut self, key: &[u8; K]) -> Result<std::result::Result<usize, usize>> {
+        let place = self.place(key);
+        let (Err(at), Some(Stored { page, from, .. })) = (place, &self.stored) else {
+            return Ok(place);
+        };
+        let Some(n) = position(self.raw(), Self::LEN, key) else { return Ok(place) };
+        let mut d = Decoder::of_page(page, "page of the user tree");
+        d.bytes(from + n * Self::LEN + K)?;
+        let value = V::decode(&mut d)?;
+        self.add(at, *key, value);
+        Ok(Ok(at))
+    }
+
+    fn add(&mut self, at: usize, key: [u8; K], value: V) {
+        if self.taken.capacity() == 0 {
+            self.taken.reserve_exact(1);
+        }
+        self.taken.insert(at, (key, value));
+    }
+
     /// The entry of a key, taken out.
     pub(super) fn take(&mut self, key: &[u8; K]) -> Result<Option<&mut V>> {
-        if !self.taken.contains_key(key)
-            && let Some(Stored { page, from, .. }) = &self.stored
-            && let Some(n) = position(self.raw(), Self::LEN, key)
-        {
-            let mut d = Decoder::of_page(page, "page of the user tree");
-            d.bytes(from + n * Self::LEN + K)?;
-            self.taken.insert(*key, V::decode(&mut d)?);
-        }
-        Ok(self.taken.get_mut(key))
+        let place = self.take_out(key)?;
+        Ok(place.ok().map(|at| &mut self.taken[at].1))
     }
 
     /// As [`Entries::take`], with a new entry for a key that has none.
     pub(super) fn take_or_add(&mut self, key: [u8; K], new: impl FnOnce() -> V) -> Result<&mut V> {
-        self.take(&key)?;
-        Ok(self.taken.entry(key).or_insert_with(|| {
-            self.new += 1;
-            new()
-        }))
+        let at = match self.take_out(&key)? {
+            Ok(at) => at,
+            Err(at) => {
+                self.new += 1;
+                self.add(at, key, new());
+                at
+            }
+        };
+        Ok(&mut self.taken[at].1)
     }
 
     /// Every entry, taken out.
-    pub(super) fn into_all(mut self) -> Result<BTreeMap<[u8; K], V>> {
+    pub(super) fn into_all(self) -> Result<BTreeMap<[u8; K], V>> {
+        let mut all: BTreeMap<[u8; K], V> = self.taken.into_iter().collect();
         if let Some(Stored { page, from, count }) = &self.stored {
             let mut d = Decoder::of_page(page, "page of the user tree");
             d.bytes(*from)?;
             for _ in 0..*count {
                 let (key, value) = (d.array()?, V::decode(&mut d)?);
-                self.taken.entry(key).or_insert(value);
+                all.entry(key).or_insert(value);
             }
         }
-        Ok(self.taken)
+        Ok(all)
     }
 
     /// Writes all of them; `write` writes those that were taken out, after their keys.
