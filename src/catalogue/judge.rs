@@ -37,14 +37,18 @@ pub(crate) fn is_refusal(e: &Error) -> bool {
 }
 
 /// Judges each erase of a commit alone. One that fails in the middle leaves nothing: the edit is
-/// begun again without it.
-pub(crate) fn judge<'a>(start: Start<'a>, erases: &[&Erase]) -> Result<Judged<'a>> {
+/// begun again without it. `coming` is told which erase is next.
+pub(crate) fn judge<'a>(
+    start: Start<'a>,
+    erases: &[&Erase],
+    coming: &dyn Fn(usize),
+) -> Result<Judged<'a>> {
     let mut failed = BTreeMap::new();
     let (mut passed_over, mut tried) = (BTreeSet::new(), false);
     loop {
         let mut edit = Edit::new(start);
         edit.passed_over.clone_from(&passed_over);
-        match apply_all(edit, erases, &failed) {
+        match apply_all(edit, erases, &failed, coming) {
             Ok(judged) => return Ok(judged),
             Err(Restart::Erase(n, e)) => {
                 failed.insert(n, e);
@@ -73,10 +77,12 @@ fn apply_all<'a>(
     mut edit: Edit<'a>,
     erases: &[&Erase],
     failed: &BTreeMap<usize, Error>,
+    coming: &dyn Fn(usize),
 ) -> std::result::Result<Judged<'a>, Restart> {
     let mut all = Vec::with_capacity(erases.len());
     let (mut gone, mut derived, mut refused) = (0, 0, false);
     for (n, erase) in erases.iter().enumerate() {
+        coming(n);
         if let Some(e) = failed.get(&n) {
             all.push(Err(e.copy()));
             continue;

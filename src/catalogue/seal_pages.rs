@@ -4,7 +4,7 @@
 use super::change::Change;
 use super::edit::Edit;
 use super::fell::Links;
-use super::sealer::Sealer;
+use super::sealer::{Beside, Sealer};
 use crate::error::Result;
 use crate::tree::Ref;
 use crate::tree::agenda::Agenda;
@@ -15,11 +15,20 @@ use crate::tree::policies::Policies;
 use crate::tree::sets::Sets;
 use crate::tree::users::seal_users;
 
+/// Seals what was edited, below `head`.
+pub(crate) fn seal(edit: Edit<'_>, head: HeadPage) -> Result<Change> {
+    seal_with(edit, head, None)
+}
+
 /// Seals what was edited, below `head`; links left to be followed are filed under the number of
-/// the commit.
-pub(crate) fn seal(mut edit: Edit<'_>, mut head: HeadPage) -> Result<Change> {
+/// the commit. With somebody `beside` who encrypts, blobs of the change are empty until that has.
+pub(crate) fn seal_with<'a>(
+    mut edit: Edit<'a>,
+    mut head: HeadPage,
+    beside: Option<&'a dyn Beside>,
+) -> Result<Change> {
     let commit = edit.view.at.commit + 1;
-    let mut sealer = Sealer::new(edit.means, head.realm, edit.payloads);
+    let mut sealer = Sealer::new(edit.means, head.realm, edit.payloads).with(beside);
     for (number, left) in (0..).zip(edit.left) {
         let Links { owner, incarnation, tree, .. } = left;
         if let Some(links) = tree.seal(Lineage::place(owner), head.geometry, &mut sealer)? {

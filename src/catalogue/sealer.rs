@@ -7,7 +7,7 @@ use super::means::Means;
 use crate::crypto::{self, Fresh, Key, chunked, hedge};
 use crate::error::Result;
 use crate::ids::{BlobName, RealmId, UserTag};
-use crate::limits::SEAL_OVERHEAD;
+use crate::limits::{SALT_BYTES, SEAL_OVERHEAD};
 use crate::pages::Made;
 use crate::secret::Secret;
 use crate::store::{Ahead, Blob};
@@ -19,9 +19,34 @@ const MADE_MAX_BYTES: usize = 8 << 20;
 /// Of them, pages of one user.
 const MADE_OWN_MAX: usize = 8;
 
+/// A page with its name and its key that is not encrypted yet.
+pub(crate) struct Unsealed {
+    /// Its place among the blobs of the change.
+    pub(crate) at: usize,
+    key: Key,
+    salt: [u8; SALT_BYTES],
+    context: Vec<u8>,
+    plaintext: Secret,
+}
+
+impl Unsealed {
+    /// The page as it is stored.
+    pub(crate) fn seal(&self) -> Vec<u8> {
+        chunked::seal(&self.key, &self.salt, &self.context, &self.plaintext)
+    }
+}
+
+/// Who encrypts pages while the next ones are written.
+pub(crate) trait Beside {
+    /// Takes a page, in whose place there is an empty blob until it is encrypted.
+    fn take(&self, page: Unsealed);
+}
+
 /// Seals pages and keeps the blobs for the commit, children before parents.
 pub(crate) struct Sealer<'a> {
     means: Means<'a>,
+    /// Who encrypts them, if that is somebody else.
+    beside: Option<&'a dyn Beside>,
     realm: RealmId,
     /// The commit's, in their order: names can say where they will lie.
     pub(crate) blobs: Vec<Blob>,
@@ -39,6 +64,7 @@ impl<'a> Sealer<'a> {
     pub(crate) fn new(means: Means<'a>, realm: RealmId, blobs: Vec<Blob>) -> Self {
         Sealer {
             means,
+            beside: None,
             realm,
             ahead: Ahead::of(&blobs),
             blobs,
@@ -46,6 +72,11 @@ impl<'a> Sealer<'a> {
             made_bytes: 0,
             own: 0,
         }
+    }
+
+    /// Has pages encrypted by another.
+    pub(crate) fn with(self, beside: Option<&'a dyn Beside>) -> Self {
+        Sealer { beside, ..self }
     }
 
     /// Takes a blob along that is sealed already, under a name that says what comes before it.
@@ -95,10 +126,19 @@ impl Sink for Sealer<'_> {
         let len = plaintext.len() + SEAL_OVERHEAD;
         let name = self.means.names.name(name, self.ahead, len);
         let context = crypto::page_context(self.realm, kind.byte(), name);
-        self.blobs.push((name, chunked::seal(&key, &salt, &context, &plaintext)));
-        self.ahead = self.ahead.and(len);
+        let at = Ref::new(name, &key);
         // A copy: what it was written in has room for the largest page.
         self.keep(Made { name, owner, page: Secret::copied_from(&plaintext) });
-        Ok(Ref::new(name, &key))
+        let page = Unsealed { at: self.blobs.len(), key, salt, context, plaintext };
+        let sealed = match self.beside {
+            Some(beside) => {
+                beside.take(page);
+                Vec::new()
+            }
+            None => page.seal(),
+        };
+        self.blobs.push((name, sealed));
+        self.ahead = self.ahead.and(len);
+        Ok(at)
     }
 }

@@ -3,8 +3,8 @@
 use super::commit::publish;
 use super::core::Core;
 use super::ready::ready;
+use super::two_cores::seal;
 use crate::catalogue::edit::Edit;
-use crate::catalogue::seal_pages::seal;
 use crate::error::Result;
 use crate::secret::WipeStack;
 

@@ -13,13 +13,13 @@ use super::issue::issue;
 use super::leaf::enter;
 use super::ready::ready_to_erase;
 use super::ready_key::is_unused;
+use super::two_cores::{reading_ahead, seal};
 use crate::catalogue::defect::Defect;
 use crate::catalogue::edit::{Edit, Start};
 use crate::catalogue::fell::Fell;
 use crate::catalogue::judge::{Judged, is_refusal, judge};
 use crate::catalogue::leaf::Entered;
 use crate::catalogue::moment::Reading;
-use crate::catalogue::seal_pages;
 use crate::certificate::Destroyed;
 use crate::error::{Error, Result};
 use crate::ids::Timestamp;
@@ -128,7 +128,7 @@ fn prepare(core: &Core, writer: &Writer, erases: &[&Erase]) -> Result<Prepared> 
     let state = core.state();
     let pages = core.pages();
     let start = core.start(&state, &pages);
-    let judged = judge(start, erases)?;
+    let judged = reading_ahead(core, &state, erases, |coming| judge(start, erases, coming))?;
     if core.planted(Defect::FailTogether)
         && let Some(e) =
             judged.fell.iter().filter_map(|fell| fell.as_ref().err()).find(|e| !is_refusal(e))
@@ -149,18 +149,18 @@ fn prepare(core: &Core, writer: &Writer, erases: &[&Erase]) -> Result<Prepared> 
     let Judged { edit, fell, derived, refused, .. } = judged;
     let commit = match (hurry, refused) {
         (true, _) => {
-            let mut commit = seal(core, &state, edit)?;
+            let mut commit = seal_commit(core, &state, edit)?;
             next_epoch(core, &state, writer, &mut commit)?;
             Some(commit)
         }
-        (false, true) => Some(seal(core, &state, edit)?),
+        (false, true) => Some(seal_commit(core, &state, edit)?),
         (false, false) => None,
     };
     Ok(Prepared { fell, commit, derived, bodies: Vec::new(), entered: None })
 }
 
-fn seal(core: &Core, state: &State, edit: Edit<'_>) -> Result<Commit> {
-    seal_pages::seal(edit, core.next_head(state)).map(Commit::from)
+fn seal_commit(core: &Core, state: &State, edit: Edit<'_>) -> Result<Commit> {
+    seal(edit, core.next_head(state)).map(Commit::from)
 }
 
 /// Seals the commit of erases of which some did something, with its leaf and what it certifies.
@@ -175,7 +175,7 @@ fn prepare_erase(
 ) -> Result<Prepared> {
     let clock = start.moment.clock;
     let Judged { edit, mut fell, gone, derived, .. } = judged;
-    let mut commit = seal(core, state, edit)?;
+    let mut commit = seal_commit(core, state, edit)?;
     commit.about = About::of(CommitKind::Erase, fell.iter().filter(|fell| did(fell)).count());
     let head = &mut commit.change.head;
     head.users -= gone;
@@ -253,7 +253,8 @@ pub(super) struct Outlook {
 /// What an erase would come to if it were done now. Nothing is changed.
 pub(super) fn foresee(core: &Core, state: &State, erase: &Erase) -> Result<Outlook> {
     let pages = core.pages();
-    let Judged { edit, mut fell, derived, .. } = judge(core.start(state, &pages), &[erase])?;
+    let Judged { edit, mut fell, derived, .. } =
+        judge(core.start(state, &pages), &[erase], &|_| {})?;
     let fell = fell.pop().unwrap_or_else(|| Ok(Fell::already()))?;
     Ok(Outlook { fell, derived, following: !edit.left.is_empty() })
 }

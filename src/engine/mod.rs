@@ -70,6 +70,7 @@ mod term;
 mod turn;
 #[cfg(feature = "testing")]
 mod twin;
+mod two_cores;
 mod unsigned;
 pub(crate) mod verbs;
 mod walks;

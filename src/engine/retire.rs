@@ -6,6 +6,7 @@ use super::core::{Core, State, Writer};
 use super::draw_root_key::next_root;
 use super::in_step::bring_all;
 use super::side_by_side::each;
+use super::two_cores::{MANY_PAGES, halves};
 use crate::catalogue::defect::Defect;
 use crate::cell::{Durable, RootKey};
 use crate::crypto::{self, chunked};
@@ -96,12 +97,14 @@ fn verify_place(state: &State, writer: &Writer, store: &dyn Store) -> Result<()>
     let root = store.get(&head.roots.users.name)?.ok_or_else(odd)?;
     let context = crypto::page_context(head.realm, PageKind::Users.byte(), head.roots.users.name);
     chunked::open(&head.roots.users.key(), &context, &root)?;
-    for (name, bytes) in &writer.unread {
-        if store.get(name)?.as_ref() != Some(bytes) {
-            return Err(odd());
-        }
-    }
-    Ok(())
+    halves(&writer.unread, MANY_PAGES, |some| {
+        some.iter().try_for_each(|(name, bytes)| match store.get(name)? {
+            Some(there) if there == *bytes => Ok(()),
+            _ => Err(odd()),
+        })
+    })
+    .into_iter()
+    .collect()
 }
 
 /// The last step: from here on the old root key is gone. `next` takes its place, if the cell has

@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 
 use super::core::{Core, State};
 use super::readers::ClosedReaders;
+use super::two_cores::{MANY_FORGOTTEN, halves};
 use crate::catalogue::change::{Change, Cuts};
 use crate::catalogue::defect::Defect;
 use crate::catalogue::span::Span;
@@ -71,7 +72,8 @@ fn install(
         core.readers.keep_open(cuts);
         if !core.planted(Defect::ForgetCache) {
             let owners: Vec<UserTag> = erased.iter().map(|span| span.user).collect();
-            core.cache.forget(replaced, &owners);
+            halves(replaced, MANY_FORGOTTEN, |some| core.cache.forget(some, &[]));
+            core.cache.forget(&[], &owners);
             closed = core.readers.close(erased);
         }
         core.cache.add(made);

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use keyfall::cell::RootCell;
+use keyfall::engine::Geometry;
 use keyfall::testing::Defect;
-use keyfall::{Class, ErrorKind, InteractionId, Put, Query, RecordId, Result, Scope};
+use keyfall::{Class, Erasure, ErrorKind, InteractionId, Put, Query, RecordId, Result, Scope};
 
 use crate::support::{SMALL_PAGES, World, bytes, error_kind, read_record, user};
 
@@ -154,6 +155,46 @@ fn erases_that_wait_share_a_commit() {
     assert_eq!(outcomes.iter().filter(|o| o.is_ok()).count(), 50);
     assert_eq!(error_kind(outcomes.into_iter().last().unwrap()), ErrorKind::Absent);
     assert_eq!(world.engine().head().epoch, 2, "one epoch for all");
+}
+
+/// So many that they are read and encrypted on two cores.
+#[test]
+fn many_erases_in_one_commit_leave_the_others() {
+    for geometry in [SMALL_PAGES, Geometry::default()] {
+        let mut world = World::new(20, geometry);
+        let name = |n: usize| format!("u{n}");
+        let mut batch = world.engine().batch();
+        for n in 0..1500 {
+            batch.add(Put::new(user(&name(n)), Class::audio()), &bytes(n as u64, 20)[..]).unwrap();
+        }
+        let ids = batch.commit().unwrap();
+        let foreign = World::new(98, SMALL_PAGES).put("eve", Class::audio(), b"x");
+        let erased = |n: usize| n % 3 != 0;
+        let scopes: Vec<_> = (0..1500)
+            .filter(|n| erased(*n))
+            .map(|n| Scope::user(user(&name(n))))
+            .chain([Scope::Record(foreign), Scope::user(user("nobody"))])
+            .collect();
+        for more in [1, 0] {
+            let outcomes = world.engine().erase_all(&scopes);
+            let fell = |done: &Result<Erasure>| {
+                done.as_ref().map_or(0, |done| done.records.unwrap() * u64::from(!done.already))
+            };
+            assert_eq!(outcomes.iter().map(fell).sum::<u64>(), 1000 * more);
+            assert_eq!(error_kind(outcomes.into_iter().nth_back(1).unwrap()), ErrorKind::Absent);
+        }
+        assert_eq!(world.engine().head().epoch, 2, "one epoch for all");
+        world.reopen();
+        for (n, id) in ids.iter().enumerate() {
+            let read = read_record(world.engine(), id);
+            match erased(n) {
+                true => assert_eq!(error_kind(read), ErrorKind::Erased),
+                false => assert_eq!(read.unwrap(), bytes(n as u64, 20)),
+            }
+        }
+        assert!(world.engine().audit(&[], &mut |_| {}).unwrap().is_clean());
+        assert_eq!(world.engine().status().unwrap().users, 500);
+    }
 }
 
 #[test]
