@@ -169,7 +169,7 @@ fn many_erases_in_one_commit_leave_the_others() {
         }
         let ids = batch.commit().unwrap();
         let foreign = World::new(98, SMALL_PAGES).put("eve", Class::audio(), b"x");
-        let erased = |n: usize| n % 3 != 0;
+        let erased = |n: usize| !n.is_multiple_of(3);
         let scopes: Vec<_> = (0..1500)
             .filter(|n| erased(*n))
             .map(|n| Scope::user(user(&name(n))))
