@@ -153,7 +153,7 @@ fn from_a_writer_that_is_killed_to_the_first_put_and_erase() {
         read_takes: Duration::from_millis(30),
         ..Faults::default()
     };
-    let rounds = rounds("KEYFALL_TAKEOVERS", 1);
+    let rounds = rounds("KEYFALL_TAKEOVERS", 1).max(1);
     for far in far(faults, 4) {
         let dir = tempfile::tempdir().unwrap();
         let seen = takeovers(dir.path(), &far, rounds);
