@@ -21,7 +21,7 @@ pub(crate) fn seal(edit: Edit<'_>, head: HeadPage) -> Result<Change> {
 }
 
 /// Seals what was edited, below `head`; links left to be followed are filed under the number of
-/// the commit. With somebody `beside` who encrypts, blobs of the change are empty until that has.
+/// the commit. What `beside` takes is an empty blob in the change until it is encrypted.
 pub(crate) fn seal_with<'a>(
     mut edit: Edit<'a>,
     mut head: HeadPage,

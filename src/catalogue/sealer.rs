@@ -36,7 +36,7 @@ impl Unsealed {
     }
 }
 
-/// Who encrypts pages while the next ones are written.
+/// Encrypts pages while the next ones are written.
 pub(crate) trait Beside {
     /// Takes a page, in whose place there is an empty blob until it is encrypted.
     fn take(&self, page: Unsealed);
@@ -45,7 +45,7 @@ pub(crate) trait Beside {
 /// Seals pages and keeps the blobs for the commit, children before parents.
 pub(crate) struct Sealer<'a> {
     means: Means<'a>,
-    /// Who encrypts them, if that is somebody else.
+    /// Encrypts them, where the writer does not.
     beside: Option<&'a dyn Beside>,
     realm: RealmId,
     /// The commit's, in their order: names can say where they will lie.

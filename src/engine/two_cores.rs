@@ -176,7 +176,7 @@ pub(super) fn reading_ahead<T>(
     })
 }
 
-/// Who reads ahead of the writer.
+/// A thread that reads ahead of the writer.
 struct Reader {
     /// The erase that the writer is at.
     at: AtomicUsize,
