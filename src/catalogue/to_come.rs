@@ -47,8 +47,8 @@ pub(crate) fn fell_from(view: &View<'_>, id: &RecordId) -> Result<bool> {
         Some(slot) => next_ordinal(view.pages, class_place(id.user), &slot.tree, id.interaction)?,
         None => 0,
     };
-    // Ordinals are given out in order: if any record after the last one that is there was put and
-    // fell, so was the one right after it.
+    // Ordinals are assigned in order: if any record past the last one still there was put and then
+    // fell, the next one was put and fell too.
     for ordinal in id.ordinal..=next.max(id.ordinal) {
         let what = Target { ordinal: Some(ordinal), ..Target::record(id) };
         // A span in doubt is of nothing that was here.
