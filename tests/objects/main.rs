@@ -7,6 +7,7 @@ mod ahead;
 #[cfg(feature = "postgres")]
 #[path = "../../objects/tests/cluster/mod.rs"]
 mod cluster;
+mod cold;
 mod conformance;
 mod engines;
 mod far;

@@ -122,7 +122,7 @@ fn memory(users: u32) {
 }
 
 /// Resident memory now, in MiB, and the most so far.
-fn resident() -> (u64, u64) {
+pub(crate) fn resident() -> (u64, u64) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let of = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
