@@ -56,15 +56,12 @@ fn write(engine: &Engine) -> keyfall::Result<()> {
     Ok(())
 }
 
-/// A machine: it stands by, takes the store over, puts a first record, and writes when it is told
-/// to.
-#[test]
-#[ignore = "it is started by the test below"]
-fn child() {
-    let Ok(told) = std::env::var("KEYFALL_STANDS_BY") else { return };
+/// Opens the store as a process was told to that is a machine: as its writer, or standing beside
+/// it. `None` for a process that was told nothing.
+pub(crate) fn opened(beat: Duration, how: &StandBy, gone: &mut dyn FnMut()) -> Option<Engine> {
+    let told = std::env::var("KEYFALL_STANDS_BY").ok()?;
     let [store, cell, role] = told.split('|').collect::<Vec<_>>()[..] else { panic!("{told}") };
-    let builder = Builder::at(store).cell_at(cell).beat(BEAT);
-    let how = StandBy::new().every(EVERY).gone_after(GONE_AFTER);
+    let builder = Builder::at(store).cell_at(cell).beat(beat);
     let mut stands = false;
     let mut see = |beside: &Beside| {
         match beside {
@@ -72,16 +69,26 @@ fn child() {
                 stands = true;
                 println!("\n@stands");
             }
-            Beside::Gone(_) => println!("\n@gone {}", System.monotonic().as_nanos()),
+            Beside::Gone(_) => gone(),
             Beside::Failed(e) => println!("\n@failed {:?}", e.kind()),
             _ => {}
         }
         ControlFlow::Continue(())
     };
-    let engine = match role {
+    Some(match role {
         "writer" => builder.open().unwrap(),
-        _ => builder.stand_by(&how, &mut see).unwrap().unwrap(),
-    };
+        _ => builder.stand_by(how, &mut see).unwrap().unwrap(),
+    })
+}
+
+/// A machine: it stands by, takes the store over, puts a first record, and writes when it is told
+/// to.
+#[test]
+#[ignore = "it is started by the test below"]
+fn child() {
+    let how = StandBy::new().every(EVERY).gone_after(GONE_AFTER);
+    let mut gone = || println!("\n@gone {}", System.monotonic().as_nanos());
+    let Some(engine) = opened(BEAT, &how, &mut gone) else { return };
     let first = put(&engine, "first", &payload(1));
     println!("\n@owner {} {first}", System.monotonic().as_nanos());
     std::io::stdin().read_line(&mut String::new()).unwrap();

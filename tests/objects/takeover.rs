@@ -5,20 +5,19 @@
 //! `KEYFALL_TAKEOVERS=20` for so many rounds, of which the medians are judged; each takes some six
 //! seconds.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use keyfall::env::{Env, System};
-use keyfall::opening::{Beside, StandBy};
-use keyfall::{Builder, Class, Engine, Put, RecordId, Scope};
+use keyfall::opening::StandBy;
+use keyfall::{Class, Engine, Put, RecordId, Scope};
 use keyfall_objects::Objects;
 
 use crate::engines::user;
 use crate::far::{Far, far, rounds};
 use crate::paused::{bring, made, put};
 use crate::proxy::Faults;
-use crate::standby::{Machine, median};
+use crate::standby::{Machine, median, opened};
 
 const BEAT: Duration = Duration::from_millis(200);
 const GONE_AFTER: Duration = Duration::from_millis(1200);
@@ -37,27 +36,9 @@ fn now() -> u128 {
 #[test]
 #[ignore = "it is started by the test below"]
 fn child() {
-    let Ok(told) = std::env::var("KEYFALL_STANDS_BY") else { return };
-    let [store, cell, role] = told.split('|').collect::<Vec<_>>()[..] else { panic!("{told}") };
-    let builder = Builder::at(store).cell_at(cell).beat(BEAT);
     let how = StandBy::new().every(EVERY).gone_after(GONE_AFTER);
-    let (mut stands, mut gone) = (false, 0);
-    let mut see = |beside: &Beside| {
-        match beside {
-            Beside::Quiet(_) if !stands => {
-                stands = true;
-                println!("\n@stands");
-            }
-            Beside::Gone(_) => gone = now(),
-            Beside::Failed(e) => println!("\n@failed {:?}", e.kind()),
-            _ => {}
-        }
-        ControlFlow::Continue(())
-    };
-    let engine = match role {
-        "writer" => builder.open().unwrap(),
-        _ => builder.stand_by(&how, &mut see).unwrap().unwrap(),
-    };
+    let mut gone = 0;
+    let Some(engine) = opened(BEAT, &how, &mut || gone = now()) else { return };
     let opened = now();
     let first = put(&engine, "first", &[1; 2000]);
     let durable = now();
