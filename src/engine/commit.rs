@@ -150,6 +150,7 @@ fn publish_commit(core: &Core, writer: &mut Writer, commit: Commit) -> Result<Op
     if let Some(root) = &root {
         deposit(core, writer, root)?;
     }
+    core.store().reads_first(&change.head.roots.users.name);
     write(core, &change.blobs, before, &stored)?;
     let (blobs, dead) = show(core, change, stored, &staged);
     let erase = root.is_some();

@@ -51,6 +51,7 @@ pub(crate) fn prepare(
     let head = open_seen(store, stored, contents)?;
     check_shard(store, options, &head)?;
     check_owner(store, options, &head, mark)?;
+    store.reads_first(&head.page.roots.users.name);
     let Roots { users, log, falling, agenda, policies, sets } = &head.page.roots;
     let trees = [falling, agenda, policies, sets].into_iter().filter_map(Option::as_ref);
     for tree in [users, log].into_iter().chain(trees) {
@@ -184,6 +185,7 @@ fn find_in(
             own::check_copies(options, &head.stored, &head.page)?;
             cell.take_over();
         }
+        store.reads_first(&head.page.roots.users.name);
         let (env, how) = (&*options.env, &mut own::alone);
         let mut claiming = Claiming { env, id, store, cell, takes_over, how };
         let newest = own::claim(&mut claiming, claimed, last)?;

@@ -142,6 +142,7 @@ impl Engine {
         let mut claiming = Claiming { env: &*env, id, store: there, cell: keys, takes_over, how };
         own::claim(&mut claiming, store.claimed()?, last)?;
         cell.deposit(id, &root.id, &root.key)?;
+        store.reads_first(&head.roots.users.name);
         if let Published::Conflict(_) = store.commit(&sealer.blobs, None, &stored)? {
             return Err(Error::new(
                 ErrorKind::Exists,

@@ -320,7 +320,7 @@ pub trait Store: Send + Sync {
     }
 
     /// What is to be seen of the writer; with what was seen last, as few requests as tell whether
-    /// that has changed. `None` for a store that machines do not share.
+    /// that has changed. `None` where machines do not share it.
     ///
     /// # Errors
     /// `Io`, `Corrupt`.
@@ -334,8 +334,10 @@ pub trait Store: Send + Sync {
         let _ = seen;
     }
 
-    /// The last claim of this place. A store that keeps none cannot be told from its copies: an
-    /// engine then trusts that it has the only one.
+    /// Names the page that whoever opens the newest head reads first: a claim may repeat it.
+    fn reads_first(&self, _root: &BlobName) {}
+
+    /// The last claim of this place. An engine trusts that a store which keeps none has no copy.
     ///
     /// # Errors
     /// `Corrupt`, `Io`.

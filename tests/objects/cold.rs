@@ -24,21 +24,36 @@ fn url(dir: &Path) -> String {
     format!("file://{}", dir.join("log").display())
 }
 
-/// Makes a store of so many users with a record of 200 B each; gives one of these.
+/// Makes a store of so many users with a record of 200 B each, or goes on with one that was cut
+/// short; gives one of these.
 fn made(dir: &Path, users: u32) -> RecordId {
     let began = Instant::now();
     let builder = Builder::at(url(dir)).cell_at(dir.join("cell")).keeper(Keeper::ByHand);
-    let engine = builder.single_machine().accept_remnants().create().unwrap();
+    let builder = builder.cache_bytes(2 << 30).single_machine().accept_remnants();
+    let engine = builder.open_or_create().unwrap();
     let mut some = None;
-    let step = (users / 40).clamp(5000, 250_000);
-    for first in (0..users).step_by(step as usize) {
-        let mut batch = engine.batch();
-        for n in first..users.min(first + step) {
-            batch.add(Put::new(user(n), Class::audio()), &[n as u8; 200][..]).unwrap();
-        }
-        some = batch.commit().unwrap().pop();
+    let (there, step) = (engine.status().unwrap().users as u32, (users / 40).clamp(5000, 250_000));
+    for first in (there..users).step_by(step as usize) {
+        let end = users.min(first + step);
+        let some_of = |from: u32| {
+            let mut batch = engine.batch();
+            for n in (from..end).step_by(4) {
+                batch.add(Put::new(user(n), Class::audio()), &[n as u8; 200][..]).unwrap();
+            }
+            batch.commit().unwrap().pop()
+        };
+        // Batches that wait at once share a commit.
+        std::thread::scope(|scope| {
+            let four = [0, 1, 2, 3].map(|n| {
+                scope.spawn({
+                    let some_of = &some_of;
+                    move || some_of(first + n)
+                })
+            });
+            some = four.into_iter().filter_map(|of| of.join().unwrap()).last();
+        });
         let bytes = engine.status().unwrap().usage.bytes >> 20;
-        println!("{} users, {bytes} MiB, {:?}", users.min(first + step), began.elapsed());
+        println!("{end} users, {bytes} MiB, {:?}", began.elapsed());
     }
     engine.close().unwrap();
     some.unwrap()

@@ -223,15 +223,15 @@ impl Many {
         Many { objects, cell, short: Vec::new(), long }
     }
 
-    /// An engine that has none of it in memory, opened with so many requests.
-    fn opened(&self, requests: u64) -> Engine {
+    /// An engine that has none of it in memory.
+    fn opened(&self) -> Engine {
         self.objects.take();
         let log = Arc::new(ObjectLog::open(self.objects.clone()).unwrap());
         let options: Options = options().cache_bytes(1 << 30);
         let engine = Engine::open(log, self.cell.clone(), options).unwrap();
         let opened = self.objects.take();
         println!("opened: {} requests: {opened:?}", opened.all());
-        assert!(opened.all() <= requests, "an opening takes {} requests", opened.all());
+        assert!(opened.all() <= 10, "an opening takes {} requests", opened.all());
         engine
     }
 
@@ -273,7 +273,7 @@ fn distribution(what: &str, gets: &[u64]) {
 fn reads_of_a_store_of_many_users() {
     let many = Many::new(rounds("KEYFALL_USERS", 2000) as u32);
     let every = |step: usize, from: usize| many.short.iter().skip(from).step_by(step);
-    let cold = many.opened(10);
+    let cold = many.opened();
     for from in 0..3 {
         distribution(
             "1,000 reads, nothing read before",
@@ -282,8 +282,8 @@ fn reads_of_a_store_of_many_users() {
     }
     drop(cold);
 
-    // The newest object is a claim now: the root page is in another one.
-    let warmed = many.opened(11);
+    // The newest object is a claim now.
+    let warmed = many.opened();
     warm_up(&warmed, &[]).unwrap();
     let took = many.objects.take().all();
     println!("warmed up: {took} requests");
@@ -294,7 +294,7 @@ fn reads_of_a_store_of_many_users() {
     distribution("records of others", &many.reads(&warmed, every(7, 5).take(1000)));
     drop(warmed);
 
-    let warmed = many.opened(11);
+    let warmed = many.opened();
     warm_up(&warmed, &[]).unwrap();
     let long = many.long.iter().rev().take(1000);
     distribution("1,000 records of 2,000 B", &many.reads(&warmed, long));
@@ -307,7 +307,7 @@ fn reads_of_a_store_of_many_users() {
 fn the_first_read_of_a_pack_asks_where_it_is() {
     let many = Many::in_one_commit(5000);
     for n in [0, 2500, 4999] {
-        let engine = many.opened(11);
+        let engine = many.opened();
         let ids = &many.long[n..=n];
         distribution("the first read", &many.reads(&engine, ids.iter()));
     }

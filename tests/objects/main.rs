@@ -19,6 +19,7 @@ mod inits;
 mod mistakes;
 mod network;
 mod openers;
+mod openings;
 mod paused;
 mod places;
 #[cfg(feature = "postgres")]

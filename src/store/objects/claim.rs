@@ -6,10 +6,10 @@ use super::catalogue::Listing;
 use super::frame::{Content, End, HEADER, Header, Kind, encode, end_len};
 use super::hints::hints_of;
 use super::named::{COMMITS, FLOORS, Object, number_of, numbered};
-use super::state::{State, Stream};
+use super::state::{Root, State, Stream};
 use super::windows::WINDOW;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Claimed, Head, fenced};
+use crate::store::{Blob, Claimed, Head, fenced};
 use crate::sync::{Mutex, locked};
 use keyfall_objects::Listed;
 
@@ -53,15 +53,19 @@ pub(super) fn highest(bucket: &Bucket, after: u64) -> Result<Option<u64>> {
     Ok(listed.iter().filter_map(|object| number_of(&object.name)).max())
 }
 
-/// Keeps what the newest object holds: its pages are asked for next.
-fn keep(state: &mut State, number: u64, bytes: &[u8]) {
+/// Keeps what the newest object holds: its pages are asked for next. The root's is near its end.
+fn keep(state: &mut State, number: u64, bytes: &[u8], root: Option<Blob>) {
     if let Ok(header) = Header::decode(bytes) {
         state.windows.keep_header(Object::Numbered(number), header);
-        if header.kind == Kind::Commit {
+        if header.kind == Kind::Commit || root.is_some() {
             state.packs.have_root();
         }
     }
-    for (n, window) in bytes.chunks(WINDOW as usize).take(WINDOWS).enumerate() {
+    state.reads_first = None;
+    state.root = root.and_then(|blob| Root::of(blob, true));
+    let windows = bytes.chunks(WINDOW as usize).enumerate();
+    let last = windows.len().saturating_sub(WINDOWS / 2);
+    for (n, window) in windows.filter(|(n, _)| *n < WINDOWS / 2 || *n >= last) {
         let window = std::sync::Arc::new(window.to_vec());
         state.windows.keep(Object::Numbered(number), n as u64, window);
     }
@@ -95,7 +99,7 @@ pub(super) fn refresh(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
     if let Some((number, end, bytes)) = newest
         && number > state.last
     {
-        keep(&mut state, number, &bytes);
+        keep(&mut state, number, &bytes, end.root);
         (state.last, state.head, state.claimed) = (number, end.head, end.claimed);
         (state.usage, state.is_mine, state.read_back) = (end.usage, false, None);
         // What others put is listed again when it is asked for.
@@ -145,7 +149,7 @@ pub(super) fn find_newest(
         (state.floor, state.last, state.known) = (floor, newest, will_claim);
         state.end_len = end_len(&end) as u64;
         (state.head, state.claimed, state.usage) = (end.head, end.claimed, end.usage);
-        keep(&mut state, newest, &bytes);
+        keep(&mut state, newest, &bytes, end.root);
     }
     if will_claim { Ok(()) } else { refresh(bucket, state) }
 }
@@ -206,7 +210,9 @@ pub(super) fn claim(
                 return Err(fenced(&bucket.place()));
             }
             let usage = state.usage;
-            let end = End { usage, claimed: claimed.copied(), head: state.head.clone() };
+            let root = state.root.as_ref().map(|root| root.blob.clone());
+            let head = state.head.clone();
+            let end = End { usage, claimed: claimed.copied(), head, root };
             (state.last + 1, end)
         };
         end.usage.bytes += (HEADER + end_len(&end)) as u64;

@@ -9,8 +9,8 @@ use super::frame::{HEADER, Header, LABEL, Spot, named_blob};
 use super::likely::{is_pack, look_for_packs};
 use super::named::Object;
 use super::naming::{Hint, Naming};
-use super::state::State;
-use super::tables::{learn_elsewhere, learn_segments};
+use super::state::{Root, State};
+use super::tables::{learn_elsewhere, learn_lists, learn_segments};
 use super::windows::WINDOW;
 use crate::error::{Error, Result};
 use crate::ids::BlobName;
@@ -82,6 +82,9 @@ impl Finder<'_> {
 
     /// Reads a blob that is no object of its own; `None` if it may be one.
     fn short(&self, name: &BlobName) -> Result<Option<Option<Vec<u8>>>> {
+        if locked(self.state).needs_lists(self.naming, name) {
+            learn_lists(self.bucket, self.state)?;
+        }
         {
             let state = locked(self.state);
             if state.dead.contains(name) {
@@ -89,6 +92,11 @@ impl Finder<'_> {
             }
             if let Some((_, blob)) = state.waiting.iter().find(|(there, _)| there == name) {
                 return Ok(Some(Some(blob.clone())));
+            }
+            if let Some(Root { blob: (root, page), was_read: true }) = &state.root
+                && root == name
+            {
+                return Ok(Some(Some(page.clone())));
             }
         }
         if let Some(blob) = self.placed(name)? {
@@ -126,6 +134,7 @@ impl Finder<'_> {
 
     /// Whether a blob is there.
     pub(super) fn contains(&self, name: &BlobName) -> Result<bool> {
+        learn_lists(self.bucket, self.state)?;
         {
             let state = locked(self.state);
             if state.dead.contains(name) {
@@ -269,7 +278,13 @@ impl Finder<'_> {
             return Ok(Some(cut(bytes, from)));
         }
         let window = from / WINDOW;
-        let reads_on = locked(self.state).windows.at_once() > WINDOW;
+        let reads_on = {
+            let windows = &locked(self.state).windows;
+            let ends = |one: Arc<Vec<u8>>| (one.len() as u64) < WINDOW;
+            let next = windows.get(object, window + 1).is_some();
+            let at_hand = windows.get(object, window).is_some_and(|one| next || ends(one));
+            at_hand || windows.at_once() > WINDOW
+        };
         let windows = match from + len {
             end if end <= (window + 1) * WINDOW => 1,
             end if end <= (window + 2) * WINDOW && reads_on => 2,

@@ -10,6 +10,7 @@
 //! end    = blobs 8 ‖ bytes 8 ‖ claim ‖ head
 //! claim  = 0 | 1 ‖ instance 16 ‖ claim 8 ‖ known 16 ‖ next 16
 //! head   = 0 | 1 ‖ epoch 8 ‖ commit 8 ‖ the rest
+//!          | 2 ‖ epoch 8 ‖ commit 8 ‖ name 16 ‖ length 4 ‖ root page ‖ the rest
 //! ```
 
 use crate::codec::Decoder;
@@ -49,6 +50,8 @@ pub(super) struct End {
     pub(super) usage: Usage,
     pub(super) claimed: Option<Claimed>,
     pub(super) head: Option<Head>,
+    /// The root page of that head, where the object holds it in no chunk of its own.
+    pub(super) root: Option<Blob>,
 }
 
 /// What an object is made of.
@@ -164,9 +167,14 @@ fn encode_end(end: &End) -> Vec<u8> {
     match &end.head {
         None => out.push(0),
         Some(head) => {
-            out.push(1);
+            out.push(if end.root.is_some() { 2 } else { 1 });
             out.extend_from_slice(&head.id.epoch.to_be_bytes());
             out.extend_from_slice(&head.id.commit.to_be_bytes());
+            if let Some((name, page)) = &end.root {
+                out.extend_from_slice(&name.0);
+                out.extend_from_slice(&(page.len() as u32).to_be_bytes());
+                out.extend_from_slice(page);
+            }
             out.extend_from_slice(&head.bytes);
         }
     }
@@ -186,15 +194,20 @@ fn decode_end(bytes: &[u8]) -> Result<End> {
         }),
         _ => return Err(d.bad()),
     };
-    let head = match d.u8()? {
-        0 if d.left() == 0 => None,
-        1 => {
+    let (mut head, mut root) = (None, None);
+    match d.u8()? {
+        0 if d.left() == 0 => {}
+        kind @ (1 | 2) => {
             let id = HeadId { epoch: d.u64()?, commit: d.u64()? };
-            Some(Head { id, bytes: d.bytes(d.left())?.to_vec() })
+            if kind == 2 {
+                let (name, len) = (BlobName(d.array()?), d.u32()? as usize);
+                root = Some((name, d.bytes(len)?.to_vec()));
+            }
+            head = Some(Head { id, bytes: d.bytes(d.left())?.to_vec() });
         }
         _ => return Err(d.bad()),
-    };
-    Ok(End { usage, claimed, head })
+    }
+    Ok(End { usage, claimed, head, root })
 }
 
 impl Header {
@@ -323,7 +336,7 @@ mod tests {
         let claimed = Claimed { instance: [4; 16], claim: 5, known: [6; 16], next: [7; 16] };
         let head = Head { id: HeadId { epoch: 8, commit: 9 }, bytes: vec![10; 50] };
         let usage = Usage { blobs: 3, bytes: 1000 };
-        (blobs, End { usage, claimed: Some(claimed), head: Some(head) })
+        (blobs, End { usage, claimed: Some(claimed), head: Some(head), root: None })
     }
 
     fn encoded(blobs: &[Blob], end: &End, lead: u32) -> Vec<u8> {
@@ -349,6 +362,10 @@ mod tests {
                 assert_eq!(header.blob(name, spot.offset + 1, at), None, "its own place alone");
             }
         }
+        let root = Some((BlobName([12; 16]), vec![13; 70]));
+        let with_root = End { root, ..end.clone() };
+        let object = encoded(&[], &with_root, 0);
+        assert_eq!(Header::decode(&object).unwrap().whole_end(&object).unwrap(), with_root);
         let none = End::default();
         let object = encoded(&[], &none, 0);
         assert_eq!(Header::decode(&object).unwrap().whole_end(&object).unwrap(), none);
@@ -356,7 +373,8 @@ mod tests {
 
     #[test]
     fn every_damaged_bit_is_found() {
-        let (blobs, end) = example();
+        let (blobs, mut end) = example();
+        end.root = Some((BlobName([12; 16]), vec![13; 70]));
         let object = encoded(&blobs, &end, 0);
         for at in 0..object.len() {
             let mut damaged = object.clone();

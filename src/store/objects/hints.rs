@@ -8,7 +8,7 @@ use crate::sync::{Mutex, locked};
 use keyfall_objects::Listed;
 
 /// From one hint to the next, in numbers.
-pub(super) const HINT_EVERY: u64 = 256;
+const HINT_EVERY: u64 = 256;
 
 /// The hints among these objects.
 pub(super) fn hints_of(listed: &[Listed]) -> Vec<u64> {
@@ -17,7 +17,7 @@ pub(super) fn hints_of(listed: &[Listed]) -> Vec<u64> {
 
 /// Leaves a hint that an object of this number is there, in the place of the ones before. Each
 /// request is tried once: what fails is for the next one.
-pub(super) fn hint(bucket: &Bucket, state: &Mutex<State>, number: u64) {
+fn hint(bucket: &Bucket, state: &Mutex<State>, number: u64) {
     let Ok(drawn) = bucket.drawn() else { return };
     if bucket.create_once(&newest_name(number), &drawn).is_ok() {
         let before = std::mem::replace(&mut locked(state).hints, vec![number]);
@@ -27,9 +27,13 @@ pub(super) fn hint(bucket: &Bucket, state: &Mutex<State>, number: u64) {
     }
 }
 
-/// The same after a commit of this number, if it is time for one.
-pub(super) fn hint_now_and_then(bucket: &Bucket, state: &Mutex<State>, number: u64) {
-    if number.is_multiple_of(HINT_EVERY) {
+/// The same, if so many numbers stand above those that an opening would begin at.
+pub(super) fn hint_if_due(bucket: &Bucket, state: &Mutex<State>, number: u64) {
+    let shown = {
+        let state = locked(state);
+        state.hints.iter().copied().fold(state.floor, u64::max)
+    };
+    if number >= shown.saturating_add(HINT_EVERY) {
         hint(bucket, state, number);
     }
 }

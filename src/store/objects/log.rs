@@ -11,7 +11,7 @@ use super::claims::recall;
 use super::earlier::has_claim;
 use super::find::Finder;
 use super::give::{GRACE, Giving};
-use super::hints::{HINT_EVERY, hint};
+use super::hints::hint_if_due;
 use super::marker;
 use super::named::{COMMITS, FLOORS, MARKER, is_dead_name};
 use super::naming::{NAMING_KEY_BYTES, Naming};
@@ -19,9 +19,9 @@ use super::remove::remove;
 use super::room::Room;
 use super::signs::{beat, is_taken, pulse};
 use super::sparse::SparseObjects;
-use super::state::State;
+use super::state::{Root, State};
 use super::survey::Survey;
-use super::tables::{learn_all, removed};
+use super::tables::{learn_all, learn_lists};
 use super::write::{SHORT_MAX, Writing};
 use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
@@ -32,10 +32,6 @@ use crate::store::{
     Pulse, Removed, Sparse, Store, Sweep, Swept, Usage, Waste, fenced,
 };
 use crate::sync::{Mutex, locked};
-
-/// A claim leaves a hint if more than so many numbers stand above floor and hints: writers did not
-/// always leave any.
-const UNSHOWN: u64 = 2 * HINT_EVERY;
 
 /// A store on numbered objects, each created once: S3 and its like, or a directory that machines
 /// share. Of several engines that write to it the one that claimed it last is the owner; what any
@@ -211,6 +207,20 @@ impl ObjectLog {
         Finder { bucket: &self.bucket, naming: &self.naming, state: &self.state }
     }
 
+    /// Reads the root page, unless it is at hand, so that the claim to come can repeat it. Whoever
+    /// claims reads it anyway; if it cannot be read now, that one finds out.
+    fn see_root(&self) {
+        let name = {
+            let state = locked(&self.state);
+            state.reads_first.filter(|name| !state.root.as_ref().is_some_and(|r| r.blob.0 == *name))
+        };
+        if let Some(name) = name
+            && let Ok(Some(page)) = self.finder().get(&name)
+        {
+            locked(&self.state).root = Root::of((name, page), true);
+        }
+    }
+
     /// What writes, if this handle may.
     fn writing(&self) -> Result<Writing<'_>> {
         if self.look {
@@ -231,12 +241,9 @@ fn naming(bucket: &Bucket) -> Result<Naming> {
 
 /// Learns what a handle knows of its log from the beginning.
 fn learn(bucket: &Bucket, state: &Mutex<State>, floors: &[Listed], will_claim: bool) -> Result<()> {
-    let newest = || find_newest(bucket, state, floors, will_claim);
     let is_list = |listed: &&Listed| is_dead_name(&listed.name);
-    let lists: Vec<Listed> = floors.iter().filter(is_list).cloned().collect();
-    let (removed, newest) = bucket.both(|| removed(bucket, &lists), newest);
-    locked(state).learn_removed(removed?);
-    newest
+    locked(state).lists = floors.iter().filter(is_list).cloned().collect();
+    find_newest(bucket, state, floors, will_claim)
 }
 
 /// Refuses a place that does not keep what is promised, and looks for the newest meanwhile. Says
@@ -330,22 +337,14 @@ impl Store for ObjectLog {
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         let _alone = locked(&self.writers);
         let writing = self.writing()?;
+        self.see_root();
         let made =
             self.room.or_give(&self.bucket, || claim(&self.bucket, &self.state, Some(claimed)));
-        let head = match made {
+        match made {
             // Nothing of it counts: whoever was first is known, and can be claimed over.
-            Err(e) if e.kind() == ErrorKind::Fenced => return Err(e),
-            made => writing.unknown_if_failed(made)?,
-        };
-        let (number, shown) = {
-            let state = locked(&self.state);
-            (state.last, state.hints.iter().copied().fold(state.floor, u64::max))
-        };
-        // An opening lists what stands above: a few more cost nothing.
-        if number > shown + UNSHOWN {
-            hint(&self.bucket, &self.state, number);
+            Err(e) if e.kind() == ErrorKind::Fenced => Err(e),
+            made => writing.unknown_if_failed(made),
         }
-        Ok(head)
     }
 
     fn is_shared(&self) -> bool {
@@ -370,6 +369,10 @@ impl Store for ObjectLog {
 
     fn pulse(&self, last: Option<Pulse>) -> Result<Option<Pulse>> {
         pulse(&self.bucket, &self.state, last).map(Some)
+    }
+
+    fn reads_first(&self, name: &BlobName) {
+        locked(&self.state).reads_first = Some(*name);
     }
 
     fn expect(&self, seen: &Pulse) {
@@ -462,7 +465,13 @@ impl Store for ObjectLog {
     }
 
     fn recall(&self) -> Result<()> {
-        if self.look { Ok(()) } else { recall(&self.bucket, &self.state) }
+        if self.look {
+            return Ok(());
+        }
+        // Where nobody writes claims alone are above the last one.
+        let last = locked(&self.state).last;
+        hint_if_due(&self.bucket, &self.state, last);
+        recall(&self.bucket, &self.state)
     }
 
     fn survey(&self, how: Collect) -> Result<Option<Box<dyn Sweep + '_>>> {
@@ -500,6 +509,7 @@ impl Store for ObjectLog {
                  next discard replaces it"
             )
         };
+        learn_lists(&self.bucket, &self.state)?;
         Ok(locked(&self.state).damaged.iter().map(told).collect())
     }
 

@@ -102,6 +102,11 @@ pub(super) fn is_dead_name(name: &str) -> bool {
     name.starts_with(LISTS)
 }
 
+/// The number in the name of a list of removed blobs: none of these lies in a later commit.
+pub(super) fn dead_number(name: &str) -> Option<u64> {
+    number(name.strip_prefix(LISTS)?.split_once('-')?.0)
+}
+
 /// How the name of a hint at the newest object begins.
 const NEWEST: &str = "f/newest-";
 
@@ -172,6 +177,7 @@ mod tests {
         let list = dead_name(42, &[0xab; 16]);
         assert!(is_dead_name(&list) && list.starts_with(FLOORS), "{list}");
         assert_eq!(number_of(&list), None, "a list is no floor");
+        assert_eq!(dead_number(&list), Some(42));
         assert!(!is_dead_name(&numbered(FLOORS, 42)));
         let hint = newest_name(42);
         assert_eq!((newest_of(&hint), number_of(&hint)), (Some(42), None), "a hint is no floor");

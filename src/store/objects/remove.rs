@@ -7,7 +7,7 @@ use super::bucket::Bucket;
 use super::claim::{claim_again, highest, raise_floor};
 use super::named::{Object, dead_name};
 use super::naming::Naming;
-use super::state::State;
+use super::state::{Root, State};
 use super::tables::{dead_lists, encode_dead, learn_all};
 use crate::error::Result;
 use crate::ids::BlobName;
@@ -33,11 +33,17 @@ pub(super) fn remove(
 ) -> Result<Removed> {
     confirm(bucket, state)?;
     learn_all(bucket, state)?;
-    let last = locked(state).last;
+    let last = {
+        let mut state = locked(state);
+        // No claim that comes now repeats what is removed.
+        let is_root = |root: &Root| names.contains(&root.blob.0);
+        state.root.take_if(|root| is_root(root));
+        state.last
+    };
     let Doomed { objects, names, mut bytes } = doomed(state, names, last);
     if !names.is_empty() {
         let drawn = bucket.drawn()?;
-        let name = dead_name(last, &drawn);
+        let name = dead_name(upto(naming, last, &names), &drawn);
         bucket.create(&name, &encode_dead(&drawn, &names))?;
         locked(state).dead.extend(&names);
     }
@@ -99,13 +105,20 @@ pub(super) fn forget_gone(bucket: &Bucket, naming: &Naming, state: &Mutex<State>
     let before = dead_lists(bucket)?;
     if !left.is_empty() {
         let (drawn, names) = (bucket.drawn()?, left.iter().copied().collect::<Vec<_>>());
-        bucket.create(&dead_name(last, &drawn), &encode_dead(&drawn, &names))?;
+        let name = dead_name(upto(naming, last, &names), &drawn);
+        bucket.create(&name, &encode_dead(&drawn, &names))?;
     }
     before.iter().try_for_each(|listed| bucket.delete(&listed.name))?;
     let mut state = locked(state);
     state.dead = left;
     state.damaged.clear();
     Ok(())
+}
+
+/// The last commit in which one of these blobs may lie, of those whose names say it.
+fn upto(naming: &Naming, last: u64, names: &[BlobName]) -> u64 {
+    let numbers = names.iter().filter_map(|name| Some(naming.hint(name)?.at.number));
+    numbers.filter(|number| *number <= last).max().unwrap_or(0)
 }
 
 /// Refuses if anything was published above what this handle knows: then it is not the owner.

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use super::catalogue::Catalogue;
 use super::frame::{HEADER, LABEL};
 use super::live::{Claims, Elsewhere, Live};
-use super::named::Object;
-use super::naming::Place;
+use super::named::{Object, dead_number};
+use super::naming::{Naming, Place};
 use super::packs::Packs;
 use super::windows::Windows;
 use crate::ids::BlobName;
+use crate::limits::PAGE_MAX_BYTES;
 use crate::store::{Ahead, Blob, Claimed, Head, Usage};
+use keyfall_objects::Listed;
 
 /// Bytes of labels and blobs from which on a commit goes on in another object: a *chunk*.
 pub(super) const CHUNK: usize = 8 << 20;
@@ -49,6 +51,8 @@ pub(super) struct State {
     pub(super) stream: Stream,
     /// Blobs that were removed from objects which are there.
     pub(super) dead: HashSet<BlobName>,
+    /// Lists of such blobs that were not read yet.
+    pub(super) lists: Vec<Listed>,
     /// Lists of such blobs that are damaged.
     pub(super) damaged: BTreeSet<String>,
     /// Bytes of blobs that this handle removed, in objects that it could not delete for good.
@@ -79,12 +83,40 @@ pub(super) struct State {
     /// The newest object over which the next claim is to come, and over no other.
     pub(super) expected: Option<u64>,
     pub(super) signs: Signs,
+    /// The root page of the newest head, by the engine's word.
+    pub(super) reads_first: Option<BlobName>,
+    /// That page, once it was seen.
+    pub(super) root: Option<Root>,
+}
+
+/// The root page of the newest head.
+#[derive(Clone)]
+pub(super) struct Root {
+    pub(super) blob: Blob,
+    /// Whether the medium gave it, and not the writer.
+    pub(super) was_read: bool,
+}
+
+impl Root {
+    /// `None` of a blob that is longer than any page.
+    pub(super) fn of(blob: Blob, was_read: bool) -> Option<Self> {
+        (blob.1.len() <= PAGE_MAX_BYTES).then_some(Root { blob, was_read })
+    }
 }
 
 impl State {
     /// Where the next blob would lie, with these before it.
     pub(super) fn place(&self, ahead: Ahead) -> Option<Place> {
         self.stream.place(self.last + 1, ahead)
+    }
+
+    /// Whether lists of removed blobs are to be read before it is known that this one is there: not
+    /// for one that was put after them.
+    pub(super) fn needs_lists(&self, naming: &Naming, name: &BlobName) -> bool {
+        let upto = |list: &Listed| dead_number(&list.name).unwrap_or(u64::MAX);
+        let Some(upto) = self.lists.iter().map(upto).max() else { return false };
+        let number = naming.hint(name).map_or(0, |hint| hint.at.number);
+        !(upto < number && number <= self.last + 1)
     }
 
     /// Learns what lists of removed blobs say, and which are damaged.

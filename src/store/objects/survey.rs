@@ -10,7 +10,7 @@ use super::give::Giving;
 use super::live::{Held, Live};
 use super::named::{COMMITS, DEAD, Object, PACKS, SEGMENTS, STRAYS};
 use super::remove::forget_gone;
-use super::tables::{learn_elsewhere, removed};
+use super::tables::{learn_elsewhere, learn_lists, removed};
 use super::windows::WINDOW;
 use crate::error::Result;
 use crate::ids::BlobName;
@@ -41,6 +41,7 @@ impl<'s> Survey<'s> {
             (state.last, state.suspected.unwrap_or(0))
         };
         let mut survey = Survey { giving, how, live: Live::default(), suspected, over: false };
+        learn_lists(bucket, state)?;
         let removed = removed(bucket, &bucket.list(DEAD, "")?)?;
         locked(state).learn_removed(removed);
         learn_elsewhere(bucket, state)?;

@@ -82,6 +82,7 @@ pub(super) fn learn_all(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
     if locked(state).catalogue.is_some() {
         return Ok(());
     }
+    learn_lists(bucket, state)?;
     let removed = removed(bucket, &bucket.list(DEAD, "")?)?;
     locked(state).learn_removed(removed);
     let mut all = Catalogue::default();
@@ -124,6 +125,18 @@ pub(super) fn removed(bucket: &Bucket, lists: &[Listed]) -> Result<(Vec<BlobName
         }
     }
     Ok((dead, damaged))
+}
+
+/// Reads the lists of removed blobs that were seen when the log was opened, unless that was done.
+pub(super) fn learn_lists(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
+    let lists = locked(state).lists.clone();
+    if !lists.is_empty() {
+        let removed = removed(bucket, &lists)?;
+        let mut state = locked(state);
+        state.learn_removed(removed);
+        state.lists.clear();
+    }
+    Ok(())
 }
 
 /// All lists of removed blobs.

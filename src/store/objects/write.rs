@@ -3,10 +3,10 @@
 use super::bucket::Bucket;
 use super::claim::refresh;
 use super::frame::{Content, End, HEADER, Kind, LABEL, Spot, bytes_of, encode, end_len};
-use super::hints::hint_now_and_then;
+use super::hints::hint_if_due;
 use super::named::Object;
 use super::naming::Naming;
-use super::state::{CHUNK, LAST_CHUNK, State, Stream};
+use super::state::{CHUNK, LAST_CHUNK, Root, State, Stream};
 use super::tables::made;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
@@ -28,6 +28,12 @@ pub(super) struct Writing<'a> {
 struct Part {
     stream: Stream,
     blobs: Vec<Blob>,
+}
+
+/// A head that is to become the newest.
+struct Newest<'a> {
+    head: &'a Head,
+    root: Option<Root>,
 }
 
 impl Writing<'_> {
@@ -193,14 +199,15 @@ impl Writing<'_> {
         let short = blobs.iter().filter(|(_, blob)| blob.len() <= SHORT_MAX);
         let waiting = locked(self.state).waiting.len();
         let (mut parts, number) = self.parts(short);
+        let newest = Newest { head, root: self.root(&parts) };
         let mut made = 0;
-        let mut published = self.publish_all(&parts, number, head, &mut made);
+        let mut published = self.publish_all(&parts, number, &newest, &mut made);
         if matches!(published, Ok(Published::Conflict(there)) if there == over)
             && self.check().is_ok()
         {
             // A claim of this handle has the number, of which it did not hear in time.
             let number = locked(self.state).last + 1;
-            published = self.publish_all(&parts, number, head, &mut made);
+            published = self.publish_all(&parts, number, &newest, &mut made);
         }
         if published.is_err() {
             let at = made.min(parts.len() - 1);
@@ -222,18 +229,18 @@ impl Writing<'_> {
         &self,
         parts: &[Part],
         number: u64,
-        head: &Head,
+        newest: &Newest<'_>,
         made: &mut usize,
     ) -> Result<Published> {
         let Some((last, before)) = parts.split_last() else {
-            return self.publish(&Part::default(), number, head);
+            return self.publish(&Part::default(), number, newest);
         };
         if parts.iter().all(|part| self.is_native(part, number)) {
             for part in before {
                 self.pack(part, number)?;
                 *made += 1;
             }
-            return self.publish(last, number, head);
+            return self.publish(last, number, newest);
         }
         // In order, so that a crash takes a suffix.
         for part in parts.iter().filter(|part| !part.blobs.is_empty()) {
@@ -241,7 +248,17 @@ impl Writing<'_> {
             *made += 1;
         }
         let stream = Stream { lead: 0, ..last.stream };
-        self.publish(&Part { stream, blobs: Vec::new() }, number, head)
+        self.publish(&Part { stream, blobs: Vec::new() }, number, newest)
+    }
+
+    /// The root page of a head to come: one of these blobs, or the one of before.
+    fn root(&self, parts: &[Part]) -> Option<Root> {
+        let state = locked(self.state);
+        let name = state.reads_first?;
+        let mut blobs = parts.iter().rev().flat_map(|part| part.blobs.iter().rev());
+        let before = || state.root.as_ref().map(|root| &root.blob).filter(|(of, _)| *of == name);
+        let blob = blobs.find(|(there, _)| *there == name).or_else(before)?;
+        Root::of(blob.clone(), false)
     }
 
     /// What waits and these blobs, cut into chunks.
@@ -262,14 +279,17 @@ impl Writing<'_> {
     }
 
     /// Creates the object of a number: the commit itself.
-    fn publish(&self, part: &Part, number: u64, head: &Head) -> Result<Published> {
+    fn publish(&self, part: &Part, number: u64, newest: &Newest<'_>) -> Result<Published> {
+        let Newest { head, root } = newest;
         let Stream { chunk, lead, .. } = part.stream;
         let (lead, blobs) = (lead as u32, &part.blobs);
         let (claimed, usage) = {
             let state = locked(self.state);
             (state.claimed, state.usage)
         };
-        let mut end = End { usage, claimed, head: Some(head.clone()) };
+        let is_elsewhere = |(name, _): &&Blob| blobs.iter().all(|(there, _)| there != name);
+        let page = root.as_ref().map(|root| &root.blob).filter(is_elsewhere).cloned();
+        let mut end = End { usage, claimed, head: Some((*head).clone()), root: page };
         end.usage.blobs += blobs.len() as u64;
         end.usage.bytes += (bytes_of(lead, blobs) + end_len(&end)) as u64;
         let (kind, attempt) = (Kind::Commit, self.bucket.drawn()?);
@@ -283,10 +303,11 @@ impl Writing<'_> {
         made(&mut state, self.naming, object, &spots(lead, blobs), bytes.len());
         (state.usage, state.end_len) = (end.usage, end_len(&end) as u64);
         state.packs.published(number);
-        (state.last, state.head, state.is_mine) = (number, Some(head.clone()), true);
+        (state.last, state.head, state.is_mine) = (number, Some((*head).clone()), true);
         (state.stream, state.read_back, state.shown) = (Stream::default(), None, false);
+        state.root.clone_from(root);
         drop(state);
-        hint_now_and_then(self.bucket, self.state, number);
+        hint_if_due(self.bucket, self.state, number);
         Ok(Published::Done)
     }
 
