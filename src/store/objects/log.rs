@@ -212,7 +212,7 @@ impl ObjectLog {
     fn see_root(&self) {
         let name = {
             let state = locked(&self.state);
-            state.reads_first.filter(|name| !state.root.as_ref().is_some_and(|r| r.blob.0 == *name))
+            state.reads_first.filter(|name| state.root.as_ref().is_none_or(|r| r.blob.0 != *name))
         };
         if let Some(name) = name
             && let Ok(Some(page)) = self.finder().get(&name)
