@@ -128,3 +128,35 @@ fn an_opening_takes_ten_requests() {
         engine.close().unwrap();
     }
 }
+
+/// An object that cannot be read any more: the audit names it, and looks at all the others.
+#[test]
+fn an_audit_tells_a_damaged_object_and_goes_on() {
+    for cut in [true, false] {
+        let objects = Arc::new(MemoryObjects::new());
+        let cell = Arc::new(MemoryCell::new());
+        let engine = Engine::init(Arc::new(open(&objects)), cell.clone(), options()).unwrap();
+        let ids: Vec<_> = (0..20).map(|n| put(&engine, n, &[n as u8; 500]).unwrap()).collect();
+        engine.close().unwrap();
+        // The head that the store was made with: nothing of it lives.
+        let first = "c/00000000000000000001".to_owned();
+        let mut bytes = objects.get(&first).unwrap().unwrap();
+        objects.delete(&first).unwrap();
+        match cut {
+            true => bytes.truncate(bytes.len() / 2),
+            false => bytes[3] ^= 1,
+        }
+        objects.create(&first, &bytes).unwrap();
+        let engine = Engine::open(Arc::new(open(&objects)), cell, options()).unwrap();
+        let audit = engine.audit(&[], &mut |_| {}).unwrap();
+        let place = &audit.places[0];
+        assert!(!audit.is_clean());
+        assert_eq!((place.stray, place.damaged), (0, 0), "{audit:?}");
+        assert_eq!(place.live, audit.live_blobs, "all that lives was looked at");
+        assert!(place.other_damage.len() == 1, "{place:?}");
+        assert!(place.other_damage[0].starts_with(&format!("{first}, an object of the log, is")));
+        for (n, id) in ids.iter().enumerate() {
+            assert_eq!(read(&engine, id).unwrap(), [n as u8; 500]);
+        }
+    }
+}

@@ -53,7 +53,7 @@ pub struct PlaceAudit {
     pub strays: Vec<BlobName>,
     /// Blobs that belong to the live tree and do not open: damage.
     pub damaged: u64,
-    /// What else of the place is damaged, in words: no record depends on it.
+    /// What else of the place is damaged, in words.
     pub other_damage: Vec<String>,
 }
 

@@ -12,6 +12,8 @@ pub(super) struct Catalogue {
     /// In how many objects each lies.
     pub(super) blobs: BTreeMap<BlobName, u32>,
     pub(super) objects: BTreeMap<Object, Listing>,
+    /// Names of those whose tables cannot be read.
+    pub(super) damaged: Vec<String>,
 }
 
 /// What one object holds.

@@ -509,8 +509,16 @@ impl Store for ObjectLog {
                  next discard replaces it"
             )
         };
+        let of_objects = |name: &String| {
+            format!(
+                "{name}, an object of the log, is damaged: what it holds cannot be told; restore \
+                 the store from a copy if something in it lives"
+            )
+        };
         learn_lists(&self.bucket, &self.state)?;
-        Ok(locked(&self.state).damaged.iter().map(told).collect())
+        let state = locked(&self.state);
+        let objects = state.catalogue.iter().flat_map(|all| &all.damaged);
+        Ok(state.damaged.iter().map(told).chain(objects.map(of_objects)).collect())
     }
 
     fn sparse(&self, packing: Option<Packing>) -> Result<Option<Box<dyn Sparse>>> {

@@ -12,7 +12,7 @@ use super::named::{COMMITS, DEAD, FLOORS, Object, PACKS, SEGMENTS, STRAYS, is_de
 use super::naming::Naming;
 use super::state::State;
 use crate::codec::Decoder;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::sync::{Mutex, locked};
 
@@ -77,7 +77,8 @@ pub(super) fn learn_segments(bucket: &Bucket, state: &Mutex<State>) -> Result<()
     Ok(())
 }
 
-/// Learns what every object holds, unless that is known: a request for each object.
+/// Learns what every object holds, unless that is known: a request for each object. One that is
+/// damaged holds nothing, and is named.
 pub(super) fn learn_all(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
     if locked(state).catalogue.is_some() {
         return Ok(());
@@ -95,8 +96,14 @@ pub(super) fn learn_all(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
                     Listing { blobs, size: listed.size, is_claim: false }
                 }
                 _ => {
-                    let Some((header, blobs)) = table(bucket, object, listed.size)? else {
-                        continue;
+                    let (header, blobs) = match table(bucket, object, listed.size) {
+                        Ok(Some(table)) => table,
+                        Ok(None) => continue,
+                        Err(e) if e.kind() == ErrorKind::Corrupt => {
+                            all.damaged.push(listed.name);
+                            continue;
+                        }
+                        Err(e) => return Err(e),
                     };
                     let blobs = blobs.into_iter().map(|(name, spot)| (name, spot.len)).collect();
                     Listing { blobs, size: listed.size, is_claim: header.kind == Kind::Claim }
