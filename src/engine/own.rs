@@ -289,10 +289,19 @@ fn claim_store(
         cell.claim(id, &Owner { claim: number, ..owner }, last.mark)?;
         number = above(number)?;
     }
+    let shown = last.owner.map_or(NOBODY, |owner| owner.token);
+    let cut_short = claimed.filter(|claimed| claimed.known == shown && claimed.next != shown);
+    if let Some(Claimed { instance, next: token, .. }) = cut_short {
+        // The claim before died between its halves. Keyholders that are silent now may have taken
+        // it, by the number that this one would get: then it would not be told which of the two
+        // most of them have.
+        cell.claim(id, &Owner { instance, claim: number, token }, last.mark)?;
+        number = above(number)?;
+    }
     let known = match (last.owner, &claimed) {
         // Of what may be a lie nothing is kept: after a crash this place is what it was.
-        (Some(_), Some(claimed)) if takes_over && last.doubted => claimed.next,
-        (owner, _) => owner.map_or(NOBODY, |owner| owner.token),
+        (_, Some(claimed)) if cut_short.is_some() || takes_over && last.doubted => claimed.next,
+        _ => shown,
     };
     let next = Claimed { instance, claim: here, known, next: drawn()? };
     let head = (claiming.how)(store, &next)?;

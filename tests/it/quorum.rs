@@ -396,10 +396,11 @@ fn keyholders_are_told_the_commit_that_is_durable() {
     assert_eq!(place.cell(Some(STORE)).load().unwrap().mark, 77);
 }
 
-/// A keyholder that is away, or tells of an owner that it made up.
+/// A keyholder that is away, takes no new claim, or tells of an owner that it made up.
 struct Teller {
     inner: Holder,
     away: AtomicBool,
+    deaf: AtomicBool,
     tells: Mutex<Option<Owner>>,
 }
 
@@ -421,6 +422,10 @@ impl Keyholder for Teller {
         self.inner.key()
     }
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        let known = self.inner.load(store)?.owner.map(|owner| owner.token);
+        if self.deaf.load(Ordering::SeqCst) && known != Some(owner.token) {
+            return Err(Error::new(ErrorKind::Io, "the power failed before"));
+        }
         self.there()?.claim(store, owner, mark)
     }
     fn deposit(&self, store: StoreId, owner: &Owner, share: &Share) -> Result<()> {
@@ -459,7 +464,8 @@ impl Spread {
             let env: SharedEnv = Arc::new(System);
             let inner =
                 keyfall::testing::holder(&dir.path().join(format!("kh{n}")), n as u8 + 1, &env);
-            Arc::new(Teller { inner, away: AtomicBool::new(false), tells: Mutex::default() })
+            let (away, deaf) = (AtomicBool::new(false), AtomicBool::new(false));
+            Arc::new(Teller { inner, away, deaf, tells: Mutex::default() })
         };
         let tellers = (0..n).map(teller).collect();
         let store = Arc::new(MemoryStore::new());
@@ -495,6 +501,17 @@ impl Spread {
             .iter()
             .enumerate()
             .for_each(|(n, one)| one.away.store(away.contains(&n), Ordering::SeqCst));
+    }
+
+    /// An opening whose claim dies when the store has it, and of the keyholders only these.
+    fn dies_claiming(&self, open_as: OpenAs, took: &[usize]) {
+        let deaf = |deaf: bool| {
+            let others = self.tellers.iter().enumerate().filter(|(n, _)| !took.contains(n));
+            others.for_each(|(_, one)| one.deaf.store(deaf, Ordering::SeqCst));
+        };
+        deaf(true);
+        assert!(self.open(open_as).is_err());
+        deaf(false);
     }
 
     /// Whom a keyholder knows as the owner, whatever it tells.
@@ -558,6 +575,33 @@ fn a_claim_that_died_in_the_middle_locks_nobody_out() {
                 spread.works(OpenAs::Owner);
                 assert_ne!(spread.owner(0).instance, [8; 16], "it knows the owner by now");
             }
+        }
+    }
+}
+
+/// The same where the claim was the place's own: those that had taken it were silent when it was
+/// opened again, and the next claim got the same number.
+#[test]
+fn a_place_is_not_locked_out_by_its_own_claim_that_died_in_the_middle() {
+    for (n, threshold, liars, took) in [(3, 2, 0, &[0][..]), (5, 3, 1, &[0, 1]), (5, 3, 1, &[2])] {
+        for open_as in [OpenAs::Owner, OpenAs::TakeOver] {
+            let spread = Spread::new(n, threshold, liars);
+            spread.dies_claiming(open_as, took);
+            let tokens: Vec<_> = (0..n).map(|n| spread.owner(n).token).collect();
+            assert!((0..n).all(|n| (tokens[n] == tokens[took[0]]) == took.contains(&n)), "it died");
+            spread.away(took);
+            drop(spread.open(open_as).unwrap());
+            spread.away(&[]);
+            spread.works(OpenAs::Owner);
+            // Also where it dies again, and others are silent.
+            spread.dies_claiming(open_as, took);
+            spread.dies_claiming(open_as, &[n - 1]);
+            spread.away(&[n - 1]);
+            drop(spread.open(open_as).unwrap());
+            spread.away(took);
+            drop(spread.open(OpenAs::Owner).unwrap());
+            spread.away(&[]);
+            spread.works(OpenAs::Owner);
         }
     }
 }
