@@ -38,6 +38,11 @@ pub(super) fn init(dir: &Path, shards: &[ShardAt], open: &OpenShard) -> Result<(
         );
         return Err(Error::new(ErrorKind::Exists, text));
     }
+    if begun.is_none()
+        && let Some(map) = Map::newest(dir)?
+    {
+        return found_again(dir, map, shards, &env);
+    }
     let founding = founded(dir, begun, shards, &env)?;
     let slots = even(founding.shards.len());
     let (mut index_key, mut stores) = (None, Vec::new());
@@ -61,6 +66,25 @@ pub(super) fn init(dir: &Path, shards: &[ShardAt], open: &OpenShard) -> Result<(
     write_once(&file(dir, 1), &map.text(), &env)
 }
 
+/// The file of the beginning is lost, and the map has all that it said.
+fn found_again(dir: &Path, map: Map, shards: &[ShardAt], env: &dyn Env) -> Result<()> {
+    if !shards.is_empty() && shards != map.shards {
+        return Err(other_places(dir, &map.shards, shards));
+    }
+    let founding = Founding { realm: map.realm, shards: map.shards };
+    write_once(&dir.join(FILE), &founding.text(), env)
+}
+
+fn other_places(dir: &Path, begun: &[ShardAt], shards: &[ShardAt]) -> Error {
+    Error::invalid(format!(
+        "the realm {} was begun with {} shards in other places than these {}; repeat it with \
+         those or with none, or name another directory",
+        dir.display(),
+        begun.len(),
+        shards.len()
+    ))
+}
+
 /// What the realm is to be: as it was begun, or as it is asked for now.
 fn founded(
     dir: &Path,
@@ -72,13 +96,7 @@ fn founded(
         if shards.is_empty() || shards == begun.shards {
             return Ok(begun);
         }
-        return Err(Error::invalid(format!(
-            "the realm {} was begun with {} shards in other places than these {}; repeat it with \
-             those or with none, or name another directory",
-            dir.display(),
-            begun.shards.len(),
-            shards.len()
-        )));
+        return Err(other_places(dir, &begun.shards, shards));
     }
     check(shards)?;
     check_apart(dir, shards)?;

@@ -50,6 +50,17 @@ impl Realm {
 
     pub(super) fn over(dir: &Path, open: &OpenShard, read_only: bool) -> Result<Self> {
         if !is_realm(dir) {
+            if Map::newest(dir)?.is_some() {
+                return Err(Error::new(
+                    ErrorKind::Absent,
+                    format!(
+                        "the realm {} has a map, and its file `realm` is lost; \
+                         `RealmBuilder::init` without shards writes it from the map, and changes \
+                         no shard",
+                        dir.display()
+                    ),
+                ));
+            }
             return Err(Error::new(
                 ErrorKind::Absent,
                 format!(

@@ -145,3 +145,28 @@ fn two_that_make_it_at_once_make_one() {
         check(&cli, "after four at once");
     }
 }
+
+/// The file that says what the realm was to be stands in the map once more: with neither a new id
+/// nor other places it is written again.
+#[test]
+fn the_lost_beginning_of_a_realm_is_written_again_from_its_map() {
+    let cli = Cli::empty();
+    cli.ok(&INIT);
+    std::fs::write(cli.path("clip"), "RIFF").unwrap();
+    let ids = ["ada", "ben"]
+        .map(|name| cli.ok(&["put", "home", "--user", name, "--class", "audio", "clip"]));
+    let beginning = cli.path("home/realm");
+    let before = std::fs::read(&beginning).unwrap();
+    std::fs::remove_file(&beginning).unwrap();
+    let said = cli.fails(4, &["realm", "status", "home"]);
+    assert!(said.contains("its file `realm` is lost; `keyfall realm init home`"), "{said}");
+    let other = ["realm", "init", "home", "--shards", "3", "--accept-remnants"];
+    let said = cli.fails(2, &other);
+    assert!(said.contains("was begun with 2 shards in other places than these 3"), "{said}");
+    assert!(!beginning.exists(), "nothing was written");
+    cli.ok(&["realm", "init", "home"]);
+    assert_eq!(std::fs::read(&beginning).unwrap(), before);
+    for id in ids {
+        assert_eq!(cli.ok(&["get", "home", &id]), "RIFF");
+    }
+}
