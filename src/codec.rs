@@ -11,8 +11,13 @@ use crate::secret::Secret;
 /// only passed on when it is changed.
 #[derive(Debug)]
 pub(crate) enum Part {
-    Own(Secret),
-    Within { page: Arc<Secret>, from: u32, to: u32 },
+    /// Apart, so that most parts, which stand in pages, are short.
+    Own(Box<Secret>),
+    Within {
+        page: Arc<Secret>,
+        from: u32,
+        to: u32,
+    },
 }
 
 impl Deref for Part {
@@ -27,7 +32,7 @@ impl Deref for Part {
 
 impl From<Secret> for Part {
     fn from(bytes: Secret) -> Self {
-        Part::Own(bytes)
+        Part::Own(Box::new(bytes))
     }
 }
 
@@ -35,7 +40,7 @@ impl Part {
     /// The same bytes; a page that is shared stays shared.
     pub(crate) fn duplicate(&self) -> Self {
         match self {
-            Part::Own(bytes) => Part::Own(Secret::copied_from(bytes)),
+            Part::Own(bytes) => Secret::copied_from(bytes).into(),
             Part::Within { page, from, to } => {
                 Part::Within { page: Arc::clone(page), from: *from, to: *to }
             }
@@ -47,7 +52,7 @@ impl Part {
         let (page, mut at, to) = match self {
             Part::Own(bytes) => {
                 let to = bytes.len() as u32;
-                (Arc::new(bytes), 0, to)
+                (Arc::new(*bytes), 0, to)
             }
             Part::Within { page, from, to } => (page, from, to),
         };
@@ -63,7 +68,7 @@ impl Part {
     pub(crate) fn alone(self) -> Self {
         match self {
             Part::Own(_) => self,
-            Part::Within { .. } => Part::Own(Secret::copied_from(&self)),
+            Part::Within { .. } => Secret::copied_from(&self).into(),
         }
     }
 }
@@ -98,7 +103,7 @@ impl<'a> Decoder<'a> {
     pub(crate) fn part(&mut self, n: usize) -> Result<Part> {
         let bytes = self.bytes(n)?;
         Ok(match self.page {
-            None => Part::Own(Secret::copied_from(bytes)),
+            None => Secret::copied_from(bytes).into(),
             Some(page) => {
                 let to = (page.len() - self.rest.len()) as u32;
                 Part::Within { page: Arc::clone(page), from: to - n as u32, to }

@@ -57,7 +57,8 @@ pub(crate) fn admit(view: &View<'_>, env: &dyn Env, clock: Reading, put: &Put) -
             Ok(Admitted { user: tag, incarnation: 1, interaction })
         }
         Found::Live { incarnation, page, .. } => {
-            let page = view.users().page(tag, &page)?;
+            let page = view.pages.load(PageKind::User, Some(tag), &page)?;
+            let page = UserPage::decode_without_classes(&page)?;
             let interaction = admission.of_live(&page, interaction)?;
             Ok(Admitted { user: tag, incarnation, interaction })
         }

@@ -47,6 +47,7 @@ pub(crate) fn insert_all(
         }
     }
     let mut inserted = Inserted::default();
+    let mut limited = Vec::new();
     for (n, record) in staged.iter().enumerate() {
         if let Some(id) = take_name(edit, staged, n, &mut inserted)? {
             end_upload(edit, record)?;
@@ -57,7 +58,10 @@ pub(crate) fn insert_all(
         let waiting = record.entry.body.first().zip(record.waiting.as_ref());
         let first = waiting.map(|(drawn, sealed)| edit.take(drawn, sealed.clone()));
         inserted.created += u64::from(come_to_life(edit, record.to.user, &record.user)?);
-        let id = insert(edit, record, first)?;
+        let (id, is_limited) = insert(edit, record, first)?;
+        if is_limited {
+            limited.push(n);
+        }
         for source in &record.sources {
             let source = match source {
                 Source::Record(id) => *id,
@@ -75,7 +79,9 @@ pub(crate) fn insert_all(
         if inserted.same.contains(&n) {
             continue;
         }
-        note_limits(edit, staged, id)?;
+        if limited.binary_search(&n).is_ok() {
+            note_limits(edit, staged, id)?;
+        }
         if let Some(envelope) = staged.envelope {
             note_accepted(edit, envelope, id)?;
         }
@@ -83,8 +89,14 @@ pub(crate) fn insert_all(
     Ok(inserted)
 }
 
-fn insert(edit: &mut Edit<'_>, staged: &Staged, first: Option<BlobName>) -> Result<RecordId> {
+/// Gives a record its place; says whether a policy may limit it.
+fn insert(
+    edit: &mut Edit<'_>,
+    staged: &Staged,
+    first: Option<BlobName>,
+) -> Result<(RecordId, bool)> {
     let Admitted { user, incarnation, interaction } = staged.to;
+    let has_policies = edit.policies.tree.root.is_some();
     let (now, env) = (edit.moment.clock.now, edit.means.env);
     let page = edit.page(user)?.filter(|(_, page)| page.incarnation == incarnation);
     let Some((editor, page)) = page else {
@@ -110,14 +122,16 @@ fn insert(edit: &mut Edit<'_>, staged: &Staged, first: Option<BlobName>) -> Resu
         Joins::Upload => uploads::begin(env, editor.pages, page, class, target, user)?,
         Joins::Part { of, at } => uploads::next_part(editor.pages, page, of, *at)?,
     };
-    let slot = page.class_mut(&staged.class)?;
+    let is_limited =
+        has_policies || page.policies.tree.root.is_some() || matches!(staged.joins, Joins::Upload);
+    let slot = page.class_mut(class, &staged.class)?;
     let key = record_key(interaction, ordinal);
     slot.tree.insert(editor, class_place(user), key, staged.entry.encode_with(first))?;
     slot.records += 1;
     if !staged.label.is_empty() {
         slot.labels.add(editor, user, &key, &staged.label)?;
     }
-    Ok(RecordId { interaction, user, incarnation, class, ordinal })
+    Ok((RecordId { interaction, user, incarnation, class, ordinal }, is_limited))
 }
 
 /// Ends the upload that a record stands in the place of, if there is one.

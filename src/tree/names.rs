@@ -188,7 +188,7 @@ struct Name(Part);
 
 impl Name {
     fn new(name: &str) -> Self {
-        Name(Part::Own(Secret::copied_from(name.as_bytes())))
+        Name(Secret::copied_from(name.as_bytes()).into())
     }
 
     fn duplicate(&self) -> Self {

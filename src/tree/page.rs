@@ -26,7 +26,7 @@ impl Ref {
     }
 
     pub(crate) fn new(name: BlobName, key: &Key) -> Self {
-        Ref { name, key: Part::Own(Secret::copied_from(key.bytes())) }
+        Ref { name, key: Secret::copied_from(key.bytes()).into() }
     }
 
     /// The key of the page that it points to.

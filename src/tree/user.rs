@@ -191,13 +191,32 @@ impl UserPage {
         }
     }
 
+    /// A user page without its classes, which are most of the work of reading it.
+    pub(crate) fn decode_without_classes(page: &Page) -> Result<Self> {
+        let (page, trees, _) = read_beginning(&mut Decoder::of_page(page, "user page"))?;
+        Ok(page.with(trees))
+    }
+
+    /// The same page with its trees.
+    fn with(mut self, trees: TreeRefs) -> Self {
+        self.fences.tree = Ordered::stored(trees.fences);
+        self.lineage.tree = Ordered::stored(trees.lineage);
+        self.history.tree = Ordered::stored(trees.history);
+        self.holds.tree = Ordered::stored(trees.holds);
+        self.holds.marks = Ordered::stored(trees.marks);
+        self.plans.tree = Ordered::stored(trees.plans);
+        self.policies.tree = Ordered::stored(trees.policies);
+        self.inbox.tree = Ordered::stored(trees.inbox);
+        self.grants.tree = Ordered::stored(trees.grants);
+        self
+    }
+
     pub(crate) fn class_tag(&self, class: &Class) -> ClassTag {
         crypto::class_tag(&self.fence_key, class.as_str())
     }
 
-    /// The slot of a class, made if it is not there.
-    pub(crate) fn class_mut(&mut self, class: &Class) -> Result<&mut ClassSlot> {
-        let tag = self.class_tag(class);
+    /// The slot of a class, by its tag, made if it is not there.
+    pub(crate) fn class_mut(&mut self, tag: ClassTag, class: &Class) -> Result<&mut ClassSlot> {
         let at = match self.classes.binary_search_by_key(&tag, |c| c.tag) {
             Ok(at) => at,
             Err(_) if self.classes.len() == CLASSES_MAX => {
@@ -320,10 +339,14 @@ fn records_len(slot: &ClassSlot) -> usize {
     varint_len(slot.records) + REF_BYTES
 }
 
-/// The trees that a class has: bytes of the pointer, and of the leaf if there is one.
-fn trees_of(slot: &ClassSlot) -> impl Iterator<Item = (usize, Option<usize>)> {
+/// The trees that a class has: bytes of the pointer, and of the leaf if there is one; those of the
+/// leaf of its records are known.
+fn trees_of(
+    slot: &ClassSlot,
+    records: Option<usize>,
+) -> impl Iterator<Item = (usize, Option<usize>)> {
     let Labels { tree, names } = &slot.labels;
-    let records = (records_len(slot), slot.tree.leaf().map(|leaf| 1 + leaf.len()));
+    let records = (records_len(slot), records);
     let names = (!names.is_empty()).then(|| (REF_BYTES, names.leaf().map(|leaf| leaf.len())));
     let labels = tree.root.is_some().then(|| (REF_BYTES, tree.leaf().map(|leaf| leaf.len())));
     std::iter::once(records).chain(names).chain(labels)
@@ -341,11 +364,15 @@ fn write_classes(
     let labelled = classes.iter().any(|slot| !slot.labels.is_empty());
     let named = |slot: &ClassSlot| 7 + slot.class.as_str().len() + usize::from(labelled);
     let others = e.len() + 1 + classes.iter().map(named).sum::<usize>();
-    let mut room = Room::new(others, classes.iter().flat_map(trees_of));
+    let leaf_len = |slot: &ClassSlot| slot.tree.leaf().map(|leaf| 1 + leaf.len());
+    let leaves: Vec<Option<usize>> = classes.iter().map(leaf_len).collect();
+    let trees = classes.iter().zip(&leaves).flat_map(|(slot, leaf)| trees_of(slot, *leaf));
+    let mut room = Room::new(others, trees);
     e.u8(classes.len() as u8);
-    for slot in classes {
+    for (slot, leaf) in classes.into_iter().zip(leaves) {
         e.bytes(&slot.tag.0).short(slot.class.as_str().as_bytes());
-        match slot.tree.leaf().filter(|leaf| room.takes(1 + leaf.len(), records_len(&slot))) {
+        let is_within = leaf.is_some_and(|leaf| room.takes(leaf, records_len(&slot)));
+        match slot.tree.leaf().filter(|_| is_within) {
             Some(leaf) => leaf.write(e.u8(0)),
             None => {
                 if let Some(at) = slot.tree.seal(class_place(owner), geometry, sink)? {
@@ -398,23 +425,13 @@ fn write_labels(
 
 impl Node for UserPage {
     fn decode(page: &Page) -> Result<Self> {
-        let (mut page, trees) = read(page)?;
-        page.fences.tree = Ordered::stored(trees.fences);
-        page.lineage.tree = Ordered::stored(trees.lineage);
-        page.history.tree = Ordered::stored(trees.history);
-        page.holds.tree = Ordered::stored(trees.holds);
-        page.holds.marks = Ordered::stored(trees.marks);
-        page.plans.tree = Ordered::stored(trees.plans);
-        page.policies.tree = Ordered::stored(trees.policies);
-        page.inbox.tree = Ordered::stored(trees.inbox);
-        page.grants.tree = Ordered::stored(trees.grants);
-        Ok(page)
+        let (page, trees) = read(page)?;
+        Ok(page.with(trees))
     }
 }
 
-/// A stored user page without its trees, and where they are.
-fn read(encoded: &Page) -> Result<(UserPage, TreeRefs)> {
-    let mut d = Decoder::of_page(encoded, "user page");
+/// A stored user page up to its classes, where its trees are, and whether classes have labels.
+fn read_beginning(d: &mut Decoder<'_>) -> Result<(UserPage, TreeRefs, bool)> {
     if d.u8()? != VERSION {
         return Err(d.bad());
     }
@@ -428,20 +445,27 @@ fn read(encoded: &Page) -> Result<(UserPage, TreeRefs)> {
         0 => Ok(0),
         _ => d.varint().and_then(|n| if n > 0 { Ok(n) } else { Err(d.bad()) }),
     };
-    let due = Some(Timestamp(number(&mut d, DUE)?)).filter(|due| due.0 > 0);
-    let openings = number(&mut d, OPENINGS)?;
+    let due = Some(Timestamp(number(d, DUE)?)).filter(|due| due.0 > 0);
+    let openings = number(d, OPENINGS)?;
     let len = usize::try_from(d.varint()?).ok().filter(|len| *len <= USER_MAX_BYTES);
     let name = d.bytes(len.ok_or_else(|| d.bad())?)?;
     let user = UserId::new(as_text(name)?).map_err(|_| bad())?;
     let fence_key = d.bytes(32)?.try_into().map(Key::copied_from).map_err(|_| d.bad())?;
     let mut trees = match flags & HAS_TREES {
         0 => TreeRefs::default(),
-        _ => TreeRefs::decode(&mut d)?,
+        _ => TreeRefs::decode(d)?,
     };
     if trees.is_empty() && flags & HAS_TREES != 0 {
         return Err(d.bad());
     }
-    let labelled = flags & HAS_LABELS != 0;
+    let page = UserPage { due, openings, ..UserPage::new(user, incarnation, created, fence_key) };
+    Ok((page, trees, flags & HAS_LABELS != 0))
+}
+
+/// A stored user page without its trees, and where they are.
+fn read(encoded: &Page) -> Result<(UserPage, TreeRefs)> {
+    let mut d = Decoder::of_page(encoded, "user page");
+    let (page, trees, labelled) = read_beginning(&mut d)?;
     let mut classes: Vec<ClassSlot> = Vec::new();
     let mut within = false;
     for _ in 0..d.u8()? {
@@ -457,9 +481,7 @@ fn read(encoded: &Page) -> Result<(UserPage, TreeRefs)> {
         return Err(d.bad());
     }
     d.end_padding()?;
-    let page =
-        UserPage { due, openings, classes, ..UserPage::new(user, incarnation, created, fence_key) };
-    Ok((page, trees))
+    Ok((UserPage { classes, ..page }, trees))
 }
 
 fn as_text(bytes: &[u8]) -> Result<&str> {

@@ -1,8 +1,6 @@
 //! What is at a key of an ordered tree: bytes, and in the tree of a class two texts before
 //! them, which a page lists once however many of its values have them.
 
-use std::collections::BTreeSet;
-
 use crate::codec::{Decoder, Encoder, Part};
 use crate::error::Result;
 use crate::secret::Secret;
@@ -81,7 +79,7 @@ impl From<Value> for Part {
     fn from(value: Value) -> Self {
         match value.texts {
             None => value.rest,
-            Some([first, second]) => Part::Own(joined([&first[..], &second[..]], &value.rest)),
+            Some([first, second]) => joined([&first[..], &second[..]], &value.rest).into(),
         }
     }
 }
@@ -146,7 +144,8 @@ pub(super) fn texts_of<'v>(values: impl Iterator<Item = &'v Value>) -> Vec<&'v [
 /// Bytes of a leaf, value by value.
 #[derive(Default)]
 pub(super) struct Length<'v> {
-    texts: BTreeSet<&'v [u8]>,
+    /// In order; few.
+    texts: Vec<&'v [u8]>,
     /// Those of the value before: most records of a class have the same.
     last: [Option<&'v [u8]>; 2],
     /// How many numbers of texts there are.
@@ -160,7 +159,10 @@ impl<'v> Length<'v> {
         self.bytes += key + 2 + value.rest.len();
         for (text, last) in value.each_text().zip(&mut self.last) {
             self.numbers += 1;
-            if *last != Some(text) && self.texts.insert(text) {
+            if *last != Some(text)
+                && let Err(at) = self.texts.binary_search(&text)
+            {
+                self.texts.insert(at, text);
                 self.bytes += 1 + text.len();
             }
             *last = Some(text);
