@@ -147,13 +147,15 @@ struct Begun {
     filled: usize,
 }
 
+/// Bytes of a buffer that a payload is read into, at first: most records are short, and a buffer
+/// costs its wiping.
+const FIRST: usize = CHUNK_BYTES / GROWTH;
 /// By how much a buffer grows that a payload fills.
 const GROWTH: usize = 16;
 
 /// Reads the beginning of a payload: one segment, or all if it is shorter.
 fn begin(payload: &mut impl Read, segment_bytes: usize) -> Result<Begun> {
-    // Most records are short: a buffer costs its wiping.
-    let mut plain = Secret::zeroed(CHUNK_BYTES);
+    let mut plain = Secret::zeroed(FIRST);
     let mut filled = fill(payload, &mut plain)?;
     while filled == plain.len() && filled < segment_bytes {
         let mut longer = Secret::zeroed((filled * GROWTH).min(segment_bytes));
