@@ -12,7 +12,6 @@ use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 use crate::crypto::{self, chunked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, RealmId, UserTag};
-use crate::secret::Secret;
 use crate::store::Store;
 use crate::tree::{Page, PageKind, Pages, Ref};
 
@@ -23,7 +22,7 @@ pub(crate) type SharedStore = Arc<dyn Store>;
 pub(crate) struct Made {
     pub(crate) name: BlobName,
     pub(crate) owner: Option<UserTag>,
-    pub(crate) page: Secret,
+    pub(crate) page: Page,
 }
 
 #[derive(Clone)]
@@ -167,7 +166,7 @@ impl PageCache {
     /// Takes new pages in.
     pub(crate) fn add(&self, made: impl IntoIterator<Item = Made>) {
         for Made { name, owner, page } in made {
-            self.insert(name, Cached { page: Arc::new(page), owner });
+            self.insert(name, Cached { page, owner });
         }
     }
 

@@ -1,17 +1,18 @@
 //! The sealer: every page of a change goes through it, and is named and sealed under a fresh key.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::defect::Defect;
 use super::means::Means;
-use crate::crypto::{self, Fresh, Key, chunked, hedge};
+use crate::crypto::{self, Fresh, Key, PageContext, chunked, hedge};
 use crate::error::Result;
 use crate::ids::{BlobName, RealmId, UserTag};
 use crate::limits::{SALT_BYTES, SEAL_OVERHEAD};
 use crate::pages::Made;
 use crate::secret::Secret;
 use crate::store::{Ahead, Blob};
-use crate::tree::{PageKind, Ref, Sink};
+use crate::tree::{Page, PageKind, Ref, Sink};
 
 /// Bytes of the pages of one commit that are kept for the cache, about. Those nearest to the root
 /// come last.
@@ -25,8 +26,8 @@ pub(crate) struct Unsealed {
     pub(crate) at: usize,
     key: Key,
     salt: [u8; SALT_BYTES],
-    context: Vec<u8>,
-    plaintext: Secret,
+    context: PageContext,
+    plaintext: Page,
 }
 
 impl Unsealed {
@@ -127,9 +128,12 @@ impl Sink for Sealer<'_> {
         let name = self.means.names.name(name, self.ahead, len);
         let context = crypto::page_context(self.realm, kind.byte(), name);
         let at = Ref::new(name, &key);
-        // A copy: what it was written in has room for the largest page.
-        self.keep(Made { name, owner, page: Secret::copied_from(&plaintext) });
-        let page = Unsealed { at: self.blobs.len(), key, salt, context, plaintext };
+        // One copy for the cache and the cipher: what it was written in has room for the largest
+        // page, and the next one is written in the same place.
+        let page = Arc::new(Secret::copied_from(&plaintext));
+        drop(plaintext);
+        self.keep(Made { name, owner, page: Arc::clone(&page) });
+        let page = Unsealed { at: self.blobs.len(), key, salt, context, plaintext: page };
         let sealed = match self.beside {
             Some(beside) => {
                 beside.take(page);

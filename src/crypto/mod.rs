@@ -295,6 +295,15 @@ pub(crate) fn polynomial(key: &Key, n: u32) -> Zeroizing<[u8; 32]> {
 }
 
 /// Context of a page's seal.
-pub(crate) fn page_context(realm: RealmId, kind: u8, name: BlobName) -> Vec<u8> {
-    [PAGE_CONTEXT, &realm.0, &[kind], &name.0].concat()
+pub(crate) fn page_context(realm: RealmId, kind: u8, name: BlobName) -> PageContext {
+    let mut context: PageContext = [0; PAGE_CONTEXT.len() + 33];
+    let (label, rest) = context.split_at_mut(PAGE_CONTEXT.len());
+    label.copy_from_slice(PAGE_CONTEXT);
+    rest[..16].copy_from_slice(&realm.0);
+    rest[16] = kind;
+    rest[17..].copy_from_slice(&name.0);
+    context
 }
+
+/// See [`page_context`].
+pub(crate) type PageContext = [u8; PAGE_CONTEXT.len() + 33];

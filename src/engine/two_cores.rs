@@ -74,6 +74,8 @@ struct Handed {
     last: Vec<Unsealed>,
     waiting: VecDeque<Vec<Unsealed>>,
     sealed: Vec<(usize, Vec<u8>)>,
+    /// Whether a thread waits for pages.
+    idle: bool,
     /// No more will come.
     ended: bool,
 }
@@ -97,7 +99,9 @@ impl Hands {
             if inside.ended || !patience {
                 return;
             }
+            inside.idle = true;
             inside = self.more.wait(inside).unwrap_or_else(PoisonError::into_inner);
+            inside.idle = false;
         }
     }
 }
@@ -107,10 +111,15 @@ impl Beside for Hands {
         let mut inside = self.inside();
         inside.last.push(page);
         if inside.last.len() == TOGETHER {
-            let pages = std::mem::take(&mut inside.last);
+            let next = Vec::with_capacity(TOGETHER);
+            let pages = std::mem::replace(&mut inside.last, next);
             inside.waiting.push_back(pages);
+            // To wake nobody is a call of the system, too.
+            let idle = inside.idle;
             drop(inside);
-            self.more.notify_one();
+            if idle {
+                self.more.notify_one();
+            }
         }
     }
 }
