@@ -117,6 +117,8 @@ fn insert(
     }
     let ordinal = match &staged.joins {
         Joins::Record | Joins::Finished { .. } => {
+            // Once, and not again to insert.
+            page.load_class(editor, user, class)?;
             free_ordinal(editor.pages, page, class, target, user, now)?
         }
         Joins::Upload => uploads::begin(env, editor.pages, page, class, target, user)?,

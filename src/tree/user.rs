@@ -30,7 +30,7 @@ use super::holds::Holds;
 use super::inbox::Inbox;
 use super::labels::Labels;
 use super::lineage::Lineage;
-use super::link::{Node, Sink};
+use super::link::{Editor, Node, Sink};
 use super::names::Names;
 use super::ordered::{Ordered, Place};
 use super::page::{Page, PageKind, REF_BYTES, Ref, pad};
@@ -236,6 +236,19 @@ impl UserPage {
         Ok(&mut self.classes[at])
     }
 
+    /// Reads the root of a class's records, which are about to be changed.
+    pub(crate) fn load_class(
+        &mut self,
+        editor: &mut Editor<'_>,
+        owner: UserTag,
+        tag: ClassTag,
+    ) -> Result<()> {
+        match self.classes.binary_search_by_key(&tag, |c| c.tag) {
+            Ok(at) => self.classes[at].tree.load(editor, class_place(owner)),
+            Err(_) => Ok(()),
+        }
+    }
+
     pub(crate) fn class(&self, tag: ClassTag) -> Option<&ClassSlot> {
         self.classes.binary_search_by_key(&tag, |c| c.tag).ok().map(|at| &self.classes[at])
     }
@@ -339,8 +352,8 @@ fn records_len(slot: &ClassSlot) -> usize {
     varint_len(slot.records) + REF_BYTES
 }
 
-/// The trees that a class has: bytes of the pointer, and of the leaf if there is one; those of the
-/// leaf of its records are known.
+/// The trees that a class has: bytes of the pointer, and of the leaf if there is one that may be
+/// short enough; those of the leaf of its records are known.
 fn trees_of(
     slot: &ClassSlot,
     records: Option<usize>,
@@ -364,7 +377,7 @@ fn write_classes(
     let labelled = classes.iter().any(|slot| !slot.labels.is_empty());
     let named = |slot: &ClassSlot| 7 + slot.class.as_str().len() + usize::from(labelled);
     let others = e.len() + 1 + classes.iter().map(named).sum::<usize>();
-    let leaf_len = |slot: &ClassSlot| slot.tree.leaf().map(|leaf| 1 + leaf.len());
+    let leaf_len = |slot: &ClassSlot| Some(1 + slot.tree.leaf()?.len_within(SHORT)?);
     let leaves: Vec<Option<usize>> = classes.iter().map(leaf_len).collect();
     let trees = classes.iter().zip(&leaves).flat_map(|(slot, leaf)| trees_of(slot, *leaf));
     let mut room = Room::new(others, trees);

@@ -18,7 +18,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use self::node::{Leaf, leaf_len, load_mut, seal_link, write_leaf};
+use self::node::{Leaf, leaf_len, leaf_len_within, load_mut, seal_link, write_leaf};
 pub(crate) use self::node::{OrderedNode, Place};
 pub(super) use self::scan::edges;
 pub(crate) use self::scan::{Entries, Range};
@@ -39,6 +39,11 @@ impl<const K: usize> OnlyLeaf<'_, K> {
     /// Bytes of it, at most.
     pub(crate) fn len(&self) -> usize {
         leaf_len(self.0)
+    }
+
+    /// The same if it is `most` or less: a long leaf is not counted to its end.
+    pub(crate) fn len_within(&self, most: usize) -> Option<usize> {
+        leaf_len_within(self.0, most)
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -100,6 +105,14 @@ impl<const K: usize> Ordered<K> {
         match self.root {
             Some(Link::Stored(at)) => Some(at),
             _ => None,
+        }
+    }
+
+    /// Reads the root, which is about to be changed.
+    pub(crate) fn load(&mut self, editor: &mut Editor<'_>, place: Place) -> Result<()> {
+        match &mut self.root {
+            Some(link) => load_mut(link, editor, place).map(|_| ()),
+            None => Ok(()),
         }
     }
 

@@ -311,6 +311,11 @@ pub(super) fn leaf_len<const K: usize>(entries: &Leaf<K>) -> usize {
     lengths(entries.values(), K).last().unwrap_or(3)
 }
 
+/// The same if it is `most` or less.
+pub(super) fn leaf_len_within<const K: usize>(entries: &Leaf<K>, most: usize) -> Option<usize> {
+    lengths(entries.values(), K).try_fold(3, |_, len| (len <= most).then_some(len))
+}
+
 /// Bytes of a leaf of the first value, of the first two, and so on.
 fn lengths<'v>(values: impl Iterator<Item = &'v Value>, key: usize) -> impl Iterator<Item = usize> {
     let mut length = Length::default();

@@ -135,10 +135,24 @@ impl<T: std::ops::Deref<Target = [u8]>> Texts<T> {
 
 /// The texts of values, in the order in which a leaf lists them.
 pub(super) fn texts_of<'v>(values: impl Iterator<Item = &'v Value>) -> Vec<&'v [u8]> {
-    let mut texts: Vec<&[u8]> = values.flat_map(Value::each_text).collect();
+    let (mut texts, mut last) = (Vec::new(), [None; 2]);
+    for value in values {
+        for (text, last) in value.each_text().zip(&mut last) {
+            if !is_same(*last, text) {
+                texts.push(text);
+            }
+            *last = Some(text);
+        }
+    }
     texts.sort_unstable();
     texts.dedup();
     texts
+}
+
+/// Whether a text is the one before: in a leaf that was read they mostly are the same bytes of its
+/// page.
+fn is_same(last: Option<&[u8]>, text: &[u8]) -> bool {
+    last.is_some_and(|last| std::ptr::eq(last, text) || last == text)
 }
 
 /// Bytes of a leaf, value by value.
@@ -159,7 +173,7 @@ impl<'v> Length<'v> {
         self.bytes += key + 2 + value.rest.len();
         for (text, last) in value.each_text().zip(&mut self.last) {
             self.numbers += 1;
-            if *last != Some(text)
+            if !is_same(*last, text)
                 && let Err(at) = self.texts.binary_search(&text)
             {
                 self.texts.insert(at, text);
