@@ -186,6 +186,7 @@ pub mod sealed;
 #[cfg(feature = "engine")]
 pub mod secret;
 #[cfg(feature = "engine")]
+mod stock;
 pub mod store;
 #[cfg(feature = "engine")]
 mod sync;

@@ -12,6 +12,7 @@ use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 use crate::crypto::{self, chunked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, RealmId, UserTag};
+use crate::stock::Stock;
 use crate::store::Store;
 use crate::tree::{Page, PageKind, Pages, Ref};
 
@@ -274,6 +275,14 @@ impl Ahead {
     }
 }
 
+/// A stock that a source gives from first.
+#[derive(Clone, Copy)]
+struct Stocked<'a> {
+    stock: &'a Stock,
+    /// Whether it takes what is read.
+    fills: bool,
+}
+
 /// Pages of one store, or of several where each is asked in turn.
 pub(crate) struct PageSource<'a> {
     pub(crate) realm: RealmId,
@@ -281,13 +290,25 @@ pub(crate) struct PageSource<'a> {
     pub(crate) cache: Option<&'a PageCache>,
     /// What is opened of pages that the cache lacks, and nothing else; `None`: of the stores.
     pub(crate) hand: Option<&'a Hand>,
+    stock: Option<Stocked<'a>>,
     ahead: RefCell<Ahead>,
 }
 
 impl<'a> PageSource<'a> {
     /// Pages of these stores, past any cache.
     pub(crate) fn over(realm: RealmId, stores: &'a [SharedStore]) -> Self {
-        PageSource { realm, stores, cache: None, hand: None, ahead: RefCell::default() }
+        let (cache, hand, stock) = (None, None, None);
+        PageSource { realm, stores, cache, hand, stock, ahead: RefCell::default() }
+    }
+
+    /// What a stock has is not asked for.
+    pub(crate) fn out_of(self, stock: Option<&'a Stock>) -> Self {
+        PageSource { stock: stock.map(|stock| Stocked { stock, fills: false }), ..self }
+    }
+
+    /// The same; what is asked for is read along the way of a walk, and kept there.
+    pub(crate) fn into_stock(self, stock: &'a Stock) -> Self {
+        PageSource { stock: Some(Stocked { stock, fills: true }), ..self }
     }
 
     /// Through a cache, and of pages that it lacks what is in hand alone, if there is a hand.
@@ -310,6 +331,10 @@ impl PageSource<'_> {
         name: &BlobName,
         mut accept: impl FnMut(Vec<u8>) -> Result<T>,
     ) -> Result<T> {
+        let stocked = self.stock.and_then(|Stocked { stock, .. }| stock.get(name));
+        if let Some(Ok(taken)) = stocked.map(&mut accept) {
+            return Ok(taken);
+        }
         if let Some(hand) = self.hand {
             return hand.give(name, accept);
         }
@@ -319,8 +344,20 @@ impl PageSource<'_> {
             return Ok(taken);
         }
         let mut failed = None;
+        let mut take = |blob: Vec<u8>| match self.stock {
+            Some(Stocked { stock, fills: true }) => {
+                let taken = accept(blob.clone())?;
+                stock.keep(*name, blob);
+                Ok(taken)
+            }
+            _ => accept(blob),
+        };
         for store in self.stores {
-            match store.get(name).and_then(|blob| blob.map(&mut accept).transpose()) {
+            let blob = match self.stock {
+                Some(Stocked { fills: true, .. }) => store.get_along(name),
+                _ => store.get(name),
+            };
+            match blob.and_then(|blob| blob.map(&mut take).transpose()) {
                 Ok(Some(taken)) => return Ok(taken),
                 Ok(None) => {}
                 Err(e) => failed = Some(e),

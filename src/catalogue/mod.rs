@@ -11,6 +11,7 @@ pub(crate) mod blob_names;
 pub(crate) mod by_name;
 pub(crate) mod change;
 pub(crate) mod defect;
+pub(crate) mod descent;
 pub(crate) mod detach;
 pub(crate) mod docket;
 pub(crate) mod due;

@@ -38,13 +38,14 @@ pub(crate) struct Renewed {
 }
 
 /// The payloads of about `most` bytes of what is wanted; on the way every page that it takes to
-/// write them once more is read.
+/// write them once more is read. One that is to be fetched first keeps it from none beside it: else
+/// it would begin again for each.
 pub(crate) fn gather(view: &View<'_>, wanted: &dyn Renewal, most: usize) -> Result<Vec<BlobName>> {
     let mut turn = Turn::new(view.pages, view.head, wanted, most);
     for (spot, at) in view.head.roots.each() {
         turn.page(&spot, at)?;
     }
-    Ok(turn.payloads_wanted)
+    turn.failed.map_or(Ok(turn.payloads_wanted), Err)
 }
 
 /// Seals about `most` bytes of what is wanted, below `head`; of payloads those that are given.
@@ -93,6 +94,9 @@ fn set(roots: &mut Roots, kind: PageKind, new: Ref) {
     }
 }
 
+/// What a page counts for that was not read.
+const UNREAD: usize = 4096;
+
 /// One pass over the tree.
 struct Turn<'t> {
     pages: &'t dyn Pages,
@@ -101,6 +105,8 @@ struct Turn<'t> {
     /// Bytes that may still be written.
     left: usize,
     payloads_wanted: Vec<BlobName>,
+    /// Why a page could not be read, if it only looks.
+    failed: Option<Error>,
     /// `None` if it only looks.
     writes: Option<Writes<'t>>,
 }
@@ -115,8 +121,8 @@ struct Writes<'t> {
 
 impl<'t> Turn<'t> {
     fn new(pages: &'t dyn Pages, head: &'t HeadPage, wanted: &'t dyn Renewal, most: usize) -> Self {
-        let (payloads_wanted, writes) = (Vec::new(), None);
-        Turn { pages, head, wanted, left: most, payloads_wanted, writes }
+        let (payloads_wanted, failed, writes) = (Vec::new(), None, None);
+        Turn { pages, head, wanted, left: most, payloads_wanted, failed, writes }
     }
 
     /// A page, after what is below it: the pointer to the new one, if there is one, and whether
@@ -129,7 +135,14 @@ impl<'t> Turn<'t> {
         if self.left == 0 {
             return Ok((None, false));
         }
-        let page = self.pages.load(spot.kind, spot.owner, at)?;
+        let page = match self.pages.load(spot.kind, spot.owner, at) {
+            Err(e) if self.writes.is_none() => {
+                self.failed.get_or_insert(e);
+                self.left = self.left.saturating_sub(UNREAD);
+                return Ok((None, false));
+            }
+            loaded => loaded?,
+        };
         let (mut changes, mut done) = (Vec::new(), true);
         for edge in edges(spot, &page)? {
             match edge {

@@ -9,30 +9,83 @@ use super::commit::{About, Commit, publish};
 use super::core::Core;
 use super::ready::ready;
 use crate::catalogue::defect::Defect;
+use crate::catalogue::descent::{Bounds, Descended, Descent, Visitor};
 use crate::catalogue::renew::{Payloads, Renewal, Renewed, gather, renew};
-use crate::catalogue::walk::{Coming, Step, Walked, walk_ahead};
 use crate::error::{ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::observer::CommitKind;
+use crate::record::Entry;
 use crate::secret::WipeStack;
-use crate::store::Sparse;
+use crate::stock::Stock;
+use crate::store::{Sparse, Store};
+use crate::tree::Geometry;
 
-/// What is to be written once more, and the way there.
+/// Bytes of a part of the tree, as they are stored: of what is written once more there, and of the
+/// pages above it. Each part takes one way over the store.
+const PART: usize = 96 << 20;
+/// Pointers to what is still to be read of one, at most: 25 MB.
+const MOST: usize = 1 << 17;
+/// Pages that are noted of it below which nothing is wanted, at most.
+const CLEAR: usize = 1 << 19;
+
+/// A part of the tree in which something is to be written once more.
 struct Sought<'s> {
     sparse: &'s dyn Sparse,
-    /// Pages below which some lies, as one walk saw it.
-    above: HashSet<BlobName>,
-    /// New pages below which none does.
+    store: &'s dyn Store,
+    /// What is wanted, and every page above it.
+    stock: Stock,
+    /// The newest place of the state that was walked.
+    newest: u128,
+    /// Pages that came later, and below which nothing is wanted.
     done: HashSet<BlobName>,
 }
 
 impl Renewal for Sought<'_> {
     fn wants(&self, name: &BlobName) -> bool {
-        self.sparse.holds(name)
+        self.sparse.holds(name) && self.stock.has(name)
     }
 
     fn leads_on(&self, name: &BlobName) -> bool {
-        self.above.contains(name) || (self.sparse.is_later(name) && !self.done.contains(name))
+        let is_later = || {
+            self.sparse.is_later(name)
+                && self.store.place_of(name).is_none_or(|place| place > self.newest)
+        };
+        self.stock.has(name) || (is_later() && !self.done.contains(name))
+    }
+}
+
+/// Looks for what is wanted.
+struct Seeking<'s> {
+    sparse: &'s dyn Sparse,
+    geometry: Geometry,
+    /// Pages below which nothing is.
+    clear: &'s mut HashSet<BlobName>,
+}
+
+impl Visitor for Seeking<'_> {
+    fn stops(&mut self) -> bool {
+        false
+    }
+
+    fn passes(&mut self, name: &BlobName) -> Result<bool> {
+        Ok(self.clear.contains(name))
+    }
+
+    fn wants(&mut self, name: &BlobName) -> bool {
+        self.sparse.holds(name)
+    }
+
+    fn record(&mut self, entry: &Entry) -> Result<ControlFlow<(), Option<BlobName>>> {
+        let mut names = entry.segment_names(self.geometry);
+        let only = names.next().filter(|_| names.next().is_none());
+        Ok(ControlFlow::Continue(only.filter(|name| self.sparse.holds(name))))
+    }
+
+    fn whole(&mut self, name: &BlobName, leads: bool) -> Result<()> {
+        if !leads && self.clear.len() < CLEAR {
+            self.clear.insert(*name);
+        }
+        Ok(())
     }
 }
 
@@ -51,23 +104,52 @@ pub(super) struct Emptying<'a> {
 pub(super) fn empty(core: &Core, how: Emptying<'_>) -> Result<u64> {
     let _wiped = WipeStack;
     let Emptying { sparse, at_once, stop } = how;
-    let mut sought = Sought { sparse, above: above(core, sparse)?, done: HashSet::new() };
-    let (mut written, mut bytes) = (0, 0);
+    let mut written = Written::default();
+    let mut from = Some(0);
+    while let Some(at) = from {
+        let (sought, next) = seek(core, sparse, at)?;
+        if empty_part(core, sought, at_once, &mut written, stop)?.is_break() {
+            break;
+        }
+        from = next;
+    }
+    Ok(written.blobs)
+}
+
+/// What was written once more.
+#[derive(Default)]
+struct Written {
+    blobs: u64,
+    bytes: u64,
+}
+
+/// Writes once more what is wanted in a part of the tree. Breaks where `stop` says so.
+fn empty_part(
+    core: &Core,
+    mut sought: Sought<'_>,
+    at_once: usize,
+    written: &mut Written,
+    stop: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<ControlFlow<()>> {
     loop {
         // What it takes is read while no lock is held.
-        let names = core.look_at(|_, view| gather(view, &sought, at_once))?;
-        let payloads = fetch(core, names)?;
+        let stock = Some(&sought.stock);
+        let names = core.look_through(stock, |_, view| gather(view, &sought, at_once))?;
+        let blob = |name: BlobName| Some((name, sought.stock.get(&name)?));
+        let payloads: Payloads = names.into_iter().filter_map(blob).collect();
         let mut writer = core.writer_untold();
         ready(core, &mut writer)?;
         let renewed = {
             let state = core.state();
-            let pages = core.pages();
+            let pages = core.pages().out_of(stock);
             let view = core.view(&state, &pages);
             renew(&view, core.means(), core.next_head(&state), (&sought, at_once), &payloads)?
         };
-        let Some(Renewed { change, done, whole }) = renewed else { return Ok(written) };
-        written += change.blobs.len() as u64;
-        bytes += change.blobs.iter().map(|(_, blob)| blob.len() as u64).sum::<u64>();
+        let Some(Renewed { change, done, whole }) = renewed else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        written.blobs += change.blobs.len() as u64;
+        written.bytes += change.blobs.iter().map(|(_, blob)| blob.len() as u64).sum::<u64>();
         let about = About::of(CommitKind::Change, 1);
         if core.planted(Defect::EmptyFirst) {
             // As if what comes were there already.
@@ -78,56 +160,47 @@ pub(super) fn empty(core: &Core, how: Emptying<'_>) -> Result<u64> {
         drop(writer);
         core.observing.deliver();
         sought.done.extend(done);
-        if stop(written, bytes) || whole {
-            return Ok(written);
+        if stop(written.blobs, written.bytes) {
+            return Ok(ControlFlow::Break(()));
+        }
+        if whole {
+            return Ok(ControlFlow::Continue(()));
         }
     }
 }
 
-/// Payloads as they are stored; without those that fell meanwhile.
-fn fetch(core: &Core, names: Vec<BlobName>) -> Result<Payloads> {
-    let mut payloads = Payloads::new();
-    for name in names {
-        if let Some(sealed) = core.store().get(&name)? {
-            payloads.insert(name, sealed);
-        }
-    }
-    Ok(payloads)
-}
-
-/// The pages above what lives in sparse places.
-fn above(core: &Core, sparse: &dyn Sparse) -> Result<HashSet<BlobName>> {
-    let mut above = HashSet::new();
+/// Reads what is wanted of a part of the tree, and the pages above it, from a place on in the order
+/// of the tree; says where the next part begins, unless this one is the last.
+fn seek<'s>(
+    core: &'s Core,
+    sparse: &'s dyn Sparse,
+    from: u128,
+) -> Result<(Sought<'s>, Option<u128>)> {
+    let (stock, store) = (Stock::of(PART), &**core.store());
+    let mut clear = HashSet::new();
+    let bounds = Bounds { from, most: MOST, by_stock: true };
     loop {
         core.check_usable()?;
         let (pass, roots, geometry, id) = core.walk_from_now();
-        let pages = core.uncached_pages();
-        let mut way: Vec<BlobName> = Vec::new();
-        let wanted = |_: &BlobName, what: Coming| Ok(what == Coming::Page);
-        let walked = walk_ahead(&pass, &pages, &roots, &wanted, &mut |step| {
-            match step {
-                Step::Enter { at, .. } => {
-                    if sparse.holds(&at.name) {
-                        above.extend(&way);
-                    }
-                    way.push(at.name);
-                }
-                Step::Record { entry, .. } => {
-                    if entry.segment_names(geometry).any(|name| sparse.holds(&name)) {
-                        above.extend(&way);
-                    }
-                }
-                Step::Leave { .. } => drop(way.pop()),
-            }
-            Ok(ControlFlow::Continue(()))
-        });
+        let places = roots.each().filter_map(|(_, at)| store.place_of(&at.name));
+        let newest = places.max().unwrap_or(0);
+        let pages = core.uncached_pages().into_stock(&stock);
+        let fan_bits = geometry.fan_bits;
+        let descent =
+            Descent { pass: &pass, pages: &pages, stock: &stock, store, fan_bits, bounds };
+        let walked = descent.walk(&roots, &mut Seeking { sparse, geometry, clear: &mut clear });
         drop((roots, pass));
-        match walked {
-            Ok(Walked::Whole) => return Ok(above),
-            Ok(Walked::Interrupted) => crate::sync::yield_now(),
+        let next = match walked {
+            Ok(Descended::Whole) => None,
+            Ok(Descended::Upto(next)) => Some(next),
+            Ok(Descended::Interrupted) => {
+                crate::sync::yield_now();
+                continue;
+            }
             // A page that a commit replaced meanwhile may be gone.
-            Err(e) if e.kind() == ErrorKind::Corrupt && core.state().stored.id != id => {}
+            Err(e) if e.kind() == ErrorKind::Corrupt && core.state().stored.id != id => continue,
             Err(e) => return Err(e),
-        }
+        };
+        return Ok((Sought { sparse, store, stock, newest, done: HashSet::new() }, next));
     }
 }

@@ -10,10 +10,23 @@ use std::ops::ControlFlow;
 
 use super::core::Core;
 use crate::catalogue::defect::Defect;
-use crate::catalogue::walk::{Step, Walked, walk};
+use crate::catalogue::descent::{Bounds, Descended, Descent, Visitor};
+use crate::catalogue::walk::{Step, Walked, Walking, walk};
 use crate::error::{ErrorKind, Result};
 use crate::ids::BlobName;
+use crate::pages::PageSource;
+use crate::record::Entry;
+use crate::stock::Stock;
 use crate::store::{HeadId, Sweep, Swept};
+use crate::tree::Geometry;
+use crate::tree::head::Roots;
+
+/// Pointers to what is still to be read that a walk in the order of the store keeps, at most: 25 MB.
+const MOST: usize = 1 << 17;
+/// The same where erases come so often that it does not get to the end of more.
+const LEAST: usize = 256;
+/// Bytes that it keeps of pages below which it has not been everywhere, as they are stored.
+const STOCK: usize = 32 << 20;
 
 /// A sweep that began in a store.
 pub(super) type Sweeping<'s> = Box<dyn Sweep + 's>;
@@ -24,6 +37,9 @@ pub(super) struct Marking<'s> {
     pub(super) sweeps: Vec<Sweeping<'s>>,
     /// Blobs that no head reached when they began.
     in_flight: HashSet<BlobName>,
+    /// Pages that came after the sweeps began, which they need not know: what is below them is
+    /// marked. Only walks in the order of the store take note of these.
+    new: HashSet<BlobName>,
 }
 
 impl<'s> Marking<'s> {
@@ -34,7 +50,7 @@ impl<'s> Marking<'s> {
         for name in &in_flight {
             sweeps.iter_mut().try_for_each(|sweep| sweep.keep(name))?;
         }
-        Ok(Marking { sweeps, in_flight })
+        Ok(Marking { sweeps, in_flight, new: HashSet::new() })
     }
 
     /// Marks everything that the tree reaches, until `stop` says so; gives the head of the state
@@ -45,44 +61,43 @@ impl<'s> Marking<'s> {
         progress: &mut dyn FnMut(u64),
         stop: &dyn Fn() -> bool,
     ) -> Result<Option<HeadId>> {
-        let mut seen = 0;
+        let stock = Stock::of(STOCK);
+        let mut most = MOST;
+        let mut turn = Turn { marking: self, core, progress, stop, seen: 0, stopped: false };
         loop {
             core.check_usable()?;
+            if stock.is_full() {
+                stock.clear();
+            }
             let (pass, roots, geometry, id) = core.walk_from_now();
             let pages = core.uncached_pages();
-            let mut stopped = false;
-            let walked = walk(&pass, &pages, &roots, &mut |step| {
-                stopped = stopped || stop();
-                if stopped {
-                    return Ok(ControlFlow::Break(()));
+            let walked = match core.store().place_of(&roots.users.name) {
+                None => turn.in_depth(&pass, &pages, &roots, geometry),
+                Some(_) => {
+                    let bounds = Bounds { from: 0, most, by_stock: false };
+                    let pages = pages.into_stock(&stock);
+                    let (fan_bits, store) = (geometry.fan_bits, &**core.store());
+                    let descent = Descent {
+                        pass: &pass,
+                        pages: &pages,
+                        stock: &stock,
+                        store,
+                        fan_bits,
+                        bounds,
+                    };
+                    descent.walk(&roots, &mut Descending { turn: &mut turn, pass: &pass, geometry })
                 }
-                match step {
-                    Step::Enter { at, .. } if self.is_marked(&at.name)? => {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                    Step::Enter { .. } => {}
-                    Step::Record { entry, .. } => {
-                        for name in entry.segment_names(geometry) {
-                            // A recording of hours must not hold an erase up.
-                            if pass.must_stop() {
-                                return Ok(ControlFlow::Break(()));
-                            }
-                            self.keep(core, &name)?;
-                        }
-                    }
-                    Step::Leave { at, .. } => {
-                        self.keep(core, &at.name)?;
-                        seen += 1;
-                        progress(seen);
-                    }
-                }
-                Ok(ControlFlow::Continue(()))
-            });
+            };
             drop((roots, pass));
             match walked {
-                _ if stopped => return Ok(None),
-                Ok(Walked::Whole) => return Ok(Some(id)),
-                Ok(Walked::Interrupted) => crate::sync::yield_now(),
+                _ if turn.stopped => return Ok(None),
+                Ok(Descended::Whole) => return Ok(Some(id)),
+                // Of less it comes to the end between two erases.
+                Ok(Descended::Interrupted) => {
+                    most = (most / 2).max(LEAST);
+                    crate::sync::yield_now();
+                }
+                Ok(Descended::Upto(_)) => most = (most * 2).min(MOST),
                 // A page that a commit replaced meanwhile may be gone.
                 Err(e) if e.kind() == ErrorKind::Corrupt && core.state().stored.id != id => {}
                 Err(e) => return Err(e),
@@ -90,8 +105,10 @@ impl<'s> Marking<'s> {
         }
     }
 
+    /// Whether a page is marked, and so everything below it.
     fn is_marked(&self, name: &BlobName) -> Result<bool> {
-        self.sweeps.first().map_or(Ok(false), |sweep| sweep.is_marked(name))
+        let marked = self.sweeps.first().map_or(Ok(false), |sweep| sweep.is_marked(name))?;
+        Ok(marked || self.new.contains(name))
     }
 
     fn keep(&mut self, core: &Core, name: &BlobName) -> Result<()> {
@@ -100,6 +117,15 @@ impl<'s> Marking<'s> {
             return Ok(());
         }
         self.sweeps.iter_mut().try_for_each(|sweep| sweep.mark(name))
+    }
+
+    /// Marks a page below which everything is marked.
+    fn keep_page(&mut self, core: &Core, name: &BlobName) -> Result<()> {
+        self.keep(core, name)?;
+        if core.store().place_of(name).is_some() && !self.is_marked(name)? {
+            self.new.insert(*name);
+        }
+        Ok(())
     }
 
     /// Collects some of what is dead in one of the stores.
@@ -113,5 +139,106 @@ impl<'s> Marking<'s> {
             self.in_flight.contains(name) || core.in_flight.unkept(&[*name]).is_empty()
         };
         self.sweeps[sweep].collect(most, &kept)
+    }
+}
+
+/// Marking, and how it goes on.
+struct Turn<'t, 's> {
+    marking: &'t mut Marking<'s>,
+    core: &'t Core,
+    progress: &'t mut dyn FnMut(u64),
+    stop: &'t dyn Fn() -> bool,
+    /// Pages that were marked.
+    seen: u64,
+    stopped: bool,
+}
+
+impl Turn<'_, '_> {
+    fn stops(&mut self) -> bool {
+        self.stopped = self.stopped || (self.stop)();
+        self.stopped
+    }
+
+    /// The payload of a record; break where an erase wants to return: a recording of hours must not
+    /// hold it up.
+    fn record(
+        &mut self,
+        pass: &Walking<'_>,
+        geometry: Geometry,
+        entry: &Entry,
+    ) -> Result<ControlFlow<()>> {
+        for name in entry.segment_names(geometry) {
+            if pass.must_stop() {
+                return Ok(ControlFlow::Break(()));
+            }
+            self.marking.keep(self.core, &name)?;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn page(&mut self, name: &BlobName) -> Result<()> {
+        self.marking.keep_page(self.core, name)?;
+        self.seen += 1;
+        (self.progress)(self.seen);
+        Ok(())
+    }
+
+    /// Walks from user to user.
+    fn in_depth(
+        &mut self,
+        pass: &Walking<'_>,
+        pages: &PageSource<'_>,
+        roots: &Roots,
+        geometry: Geometry,
+    ) -> Result<Descended> {
+        let walked = walk(pass, pages, roots, &mut |step| {
+            if self.stops() {
+                return Ok(ControlFlow::Break(()));
+            }
+            match step {
+                Step::Enter { at, .. } if self.marking.is_marked(&at.name)? => {
+                    Ok(ControlFlow::Break(()))
+                }
+                Step::Enter { .. } => Ok(ControlFlow::Continue(())),
+                Step::Record { entry, .. } => self.record(pass, geometry, entry),
+                Step::Leave { at, .. } => self.page(&at.name).map(ControlFlow::Continue),
+            }
+        });
+        Ok(match walked? {
+            Walked::Whole => Descended::Whole,
+            Walked::Interrupted => Descended::Interrupted,
+        })
+    }
+}
+
+/// The same in the order of the store.
+struct Descending<'d, 't, 's> {
+    turn: &'d mut Turn<'t, 's>,
+    pass: &'d Walking<'d>,
+    geometry: Geometry,
+}
+
+impl Visitor for Descending<'_, '_, '_> {
+    fn stops(&mut self) -> bool {
+        self.turn.stops()
+    }
+
+    fn passes(&mut self, name: &BlobName) -> Result<bool> {
+        self.turn.marking.is_marked(name)
+    }
+
+    fn wants(&mut self, _: &BlobName) -> bool {
+        false
+    }
+
+    fn record(&mut self, entry: &Entry) -> Result<ControlFlow<(), Option<BlobName>>> {
+        Ok(match self.turn.record(self.pass, self.geometry, entry)? {
+            ControlFlow::Break(()) => ControlFlow::Break(()),
+            ControlFlow::Continue(()) => ControlFlow::Continue(None),
+        })
+    }
+
+    fn whole(&mut self, name: &BlobName, _: bool) -> Result<()> {
+        self.turn.page(name)
     }
 }

@@ -469,6 +469,17 @@ fn names_from(page: &[u8], n: usize) -> impl Iterator<Item = BlobName> {
     entries.chunks_exact(len).skip(n).filter(points).map(name)
 }
 
+/// The digits of tags by which a stored interior page parts what it points to; none of a leaf.
+pub(crate) fn digits(page: &[u8]) -> Vec<u16> {
+    let count = page.get(1..3).map_or(0, |count| u16::from_be_bytes([count[0], count[1]]));
+    let entries = match page.first() {
+        Some(&INTERIOR) => page.get(3..3 + usize::from(count) * (2 + REF_BYTES)),
+        _ => None,
+    };
+    let digit = |entry: &[u8]| u16::from_be_bytes([entry[0], entry[1]]);
+    entries.unwrap_or_default().chunks_exact(2 + REF_BYTES).map(digit).collect()
+}
+
 /// What a stored page of the user tree points to.
 pub(super) fn edges(page: &[u8]) -> Result<Vec<Edge>> {
     let mut d = Decoder::new(page, "page of the user tree");

@@ -11,7 +11,7 @@ use super::named::Object;
 use super::naming::{Hint, Naming};
 use super::state::{Root, State};
 use super::tables::{learn_elsewhere, learn_lists, learn_segments};
-use super::windows::WINDOW;
+use super::windows::{BEYOND, RANGE, WINDOW};
 use crate::error::{Error, Result};
 use crate::ids::BlobName;
 use crate::store::part;
@@ -20,11 +20,21 @@ use crate::sync::{Mutex, locked};
 /// Whoever asks for so many blobs at once reads more of the store.
 const MANY: usize = 64;
 
+/// How much is read at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// A window, for one blob and what lies beside it.
+    Near,
+    /// A long range, for all that lies in it.
+    Along,
+}
+
 /// What looks for blobs.
 pub(super) struct Finder<'a> {
     pub(super) bucket: &'a Bucket,
     pub(super) naming: &'a Naming,
     pub(super) state: &'a Mutex<State>,
+    pub(super) reads: Reads,
 }
 
 impl Finder<'_> {
@@ -34,6 +44,22 @@ impl Finder<'_> {
             Some(blob) => Ok(blob),
             None => self.bucket.get(&Object::Segment(*name).name()),
         }
+    }
+
+    /// The object of a blob, and where it lies in it, as one number; of one that does not lie where
+    /// its name says, once it is known where that is.
+    pub(super) fn place_of(&self, name: &BlobName) -> Option<u128> {
+        let of = |number: u64, part: u128, offset: u32| {
+            u128::from(number) << 88 | part << 32 | u128::from(offset)
+        };
+        if let Some(Hint { at, .. }) = self.naming.hint(name) {
+            return Some(of(at.number, u128::from(at.chunk) << 48, at.offset));
+        }
+        let state = locked(self.state);
+        let (object, spot) = state.elsewhere.as_ref()?.get(name)?;
+        let Object::Stray { number, drawn } = object else { return None };
+        let part = u128::from_be_bytes(*drawn) >> 72;
+        Some(of(*number, part, spot.offset))
     }
 
     /// Reads several blobs, some at the same time where requests take long: what lies in one window
@@ -277,39 +303,43 @@ impl Finder<'_> {
         {
             return Ok(Some(cut(bytes, from)));
         }
-        let window = from / WINDOW;
-        let reads_on = {
+        let (first, last) = (from / WINDOW, (from + len.max(1) - 1) / WINDOW);
+        let at_hand = || {
             let windows = &locked(self.state).windows;
             let ends = |one: Arc<Vec<u8>>| (one.len() as u64) < WINDOW;
-            let next = windows.get(object, window + 1).is_some();
-            let at_hand = windows.get(object, window).is_some_and(|one| next || ends(one));
-            at_hand || windows.at_once() > WINDOW
+            let all = (first..=last).all(|number| windows.get(object, number).is_some());
+            all || windows.get(object, first).is_some_and(ends)
         };
-        let windows = match from + len {
-            end if end <= (window + 1) * WINDOW => 1,
-            end if end <= (window + 2) * WINDOW && reads_on => 2,
-            _ => return self.bucket.get_range(&object.name(), from, len),
-        };
-        let Some(one) = self.window(object, window)? else { return Ok(None) };
-        // What is shorter is the last.
-        if windows == 1 || (one.len() as u64) < WINDOW {
+        if first < last && self.reads == Reads::Near && !at_hand() {
+            return self.bucket.get_range(&object.name(), from, len);
+        }
+        let Some(one) = self.window(object, first)? else { return Ok(None) };
+        if first == last {
             return Ok(Some(cut(&one, from % WINDOW)));
         }
-        let next = self.window(object, window + 1)?.unwrap_or_default();
-        Ok(Some(cut(&[&one[..], &next[..]].concat(), from % WINDOW)))
+        let mut bytes = one.to_vec();
+        for number in first + 1..=last {
+            // What is shorter is the last.
+            if !(bytes.len() as u64).is_multiple_of(WINDOW) {
+                break;
+            }
+            bytes.extend_from_slice(&self.window(object, number)?.unwrap_or_default());
+        }
+        Ok(Some(cut(&bytes, from % WINDOW)))
     }
 
     /// One window of an object.
     fn window(&self, object: Object, number: u64) -> Result<Option<Arc<Vec<u8>>>> {
-        let (kept, len) = {
-            let windows = &locked(self.state).windows;
-            (windows.get(object, number), windows.at_once())
-        };
+        let kept = locked(self.state).windows.get(object, number);
         if kept.is_some() {
             return Ok(kept);
         }
-        // Of what is read at once none overlaps: whatever is asked for first, no byte comes twice.
-        let from = number - number % (len / WINDOW);
+        // Whatever is asked for first: long ranges overlap by no more than what begins in one of
+        // them may have beyond its end.
+        let (from, len) = match self.reads {
+            Reads::Near => (number, WINDOW),
+            Reads::Along => (number - number % RANGE, (RANGE + BEYOND) * WINDOW),
+        };
         let read = self.bucket.get_range(&object.name(), from * WINDOW, len)?;
         let Some(read) = read else { return Ok(None) };
         let mut wanted = Arc::default();
@@ -319,7 +349,10 @@ impl Finder<'_> {
             if n == number {
                 wanted = Arc::clone(&window);
             }
-            state.windows.keep(object, n, window);
+            match self.reads {
+                Reads::Near => state.windows.keep(object, n, window),
+                Reads::Along => state.windows.keep_along(object, n, window),
+            }
         }
         Ok(Some(wanted))
     }

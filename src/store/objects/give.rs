@@ -113,7 +113,7 @@ impl Giving<'_> {
 
     /// One step of what is worth it; after the last one what a later handle is to know is noted.
     pub(super) fn clean(&self, most: u64, packing: Packing) -> Result<Cleaned> {
-        locked(self.state).windows.narrow();
+        locked(self.state).windows.end_along();
         let cleaned = self.clean_some(most, packing)?;
         if !cleaned.more && std::mem::take(&mut locked(self.state).unnoted) {
             match self.note_claims(None) {

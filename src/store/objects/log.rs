@@ -9,7 +9,7 @@ use super::bucket::Bucket;
 use super::claim::{claim, confirm, find_newest, floors, read_back, refresh};
 use super::claims::recall;
 use super::earlier::has_claim;
-use super::find::Finder;
+use super::find::{Finder, Reads};
 use super::give::{GRACE, Giving};
 use super::hints::hint_if_due;
 use super::marker;
@@ -204,7 +204,8 @@ impl ObjectLog {
     }
 
     fn finder(&self) -> Finder<'_> {
-        Finder { bucket: &self.bucket, naming: &self.naming, state: &self.state }
+        let ObjectLog { bucket, naming, state, .. } = self;
+        Finder { bucket, naming, state, reads: Reads::Near }
     }
 
     /// Reads the root page, unless it is at hand, so that the claim to come can repeat it. Whoever
@@ -395,6 +396,14 @@ impl Store for ObjectLog {
 
     fn get_many(&self, names: &[BlobName]) -> Vec<Result<Option<Vec<u8>>>> {
         self.finder().get_many(names)
+    }
+
+    fn place_of(&self, name: &BlobName) -> Option<u128> {
+        self.finder().place_of(name)
+    }
+
+    fn get_along(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        Finder { reads: Reads::Along, ..self.finder() }.get(name)
     }
 
     fn get_part(&self, name: &BlobName, from: usize, len: usize) -> Result<Option<Vec<u8>>> {

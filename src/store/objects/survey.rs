@@ -11,7 +11,6 @@ use super::live::{Held, Live};
 use super::named::{COMMITS, DEAD, Object, PACKS, SEGMENTS, STRAYS};
 use super::remove::forget_gone;
 use super::tables::{learn_elsewhere, learn_lists, removed};
-use super::windows::WINDOW;
 use crate::error::Result;
 use crate::ids::BlobName;
 use crate::store::{Collect, Sweep, Swept};
@@ -54,9 +53,6 @@ impl<'s> Survey<'s> {
                 }
             }
         }
-        let is_long = |held: &&Held| held.size() > WINDOW;
-        let long = survey.live.objects().map(|(_, held)| held).filter(is_long).count();
-        locked(state).windows.widen(long as u64);
         for number in survey.live.with_packs() {
             if let Some(header) = survey.header(Object::Numbered(number))? {
                 survey.live.holds_chunk(number, header.chunk);

@@ -9,44 +9,40 @@ use super::named::Object;
 
 /// Bytes of a window.
 pub(super) const WINDOW: u64 = 64 << 10;
+/// Windows of a long range: 8 MiB, what a chunk takes.
+pub(super) const RANGE: u64 = 128;
+/// Windows after it that come with it: its last blob may end there.
+pub(super) const BEYOND: u64 = 2;
 /// Bytes of windows that are kept,
 const KEPT: usize = 4 << 20;
-/// and while all that lives is walked over.
-const WIDE: usize = 64 << 20;
-/// Bytes that are read at once then, at most.
-const AHEAD_MAX: u64 = 8 << 20;
+/// and of long ranges: three.
+const KEPT_ALONG: usize = 3 * ((RANGE + BEYOND) * WINDOW) as usize;
 /// Headers that are kept, of some 80 bytes each.
 const HEADERS: usize = 1 << 16;
 
 /// The windows that were read last.
 #[derive(Default)]
 pub(super) struct Windows {
-    kept: HashMap<(Object, u64), Arc<Vec<u8>>>,
-    order: VecDeque<(Object, u64)>,
-    bytes: usize,
-    /// Bytes that are read at once while all that lives is walked over.
-    ahead: Option<u64>,
+    near: Kept,
+    along: Kept,
     headers: HashMap<Object, Header>,
 }
 
-impl Windows {
-    pub(super) fn get(&self, object: Object, number: u64) -> Option<Arc<Vec<u8>>> {
-        self.kept.get(&(object, number)).map(Arc::clone)
-    }
+/// Windows, at most so many bytes of them: those that were kept first go first.
+#[derive(Default)]
+struct Kept {
+    kept: HashMap<(Object, u64), Arc<Vec<u8>>>,
+    order: VecDeque<(Object, u64)>,
+    bytes: usize,
+}
 
-    /// Keeps one, in the place of the one that was kept first.
-    pub(super) fn keep(&mut self, object: Object, number: u64, bytes: Arc<Vec<u8>>) {
-        let key = (object, number);
+impl Kept {
+    fn keep(&mut self, key: (Object, u64), bytes: Arc<Vec<u8>>, most: usize) {
         self.bytes += bytes.len();
         match self.kept.insert(key, bytes) {
             Some(before) => self.bytes -= before.len(),
             None => self.order.push_back(key),
         }
-        self.trim();
-    }
-
-    fn trim(&mut self) {
-        let most = if self.ahead.is_some() { WIDE } else { KEPT };
         while self.bytes > most
             && let Some(oldest) = self.order.pop_front()
         {
@@ -54,22 +50,34 @@ impl Windows {
         }
     }
 
-    /// Keeps more, and reads more at once, while all that lives is walked over: in each of so many
-    /// objects, for what comes next in the order of users often lies after it.
-    pub(super) fn widen(&mut self, objects: u64) {
-        let each = WIDE as u64 / 2 / objects.max(1);
-        self.ahead = Some((each / WINDOW * WINDOW).clamp(WINDOW, AHEAD_MAX));
+    fn forget(&mut self, object: Object) {
+        if self.order.iter().any(|key| key.0 == object) {
+            self.order.retain(|key| key.0 != object);
+            self.kept.retain(|key, _| key.0 != object);
+            self.bytes = self.kept.values().map(|window| window.len()).sum();
+        }
+    }
+}
+
+impl Windows {
+    pub(super) fn get(&self, object: Object, number: u64) -> Option<Arc<Vec<u8>>> {
+        let key = (object, number);
+        self.near.kept.get(&key).or_else(|| self.along.kept.get(&key)).map(Arc::clone)
     }
 
-    /// Ends that.
-    pub(super) fn narrow(&mut self) {
-        self.ahead = None;
-        self.trim();
+    /// Keeps one, in the place of the one that was kept first.
+    pub(super) fn keep(&mut self, object: Object, number: u64, bytes: Arc<Vec<u8>>) {
+        self.near.keep((object, number), bytes, KEPT);
     }
 
-    /// Bytes that are read at once.
-    pub(super) fn at_once(&self) -> u64 {
-        self.ahead.unwrap_or(WINDOW)
+    /// Keeps one that came with a long range, beside the others.
+    pub(super) fn keep_along(&mut self, object: Object, number: u64, bytes: Arc<Vec<u8>>) {
+        self.along.keep((object, number), bytes, KEPT_ALONG);
+    }
+
+    /// Lets go of long ranges.
+    pub(super) fn end_along(&mut self) {
+        self.along = Kept::default();
     }
 
     /// The header of an object, if it was read.
@@ -88,10 +96,7 @@ impl Windows {
     /// Forgets an object that was deleted.
     pub(super) fn forget(&mut self, object: Object) {
         self.headers.remove(&object);
-        if self.order.iter().any(|key| key.0 == object) {
-            self.order.retain(|key| key.0 != object);
-            self.kept.retain(|key, _| key.0 != object);
-            self.bytes = self.kept.values().map(|window| window.len()).sum();
-        }
+        self.near.forget(object);
+        self.along.forget(object);
     }
 }
