@@ -213,6 +213,8 @@ fn empty_sparse(core: &Core, how: &How<'_>, done: &mut Cleaning) -> Result<()> {
     let moved = done.moved;
     let mut stop = |_: u64, bytes: u64| {
         done.moved = moved + bytes;
+        // Names are kept of so many only. What fails is tried again.
+        let _ = count_replaced(core);
         (how.pause)(BETWEEN);
         (how.stop)()
     };

@@ -22,9 +22,9 @@ use crate::tree::Geometry;
 
 /// Bytes of a part of the tree, as they are stored: of what is written once more there, and of the
 /// pages above it. Each part takes one way over the store.
-const PART: usize = 96 << 20;
-/// Pointers to what is still to be read of one, at most: 25 MB.
-const MOST: usize = 1 << 17;
+const PART: usize = 120 << 20;
+/// Pointers to what is still to be read of one, at most: 12 MB.
+const MOST: usize = 1 << 16;
 /// Pages that are noted of it below which nothing is wanted, at most.
 const CLEAR: usize = 1 << 19;
 

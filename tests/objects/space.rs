@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyfall::cell::{MemoryCell, RootCell};
-use keyfall::engine::{Cleaner, CopyMode, Discarded, Keeper};
+use keyfall::engine::{Cleaner, CopyMode, Discarded, Keeper, restore};
 use keyfall::store::{ObjectLog, Store};
 use keyfall::testing::clean_all;
 use keyfall::{Class, Engine, ErrorKind, Options, Put, RecordId, Scope};
@@ -56,25 +56,47 @@ fn judge(engine: &Engine, records: &[(RecordId, u32, usize)], lives: impl Fn(u32
     }
 }
 
-/// A store whose objects hold many records each, and half of the users of which are erased.
-fn half_dead(objects: &Arc<dyn Objects>, batches: u32) -> (Engine, Vec<(RecordId, u32, usize)>) {
-    let engine = Engine::init(log(objects), Arc::new(MemoryCell::new()), options()).unwrap();
+/// A store half dead, its cell, and what was put.
+struct HalfDead {
+    engine: Engine,
+    cell: Arc<MemoryCell>,
+    records: Vec<(RecordId, u32, usize)>,
+}
+
+/// A store whose objects hold 2,000 records each, of so many users by turns and of these lengths,
+/// half of the users of which are erased.
+fn half_dead(
+    objects: &Arc<dyn Objects>,
+    batches: u32,
+    users: u32,
+    lengths: [usize; 3],
+) -> HalfDead {
+    let cell = Arc::new(MemoryCell::new());
+    let engine = Engine::init(log(objects), cell.clone(), options()).unwrap();
     let mut records = Vec::new();
     for batch in 0..batches {
         let mut staged = engine.batch();
-        let of = |n| (n, [300, 2000, 9000][n as usize % 3]);
+        let of = |n| (n, lengths[n as usize % 3]);
         let all: Vec<(u32, usize)> = (batch * 2000..(batch + 1) * 2000).map(of).collect();
         for (n, len) in &all {
             staged
-                .add(Put::new(user(n % 1000), Class::transcript()), &payload(*n, *len)[..])
+                .add(Put::new(user(n % users), Class::transcript()), &payload(*n, *len)[..])
                 .unwrap();
         }
         let ids = staged.commit().unwrap();
         records.extend(ids.into_iter().zip(all).map(|(id, (n, len))| (id, n, len)));
     }
-    let scopes: Vec<Scope> = (0..1000).step_by(2).map(|n| Scope::user(user(n))).collect();
+    let scopes: Vec<Scope> = (0..users).step_by(2).map(|n| Scope::user(user(n))).collect();
     engine.erase_all(&scopes).into_iter().for_each(|erased| _ = erased.unwrap());
-    (engine, records)
+    HalfDead { engine, cell, records }
+}
+
+/// The bytes of a store into which one was restored: of what lives, and of nothing else.
+fn restored(objects: &Arc<dyn Objects>, cell: &MemoryCell) -> u64 {
+    let plain = Arc::new(MemoryObjects::new());
+    let there: Arc<dyn Objects> = plain.clone();
+    restore(cell, &[log(objects)], &*log(&there), &mut |_| {}).unwrap();
+    held(&plain).0
 }
 
 /// The tables of objects are not read: what is asked follows from how much there is, and not from
@@ -105,22 +127,58 @@ fn a_discard_asks_little_for_what_it_gives_back() {
     assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
 }
 
-/// Of objects that hold much, those that stay are read, and no others.
+/// What is read follows from how much there is, and not from how many users there are in how many
+/// objects: of what no windows hold, too.
 #[test]
 fn a_discard_of_a_store_half_dead_leaves_little_more_than_what_lives() {
+    let most = rounds("KEYFALL_BATCHES", 12) as u32;
+    for batches in [most.div_ceil(4), most] {
+        let place = Arc::new(MemoryObjects::new());
+        let counted = Arc::new(CountedObjects::over(place.clone()));
+        let objects: Arc<dyn Objects> = counted.clone();
+        let half_dead = half_dead(&objects, batches, 1000, [300, 2000, 9000]);
+        let HalfDead { engine, records, .. } = half_dead;
+        let (before, _, asked, after) = discarded(&engine, &place, &counted);
+        let lives: usize = records.iter().filter(|(_, n, _)| n % 2 == 1).map(|r| r.2).sum();
+        let most = lives as u64 * 5 / 4;
+        assert!(after.0 < before.0 * 3 / 4 && after.0 <= most, "{lives} live: {after:?}");
+        // Of what was there, and of what was written once more.
+        let mib = (before.0 + after.0).div_ceil(8 << 20);
+        println!("{} reads for {mib} times 8 MiB", asked.gets + asked.heads);
+        assert!(asked.gets + asked.heads <= 12 + 2 * mib, "{mib} times 8 MiB: {asked:?}");
+        judge(&engine, &records, |n| n % 2 == 1);
+        engine.close().unwrap();
+    }
+}
+
+/// Of records that stand in their entries, so that there are pages and nothing else: what is read
+/// and what is left, beside what there was and what lives.
+#[test]
+fn a_discard_of_pages_half_dead_reads_them_in_long_ranges() {
     let place = Arc::new(MemoryObjects::new());
     let counted = Arc::new(CountedObjects::over(place.clone()));
     let objects: Arc<dyn Objects> = counted.clone();
-    let (engine, records) = half_dead(&objects, rounds("KEYFALL_BATCHES", 3) as u32);
-    let (before, _, asked, after) = discarded(&engine, &place, &counted);
-    let lives: usize = records.iter().filter(|(_, n, _)| n % 2 == 1).map(|record| record.2).sum();
-    let most = lives as u64 * 5 / 4;
-    assert!(after.0 < before.0 * 3 / 4 && after.0 <= most, "{lives} live: {after:?}");
-    // Of what was there, and of what was written once more.
-    let mib = (before.0 + after.0).div_ceil(8 << 20);
-    assert!(asked.gets + asked.heads <= 12 + 2 * mib, "{mib} times 8 MiB: {asked:?}");
-    judge(&engine, &records, |n| n % 2 == 1);
+    let batches = rounds("KEYFALL_PAGES", 10) as u32;
+    let HalfDead { engine, cell, records } = half_dead(&objects, batches, batches * 1000, [200; 3]);
     engine.close().unwrap();
+    let engine = Engine::open(log(&objects), cell.clone(), options()).unwrap();
+    let began = Instant::now();
+    let (before, _, asked, after) = discarded(&engine, &place, &counted);
+    let took = began.elapsed();
+    let began = Instant::now();
+    assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
+    let audit = began.elapsed();
+    println!("it took {took:?}, and an audit {audit:?}");
+    let (lives, ranges) = (restored(&objects, &cell), before.0.div_ceil(8 << 20));
+    println!(
+        "{} MiB of pages: {:.2} GETs for each 8 MiB; {:.3} times what lives is left",
+        before.0 >> 20,
+        asked.gets as f64 / ranges as f64,
+        after.0 as f64 / lives as f64
+    );
+    assert!(after.0 * 4 <= lives * 5, "{lives} live: {after:?}");
+    assert!(asked.gets + asked.heads <= 12 + 2 * ranges, "{ranges} times 8 MiB: {asked:?}");
+    judge(&engine, &records, |n| n % 2 == 1);
 }
 
 /// Nothing runs it but its thread.

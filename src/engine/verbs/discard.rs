@@ -173,6 +173,8 @@ fn empty_sparse(inner: &Arc<Core>, progress: Progress<'_>) -> Result<()> {
     }
     let mut told = |written: u64, _: u64| {
         progress(written);
+        // Names are kept of so many only. What fails is tried again at the end.
+        let _ = count_replaced(inner);
         false
     };
     let how = Emptying { sparse: &*sparse, at_once: AT_ONCE, stop: &mut told };

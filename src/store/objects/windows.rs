@@ -15,8 +15,8 @@ pub(super) const RANGE: u64 = 128;
 pub(super) const BEYOND: u64 = 2;
 /// Bytes of windows that are kept,
 const KEPT: usize = 4 << 20;
-/// and of long ranges: three.
-const KEPT_ALONG: usize = 3 * ((RANGE + BEYOND) * WINDOW) as usize;
+/// and of long ranges: two.
+const KEPT_ALONG: usize = 2 * ((RANGE + BEYOND) * WINDOW) as usize;
 /// Headers that are kept, of some 80 bytes each.
 const HEADERS: usize = 1 << 16;
 
