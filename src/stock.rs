@@ -1,7 +1,7 @@
 //! Blobs as they are stored, kept while a walk goes on, so that none is asked for twice: they are
 //! ciphertext, and stay when the walk lets go of its keys.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use crate::ids::BlobName;
@@ -13,7 +13,7 @@ const BESIDE: usize = 100;
 pub(crate) struct Stock {
     inside: RefCell<Inside>,
     /// Bytes of it, about; beyond that it takes nothing, or says that it is full.
-    most: usize,
+    most: Cell<usize>,
 }
 
 #[derive(Default)]
@@ -37,7 +37,7 @@ impl Kept {
 impl Stock {
     /// Of about so many bytes.
     pub(crate) fn of(most: usize) -> Self {
-        Stock { inside: RefCell::default(), most }
+        Stock { inside: RefCell::default(), most: Cell::new(most) }
     }
 
     pub(crate) fn get(&self, name: &BlobName) -> Option<Vec<u8>> {
@@ -49,7 +49,12 @@ impl Stock {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.inside.borrow().bytes > self.most
+        self.inside.borrow().bytes > self.most.get()
+    }
+
+    /// Has it take half as much, if that is no less than this.
+    pub(crate) fn halve(&self, least: usize) {
+        self.most.set((self.most.get() / 2).max(least));
     }
 
     /// Keeps a blob.
@@ -87,7 +92,7 @@ impl Stock {
         let mut all: Vec<(u128, usize)> =
             inside.kept.values().map(|kept| (kept.at, kept.bytes())).collect();
         all.sort_unstable();
-        let (mut bytes, enough) = (0, self.most / 4 * 3);
+        let (mut bytes, enough) = (0, self.most.get() / 4 * 3);
         let least = from.max(all.first()?.0);
         let limit = all.iter().find_map(|(at, more)| {
             bytes += more;

@@ -25,6 +25,9 @@ use crate::tree::Geometry;
 const PART: usize = 120 << 20;
 /// Pointers to what is still to be read of one, at most: 12 MB.
 const MOST: usize = 1 << 16;
+/// The same where erases come often.
+const PART_LEAST: usize = 1 << 20;
+const LEAST: usize = 256;
 /// Pages that are noted of it below which nothing is wanted, at most.
 const CLEAR: usize = 1 << 19;
 
@@ -178,7 +181,7 @@ fn seek<'s>(
 ) -> Result<(Sought<'s>, Option<u128>)> {
     let (stock, store) = (Stock::of(PART), &**core.store());
     let mut clear = HashSet::new();
-    let bounds = Bounds { from, most: MOST, by_stock: true };
+    let mut bounds = Bounds { from, most: MOST, by_stock: true };
     loop {
         core.check_usable()?;
         let (pass, roots, geometry, id) = core.walk_from_now();
@@ -194,6 +197,9 @@ fn seek<'s>(
             Ok(Descended::Whole) => None,
             Ok(Descended::Upto(next)) => Some(next),
             Ok(Descended::Interrupted) => {
+                // Of less it comes to the end between two erases.
+                stock.halve(PART_LEAST);
+                bounds.most = (bounds.most / 2).max(LEAST);
                 crate::sync::yield_now();
                 continue;
             }
