@@ -319,7 +319,7 @@ impl Outcome<'_> {
         let epoch = engine.head().epoch;
         let mut said =
             vec![format!("{} had been erased already; the store is at epoch {epoch}", self.what)];
-        said.extend(pending(&done.finality));
+        said.extend(pending(&done.finality).map(|pending| session.fill(&pending)));
         said.extend(self.draft.map(|_| match self.left(done) {
             Some(left) => session.fill(&format!(
                 "no certificate was written; the draft of one is left, and \

@@ -42,7 +42,7 @@ pub(super) fn run(session: &Session, args: TendArgs) -> Done {
     if done.finalized {
         line("what was pending is final")?;
     } else if let Some(pending) = pending(&status.finality) {
-        line(pending)?;
+        line(session.fill(&pending))?;
     }
     came.iter().try_for_each(line)?;
     line(next.map_or("nothing is due later".to_owned(), |at| format!("next due {at}")))
