@@ -129,6 +129,7 @@
 //! | `record` | what a record is, and how its payload is laid out |
 //! | [`sealed`] | what is sealed to a public key, without a store: envelopes, grants |
 //! | `quorum` | (feature `keyholders`) the root key shared among keyholders |
+//! | `stock` | blobs as they are stored, kept while a walk goes on |
 //! | `pages` | the page cache, and where pages come from |
 //! | `catalogue` | what may be: rules over one state of the tree, without store or cell |
 //! | [`engine`] | in what order it becomes durable, and what callers may ask |

@@ -85,8 +85,8 @@ impl Stock {
         inside.bytes -= gone.map_or(0, |kept| kept.bytes());
     }
 
-    /// Lets go of about a quarter of it, what is last in the order of the tree, and of nothing up to
-    /// `from`; says from where on. `None` if all is up to there.
+    /// Lets go of about a quarter of it, what is last in the order of the tree, and of nothing up
+    /// to `from`; says from where on. `None` if all is up to there.
     pub(crate) fn cut(&self, from: u128) -> Option<u128> {
         let mut inside = self.inside.borrow_mut();
         let mut all: Vec<(u128, usize)> =

@@ -204,8 +204,9 @@ impl Descent<'_> {
         way: &mut Way<'_>,
         part: Part,
         above: usize,
-        (spot, at): (&Spot, &Ref),
+        of: (&Spot, &Ref),
     ) -> Result<ControlFlow<()>> {
+        let (spot, at) = of;
         let page = self.pages.load(spot.kind, spot.owner, at)?;
         if self.bounds.by_stock {
             self.stock.place(&at.name, part.at);

@@ -21,7 +21,7 @@ use crate::store::{HeadId, Sweep, Swept};
 use crate::tree::Geometry;
 use crate::tree::head::Roots;
 
-/// Pointers to what is still to be read that a walk in the order of the store keeps, at most: 25 MB.
+/// Pointers to what is still to be read, at most, of a walk in the order of the store: 25 MB.
 const MOST: usize = 1 << 17;
 /// The same where erases come so often that it does not get to the end of more.
 const LEAST: usize = 256;

@@ -408,16 +408,16 @@ pub trait Store: Send + Sync {
         names.iter().map(|name| self.get(name)).collect()
     }
 
-    /// Where a blob lies among all others, as far as its name says: a walk over all that lives reads
-    /// from the highest place to the lowest, with [`Store::get_along`]. `None`, the default, where
+    /// Where a blob lies among all others, as far as its name says: a walk over all that lives
+    /// reads from the highest place to the lowest, with [`Store::get_along`]. `None`, the default, where
     /// one order is as good as another.
     fn place_of(&self, name: &BlobName) -> Option<u128> {
         let _ = name;
         None
     }
 
-    /// As [`Store::get`], for who reads in the order of [`Store::place_of`]: what lies beside it may
-    /// be read with it. The default reads the blob alone.
+    /// As [`Store::get`], for who reads in the order of [`Store::place_of`]: what lies beside it
+    /// may be read with it. The default reads the blob alone.
     ///
     /// # Errors
     /// As [`Store::get`].
