@@ -409,8 +409,8 @@ pub trait Store: Send + Sync {
     }
 
     /// Where a blob lies among all others, as far as its name says: a walk over all that lives
-    /// reads from the highest place to the lowest, with [`Store::get_along`]. `None`, the default, where
-    /// one order is as good as another.
+    /// reads from the highest place to the lowest, with [`Store::get_along`]. `None`, the default,
+    /// where one order is as good as another.
     fn place_of(&self, name: &BlobName) -> Option<u128> {
         let _ = name;
         None
