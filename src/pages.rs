@@ -218,14 +218,16 @@ pub(crate) struct Hand {
 }
 
 impl Hand {
-    /// The pages that the look-up came to and that were not there, and some that it will come to.
-    pub(crate) fn wanted(&self) -> Vec<BlobName> {
-        self.wanted.take().into_iter().collect()
-    }
-
-    /// Takes what the store gave under a name.
-    pub(crate) fn take(&self, name: BlobName, page: Result<Option<Vec<u8>>>) {
-        self.fetched.borrow_mut().insert(name, page);
+    /// Fetches the pages that the look-up came to and that were not there, and some that it will
+    /// come to; says whether there were any.
+    pub(crate) fn fetch(&self, store: &dyn Store) -> bool {
+        let wanted: Vec<BlobName> = self.wanted.take().into_iter().collect();
+        if wanted.is_empty() {
+            return false;
+        }
+        let fetched = store.get_many(&wanted);
+        self.fetched.borrow_mut().extend(wanted.into_iter().zip(fetched));
+        true
     }
 
     fn give<T>(&self, name: &BlobName, accept: impl FnOnce(Vec<u8>) -> Result<T>) -> Result<T> {

@@ -61,7 +61,6 @@ use crate::process::Process;
 use crate::promise::{Awaited, Finality, RootId};
 use crate::sealed::outlet::wait_for_writes;
 use crate::secret::WipeStack;
-use crate::stock::Stock;
 use crate::store::{Blob, Head, HeadId};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, locked};
@@ -214,31 +213,18 @@ impl Core {
     /// a store on other machines may be slow: there it fetches each page as it is stored while it
     /// holds no lock, and begins again, so that `read` may be called many times.
     pub(super) fn look_at<T>(&self, read: impl Fn(&State, &View<'_>) -> Result<T>) -> Result<T> {
-        self.look_through(None, read)
-    }
-
-    /// The same; of pages that a stock has none is fetched.
-    pub(super) fn look_through<T>(
-        &self,
-        stock: Option<&Stock>,
-        read: impl Fn(&State, &View<'_>) -> Result<T>,
-    ) -> Result<T> {
         let store = self.store();
         let hand = Hand::default();
         loop {
             let looked = {
                 let state = self.state();
-                let hand = store.is_shared().then_some(&hand);
-                let pages = self.pages().through(&self.cache, hand).out_of(stock);
+                let pages = self.pages().through(&self.cache, store.is_shared().then_some(&hand));
                 read(&state, &self.view(&state, &pages))
             };
             // Whatever it made of a page that it did not get.
-            let wanted = hand.wanted();
-            if wanted.is_empty() {
+            if !hand.fetch(&**store) {
                 return looked;
             }
-            let fetched = store.get_many(&wanted);
-            wanted.into_iter().zip(fetched).for_each(|(name, page)| hand.take(name, page));
         }
     }
 

@@ -11,9 +11,11 @@ use super::ready::ready;
 use crate::catalogue::defect::Defect;
 use crate::catalogue::descent::{Bounds, Descended, Descent, Visitor};
 use crate::catalogue::renew::{Payloads, Renewal, Renewed, gather, renew};
+use crate::catalogue::view::View;
 use crate::error::{ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::observer::CommitKind;
+use crate::pages::Hand;
 use crate::record::Entry;
 use crate::secret::WipeStack;
 use crate::stock::Stock;
@@ -137,7 +139,7 @@ fn empty_part(
     loop {
         // What it takes is read while no lock is held.
         let stock = Some(&sought.stock);
-        let names = core.look_through(stock, |_, view| gather(view, &sought, at_once))?;
+        let names = look_through(core, &sought.stock, |view| gather(view, &sought, at_once))?;
         let blob = |name: BlobName| Some((name, sought.stock.get(&name)?));
         let payloads: Payloads = names.into_iter().filter_map(blob).collect();
         let mut writer = core.writer_untold();
@@ -168,6 +170,22 @@ fn empty_part(
         }
         if whole {
             return Ok(ControlFlow::Continue(()));
+        }
+    }
+}
+
+/// As [`Core::look_at`]; of pages that a stock has none is fetched.
+fn look_through<T>(core: &Core, stock: &Stock, read: impl Fn(&View<'_>) -> Result<T>) -> Result<T> {
+    let hand = Hand::default();
+    loop {
+        let looked = {
+            let state = core.state();
+            let hand = core.store().is_shared().then_some(&hand);
+            let pages = core.pages().through(&core.cache, hand).out_of(Some(stock));
+            read(&core.view(&state, &pages))
+        };
+        if !hand.fetch(&**core.store()) {
+            return looked;
         }
     }
 }
