@@ -37,8 +37,9 @@ pub(super) struct Marking<'s> {
     pub(super) sweeps: Vec<Sweeping<'s>>,
     /// Blobs that no head reached when they began.
     in_flight: HashSet<BlobName>,
-    /// Pages that came after the sweeps began, which they need not know: what is below them is
-    /// marked. Only walks in the order of the store take note of these.
+    /// Pages that came after the sweeps began, or were on their way, which they need not know: what
+    /// is below them is marked. Of those that came after, only walks in the order of the store take
+    /// note.
     new: HashSet<BlobName>,
 }
 
@@ -105,10 +106,16 @@ impl<'s> Marking<'s> {
         }
     }
 
-    /// Whether a page is marked, and so everything below it.
+    /// Whether a page is marked, and so everything below it. What was on its way when the sweeps
+    /// began is kept from them, and of what is below that nothing is known.
     fn is_marked(&self, name: &BlobName) -> Result<bool> {
-        let marked = self.sweeps.first().map_or(Ok(false), |sweep| sweep.is_marked(name))?;
-        Ok(marked || self.new.contains(name))
+        if self.new.contains(name) {
+            return Ok(true);
+        }
+        if self.in_flight.contains(name) {
+            return Ok(false);
+        }
+        self.sweeps.first().map_or(Ok(false), |sweep| sweep.is_marked(name))
     }
 
     fn keep(&mut self, core: &Core, name: &BlobName) -> Result<()> {
@@ -122,7 +129,8 @@ impl<'s> Marking<'s> {
     /// Marks a page below which everything is marked.
     fn keep_page(&mut self, core: &Core, name: &BlobName) -> Result<()> {
         self.keep(core, name)?;
-        if core.store().place_of(name).is_some() && !self.is_marked(name)? {
+        let by_place = core.store().place_of(name).is_some();
+        if (by_place || self.in_flight.contains(name)) && !self.is_marked(name)? {
             self.new.insert(*name);
         }
         Ok(())

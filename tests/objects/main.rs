@@ -35,4 +35,5 @@ mod space;
 mod standby;
 mod takeover;
 mod turns;
+mod under_way;
 mod volumes;

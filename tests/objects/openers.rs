@@ -2,6 +2,7 @@
 //! store over: there is one owner in the end, and never two.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
 use keyfall::cell::{Contents, Durable, MemoryCell, Owner, RootCell};
 use keyfall::crypto::Key;
@@ -19,16 +20,20 @@ type Between = Box<dyn FnOnce(&MemoryCell, &dyn Fn() -> Result<()>) -> Result<()
 /// A handle on a cell whose first new claim takes its time.
 struct Slow {
     cell: MemoryCell,
+    /// Claims that go through before: what a second engine tells of the first one's.
+    before: std::sync::atomic::AtomicUsize,
     between: std::sync::Mutex<Option<Between>>,
 }
 
 impl Slow {
     fn over(
         cell: &MemoryCell,
+        before: usize,
         between: impl FnOnce(&MemoryCell, &dyn Fn() -> Result<()>) -> Result<()> + Send + 'static,
     ) -> Arc<dyn RootCell> {
         let between: Between = Box::new(between);
-        Arc::new(Slow { cell: cell.handle(), between: std::sync::Mutex::new(Some(between)) })
+        let (cell, between) = (cell.handle(), std::sync::Mutex::new(Some(between)));
+        Arc::new(Slow { cell, before: before.into(), between })
     }
 }
 
@@ -40,6 +45,10 @@ impl RootCell for Slow {
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
         let told = || self.cell.claim(store, owner, mark);
         if self.cell.load()?.owner == Some(*owner) {
+            return told();
+        }
+        let one_less = |left: usize| left.checked_sub(1);
+        if self.before.fetch_update(SeqCst, SeqCst, one_less).is_ok() {
             return told();
         }
         match self.between.lock().unwrap().take() {
@@ -86,14 +95,15 @@ fn both_open(
 ) -> (Result<Engine>, Result<Engine>) {
     let second = Arc::new(std::sync::Mutex::new(None));
     let (given, there) = (Arc::clone(&second), Arc::clone(beside));
-    let one = Slow::over(cell, move |cell, first| {
+    let finishes = usize::from(Arc::ptr_eq(objects, beside));
+    let one = Slow::over(cell, 0, move |cell, first| {
         // The closure of the second one cannot borrow the first one's claim: a thread waits for it.
         std::thread::scope(|scope| {
             let (ask, asked) = std::sync::mpsc::channel::<()>();
             let (tell, told) = std::sync::mpsc::channel::<()>();
             let other = cell.handle();
             let opening = scope.spawn(move || {
-                let two = Slow::over(&other, move |_, own| {
+                let two = Slow::over(&other, finishes, move |_, own| {
                     ask.send(()).unwrap();
                     told.recv().unwrap();
                     if dies { Err(Error::new(ErrorKind::Io, "it died")) } else { own() }

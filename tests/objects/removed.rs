@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use keyfall::cell::MemoryCell;
-use keyfall::store::{Ahead, BlobName, Head, HeadId, ObjectLog, Published, Store};
+use keyfall::store::{Ahead, BlobName, Cursor, Head, HeadId, ObjectLog, Published, Store};
 use keyfall::{Engine, Scope};
 use keyfall_objects::{CountedObjects, MemoryObjects, Objects};
 
@@ -129,34 +129,38 @@ fn an_opening_takes_ten_requests() {
     }
 }
 
-/// An object that cannot be read any more: the audit names it, and looks at all the others.
+/// An object that cannot be read any more is named, and what the others hold is listed all the same.
 #[test]
-fn an_audit_tells_a_damaged_object_and_goes_on() {
+fn what_a_log_holds_is_listed_beside_an_object_that_is_damaged() {
     for cut in [true, false] {
         let objects = Arc::new(MemoryObjects::new());
-        let cell = Arc::new(MemoryCell::new());
-        let engine = Engine::init(Arc::new(open(&objects)), cell.clone(), options()).unwrap();
-        let ids: Vec<_> = (0..20).map(|n| put(&engine, n, &[n as u8; 500]).unwrap()).collect();
-        engine.close().unwrap();
-        // The head that the store was made with: nothing of it lives.
-        let first = "c/00000000000000000001".to_owned();
-        let mut bytes = objects.get(&first).unwrap().unwrap();
-        objects.delete(&first).unwrap();
+        let log = open(&objects);
+        let mut over = None;
+        let mut names = Vec::new();
+        for n in 1..4u8 {
+            let name = log.name(BlobName([n; 16]), Ahead::default(), 10);
+            let head = Head { id: HeadId { epoch: 1, commit: n.into() }, bytes: vec![n; 40] };
+            let blobs = [(name, vec![n; 10])];
+            assert_eq!(log.commit(&blobs, over, &head).unwrap(), Published::Done);
+            (over, _) = (Some(head.id), names.push(name));
+        }
+        drop(log);
+        let second = "c/00000000000000000002".to_owned();
+        let mut bytes = objects.get(&second).unwrap().unwrap();
+        objects.delete(&second).unwrap();
         match cut {
             true => bytes.truncate(bytes.len() / 2),
             false => bytes[3] ^= 1,
         }
-        objects.create(&first, &bytes).unwrap();
-        let engine = Engine::open(Arc::new(open(&objects)), cell, options()).unwrap();
-        let audit = engine.audit(&[], &mut |_| {}).unwrap();
-        let place = &audit.places[0];
-        assert!(!audit.is_clean());
-        assert_eq!((place.stray, place.damaged), (0, 0), "{audit:?}");
-        assert_eq!(place.live, audit.live_blobs, "all that lives was looked at");
-        assert!(place.other_damage.len() == 1, "{place:?}");
-        assert!(place.other_damage[0].starts_with(&format!("{first}, an object of the log, is")));
-        for (n, id) in ids.iter().enumerate() {
-            assert_eq!(read(&engine, id).unwrap(), [n as u8; 500]);
-        }
+        objects.create(&second, &bytes).unwrap();
+        let log = open(&objects);
+        let (listed, more) = log.names(Cursor(0), 100).unwrap();
+        assert!(more.is_none());
+        let mut whole = vec![names[0], names[2]];
+        whole.sort_unstable();
+        assert_eq!(listed, whole);
+        let told = log.damage().unwrap();
+        assert!(told.len() == 1 && told[0].starts_with(&second), "{told:?}");
+        assert_eq!(log.get(&names[2]).unwrap(), Some(vec![3; 10]));
     }
 }

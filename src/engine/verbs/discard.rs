@@ -60,7 +60,8 @@ pub struct Discarded {
 
 impl Discarded {
     /// Whether nothing is left of what died in that commit or before, neither in the store nor in
-    /// any of its copies: all of it was overwritten or given back.
+    /// any of its copies: all of it was overwritten or given back. Claims of an object log, which
+    /// are never deleted, hold the head and the root page that were the newest when they were made.
     pub fn complete(&self) -> bool {
         self.copies_skipped == 0 && self.bytes_left == 0 && !self.keeps_versions
     }

@@ -7,7 +7,7 @@ use keyfall_objects::Listed;
 use super::claims;
 use super::frame::{HEADER, Header};
 use super::give::Giving;
-use super::live::{Held, Live};
+use super::live::{Found, Held, Live};
 use super::named::{COMMITS, DEAD, Object, PACKS, SEGMENTS, STRAYS};
 use super::remove::forget_gone;
 use super::tables::{learn_elsewhere, learn_lists, removed};
@@ -100,6 +100,19 @@ impl<'s> Survey<'s> {
         Ok(())
     }
 
+    /// Where a blob lies. A reader that finds one elsewhere has what was known of that forgotten: a
+    /// survey that went on without it would take the others for dead.
+    fn find(&self, name: &BlobName) -> Result<Found> {
+        let Giving { bucket, naming, state, .. } = self.giving;
+        loop {
+            learn_elsewhere(bucket, state)?;
+            let state = locked(state);
+            if state.elsewhere.is_some() {
+                return Ok(self.live.find(naming, state.elsewhere.as_ref(), name));
+            }
+        }
+    }
+
     /// Ends it: from here on the log knows what lives.
     fn end(&mut self) -> Result<()> {
         self.over = true;
@@ -138,15 +151,11 @@ impl Drop for Survey<'_> {
 
 impl Sweep for Survey<'_> {
     fn is_marked(&self, name: &BlobName) -> Result<bool> {
-        let state = locked(self.giving.state);
-        let found = self.live.find(self.giving.naming, state.elsewhere.as_ref(), name);
-        Ok(self.live.has(&found))
+        Ok(self.live.has(&self.find(name)?))
     }
 
     fn mark(&mut self, name: &BlobName) -> Result<()> {
-        let state = locked(self.giving.state);
-        let found = self.live.find(self.giving.naming, state.elsewhere.as_ref(), name);
-        drop(state);
+        let found = self.find(name)?;
         self.live.mark(&found);
         Ok(())
     }
