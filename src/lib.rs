@@ -188,6 +188,7 @@ pub mod sealed;
 pub mod secret;
 #[cfg(feature = "engine")]
 mod stock;
+#[cfg(feature = "engine")]
 pub mod store;
 #[cfg(feature = "engine")]
 mod sync;
