@@ -292,9 +292,9 @@ fn claim_store(
     let shown = last.owner.map_or(NOBODY, |owner| owner.token);
     let cut_short = claimed.filter(|claimed| claimed.known == shown && claimed.next != shown);
     if let Some(Claimed { instance, next: token, .. }) = cut_short {
-        // The claim before died between its halves. Keyholders that are silent now may have taken
-        // it, by the number that this one would get: then it would not be told which of the two
-        // most of them have.
+        // The last claim died between its halves. Keyholders that are silent now may have taken it,
+        // with the number that the new one would get: then nobody could tell which of the two most
+        // of them have.
         cell.claim(id, &Owner { instance, claim: number, token }, last.mark)?;
         number = above(number)?;
     }
