@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use crate::ids::BlobName;
 
-/// What one takes beside its bytes, about.
+/// What a blob takes in memory beside its bytes, about.
 const BESIDE: usize = 100;
 
 /// Blobs by their names.
@@ -35,7 +35,7 @@ impl Kept {
 }
 
 impl Stock {
-    /// Of about so many bytes.
+    /// A stock of about so many bytes.
     pub(crate) fn of(most: usize) -> Self {
         Stock { inside: RefCell::default(), most: Cell::new(most) }
     }

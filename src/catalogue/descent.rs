@@ -20,7 +20,7 @@ use crate::tree::head::Roots;
 use crate::tree::users::digits;
 use crate::tree::{Edge, PageKind, Pages, Ref, Spot, edges};
 
-/// Who walks.
+/// What a walk asks as it goes, and tells of what it came to.
 pub(crate) trait Visitor {
     /// Whether to stop, as if interrupted.
     fn stops(&mut self) -> bool;
@@ -257,7 +257,7 @@ impl Descent<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Which parts what a page points to takes of its own.
+    /// Which parts of a page's part its children take.
     fn parts(&self, spot: &Spot, part: Part, page: &[u8], out: &[Edge]) -> Vec<Part> {
         let digits = if spot.kind == PageKind::Users { digits(page) } else { Vec::new() };
         let of_digit = part.len >> self.fan_bits;

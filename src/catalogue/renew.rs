@@ -38,8 +38,8 @@ pub(crate) struct Renewed {
 }
 
 /// The payloads of about `most` bytes of what is wanted; on the way every page that it takes to
-/// write them once more is read. One that is to be fetched first keeps it from none beside it: else
-/// it would begin again for each.
+/// write them once more is read. It goes on past a page that is to be fetched first: else it would
+/// begin again for each.
 pub(crate) fn gather(view: &View<'_>, wanted: &dyn Renewal, most: usize) -> Result<Vec<BlobName>> {
     let mut turn = Turn::new(view.pages, view.head, wanted, most);
     for (spot, at) in view.head.roots.each() {

@@ -174,7 +174,7 @@ fn empty_part(
     }
 }
 
-/// As [`Core::look_at`]; of pages that a stock has none is fetched.
+/// As [`Core::look_at`]; pages that the stock has are taken from there.
 fn look_through<T>(core: &Core, stock: &Stock, read: impl Fn(&View<'_>) -> Result<T>) -> Result<T> {
     let hand = Hand::default();
     loop {
@@ -215,7 +215,7 @@ fn seek<'s>(
             Ok(Descended::Whole) => None,
             Ok(Descended::Upto(next)) => Some(next),
             Ok(Descended::Interrupted) => {
-                // Of less it comes to the end between two erases.
+                // With less to do it comes to the end between two erases.
                 stock.halve(PART_LEAST);
                 bounds.most = (bounds.most / 2).max(LEAST);
                 crate::sync::yield_now();

@@ -93,7 +93,7 @@ impl<'s> Marking<'s> {
             match walked {
                 _ if turn.stopped => return Ok(None),
                 Ok(Descended::Whole) => return Ok(Some(id)),
-                // Of less it comes to the end between two erases.
+                // With less to do it comes to the end between two erases.
                 Ok(Descended::Interrupted) => {
                     most = (most / 2).max(LEAST);
                     crate::sync::yield_now();
