@@ -100,8 +100,8 @@ impl<'s> Survey<'s> {
         Ok(())
     }
 
-    /// Where a blob lies. What is known of strayed blobs is dropped when a reader does not find one:
-    /// a survey that went on without it would take the others for dead.
+    /// Where a blob lies. What is known of strayed blobs is dropped when a reader does not find
+    /// one: a survey that went on without it would take the others for dead.
     fn find(&self, name: &BlobName) -> Result<Found> {
         let Giving { bucket, naming, state, .. } = self.giving;
         loop {
