@@ -292,7 +292,7 @@ pub trait Store: Send + Sync {
     }
 
     /// What is to be seen of the writer; with what was seen last, as few requests as tell whether
-    /// that has changed. `None` where machines do not share it.
+    /// that has changed. `None` for a store that machines do not share.
     ///
     /// # Errors
     /// `Io`, `Corrupt`.
@@ -306,10 +306,12 @@ pub trait Store: Send + Sync {
         let _ = seen;
     }
 
-    /// Names the page that whoever opens the newest head reads first: a claim may repeat it.
+    /// Names the root page of the newest head, which every opening reads first: a claim may repeat
+    /// it.
     fn reads_first(&self, _root: &BlobName) {}
 
-    /// The last claim of this place. An engine trusts that a store which keeps none has no copy.
+    /// The last claim of this place. A store that keeps none cannot be told from its copies: an
+    /// engine then trusts that it has the only one.
     ///
     /// # Errors
     /// `Corrupt`, `Io`.
@@ -388,8 +390,8 @@ pub trait Store: Send + Sync {
         None
     }
 
-    /// As [`Store::get`], for who reads in the order of [`Store::place_of`]: what lies beside it
-    /// may be read with it. The default reads the blob alone.
+    /// As [`Store::get`], for a caller that reads in the order of [`Store::place_of`]: the store
+    /// may read neighboring blobs with the same request. The default reads this blob alone.
     ///
     /// # Errors
     /// As [`Store::get`].
