@@ -68,21 +68,23 @@ pub(super) fn init(dir: &Path, shards: &[ShardAt], open: &OpenShard) -> Result<(
 
 /// The file of the beginning is lost, and the map has all that it said.
 fn found_again(dir: &Path, map: Map, shards: &[ShardAt], env: &dyn Env) -> Result<()> {
-    if !shards.is_empty() && shards != map.shards {
-        return Err(other_places(dir, &map.shards, shards));
-    }
+    check_asked(dir, &map.shards, shards)?;
     let founding = Founding { realm: map.realm, shards: map.shards };
     write_once(&dir.join(FILE), &founding.text(), env)
 }
 
-fn other_places(dir: &Path, begun: &[ShardAt], shards: &[ShardAt]) -> Error {
-    Error::invalid(format!(
+/// Refuses other shards than those that the realm was begun with; none stand for those.
+fn check_asked(dir: &Path, begun: &[ShardAt], shards: &[ShardAt]) -> Result<()> {
+    if shards.is_empty() || shards == begun {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
         "the realm {} was begun with {} shards in other places than these {}; repeat it with \
          those or with none, or name another directory",
         dir.display(),
         begun.len(),
         shards.len()
-    ))
+    )))
 }
 
 /// What the realm is to be: as it was begun, or as it is asked for now.
@@ -93,10 +95,8 @@ fn founded(
     env: &dyn Env,
 ) -> Result<Founding> {
     if let Some(begun) = begun {
-        if shards.is_empty() || shards == begun.shards {
-            return Ok(begun);
-        }
-        return Err(other_places(dir, &begun.shards, shards));
+        check_asked(dir, &begun.shards, shards)?;
+        return Ok(begun);
     }
     check(shards)?;
     check_apart(dir, shards)?;
