@@ -295,13 +295,15 @@ fn claim_store(
         // The last claim died between its halves. Keyholders that are silent now may have taken it,
         // with the number that the new one would get: then nobody could tell which of the two most
         // of them have.
-        cell.claim(id, &Owner { instance, claim: number, token }, last.mark)?;
+        let finished = Owner { instance, claim: number, token };
+        cell.claim(id, &finished, last.mark)?;
+        last.owner = Some(finished);
         number = above(number)?;
     }
     let known = match (last.owner, &claimed) {
         // Of what may be a lie nothing is kept: after a crash this place is what it was.
-        (_, Some(claimed)) if cut_short.is_some() || takes_over && last.doubted => claimed.next,
-        _ => shown,
+        (Some(_), Some(claimed)) if takes_over && last.doubted => claimed.next,
+        (owner, _) => owner.map_or(NOBODY, |owner| owner.token),
     };
     let next = Claimed { instance, claim: here, known, next: drawn()? };
     let head = (claiming.how)(store, &next)?;
