@@ -218,9 +218,24 @@ pub(crate) struct Hand {
 }
 
 impl Hand {
+    /// Looks into a store. Where machines share it, `read` gets a hand, and is called once more
+    /// whenever pages had to be fetched: what it gave before counts for nothing then.
+    pub(crate) fn look<T>(
+        store: &SharedStore,
+        read: impl Fn(Option<&Hand>) -> Result<T>,
+    ) -> Result<T> {
+        let hand = Hand::default();
+        loop {
+            let looked = read(store.is_shared().then_some(&hand));
+            if !hand.fetch(&**store) {
+                return looked;
+            }
+        }
+    }
+
     /// Fetches the pages that the look-up came to and that were not there, and some that it will
     /// come to; says whether there were any.
-    pub(crate) fn fetch(&self, store: &dyn Store) -> bool {
+    fn fetch(&self, store: &dyn Store) -> bool {
         let wanted: Vec<BlobName> = self.wanted.take().into_iter().collect();
         if wanted.is_empty() {
             return false;

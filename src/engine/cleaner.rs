@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::bell::Woken;
 use super::core::{Core, Writer};
-use super::empty::{Emptying, empty};
+use super::empty::{Emptying, count_replaced, empty};
 use super::mark::Marking;
 use super::observing::{Stopped, failed};
 use super::replica::Attached;
@@ -183,19 +183,6 @@ fn take<T>(
     }
 }
 
-/// Has the store count what commits replaced as given back, if no walk goes on that may still come
-/// to it. (A look-up holds the state that it looks into, and no commit is shown meanwhile.)
-pub(super) fn count_replaced(core: &Core) -> Result<()> {
-    let replaced = core.cleaners.take_replaced();
-    // After the names were taken: a walk that begins now begins at a state without them.
-    if replaced.names.is_empty() || !core.walks.are_over() {
-        core.cleaners.put_back(replaced);
-        return Ok(());
-    }
-    let counted = core.store().count_dead(&replaced.names);
-    counted.inspect_err(|_| core.cleaners.put_back(replaced))
-}
-
 /// Waits until no reader on another machine is at a state from before now: what it reads is not
 /// removed before.
 pub(super) fn wait_for_readers(core: &Core) {
@@ -213,8 +200,6 @@ fn empty_sparse(core: &Core, how: &How<'_>, done: &mut Cleaning) -> Result<()> {
     let moved = done.moved;
     let mut stop = |_: u64, bytes: u64| {
         done.moved = moved + bytes;
-        // Names are kept of so many only. What fails is tried again.
-        let _ = count_replaced(core);
         (how.pause)(BETWEEN);
         (how.stop)()
     };

@@ -213,19 +213,11 @@ impl Core {
     /// a store on other machines may be slow: there it fetches each page as it is stored while it
     /// holds no lock, and begins again, so that `read` may be called many times.
     pub(super) fn look_at<T>(&self, read: impl Fn(&State, &View<'_>) -> Result<T>) -> Result<T> {
-        let store = self.store();
-        let hand = Hand::default();
-        loop {
-            let looked = {
-                let state = self.state();
-                let pages = self.pages().through(&self.cache, store.is_shared().then_some(&hand));
-                read(&state, &self.view(&state, &pages))
-            };
-            // Whatever it made of a page that it did not get.
-            if !hand.fetch(&**store) {
-                return looked;
-            }
-        }
+        Hand::look(self.store(), |hand| {
+            let state = self.state();
+            let pages = self.pages().through(&self.cache, hand);
+            read(&state, &self.view(&state, &pages))
+        })
     }
 
     pub(super) fn state(&self) -> RwLockReadGuard<'_, State> {

@@ -164,6 +164,8 @@ fn empty_part(
         publish(core, &mut writer, Commit { about, ..Commit::from(change) })?;
         drop(writer);
         core.observing.deliver();
+        // Names of replaced blobs are kept up to a number only. What fails here is tried again.
+        let _ = count_replaced(core);
         sought.done.extend(done);
         if stop(written.blobs, written.bytes) {
             return Ok(ControlFlow::Break(()));
@@ -174,20 +176,26 @@ fn empty_part(
     }
 }
 
+/// Has the store count what commits replaced as given back, if no walk goes on that may still come
+/// to it. (A look-up holds the state that it looks into, and no commit is shown meanwhile.)
+pub(super) fn count_replaced(core: &Core) -> Result<()> {
+    let replaced = core.cleaners.take_replaced();
+    // After the names were taken: a walk that begins now begins at a state without them.
+    if replaced.names.is_empty() || !core.walks.are_over() {
+        core.cleaners.put_back(replaced);
+        return Ok(());
+    }
+    let counted = core.store().count_dead(&replaced.names);
+    counted.inspect_err(|_| core.cleaners.put_back(replaced))
+}
+
 /// As [`Core::look_at`]; pages that the stock has are taken from there.
 fn look_through<T>(core: &Core, stock: &Stock, read: impl Fn(&View<'_>) -> Result<T>) -> Result<T> {
-    let hand = Hand::default();
-    loop {
-        let looked = {
-            let state = core.state();
-            let hand = core.store().is_shared().then_some(&hand);
-            let pages = core.pages().through(&core.cache, hand).out_of(Some(stock));
-            read(&core.view(&state, &pages))
-        };
-        if !hand.fetch(&**core.store()) {
-            return looked;
-        }
-    }
+    Hand::look(core.store(), |hand| {
+        let state = core.state();
+        let pages = core.pages().through(&core.cache, hand).out_of(Some(stock));
+        read(&core.view(&state, &pages))
+    })
 }
 
 /// Reads what is wanted of a part of the tree, and the pages above it, from a place on in the order

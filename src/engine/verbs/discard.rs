@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use super::copies::Copies;
 use crate::catalogue::walk::{Coming, Step, Walked, walk_ahead};
-use crate::engine::cleaner::{STEP, count_replaced, wait_for_readers};
+use crate::engine::cleaner::{STEP, wait_for_readers};
 use crate::engine::core::Core;
-use crate::engine::empty::{Emptying, empty};
+use crate::engine::empty::{Emptying, count_replaced, empty};
 use crate::engine::mark::Marking;
 use crate::engine::observing::failed;
 use crate::engine::progress::Progress;
@@ -174,8 +174,6 @@ fn empty_sparse(inner: &Arc<Core>, progress: Progress<'_>) -> Result<()> {
     }
     let mut told = |written: u64, _: u64| {
         progress(written);
-        // Names are kept of so many only. What fails is tried again at the end.
-        let _ = count_replaced(inner);
         false
     };
     let how = Emptying { sparse: &*sparse, at_once: AT_ONCE, stop: &mut told };
