@@ -57,6 +57,28 @@ fn memory_keeps_the_contract() {
     keeps_the_contract(&MemoryObjects::new());
 }
 
+/// It reads as "not there" and its name is taken: without a word it was asked for again for a minute.
+#[cfg(feature = "cloud")]
+#[test]
+fn what_is_no_object_and_has_its_name_is_told_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let objects =
+        keyfall_objects::cloud::CloudObjects::at(&format!("file://{}", dir.path().display()))
+            .unwrap();
+    create(&objects, "c/1", &attempt(1), &quick()).unwrap();
+    std::fs::create_dir(dir.path().join("c/2")).unwrap();
+    std::os::unix::fs::symlink("nowhere", dir.path().join("c/3")).unwrap();
+    for (name, what) in [("c/2", "a directory"), ("c/3", "a link to nothing")] {
+        let e = create(&objects, name, &attempt(2), &Patience::of_tries(2)).unwrap_err();
+        let path = dir.path().join(name);
+        let remedy = format!("{what} has the name of an object; move {} away", path.display());
+        assert!(e.message.ends_with(&remedy), "{}", e.message);
+        assert_eq!(e.kind, FailureKind::Refused);
+    }
+    let taken = create(&objects, "c/1", &attempt(2), &quick()).unwrap();
+    assert_eq!(taken, Outcome::Taken);
+}
+
 #[cfg(feature = "cloud")]
 #[test]
 fn a_directory_keeps_the_contract() {

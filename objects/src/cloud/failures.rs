@@ -25,7 +25,10 @@ fn of_this_machine(e: &(dyn std::error::Error + 'static)) -> FailureKind {
         if let Some(e) = e.downcast_ref::<io::Error>() {
             return match e.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => FailureKind::Full,
-                ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => FailureKind::Refused,
+                ErrorKind::ReadOnlyFilesystem
+                | ErrorKind::PermissionDenied
+                | ErrorKind::IsADirectory
+                | ErrorKind::NotADirectory => FailureKind::Refused,
                 _ => FailureKind::Unknown,
             };
         }
@@ -103,6 +106,8 @@ mod tests {
             (ErrorKind::QuotaExceeded, FailureKind::Full),
             (ErrorKind::ReadOnlyFilesystem, FailureKind::Refused),
             (ErrorKind::PermissionDenied, FailureKind::Refused),
+            (ErrorKind::IsADirectory, FailureKind::Refused),
+            (ErrorKind::NotADirectory, FailureKind::Refused),
             (ErrorKind::Interrupted, FailureKind::Unknown),
         ] {
             assert_eq!(kind(LOCAL, of), told, "{of}");

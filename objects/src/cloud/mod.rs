@@ -5,6 +5,7 @@ mod credentials;
 mod failures;
 mod place;
 mod reserve;
+mod way;
 
 use std::future::Future;
 use std::sync::{Arc, mpsc};
@@ -22,6 +23,7 @@ use self::failures::failure;
 use self::place::{Opened, open};
 pub use self::place::{SCHEMES, directory_of};
 use self::reserve::Reserve;
+use self::way::in_the_way;
 use crate::port::{Created, Failure, FailureKind, Listed, Objects, Result};
 
 /// Threads that do the waiting for the network.
@@ -136,7 +138,15 @@ impl Objects for CloudObjects {
             }
         };
         let no_bucket = || Failure::refused(format!("{}: there is no such bucket", self.url));
-        self.wait(name, put)?.ok_or_else(no_bucket)
+        let created = self.wait(name, put)?.ok_or_else(no_bucket)?;
+        match created {
+            // What is there can neither be read nor go away by itself: asking again is no use.
+            Created::Exists => match in_the_way(&self.url, name) {
+                Some(why) => Err(Failure::refused(why)),
+                None => Ok(created),
+            },
+            created @ Created::Here { .. } => Ok(created),
+        }
     }
 
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>> {
