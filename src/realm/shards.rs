@@ -15,17 +15,23 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, locked};
 use crate::{Builder, Engine};
 
-/// Why a shard does not open, where its cell is not at the place that the realm has for it: nothing
-/// but the realm says where that is.
-pub fn of_lost_cell(cell: &str, e: Error) -> Error {
-    if e.kind() != ErrorKind::Absent || Path::new(cell).exists() {
-        return e;
-    }
-    let text = format!(
-        "its root cell is not at {cell}, where the realm has it; put it back there (without it \
-         nothing in the shard can be read)"
-    );
-    Error::new(ErrorKind::Absent, text)
+/// Why a shard does not open, where its cell is not at the place that the realm has for it, or is
+/// another store's: nothing that a realm is given names another one.
+pub fn of_lost_cell(place: &str, cell: Option<&str>, e: Error) -> Error {
+    let says_cell = e.to_string().contains("`Builder::cell_at`");
+    let at = cell.map_or_else(|| format!("{place}.cell"), str::to_owned);
+    let text = match e.kind() {
+        ErrorKind::Mismatch if says_cell => format!(
+            "the cell {at} belongs to another store than {place}: stores or cells of shards were \
+             exchanged; put each back in its place"
+        ),
+        ErrorKind::Absent if (says_cell || cell.is_some()) && !Path::new(&at).exists() => format!(
+            "its root cell is not at {at}, where the realm has it; put it back there (without it \
+             nothing in the shard can be read)"
+        ),
+        _ => return e,
+    };
+    Error::new(e.kind(), text)
 }
 
 pub(super) struct Shards {
@@ -88,10 +94,8 @@ impl Shards {
     fn opened(&self, number: usize) -> Result<Engine> {
         let builder = self.builder(number)?;
         let opened = if self.read_only { builder.read_only() } else { builder }.open();
-        opened.map_err(|e| match &self.at[number].cell {
-            Some(cell) => of_lost_cell(cell, e),
-            None => e,
-        })
+        let ShardAt { place, cell, .. } = &self.at[number];
+        opened.map_err(|e| of_lost_cell(place, cell.as_deref(), e))
     }
 
     /// The index key, which every shard has: of the first that opens.

@@ -69,10 +69,18 @@ fn a_realm_is_taken_as_a_store() {
     cli.ok(&["erase", "home", "--user", "ben", "--yes", "-o", "ben.erased"]);
     cli.ok(&["certificate", "show", "ben.erased"]);
     let audits = json(&cli.ok(&["audit", "home", "--json", "--metrics-file", "audit.prom"]));
-    assert_eq!(audits.as_array().unwrap().len(), 4);
-    assert!(audits.as_array().unwrap().iter().all(|audit| audit["audit"]["clean"] == true));
+    let shards = audits["shards"].as_array().unwrap();
+    assert_eq!(shards.len(), 4);
+    assert!(shards.iter().all(|audit| audit["audit"]["clean"] == true), "{audits}");
+    assert_eq!(
+        (&audits["clean"], &audits["verdict"]),
+        (&true.into(), &"4 of 4 shards are clean".into())
+    );
     assert!(cli.path("audit.prom").exists());
-    assert_eq!(cli.ok(&["audit", "home"]).matches("clean: what opens").count(), 4);
+    let told = cli.ok(&["audit", "home"]);
+    let each = told.lines().filter(|line| line.contains("/shard-00") && line.contains(": clean: "));
+    assert_eq!(each.count(), 4, "{told}");
+    assert!(told.trim_end().ends_with("realm home: 4 of 4 shards are clean"), "{told}");
 }
 
 #[test]
@@ -150,6 +158,18 @@ fn a_missing_shard_is_told_and_keeps_nobody_else_waiting() {
     exchange(other, "aside");
     exchange(&gone, other);
     exchange("aside", &gone);
+    // The stores alone: a realm takes no `--cell`, which was all that was said.
+    let alone = |from: &str, to: &str| std::fs::rename(cli.path(from), cli.path(to)).unwrap();
+    alone(&gone, "aside");
+    alone(other, &gone);
+    alone("aside", other);
+    let e = cli.fails(6, &["get", "home", &ids[0].1]);
+    one_line(&e);
+    assert!(e.contains("were exchanged; put each back in its place"), "{e}");
+    assert!(!e.contains("--cell"), "{e}");
+    alone(other, "aside");
+    alone(&gone, other);
+    alone("aside", &gone);
     for (_, id) in &ids {
         cli.ok(&["get", "home", id]);
     }

@@ -186,9 +186,12 @@ fn opened(session: &Session, store: &Path, builder: Builder) -> Result<Engine, E
 /// An error whose remedy is to name another cell says what named this one: it may be a variable
 /// that was set long ago.
 fn of_named_cell(session: &Session, store: &Path, e: Error) -> Error {
+    // Of a shard the realm says where its cell is.
+    if session.shard(store).is_some() {
+        let cell = session.cell.as_ref().map(|cell| cell.to_string_lossy());
+        return of_lost_cell(&store.to_string_lossy(), cell.as_deref(), e);
+    }
     match &session.cell {
-        // Of a shard the realm says where its cell is.
-        Some(cell) if session.shard(store).is_some() => of_lost_cell(&cell.to_string_lossy(), e),
         Some(cell) if e.to_string().contains("`Builder::cell_at`") => {
             let text = format!("{e}; now `--cell` or KEYFALL_CELL names {}", cell.display());
             Error::new(e.kind(), text)
