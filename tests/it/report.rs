@@ -282,7 +282,13 @@ fn a_look_at_a_cell_with_two_root_keys_says_pending() {
         let told = status();
         assert_eq!((&told["final"], &told["settled"]), (&false.into(), &false.into()), "{told}");
         assert!(cli.ok(&["status", "store"]).contains("pending"));
-        assert!(cli.ok(&["report", "store", "--user", "ben"]).contains("pending"));
+        for form in [
+            &["report", "store", "--user", "ben"][..],
+            &["report", "store", "--user", "ben", "--html"],
+        ] {
+            let told = cli.ok(form);
+            assert!(told.contains("pending; `keyfall tend store` completes it"), "{told}");
+        }
         assert!(cli.ok(&["audit", "store"]).contains("pending"));
     }
     cli.ok(&["tend", "store"]);

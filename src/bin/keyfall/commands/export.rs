@@ -102,7 +102,7 @@ fn write_files(
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let pages = [("report.json", json_file(session, about)), ("report.html", about.page())];
+    let pages = [("report.json", json_file(session, about)), ("report.html", about.page(session))];
     for (name, text) in pages {
         let place = dir.join(name);
         write_private(&place, Replace::Ordinary, |file| {
@@ -178,7 +178,7 @@ impl Sealed<'_> {
                 bytes += parcel.record(&row.info, reader(engine, &row.info.id)?)?.unwrap_or(0);
                 bar.inc(1);
             }
-            let (json, html) = (json_file(session, &about), about.page());
+            let (json, html) = (json_file(session, &about), about.page(session));
             let live = || about.report.live();
             parcel.file("report.json", Guarded::new(json.as_bytes(), live()))?;
             parcel.file("report.html", Guarded::new(html.as_bytes(), live()))?;

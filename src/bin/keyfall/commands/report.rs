@@ -50,7 +50,7 @@ fn write(
     out: &mut dyn FnMut(String) -> Done,
 ) -> Done {
     if html {
-        return out(about.page());
+        return out(about.page(session));
     }
     if session.json {
         return out(format!("{:#}", session.with_due(about.json(session))));

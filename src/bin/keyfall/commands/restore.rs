@@ -21,6 +21,8 @@ use keyfall::opening::{check_reach, copy_as_it_is, is_built, take_away, to_build
 pub(super) fn run(session: &Session, args: &RestoreArgs) -> Done {
     let read_back = if args.unverified { ReadBack::None } else { ReadBack::All };
     let done = without_owner(session, args, read_back)?;
+    // What is to be done next is about what was built.
+    session.about(&args.into);
     if let Some(checked) = done.checked.as_ref().filter(|checked| !checked.is_whole()) {
         tell(session, args, &done)?;
         return Err(damaged(args, checked).into());

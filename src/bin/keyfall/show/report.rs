@@ -95,7 +95,7 @@ impl About {
         for (row, access) in self.accesses() {
             say(out, format!("opened: {} ({})", access_words(access), row.info.id))?;
         }
-        self.said().into_iter().try_for_each(|text| say(out, text))?;
+        self.said(session).into_iter().try_for_each(|text| say(out, text))?;
         if report.copies.is_empty() {
             return say(out, "no copies".to_owned());
         }
@@ -139,7 +139,7 @@ impl About {
     }
 
     /// What the text says between the records and the copies, a line each.
-    fn said(&self) -> Vec<String> {
+    fn said(&self, session: &Session) -> Vec<String> {
         let report = &self.report;
         let held = report.holds.iter().map(|(id, hold)| {
             let (on, since, id) = (hold_words(hold), time(hold.since), number(*id));
@@ -151,7 +151,7 @@ impl About {
             report.uploads.iter().map(|it| format!("unfinished upload: {}", upload_words(it))),
         );
         said.extend(shared(report).into_iter().map(|grant| format!("granted: {grant}")));
-        said.extend(limits(report));
+        said.extend(limits(session, report));
         said.extend(report.history.iter().map(|(at, fact)| {
             let told = fact_words(fact);
             let colon = if told.reason.is_empty() { "" } else { ": " };
@@ -168,12 +168,12 @@ impl About {
     }
 
     /// The report as a page, complete in itself.
-    pub(crate) fn page(&self) -> String {
+    pub(crate) fn page(&self, session: &Session) -> String {
         let title = format!("What is kept about {}", self.report.user);
         let body = html! {
             p.lead { "Since " (time(self.report.created)) ". State: " (self.report.head) "." }
             (self.page_of_records())
-            (self.page_of_rules())
+            (self.page_of_rules(session))
             (self.page_of_past())
             (self.page_of_places())
         };
@@ -233,7 +233,7 @@ impl About {
         }
     }
 
-    fn page_of_rules(&self) -> Markup {
+    fn page_of_rules(&self, session: &Session) -> Markup {
         let report = &self.report;
         html! {
             section.card {
@@ -249,7 +249,7 @@ impl About {
                 @if let Some(needed) = needed(report.needed) { p { (needed) } }
             }
             (part("Who may open what", "No third party.", &shared(report)))
-            (part("Until when", "No limit is set.", &limits(report)))
+            (part("Until when", "No limit is set.", &limits(session, report)))
         }
     }
 
@@ -406,7 +406,7 @@ fn shared(report: &Report) -> Vec<String> {
 }
 
 /// What is erased automatically, and when.
-fn limits(report: &Report) -> Vec<String> {
+fn limits(session: &Session, report: &Report) -> Vec<String> {
     let planned = |plan: &Plan| {
         let held = if plan.held { ", held now" } else { "" };
         let certified = plan.erase.certified_for();
@@ -420,7 +420,7 @@ fn limits(report: &Report) -> Vec<String> {
     let of_store = report.store_policies.iter();
     all.extend(of_store.map(|policy| format!("for everybody: {}", policy_words(policy))));
     all.extend(report.next_due.map(|due| format!("next due {}", time(due))));
-    all.extend(pending(&report.finality));
+    all.extend(pending(&report.finality).map(|pending| session.fill(&pending)));
     all
 }
 
