@@ -152,12 +152,24 @@ fn init_says_which_keyholders_do_not_know_the_engine() {
         members.iter().for_each(|member| args.extend(["--keyholder", member.as_str()]));
         crate::support::run(&args)
     };
+    // All of them are needed: one that is lost costs all data.
+    let all = place.at("all");
+    let there = ok(&["keyholder", "engine", &place.at("all.cell")]);
+    (0..3).for_each(|n| {
+        ok(&["keyholder", "allow", &place.at(&format!("new{n}")), there.trim()]);
+    });
+    let mut args = vec!["init", &all, "--threshold", "3", "--json"];
+    members.iter().for_each(|member| args.extend(["--keyholder", member.as_str()]));
+    let told = ok(&args);
+    assert!(told.contains("\"keyholders_may_be_lost\": 0"), "{told}");
+    assert!(told.contains("all 3 keyholders are needed"), "{told}");
     // Three must take the root key.
     let (done, text) = init(&[&members[0], &members[1], &stranger]);
     assert!(!done && text.contains("does not know this engine; run there"), "{text}");
     let (done, text) = init(&[&members[0], &members[1], &members[2], &stranger]);
     assert!(done && text.contains("does not know this engine; run there"), "{text}");
     assert!(text.contains("it has no share yet"), "{text}");
+    assert!(!text.contains("keyholders are needed"), "{text}");
     let told = ok(&["keyholder", "status", &store]);
     assert!(told.contains("refuses") && !told.contains("HandshakeFailure"), "{told}");
     ok(&["keyholder", "allow", &place.at("strange"), engine.trim()]);

@@ -17,12 +17,13 @@ pub(super) fn run(session: &Session, args: InitArgs) -> Done {
     let (accept_remnants, log_origin) = (args.accept_remnants, args.log_origin);
     let (single_machine, lend) = (args.single_machine, args.lend);
     let making = Making { accept_remnants, single_machine, log_origin, lend, spread };
+    let may_be_lost = making.spread.as_ref().map(Spread::may_be_lost);
     let engine = make(session, &store, making)?;
     let promise = engine.promise();
     if session.json {
         return session.value(&json!({
             "store": store.display().to_string(), "id": engine.id().to_string(),
-            "cell": promise_json(&promise),
+            "cell": promise_json(&promise), "keyholders_may_be_lost": may_be_lost,
         }));
     }
     line(format_args!("store {}", store.display()))?;

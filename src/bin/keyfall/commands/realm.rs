@@ -112,6 +112,7 @@ fn init(
         return Err(Error::new(ErrorKind::Invalid, text).into());
     }
     let opens = session.clone();
+    let spread = making.spread.clone();
     let open = move |shard: &ShardAt| {
         let mut builder = builder(&opens, shard);
         if making.accept_remnants {
@@ -129,12 +130,16 @@ fn init(
         Ok(builder)
     };
     let realm = RealmBuilder::at(dir).places(places).open_shard(open).init()?;
+    if let Some(spread) = &spread {
+        spread.warn(session);
+    }
     let promise = realm.engine_at(0)?.promise();
     if session.json {
         let shards = realm.shards().iter().map(shard_json);
         return session.value(&json!({
             "realm": dir.display().to_string(), "shards": shards.collect::<Vec<_>>(),
             "cell": promise_json(&promise),
+            "keyholders_may_be_lost": spread.as_ref().map(Spread::may_be_lost),
         }));
     }
     let shards = counted(realm.shards().len() as u64, "shard");

@@ -39,6 +39,25 @@ impl Spread {
         let SpreadArgs { keyholder: members, threshold, liars, margin } = args;
         threshold.map(|threshold| Spread { members, rule: Rule { threshold, liars, margin } })
     }
+
+    /// How many keyholders may be lost with their shares before all data is.
+    pub(crate) fn may_be_lost(&self) -> usize {
+        self.members.len().saturating_sub(usize::from(self.rule.threshold))
+    }
+
+    /// Warns if no keyholder may be lost.
+    pub(crate) fn warn(&self, session: &Session) {
+        if self.may_be_lost() > 0 {
+            return;
+        }
+        let n = self.members.len();
+        let text = format!(
+            "all {n} keyholders are needed (--threshold {n}): while one is away nothing can be \
+             opened or erased, and if one is lost all data is; to be able to lose one, name more \
+             keyholders than the threshold: five with --threshold 3 are a good start"
+        );
+        session.warn(&Error::new(ErrorKind::Limit, text));
+    }
 }
 
 /// Makes a store and a cell that does not lie inside it.
@@ -56,14 +75,17 @@ pub(crate) fn make(session: &Session, store: &Path, making: Making) -> Result<En
     if let Some(time) = making.lend {
         builder = builder.lend(time);
     }
-    let spread = making.spread.is_some();
+    let spread = making.spread.clone();
     if let Some(Spread { members, rule }) = making.spread {
         builder = builder.keyholders(members, rule);
     }
     let engine = builder.create()?;
     let place = session.cell_of(store)?;
-    if let Some(Ok(Some(quorum))) = spread.then(|| open_cell(&place, &env())) {
-        warn_of_absent(session, &quorum);
+    if let Some(spread) = spread {
+        spread.warn(session);
+        if let Ok(Some(quorum)) = open_cell(&place, &env()) {
+            warn_of_absent(session, &quorum);
+        }
     }
     Ok(engine)
 }
