@@ -37,3 +37,4 @@ mod takeover;
 mod turns;
 mod under_way;
 mod volumes;
+mod wrapped;
