@@ -164,3 +164,21 @@ fn what_a_log_holds_is_listed_beside_an_object_that_is_damaged() {
         assert_eq!(log.get(&names[2]).unwrap(), Some(vec![3; 10]));
     }
 }
+
+/// The audit took the blobs that were there, and called a store clean whose payload was deleted.
+#[test]
+fn an_audit_tells_a_payload_that_is_in_no_place() {
+    let objects = Arc::new(MemoryObjects::new());
+    let cell = Arc::new(MemoryCell::new());
+    let engine = Engine::init(Arc::new(open(&objects)), cell, options()).unwrap();
+    put(&engine, 1, &[7; 300_000]).unwrap();
+    assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
+    let stored = objects.list("s", "", 10).unwrap();
+    assert!(!stored.is_empty());
+    stored.iter().for_each(|object| objects.delete(&object.name).unwrap());
+    let audit = engine.audit(&[], &mut |_| {}).unwrap();
+    assert!(!audit.is_clean(), "{audit:?}");
+    let told = format!("{} blob", stored.len());
+    let [damage] = &audit.places[0].other_damage[..] else { panic!("{audit:?}") };
+    assert!(damage.starts_with(&told) && damage.contains("of live records missing"), "{damage}");
+}

@@ -78,8 +78,8 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Whether nothing opens that should not, nothing is damaged, every erase is final, and the
-    /// cell holds one key.
+    /// Whether nothing opens that should not, nothing is damaged or missing everywhere, every erase
+    /// is final, and the cell holds one key.
     pub fn is_clean(&self) -> bool {
         let sound = |place: &PlaceAudit| {
             place.stray == 0 && place.damaged == 0 && place.other_damage.is_empty()
@@ -93,6 +93,8 @@ struct Openable {
     opener: Opener,
     live: bool,
     epoch: u64,
+    /// Whether some place holds a blob of this name.
+    held: bool,
 }
 
 enum Opener {
@@ -220,11 +222,27 @@ fn audit_of(inner: &Arc<Core>, more: &[SharedStore], progress: Progress<'_>) -> 
         }
         audit.places.push(found);
     }
+    try_blobs(&source, &places, &mut known, &mut audit, (live_head.epoch, progress))?;
+    Ok(audit)
+}
+
+/// Tries what is known on every blob of the places, and finds what none of them holds.
+fn try_blobs(
+    source: &PageSource<'_>,
+    places: &[SharedStore],
+    known: &mut HashMap<BlobName, Openable>,
+    audit: &mut Audit,
+    running: (u64, Progress<'_>),
+) -> Result<()> {
+    let (epoch, progress) = running;
     let mut looked = 0;
     for (place, found) in places.iter().zip(&mut audit.places) {
         each_blob(place, &mut |name, blob| {
-            let known = known.get(&name).map(|k| (k, k.opener.opens(&source, name, blob)));
-            found.count(name, known, live_head.epoch);
+            let known = known.get_mut(&name).map(|k| {
+                k.held = true;
+                (&*k, k.opener.opens(source, name, blob))
+            });
+            found.count(name, known, epoch);
             looked += 1;
             if looked % NAMES_AT_ONCE as u64 == 0 {
                 progress(looked);
@@ -233,7 +251,17 @@ fn audit_of(inner: &Arc<Core>, more: &[SharedStore], progress: Progress<'_>) -> 
         found.other_damage = place.damage()?;
         progress(looked);
     }
-    Ok(audit)
+    let missing = known.values().filter(|k| k.live && !k.held).count();
+    if let (Some(store), true) = (audit.places.first_mut(), missing > 0) {
+        store.other_damage.push(missing_from_all(missing));
+    }
+    Ok(())
+}
+
+/// Pages that no place holds keep the tree from being walked; payloads do not.
+fn missing_from_all(n: usize) -> String {
+    let blobs = if n == 1 { "blob" } else { "blobs" };
+    format!("{n} {blobs} of live records missing, here and in every other place that was audited")
 }
 
 /// The head of a place, which holds no other store.
@@ -285,7 +313,12 @@ fn learn(
                 }
                 known.insert(
                     at.name,
-                    Openable { opener: Opener::Page { key: at.key(), kind }, live, epoch },
+                    Openable {
+                        opener: Opener::Page { key: at.key(), kind },
+                        live,
+                        epoch,
+                        held: false,
+                    },
                 );
             }
             // What is stored in an entry is opened with its page.
@@ -299,7 +332,7 @@ fn learn(
                 let is_part = is_of_upload(of.record(key)?.ordinal);
                 for (number, name) in (0..).zip(entry.segment_names(geometry)) {
                     let opener = Opener::Segment { of: Arc::clone(&payload), number, is_part };
-                    known.entry(name).or_insert(Openable { opener, live, epoch });
+                    known.entry(name).or_insert(Openable { opener, live, epoch, held: false });
                 }
             }
             Step::Leave { .. } => {}

@@ -16,7 +16,7 @@ use crate::shell::session::Session;
 use crate::shell::stores::look;
 use crate::shell::succeeded::{Job, record};
 use crate::show::audit::{audit_json, audit_table};
-use crate::show::cell::awaited;
+use crate::show::cell::{awaited, undone};
 use crate::show::time::time;
 use keyfall::opening::absolute;
 use keyfall::opening::copy_as_it_is;
@@ -38,7 +38,10 @@ pub(super) fn run(session: &Session, args: AuditArgs) -> Done {
             } else {
                 tell(&audit)?;
             }
-            verdict(session, &audit)?;
+            let said = verdict(session, &audit)?;
+            if !session.json {
+                line(said)?;
+            }
             audit.is_clean()
         }
     };
@@ -48,32 +51,60 @@ pub(super) fn run(session: &Session, args: AuditArgs) -> Done {
     Ok(())
 }
 
-/// Audits each shard of a realm; what is wrong with one keeps none from its audit. Whether all are
-/// clean.
+/// Audits each shard of a realm; what is wrong with one keeps none from its audit. Says of each
+/// what was found, and at the end of the realm. Whether all are clean.
 fn realm(session: &Session, store: PathBuf, more: &[PathBuf]) -> Result<bool, Failure> {
     if !more.is_empty() {
         let text = "a copy is that of one shard: audit this shard with it";
         return Err(Error::new(ErrorKind::Invalid, text).into());
     }
-    let (mut first, mut shown, mut clean) = (None, Vec::new(), true);
-    for (session, place) in all_shards(session, store)? {
-        let judged = audited(&session, &place, &[]).map_err(Failure::from).and_then(|audit| {
-            let told = audit_json(&session, &audit);
-            shown.push(json!({"shard": place.display().to_string(), "audit": told}));
-            clean &= audit.is_clean();
-            if !session.json {
-                tell(&audit)?;
-            }
-            verdict(&session, &audit)
-        });
-        if let (Err(e), None) = (judged, &first) {
-            first = Some(e);
+    let (mut failed, mut shown, mut clean) = (Vec::new(), Vec::new(), 0);
+    let shards = all_shards(session, store.clone())?;
+    let all = shards.len();
+    for (shard, place) in shards {
+        let name = place.display().to_string();
+        let audit = audited(&shard, &place, &[]);
+        let told = audit.as_ref().map(|audit| audit_json(&shard, audit)).ok();
+        clean += usize::from(audit.as_ref().is_ok_and(Audit::is_clean));
+        if let (Ok(audit), false) = (&audit, session.json) {
+            tell(audit)?;
         }
+        let said = match audit.and_then(|audit| verdict(&shard, &audit)) {
+            Ok(said) => said,
+            Err(e) => {
+                let said = shard.fill(&e.to_string());
+                failed.push((shard, place, e));
+                said
+            }
+        };
+        if !session.json {
+            line(format_args!("{name}: {said}"))?;
+        }
+        shown.push(json!({"shard": name, "audit": told, "verdict": said}));
     }
+    session.about(&store);
+    let counted = format!("{clean} of {all} shards are clean");
+    let said = match failed.len() {
+        0 => counted,
+        n => format!("{counted}, and {n} failed"),
+    };
     if session.json {
-        session.value(&shown.into())?;
+        let (realm, clean) = (store.display().to_string(), clean == all);
+        session.value(&json!({
+            "realm": realm, "clean": clean, "verdict": said, "shards": shown,
+        }))?;
+    } else {
+        line(format_args!("realm {}: {said}", store.display()))?;
     }
-    first.map_or(Ok(clean), Err)
+    // What was found weighs more than what could not be looked at.
+    let worst = failed.iter().position(|(_, _, e)| e.kind() == ErrorKind::Corrupt).unwrap_or(0);
+    if failed.is_empty() {
+        return Ok(clean == all);
+    }
+    let (shard, place, e) = failed.swap_remove(worst);
+    // What the text says to do is about that shard.
+    shard.about(&place);
+    Err(e.context(place.display()).into())
 }
 
 /// Audits a store, and once more if its writer on another machine put something meanwhile.
@@ -119,11 +150,10 @@ fn further(engine: &Engine, more: &[PathBuf]) -> Result<Vec<Arc<dyn Store>>, Err
     Ok(places)
 }
 
-/// Says whether the audit is clean, or not yet; anything else is an error.
-fn verdict(session: &Session, audit: &Audit) -> Done {
-    let tell = |text: &str| if session.json { Ok(()) } else { line(text) };
+/// Whether the audit is clean, or not yet, in words; anything else is an error.
+fn verdict(session: &Session, audit: &Audit) -> Result<String, Error> {
     if audit.is_clean() {
-        return tell("clean: what opens is the live tree, and nothing else");
+        return Ok("clean: what opens is the live tree, and nothing else".to_owned());
     }
     if !audit.finality.is_final()
         && audit.places.iter().all(|p| p.damaged == 0 && p.other_damage.is_empty())
@@ -131,14 +161,13 @@ fn verdict(session: &Session, audit: &Audit) -> Done {
         let until = audit.pending.map(|until| format!(" until {}", time(until)));
         let until = until.unwrap_or_default();
         let awaited = awaited(session, &audit.finality).join("; ");
-        return tell(&format!(
-            "not clean yet: the destruction of older root keys is pending{until}: {awaited}"
-        ));
+        let undone = undone(&audit.finality, &until).unwrap_or_default();
+        return Ok(format!("not clean yet: {undone}: {awaited}"));
     }
     Err(Error::new(
         ErrorKind::Corrupt,
         "the audit found what should not be: blobs that open outside the live tree (stray), live \
-         blobs that do not open (damaged), other damage, or more than one root key in the cell",
-    )
-    .into())
+         blobs that do not open (damaged), other damage (as live blobs that are missing), or more \
+         than one root key in the cell",
+    ))
 }

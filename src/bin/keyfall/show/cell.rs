@@ -1,6 +1,6 @@
 //! What a root cell promises, how far an erase is final, and how keys lie in memory.
 
-use keyfall::promise::{Finality, Promise};
+use keyfall::promise::{Awaited, Finality, Promise};
 use keyfall::secret::Usage;
 use serde_json::{Value, json};
 
@@ -18,7 +18,23 @@ pub(crate) fn promise_json(promise: &Promise) -> Value {
 /// That older root keys may still exist, if they may: those of erases, or of an epoch that began
 /// without one.
 pub(crate) fn pending(finality: &Finality) -> Option<String> {
-    (!finality.is_final()).then(|| format!("the destruction of older root keys is {finality}"))
+    let awaited: Vec<String> = finality.awaited().iter().map(ToString::to_string).collect();
+    let state = undone(finality, "")?;
+    Some(format!("{state}: {}", awaited.join("; ")))
+}
+
+/// How the destruction of older root keys stands if it is not known to be done. An engine that
+/// could not finish, as where a copy in step is away, may have none to destroy.
+pub(crate) fn undone(finality: &Finality, until: &str) -> Option<String> {
+    let stuck = |awaited: &Awaited| matches!(awaited, Awaited::Engine(_));
+    if finality.is_final() {
+        return None;
+    }
+    Some(if finality.awaited().iter().all(stuck) {
+        "whether older root keys are destroyed is not settled".to_owned()
+    } else {
+        format!("the destruction of older root keys is pending{until}")
+    })
 }
 
 /// What keeps erases from being final, in words; nothing if they are.
