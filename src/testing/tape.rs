@@ -216,6 +216,9 @@ impl Store for RecordingStore {
     fn fan_bits(&self) -> u8 {
         self.store.fan_bits()
     }
+    fn reads_first(&self, root: &BlobName) {
+        self.store.reads_first(root);
+    }
     fn claimed(&self) -> Result<Option<Claimed>> {
         self.store.claimed()
     }
@@ -236,6 +239,12 @@ impl Store for RecordingStore {
     }
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
         self.store.get(name)
+    }
+    fn place_of(&self, name: &BlobName) -> Option<u128> {
+        self.store.place_of(name)
+    }
+    fn get_along(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        self.store.get_along(name)
     }
     fn contains(&self, name: &BlobName) -> Result<bool> {
         self.store.contains(name)

@@ -178,6 +178,9 @@ impl Store for FaultyStore {
     fn fan_bits(&self) -> u8 {
         self.store.fan_bits()
     }
+    fn reads_first(&self, root: &BlobName) {
+        self.store.reads_first(root);
+    }
     fn claimed(&self) -> Result<Option<Claimed>> {
         self.gate.verb(Touch::Store, || self.store.claimed())
     }
@@ -192,6 +195,12 @@ impl Store for FaultyStore {
     }
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
         self.gate.verb(Touch::Store, || self.store.get(name))
+    }
+    fn place_of(&self, name: &BlobName) -> Option<u128> {
+        self.store.place_of(name)
+    }
+    fn get_along(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        self.gate.verb(Touch::Store, || self.store.get_along(name))
     }
     fn contains(&self, name: &BlobName) -> Result<bool> {
         self.gate.verb(Touch::Store, || self.store.contains(name))
