@@ -170,12 +170,14 @@ fn what_a_log_holds_is_listed_beside_an_object_that_is_damaged() {
 fn an_audit_tells_a_payload_that_is_in_no_place() {
     let objects = Arc::new(MemoryObjects::new());
     let cell = Arc::new(MemoryCell::new());
-    let engine = Engine::init(Arc::new(open(&objects)), cell, options()).unwrap();
+    let engine = Engine::init(Arc::new(open(&objects)), cell.clone(), options()).unwrap();
     put(&engine, 1, &[7; 300_000]).unwrap();
     assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
+    engine.close().unwrap();
     let stored = objects.list("s", "", 10).unwrap();
     assert!(!stored.is_empty());
     stored.iter().for_each(|object| objects.delete(&object.name).unwrap());
+    let engine = Engine::open(Arc::new(open(&objects)), cell, options()).unwrap();
     let audit = engine.audit(&[], &mut |_| {}).unwrap();
     assert!(!audit.is_clean(), "{audit:?}");
     let told = format!("{} blob", stored.len());
