@@ -17,8 +17,14 @@ use crate::support::{copy, error_kind, ok, read_record};
 /// be read, and KEY@ADDRESS.
 fn heard(dir: &str) -> (Child, String) {
     ok(&["keyholder", "init", dir, "--accept-remnants"]);
+    serving(dir, &[])
+}
+
+/// A keyholder that is served with these options; the same of it.
+fn serving(dir: &str, options: &[&str]) -> (Child, String) {
     let mut process = Command::new(env!("CARGO_BIN_EXE_keyfall"))
         .args(["keyholder", "serve", dir, "--listen", "127.0.0.1:0"])
+        .args(options)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -135,6 +141,43 @@ fn an_engine_has_so_many_stores_with_a_keyholder_and_no_more() {
         )),
         ErrorKind::Invalid
     );
+}
+
+#[test]
+fn a_keyholder_is_made_where_it_is_served_for_an_engine() {
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name).display().to_string();
+    let engine = ok(&["keyholder", "engine", &at("cell")]);
+    let allow = ["--accept-remnants", "--allow", engine.trim()];
+    let (processes, members): (Vec<Child>, Vec<String>) =
+        ["kh0", "kh1", "kh2"].iter().map(|dir| serving(&at(dir), &allow)).unzip();
+    let (store, cell) = (at("store"), at("cell"));
+    let mut args = vec!["init", &store, "--cell", &cell, "--threshold", "2"];
+    members.iter().for_each(|member| args.extend(["--keyholder", member.as_str()]));
+    let told = ok(&args);
+    assert!(!told.contains("does not know"), "{told}");
+    for process in processes {
+        said(process);
+    }
+    // It stays the same one: alone, and told of the engine again.
+    for options in [&[][..], &allow] {
+        let (process, member) = serving(&at("kh0"), options);
+        said(process);
+        assert_eq!(member.split('@').next(), members[0].split('@').next());
+    }
+    assert_eq!(std::fs::read_to_string(place.path().join("kh0/engines")).unwrap(), engine);
+    // An empty directory may be the place of a disk that is not mounted.
+    std::fs::create_dir(place.path().join("empty")).unwrap();
+    for (dir, options) in [("empty", &allow[..]), ("none", &[])] {
+        let mut args = vec!["keyholder", "serve"];
+        let dir = at(dir);
+        args.push(&dir);
+        args.extend(options);
+        let (done, told) = crate::support::run(&args);
+        assert!(!done && told.contains("`keyfall keyholder init"), "{told}");
+    }
+    assert!(std::fs::read_dir(at("empty")).unwrap().next().is_none());
+    assert!(!Path::new(&at("none")).exists());
 }
 
 #[test]

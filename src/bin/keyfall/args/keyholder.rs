@@ -8,10 +8,8 @@ use keyfall::quorum::net::{EngineId, KeyholderId};
 
 const EXAMPLES: &str = "\
 Examples, with five keyholders on machines of their own, any three of which recover the root key:
-  keyfall keyholder init kh                          # on each: prints its key
   keyfall keyholder engine assistant.db.cell         # by the store: prints the engine's key
-  keyfall keyholder allow kh ENGINE_KEY              # on each
-  keyfall keyholder serve kh --listen 0.0.0.0:7410   # on each
+  keyfall keyholder serve kh --listen 0.0.0.0:7410 --allow ENGINE_KEY  # on each: prints its key
   keyfall init assistant.db --keyholder KEY@HOST:7410 --keyholder ... --threshold 3
   keyfall keyholder status assistant.db
   keyfall keyholder replace assistant.db --number 2 --with KEY@HOST:7410
@@ -58,6 +56,13 @@ pub(crate) enum KeyholderCommand {
     Serve {
         #[arg(value_name = "DIR")]
         dir: PathBuf,
+        /// Let this engine use it, as `keyholder allow` does; may be given several times. If there
+        /// is no DIR, it is made first, as by `keyholder init`.
+        #[arg(long, value_name = "ENGINE_KEY")]
+        allow: Vec<EngineId>,
+        /// Let a directory that is made lie on a file system that may keep destroyed shares.
+        #[arg(long, requires = "allow")]
+        accept_remnants: bool,
         /// The address and port to listen on.
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7410")]
         listen: String,

@@ -41,13 +41,9 @@ pub(super) fn run(session: &Session, command: KeyholderCommand) -> Done {
             }
             engines.iter().try_for_each(|engine| allow(session, &dir, *engine, &limits))
         }
-        KeyholderCommand::Serve { dir, listen } => {
-            let dir = KeyholderDir::open(&dir)?;
-            let id = dir.id();
-            let server = Server::bind(dir, &listen, env())?;
-            line(format_args!("{id}@{}", server.address()?))?;
-            server.run(&|told| session.warn(&Error::new(ErrorKind::Io, told)));
-            Ok(())
+        KeyholderCommand::Serve { dir, allow, accept_remnants, listen } => {
+            let dir = made_for(&dir, &allow, accept_remnants)?;
+            serve(session, dir, &listen)
         }
         KeyholderCommand::Status { places } => status::run(session, &one(places)?),
         KeyholderCommand::Move { places, offline } => Move::read(places)?.run(session, offline),
@@ -59,6 +55,31 @@ pub(super) fn run(session: &Session, command: KeyholderCommand) -> Done {
             tell_epoch(session, &begin(&engine)?)
         }
     }
+}
+
+/// A keyholder's directory, for these engines too; made for them if there is none. One that is
+/// there and empty may be the place of a disk that is not mounted.
+fn made_for(
+    place: &Path,
+    engines: &[EngineId],
+    accept_remnants: bool,
+) -> Result<KeyholderDir, Error> {
+    let dir = if engines.is_empty() || place.exists() {
+        KeyholderDir::open(place)?
+    } else {
+        guarded::check_place(place)?;
+        KeyholderDir::create(place, accept_remnants, &System)?
+    };
+    engines.iter().try_for_each(|engine| KeyholderDir::allow(place, *engine, None))?;
+    Ok(dir)
+}
+
+fn serve(session: &Session, dir: KeyholderDir, listen: &str) -> Done {
+    let id = dir.id();
+    let server = Server::bind(dir, listen, env())?;
+    line(format_args!("{id}@{}", server.address()?))?;
+    server.run(&|told| session.warn(&Error::new(ErrorKind::Io, told)));
+    Ok(())
 }
 
 fn tell_key(session: &Session, whose: &str, id: &str) -> Done {
