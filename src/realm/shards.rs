@@ -15,13 +15,17 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, locked};
 use crate::{Builder, Engine};
 
+/// What the engine says of a cell that holds another store's keys.
+const OTHER_STORE: &str = "the cell belongs to another store than";
+
 /// Why a shard does not open, where its cell is not at the place that the realm has for it, or is
 /// another store's: nothing that a realm is given names another one.
 pub fn of_lost_cell(place: &str, cell: Option<&str>, e: Error) -> Error {
     let says_cell = e.to_string().contains("`Builder::cell_at`");
     let at = cell.map_or_else(|| format!("{place}.cell"), str::to_owned);
     let text = match e.kind() {
-        ErrorKind::Mismatch if says_cell => format!(
+        // One that a file beside the store is bound to another store is told as it is.
+        ErrorKind::Mismatch if e.to_string().contains(OTHER_STORE) => format!(
             "the cell {at} belongs to another store than {place}: stores or cells of shards were \
              exchanged; put each back in its place"
         ),

@@ -173,6 +173,8 @@ fn an_audit_tells_a_payload_that_is_in_no_place() {
     let engine = Engine::init(Arc::new(open(&objects)), cell.clone(), options()).unwrap();
     put(&engine, 1, &[7; 300_000]).unwrap();
     assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
+    let backup: Arc<dyn Store> = Arc::new(keyfall::store::MemoryStore::new());
+    engine.copies().backup(&*backup, &mut |_| {}).unwrap();
     engine.close().unwrap();
     let stored = objects.list("s", "", 10).unwrap();
     assert!(!stored.is_empty());
@@ -180,7 +182,12 @@ fn an_audit_tells_a_payload_that_is_in_no_place() {
     let engine = Engine::open(Arc::new(open(&objects)), cell, options()).unwrap();
     let audit = engine.audit(&[], &mut |_| {}).unwrap();
     assert!(!audit.is_clean(), "{audit:?}");
-    let told = format!("{} blob", stored.len());
+    let told = format!("{} live blob", stored.len());
     let [damage] = &audit.places[0].other_damage[..] else { panic!("{audit:?}") };
-    assert!(damage.starts_with(&told) && damage.contains("of live records missing"), "{damage}");
+    assert!(damage.starts_with(&told) && damage.contains("no other place"), "{damage}");
+    // A backup that has it makes the store no better: the engine does not read from there.
+    let audit = engine.audit(&[backup], &mut |_| {}).unwrap();
+    assert!(!audit.is_clean(), "{audit:?}");
+    let [damage] = &audit.places[0].other_damage[..] else { panic!("{audit:?}") };
+    assert!(damage.contains("of them in another place"), "{damage}");
 }

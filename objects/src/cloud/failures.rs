@@ -50,7 +50,9 @@ pub(super) fn failure(url: &str, name: &str, e: &Error) -> Failure {
         | Error::NotImplemented { .. }
         | Error::UnknownConfigurationKey { .. } => refused(),
         Error::Generic { store: LOCAL, source } => match of_this_machine(&**source) {
-            FailureKind::Full if text.contains(NAMED) => FailureKind::Unknown,
+            FailureKind::Full | FailureKind::Refused if text.contains(NAMED) => {
+                FailureKind::Unknown
+            }
             kind => kind,
         },
         _ if status(&text).is_some_and(|status| {
@@ -130,8 +132,15 @@ mod tests {
                 Some(&self.0)
             }
         }
-        let source = Box::new(Named(io::Error::from(ErrorKind::StorageFull)));
-        let e = Error::Generic { store: LOCAL, source };
-        assert_eq!(failure("file:///d", "c/1", &e).kind, FailureKind::Unknown);
+        for kind in [
+            ErrorKind::StorageFull,
+            ErrorKind::PermissionDenied,
+            ErrorKind::ReadOnlyFilesystem,
+            ErrorKind::IsADirectory,
+        ] {
+            let source = Box::new(Named(io::Error::from(kind)));
+            let e = Error::Generic { store: LOCAL, source };
+            assert_eq!(failure("file:///d", "c/1", &e).kind, FailureKind::Unknown, "{kind}");
+        }
     }
 }

@@ -78,8 +78,8 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Whether nothing opens that should not, nothing is damaged or missing everywhere, every erase
-    /// is final, and the cell holds one key.
+    /// Whether nothing opens that should not, nothing is damaged or missing from the store, every
+    /// erase is final, and the cell holds one key.
     pub fn is_clean(&self) -> bool {
         let sound = |place: &PlaceAudit| {
             place.stray == 0 && place.damaged == 0 && place.other_damage.is_empty()
@@ -93,8 +93,9 @@ struct Openable {
     opener: Opener,
     live: bool,
     epoch: u64,
-    /// Whether some place holds a blob of this name.
+    /// Whether the store lists a blob of this name, and whether another place does.
     held: bool,
+    elsewhere: bool,
 }
 
 enum Opener {
@@ -226,7 +227,8 @@ fn audit_of(inner: &Arc<Core>, more: &[SharedStore], progress: Progress<'_>) -> 
     Ok(audit)
 }
 
-/// Tries what is known on every blob of the places, and finds what none of them holds.
+/// Tries what is known on every blob of the places, the first of which is the store, and finds what
+/// the store lacks.
 fn try_blobs(
     source: &PageSource<'_>,
     places: &[SharedStore],
@@ -236,10 +238,10 @@ fn try_blobs(
 ) -> Result<()> {
     let (epoch, progress) = running;
     let mut looked = 0;
-    for (place, found) in places.iter().zip(&mut audit.places) {
+    for (n, (place, found)) in places.iter().zip(&mut audit.places).enumerate() {
         each_blob(place, &mut |name, blob| {
             let known = known.get_mut(&name).map(|k| {
-                k.held = true;
+                *(if n == 0 { &mut k.held } else { &mut k.elsewhere }) = true;
                 (&*k, k.opener.opens(source, name, blob))
             });
             found.count(name, known, epoch);
@@ -251,17 +253,29 @@ fn try_blobs(
         found.other_damage = place.damage()?;
         progress(looked);
     }
-    let missing = known.values().filter(|k| k.live && !k.held).count();
-    if let (Some(store), true) = (audit.places.first_mut(), missing > 0) {
-        store.other_damage.push(missing_from_all(missing));
+    let [store, ..] = places else { return Ok(()) };
+    let (mut missing, mut elsewhere) = (0, 0);
+    for (name, known) in known.iter().filter(|(_, k)| k.live && !k.held) {
+        // A list may be older than what a discard of its writer moved meanwhile.
+        if store.get(name)?.is_none() {
+            missing += 1;
+            elsewhere += u64::from(known.elsewhere);
+        }
+    }
+    if let (Some(found), true) = (audit.places.first_mut(), missing > 0) {
+        found.other_damage.push(missing_from_store(missing, elsewhere));
     }
     Ok(())
 }
 
-/// Pages that no place holds keep the tree from being walked; payloads do not.
-fn missing_from_all(n: usize) -> String {
+/// Where a place holds the missing pages the tree can be walked; where none does, the audit fails.
+fn missing_from_store(n: u64, elsewhere: u64) -> String {
     let blobs = if n == 1 { "blob" } else { "blobs" };
-    format!("{n} {blobs} of live records missing, here and in every other place that was audited")
+    let held = match elsewhere {
+        0 => "no other place that was audited has any of them".to_owned(),
+        _ => format!("{elsewhere} of them in another place that was audited"),
+    };
+    format!("{n} live {blobs} missing, {held}; restore the store from a copy")
 }
 
 /// The head of a place, which holds no other store.
@@ -318,6 +332,7 @@ fn learn(
                         live,
                         epoch,
                         held: false,
+                        elsewhere: false,
                     },
                 );
             }
@@ -332,7 +347,13 @@ fn learn(
                 let is_part = is_of_upload(of.record(key)?.ordinal);
                 for (number, name) in (0..).zip(entry.segment_names(geometry)) {
                     let opener = Opener::Segment { of: Arc::clone(&payload), number, is_part };
-                    known.entry(name).or_insert(Openable { opener, live, epoch, held: false });
+                    known.entry(name).or_insert(Openable {
+                        opener,
+                        live,
+                        epoch,
+                        held: false,
+                        elsewhere: false,
+                    });
                 }
             }
             Step::Leave { .. } => {}

@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! identity (two seeds, to be kept secret)   engines (which may speak to it)
+//! engines.lock (held while that list changes)
 //! stores/STORE/{engine, slot-a ... slot-h}
 //! ```
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
@@ -15,7 +18,7 @@ use super::{EngineId, KeyholderId};
 use crate::cell::check_medium;
 use crate::codec::{parsed, shown};
 use crate::crypto::Key;
-use crate::dir::{DirLock, check_subdir, make_dir, sync_dir};
+use crate::dir::{DirLock, check_subdir, make_dir, open_to_write, sync_dir};
 use crate::env::{Env, SharedEnv};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
@@ -119,10 +122,11 @@ impl KeyholderDir {
     /// # Errors
     /// `Invalid` if `store` is not the id of a store; `Absent` if no keyholder is there; `Io`.
     pub fn allow(dir: &Path, engine: EngineId, store: Option<&str>) -> Result<()> {
-        let lines = engines(dir)?;
-        if !lines.iter().any(|line| names(line, engine)) {
-            write_engines(dir, lines.into_iter().chain([engine.to_string()]))?;
-        }
+        change_engines(dir, |lines| {
+            if !lines.iter().any(|line| names(line, engine)) {
+                lines.push(engine.to_string());
+            }
+        })?;
         if let Some(store) = store {
             let bad = || {
                 Error::invalid(format!(
@@ -146,8 +150,10 @@ impl KeyholderDir {
     /// # Errors
     /// `Absent` if no keyholder is there; `Io`.
     pub fn limit(dir: &Path, engine: EngineId, stores: usize) -> Result<()> {
-        let others = engines(dir)?.into_iter().filter(|line| !names(line, engine));
-        write_engines(dir, others.chain([format!("{engine} stores {stores}")]))
+        change_engines(dir, |lines| {
+            lines.retain(|line| !names(line, engine));
+            lines.push(format!("{engine} stores {stores}"));
+        })
     }
 
     /// The stores of which it may hold shares, with the last epoch that it ended of each.
@@ -272,8 +278,22 @@ fn engines(dir: &Path) -> Result<Vec<String>> {
     Ok(read(&path)?.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect())
 }
 
-fn write_engines(dir: &Path, lines: impl Iterator<Item = String>) -> Result<()> {
-    write(&dir.join("engines"), &lines.map(|line| format!("{line}\n")).collect::<String>(), false)
+/// Changes the list of engines, one process after another.
+fn change_engines(dir: &Path, change: impl FnOnce(&mut Vec<String>)) -> Result<()> {
+    engines(dir)?;
+    let path = dir.join("engines.lock");
+    let mut options = File::options();
+    options.create(true).truncate(false).mode(0o600);
+    let lock = open_to_write(&path, &mut options).map_err(io(&path))?;
+    lock.lock().map_err(io(&path))?;
+    let before = engines(dir)?;
+    let mut lines = before.clone();
+    change(&mut lines);
+    if lines != before {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        write(&dir.join("engines"), &text, false)?;
+    }
+    Ok(())
 }
 
 fn names(line: &str, engine: EngineId) -> bool {

@@ -9,6 +9,7 @@ use keyfall::ErrorKind;
 use keyfall::cell::RootCell;
 use keyfall::env::{SharedEnv, System};
 use keyfall::quorum::Standing;
+use keyfall::quorum::net::{EngineKey, KeyholderDir};
 
 use super::{Keyholder, Place, list, put};
 use crate::support::{copy, error_kind, ok, read_record};
@@ -134,7 +135,7 @@ fn an_engine_has_so_many_stores_with_a_keyholder_and_no_more() {
     // refused.
     ok(&["keyholder", "allow", &dir, engine.trim(), "--store", &"ab".repeat(16)]);
     assert_eq!(
-        error_kind(keyfall::quorum::net::KeyholderDir::allow(
+        error_kind(KeyholderDir::allow(
             Path::new(&dir),
             engine.trim().parse().unwrap(),
             Some("../x")
@@ -176,8 +177,44 @@ fn a_keyholder_is_made_where_it_is_served_for_an_engine() {
         let (done, told) = crate::support::run(&args);
         assert!(!done && told.contains("`keyfall keyholder init"), "{told}");
     }
+    // So may one above.
+    let elsewhere = at("missing/kh");
+    let mut args = vec!["keyholder", "serve", &elsewhere];
+    args.extend(allow);
+    let (done, told) = crate::support::run(&args);
+    assert!(!done && told.contains("No such file"), "{told}");
+    assert!(!place.path().join("missing").exists());
     assert!(std::fs::read_dir(at("empty")).unwrap().next().is_none());
     assert!(!Path::new(&at("none")).exists());
+}
+
+/// Each read the list, and wrote it with its own line.
+#[test]
+fn engines_that_are_allowed_at_once_are_all_allowed() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("kh");
+    let text = dir.display().to_string();
+    ok(&["keyholder", "init", &text, "--accept-remnants"]);
+    let of = |n: usize| {
+        let cell = place.path().join(format!("cell{n}"));
+        EngineKey::in_dir(&cell, &System).unwrap().id()
+    };
+    let all: Vec<_> = (0..8).map(of).collect();
+    for _ in 0..10 {
+        std::fs::write(dir.join("engines"), "").unwrap();
+        std::thread::scope(|scope| {
+            for (n, engine) in all.iter().enumerate() {
+                let dir = &dir;
+                scope.spawn(move || match n % 2 {
+                    0 => KeyholderDir::allow(dir, *engine, None).unwrap(),
+                    _ => KeyholderDir::limit(dir, *engine, 1).unwrap(),
+                });
+            }
+        });
+        let listed = std::fs::read_to_string(dir.join("engines")).unwrap();
+        assert_eq!(listed.lines().count(), all.len(), "{listed}");
+        assert_eq!(listed.matches(" stores 1").count(), all.len() / 2, "{listed}");
+    }
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keyfall::cell::FileCell;
-use keyfall::engine::Keeper;
 use keyfall::env::System;
 use keyfall::store::SledStore;
 use keyfall::{Class, Engine, Options, Put, Query, RecordId, Scope, UserId};
@@ -24,7 +23,7 @@ fn user(n: u32) -> UserId {
 pub(crate) fn make(dir: &Path) -> Box<dyn Many> {
     let store = SledStore::create(&dir.join("store")).unwrap();
     let cell = FileCell::create(&dir.join("cell"), true, Arc::new(System)).unwrap();
-    let options = Options::new().keeper(Keeper::ByHand);
+    let options = Options::new();
     let engine = Engine::init(Arc::new(store), Arc::new(cell), options).unwrap();
     Box::new(Ours { engine, ids: Vec::new() })
 }

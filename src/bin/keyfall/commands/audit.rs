@@ -161,7 +161,12 @@ fn verdict(session: &Session, audit: &Audit) -> Result<String, Error> {
         let until = audit.pending.map(|until| format!(" until {}", time(until)));
         let until = until.unwrap_or_default();
         let awaited = awaited(session, &audit.finality).join("; ");
-        let undone = undone(&audit.finality, &until).unwrap_or_default();
+        // What was seen weighs more than what an engine that could not finish says of it.
+        let is_seen = audit.root_keys > 1 || audit.places.iter().any(|place| place.stray > 0);
+        let undone = match undone(&audit.finality, &until) {
+            Some(undone) if !is_seen => undone,
+            _ => format!("the destruction of older root keys is pending{until}"),
+        };
         return Ok(format!("not clean yet: {undone}: {awaited}"));
     }
     Err(Error::new(

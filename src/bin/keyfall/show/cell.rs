@@ -23,15 +23,15 @@ pub(crate) fn pending(finality: &Finality) -> Option<String> {
     Some(format!("{state}: {}", awaited.join("; ")))
 }
 
-/// How the destruction of older root keys stands if it is not known to be done. An engine that
-/// could not finish, as where a copy in step is away, may have none to destroy.
+/// How the destruction of older root keys stands if it is not known to be done. Of an engine that
+/// could not finish, as where a copy in step is away, that alone is known: there may be none.
 pub(crate) fn undone(finality: &Finality, until: &str) -> Option<String> {
     let stuck = |awaited: &Awaited| matches!(awaited, Awaited::Engine(_));
     if finality.is_final() {
         return None;
     }
     Some(if finality.awaited().iter().all(stuck) {
-        "whether older root keys are destroyed is not settled".to_owned()
+        "the destruction of older root keys is not confirmed".to_owned()
     } else {
         format!("the destruction of older root keys is pending{until}")
     })

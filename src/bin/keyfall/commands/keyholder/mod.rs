@@ -4,6 +4,8 @@ mod epoch;
 mod replace;
 pub(super) mod status;
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use keyfall::env::System;
@@ -42,7 +44,7 @@ pub(super) fn run(session: &Session, command: KeyholderCommand) -> Done {
             engines.iter().try_for_each(|engine| allow(session, &dir, *engine, &limits))
         }
         KeyholderCommand::Serve { dir, allow, accept_remnants, listen } => {
-            let dir = made_for(&dir, &allow, accept_remnants)?;
+            let dir = made_for(session, &dir, &allow, accept_remnants)?;
             serve(session, dir, &listen)
         }
         KeyholderCommand::Status { places } => status::run(session, &one(places)?),
@@ -57,9 +59,11 @@ pub(super) fn run(session: &Session, command: KeyholderCommand) -> Done {
     }
 }
 
-/// A keyholder's directory, for these engines too; made for them if there is none. One that is
-/// there and empty may be the place of a disk that is not mounted.
+/// A keyholder's directory, for these engines too; made for them if there is none, which is told.
+/// One that is there and empty may be the place of a disk that is not mounted, and so may a
+/// directory above that is missing.
 fn made_for(
+    session: &Session,
     place: &Path,
     engines: &[EngineId],
     accept_remnants: bool,
@@ -68,10 +72,21 @@ fn made_for(
         KeyholderDir::open(place)?
     } else {
         guarded::check_place(place)?;
-        KeyholderDir::create(place, accept_remnants, &System)?
+        let dir = made(place, accept_remnants)?;
+        session.note(&format!("made the keyholder {}", place.display()));
+        dir
     };
     engines.iter().try_for_each(|engine| KeyholderDir::allow(place, *engine, None))?;
     Ok(dir)
+}
+
+fn made(place: &Path, accept_remnants: bool) -> Result<KeyholderDir, Error> {
+    let mut dir = DirBuilder::new();
+    dir.mode(0o700).create(place).map_err(|e| Error::io(place.display(), e))?;
+    KeyholderDir::create(place, accept_remnants, &System).inspect_err(|_| {
+        // So that the same command can be given again; what holds something stays.
+        let _ = std::fs::remove_dir(place);
+    })
 }
 
 fn serve(session: &Session, dir: KeyholderDir, listen: &str) -> Done {
