@@ -9,6 +9,7 @@ mod ahead;
 mod cluster;
 mod cold;
 mod conformance;
+mod cut_short;
 mod engines;
 mod far;
 mod figures;

@@ -174,7 +174,7 @@ fn an_audit_tells_a_payload_that_is_in_no_place() {
     put(&engine, 1, &[7; 300_000]).unwrap();
     assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
     let backup: Arc<dyn Store> = Arc::new(keyfall::store::MemoryStore::new());
-    engine.copies().backup(&*backup, &mut |_| {}).unwrap();
+    engine.backup(&*backup, &mut |_| {}).unwrap();
     engine.close().unwrap();
     let stored = objects.list("s", "", 10).unwrap();
     assert!(!stored.is_empty());
