@@ -96,16 +96,25 @@ fn log(objects: &Arc<dyn Objects>) -> Arc<ObjectLog> {
     Arc::new(ObjectLog::open_or_create(Arc::clone(objects)).unwrap())
 }
 
+/// A new store with so many records of each user, of whom every other one of the first 300 is erased.
+fn filled(
+    objects: &Arc<dyn Objects>,
+    cell: &Arc<MemoryCell>,
+    each: u32,
+    users: u32,
+) -> (Engine, Records) {
+    let engine = Engine::init(log(objects), cell.clone(), options()).unwrap();
+    let mut records = Records(Vec::new());
+    (0..each).for_each(|_| records.put_all(&engine, 0..users));
+    (0..150).for_each(|n| records.erase(&engine, n * 2));
+    (engine, records)
+}
+
 #[test]
 fn erases_and_puts_in_the_midst_of_discards_lose_nothing() {
     let objects: Arc<dyn Objects> = Arc::new(MemoryObjects::new());
     let cell = Arc::new(MemoryCell::new());
-    let engine = Engine::init(log(&objects), cell.clone(), options()).unwrap();
-    let mut records = Records(Vec::new());
-    for _ in 0..6 {
-        records.put_all(&engine, 0..400);
-    }
-    (0..150).for_each(|n| records.erase(&engine, n * 2));
+    let (engine, mut records) = filled(&objects, &cell, 6, 400);
     let over = AtomicBool::new(false);
     let discards = std::thread::scope(|scope| {
         let discards = scope.spawn(|| {
@@ -141,13 +150,8 @@ fn a_discard_that_ends_in_its_midst_loses_nothing() {
     let place = Arc::new(MemoryObjects::new());
     let objects: Arc<dyn Objects> = place.clone();
     let cell = Arc::new(MemoryCell::new());
-    let engine = Engine::init(log(&objects), cell.clone(), options()).unwrap();
-    let mut records = Records(Vec::new());
-    for _ in 0..4 {
-        records.put_all(&engine, 0..300);
-    }
-    // The first erase after each opening waits for two seconds.
-    (0..150).for_each(|n| records.erase(&engine, n * 2));
+    // Nothing is erased later: the first erase after each opening waits for two seconds.
+    let (engine, mut records) = filled(&objects, &cell, 4, 300);
     engine.close().unwrap();
     let (mut cut_short, mut n, mut after) = (0, 0, 1);
     loop {

@@ -98,6 +98,13 @@ struct Openable {
     elsewhere: bool,
 }
 
+impl Openable {
+    /// Before any place was listed.
+    fn unseen(opener: Opener, live: bool, epoch: u64) -> Self {
+        Openable { opener, live, epoch, held: false, elsewhere: false }
+    }
+}
+
 enum Opener {
     Page { key: Key, kind: PageKind },
     Segment { of: Arc<Payload>, number: u64, is_part: bool },
@@ -268,7 +275,8 @@ fn try_blobs(
     Ok(())
 }
 
-/// Where a place holds the missing pages the tree can be walked; where none does, the audit fails.
+/// Tells of live blobs that the store lacks. Of pages some other place has each: without one the
+/// tree cannot be walked, and the audit fails.
 fn missing_from_store(n: u64, elsewhere: u64) -> String {
     let blobs = if n == 1 { "blob" } else { "blobs" };
     let held = match elsewhere {
@@ -327,13 +335,7 @@ fn learn(
                 }
                 known.insert(
                     at.name,
-                    Openable {
-                        opener: Opener::Page { key: at.key(), kind },
-                        live,
-                        epoch,
-                        held: false,
-                        elsewhere: false,
-                    },
+                    Openable::unseen(Opener::Page { key: at.key(), kind }, live, epoch),
                 );
             }
             // What is stored in an entry is opened with its page.
@@ -347,13 +349,7 @@ fn learn(
                 let is_part = is_of_upload(of.record(key)?.ordinal);
                 for (number, name) in (0..).zip(entry.segment_names(geometry)) {
                     let opener = Opener::Segment { of: Arc::clone(&payload), number, is_part };
-                    known.entry(name).or_insert(Openable {
-                        opener,
-                        live,
-                        epoch,
-                        held: false,
-                        elsewhere: false,
-                    });
+                    known.entry(name).or_insert(Openable::unseen(opener, live, epoch));
                 }
             }
             Step::Leave { .. } => {}

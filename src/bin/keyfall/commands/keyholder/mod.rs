@@ -59,9 +59,9 @@ pub(super) fn run(session: &Session, command: KeyholderCommand) -> Done {
     }
 }
 
-/// A keyholder's directory, for these engines too; made for them if there is none, which is told.
-/// One that is there and empty may be the place of a disk that is not mounted, and so may a
-/// directory above that is missing.
+/// Opens a keyholder's directory and lets these engines use it. With engines to allow, a missing
+/// directory is made, and that is said. An existing empty directory is refused, and so is a missing
+/// parent: the disk may not be mounted.
 fn made_for(
     session: &Session,
     place: &Path,
