@@ -188,6 +188,10 @@ impl Config {
             let text = "is no place of a store: it is a directory, s3://BUCKET/PREFIX, gs://, \
                         az://, file:///DIRECTORY or postgres://";
             return Err(format!("{} {text}", self.store.display()).into());
+        } else if keyfall::realm::is_realm(&self.store) {
+            let text = "is a realm, and a service serves one store: open it with the library \
+                        (`Realm`), or name another place";
+            return Err(format!("{} {text}", self.store.display()).into());
         } else if self.single_machine {
             return Err("single_machine is of a store at a URL: leave it out".into());
         }

@@ -123,7 +123,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
         tokio::spawn(looks::at_keyholders(app.clone())),
         tokio::spawn(looks::at_the_erased(app.clone())),
     ];
-    if app.config().standby {
+    if keyfall::opening::url_of(&app.config().store).is_some() {
         tasks.push(tokio::spawn(standby::end_if_replaced(app.clone(), ear.handle.clone())));
     }
     let renewing = tokio::spawn(renew(files, signal(SignalKind::hangup())?));
@@ -150,7 +150,9 @@ async fn opened(
     builder: Builder,
     ear: &mut Ear,
 ) -> Result<Option<AsyncEngine>, Box<dyn Error>> {
-    if !config.standby {
+    if config.standby {
+        say_if_token_is_missing(config);
+    } else {
         tracing::info!("opening the store");
         let opened = AsyncEngine::open_with(move || open(builder)).await;
         return Ok(Some(opened.map_err(typed)?));
@@ -158,6 +160,19 @@ async fn opened(
     ear.begin()?;
     announce(&format!("standing by on {}", ear.url()));
     standby::wait(builder, config.gone_after(), &ear.door).await
+}
+
+/// A token of its own lets nobody in who has the one of the service before it.
+fn say_if_token_is_missing(config: &Config) {
+    let file = &config.admin_token_file;
+    if !file.exists() {
+        let line = format!(
+            "{} is not there: a new token is made at the take-over, and the first service's opens \
+             nothing here; copy that service's file here now",
+            file.display()
+        );
+        let _ = writeln!(std::io::stderr(), "keyfalld: {line}");
+    }
 }
 
 async fn closed(engine: AsyncEngine, exports: &Places) -> Result<(), Box<dyn Error>> {

@@ -16,8 +16,10 @@ use crate::door::Door;
 
 /// For so long a wait that was told to end may take.
 const ENDS: Duration = Duration::from_secs(2);
-/// So often a service that took over looks whether it was replaced in turn.
+/// So often a service beside which another may stand by looks whether it was replaced.
 const LOOKS: Duration = Duration::from_secs(2);
+/// So often any other one on a store that machines share.
+const LOOKS_SELDOM: Duration = Duration::from_secs(30);
 
 /// Waits beside the store and opens it; `None` if it was told to stop before.
 ///
@@ -84,8 +86,9 @@ fn tell(door: &Door, beside: &Beside, told: &mut Option<&'static str>) {
 
 /// Ends the service once another one has taken its store over: started again, it stands by.
 pub(crate) async fn end_if_replaced(app: App, handle: Handle<std::net::SocketAddr>) {
+    let every = if app.config().beat().is_some() { LOOKS } else { LOOKS_SELDOM };
     loop {
-        tokio::time::sleep(LOOKS).await;
+        tokio::time::sleep(every).await;
         if !is_replaced(&app).await {
             continue;
         }

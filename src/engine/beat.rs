@@ -1,11 +1,44 @@
-//! Signs of life for a standby: the writer leaves one now and then in a store that machines share.
+//! Signs of life: the writer leaves one now and then in a store that machines share, for a standby
+//! and for whoever is about to open the store.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::core::Core;
+use super::options::{OpenAs, Options};
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::Store;
 use crate::sync::atomic::Ordering;
+
+/// Longest time for which an opening looks whether the writer before lives.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Refuses to take a store from a writer that leaves signs of life. One that said that it leaves
+/// them, and did not say that it ended, is given time for two more.
+///
+/// # Errors
+/// `Locked` if it lives; `Io`, `Corrupt`.
+pub(super) fn check_is_quiet(store: &dyn Store, options: &Options) -> Result<()> {
+    let Some(every) = store.beats().filter(|_| options.open_as == OpenAs::Owner) else {
+        return Ok(());
+    };
+    let env = &*options.env;
+    let seen = store.pulse(None)?;
+    let time = (every * 2 + Duration::from_secs(1)).min(LONGEST);
+    let until = env.monotonic() + time;
+    while env.monotonic() < until {
+        env.sleep((every / 4).clamp(Duration::from_millis(50), Duration::from_secs(1)));
+        if store.pulse(seen)? != seen {
+            let text = format!(
+                "{} is in use: the engine that has it open left a sign of life just now; stop that one, or take the store from it (`Builder::take_over`)",
+                store.place()
+            );
+            return Err(Error::new(ErrorKind::Locked, text));
+        }
+    }
+    Ok(())
+}
 
 /// Leaves a sign of life, where the store is shared and nothing was committed lately.
 ///
@@ -19,7 +52,7 @@ pub(super) fn beat(core: &Core) -> Result<()> {
         let text = "an earlier write failed with an unknown outcome; call `Engine::reopen`";
         return Err(Error::new(ErrorKind::Poisoned, text));
     }
-    let left = core.store().beat();
+    let left = core.store().beat(core.options.beat.unwrap_or_default());
     if left.as_ref().is_err_and(|e| e.kind() == ErrorKind::Fenced) {
         // It lets go of what was read.
         core.confirm()?;

@@ -34,6 +34,7 @@ impl Engine {
         match Arc::try_unwrap(inner) {
             Ok(inner) => {
                 let settled = last_word(&inner);
+                inner.store().rest();
                 drop(inner);
                 Ok(settled)
             }

@@ -70,6 +70,8 @@ impl Drop for KeeperThread {
         for thread in [self.thread.take(), self.cleaner.take(), self.beats.take()] {
             let _ = thread.map(JoinHandle::join);
         }
+        // After the last sign.
+        self.inner.store().rest();
     }
 }
 

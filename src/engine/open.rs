@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::anchor::Anchor;
+use super::beat::check_is_quiet;
 use super::bell::{Bell, Keeper};
 use super::borrow;
 use super::changes::Changes;
@@ -176,6 +177,9 @@ impl Engine {
         prepared: Option<&Prepared>,
     ) -> Result<Self> {
         let _wiped = WipeStack;
+        if prepared.is_none() {
+            check_is_quiet(&*store, &options)?;
+        }
         let began = Clocks::over(&*store, &*options.env);
         let Found { head, role, mark } = match prepared {
             None => find(&*store, &*cell, &options)?,

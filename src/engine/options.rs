@@ -174,7 +174,9 @@ impl Options {
 
     /// Has a sign of life be left this often in a store that machines share: by a thread of the
     /// engine, or, with [`Keeper::ByHand`], by calls of
-    /// [`Ownership::beat`](crate::engine::Ownership::beat).
+    /// [`Ownership::beat`](crate::engine::Ownership::beat). While signs come, another engine that
+    /// opens the store is refused as `Locked`, unless it takes over; after an engine that was
+    /// killed it looks for as long as two signs take and a second, a minute at most.
     #[must_use]
     pub fn beat(self, every: Duration) -> Self {
         Options { beat: Some(every), ..self }
@@ -297,7 +299,7 @@ impl std::fmt::Debug for Options {
 fn open_directory(place: &str, create: bool) -> Result<Arc<dyn Store>> {
     use crate::store::place::{How, at_url, is_url};
     if is_url(place) {
-        return at_url(place, if create { How::OpenOrCreate } else { How::Open });
+        return at_url(place, if create { How::OpenOrCreate } else { How::OpenCopy });
     }
     let dir = std::path::Path::new(place);
     let store = if create {

@@ -176,7 +176,7 @@ impl Builder {
         #[cfg(feature = "sled")]
         {
             let look = |place: &str, _: bool| match is_url(place) {
-                true => at_url(place, How::Look),
+                true => at_url(place, How::Borrow),
                 false => Ok(Arc::new(by_length(Path::new(place))?) as Arc<dyn Store>),
             };
             self.settings.options.open_copy = Arc::new(look);

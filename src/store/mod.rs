@@ -24,6 +24,7 @@ pub(crate) mod place;
 mod sled;
 
 use std::fmt;
+use std::time::Duration;
 
 pub use claimed::{Claimed, Pulse};
 pub use memory::MemoryStore;
@@ -282,14 +283,25 @@ pub trait Store: Send + Sync {
         Ok(())
     }
 
-    /// Leaves a sign that the writer lives, if it published nothing since this was called last. It
-    /// is tried once.
+    /// Leaves a sign that the writer lives, if it published nothing since this was called last, and
+    /// says that the next one comes after so long at most; zero if that is not known. It is tried
+    /// once.
     ///
     /// # Errors
     /// `Fenced` once another handle has claimed the store; `Io`.
-    fn beat(&self) -> Result<()> {
+    fn beat(&self, every: Duration) -> Result<()> {
+        let _ = every;
         Ok(())
     }
+
+    /// How often the writer before this handle leaves signs of life, if it said so when it left the
+    /// first one, and not since that it ended.
+    fn beats(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Says that this writer ends, and leaves no more signs. It is tried once.
+    fn rest(&self) {}
 
     /// What is to be seen of the writer; with what was seen last, as few requests as tell whether
     /// that has changed. `None` for a store that machines do not share.

@@ -27,6 +27,8 @@ pub(crate) enum How {
     /// Nothing is written, and what does not answer soon is away.
     Borrow,
     Open,
+    /// As a copy: one that does not answer soon is away.
+    OpenCopy,
     Create,
     OpenOrCreate,
 }
@@ -76,7 +78,8 @@ pub(crate) fn check_url(place: &str) -> Result<()> {
     Ok(())
 }
 
-/// How often a reader on another machine asks: what it knows is over soon.
+/// How often a reader on another machine asks, for what it knows is over soon; and how often a copy
+/// is asked when it is opened, for a copy that is away is to be told of soon.
 #[cfg(all(feature = "sled", feature = "objects"))]
 const BRIEF: keyfall_objects::Patience = keyfall_objects::Patience {
     tries: 5,
@@ -97,7 +100,7 @@ pub(crate) fn at_url(url: &str, how: How) -> Result<Arc<dyn Store>> {
         check_outside(url)?;
     }
     let dir = keyfall_objects::cloud::directory_of(url);
-    if matches!(how, How::Look | How::Borrow | How::Open)
+    if matches!(how, How::Look | How::Borrow | How::Open | How::OpenCopy)
         && dir.as_ref().is_some_and(|dir| !dir.exists())
     {
         // An adapter makes the directory that it is given.
@@ -109,6 +112,8 @@ pub(crate) fn at_url(url: &str, how: How) -> Result<Arc<dyn Store>> {
         How::Look => ObjectLog::look(objects),
         How::Borrow => ObjectLog::look_with(objects, Arc::new(crate::env::System), BRIEF),
         How::Open => ObjectLog::open(objects),
+        How::OpenCopy => ObjectLog::open_with(objects, Arc::new(crate::env::System), BRIEF)
+            .map(|log| log.patience(keyfall_objects::Patience::default())),
         How::Create => ObjectLog::create(objects),
         How::OpenOrCreate => ObjectLog::open_or_create(objects),
     });

@@ -16,6 +16,7 @@ mod figures;
 mod full;
 mod grace;
 mod hosts;
+mod in_use;
 mod inits;
 mod mistakes;
 mod network;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use keyfall::cell::MemoryCell;
+use keyfall::engine::Keeper;
 use keyfall::env::System;
 use keyfall::store::ObjectLog;
 use keyfall::{Engine, ErrorKind, Scope};
@@ -63,7 +64,9 @@ fn an_engine_goes_on_after_a_write_whose_outcome_is_unknown() {
         let patience = Patience { pause: moment, longest: moment, ..Patience::of_tries(3) };
         let log = ObjectLog::create_with(objects.clone(), Arc::new(System), patience).unwrap();
         let cell = Arc::new(MemoryCell::new());
-        let engine = Engine::init(Arc::new(log), cell.clone(), options()).unwrap();
+        // Its own signs of life do not keep it out.
+        let beating = options().beat(moment).keeper(Keeper::Thread);
+        let engine = Engine::init(Arc::new(log), cell.clone(), beating).unwrap();
         let kept = put(&engine, 1, b"kept").unwrap();
         objects.how.store(how, Ordering::SeqCst);
         put(&engine, 2, b"perhaps").unwrap_err();

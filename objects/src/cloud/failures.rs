@@ -40,7 +40,7 @@ fn of_this_machine(e: &(dyn std::error::Error + 'static)) -> FailureKind {
 /// What a failed request is: refused for good only where the answer says so.
 pub(super) fn failure(url: &str, name: &str, e: &Error) -> Failure {
     let text = line(e);
-    let message = format!("{url}: {name}: {text}");
+    let message = format!("{url}: {name}: {}", without_markup(&text));
     let refused = || FailureKind::Refused;
     let kind = match e {
         Error::PermissionDenied { .. }
@@ -69,6 +69,22 @@ pub(super) fn failure(url: &str, name: &str, e: &Error) -> Failure {
     Failure { kind, message }
 }
 
+/// The text with the code and the message of a server's answer in the place of its XML.
+fn without_markup(text: &str) -> String {
+    let between = |from: &str, to: &str| {
+        let (_, rest) = text.split_once(from)?;
+        Some(rest.split_once(to)?.0)
+    };
+    let at = text.find("<?xml").or_else(|| text.find("<Error>"));
+    match (at, between("<Code>", "</Code>")) {
+        (Some(at), Some(code)) => {
+            let said = between("<Message>", "</Message>").map(|said| format!(": {said}"));
+            format!("{}{code}{}", &text[..at], said.unwrap_or_default())
+        }
+        _ => text.to_owned(),
+    }
+}
+
 /// The status of an answer, which the crate shows in its text alone.
 fn status(text: &str) -> Option<u16> {
     let (_, after) = text.split_once("status code: ")?;
@@ -95,6 +111,22 @@ mod tests {
             assert_eq!(kind(&text), FailureKind::Unknown, "{text}");
         }
         assert_eq!(kind("connection reset"), FailureKind::Unknown);
+    }
+
+    #[test]
+    fn an_answer_is_told_without_its_xml() {
+        let xml = "<?xml version=\"1.0\"?>\n<Error><Code>NoSuchBucket</Code><Message>The bucket \
+                   does not exist</Message><Resource>/b</Resource></Error>";
+        for xml in [xml, &xml[22..]] {
+            let source = format!("non-2xx status code: 404 Not Found: {xml}").into();
+            let told = failure("s3://b", "c/1", &Error::Generic { store: "S3", source }).message;
+            assert!(
+                told.ends_with("404 Not Found: NoSuchBucket: The bucket does not exist"),
+                "{told}"
+            );
+        }
+        let odd = "status code: 404: <html>nothing here</html>";
+        assert_eq!(without_markup(odd), odd);
     }
 
     #[test]

@@ -42,6 +42,10 @@ impl Bucket {
         Bucket { objects, env, patience }
     }
 
+    pub(super) fn patience(self, patience: Patience) -> Self {
+        Bucket { patience, ..self }
+    }
+
     pub(super) fn place(&self) -> String {
         self.objects.place()
     }

@@ -13,11 +13,11 @@ use super::find::{Finder, Reads};
 use super::give::{GRACE, Giving};
 use super::hints::hint_if_due;
 use super::marker;
-use super::named::{COMMITS, FLOORS, MARKER, is_dead_name};
+use super::named::{COMMITS, FLOORS, MARKER, beats_of, is_dead_name};
 use super::naming::{NAMING_KEY_BYTES, Naming};
 use super::remove::remove;
 use super::room::Room;
-use super::signs::{beat, is_taken, pulse};
+use super::signs::{beat, beats, is_taken, pulse, rest};
 use super::sparse::SparseObjects;
 use super::state::{Root, State};
 use super::survey::Survey;
@@ -197,6 +197,12 @@ impl ObjectLog {
         ObjectLog { grace, ..self }
     }
 
+    /// With another patience from now on.
+    #[must_use]
+    pub fn patience(self, patience: Patience) -> Self {
+        ObjectLog { bucket: self.bucket.patience(patience), ..self }
+    }
+
     fn giving(&self) -> Giving<'_> {
         let ObjectLog { bucket, naming, state, writers, room, versioned, grace, .. } = self;
         let (versioned, grace) = (*versioned, *grace);
@@ -243,7 +249,11 @@ fn naming(bucket: &Bucket) -> Result<Naming> {
 /// Learns what a handle knows of its log from the beginning.
 fn learn(bucket: &Bucket, state: &Mutex<State>, floors: &[Listed], will_claim: bool) -> Result<()> {
     let is_list = |listed: &&Listed| is_dead_name(&listed.name);
-    locked(state).lists = floors.iter().filter(is_list).cloned().collect();
+    {
+        let mut state = locked(state);
+        state.lists = floors.iter().filter(is_list).cloned().collect();
+        state.signs.beats = floors.iter().filter_map(|listed| beats_of(&listed.name)).collect();
+    }
     find_newest(bucket, state, floors, will_claim)
 }
 
@@ -360,12 +370,20 @@ impl Store for ObjectLog {
         confirm(&self.bucket, &self.state, &self.writers)
     }
 
-    fn beat(&self) -> Result<()> {
+    fn beat(&self, every: Duration) -> Result<()> {
         self.writing()?;
         if is_taken(&self.bucket, &self.state)? {
             self.confirm()?;
         }
-        beat(&self.bucket, &self.state)
+        beat(&self.bucket, &self.state, every)
+    }
+
+    fn beats(&self) -> Option<Duration> {
+        beats(&self.state)
+    }
+
+    fn rest(&self) {
+        rest(&self.bucket, &self.state);
     }
 
     fn pulse(&self, last: Option<Pulse>) -> Result<Option<Pulse>> {

@@ -9,6 +9,7 @@
 //! s/<name>         one long blob
 //! f/<number>       a floor: nothing above this number was ever deleted
 //! f/newest-<number>  a hint: an object of this number is there
+//! f/beats-<claim>-<ms>  how often the writer with that claim leaves a sign of life
 //! f/dead-<number>-<r>  names of blobs that were removed from objects which hold live ones too
 //! b/<claim>-<n>    a sign of life of the writer that made this claim
 //! a/<number>-<r>   which objects are claims, up to a number

@@ -120,6 +120,20 @@ pub(super) fn newest_of(name: &str) -> Option<u64> {
     number(name.strip_prefix(NEWEST)?)
 }
 
+/// How the name begins of what says how often a writer leaves signs of life.
+const BEATS: &str = "f/beats-";
+
+/// `f/beats-<claim>-<milliseconds>`.
+pub(super) fn beats_name(claim: u64, every: u64) -> String {
+    format!("{BEATS}{claim:0DIGITS$}-{every:0DIGITS$}")
+}
+
+/// The claim of a writer that leaves signs of life, and every how many milliseconds.
+pub(super) fn beats_of(name: &str) -> Option<(u64, u64)> {
+    let (claim, every) = name.strip_prefix(BEATS)?.split_once('-')?;
+    Some((number(claim)?, number(every)?))
+}
+
 /// `b/<claim>-<sign>`.
 pub(super) fn sign_name(claim: u64, sign: u64) -> String {
     format!("{}-{sign:0DIGITS$}", numbered(SIGNS, claim))
@@ -181,6 +195,9 @@ mod tests {
         assert!(!is_dead_name(&numbered(FLOORS, 42)));
         let hint = newest_name(42);
         assert_eq!((newest_of(&hint), number_of(&hint)), (Some(42), None), "a hint is no floor");
+        let beats = beats_name(7, 2000);
+        assert_eq!((beats_of(&beats), number_of(&beats)), (Some((7, 2000)), None), "nor is this");
+        assert!(newest_of(&beats).is_none() && !is_dead_name(&beats), "{beats}");
         for bad in ["c/42", "c/0000000000000000004x", "p/00000000000000000042", "q/1", "s/ab", ""] {
             assert_eq!(Object::parse(bad), None, "{bad}");
         }

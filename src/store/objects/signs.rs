@@ -4,9 +4,11 @@
 //! Nothing but waiting depends on a sign. Whoever takes a writer for gone that is not claims its
 //! log, and takes the log from it, with all that it published.
 
+use std::time::Duration;
+
 use super::bucket::Bucket;
 use super::claim::refresh;
-use super::named::{COMMITS, SIGNS, numbered, sign_name, sign_of};
+use super::named::{COMMITS, SIGNS, beats_name, numbered, sign_name, sign_of};
 use super::state::State;
 use crate::error::Result;
 use crate::store::Pulse;
@@ -21,8 +23,40 @@ pub(super) fn is_taken(bucket: &Bucket, state: &Mutex<State>) -> Result<bool> {
     bucket.is_there_once(&numbered(COMMITS, next))
 }
 
+/// Says how often the writer with this claim leaves a sign, in the place of what earlier ones said:
+/// whoever opens the log sees it in the list that it makes anyway, and looks whether that one lives.
+fn tell(bucket: &Bucket, state: &Mutex<State>, claim: u64, every: Duration) -> Result<()> {
+    let told = (claim, u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
+    if told.1 == 0 || locked(state).signs.beats.contains(&told) {
+        return Ok(());
+    }
+    bucket.create_once(&beats_name(told.0, told.1), &bucket.drawn()?)?;
+    let before = std::mem::replace(&mut locked(state).signs.beats, vec![told]);
+    before.iter().for_each(|it| bucket.delete_once(&beats_name(it.0, it.1)));
+    Ok(())
+}
+
+/// How often the writer that has the log leaves signs, as far as it said so. Of this handle, and of
+/// a writer that was waited for, that is not asked.
+pub(super) fn beats(state: &Mutex<State>) -> Option<Duration> {
+    let state = locked(state);
+    let claim = state.claimed.filter(|_| !state.is_mine && state.expected.is_none())?.claim;
+    let every = state.signs.beats.iter().filter(|it| it.0 == claim).map(|it| it.1).max();
+    every.map(Duration::from_millis)
+}
+
+/// Takes back what this handle said: it leaves no more signs. Those that it left stay, for a standby
+/// to see that writers leave them.
+pub(super) fn rest(bucket: &Bucket, state: &Mutex<State>) {
+    let said = {
+        let mut state = locked(state);
+        if state.signs.left > 0 { std::mem::take(&mut state.signs.beats) } else { Vec::new() }
+    };
+    said.iter().for_each(|it| bucket.delete_once(&beats_name(it.0, it.1)));
+}
+
 /// Leaves a sign, unless something was published since this was called last.
-pub(super) fn beat(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
+pub(super) fn beat(bucket: &Bucket, state: &Mutex<State>, every: Duration) -> Result<()> {
     let (claim, sign) = {
         let mut state = locked(state);
         let Some(claimed) = state.claimed.filter(|_| state.is_mine) else { return Ok(()) };
@@ -33,6 +67,9 @@ pub(super) fn beat(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
         }
         (claimed.claim, state.signs.left + 1)
     };
+    if sign == 1 {
+        tell(bucket, state, claim, every)?;
+    }
     // One that may have failed is left again under the same number: those that wait look for it.
     bucket.create_once(&sign_name(claim, sign), &bucket.drawn()?)?;
     locked(state).signs.left = sign;

@@ -170,6 +170,8 @@ pub(super) struct Signs {
     pub(super) left: u64,
     /// The newest object when it was last asked for one.
     pub(super) last: u64,
+    /// Claims of writers that said every how many milliseconds they leave one.
+    pub(super) beats: Vec<(u64, u64)>,
 }
 
 /// Where a commit to come stands: blobs lie one after another, and one that begins beyond a chunk's

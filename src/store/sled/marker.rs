@@ -16,6 +16,8 @@ pub(super) const UNFINISHED: &str = "keyfall.new";
 const MARKER_MAX: u64 = 4096;
 /// How the marker of any format begins.
 const FORMATS: &str = "keyfall store, format ";
+/// How that of a store on objects begins.
+const OF_OBJECTS: &str = "keyfall object log, format ";
 const FORMAT: &str = "keyfall store, format 1\n";
 const NAMING: &str = "naming key ";
 
@@ -65,6 +67,14 @@ fn text_of(naming_key: &[u8; NAMING_KEY_BYTES]) -> String {
 /// The naming key in the text of a marker.
 fn naming_key(dir: &Path, text: &str) -> Result<[u8; NAMING_KEY_BYTES]> {
     let Some(rest) = text.strip_prefix(FORMAT) else {
+        if text.starts_with(OF_OBJECTS) {
+            let whole = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+            return Err(Error::invalid(format!(
+                "{} is a store on objects: name it as file://{}",
+                dir.display(),
+                whole.display()
+            )));
+        }
         if !text.starts_with(FORMATS) {
             return Err(bad_marker(dir, "is damaged"));
         }

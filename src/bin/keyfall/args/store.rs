@@ -74,7 +74,7 @@ Examples:
   keyfall standby s3://bucket/assistant --probe 'curl -fsS -m 2 http://writer:8080/readyz'
   keyfall standby s3://bucket/assistant --probe 'kill -0 4711'
 
-The writer leaves signs of life if it was asked to (`Builder::beat`, `keyfall watch --beat`); a
+The writer leaves signs of life if it was asked to (`keyfalld --beat`, `keyfall watch --beat`); a
 commit is one. A standby that takes a writer for gone that is not costs that writer its store, and
 no data.";
 

@@ -72,8 +72,8 @@ impl Told {
             Beside::Untold => (
                 "untold",
                 "standing by; no writer ever left a sign of life here, so one that is gone is not \
-                 told from a quiet one: have the writer leave some (`Builder::beat`), or name a \
-                 --probe"
+                 told from a quiet one: have the writer leave some (`--beat 2s` of keyfalld and of \
+                 `keyfall watch`), or name a --probe"
                     .to_owned(),
             ),
             Beside::Gone(quiet) => (

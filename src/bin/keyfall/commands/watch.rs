@@ -13,14 +13,14 @@ use crate::shell::failure::Done;
 use crate::shell::places::one;
 use crate::shell::print::line;
 use crate::shell::session::Session;
-use crate::shell::stores::open_as_it_is;
+use crate::shell::stores::open_with_beats;
 
 /// How often it is looked whether something is due.
 const EVERY: Duration = Duration::from_millis(500);
 
 /// Keeps the store open, and prints what changes in it.
 pub(super) fn run(session: &Session, args: WatchArgs) -> Done {
-    let engine = open_as_it_is(session, &one(args.places)?)?;
+    let engine = open_with_beats(session, &one(args.places)?, args.beat)?;
     let began = Instant::now();
     let mut known = Known::new(&engine)?;
     let mut beaten = None::<Instant>;

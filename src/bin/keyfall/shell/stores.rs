@@ -1,6 +1,7 @@
 //! Opening a store with its cell, to look or to write, and doing first what is due.
 
 use std::path::Path;
+use std::time::Duration;
 
 use keyfall::engine::{Due, Keeper, Status};
 use keyfall::opening::is_exposed;
@@ -163,6 +164,17 @@ pub(crate) fn doubted(engine: &Engine) -> Error {
 /// Opens a store with its cell, and leaves what is due alone.
 pub(crate) fn open_as_it_is(session: &Session, store: &Path) -> Result<Engine, Error> {
     opened(session, store, builder(session, store))
+}
+
+/// The same, for a command that leaves signs of life as often as is said.
+pub(crate) fn open_with_beats(
+    session: &Session,
+    store: &Path,
+    beat: Option<Duration>,
+) -> Result<Engine, Error> {
+    let builder = builder(session, store);
+    let builder = beat.map_or_else(|| builder.clone(), |every| builder.clone().beat(every));
+    opened(session, store, builder)
 }
 
 fn opened(session: &Session, store: &Path, builder: Builder) -> Result<Engine, Error> {
