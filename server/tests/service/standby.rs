@@ -1,7 +1,8 @@
 //! Two services over one store: one serves it, the other one waits, and takes over.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -155,4 +156,52 @@ fn without_signs_of_life_a_standby_says_that_it_never_takes_over() {
     assert!(standby.child.wait().unwrap().success(), "{}", standby.log());
     let state = dir.join("two/cell.service");
     assert!(!state.exists(), "it has made nothing");
+}
+
+/// A program on another machine does not take the store from a service by mistake; where it is told
+/// to, the service ends, though it never stood by.
+#[test]
+fn a_store_is_taken_on_purpose_alone_and_its_service_ends_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let store = format!("file://{}/objects", dir.display());
+    let members = keyholders(dir, &dir.join("cell"));
+    let builder = Builder::at(&store).cell_at(dir.join("cell")).keyholders(members, (2, 1));
+    builder.create().unwrap().close().unwrap();
+    let mut first = service(dir, "one", &store, &[]);
+    let id = first.put(&first.user("ada"), "audio", b"kept");
+    // Its cell's directory is another machine's, as this process' is.
+    let refused = builder.open().unwrap_err();
+    assert_eq!(refused.kind(), keyfall::ErrorKind::Locked, "{refused}");
+    assert_eq!(first.admin("GET", &format!("/v1/records/{id}")).send().status, 200);
+    let _taken = builder.clone().take_over().open().unwrap();
+    assert!(!first.child.wait().unwrap().success(), "it ends by itself");
+    assert!(first.log().contains("another service has taken the store over"), "{}", first.log());
+}
+
+/// A token of its own would keep out whoever knows the first service's.
+#[test]
+fn a_standby_without_the_admins_token_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let store = format!("file://{}/objects", dir.display());
+    let members = keyholders(dir, &dir.join("cell"));
+    let builder = Builder::at(&store).cell_at(dir.join("cell")).keyholders(members, (2, 1));
+    builder.create().unwrap().close().unwrap();
+    let token = dir.join("token");
+    let mut standby = Command::new(env!("CARGO_BIN_EXE_keyfalld"))
+        .args(["--store", &store, "--cell", text(&dir.join("cell")), "--standby"])
+        .args(["--listen", "127.0.0.1:0", "--admin-token-file", text(&token)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(standby.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("standing by on "), "{line}");
+    standby.kill().unwrap();
+    let log = standby.wait_with_output().unwrap().stderr;
+    let said = format!("{} is not there", token.display());
+    assert!(String::from_utf8(log).unwrap().contains(&said), "{said}");
+    assert!(!token.exists());
 }
