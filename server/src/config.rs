@@ -283,19 +283,45 @@ const BEAT: Duration = Duration::from_secs(2);
 /// As `keyfall standby`.
 const GONE_AFTER: Duration = Duration::from_secs(10);
 
-/// What the library advises, and what is typed for it here.
+/// What the library names between backticks, and what is typed for it here; {} is what it is given.
 const TYPED: &[(&str, &str)] = &[
-    ("`Builder::cell_at`", "--cell"),
-    ("`Builder::single_machine`", "--single-machine"),
-    ("with `Builder::keyholders`", "with `keyfall init --keyholder`"),
-    ("with `accept_remnants`", "with --accept-remnants"),
+    ("Builder::beat", "--beat"),
+    ("Builder::cell_at", "--cell"),
+    ("Builder::create", "`keyfall init`"),
+    ("Builder::give_up", "`keyfall copy remove STORE {} --take-over`"),
+    ("Builder::keyholders", "`keyfall init --keyholder`"),
+    ("Builder::lend", "`keyfall init --lend`"),
+    ("Builder::restore", "`keyfall restore`"),
+    ("Builder::single_machine", "--single-machine"),
+    ("Builder::take_over", "`keyfall tend STORE --take-over`"),
+    ("Copies::remove", "`keyfall copy remove STORE {}`"),
+    ("Copies::sync", "`keyfall copy sync STORE`"),
+    ("Engine::run_due", "`keyfall tend STORE`"),
+    ("accept_remnants", "--accept-remnants"),
+    ("restore", "`keyfall restore`"),
 ];
 
 /// An error of the library, with its advice as that is typed here.
 pub(crate) fn typed(e: keyfall::Error) -> keyfall::Error {
     let said = e.to_string();
-    let text = TYPED.iter().fold(said.clone(), |text, (named, typed)| text.replace(named, typed));
+    let text = as_typed(&said);
     if text == said { e } else { keyfall::Error::new(e.kind(), text) }
+}
+
+/// A text of the library, with its advice as that is typed here.
+pub(crate) fn as_typed(text: &str) -> String {
+    let typed = |part: &str| {
+        let call = part.strip_suffix(')').and_then(|call| call.split_once('('));
+        let (name, given) = call.unwrap_or((part, ""));
+        let (_, typed) = TYPED.iter().find(|(named, _)| *named == name)?;
+        Some(typed.replace("{}", given))
+    };
+    let parts = text.split('`').enumerate().map(|(n, part)| match typed(part) {
+        Some(typed) if n % 2 == 1 => typed,
+        _ if n % 2 == 1 => format!("`{part}`"),
+        _ => part.to_owned(),
+    });
+    parts.collect()
 }
 
 fn listen() -> SocketAddr {

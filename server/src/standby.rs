@@ -11,7 +11,7 @@ use keyfall::{AsyncEngine, Builder, Error, ErrorKind};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
-use crate::config::typed;
+use crate::config::{as_typed, typed};
 use crate::door::Door;
 
 /// For so long a wait that was told to end may take.
@@ -78,7 +78,9 @@ fn tell(door: &Door, beside: &Beside, told: &mut Option<&'static str>) {
         return;
     }
     match beside {
-        Beside::Away(e) | Beside::Failed(e) => tracing::warn!("{why}: {e}"),
+        Beside::Away(e) | Beside::Failed(e) => {
+            tracing::warn!("{why}: {}", as_typed(&e.to_string()));
+        }
         Beside::Gone(quiet) => tracing::info!("no sign of life for {quiet:.1?}: {why}"),
         _ => tracing::info!("{why}"),
     }

@@ -240,6 +240,9 @@ impl Store for RecordingStore {
     fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
         self.store.get(name)
     }
+    fn damage(&self) -> Result<Vec<String>> {
+        self.store.damage()
+    }
     fn place_of(&self, name: &BlobName) -> Option<u128> {
         self.store.place_of(name)
     }

@@ -35,6 +35,7 @@ mod reopened;
 mod rounds;
 mod space;
 mod standby;
+mod strays;
 mod takeover;
 mod turns;
 mod under_way;

@@ -227,7 +227,7 @@ fn status_json(session: &Session, status: &RealmStatus) -> Value {
                 told["users"] = json!(status.users);
                 told["bytes"] = json!(status.usage.bytes);
                 told["copies"] = json!(status.copies.len());
-                told["unsettled"] = json!(status.unsettled);
+                told["unsettled"] = json!(status.unsettled.as_deref().map(|why| session.fill(why)));
                 told["lacks"] = json!(status.lacks);
             }
         }

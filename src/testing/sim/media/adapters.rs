@@ -187,8 +187,17 @@ impl Store for FaultyStore {
     fn claim(&self, claimed: &Claimed) -> Result<Option<Head>> {
         self.gate.verb(Touch::Store, || self.store.claim(claimed))
     }
+    fn is_shared(&self) -> bool {
+        self.store.is_shared()
+    }
+    fn confirm(&self) -> Result<()> {
+        self.gate.verb(Touch::Store, || self.store.confirm())
+    }
     fn reopen(&self) -> Result<()> {
         self.gate.verb(Touch::Store, || self.store.reopen())
+    }
+    fn damage(&self) -> Result<Vec<String>> {
+        self.gate.verb(Touch::Store, || self.store.damage())
     }
     fn name(&self, drawn: BlobName, ahead: Ahead, len: usize) -> BlobName {
         self.store.name(drawn, ahead, len)

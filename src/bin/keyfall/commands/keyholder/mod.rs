@@ -92,6 +92,12 @@ fn made(place: &Path, accept_remnants: bool) -> Result<KeyholderDir, Error> {
 fn serve(session: &Session, dir: KeyholderDir, listen: &str) -> Done {
     let id = dir.id();
     let server = Server::bind(dir, listen, env())?;
+    if server.address()?.ip().is_unspecified() {
+        session.note(
+            "it listens at all addresses of this machine: give engines the one by which they reach \
+             it, as KEY@HOST:PORT",
+        );
+    }
     line(format_args!("{id}@{}", server.address()?))?;
     server.run(&|told| session.warn(&Error::new(ErrorKind::Io, told)));
     Ok(())
