@@ -56,6 +56,8 @@ struct Inside {
     /// Items that fell after their end.
     late: Vec<u64>,
     busy: Option<ThreadId>,
+    /// How many wait for the call to end.
+    waiting: usize,
 }
 
 impl Inside {
@@ -75,6 +77,7 @@ impl Outlet {
             fallen: Vec::new(),
             late: Vec::new(),
             busy: None,
+            waiting: 0,
         };
         Arc::new(Outlet { inside: Mutex::new(inside), ended: Condvar::new() })
     }
@@ -219,8 +222,11 @@ impl Drop for Lent<'_> {
         }
         inside.plain = plain;
         inside.busy = None;
+        let waited_for = inside.waiting > 0;
         drop(inside);
-        self.outlet.ended.notify_all();
+        if waited_for {
+            self.outlet.ended.notify_all();
+        }
     }
 }
 
@@ -232,7 +238,10 @@ pub(crate) fn wait_for_writes(outlets: &[Arc<Outlet>]) {
         let busy =
             |inside: &mut Inside| !inside.may_go() && inside.busy.is_some_and(|other| other != me);
         let left = until.saturating_duration_since(Instant::now());
-        let waited = outlet.ended.wait_timeout_while(outlet.inside(), left, busy);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        let mut inside = outlet.inside();
+        inside.waiting += 1;
+        let waited = outlet.ended.wait_timeout_while(inside, left, busy);
+        let (mut inside, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        inside.waiting -= 1;
     }
 }

@@ -24,6 +24,8 @@ const BOUND: u64 = 16;
 struct Flight {
     now: AtomicU64,
     most: AtomicU64,
+    /// All that there ever were.
+    begun: AtomicU64,
 }
 
 impl Flight {
@@ -83,10 +85,19 @@ impl Slow {
 
     fn asked<T>(&self, ask: impl FnOnce() -> T) -> T {
         let now = self.flight.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.flight.begun.fetch_add(1, Ordering::SeqCst);
         self.flight.most.fetch_max(now, Ordering::SeqCst);
         let takes = self.takes.load(Ordering::SeqCst);
         if takes > 0 {
-            sleep(Duration::from_millis(takes));
+            // And as long as others join, for a busy machine begins them late.
+            let begun = || self.flight.begun.load(Ordering::SeqCst);
+            for _ in 0..20 {
+                let before = begun();
+                sleep(Duration::from_millis(takes));
+                if begun() == before {
+                    break;
+                }
+            }
         }
         let answer = ask();
         self.flight.now.fetch_sub(1, Ordering::SeqCst);
