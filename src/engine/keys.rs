@@ -211,6 +211,11 @@ impl Keys {
         self.chunk.filter(|there| there.number == chunk).map(|there| there.length)
     }
 
+    /// Whether all of the record is opened already.
+    pub(super) fn is_whole(&self) -> bool {
+        self.padded <= CHUNK_BYTES as u64 && self.chunk.is_some()
+    }
+
     /// Whether a chunk can be opened without anything being fetched.
     pub(super) fn has(&self, chunk: u64) -> bool {
         let (segment, start) = layout::locate(chunk, self.geometry);

@@ -265,17 +265,14 @@ impl Reader {
         // them delivered.
         let mut inside = locked(&self.open.inside);
         let keys = inside.keys(&self.open)?;
-        let mut wiped = None;
+        // A short record was opened with its page: no cipher runs for it here.
+        let wiped = (!keys.is_whole()).then(|| WipeStack);
         let room = out.len().min(AT_ONCE * CHUNK_BYTES);
         let mut done = 0;
         while done < room && self.position < self.info.length {
             let chunk = self.position / CHUNK_BYTES as u64;
             if done > 0 && !keys.has(chunk) {
                 break;
-            }
-            // A short record was opened with its page: no cipher runs for it here.
-            if keys.opened(chunk).is_none() {
-                wiped.get_or_insert(WipeStack);
             }
             let filled = match keys.open(chunk) {
                 Err(_) if done > 0 => break,
