@@ -1,5 +1,7 @@
 //! What a store remembers of its writers: their claims, and signs that one lives.
 
+use crate::error::{Error, ErrorKind};
+
 /// The claims that a store remembers: they tell the directory that an engine writes to from every
 /// copy of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,4 +30,14 @@ pub struct Pulse {
     pub sign: u64,
     /// Whether writers of this store leave signs at all, as far as any are there.
     pub signs: bool,
+}
+
+/// The error of a claim that came too late.
+pub(crate) fn fenced(place: &str) -> Error {
+    Error::new(
+        ErrorKind::Fenced,
+        format!(
+            "{place} has been claimed by another engine since; open it again to see how it stands"
+        ),
+    )
 }

@@ -26,6 +26,7 @@ mod sled;
 use std::fmt;
 use std::time::Duration;
 
+pub(crate) use claimed::fenced;
 pub use claimed::{Claimed, Pulse};
 pub use memory::MemoryStore;
 #[cfg(feature = "objects")]
@@ -590,14 +591,4 @@ pub trait Store: Send + Sync {
 pub(crate) fn part(blob: &[u8], from: usize, len: usize) -> Vec<u8> {
     let end = from.saturating_add(len).min(blob.len());
     blob.get(from..end).unwrap_or_default().to_vec()
-}
-
-/// The error of a claim that came too late.
-pub(crate) fn fenced(place: &str) -> Error {
-    Error::new(
-        ErrorKind::Fenced,
-        format!(
-            "{place} has been claimed by another engine since; open it again to see how it stands"
-        ),
-    )
 }

@@ -24,7 +24,7 @@ pub(super) fn is_taken(bucket: &Bucket, state: &Mutex<State>) -> Result<bool> {
 }
 
 /// Says how often the writer with this claim leaves a sign, in the place of what earlier ones said:
-/// whoever opens the log sees it in the list that it makes anyway, and looks whether that one lives.
+/// an opening sees it in the list that it makes anyway, and looks whether that one lives.
 fn tell(bucket: &Bucket, state: &Mutex<State>, claim: u64, every: Duration) -> Result<()> {
     let told = (claim, u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
     if told.1 == 0 || locked(state).signs.beats.contains(&told) {
@@ -45,8 +45,8 @@ pub(super) fn beats(state: &Mutex<State>) -> Option<Duration> {
     every.map(Duration::from_millis)
 }
 
-/// Takes back what this handle said: it leaves no more signs. Those that it left stay, for a standby
-/// to see that writers leave them.
+/// Takes back what this handle said: it leaves no more signs. Those that it left stay, so that a
+/// standby sees that writers leave them.
 pub(super) fn rest(bucket: &Bucket, state: &Mutex<State>) {
     let said = {
         let mut state = locked(state);
