@@ -6,6 +6,10 @@ use std::time::Duration;
 pub const LEND_MIN: Duration = Duration::from_millis(100);
 /// Most: an erase waits that long before it returns.
 pub const LEND_MAX: Duration = Duration::from_secs(600);
+/// Least time from one sign of life of a writer to the next (SPEC.md 9.11).
+pub const BEAT_MIN: Duration = Duration::from_millis(1);
+/// Most: an opening waits for two of them.
+pub const BEAT_MAX: Duration = Duration::from_secs(20);
 /// Format version of every object written by this crate (SPEC.md 2).
 pub const FORMAT: u8 = 1;
 /// Plaintext bytes of a full payload chunk (C2SP chunked-encryption).

@@ -19,7 +19,7 @@ use crate::answers::Answers;
 use crate::app::{App, BODIES, Parts};
 use crate::auth::book::Book;
 use crate::auth::jwt::Jwt;
-use crate::config::{Config, typed};
+use crate::config::{Config, as_typed, typed};
 use crate::door::Door;
 use crate::looks;
 use crate::metering;
@@ -262,7 +262,8 @@ fn open(builder: Builder) -> keyfall::Result<Engine> {
     let builder = builder.wait_for_lock(Duration::from_millis(1));
     match builder.open_or_create() {
         Err(e) if e.kind() == ErrorKind::Locked => {
-            let line = format!("waiting {} s for the store: {e}", PATIENCE.as_secs());
+            let why = as_typed(&e.to_string());
+            let line = format!("waiting {} s for the store: {why}", PATIENCE.as_secs());
             // Also where the log says nothing of this level.
             let _ = writeln!(std::io::stderr(), "keyfalld: {line}");
             builder.wait_for_lock(PATIENCE).open_or_create().map_err(|e| {

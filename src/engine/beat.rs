@@ -7,26 +7,49 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::options::{OpenAs, Options};
+use crate::cell::RootCell;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{BEAT_MAX, BEAT_MIN};
 use crate::store::Store;
 use crate::sync::atomic::Ordering;
 
-/// Longest time for which an opening looks whether the writer before lives.
-const LONGEST: Duration = Duration::from_secs(60);
+/// For how long an opening looks whether a writer lives that leaves a sign this often.
+fn look_for(every: Duration) -> Duration {
+    every.min(BEAT_MAX) * 2 + Duration::from_secs(1)
+}
+
+/// Refuses signs of life that an opening could not wait for, and such as come without a pause.
+///
+/// # Errors
+/// `Invalid`.
+pub(crate) fn check_beat(options: &Options) -> Result<()> {
+    match options.beat {
+        Some(beat) if !(BEAT_MIN..=BEAT_MAX).contains(&beat) => {
+            let text = "signs of life are left every";
+            Err(Error::invalid(format!("{text} {BEAT_MIN:?} to {BEAT_MAX:?}, not {beat:?}")))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Refuses to take a store from a writer that leaves signs of life. One that said that it leaves
 /// them, and did not say that it ended, is given time for two more.
 ///
 /// # Errors
 /// `Locked` if it lives; `Io`, `Corrupt`.
-pub(super) fn check_is_quiet(store: &dyn Store, options: &Options) -> Result<()> {
+pub(super) fn check_is_quiet(
+    store: &dyn Store,
+    cell: &dyn RootCell,
+    options: &Options,
+) -> Result<()> {
     let Some(every) = store.beats().filter(|_| options.open_as == OpenAs::Owner) else {
         return Ok(());
     };
+    // A cell that does not answer is told at once.
+    drop(cell.load()?);
     let env = &*options.env;
     let seen = store.pulse(None)?;
-    let time = (every * 2 + Duration::from_secs(1)).min(LONGEST);
-    let until = env.monotonic() + time;
+    let until = env.monotonic() + look_for(every);
     while env.monotonic() < until {
         env.sleep((every / 4).clamp(Duration::from_millis(50), Duration::from_secs(1)));
         if store.pulse(seen)? != seen {

@@ -76,6 +76,7 @@ pub(crate) mod verbs;
 mod walks;
 mod warm;
 
+pub(crate) use beat::check_beat;
 pub use bell::Keeper;
 pub use changes::{Changed, Fallen, Watched};
 pub use check::{Checked, check_restored, check_some_restored};

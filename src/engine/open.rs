@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::anchor::Anchor;
-use super::beat::check_is_quiet;
+use super::beat::{check_beat, check_is_quiet};
 use super::bell::{Bell, Keeper};
 use super::borrow;
 use super::changes::Changes;
@@ -177,8 +177,9 @@ impl Engine {
         prepared: Option<&Prepared>,
     ) -> Result<Self> {
         let _wiped = WipeStack;
+        check_beat(&options)?;
         if prepared.is_none() {
-            check_is_quiet(&*store, &options)?;
+            check_is_quiet(&*store, &*cell, &options)?;
         }
         let began = Clocks::over(&*store, &*options.env);
         let Found { head, role, mark } = match prepared {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cell::RootCell;
-use crate::engine::{OpenAs, Prepared, prepare};
+use crate::engine::{OpenAs, Prepared, check_beat, prepare};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Pulse, Store};
@@ -102,6 +102,7 @@ pub(super) fn stand_by(
         let text = "a standby becomes the owner of the store: it neither looks nor takes over";
         return Err(Error::invalid(text));
     }
+    check_beat(options)?;
     // A cell that can never do is refused before anything is asked.
     cell()?;
     loop {

@@ -34,7 +34,7 @@ pub use objects::ObjectLog;
 #[cfg(feature = "sled")]
 pub use sled::SledStore;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 pub use crate::ids::{BlobName, StoreId};
 use crate::limits::{FAN_BITS, SEGMENT_BYTES};
 

@@ -118,3 +118,35 @@ fn one_that_was_killed_is_waited_for_and_replaced() {
     assert_eq!(read(&next, &id).unwrap(), b"kept");
     put(&next, 1, b"more").unwrap();
 }
+
+#[test]
+fn signs_that_nobody_could_wait_for_are_refused() {
+    for beat in [Duration::ZERO, Duration::from_secs(21), Duration::MAX] {
+        let world = World::new();
+        world.writer().close().unwrap();
+        let refused = world.open(options().beat(beat)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Invalid, "{beat:?}: {refused}");
+    }
+}
+
+/// The signs matter more than what says how often they come, which is tried again.
+#[test]
+fn signs_come_though_nothing_can_say_how_often() {
+    let world = World::new();
+    let log = Arc::new(ObjectLog::create(world.objects()).unwrap());
+    let writer = Engine::init(log, world.cell.clone(), options().beat(BEAT)).unwrap();
+    let beats = || {
+        let listed = world.counted.list("f", "", 100).unwrap().into_iter().map(|it| it.name);
+        listed.filter(|name| name.starts_with("f/beats-")).collect::<Vec<_>>()
+    };
+    writer.ownership().beat().unwrap();
+    let [said] = &beats()[..] else { panic!("{:?}", beats()) };
+    // Somebody removes it: it comes again.
+    world.counted.delete(said).unwrap();
+    for _ in 0..40 {
+        writer.ownership().beat().unwrap();
+    }
+    assert_eq!(beats(), std::slice::from_ref(said));
+    writer.close().unwrap();
+    assert_eq!(beats(), [""; 0]);
+}

@@ -16,6 +16,8 @@ use crate::sync::{Mutex, locked};
 
 /// Signs that stay: one that looks now and then is to find one.
 const KEPT: u64 = 2;
+/// After so many signs it is said once more how often they come.
+const TOLD_EVERY: u64 = 32;
 
 /// Whether the number after the newest is taken, by one request.
 pub(super) fn is_taken(bucket: &Bucket, state: &Mutex<State>) -> Result<bool> {
@@ -25,15 +27,20 @@ pub(super) fn is_taken(bucket: &Bucket, state: &Mutex<State>) -> Result<bool> {
 
 /// Says how often the writer with this claim leaves a sign, in the place of what earlier ones said:
 /// an opening sees it in the list that it makes anyway, and looks whether that one lives.
-fn tell(bucket: &Bucket, state: &Mutex<State>, claim: u64, every: Duration) -> Result<()> {
+/// Each request is tried once; what fails is tried again with the next sign, and keeps none back.
+fn tell(bucket: &Bucket, state: &Mutex<State>, claim: u64, every: Duration) {
     let told = (claim, u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
-    if told.1 == 0 || locked(state).signs.beats.contains(&told) {
-        return Ok(());
+    let is_due = {
+        let signs = &locked(state).signs;
+        // Somebody may have removed it since.
+        !signs.beats.contains(&told) || signs.left % TOLD_EVERY == TOLD_EVERY - 1
+    };
+    let Some(drawn) = bucket.drawn().ok().filter(|_| is_due && told.1 > 0) else { return };
+    if bucket.create_once(&beats_name(told.0, told.1), &drawn).is_ok() {
+        let before = std::mem::replace(&mut locked(state).signs.beats, vec![told]);
+        let earlier = before.iter().filter(|it| **it != told);
+        earlier.for_each(|it| bucket.delete_once(&beats_name(it.0, it.1)));
     }
-    bucket.create_once(&beats_name(told.0, told.1), &bucket.drawn()?)?;
-    let before = std::mem::replace(&mut locked(state).signs.beats, vec![told]);
-    before.iter().for_each(|it| bucket.delete_once(&beats_name(it.0, it.1)));
-    Ok(())
 }
 
 /// How often the writer that has the log leaves signs, as far as it said so. Of this handle, and of
@@ -57,9 +64,14 @@ pub(super) fn rest(bucket: &Bucket, state: &Mutex<State>) {
 
 /// Leaves a sign, unless something was published since this was called last.
 pub(super) fn beat(bucket: &Bucket, state: &Mutex<State>, every: Duration) -> Result<()> {
+    let claimed = {
+        let state = locked(state);
+        state.claimed.filter(|_| state.is_mine)
+    };
+    let Some(claimed) = claimed else { return Ok(()) };
+    tell(bucket, state, claimed.claim, every);
     let (claim, sign) = {
         let mut state = locked(state);
-        let Some(claimed) = state.claimed.filter(|_| state.is_mine) else { return Ok(()) };
         let now = state.last;
         let before = std::mem::replace(&mut state.signs.last, now);
         if before > 0 && before != now {
@@ -67,9 +79,6 @@ pub(super) fn beat(bucket: &Bucket, state: &Mutex<State>, every: Duration) -> Re
         }
         (claimed.claim, state.signs.left + 1)
     };
-    if sign == 1 {
-        tell(bucket, state, claim, every)?;
-    }
     // One that may have failed is left again under the same number: those that wait look for it.
     bucket.create_once(&sign_name(claim, sign), &bucket.drawn()?)?;
     locked(state).signs.left = sign;
