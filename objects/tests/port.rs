@@ -107,6 +107,10 @@ fn a_server_that_lies_is_refused() {
     let objects = keyfall_objects::cloud::CloudObjects::at(&url).unwrap();
     let e = probe(&objects, "0123456789abcdef", &quick()).unwrap_err();
     assert_eq!(e.kind, FailureKind::Refused, "{e}");
+    // And not for a bucket that is not there, or a key that is wrong.
+    let says = std::env::var("KEYFALL_LIAR_SAYS");
+    let says = says.as_deref().unwrap_or("a store there would lose data");
+    assert!(e.to_string().contains(says), "{e}");
     eprintln!("{e}");
 }
 
