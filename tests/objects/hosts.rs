@@ -367,15 +367,12 @@ fn alone(hosts: &Hosts, dir: &Path, host: usize, cuts: &[To], seen: &mut Acknowl
     std::thread::sleep(Duration::from_secs(4));
     cuts.iter().for_each(|to| hosts.set(host, *to, "up"));
     let said = here.hears();
-    if said == "erase done" {
-        seen.erase(id);
-    } else {
-        // Published or not: nobody was told.
-        seen.kept.remove(&id);
-    }
+    // It waited, and was completed.
+    assert_eq!(said, "erase done", "host {host} cut off from {cuts:?}");
+    seen.erase(id);
     let line = seen.next(2000);
     let put = here.does(&line);
-    seen.put(&put, 2000);
+    assert!(seen.put(&put, 2000).is_some(), "host {host} goes on: {put}");
     drop(here);
     let mut again = Host::open(hosts, host, dir);
     seen.judge(&mut again);
