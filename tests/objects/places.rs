@@ -17,7 +17,7 @@ pub(crate) struct Fresh {
 #[cfg(feature = "postgres")]
 const DATABASE: &str = "KEYFALL_POSTGRES";
 /// The variables that name places of servers: a bucket and a prefix each.
-const SERVERS: [&str; 3] = ["KEYFALL_S3", "KEYFALL_SEAWEED", "KEYFALL_AZURE"];
+const SERVERS: [&str; 2] = ["KEYFALL_S3", "KEYFALL_AZURE"];
 
 /// Memory, a directory, and each server that the environment names.
 pub(crate) fn fresh() -> Vec<Fresh> {

@@ -430,7 +430,8 @@ pub(crate) enum CopyCommand {
         override_usage = "keyfall copy add [STORE] PLACE [--behind]"
     )]
     Add {
-        /// PLACE is the directory of the copy; STORE may be left out if KEYFALL_STORE names it.
+        /// PLACE is the directory or the URL of the copy; STORE may be left out if KEYFALL_STORE
+        /// names it.
         #[arg(value_name = "STORE PLACE", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
         /// Bring it up to date only when `copy sync` is called.
@@ -454,7 +455,8 @@ pub(crate) enum CopyCommand {
     /// Forget a copy; its bytes stay where they are.
     #[command(override_usage = "keyfall copy remove [STORE] PLACE")]
     Remove {
-        /// PLACE is the directory of the copy; STORE may be left out if KEYFALL_STORE names it.
+        /// PLACE is the directory or the URL of the copy; STORE may be left out if KEYFALL_STORE
+        /// names it.
         #[arg(value_name = "STORE PLACE", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
     },

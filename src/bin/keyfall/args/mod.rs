@@ -254,7 +254,8 @@ pub(crate) enum Command {
     /// Copies: replicas in step or behind.
     #[command(subcommand)]
     Copy(CopyCommand),
-    /// Back up into a directory of its own, copying only what it lacks. A backup holds no key.
+    /// Back up into a directory or to a URL of its own, copying only what it lacks. A backup holds
+    /// no key.
     #[command(
         after_help = store::BACKUP_EXAMPLES,
         override_usage = "keyfall backup [STORE] DEST [--metrics-file FILE]"

@@ -153,7 +153,8 @@ pub(crate) struct StatusArgs {
 
 #[derive(Args)]
 pub(crate) struct BackupArgs {
-    /// DEST is the directory of the backup; STORE may be left out if KEYFALL_STORE names it.
+    /// DEST is the directory or the URL of the backup; STORE may be left out if KEYFALL_STORE
+    /// names it.
     #[arg(value_name = "STORE DEST", num_args = 1..=2, required = true)]
     pub(crate) places: Vec<PathBuf>,
     #[command(flatten)]
