@@ -66,6 +66,16 @@ pub(crate) fn far(faults: Faults, seed: u64) -> Vec<Far> {
         let environment = vec![("AWS_ENDPOINT_URL", through)];
         all.push(Far { proxy, url: format!("{place}/{}", new()), environment });
     }
+    if let (Ok(place), Ok(endpoint)) =
+        (std::env::var("KEYFALL_AZURE"), std::env::var("AZURE_STORAGE_ENDPOINT"))
+    {
+        let at = endpoint.strip_prefix("http://").unwrap();
+        let (at, account) = at.split_once('/').unwrap();
+        let proxy = Proxy::to(Server::Azure(at.to_owned()), faults, seed);
+        let through = format!("http://127.0.0.1:{}/{account}", proxy.port());
+        let environment = vec![("AZURE_STORAGE_ENDPOINT", through)];
+        all.push(Far { proxy, url: format!("{place}/{}", new()), environment });
+    }
     if cfg!(feature = "postgres")
         && let Ok(place) = std::env::var("KEYFALL_POSTGRES")
     {
@@ -81,7 +91,7 @@ pub(crate) fn far(faults: Faults, seed: u64) -> Vec<Far> {
         all.push(Far { proxy, url, environment: Vec::new() });
     }
     if all.is_empty() {
-        eprintln!("passed over: neither KEYFALL_S3 nor KEYFALL_POSTGRES names a server");
+        eprintln!("passed over: KEYFALL_S3, KEYFALL_AZURE and KEYFALL_POSTGRES name no server");
     }
     all
 }

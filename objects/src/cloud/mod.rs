@@ -56,8 +56,8 @@ impl CloudObjects {
         Self::opened(url, None)
     }
 
-    /// The objects at an `s3://` URL on a server that is not the environment's: its endpoint is
-    /// an `http://` or `https://` URL.
+    /// The objects at an `s3://` or `az://` URL on a server that is not the environment's: its
+    /// endpoint is an `http://` or `https://` URL.
     ///
     /// # Errors
     /// As [`CloudObjects::at`]; `Refused` for a URL of another kind.
@@ -183,7 +183,15 @@ impl Objects for CloudObjects {
                 Some(offset) => store.list_with_offset(Some(&prefix), offset),
                 None => store.list(Some(&prefix)),
             };
-            all.take(at_most).try_collect::<Vec<ObjectMeta>>().await
+            // A server may give more than it was asked for: Azurite knows no beginning.
+            let is_after = |meta: &ObjectMeta| match &offset {
+                Some(offset) => meta.location > *offset,
+                None => true,
+            };
+            all.try_filter(|meta| std::future::ready(is_after(meta)))
+                .take(at_most)
+                .try_collect::<Vec<ObjectMeta>>()
+                .await
         };
         let mut listed: Vec<Listed> = self
             .wait(folder, list)?

@@ -39,8 +39,8 @@ pub(super) fn open(url: &str, endpoint: Option<&str>) -> Result<Opened> {
     if parsed.query().is_some() || parsed.fragment().is_some() {
         return Err(refused("a place has neither `?` nor `#`".into()));
     }
-    if endpoint.is_some() && parsed.scheme() != "s3" {
-        return Err(refused("only s3:// places have an endpoint to be named".into()));
+    if endpoint.is_some() && !["s3", "az"].contains(&parsed.scheme()) {
+        return Err(refused("only s3:// and az:// places have an endpoint to be named".into()));
     }
     if parsed.scheme() == "file" {
         return directory(&parsed).map_err(refused);
@@ -58,7 +58,7 @@ pub(super) fn open(url: &str, endpoint: Option<&str>) -> Result<Opened> {
     let store: Arc<dyn ObjectStore> = match parsed.scheme() {
         "s3" => s3(bucket, endpoint),
         "gs" => gs(bucket),
-        "az" => az(bucket),
+        "az" => az(bucket, endpoint),
         other => Err(Unbuilt::Refused(format!("{other}:// is none of {}", SCHEMES.join(", ")))),
     }
     .map_err(|e| match e {
@@ -156,14 +156,17 @@ fn emulator() -> std::result::Result<Option<Url>, Unbuilt> {
     Url::parse(&whole).map(Some).map_err(|e| Unbuilt::Refused(why(e)))
 }
 
-fn az(container: &str) -> Built {
-    let endpoint = variable(&["AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"]);
+fn az(container: &str, endpoint: Option<&str>) -> Built {
+    let of_environment = variable(&["AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"]);
     let emulated = variable(&["AZURE_STORAGE_USE_EMULATOR", "AZURE_USE_EMULATOR"]).is_some();
-    let plain = if emulated { Some("http://") } else { endpoint.as_deref() };
-    let builder = MicrosoftAzureBuilder::from_env()
+    let plain = if emulated { Some("http://") } else { endpoint.or(of_environment.as_deref()) };
+    let mut builder = MicrosoftAzureBuilder::from_env()
         .with_container_name(container)
         .with_client_options(client(plain))
         .with_retry(once());
+    if let Some(endpoint) = endpoint {
+        builder = builder.with_endpoint(endpoint.to_owned());
+    }
     if let Some(why) = lacking_az(&builder) {
         return Err(Unbuilt::Lacking(why));
     }

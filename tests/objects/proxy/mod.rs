@@ -85,6 +85,8 @@ impl<T: Read + Write + Send> Stream for T {}
 pub(crate) enum Server {
     /// Of S3, at this host and port.
     S3(String),
+    /// Of Azure, at this host and port.
+    Azure(String),
     /// Of PostgreSQL, at this socket.
     Postgres(PathBuf),
 }
@@ -231,7 +233,7 @@ impl Shared {
             };
         };
         let is_write = request.creates.is_some();
-        let is_http = matches!(self.server, Server::S3(_));
+        let is_http = !matches!(self.server, Server::Postgres(_));
         let mut roll = self.draw(100);
         for (fate, of_100, applies) in [
             (Fate::Lost, faults.lost, is_write),
@@ -255,7 +257,7 @@ impl Shared {
         // A reset leaves unread what the client sent: no more than this is taken in advance.
         let mut from = BufReader::with_capacity(256, client.try_clone()?);
         match &self.server {
-            Server::S3(_) => self.pass(client, &mut from, &mut Http::default()),
+            Server::S3(_) | Server::Azure(_) => self.pass(client, &mut from, &mut Http::default()),
             Server::Postgres(_) => self.pass(client, &mut from, &mut Rows::default()),
         }
     }
@@ -294,7 +296,12 @@ impl Shared {
                     self.hold(&faults, held());
                     return Ok(());
                 }
-                Fate::Conflict => return client.write_all(&http::status("409 Conflict")),
+                Fate::Conflict => {
+                    // Azure's 409 says that the object is there.
+                    let is_azure = matches!(self.server, Server::Azure(_));
+                    let status = if is_azure { "503 Server Busy" } else { "409 Conflict" };
+                    return client.write_all(&http::status(status));
+                }
                 _ => {}
             }
             let mut once;
@@ -352,7 +359,7 @@ impl Shared {
         greeting: &[u8],
     ) -> io::Result<(Box<dyn Stream>, Vec<u8>)> {
         let mut server: Box<dyn Stream> = match &self.server {
-            Server::S3(at) => {
+            Server::S3(at) | Server::Azure(at) => {
                 let stream = TcpStream::connect(at)?;
                 stream.set_nodelay(true)?;
                 Box::new(stream)
@@ -381,7 +388,7 @@ impl Shared {
     /// Sends a request whose sender waits for nothing.
     fn deliver(&self, held: &Held) {
         let mut protocol: Box<dyn Protocol> = match &self.server {
-            Server::S3(_) => Box::<Http>::default(),
+            Server::S3(_) | Server::Azure(_) => Box::<Http>::default(),
             Server::Postgres(_) => Box::<Rows>::default(),
         };
         let send = |protocol: &mut dyn Protocol| {
