@@ -35,6 +35,15 @@ fn keyholders(dir: &Path, cell: &Path) -> Vec<Member> {
     (0..3).map(one).collect()
 }
 
+/// A store on a directory of objects, whose root key is spread over keyholders, and how it is opened.
+fn made(dir: &Path) -> (String, Builder) {
+    let store = format!("file://{}/objects", dir.display());
+    let members = keyholders(dir, &dir.join("cell"));
+    let builder = Builder::at(&store).cell_at(dir.join("cell")).keyholders(members, (2, 1));
+    builder.create().unwrap().close().unwrap();
+    (store, builder)
+}
+
 /// A machine: its cell, its files, and the token that both machines know.
 fn service(dir: &Path, name: &str, store: &str, more: &[&str]) -> Service {
     let (own, cell) = (dir.join(name), dir.join(name).join("cell"));
@@ -146,10 +155,7 @@ fn stopped_and_replaced(dir: &Path, store: &str, mut second: Service, id: &str) 
 fn without_signs_of_life_a_standby_says_that_it_never_takes_over() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let store = format!("file://{}/objects", dir.display());
-    let members = keyholders(dir, &dir.join("cell"));
-    let builder = Builder::at(&store).cell_at(dir.join("cell")).keyholders(members, (2, 1));
-    builder.create().unwrap().close().unwrap();
+    let (store, _) = made(dir);
     let mut standby = service(dir, "two", &store, &WAITS);
     assert_eq!(waits_for(&standby, "never takes over"), 503);
     standby.signal("-TERM");
@@ -164,10 +170,7 @@ fn without_signs_of_life_a_standby_says_that_it_never_takes_over() {
 fn a_store_is_taken_on_purpose_alone_and_its_service_ends_then() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let store = format!("file://{}/objects", dir.display());
-    let members = keyholders(dir, &dir.join("cell"));
-    let builder = Builder::at(&store).cell_at(dir.join("cell")).keyholders(members, (2, 1));
-    builder.create().unwrap().close().unwrap();
+    let (store, builder) = made(dir);
     let mut first = service(dir, "one", &store, &[]);
     let id = first.put(&first.user("ada"), "audio", b"kept");
     // Its cell's directory is another machine's, as this process' is.
@@ -184,10 +187,7 @@ fn a_store_is_taken_on_purpose_alone_and_its_service_ends_then() {
 fn a_standby_without_the_admins_token_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let store = format!("file://{}/objects", dir.display());
-    let members = keyholders(dir, &dir.join("cell"));
-    let builder = Builder::at(&store).cell_at(dir.join("cell")).keyholders(members, (2, 1));
-    builder.create().unwrap().close().unwrap();
+    let (store, _) = made(dir);
     let token = dir.join("token");
     let mut standby = Command::new(env!("CARGO_BIN_EXE_keyfalld"))
         .args(["--store", &store, "--cell", text(&dir.join("cell")), "--standby"])
