@@ -28,7 +28,16 @@ after(async () => {
 /** The files of a profile, by name, each as bytes. */
 function files(profile) {
   const all = readdirSync(profile, { recursive: true }).map((name) => join(profile, name));
-  return all.filter((path) => statSync(path, { throwIfNoEntry: false })?.isFile()).map((path) => [relative(profile, path), readFileSync(path)]);
+  const found = [];
+  for (const path of all) {
+    try {
+      if (statSync(path).isFile()) found.push([relative(profile, path), readFileSync(path)]);
+    } catch (e) {
+      // The browser is at work, and removed it meanwhile.
+      if (e.code !== "ENOENT") throw e;
+    }
+  }
+  return found;
 }
 
 /** What lies packed in a file: wherever the mark of a packing stands, what unpacks from there. */
