@@ -1,6 +1,6 @@
-//! A store whose writer leaves signs of life is not taken from it by who merely opens it: neither
-//! by a command that was given a copy of the cell's directory, nor by a second service. One that
-//! ended well is opened at once, and one that was killed after a wait for its signs.
+//! Opening a store does not take it from a writer that leaves signs of life: neither a command with
+//! a copy of the cell's directory may do that, nor a second service. After a clean end the store
+//! opens at once; after a kill the opening first waits for a sign.
 
 use std::sync::Arc;
 use std::time::Duration;
