@@ -235,9 +235,9 @@ pub(crate) fn check_file(path: &Path) -> Result<()> {
     }
 }
 
-/// Refuses a path below a store's or a keyholder's directory that is a link, or no directory; an
-/// absent one passes.
-#[cfg(any(feature = "sled", feature = "keyholders"))]
+/// Refuses a path in a directory of a store, a keyholder or a cache that is a link, or no
+/// directory; an absent one passes.
+#[cfg(any(feature = "sled", feature = "keyholders", feature = "objects"))]
 pub(crate) fn check_subdir(dir: &Path) -> Result<()> {
     match dir.symlink_metadata() {
         Ok(meta) if meta.is_dir() => Ok(()),

@@ -119,6 +119,8 @@ pub const PLANS_MAX: usize = 64;
 pub const POLICIES_MAX: usize = 64;
 /// How much later an erase that was due is tried again, if a hold refused it.
 pub const RETRY: Duration = Duration::from_secs(3600);
+/// How often a cell that lies apart from the store is told of puts.
+pub const TELL_EVERY: Duration = Duration::from_secs(60);
 /// How often a read-only engine asks its cell whether its root key is still there, where
 /// asking costs a round trip.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -54,6 +54,12 @@ pub(crate) struct Config {
     /// After how long without one the writer is taken for gone.
     #[serde(default)]
     gone_after: Option<Span>,
+    /// Directory in which this machine keeps what it reads of a store at a URL.
+    #[serde(default)]
+    pub(crate) object_cache: Option<PathBuf>,
+    /// Bytes of that directory, at most.
+    #[serde(default = "object_cache_bytes")]
+    pub(crate) object_cache_bytes: u64,
     /// Directory of the service's own files; STORE.service unless it is given, of a URL
     /// CELL.service.
     #[serde(default)]
@@ -194,6 +200,8 @@ impl Config {
             return Err(format!("{} {text}", self.store.display()).into());
         } else if self.single_machine {
             return Err("single_machine is of a store at a URL: leave it out".into());
+        } else if self.object_cache.is_some() {
+            return Err("object_cache is of a store at a URL: leave it out".into());
         }
         if url.is_none() && (self.standby || self.beat.is_some()) {
             return Err("a store in a directory has no standby: one process at a time opens it; \
@@ -336,6 +344,10 @@ fn min_free_bytes() -> u64 {
     256 << 20
 }
 
+fn object_cache_bytes() -> u64 {
+    1 << 30
+}
+
 fn max_record_bytes() -> u64 {
     16 << 30
 }
@@ -424,6 +436,15 @@ struct Flags {
     #[arg(long, value_name = "TIME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     gone_after: Option<Span>,
+    /// For a store at a URL: keep what is read of it in this directory of this machine, so that the
+    /// next start reads it there.
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object_cache: Option<PathBuf>,
+    /// Most bytes of that directory [default: 1073741824].
+    #[arg(long, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object_cache_bytes: Option<u64>,
     /// Directory of the service's own files [default: STORE.service; of a URL CELL.service].
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -572,6 +593,8 @@ const NAMES: &[&str] = &[
     "standby",
     "beat",
     "gone_after",
+    "object_cache",
+    "object_cache_bytes",
     "state",
     "backup",
     "accept_remnants",

@@ -250,6 +250,10 @@ fn builder(config: &Config, receipts: &Arc<Receipts>) -> Builder {
     let builder = if config.accept_remnants { builder.accept_remnants() } else { builder };
     let builder = if config.single_machine { builder.single_machine() } else { builder };
     let builder = config.beat().map_or(builder.clone(), |every| builder.beat(every));
+    let builder = match &config.object_cache {
+        Some(dir) => builder.object_cache(dir, config.object_cache_bytes.get()),
+        None => builder,
+    };
     match &config.cell {
         Some(cell) => builder.cell_at(cell),
         None => builder,

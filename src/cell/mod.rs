@@ -213,6 +213,17 @@ pub trait RootCell: Send + Sync {
         Ok(())
     }
 
+    /// Tells a cell that lies apart from the store how far the store is, between claims and
+    /// retirements: it raises the mark of the claim that this handle acts for. The default does
+    /// nothing.
+    ///
+    /// # Errors
+    /// `Fenced` if another claim came first; `Io`.
+    fn mark(&self, store: StoreId, commit: u64) -> Result<()> {
+        let _ = (store, commit);
+        Ok(())
+    }
+
     /// Root keys of earlier epochs that keyholders were dealt shares of, and that are not known to
     /// be destroyed: what an erase takes now can be read with them too.
     fn unfinished(&self) -> Vec<Dealt> {

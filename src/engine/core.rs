@@ -19,10 +19,10 @@
 //! 5. `state`: what readers see. It is held whole only to be swapped, and `walks` is not held then.
 //! 6. `readers`, and in it the locks of one open reader.
 //!
-//! `queue`, the line of short puts, an opening's time, `in_flight`, `awaiting`, `clock`, `bell`,
-//! `changes`, `cleaners`, `watched`, `observing` and the cache's own are leaves: no other lock is
-//! taken while one of them is held. Letting go of a store that only looks tries `state` and
-//! `writer` and never waits for them. A reopening holds `walks` whole while it opens the store and
+//! `queue`, the line of short puts, an opening's time, `in_flight`, `awaiting`, `told`, `clock`,
+//! `bell`, `changes`, `cleaners`, `watched`, `observing` and the cache's own are leaves: no other
+//! lock is taken while one of them is held. Letting go of a store that only looks tries `state`
+//! and `writer` and never waits for them. A reopening holds `walks` whole while it opens the store and
 //! looks at it, and `state` too.
 
 use std::ops::{Deref, DerefMut};
@@ -42,6 +42,7 @@ use super::own::{Role, lacking, owns};
 use super::queue::Queue;
 use super::readers::{Closed, Readers, look_over, moved, replaced};
 use super::replica::Attached;
+use super::told::Told;
 use super::walks::Walks;
 use crate::catalogue::admit::new_interaction;
 use crate::catalogue::defect::Defect;
@@ -94,6 +95,7 @@ pub(super) struct Core {
     pub(super) life: AtomicU64,
     /// What is missing before the last root key to be retired is known to be destroyed.
     pub(super) awaiting: Mutex<Option<Awaited>>,
+    pub(super) told: Mutex<Told>,
     pub(super) clock: Mutex<Anchor>,
     pub(super) bell: Bell,
     pub(super) changes: Changes,

@@ -11,8 +11,9 @@ use super::core::Core;
 use super::dying::Cleaner;
 use super::observing::{Stopped, failed};
 use super::run_due::{left, run_due};
+use super::tell::tell;
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::LOOK_EVERY;
+use crate::limits::{LOOK_EVERY, TELL_EVERY};
 use crate::observer::Event;
 use crate::sync::atomic::Ordering;
 use crate::sync::locked;
@@ -109,9 +110,13 @@ fn keep(inner: &Core) {
         } else {
             (nap, None)
         };
+        let told = failed(&tell(inner));
         if let (Some(error), Some(again)) = (failed(&turned).or(asked), nap) {
             inner.observing.note(|| Event::KeeperFailed { error, again });
+        } else if let Some(error) = told {
+            inner.observing.note(|| Event::KeeperFailed { error, again: TELL_EVERY });
         }
+        let nap = Some(nap.map_or(TELL_EVERY, |nap| nap.min(TELL_EVERY)));
         drop(wiped);
         inner.observing.deliver();
         // Poisoned, it waits until the engine is reopened, which rings.

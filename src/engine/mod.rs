@@ -66,7 +66,9 @@ mod run_due;
 mod show;
 mod side_by_side;
 mod stage;
+mod tell;
 mod term;
+mod told;
 mod turn;
 #[cfg(feature = "testing")]
 mod twin;

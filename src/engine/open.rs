@@ -318,6 +318,7 @@ pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) 
         poisoned: AtomicBool::new(false),
         life: AtomicU64::new(0),
         awaiting: Mutex::default(),
+        told: Mutex::default(),
         clock,
         bell: Bell::default(),
         changes: Changes::default(),

@@ -6,6 +6,7 @@ use super::core::{Core, State, Writer};
 use super::draw_root_key::next_root;
 use super::in_step::bring_all;
 use super::side_by_side::each;
+use super::tell::was_told;
 use super::two_cores::{MANY_PAGES, halves};
 use crate::catalogue::defect::Defect;
 use crate::cell::{Durable, RootKey};
@@ -129,6 +130,7 @@ fn retire_old_root(core: &Core, writer: &mut Writer, next: Option<RootKey>) -> R
         None => core.heard(core.cell.retire(keep, durable()))?,
     };
     writer.settled = true;
+    was_told(core, core.state().stored.id.commit);
     let awaited = retired.awaited();
     core.observing.retirement(writer.root.id.epoch, awaited.as_ref());
     *locked(&core.awaiting) = awaited;

@@ -32,7 +32,7 @@ use crate::observer::Observer;
 use crate::quorum::{Member, Rule};
 use crate::store::Store;
 #[cfg(feature = "sled")]
-use crate::store::place::{How, at_url, is_url};
+use crate::store::place::{CacheAt, How, at_url, at_url_cached, is_url};
 use crate::{Engine, Options};
 
 /// Pause before what is in use is tried again.
@@ -220,6 +220,16 @@ impl Builder {
     #[must_use]
     pub fn wait_for_lock(mut self, patience: Duration) -> Self {
         self.settings.patience = patience;
+        self
+    }
+
+    /// Keeps what is read of a store at a URL in a directory of this machine, `bytes` of it at
+    /// most, so that the next process reads it there. It is ciphertext: it may be copied, and an
+    /// erase needs nothing removed from it. A store that is no URL is `Invalid` with it.
+    #[cfg(feature = "sled")]
+    #[must_use]
+    pub fn object_cache(mut self, dir: impl Into<PathBuf>, bytes: u64) -> Self {
+        self.settings.cache = Some(CacheAt { dir: dir.into(), most: bytes });
         self
     }
 
@@ -412,7 +422,7 @@ impl Builder {
                 Some(url) => {
                     // Whether it can be asked is soon known; what is opened has all the patience.
                     at_url(url, How::Borrow)?;
-                    at_url(url, How::Open)
+                    at_url_cached(url, How::Open, self.settings.cache.as_ref())
                 }
                 None => Ok(Arc::new(by_length(dir)?)),
             },
@@ -489,6 +499,7 @@ impl Builder {
     /// Tries until what is in use is free, for as long as was said.
     fn patiently(&self, open: impl Fn() -> Result<Engine>) -> Result<Engine> {
         let began = Instant::now();
+        self.check_cache()?;
         loop {
             match open() {
                 Err(e) if is_locked(&e) => {
@@ -501,6 +512,23 @@ impl Builder {
                 opened => return opened,
             }
         }
+    }
+
+    /// Refuses a cache of objects for a store that has none at a URL.
+    fn check_cache(&self) -> Result<()> {
+        #[cfg(feature = "sled")]
+        if self.settings.cache.is_some() {
+            return match &self.store {
+                StoreAt::Directory(dir) if url_of(dir).is_some() => Ok(()),
+                StoreAt::Directory(_) => Err(Error::invalid(
+                    "a store in a directory needs no cache of objects; leave `Builder::object_cache` out",
+                )),
+                StoreAt::Given(_) => Err(Error::invalid(
+                    "a store that is given brings its own cache of objects; call `ObjectLog::cache`",
+                )),
+            };
+        }
+        Ok(())
     }
 
     /// What is in use, with what waits for it, where that was not asked for.

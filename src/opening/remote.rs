@@ -13,7 +13,7 @@ use crate::Engine;
 use crate::cell::RootCell;
 use crate::engine::OpenAs;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::place::{How, at_url, check_url};
+use crate::store::place::{How, at_url, at_url_cached, check_url};
 use crate::store::{SledStore, Store};
 use crate::traces::Traces;
 
@@ -56,6 +56,10 @@ struct Made {
 }
 
 impl Remote<'_> {
+    fn store(&self, how: How) -> Result<Arc<dyn Store>> {
+        at_url_cached(self.url, how, self.settings.cache.as_ref())
+    }
+
     pub(super) fn open(&self) -> Result<Engine> {
         self.check_apart()?;
         let options = &self.settings.options;
@@ -64,14 +68,14 @@ impl Remote<'_> {
             OpenAs::ReadOnly => How::Look,
             OpenAs::Owner | OpenAs::TakeOver => How::Open,
         };
-        let store = at_url(self.url, how).map_err(|e| self.without_store(e))?;
+        let store = self.store(how).map_err(|e| self.without_store(e))?;
         Engine::open(store, self.cell.open(self.settings)?, options.clone())
     }
 
     pub(super) fn create(&self) -> Result<Engine> {
         self.check_new()?;
         let made = self.make_cell()?;
-        let store = at_url(self.url, How::Create).inspect_err(|_| self.undo(&made))?;
+        let store = self.store(How::Create).inspect_err(|_| self.undo(&made))?;
         let options = self.settings.options.clone();
         let engine = Engine::init(Arc::clone(&store), Arc::clone(&made.cell), options);
         engine.inspect_err(|_| {
@@ -85,7 +89,7 @@ impl Remote<'_> {
 
     pub(super) fn open_or_create(&self) -> Result<Engine> {
         self.check_reach()?;
-        let there = match at_url(self.url, How::Open) {
+        let there = match self.store(How::Open) {
             Err(e) if e.kind() == ErrorKind::Absent => None,
             opened => Some(opened?),
         };
@@ -118,7 +122,7 @@ impl Remote<'_> {
             Some(store) => store,
             None => {
                 self.check_unheld(&*cell)?;
-                at_url(self.url, How::Create)?
+                self.store(How::Create)?
             }
         };
         finish_over(store, cell, &self.settings.options)

@@ -12,6 +12,8 @@ use crate::error::{Error, ErrorKind};
 #[cfg(feature = "keyholders")]
 use crate::quorum::{Member, Rule};
 use crate::store::Store;
+#[cfg(feature = "sled")]
+use crate::store::place::CacheAt;
 use crate::{Engine, Options};
 
 /// Opens the cell in a directory to look at it: a process that has it open goes on undisturbed.
@@ -168,6 +170,9 @@ pub(super) struct Settings {
     pub(super) single_machine: bool,
     /// How long an opening waits for what has the store open.
     pub(super) patience: Duration,
+    /// Where this machine keeps what it reads of a store at a URL.
+    #[cfg(feature = "sled")]
+    pub(super) cache: Option<CacheAt>,
     #[cfg(feature = "keyholders")]
     pub(super) spread: Option<(Vec<Member>, Rule)>,
 }
@@ -179,6 +184,8 @@ impl Settings {
             accept_remnants: false,
             single_machine: false,
             patience: Duration::ZERO,
+            #[cfg(feature = "sled")]
+            cache: None,
             #[cfg(feature = "keyholders")]
             spread: None,
         }

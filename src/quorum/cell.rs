@@ -430,6 +430,20 @@ impl RootCell for QuorumCell {
         Ok(())
     }
 
+    /// The claim once more, with a higher mark.
+    fn mark(&self, store: StoreId, commit: u64) -> Result<()> {
+        let (n, needed, owner) = (self.n(), self.most(), self.known().owner);
+        let mut answers = self
+            .circle
+            .ask(n, did(n, needed), move |_, member| member.claim(store, &owner, commit));
+        answers.truncate(n);
+        if answers.iter().flatten().count() >= needed {
+            return Ok(());
+        }
+        self.check_fenced(&answers)?;
+        Err(self.too_few("learned of the newest commit", &answers, needed))
+    }
+
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
         self.hold(store)?;
         // Before the first share: a keyholder that is dealt one counts for this epoch, and no other

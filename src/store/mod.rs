@@ -421,6 +421,12 @@ pub trait Store: Send + Sync {
         Ok(self.get(name)?.map(|blob| part(&blob, from, len)))
     }
 
+    /// Has reads show what the medium itself has, or no longer: for an audit. The default does
+    /// nothing, for a store that keeps nothing elsewhere.
+    fn ask_medium(&self, on: bool) {
+        let _ = on;
+    }
+
     /// Whether a blob is there, without reading it.
     ///
     /// # Errors

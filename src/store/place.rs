@@ -1,6 +1,8 @@
 //! Places that are no directories: URLs.
 
 #[cfg(feature = "sled")]
+use std::path::PathBuf;
+#[cfg(feature = "sled")]
 use std::sync::Arc;
 
 #[cfg(all(feature = "sled", feature = "objects"))]
@@ -31,6 +33,18 @@ pub(crate) enum How {
     OpenCopy,
     Create,
     OpenOrCreate,
+}
+
+/// A directory of this machine that keeps what is read of a log's objects, and how many bytes.
+#[cfg(feature = "sled")]
+#[cfg_attr(
+    not(feature = "objects"),
+    expect(dead_code, reason = "without the feature no store is at a URL")
+)]
+#[derive(Clone, Debug)]
+pub(crate) struct CacheAt {
+    pub(crate) dir: PathBuf,
+    pub(crate) most: u64,
 }
 
 /// Whether a place is a URL, as `s3://bucket/prefix`, and no path. Whether a store can be there
@@ -95,6 +109,25 @@ const BRIEF: keyfall_objects::Patience = keyfall_objects::Patience {
 /// feature `objects`.
 #[cfg(all(feature = "sled", feature = "objects"))]
 pub(crate) fn at_url(url: &str, how: How) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(log_at(url, how)?))
+}
+
+/// The same, with a cache of its objects on this machine.
+///
+/// # Errors
+/// As [`at_url`]; `Refused` for a directory in which something else lies.
+#[cfg(all(feature = "sled", feature = "objects"))]
+pub(crate) fn at_url_cached(
+    url: &str,
+    how: How,
+    cache: Option<&CacheAt>,
+) -> Result<Arc<dyn Store>> {
+    let Some(CacheAt { dir, most }) = cache else { return at_url(url, how) };
+    Ok(Arc::new(log_at(url, how)?.cache(dir, *most)?))
+}
+
+#[cfg(all(feature = "sled", feature = "objects"))]
+fn log_at(url: &str, how: How) -> Result<ObjectLog> {
     check_url(url)?;
     if matches!(how, How::Create | How::OpenOrCreate) {
         check_outside(url)?;
@@ -117,10 +150,7 @@ pub(crate) fn at_url(url: &str, how: How) -> Result<Arc<dyn Store>> {
         How::Create => ObjectLog::create(objects),
         How::OpenOrCreate => ObjectLog::open_or_create(objects),
     });
-    if log.is_err() {
-        traces.iter().for_each(Traces::undo_empty);
-    }
-    Ok(Arc::new(log?))
+    log.inspect_err(|_| traces.iter().for_each(Traces::undo_empty))
 }
 
 /// Refuses a place that is a folder of the store above it: each would take the other's objects for
@@ -164,6 +194,15 @@ fn objects_at(url: &str) -> Result<Arc<dyn Objects>> {
         ));
     }
     Ok(Arc::new(keyfall_objects::cloud::CloudObjects::at(url).map_err(invalid)?))
+}
+
+#[cfg(all(feature = "sled", not(feature = "objects")))]
+pub(crate) fn at_url_cached(
+    url: &str,
+    how: How,
+    _cache: Option<&CacheAt>,
+) -> Result<Arc<dyn Store>> {
+    at_url(url, how)
 }
 
 #[cfg(all(feature = "sled", not(feature = "objects")))]

@@ -249,6 +249,9 @@ impl Store for RecordingStore {
     fn get_along(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
         self.store.get_along(name)
     }
+    fn ask_medium(&self, on: bool) {
+        self.store.ask_medium(on);
+    }
     fn contains(&self, name: &BlobName) -> Result<bool> {
         self.store.contains(name)
     }
@@ -335,6 +338,9 @@ impl RootCell for HoardingCell {
     }
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
         self.cell.claim(store, owner, mark)
+    }
+    fn mark(&self, store: StoreId, commit: u64) -> Result<()> {
+        self.cell.mark(store, commit)
     }
     fn prepare(&self) {
         self.cell.prepare();

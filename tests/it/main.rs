@@ -67,6 +67,7 @@ mod short;
 mod simulation;
 mod sled_store;
 mod times;
+mod told;
 mod trees;
 mod vectors;
 mod watch;

@@ -2,7 +2,7 @@
 //! the random histories: each is caught.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use keyfall::testing::Defect;
 use keyfall_objects::{
@@ -20,18 +20,27 @@ pub(crate) enum Mistake {
     NotFoundIsFinal,
     /// One that was not answered has worked.
     TimeoutIsSuccess,
+    /// No claim is made: an opening goes on at the newest commit.
+    NoClaim,
+    /// A commit is sent while the one before it is on its way: that may arrive after it, or never.
+    TwoInFlight,
 }
+
+/// A commit that was told as made and is on its way.
+pub(crate) type OnItsWay = Mutex<Option<(String, Vec<u8>)>>;
 
 /// A place beyond a bad network, asked by an adapter with a mistake.
 pub(crate) struct Mistaken {
     pub(crate) net: FaultyObjects,
     pub(crate) place: Arc<MemoryObjects>,
     pub(crate) mistake: Option<Mistake>,
+    pub(crate) on_its_way: OnItsWay,
 }
 
 /// The byte of an object that says its kind, and that of a claim.
 const KIND: u64 = 32;
 const CLAIM: u8 = 2;
+const COMMIT: u8 = 1;
 
 impl Mistaken {
     pub(crate) fn land(&self) {
@@ -51,6 +60,20 @@ impl Mistaken {
         }
     }
 
+    /// Sends a commit, and the one before it afterwards.
+    fn pipelined(&self, name: &str, bytes: &[u8]) -> Result<Created> {
+        let this = (name.to_owned(), bytes.to_vec());
+        if let Some((name, bytes)) = self.on_its_way.lock().unwrap().replace(this) {
+            let _ = self.net.create(&name, &bytes);
+        }
+        Ok(Created::Here { versioned: false })
+    }
+
+    /// Whether this is a claim, or a commit.
+    fn is(kind: u8, name: &str, bytes: &[u8]) -> bool {
+        name.starts_with("c/") && bytes.get(KIND as usize) == Some(&kind)
+    }
+
     fn deleted(&self, answer: Result<()>) -> Result<()> {
         if self.mistake == Some(Mistake::ClaimsDiscarded) {
             self.discard_claims();
@@ -64,6 +87,15 @@ impl Objects for Mistaken {
         self.net.place()
     }
     fn create(&self, name: &str, bytes: &[u8]) -> Result<Created> {
+        match self.mistake {
+            Some(Mistake::NoClaim) if Self::is(CLAIM, name, bytes) => {
+                return Ok(Created::Here { versioned: false });
+            }
+            Some(Mistake::TwoInFlight) if Self::is(COMMIT, name, bytes) => {
+                return self.pipelined(name, bytes);
+            }
+            _ => {}
+        }
         let created = self.net.create(name, bytes);
         if !matches!(&created, Err(e) if e.kind == FailureKind::Unknown) {
             return created;
@@ -115,7 +147,13 @@ fn an_adapter_without_a_mistake_is_judged_well() {
 
 #[test]
 fn each_planted_mistake_is_caught() {
-    for mistake in [Mistake::ClaimsDiscarded, Mistake::NotFoundIsFinal, Mistake::TimeoutIsSuccess] {
+    for mistake in [
+        Mistake::ClaimsDiscarded,
+        Mistake::NotFoundIsFinal,
+        Mistake::TimeoutIsSuccess,
+        Mistake::NoClaim,
+        Mistake::TwoInFlight,
+    ] {
         let caught = caught(Some(mistake), None);
         let (seed, why) = caught.unwrap_or_else(|| panic!("no seed catches {mistake:?}"));
         println!("{mistake:?}: seed {seed}: {why}");

@@ -18,7 +18,7 @@ use keyfall_objects::{Faults, FaultyObjects, MemoryObjects, Objects, Patience};
 
 use crate::engines::{options, put, read, user};
 use crate::far::{Far, far, rounds};
-use crate::mistakes::{Mistake, Mistaken};
+use crate::mistakes::{Mistake, Mistaken, OnItsWay};
 use crate::proxy;
 
 const USERS: u32 = 4;
@@ -223,7 +223,8 @@ pub(crate) fn mistaken(seed: u64, mistake: Option<Mistake>, defect: Option<Defec
     let place = Arc::new(MemoryObjects::new());
     let (env, cell) = made(seed, place.clone());
     let net = FaultyObjects::new(place.clone(), Faults::of_a_network(), seed);
-    let net = Net::Mistaken(Arc::new(Mistaken { net, place, mistake }));
+    let net =
+        Net::Mistaken(Arc::new(Mistaken { net, place, mistake, on_its_way: OnItsWay::default() }));
     history(World { seed, env, net, cell, users: BTreeMap::new(), defect });
 }
 

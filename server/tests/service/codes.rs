@@ -98,6 +98,8 @@ const KEYS: &[(&str, [&str; 3])] = &[
     ("standby", ["true", "false", "true"]),
     ("beat", ["\"2000ms\"", "\"3000ms\"", "\"4000ms\""]),
     ("gone_after", ["\"20000ms\"", "\"30000ms\"", "\"40000ms\""]),
+    ("object_cache", ["\"f.cache\"", "\"e.cache\"", "\"c.cache\""]),
+    ("object_cache_bytes", ["1", "2", "3"]),
     ("state", ["\"f.state\"", "\"e.state\"", "\"c.state\""]),
     ("backup", ["\"f.backup\"", "\"e.backup\"", "\"c.backup\""]),
     ("accept_remnants", ["true", "false", "true"]),
@@ -140,7 +142,7 @@ const BESIDE: &[(&str, &str)] = &[
 /// What the others must say instead beside a key of a store that machines share.
 fn shared(key: &str) -> &'static [(&'static str, &'static str)] {
     match key {
-        "single_machine" | "standby" | "beat" => {
+        "single_machine" | "standby" | "beat" | "object_cache" => {
             &[("store", "\"s3://bucket/a\""), ("cell", "\"shared.cell\"")]
         }
         "gone_after" => {

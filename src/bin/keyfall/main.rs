@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Err(e) => return usage(&e),
     };
     let session = Session::new(args.json, args.cell, args.take_over).waiting(args.wait);
+    let session = session.caching(args.object_cache);
     let session = session.of_user(user(&matches)).after_unknown(args.command.if_unknown());
     let acts = args.command.acts();
     match commands::run(&session, args.command) {

@@ -200,6 +200,7 @@ fn audit_of(inner: &Arc<Core>, more: &[SharedStore], progress: Progress<'_>) -> 
     let mut places: Vec<SharedStore> = vec![inner.store().clone()];
     places.extend(writer.copies.iter().filter_map(|c| c.store.clone()));
     places.extend(more.iter().cloned());
+    let _asked = AskedMedia::new(&places);
     let mut known: HashMap<BlobName, Openable> = HashMap::new();
     let source = PageSource::over(inner.realm, &places);
     learn(&source, &live_roots, geometry, live_head.epoch, true, &mut known)?;
@@ -232,6 +233,22 @@ fn audit_of(inner: &Arc<Core>, more: &[SharedStore], progress: Progress<'_>) -> 
     }
     try_blobs(&source, &places, &mut known, &mut audit, (live_head.epoch, progress))?;
     Ok(audit)
+}
+
+/// Places whose media are asked, past what is kept of them elsewhere, until this goes.
+struct AskedMedia<'p>(&'p [SharedStore]);
+
+impl<'p> AskedMedia<'p> {
+    fn new(places: &'p [SharedStore]) -> Self {
+        places.iter().for_each(|place| place.ask_medium(true));
+        AskedMedia(places)
+    }
+}
+
+impl Drop for AskedMedia<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|place| place.ask_medium(false));
+    }
 }
 
 /// Tries what is known on every blob of the places, the first of which is the store, and finds what

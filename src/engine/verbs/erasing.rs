@@ -15,6 +15,7 @@ use crate::engine::erases::{self, Outlook, foresee};
 use crate::engine::erasure::Erasure;
 use crate::engine::group;
 use crate::engine::progress::Progress;
+use crate::engine::tell::tell;
 use crate::engine::{run_due, warm};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Class, Timestamp};
@@ -149,6 +150,8 @@ pub(super) fn run_due(inner: &Arc<Core>, progress: Progress<'_>) -> Result<DueOu
     inner.process.check()?;
     let before = inner.loan.called_in();
     let done = run_due::run_due(inner, progress, &|| false);
+    // Nobody waits for it: a cell that is away is told the next time.
+    let _ = tell(inner);
     let since = inner.loan.called_in().filter(|at| Some(*at) != before);
     inner.loan.keep_back(&*inner.options.env, since);
     done

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::bucket::Bucket;
+use super::cache::ObjectCache;
 use super::frame::{HEADER, Header, LABEL, Spot, named_blob};
 use super::likely::{is_pack, look_for_packs};
 use super::named::Object;
 use super::naming::{Hint, Naming};
 use super::state::{Root, State};
 use super::tables::{learn_elsewhere, learn_lists, learn_segments};
-use super::windows::{BEYOND, RANGE, WINDOW};
-use crate::error::{Error, Result};
+use super::windows::{BEYOND, RANGE, WINDOW, Windows};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::store::part;
 use crate::sync::{Mutex, locked};
@@ -29,20 +30,51 @@ pub(super) enum Reads {
     Along,
 }
 
+/// What is done with the cache of this machine.
+#[derive(Clone, Copy)]
+pub(super) enum Caching<'a> {
+    /// There is none, or the place itself is to be asked.
+    None,
+    Use(&'a ObjectCache),
+    /// What it has is not believed, and replaced by what the place has.
+    Renew(&'a ObjectCache),
+}
+
 /// What looks for blobs.
 pub(super) struct Finder<'a> {
     pub(super) bucket: &'a Bucket,
     pub(super) naming: &'a Naming,
     pub(super) state: &'a Mutex<State>,
     pub(super) reads: Reads,
+    pub(super) cache: Caching<'a>,
 }
 
 impl Finder<'_> {
     /// Reads a blob.
     pub(super) fn get(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
-        match self.short(name)? {
+        self.surely(|finder| match finder.short(name)? {
             Some(blob) => Ok(blob),
-            None => self.bucket.get(&Object::Segment(*name).name()),
+            None => finder.bucket.get(&Object::Segment(*name).name()),
+        })
+    }
+
+    /// Looks once more, without the cache, for what is not found with it: another log may have come
+    /// in the place of the one whose objects it has.
+    fn surely(
+        &self,
+        look: impl Fn(&Finder<'_>) -> Result<Option<Vec<u8>>>,
+    ) -> Result<Option<Vec<u8>>> {
+        let found = look(self);
+        let is_found = match &found {
+            Ok(found) => found.is_some(),
+            Err(e) => e.kind() != ErrorKind::Corrupt,
+        };
+        match self.cache {
+            Caching::Use(cache) if !is_found && cache.was_hit() => {
+                locked(self.state).windows = Windows::default();
+                look(&Finder { cache: Caching::Renew(cache), ..*self })
+            }
+            _ => found,
         }
     }
 
@@ -100,10 +132,13 @@ impl Finder<'_> {
         from: usize,
         len: usize,
     ) -> Result<Option<Vec<u8>>> {
-        match self.short(name)? {
+        self.surely(|finder| match finder.short(name)? {
             Some(blob) => Ok(blob.map(|blob| part(&blob, from, len))),
-            None => self.bucket.get_range(&Object::Segment(*name).name(), from as u64, len as u64),
-        }
+            None => {
+                let segment = Object::Segment(*name).name();
+                finder.bucket.get_range(&segment, from as u64, len as u64)
+            }
+        })
     }
 
     /// Reads a blob that is no object of its own; `None` if it may be one.
@@ -311,7 +346,7 @@ impl Finder<'_> {
             all || windows.get(object, first).is_some_and(ends)
         };
         if first < last && self.reads == Reads::Near && !at_hand() {
-            return self.bucket.get_range(&object.name(), from, len);
+            return self.read(object, from, len);
         }
         let Some(one) = self.window(object, first)? else { return Ok(None) };
         if first == last {
@@ -328,6 +363,26 @@ impl Finder<'_> {
         Ok(Some(cut(&bytes, from % WINDOW)))
     }
 
+    /// Reads a range of an object where it is nearest.
+    fn read(&self, object: Object, from: u64, len: u64) -> Result<Option<Vec<u8>>> {
+        let cache = match self.cache {
+            // Whoever reads long ranges reads them once.
+            _ if self.reads == Reads::Along => None,
+            Caching::None => None,
+            Caching::Use(cache) | Caching::Renew(cache) => Some(cache),
+        };
+        if let (Some(cache), Caching::Use(_)) = (cache, self.cache)
+            && let Some(bytes) = cache.get(object, from, len)
+        {
+            return Ok(Some(bytes));
+        }
+        let read = self.bucket.get_range(&object.name(), from, len)?;
+        if let (Some(cache), Some(bytes)) = (cache, &read) {
+            cache.keep(object, from, len, bytes);
+        }
+        Ok(read)
+    }
+
     /// One window of an object.
     fn window(&self, object: Object, number: u64) -> Result<Option<Arc<Vec<u8>>>> {
         let kept = locked(self.state).windows.get(object, number);
@@ -340,8 +395,7 @@ impl Finder<'_> {
             Reads::Near => (number, WINDOW),
             Reads::Along => (number - number % RANGE, (RANGE + BEYOND) * WINDOW),
         };
-        let read = self.bucket.get_range(&object.name(), from * WINDOW, len)?;
-        let Some(read) = read else { return Ok(None) };
+        let Some(read) = self.read(object, from * WINDOW, len)? else { return Ok(None) };
         let mut wanted = Arc::default();
         let mut state = locked(self.state);
         for (n, bytes) in (from..).zip(read.chunks(WINDOW as usize)) {

@@ -1,15 +1,18 @@
 //! The store on an object log.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use keyfall_objects::{Listed, Objects, Patience};
 
 use super::bucket::Bucket;
+use super::cache::ObjectCache;
 use super::claim::{claim, confirm, find_newest, floors, read_back, refresh};
 use super::claims::recall;
 use super::earlier::has_claim;
-use super::find::{Finder, Reads};
+use super::find::{Caching, Finder, Reads};
 use super::give::{GRACE, Giving};
 use super::hints::hint_if_due;
 use super::marker;
@@ -22,6 +25,7 @@ use super::sparse::SparseObjects;
 use super::state::{Root, State};
 use super::survey::Survey;
 use super::tables::{learn_all, learn_lists};
+use super::windows::Windows;
 use super::write::{SHORT_MAX, Writing};
 use crate::env::{SharedEnv, System};
 use crate::error::{Error, ErrorKind, Result};
@@ -48,6 +52,10 @@ pub struct ObjectLog {
     /// For how long the cleaner leaves what died.
     grace: Duration,
     room: Room,
+    /// What this machine keeps of the objects, if it was asked to.
+    cache: Option<ObjectCache>,
+    /// Whether reads are to show what the place itself has.
+    asks_medium: AtomicBool,
     writers: Mutex<()>,
     state: Mutex<State>,
 }
@@ -187,7 +195,30 @@ impl ObjectLog {
         versioned: bool,
     ) -> Self {
         let (room, writers) = (Room::default(), Mutex::new(()));
-        ObjectLog { bucket, naming, look, versioned, grace: GRACE, room, writers, state }
+        let (grace, cache, asks_medium) = (GRACE, None, AtomicBool::new(false));
+        ObjectLog {
+            bucket,
+            naming,
+            look,
+            versioned,
+            grace,
+            room,
+            cache,
+            asks_medium,
+            writers,
+            state,
+        }
+    }
+
+    /// Keeps what is read of the objects in a directory of this machine, `most` bytes of it: the
+    /// next process reads it from there. It is ciphertext, of which an erase needs nothing removed,
+    /// and nothing is lost with it. Long blobs are not kept.
+    ///
+    /// # Errors
+    /// `Refused` for a directory in which something else lies; `Medium` for a link; `Io`.
+    pub fn cache(self, dir: &Path, most: u64) -> Result<Self> {
+        let cache = ObjectCache::open(dir, most, &self.place(), &self.naming.identity())?;
+        Ok(ObjectLog { cache: Some(cache), ..self })
     }
 
     /// How long the cleaner keeps an object after nothing in it lives, instead of 30 seconds: a
@@ -211,7 +242,11 @@ impl ObjectLog {
 
     fn finder(&self) -> Finder<'_> {
         let ObjectLog { bucket, naming, state, .. } = self;
-        Finder { bucket, naming, state, reads: Reads::Near }
+        let cache = match &self.cache {
+            Some(cache) if !self.asks_medium.load(Ordering::Acquire) => Caching::Use(cache),
+            _ => Caching::None,
+        };
+        Finder { bucket, naming, state, reads: Reads::Near, cache }
     }
 
     /// Reads the root page, unless it is at hand, so that the claim to come can repeat it. Whoever
@@ -429,7 +464,14 @@ impl Store for ObjectLog {
     }
 
     fn contains(&self, name: &BlobName) -> Result<bool> {
-        self.finder().contains(name)
+        Finder { cache: Caching::None, ..self.finder() }.contains(name)
+    }
+
+    fn ask_medium(&self, on: bool) {
+        self.asks_medium.store(on, Ordering::Release);
+        if on {
+            locked(&self.state).windows = Windows::default();
+        }
     }
 
     fn put(&self, blobs: &[Blob]) -> Result<()> {

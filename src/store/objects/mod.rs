@@ -24,6 +24,7 @@
 //! before it and woke up after it.
 
 mod bucket;
+mod cache;
 mod catalogue;
 mod claim;
 mod claims;

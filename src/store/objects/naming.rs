@@ -48,6 +48,14 @@ impl Naming {
         Naming(Aes128::new(&(*key).into()))
     }
 
+    /// What tells this log from one with another naming key, to whom that is unknown too.
+    pub(super) fn identity(&self) -> [u8; 16] {
+        // No name: those begin with two zeros under the key.
+        let mut block = [0xff; 16].into();
+        self.0.encrypt_block(&mut block);
+        block.into()
+    }
+
     /// The name of a blob of `len` bytes at a place; `drawn` itself if a name cannot say that.
     pub(super) fn name(&self, at: Place, len: usize, drawn: BlobName) -> BlobName {
         let (Some(length), true) = (length_up(len), at.number < 1 << 40 && at.offset < 1 << 24)

@@ -79,7 +79,7 @@ fn the_options_of_every_command_are_in_one_order() {
         if help.contains("<CELL>") {
             common.insert(0, "cell");
         }
-        assert_eq!(common, ["cell", "take-over", "wait", "json"], "{command:?}");
+        assert_eq!(common, ["cell", "take-over", "wait", "json", "object-cache"], "{command:?}");
         let own = options(&help, "Options");
         assert_eq!(own.last(), Some(&"help"), "{command:?}: {own:?}");
         let ranks: Vec<u32> = own.iter().filter_map(|option| rank(option)).collect();

@@ -81,6 +81,17 @@ pub(crate) struct Args {
     /// this one lacks is lost. What is due is left for the next command.
     #[arg(long, global = true, help_heading = COMMON, display_order = LAST + 1)]
     pub(crate) take_over: bool,
+    /// Keep what is read of a store at a URL in this directory, 1 GiB at most, so that the next
+    /// command reads it there. It is ciphertext; it may be removed at any time.
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "KEYFALL_OBJECT_CACHE",
+        help_heading = COMMON,
+        display_order = LAST + 4
+    )]
+    pub(crate) object_cache: Option<PathBuf>,
     /// Wait this long if another process has the store or its cell open, before giving up: 10s,
     /// 5min; a bare number is seconds.
     #[arg(

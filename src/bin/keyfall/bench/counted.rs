@@ -223,6 +223,9 @@ impl RootCell for CountedCell {
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<(), Error> {
         self.cell.claim(store, owner, mark)
     }
+    fn mark(&self, store: StoreId, commit: u64) -> Result<(), Error> {
+        self.cell.mark(store, commit)
+    }
     fn prepare(&self) {
         self.cell.prepare();
     }

@@ -31,6 +31,7 @@ impl<'a> Whose<'a> {
 /// How this program opens a shard.
 pub(crate) fn builder(session: &Session, shard: &ShardAt) -> Builder {
     let builder = Builder::at(&shard.place).keeper(Keeper::ByHand).wait_for_lock(session.patience);
+    let builder = session.cached(Path::new(&shard.place), builder);
     match &shard.cell {
         Some(cell) => builder.cell_at(cell),
         None => builder,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use keyfall::engine::DueOutcome;
-use keyfall::opening::Location;
+use keyfall::opening::{Location, url_of};
 use keyfall::{Builder, Error, ErrorKind};
 use serde_json::{Value, json};
 
@@ -13,6 +13,9 @@ use crate::shell::due;
 use crate::shell::failure::Done;
 use crate::shell::print::{block, tell, tell_whole};
 use crate::shell::remedy::{self, About};
+
+/// Bytes of a cache of objects.
+const CACHE: u64 = 1 << 30;
 
 /// What this run was given. A clone shares what was said.
 #[derive(Clone, Default)]
@@ -25,6 +28,8 @@ pub(crate) struct Session {
     pub(crate) take_over: bool,
     /// How long to wait for a store that is in use.
     pub(crate) patience: Duration,
+    /// Where this machine keeps what it reads of a store at a URL.
+    pub(crate) object_cache: Option<PathBuf>,
     /// The user that was named, as it was typed.
     user: Option<String>,
     /// What to do if nobody knows whether a write took effect.
@@ -61,6 +66,20 @@ impl Session {
     /// This session, which waits so long for a store that is in use.
     pub(crate) fn waiting(self, patience: Duration) -> Session {
         Session { patience, ..self }
+    }
+
+    /// This session, which keeps there what it reads of a store at a URL.
+    pub(crate) fn caching(self, object_cache: Option<PathBuf>) -> Session {
+        Session { object_cache, ..self }
+    }
+
+    /// With that directory, if one was named and the store is at a URL: the variable may be set for
+    /// all stores.
+    pub(crate) fn cached(&self, store: &Path, builder: Builder) -> Builder {
+        match &self.object_cache {
+            Some(cache) if url_of(store).is_some() => builder.object_cache(cache, CACHE),
+            _ => builder,
+        }
     }
 
     /// This session, about the user of this name.

@@ -43,6 +43,7 @@ pub(crate) fn builder(session: &Session, store: &Path) -> Builder {
     let builder = builder.keeper(Keeper::ByHand).wait_for_lock(session.patience);
     let drafts = drafts_of(store);
     let builder = builder.drafts(move |draft| keep_draft(&drafts, draft));
+    let builder = session.cached(store, builder);
     match &session.cell {
         Some(cell) => builder.cell_at(cell),
         None => builder,

@@ -211,6 +211,9 @@ impl Store for FaultyStore {
     fn get_along(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
         self.gate.verb(Touch::Store, || self.store.get_along(name))
     }
+    fn ask_medium(&self, on: bool) {
+        self.store.ask_medium(on);
+    }
     fn contains(&self, name: &BlobName) -> Result<bool> {
         self.gate.verb(Touch::Store, || self.store.contains(name))
     }

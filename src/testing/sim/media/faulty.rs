@@ -44,6 +44,10 @@ impl RootCell for FaultyCell {
         self.gate.verb(Touch::Cell, || self.cell.claim(store, owner, mark))
     }
 
+    fn mark(&self, store: StoreId, commit: u64) -> Result<()> {
+        self.gate.verb(Touch::Cell, || self.cell.mark(store, commit))
+    }
+
     fn ready(&self, keep: &RootId, next: &RootId) -> Result<bool> {
         self.cell.ready(keep, next)
     }

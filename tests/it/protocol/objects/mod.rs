@@ -29,6 +29,8 @@ enum Mistake {
     ClaimsDiscarded,
     /// A claim stands, whatever stands above it.
     ClaimUnlooked,
+    /// Claims are discarded; a commit looks whether anything stands above it, and a claim does not.
+    OnlyCommitsLook,
     /// Puts take the place of what is there.
     Blind,
     /// The head is sent before its key is in the cell.
@@ -203,8 +205,9 @@ impl Objects {
 
     fn on_discard(&self, state: &mut State, slot: u8) -> Option<()> {
         let there = state.logs[0][usize::from(slot)]?;
-        let claim =
-            state.object(there).kind == Kind::Claim && self.mistake != Mistake::ClaimsDiscarded;
+        let discards_claims =
+            matches!(self.mistake, Mistake::ClaimsDiscarded | Mistake::OnlyCommitsLook);
+        let claim = state.object(there).kind == Kind::Claim && !discards_claims;
         if claim || state.head(0) == Some(there) {
             return None;
         }
@@ -458,7 +461,17 @@ impl Objects {
         }
         state.engines[n] = match state.engines[n] {
             Phase::Claiming { claim, .. }
-                if state.above(state.object(claim)) && self.mistake != Mistake::ClaimUnlooked =>
+                if state.above(state.object(claim))
+                    && !matches!(
+                        self.mistake,
+                        Mistake::ClaimUnlooked | Mistake::OnlyCommitsLook
+                    ) =>
+            {
+                Phase::Closed
+            }
+            Phase::Publishing { .. } | Phase::Putting { .. }
+                if state.above(state.object(object))
+                    && self.mistake == Mistake::OnlyCommitsLook =>
             {
                 Phase::Closed
             }

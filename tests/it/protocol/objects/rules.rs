@@ -52,6 +52,7 @@ fn every_mistake_with_late_writes_and_claims_is_found() {
         (Mistake::TimeoutIsSuccess, ACKNOWLEDGED),
         (Mistake::ClaimsDiscarded, ACKNOWLEDGED),
         (Mistake::ClaimUnlooked, LIVING),
+        (Mistake::OnlyCommitsLook, LIVING),
         (Mistake::Blind, ACKNOWLEDGED),
         (Mistake::PublishFirst, LIVING),
         (Mistake::TwoInFlight, LIVING),
