@@ -251,7 +251,7 @@ fn builder(config: &Config, receipts: &Arc<Receipts>) -> Builder {
     let builder = if config.single_machine { builder.single_machine() } else { builder };
     let builder = config.beat().map_or(builder.clone(), |every| builder.beat(every));
     let builder = match &config.object_cache {
-        Some(dir) => builder.object_cache(dir, config.object_cache_bytes.get()),
+        Some(dir) => builder.object_cache(dir, config.object_cache_bytes),
         None => builder,
     };
     match &config.cell {

@@ -74,6 +74,9 @@ impl Place {
     }
 }
 
+/// What a file may come to.
+type Change = fn(&mut Vec<u8>);
+
 /// The files of a cache that hold windows.
 fn files(dir: &Path) -> Vec<PathBuf> {
     let below = |dir: &Path| fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
@@ -106,15 +109,15 @@ fn whatever_its_files_hold_nothing_else_is_read() {
     let (place, dir) = (Place::new("said"), tempfile::tempdir().unwrap());
     let cache = dir.path().join("cache");
     place.read_all(Some(&cache), "said");
-    let change: [(&str, &dyn Fn(&mut Vec<u8>)); 6] = [
-        ("cut short", &|bytes| bytes.truncate(bytes.len() / 2)),
-        ("empty", &Vec::clear),
-        ("a bit of the window", &|bytes| bytes[40] ^= 1),
-        ("a bit of the key", &|bytes| bytes[3] ^= 1),
-        ("zeros", &|bytes| bytes.fill(0)),
-        ("longer", &|bytes| bytes.push(0)),
+    let changes: [(&str, Change); 6] = [
+        ("cut short", |bytes| bytes.truncate(bytes.len() / 2)),
+        ("empty", Vec::clear),
+        ("a bit of the window", |bytes| bytes[40] ^= 1),
+        ("a bit of the key", |bytes| bytes[3] ^= 1),
+        ("zeros", |bytes| bytes.fill(0)),
+        ("longer", |bytes| bytes.push(0)),
     ];
-    for (what, change) in change {
+    for (what, change) in changes {
         let kept = files(&cache);
         assert!(!kept.is_empty());
         for file in kept {
