@@ -71,9 +71,13 @@ server:
 object-store:
     .ci/run object-store
 
-# the engine on object stores, over memory and a directory
+# the engine on object stores, over memory, a directory and a server of S3
 objects:
     .ci/run objects
+
+# the same over memory and a directory, and the package of the adapters
+objects-all:
+    .ci/run objects-all
 
 # the same over a server of S3, which is installed below the target directory
 objects-s3:

@@ -89,10 +89,10 @@ pub struct Patience {
 }
 
 impl Default for Patience {
-    /// About a minute of pauses; the last try begins within 90 seconds.
+    /// About a minute; the last try begins within it.
     fn default() -> Self {
         let (pause, longest) = (Duration::from_millis(50), Duration::from_secs(2));
-        Patience { tries: 34, pause, longest, in_all: Duration::from_secs(90) }
+        Patience { tries: 34, pause, longest, in_all: Duration::from_secs(60) }
     }
 }
 

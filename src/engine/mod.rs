@@ -92,7 +92,7 @@ pub use options::{OpenAs, OpenCopy};
 pub use progress::Progress;
 pub use replica::Backup;
 pub use unsigned::Unsigned;
-pub use verbs::audit::{Audit, PlaceAudit};
+pub use verbs::audit::{Audit, CopyAway, PlaceAudit};
 pub use verbs::certificates::Certificates;
 pub use verbs::clock::Clock;
 pub use verbs::copies::{Copies, CopyStatus};

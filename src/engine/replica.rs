@@ -76,8 +76,9 @@ pub(super) fn out_of_step(place: &str, e: &Error) -> Error {
     Error::new(
         ErrorKind::Copy,
         format!(
-            "the copy {place} must be in step and is not: {}; bring it back, or give it up with `Copies::remove('{place}')`, and call again",
-            why(e)
+            "the copy {place} must be in step and is not: {}; {}, and call again",
+            why(e),
+            remedy(place, e)
         ),
     )
 }
@@ -91,6 +92,17 @@ fn why(e: &Error) -> String {
     }
 }
 
+/// What to do about a copy. Of one that came back empty nothing can be brought up to date.
+fn remedy(place: &str, e: &Error) -> String {
+    let give_up = format!("give it up with `Copies::remove('{place}')`");
+    match e.kind() {
+        ErrorKind::Absent => format!(
+            "bring it back, or, if it is lost, {give_up} and make it once more with `Copies::add('{place}')`"
+        ),
+        _ => format!("bring it back, or {give_up}"),
+    }
+}
+
 /// Of a commit that the store holds and a copy in step did not take: what to do then is not to do
 /// it again.
 pub(super) fn not_taken(place: &str, e: &Error, erase: bool) -> Error {
@@ -100,8 +112,9 @@ pub(super) fn not_taken(place: &str, e: &Error, erase: bool) -> Error {
         "what was written is in the store and must not be put again; it counts once every copy in step has it"
     };
     let text = format!(
-        "{what}: the copy {place} must be in step and is not: {}; bring it back, or give it up with `Copies::remove('{place}')`",
-        why(e)
+        "{what}: the copy {place} must be in step and is not: {}; {}",
+        why(e),
+        remedy(place, e)
     );
     Error::new(ErrorKind::Copy, text)
 }

@@ -1,10 +1,11 @@
 //! Telling a cell that lies apart from the store how far the store is: once a minute, if anything
 //! was put. A store that went back, as a database does that failed over to a late replica, is then
-//! found out when it is opened, even if nothing was erased in between.
+//! found out when it is opened, even if nothing was erased in between. And a look at whether the
+//! store is there at all: an emptied bucket takes commits like any other.
 
 use super::core::Core;
 use super::told::Told;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::sync::atomic::Ordering;
 use crate::sync::locked;
 
@@ -13,10 +14,12 @@ pub(super) fn was_told(core: &Core, commit: u64) {
     *locked(&core.told) = Told { commit, at: core.options.env.monotonic() };
 }
 
-/// Tells the cell of the newest commit, if it is not known there and a minute is over.
+/// Once a minute tells the cell of the newest commit, if it is not known there; and looks before
+/// whether the medium has lost what this engine goes on from.
 ///
 /// # Errors
-/// `Fenced` if another engine claimed the cell; `Io`. It is tried again a minute later.
+/// `Fenced` if another engine claimed the cell; `Corrupt` if the store is gone: then the engine is
+/// poisoned. `Io`. All of it is tried again a minute later.
 pub(super) fn tell(core: &Core) -> Result<()> {
     if core.looks_only().is_some() || core.poisoned.load(Ordering::Acquire) {
         return Ok(());
@@ -24,13 +27,23 @@ pub(super) fn tell(core: &Core) -> Result<()> {
     let (commit, now) = (core.state().stored.id.commit, core.options.env.monotonic());
     {
         let mut told = locked(&core.told);
-        if !told.lacks(commit, now) {
+        if !told.is_due(now) {
             return Ok(());
         }
         told.at = now;
     }
-    core.cell.mark(core.id, commit)?;
-    let mut told = locked(&core.told);
-    told.commit = told.commit.max(commit);
+    match core.store().stands() {
+        // What it acknowledged from now on would lie in a store that nobody can open.
+        Err(e) if e.kind() == ErrorKind::Corrupt => {
+            core.poison(e.kind());
+            return Err(e);
+        }
+        stands => stands?,
+    }
+    if locked(&core.told).commit < commit {
+        core.cell.mark(core.id, commit)?;
+        let mut told = locked(&core.told);
+        told.commit = told.commit.max(commit);
+    }
     Ok(())
 }

@@ -13,8 +13,8 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Whether it is to be told of this commit now.
-    pub(super) fn lacks(&self, commit: u64, now: Duration) -> bool {
-        commit > self.commit && now >= self.at + TELL_EVERY
+    /// Whether it is time again.
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        now >= self.at + TELL_EVERY
     }
 }

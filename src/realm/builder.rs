@@ -7,7 +7,8 @@ use super::init::init;
 use super::places::{OpenShard, ShardAt, by_default};
 use super::router::Realm;
 use crate::Builder;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::store::place::is_url;
 
 /// How a realm is made and opened: its directory, its shards, and how each of them is opened.
 #[derive(Clone)]
@@ -74,8 +75,21 @@ impl RealmBuilder {
     /// other places than it was begun with; `Mismatch` if a store at one of the places is no shard
     /// of it; `Locked` while another process makes it; else as [`Builder::open_or_create`].
     pub fn init(&self) -> Result<Realm> {
+        self.check_dir()?;
         init(&self.dir, &self.shards, &self.open)?;
         self.open()
+    }
+
+    /// Refuses a URL as the place of the map.
+    fn check_dir(&self) -> Result<()> {
+        if !is_url(&self.dir.to_string_lossy()) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "{} is a URL, and a realm is a directory of this machine, which says where its shards \
+             are: name that directory, and URLs as the places of shards",
+            self.dir.display()
+        )))
     }
 
     /// Opens the realm. Only its map is read: each shard is opened when it is first asked for, or
@@ -85,6 +99,7 @@ impl RealmBuilder {
     /// `Absent` if there is none, or an init was cut short; `Corrupt` or `Mismatch` if the map
     /// cannot be used.
     pub fn open(&self) -> Result<Realm> {
+        self.check_dir()?;
         Realm::over(&self.dir, &self.open, self.read_only)
     }
 }

@@ -106,7 +106,7 @@ pub(super) fn bytes_of(text: &str) -> Option<[u8; 16]> {
 pub(super) fn check(shards: &[ShardAt]) -> Result<()> {
     if !(1..=SHARDS_MAX).contains(&shards.len()) {
         return Err(Error::invalid(format!(
-            "a realm has 1 to {SHARDS_MAX} shards, this one would have {}; give another number",
+            "a realm has 1 to {SHARDS_MAX} shards, this one would have {}; say how many",
             shards.len()
         )));
     }

@@ -228,6 +228,9 @@ impl Store for RecordingStore {
     fn is_shared(&self) -> bool {
         self.store.is_shared()
     }
+    fn stands(&self) -> Result<()> {
+        self.store.stands()
+    }
     fn confirm(&self) -> Result<()> {
         self.store.confirm()
     }

@@ -191,3 +191,37 @@ fn an_audit_tells_a_payload_that_is_in_no_place() {
     let [damage] = &audit.places[0].other_damage[..] else { panic!("{audit:?}") };
     assert!(damage.contains("of them in another place"), "{damage}");
 }
+
+/// Once a minute the engine looks whether its claim is there: an emptied bucket takes commits like
+/// any other, and nobody could open what is put there.
+#[test]
+fn a_store_whose_objects_are_gone_takes_nothing_for_long() {
+    for gone in ["all", "what came since the opening"] {
+        let objects = Arc::new(MemoryObjects::new());
+        let clock = Arc::new(keyfall::testing::Seeded::new(7));
+        let cell = Arc::new(MemoryCell::new());
+        let options = || options().env(clock.clone());
+        drop(Engine::init(Arc::new(open(&objects)), cell.clone(), options()).unwrap());
+        let before = objects.list("c", "", 1000).unwrap().len();
+        let engine = Engine::open(Arc::new(open(&objects)), cell.clone(), options()).unwrap();
+        put(&engine, 1, b"said").unwrap();
+        clock.advance(60_000);
+        engine.run_due(&mut |_| {}).unwrap();
+        put(&engine, 1, b"said").unwrap();
+        for folder in ["", "c", "p", "x", "s", "f", "a", "b"] {
+            let listed = objects.list(folder, "", 1000).unwrap().into_iter();
+            let skipped = if gone == "all" { 0 } else { before };
+            for object in listed.skip(if folder == "c" { skipped } else { 0 }) {
+                objects.delete(&object.name).unwrap();
+            }
+        }
+        put(&engine, 1, b"into the void").unwrap();
+        clock.advance(60_000);
+        // What is due has nothing to do with it.
+        let _ = engine.run_due(&mut |_| {});
+        assert!(engine.is_poisoned(), "{gone}");
+        let refused = put(&engine, 1, b"said").map(drop).unwrap_err();
+        assert_eq!(refused.kind(), keyfall::ErrorKind::Poisoned, "{refused}");
+        assert!(engine.reopen().is_err(), "{gone}");
+    }
+}

@@ -37,9 +37,20 @@ fn of_this_machine(e: &(dyn std::error::Error + 'static)) -> FailureKind {
     FailureKind::Unknown
 }
 
+/// How servers call a bucket that is not there.
+const NO_BUCKET: [&str; 2] = ["NoSuchBucket", "ContainerNotFound"];
+
+/// What a request to a bucket that is not there comes to.
+pub(super) fn no_bucket(url: &str) -> Failure {
+    Failure::refused(format!("{url}: there is no such bucket; make it, or name another place"))
+}
+
 /// What a failed request is: refused for good only where the answer says so.
 pub(super) fn failure(url: &str, name: &str, e: &Error) -> Failure {
     let text = line(e);
+    if NO_BUCKET.iter().any(|code| text.contains(&format!("<Code>{code}</Code>"))) {
+        return no_bucket(url);
+    }
     let message = format!("{url}: {name}: {}", without_markup(&text));
     let refused = || FailureKind::Refused;
     let kind = match e {
@@ -115,16 +126,16 @@ mod tests {
 
     #[test]
     fn an_answer_is_told_without_its_xml() {
-        let xml = "<?xml version=\"1.0\"?>\n<Error><Code>NoSuchBucket</Code><Message>The bucket \
-                   does not exist</Message><Resource>/b</Resource></Error>";
+        let xml = "<?xml version=\"1.0\"?>\n<Error><Code>Odd</Code><Message>The bucket \
+                   is odd</Message><Resource>/b</Resource></Error>";
         for xml in [xml, &xml[22..]] {
             let source = format!("non-2xx status code: 404 Not Found: {xml}").into();
             let told = failure("s3://b", "c/1", &Error::Generic { store: "S3", source }).message;
-            assert!(
-                told.ends_with("404 Not Found: NoSuchBucket: The bucket does not exist"),
-                "{told}"
-            );
+            assert!(told.ends_with("404 Not Found: Odd: The bucket is odd"), "{told}");
         }
+        let source = "404 Not Found: <Error><Code>NoSuchBucket</Code></Error>".into();
+        let none = failure("s3://b", "c", &Error::Generic { store: "S3", source });
+        assert_eq!(none, no_bucket("s3://b"));
         let odd = "status code: 404: <html>nothing here</html>";
         assert_eq!(without_markup(odd), odd);
     }

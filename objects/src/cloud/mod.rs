@@ -19,7 +19,7 @@ use object_store::{
 };
 use tokio::runtime::{Builder, Runtime};
 
-use self::failures::failure;
+use self::failures::{failure, no_bucket};
 use self::place::{Opened, open};
 pub use self::place::{SCHEMES, directory_of};
 use self::reserve::Reserve;
@@ -137,8 +137,7 @@ impl Objects for CloudObjects {
                 put => put.map(|put| Created::Here { versioned: put.version.is_some() }),
             }
         };
-        let no_bucket = || Failure::refused(format!("{}: there is no such bucket", self.url));
-        let created = self.wait(name, put)?.ok_or_else(no_bucket)?;
+        let created = self.wait(name, put)?.ok_or_else(|| no_bucket(&self.url))?;
         match created {
             // What is there can neither be read nor go away by itself: asking again is no use.
             Created::Exists => match in_the_way(&self.url, name) {

@@ -20,7 +20,7 @@ use crate::port::{Failure, Result};
 pub const SCHEMES: [&str; 4] = ["s3", "gs", "az", "file"];
 
 /// How long one request may take.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// What ends the name of a bucket of S3 Express One Zone.
 const EXPRESS: &str = "--x-s3";
@@ -77,12 +77,19 @@ fn once() -> RetryConfig {
     RetryConfig { max_retries: 0, ..RetryConfig::default() }
 }
 
-fn client(endpoint: Option<&str>) -> ClientOptions {
+/// How the server at an endpoint is asked, or the one that the service has by itself.
+fn client(endpoint: Option<&str>) -> std::result::Result<ClientOptions, Unbuilt> {
+    let known = |scheme: &str| ["http", "https"].contains(&scheme);
+    let is_url = |at: &str| Url::parse(at).is_ok_and(|at| known(at.scheme()) && at.has_host());
+    if let Some(odd) = endpoint.filter(|at| !is_url(at)) {
+        let why = format!("its endpoint {odd:?} is no URL; write http://HOST:PORT or https://HOST");
+        return Err(Unbuilt::Refused(why));
+    }
     let plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
-    ClientOptions::new()
+    Ok(ClientOptions::new()
         .with_timeout(TIMEOUT)
         .with_connect_timeout(CONNECT_TIMEOUT)
-        .with_allow_http(plain)
+        .with_allow_http(plain))
 }
 
 fn variable(names: &[&str]) -> Option<String> {
@@ -113,7 +120,7 @@ fn s3(bucket: &str, endpoint: Option<&str>) -> Built {
     let of_environment = variable(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]);
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(bucket)
-        .with_client_options(client(endpoint.or(of_environment.as_deref())))
+        .with_client_options(client(endpoint.or(of_environment.as_deref()))?)
         .with_retry(once());
     if let Some(endpoint) = endpoint {
         // Also where the environment names one for S3 alone.
@@ -132,7 +139,7 @@ fn gs(bucket: &str) -> Built {
     let emulator = emulator()?;
     let mut builder = GoogleCloudStorageBuilder::from_env()
         .with_bucket_name(bucket)
-        .with_client_options(client(emulator.as_ref().map(Url::as_str)))
+        .with_client_options(client(emulator.as_ref().map(Url::as_str))?)
         .with_retry(once());
     if let Some(at) = emulator {
         // The crate takes another endpoint from a service account alone.
@@ -159,10 +166,11 @@ fn emulator() -> std::result::Result<Option<Url>, Unbuilt> {
 fn az(container: &str, endpoint: Option<&str>) -> Built {
     let of_environment = variable(&["AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"]);
     let emulated = variable(&["AZURE_STORAGE_USE_EMULATOR", "AZURE_USE_EMULATOR"]).is_some();
-    let plain = if emulated { Some("http://") } else { endpoint.or(of_environment.as_deref()) };
+    let plain =
+        if emulated { Some("http://127.0.0.1") } else { endpoint.or(of_environment.as_deref()) };
     let mut builder = MicrosoftAzureBuilder::from_env()
         .with_container_name(container)
-        .with_client_options(client(plain))
+        .with_client_options(client(plain)?)
         .with_retry(once());
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(endpoint.to_owned());

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use crate::api::health::free_bytes;
 use crate::app::App;
 use crate::auth::caller::Caller;
+use crate::config::as_typed;
 use crate::problem::Answer;
 use crate::standing;
 use crate::words::now;
@@ -95,7 +96,7 @@ pub(crate) async fn status(State(app): State<App>, caller: Caller) -> Answer<Jso
         in_step: copy.entry.mode == CopyMode::InStep,
         place: copy.entry.place,
         lacks_pages: copy.lacks_pages,
-        error: copy.error,
+        error: copy.error.as_deref().map(as_typed),
     });
     Ok(Json(StatusJson {
         version: env!("CARGO_PKG_VERSION"),

@@ -20,7 +20,7 @@ use crate::promise::Finality;
 use crate::record::upload::is_of_upload;
 use crate::secret::WipeStack;
 use crate::store::{Cursor, Head, HeadId};
-use crate::tree::head::{CopyMode, HeadPage, Prefix, Roots};
+use crate::tree::head::{HeadPage, Prefix, Roots};
 use crate::tree::{Geometry, PageKind};
 
 /// Strays that an audit names in one place.
@@ -57,6 +57,16 @@ pub struct PlaceAudit {
     pub other_damage: Vec<String>,
 }
 
+/// A copy of the store that could not be audited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CopyAway {
+    /// Path or URL of the copy.
+    pub place: String,
+    /// Why it could not be opened.
+    pub why: String,
+}
+
 /// What an audit found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -75,16 +85,19 @@ pub struct Audit {
     pub live_blobs: u64,
     /// Findings for each place that was audited.
     pub places: Vec<PlaceAudit>,
+    /// Copies of the store that were not audited.
+    pub away: Vec<CopyAway>,
 }
 
 impl Audit {
     /// Whether nothing opens that should not, nothing is damaged or missing from the store, every
-    /// erase is final, and the cell holds one key.
+    /// erase is final, the cell holds one key, and every copy was audited.
     pub fn is_clean(&self) -> bool {
         let sound = |place: &PlaceAudit| {
             place.stray == 0 && place.damaged == 0 && place.other_damage.is_empty()
         };
-        self.root_keys == 1 && self.finality.is_final() && self.places.iter().all(sound)
+        let all = self.places.iter().all(sound) && self.away.is_empty();
+        self.root_keys == 1 && self.finality.is_final() && all
     }
 }
 
@@ -183,12 +196,7 @@ fn audit_of(inner: &Arc<Core>, more: &[SharedStore], progress: Progress<'_>) -> 
     // Puts and erases wait: the tree must not move under the comparison.
     let mut writer = inner.writer();
     inner.check_usable()?;
-    if inner.looks_only().is_some() {
-        // It has opened none so far.
-        for copy in writer.copies.iter_mut().filter(|c| c.entry.mode == CopyMode::InStep) {
-            let _ = copy.reach(&inner.options);
-        }
-    }
+    let away = away(inner, &mut writer.copies);
     let contents = inner.cell.load()?;
     let ready = writer.next.as_ref().map(|next| next.id);
     let shared = inner.cell.describe().quorum.is_some();
@@ -217,6 +225,7 @@ fn audit_of(inner: &Arc<Core>, more: &[SharedStore], progress: Progress<'_>) -> 
         finality,
         live_blobs: known.len() as u64,
         places: Vec::new(),
+        away,
     };
     for place in &places {
         let stored = own_head(place, inner.id)?;
@@ -233,6 +242,15 @@ fn audit_of(inner: &Arc<Core>, more: &[SharedStore], progress: Progress<'_>) -> 
     }
     try_blobs(&source, &places, &mut known, &mut audit, (live_head.epoch, progress))?;
     Ok(audit)
+}
+
+/// Opens the copies that are not open, and says which cannot be.
+fn away(inner: &Core, copies: &mut [Attached]) -> Vec<CopyAway> {
+    let opened = |copy: &mut Attached| {
+        let why = copy.open(&inner.options).err()?.to_string();
+        Some(CopyAway { place: copy.entry.place.clone(), why })
+    };
+    copies.iter_mut().filter_map(opened).collect()
 }
 
 /// Places whose media are asked, past what is kept of them elsewhere, until this goes.

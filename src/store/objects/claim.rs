@@ -237,6 +237,7 @@ pub(super) fn claim(
         (state.is_mine, state.catalogue, state.stream) = (true, None, Stream::default());
         (state.expected, state.known) = (None, false);
         state.claims.numbers.insert(number);
+        state.own = Some(number);
         let head = state.head.clone();
         drop(state);
         return Ok(head);
@@ -300,6 +301,19 @@ pub(super) fn confirm(bucket: &Bucket, state: &Mutex<State>, writers: &Mutex<()>
     let _none_is = locked(writers);
     let state = locked(state);
     if state.is_mine && state.last >= next { Ok(()) } else { Err(fenced(&bucket.place())) }
+}
+
+/// Whether the claim of this handle is there, which nobody deletes.
+pub(super) fn stands(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
+    let own = locked(state).own.map(|number| numbered(COMMITS, number));
+    match own {
+        Some(own) if !bucket.is_there(&own)? => Err(Error::corrupt(format!(
+            "{}: {own} is gone, the claim of this engine: objects were deleted, or the place went \
+             back to an earlier state; restore the store from a copy",
+            bucket.place()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Raises the floor to a claim of this handle, and deletes lower ones. Nothing depends on it but

@@ -5,19 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use keyfall_objects::{Listed, Objects, Patience};
+use keyfall_objects::{Objects, Patience};
 
 use super::bucket::Bucket;
 use super::cache::ObjectCache;
-use super::claim::{claim, confirm, find_newest, floors, read_back, refresh};
+use super::claim::{claim, confirm, floors, read_back, refresh, stands};
 use super::claims::recall;
 use super::earlier::has_claim;
 use super::find::{Caching, Finder, Reads};
 use super::give::{GRACE, Giving};
 use super::hints::hint_if_due;
 use super::marker;
-use super::named::{COMMITS, FLOORS, MARKER, beats_of, is_dead_name};
+use super::named::MARKER;
 use super::naming::{NAMING_KEY_BYTES, Naming};
+use super::opening::{check_unused, learn, naming, probe_and_learn};
 use super::remove::remove;
 use super::room::Room;
 use super::signs::{beat, beats, is_taken, pulse, rest};
@@ -275,51 +276,6 @@ impl ObjectLog {
     }
 }
 
-/// The names of a log, by its marker.
-fn naming(bucket: &Bucket) -> Result<Naming> {
-    let marker = bucket.get(MARKER)?.ok_or_else(|| absent(bucket))?;
-    Ok(Naming::new(&marker::naming_key(&bucket.place(), &marker)?))
-}
-
-/// Learns what a handle knows of its log from the beginning.
-fn learn(bucket: &Bucket, state: &Mutex<State>, floors: &[Listed], will_claim: bool) -> Result<()> {
-    let is_list = |listed: &&Listed| is_dead_name(&listed.name);
-    {
-        let mut state = locked(state);
-        state.lists = floors.iter().filter(is_list).cloned().collect();
-        state.signs.beats = floors.iter().filter_map(|listed| beats_of(&listed.name)).collect();
-    }
-    find_newest(bucket, state, floors, will_claim)
-}
-
-/// Refuses a place that does not keep what is promised, and looks for the newest meanwhile. Says
-/// whether the place keeps versions.
-fn probe_and_learn(bucket: &Bucket, state: &Mutex<State>) -> Result<bool> {
-    let beside = |floors: &[Listed]| learn(bucket, state, floors, true);
-    let (versioned, learned) = bucket.probe_beside(FLOORS, beside)?;
-    learned.map(|()| versioned)
-}
-
-/// Refuses a place without a marker where commits are: a marker made for it would have another
-/// naming key, and no blob would be found.
-fn check_unused(bucket: &Bucket) -> Result<()> {
-    // Another one may have made a log meanwhile.
-    if bucket.list_some(COMMITS, "", 1)?.is_empty() || bucket.is_there(MARKER)? {
-        return Ok(());
-    }
-    Err(Error::corrupt(format!(
-        "{}: the marker of the store, the object `{MARKER}`, is missing, and its commits are there; \
-         put it back as it was, or restore the store from a copy; for a new store name an empty \
-         place",
-        bucket.place()
-    )))
-}
-
-fn absent(bucket: &Bucket) -> Error {
-    let text = format!("no store at {}; name another place", bucket.place());
-    Error::new(ErrorKind::Absent, text)
-}
-
 impl Store for ObjectLog {
     fn place(&self) -> String {
         self.bucket.place()
@@ -403,6 +359,10 @@ impl Store for ObjectLog {
 
     fn confirm(&self) -> Result<()> {
         confirm(&self.bucket, &self.state, &self.writers)
+    }
+
+    fn stands(&self) -> Result<()> {
+        stands(&self.bucket, &self.state)
     }
 
     fn beat(&self, every: Duration) -> Result<()> {

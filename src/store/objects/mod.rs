@@ -39,6 +39,7 @@ mod log;
 mod marker;
 mod named;
 mod naming;
+mod opening;
 mod packs;
 mod remove;
 mod room;

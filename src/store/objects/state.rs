@@ -40,6 +40,8 @@ pub(super) struct State {
     /// Whether that is a claim which the medium has listed since, over a head that was read from
     /// it; and nobody asked for the head yet.
     pub(super) shown: bool,
+    /// The number of the claim that this handle made.
+    pub(super) own: Option<u64>,
     /// The claim that this handle tried to make last.
     pub(super) tried: Option<Claimed>,
     /// Whether a claim of another handle came after this one was opened.

@@ -12,6 +12,7 @@ use crate::shell::failure::{Done, Failure};
 use crate::shell::places::store_and_any;
 use crate::shell::print::{block, line, progress};
 use crate::shell::realms::all_shards;
+use crate::shell::remedy::word;
 use crate::shell::session::Session;
 use crate::shell::stores::look;
 use crate::shell::succeeded::{Job, record};
@@ -133,7 +134,9 @@ fn tell(audit: &Audit) -> Done {
     strays.try_for_each(|stray| line(format_args!("stray {stray}")))?;
     let mut damage =
         audit.places.iter().flat_map(|p| p.other_damage.iter().map(|what| (&p.place, what)));
-    damage.try_for_each(|(place, what)| line(format_args!("damage {place}: {what}")))
+    damage.try_for_each(|(place, what)| line(format_args!("damage {place}: {what}")))?;
+    let mut away = audit.away.iter();
+    away.try_for_each(|copy| line(format_args!("not audited {}: {}", copy.place, copy.why)))
 }
 
 /// The places that were named, without the copies that the engine has open.
@@ -154,6 +157,22 @@ fn further(engine: &Engine, more: &[PathBuf]) -> Result<Vec<Arc<dyn Store>>, Err
 fn verdict(session: &Session, audit: &Audit) -> Result<String, Error> {
     if audit.is_clean() {
         return Ok("clean: what opens is the live tree, and nothing else".to_owned());
+    }
+    let is_sound = |audit: &Audit| {
+        audit.root_keys == 1
+            && audit
+                .places
+                .iter()
+                .all(|p| p.stray == 0 && p.damaged == 0 && p.other_damage.is_empty())
+    };
+    if let ([copy, ..], true) = (&audit.away[..], is_sound(audit)) {
+        let text = format!(
+            "nothing ill was found in what was audited, and the copy {} was not: bring it back, or \
+             give it up with `keyfall copy remove STORE {}`, and audit again",
+            copy.place,
+            word(Path::new(&copy.place))
+        );
+        return Err(Error::new(ErrorKind::Copy, text));
     }
     if !audit.finality.is_final()
         && audit.places.iter().all(|p| p.damaged == 0 && p.other_damage.is_empty())

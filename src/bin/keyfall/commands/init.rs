@@ -29,9 +29,16 @@ pub(super) fn run(session: &Session, args: InitArgs) -> Done {
     line(format_args!("store {}", store.display()))?;
     line(format_args!("cell  {}", promise.place))?;
     line(format_args!("      {promise}"))?;
-    line(session.fill(
-        "      Lose the cell and all data is lost; copy it, and what is erased later can be \
-         brought back from a backup. A backup from before the last erase restores \
-         nothing on its own: add a copy in step with `keyfall copy add STORE PLACE`.",
-    ))
+    let cell = if promise.quorum.is_some() {
+        "The keyholders have the root key: if fewer than the threshold are left, all data is lost. \
+         Copy the cell's directory to the machines that are to open the store, and keep its \
+         `engine.key` secret."
+    } else {
+        "Lose the cell and all data is lost; copy it, and what is erased later can be brought back \
+         from a backup."
+    };
+    line(session.fill(&format!(
+        "      {cell} A backup from before the last erase restores nothing on its own: add a copy \
+         in step with `keyfall copy add STORE PLACE`."
+    )))
 }

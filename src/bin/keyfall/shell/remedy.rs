@@ -24,6 +24,7 @@ const TYPED: &[(&str, &str)] = &[
     ("Builder::wait_for_lock", "--wait 10s"),
     ("Certificates::get", "keyfall certificate upgrade STORE FILE"),
     ("Clock::trust", "keyfall tend STORE --clock-is-right"),
+    ("Copies::add", "keyfall copy add STORE {}"),
     ("Copies::remove", "keyfall copy remove STORE {}"),
     ("Copies::status", "keyfall copy status STORE"),
     ("Copies::sync", "keyfall copy sync STORE"),

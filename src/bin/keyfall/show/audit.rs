@@ -34,10 +34,11 @@ pub(crate) fn audit_json(session: &Session, audit: &Audit) -> Value {
             "strays": p.strays.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     });
+    let away = audit.away.iter().map(|copy| json!({"place": copy.place, "why": copy.why}));
     json!({
         "clean": audit.is_clean(), "root_keys": audit.root_keys,
         "final": audit.finality.is_final(), "awaited": awaited(session, &audit.finality),
         "pending_until": audit.pending.map(time), "live_blobs": audit.live_blobs,
-        "places": places.collect::<Vec<_>>(),
+        "places": places.collect::<Vec<_>>(), "away": away.collect::<Vec<_>>(),
     })
 }

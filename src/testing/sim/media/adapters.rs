@@ -190,6 +190,9 @@ impl Store for FaultyStore {
     fn is_shared(&self) -> bool {
         self.store.is_shared()
     }
+    fn stands(&self) -> Result<()> {
+        self.gate.verb(Touch::Store, || self.store.stands())
+    }
     fn confirm(&self) -> Result<()> {
         self.gate.verb(Touch::Store, || self.store.confirm())
     }
