@@ -4,7 +4,7 @@
 //!
 //! | from | label | gives |
 //! |---|---|---|
-//! | system generator, hash of what it will protect | `FRESH_KEY`, `FRESH_NAME`, `FRESH_SALT` | page keys, root keys, record secrets; blob names; salts |
+//! | system generator, hash of what it will protect | `FRESH_KEY`, `FRESH_NAME`, `FRESH_SALT` | page keys, root keys, record secrets; blob names, tokens of claims; salts |
 //! | any sealing key, salt, context | [`chunked::LABEL`] | AES-256-GCM key, base nonce, key commitment |
 //! | record secret, lineage secrets of its sources | HKDF-Extract | content root: the record secret itself without sources |
 //! | content root | `CONTENT_KEY` | the record's sealing key |
@@ -173,6 +173,11 @@ impl<'a> Fresh<'a> {
 
     pub(crate) fn salt(&self) -> Result<[u8; SALT_BYTES]> {
         Ok(truncated(&*self.draw(FRESH_SALT)?))
+    }
+
+    /// A token, which is no secret.
+    pub(crate) fn token(&self) -> Result<[u8; 16]> {
+        Ok(self.name()?.0)
     }
 }
 

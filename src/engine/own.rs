@@ -8,6 +8,7 @@
 
 use super::options::{OpenAs, Options};
 use crate::cell::{Contents, Owner, RootCell, Unheard};
+use crate::crypto::{Fresh, hedge};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
@@ -246,6 +247,20 @@ pub(super) fn claim(
     }
 }
 
+/// Whether the last claim that a cell tells of was made by this place: one that it told of before
+/// may have been older, where the keyholder that knew better was not heard.
+fn made_here(store: &dyn Store, claimed: &Option<Claimed>, now: &Last) -> Result<bool> {
+    match now.owner.filter(|_| !now.doubted) {
+        Some(owner) => owns(store, claimed.as_ref(), &owner),
+        None => Ok(false),
+    }
+}
+
+/// Sixteen bytes that nobody drew before for these.
+fn drawn(env: &dyn Env, of: &[&[u8]]) -> Result<[u8; 16]> {
+    Fresh::new(env, hedge(of)).token()
+}
+
 /// The first half of a claim: the store has it.
 fn claim_store(
     claiming: &mut Claiming<'_>,
@@ -253,14 +268,9 @@ fn claim_store(
     mut last: Last,
 ) -> Result<Made> {
     let Claiming { env, id, store, cell, takes_over, .. } = *claiming;
-    let drawn = || -> Result<[u8; 16]> {
-        let mut token = NOBODY;
-        env.fill(&mut token)?;
-        Ok(token)
-    };
     let instance = match &claimed {
         Some(claimed) => claimed.instance,
-        None => drawn()?,
+        None => drawn(env, &[])?,
     };
     // Numbers of a place count its claims; the cell's count all that it took, so that a claim over
     // an owner who is no longer the last one fails.
@@ -275,7 +285,7 @@ fn claim_store(
                 // Claims that died in the middle may have left higher numbers with some; or another
                 // owner came in between.
                 let now = Last::of(&cell.load()?);
-                if now.owner != last.owner && !takes_over {
+                if now.owner != last.owner && !takes_over && !made_here(store, &claimed, &now)? {
                     return Err(e);
                 }
                 last = now;
@@ -305,7 +315,10 @@ fn claim_store(
         (Some(_), Some(claimed)) if takes_over && last.doubted => claimed.next,
         (owner, _) => owner.map_or(NOBODY, |owner| owner.token),
     };
-    let next = Claimed { instance, claim: here, known, next: drawn()? };
+    // The cell's numbers only rise: a machine that went back, with its generator, draws no token
+    // that it drew before.
+    let next = drawn(env, &[&instance, &number.to_be_bytes(), &known])?;
+    let next = Claimed { instance, claim: here, known, next };
     let head = (claiming.how)(store, &next)?;
     // A store that keeps no claim has none now either.
     let instance = if store.claimed()?.is_some() { instance } else { NOBODY };

@@ -190,11 +190,23 @@ const FOUND_LATER: &[(u64, &str)] = &[(
 )];
 
 /// Of several engines, in whatever world the number says.
-const FOUND_IN_MANY: &[(u64, &str)] = &[(
-    3_056_402,
-    "a keyholder that had left one place, and had not signed, was put in another one, which no \
-     program does: it held a share of the running key, and not the one of its place",
-)];
+const FOUND_IN_MANY: &[(u64, &str)] = &[
+    (
+        3_056_402,
+        "a keyholder that had left one place, and had not signed, was put in another one, which no \
+         program does: it held a share of the running key, and not the one of its place",
+    ),
+    (
+        8_880_332,
+        "an owner was refused whose last claim one keyholder alone knew: asked first, the others \
+         told of the claim before",
+    ),
+    (
+        8_925_639,
+        "a repeating generator gave a claim the token of one on an abandoned timeline, and a copy \
+         of the store that knew this one owned the cell",
+    ),
+];
 
 #[test]
 fn what_was_found_later_stays_corrected() {
