@@ -257,11 +257,13 @@ fn of_keyholders(error: &Error) -> &'static str {
 }
 
 /// Writes to the log what failed: kinds alone, for a text could name a place, a user or a record.
+/// What a store on objects said names an object, which says nothing of anybody.
 fn tell(error: &Error) {
     let source = std::error::Error::source(error);
     let system = source.and_then(|source| source.downcast_ref::<io::Error>());
-    let system = system.map_or_else(String::new, |e| e.kind().to_string());
-    tracing::error!(kind = ?error.kind(), system, "a request failed");
+    let far = source.filter(|_| error.kind() == ErrorKind::Io && system.is_none());
+    let system = system.map(|e| e.kind().to_string()).or(far.map(ToString::to_string));
+    tracing::error!(kind = ?error.kind(), system = system.unwrap_or_default(), "a request failed");
 }
 
 /// The kinds, with their titles.

@@ -103,9 +103,13 @@ pub(crate) async fn end_if_replaced(app: App, handle: Handle<std::net::SocketAdd
 }
 
 async fn is_replaced(app: &App) -> bool {
-    // One request to the store, if nothing was asked of it lately.
-    let asked = app.engine().run(|engine| engine.log().size()).await;
-    asked.is_err_and(|e| e.kind() == ErrorKind::Fenced)
+    // One request to the store, if nothing was asked of it lately. An engine whose last write has an
+    // unknown outcome asks nothing: to go on it finds out, or that another one has the store.
+    let asked = app.engine().run(|engine| match engine.is_poisoned() {
+        true => engine.reopen().inspect(|()| tracing::warn!("it goes on after a failed write")),
+        false => engine.log().size().map(drop),
+    });
+    asked.await.is_err_and(|e| e.kind() == ErrorKind::Fenced)
 }
 
 /// Why a service that was replaced ends.

@@ -74,6 +74,11 @@ impl Watch {
             }
             Event::RootKeyRetired { .. } => state.awaited = None,
             Event::KeeperStopped { .. } => state.keeper_stopped = true,
+            Event::Poisoned { error } => tracing::error!(
+                kind = ?error,
+                "a write failed with an unknown outcome: nothing is read or written until it is \
+                 known, when the service is started again, or at a URL goes on by itself"
+            ),
             Event::Erase { scope: ScopeKind::User, .. } => self.fell.notify_one(),
             _ => {}
         }
@@ -168,8 +173,14 @@ impl State {
     /// What is the matter with the cell.
     fn cell(&self) -> Vec<Matter> {
         let mut matters = Vec::new();
-        let of_medium = |by: &AwaitedBy| *by == AwaitedBy::Medium;
-        let awaited = self.awaited.filter(|(_, by)| !of_medium(by)).map(|(since, _)| since);
+        // What only a keyholder could do that was lost and replaced no other service can do better.
+        let all_answer = self.keyholders.is_some_and(|reach| reach.there == reach.all);
+        let is_hopeless = |by: &AwaitedBy| match by {
+            AwaitedBy::Medium => true,
+            AwaitedBy::Keyholders { .. } => all_answer,
+            _ => false,
+        };
+        let awaited = self.awaited.filter(|(_, by)| !is_hopeless(by)).map(|(since, _)| since);
         if let Some(since) = awaited.map(|since| since.elapsed()).filter(|s| *s > KEY_AWAITED) {
             let why = "the destruction of a root key is awaited";
             matters.push(("cell", format!("{why} for {} s; erases are pending", since.as_secs())));

@@ -18,6 +18,9 @@ use crate::store::{Pulse, Store};
 use crate::tree::head::Prefix;
 use crate::{Engine, Options};
 
+/// A look that takes longer says nothing of the writer in that time.
+const SLOW: Duration = Duration::from_secs(1);
+
 type Probe = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// How a standby waits, and when it takes the writer for gone.
@@ -197,7 +200,13 @@ fn wait(
     let (mut seen, mut since) = (None, env.monotonic());
     let mut fit = None;
     loop {
-        let beside = match look(store, seen) {
+        let asked = env.monotonic();
+        let looked = look(store, seen);
+        if is_slow(asked, env, how) {
+            // Nor could the writer leave a sign meanwhile.
+            since = env.monotonic();
+        }
+        let beside = match looked {
             Ok(now) if seen != Some(now) => {
                 (seen, since) = (Some(now), env.monotonic());
                 Beside::Quiet(Duration::ZERO)
@@ -230,9 +239,11 @@ fn wait(
             _ => {}
         }
         // A look at everything: what came may have been removed again.
+        let asked = env.monotonic();
         if let Some(fit) = fit.take_if(|_| quiet >= how.gone_after)
             && let Ok(now) = look(store, None)
             && seen == Some(now)
+            && !is_slow(asked, env, how)
         {
             let ended = see(&Beside::Gone(env.monotonic().saturating_sub(since))).is_break();
             return Ok((!ended).then_some((now, fit)));
@@ -242,6 +253,11 @@ fn wait(
         }
         env.sleep(how.every);
     }
+}
+
+/// Whether a look took so long that the store did not answer for a part of that.
+fn is_slow(asked: Duration, env: &dyn Env, how: &StandBy) -> bool {
+    env.monotonic().saturating_sub(asked) > how.every.max(SLOW.min(how.gone_after / 2))
 }
 
 fn look(store: &dyn Store, seen: Option<Pulse>) -> Result<Pulse> {

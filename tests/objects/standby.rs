@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ use keyfall::opening::{Beside, StandBy};
 use keyfall::store::{MemoryStore, ObjectLog, Store};
 use keyfall::{Builder, Engine, ErrorKind, RecordId, Scope};
 use keyfall_objects::cloud::CloudObjects;
-use keyfall_objects::{Counted, CountedObjects, MemoryObjects, Objects};
+use keyfall_objects::{Counted, CountedObjects, Created, Listed, MemoryObjects, Objects};
 
 use crate::engines::read;
 use crate::far::Far;
@@ -485,4 +486,85 @@ fn a_standby_with_another_cell_does_not_wait() {
     let mut see = |_: &Beside| -> ControlFlow<()> { panic!("it must not wait") };
     let e = standby.stand_by(&StandBy::new(), &mut see).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Mismatch, "{e}");
+}
+
+/// Objects whose server now and then answers nothing for a while.
+struct Stalled {
+    there: MemoryObjects,
+    stalled: AtomicBool,
+}
+
+impl Stalled {
+    fn there(&self) -> &MemoryObjects {
+        while self.stalled.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        &self.there
+    }
+}
+
+impl Objects for Stalled {
+    fn place(&self) -> String {
+        self.there.place()
+    }
+    fn create(&self, name: &str, bytes: &[u8]) -> keyfall_objects::Result<Created> {
+        self.there().create(name, bytes)
+    }
+    fn get(&self, name: &str) -> keyfall_objects::Result<Option<Vec<u8>>> {
+        self.there().get(name)
+    }
+    fn get_range(
+        &self,
+        name: &str,
+        from: u64,
+        len: u64,
+    ) -> keyfall_objects::Result<Option<Vec<u8>>> {
+        self.there().get_range(name, from, len)
+    }
+    fn list(&self, folder: &str, after: &str, n: usize) -> keyfall_objects::Result<Vec<Listed>> {
+        self.there().list(folder, after, n)
+    }
+    fn head(&self, name: &str) -> keyfall_objects::Result<Option<u64>> {
+        self.there().head(name)
+    }
+    fn delete(&self, name: &str) -> keyfall_objects::Result<()> {
+        self.there().delete(name)
+    }
+}
+
+/// While the store answers nothing the writer cannot leave a sign: once it answers, the writer has
+/// its whole time.
+#[test]
+fn a_writer_is_not_taken_for_gone_while_its_store_is_away() {
+    let place = Arc::new(Stalled { there: MemoryObjects::new(), stalled: AtomicBool::new(false) });
+    let objects: Arc<dyn Objects> = place.clone();
+    let cell = Arc::new(MemoryCell::new());
+    let options = keyfall::Options::new().beat(BEAT);
+    let engine = Engine::init(log(&objects), cell.clone(), options.clone()).unwrap();
+    let how = StandBy::new().every(EVERY).gone_after(GONE_AFTER);
+    let (ends, gone) = (AtomicBool::new(false), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let builder = Builder::over(log(&objects), cell).options(options);
+        let (ends, gone, how) = (&ends, &gone, &how);
+        scope.spawn(move || {
+            builder.stand_by(how, &mut |beside| {
+                gone.fetch_or(matches!(beside, Beside::Gone(_)), Ordering::Relaxed);
+                if ends.load(Ordering::Relaxed) || gone.load(Ordering::Relaxed) {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })
+        });
+        for _ in 0..3 {
+            std::thread::sleep(GONE_AFTER);
+            place.stalled.store(true, Ordering::Relaxed);
+            std::thread::sleep(2 * GONE_AFTER);
+            place.stalled.store(false, Ordering::Relaxed);
+        }
+        std::thread::sleep(GONE_AFTER);
+        ends.store(true, Ordering::Relaxed);
+    });
+    assert!(!gone.load(Ordering::Relaxed), "a writer that lives was taken for gone");
+    crate::engines::put(&engine, 1, b"it goes on").unwrap();
 }

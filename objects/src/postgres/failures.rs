@@ -16,8 +16,9 @@ const REFUSING: [&str; 6] = ["0A", "22", "28", "3D", "42", "54"];
 /// is not: a server that is shut down while it waits for a standby has committed already.
 pub(super) fn failure(url: &str, what: &str, e: &Error) -> Failure {
     let Some(said) = e.as_db_error() else {
-        let message = format!("{url}: {what}: {}", line(e));
-        return if is_distrusted(e) {
+        let said = line(e);
+        let message = format!("{url}: {what}: {said}{}", remedy(&said));
+        return if is_distrusted(e) || is_misconfigured(&said) {
             Failure::refused(message)
         } else {
             Failure::unknown(message)
@@ -56,6 +57,23 @@ fn of_the_server(said: &DbError) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Whether the same attempt to connect fails each time: the environment lacks something, or the
+/// server speaks no TLS.
+fn is_misconfigured(said: &str) -> bool {
+    said.starts_with("invalid configuration") || said.contains("server does not support TLS")
+}
+
+/// What helps, where the crate says too little.
+fn remedy(said: &str) -> &'static str {
+    if said.contains("password missing") {
+        "; name it in PGPASSWORD"
+    } else if said.contains("server does not support TLS") {
+        "; turn TLS on there, or, on a network that is yours, write sslmode=disable"
+    } else {
+        ""
+    }
+}
+
 /// Whether the server's certificate was not believed.
 fn is_distrusted(e: &Error) -> bool {
     let mut cause = e.source();
@@ -73,6 +91,15 @@ fn is_distrusted(e: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lacks_a_password_is_not_tried_again() {
+        let said = "invalid configuration: password missing";
+        assert!(is_misconfigured(said) && remedy(said).contains("PGPASSWORD"));
+        let said = "error performing TLS handshake: server does not support TLS";
+        assert!(is_misconfigured(said) && remedy(said).contains("sslmode=disable"));
+        assert!(!is_misconfigured("error connecting to server: connection refused"));
+    }
 
     #[test]
     fn only_what_says_so_is_a_refusal() {

@@ -195,7 +195,7 @@ fn row(session: &Session, shard: &ShardStatus) -> Vec<String> {
         Ok(status) => {
             let state = match (&status.unsettled, &status.lacks) {
                 (_, Some(lacks)) => format!("LACKING: {lacks}"),
-                (Some(why), None) => format!("NOT SETTLED: {}", session.fill(why)),
+                (Some(why), None) => format!("NOT SETTLED: {}", fill(session, &shard.shard, why)),
                 (None, None) => "opens".to_owned(),
             };
             [
@@ -217,7 +217,7 @@ fn status_json(session: &Session, status: &RealmStatus) -> Value {
         match &shard.status {
             Err(e) => {
                 told["opens"] = json!(false);
-                told["error"] = json!(session.fill(&e.to_string()));
+                told["error"] = json!(fill(session, &shard.shard, &e.to_string()));
             }
             Ok(status) => {
                 told["opens"] = json!(true);
@@ -227,13 +227,21 @@ fn status_json(session: &Session, status: &RealmStatus) -> Value {
                 told["users"] = json!(status.users);
                 told["bytes"] = json!(status.usage.bytes);
                 told["copies"] = json!(status.copies.len());
-                told["unsettled"] = json!(status.unsettled.as_deref().map(|why| session.fill(why)));
+                let unsettled = status.unsettled.as_deref();
+                told["unsettled"] = json!(unsettled.map(|why| fill(session, &shard.shard, why)));
                 told["lacks"] = json!(status.lacks);
             }
         }
         told
     });
     json!({"realm": status.realm, "map": status.map, "shards": shards.collect::<Vec<_>>()})
+}
+
+/// A text about a shard, with its place and its cell in what it says to do.
+fn fill(session: &Session, shard: &ShardAt, text: &str) -> String {
+    let of_shard = session.with_cell(shard.cell.as_ref().map(PathBuf::from));
+    of_shard.about(Path::new(&shard.place));
+    of_shard.fill(text)
 }
 
 fn shard_json(shard: &ShardAt) -> Value {
