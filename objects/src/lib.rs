@@ -34,4 +34,4 @@ pub use faulty::{Faults, FaultyObjects};
 pub use memory::MemoryObjects;
 pub use port::{Created, Failure, FailureKind, Listed, Objects, Result};
 pub use probe::{Probed, probe, probe_beside, race};
-pub use settle::{Outcome, Patience, at_once, both, create, patiently};
+pub use settle::{Outcome, Patience, at_once, both, create, patiently, when_tried_for_long};

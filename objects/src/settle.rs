@@ -4,6 +4,7 @@
 //! given up for another one: the same bytes are sent again until the name is taken, and then a
 //! look at the object says by whom.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -116,6 +117,29 @@ impl Patience {
     }
 }
 
+/// A request that takes longer is told of.
+const LONG: Duration = Duration::from_secs(3);
+
+type Notice = Box<dyn Fn(&Failure) + Send + Sync>;
+
+static NOTICE: OnceLock<Notice> = OnceLock::new();
+
+/// Has this process told of requests that have failed for three seconds and are made again: once of
+/// each, with why it failed last. The first call counts.
+pub fn when_tried_for_long(notice: impl Fn(&Failure) + Send + Sync + 'static) {
+    let _ = NOTICE.set(Box::new(notice));
+}
+
+/// Tells of a failure once it is one of a request that takes long.
+fn tell(began: Instant, told: &mut bool, e: &Failure) {
+    if !*told && began.elapsed() > LONG {
+        *told = true;
+        if let Some(notice) = NOTICE.get() {
+            notice(e);
+        }
+    }
+}
+
 /// Creates an object, whatever happens to single requests, and says what became of it. The first
 /// 64 bytes must be those of no other attempt at any object.
 ///
@@ -129,9 +153,10 @@ pub fn create(
     patience: &Patience,
 ) -> Result<Outcome> {
     let mut unsettled: Option<Failure> = None;
-    let (began, mut sent) = (Instant::now(), 0);
+    let (began, mut sent, mut told) = (Instant::now(), 0, false);
     while sent < patience.tries && (sent == 0 || patience.lasts(began)) {
         if sent > 0 {
+            unsettled.iter().for_each(|e| tell(began, &mut told, e));
             patience.wait(sent - 1);
         }
         sent += 1;
@@ -181,7 +206,7 @@ fn look(objects: &dyn Objects, name: &str, bytes: &[u8]) -> Result<Option<Outcom
 /// # Errors
 /// `Refused`, `Full`; `Unknown` after the last try.
 pub fn patiently<T>(patience: &Patience, mut request: impl FnMut() -> Result<T>) -> Result<T> {
-    let (began, mut n) = (Instant::now(), 0);
+    let (began, mut n, mut told) = (Instant::now(), 0, false);
     loop {
         match request() {
             Err(e)
@@ -189,6 +214,7 @@ pub fn patiently<T>(patience: &Patience, mut request: impl FnMut() -> Result<T>)
                     && n + 1 < patience.tries
                     && patience.lasts(began) =>
             {
+                tell(began, &mut told, &e);
                 patience.wait(n);
                 n += 1;
             }

@@ -4,7 +4,11 @@
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+#[cfg(feature = "objects")]
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+#[cfg(feature = "objects")]
+use std::time::Instant;
 
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -59,7 +63,27 @@ pub(crate) fn start(config: &Config) -> io::Result<Log> {
     } else {
         log.with_ansi(false).init()
     }
+    #[cfg(feature = "objects")]
+    keyfall::store::when_tried_for_long(waiting());
     Ok(Log(to))
+}
+
+/// How often it is said that the store, a copy or a backup does not answer.
+#[cfg(feature = "objects")]
+const SAID_EVERY: Duration = Duration::from_secs(60);
+
+/// Says now and then that a place at a URL does not answer. What it says names an object, which says
+/// nothing of anybody.
+#[cfg(feature = "objects")]
+fn waiting<E: std::fmt::Display>() -> impl Fn(&E) + Send + Sync + 'static {
+    let said: Mutex<Option<Instant>> = Mutex::default();
+    move |why| {
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|at| at.elapsed() > SAID_EVERY) {
+            *said = Some(Instant::now());
+            tracing::warn!("{why}; it is asked again, for a minute or so");
+        }
+    }
 }
 
 fn write(from: &Receiver<Said>) {

@@ -74,7 +74,7 @@ impl Watch {
             }
             Event::RootKeyRetired { .. } => state.awaited = None,
             Event::KeeperStopped { .. } => state.keeper_stopped = true,
-            Event::Poisoned { error } => tracing::error!(
+            Event::Poisoned { error, .. } => tracing::error!(
                 kind = ?error,
                 "a write failed with an unknown outcome: nothing is read or written until it is \
                  known, when the service is started again, or at a URL goes on by itself"

@@ -22,8 +22,8 @@
 //! `queue`, the line of short puts, an opening's time, `in_flight`, `awaiting`, `told`, `clock`,
 //! `bell`, `changes`, `cleaners`, `watched`, `observing` and the cache's own are leaves: no other
 //! lock is taken while one of them is held. Letting go of a store that only looks tries `state`
-//! and `writer` and never waits for them. A reopening holds `walks` whole while it opens the store and
-//! looks at it, and `state` too.
+//! and `writer` and never waits for them. A reopening holds `walks` whole while it opens the store
+//! and looks at it, and `state` too.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, PoisonError};

@@ -29,6 +29,8 @@ use std::time::Duration;
 
 pub(crate) use claimed::fenced;
 pub use claimed::{Claimed, Pulse};
+#[cfg(feature = "objects")]
+pub use keyfall_objects::when_tried_for_long;
 pub use memory::MemoryStore;
 #[cfg(feature = "objects")]
 pub use objects::ObjectLog;

@@ -71,6 +71,7 @@ fn keyholders_are_told_of_puts_once_a_minute() {
     assert_eq!(told(), second);
     put(&engine);
     put(&engine);
+    three.clock.advance(60_000);
     let third = told();
     assert_eq!(third, [commit(); 3]);
     engine.close().unwrap();

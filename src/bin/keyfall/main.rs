@@ -36,6 +36,8 @@ fn main() -> ExitCode {
     };
     let session = Session::new(args.json, args.cell, args.take_over).waiting(args.wait);
     let session = session.caching(args.object_cache);
+    #[cfg(feature = "objects")]
+    shell::waiting::tell_of_waiting(&session);
     let session = session.of_user(user(&matches)).after_unknown(args.command.if_unknown());
     let acts = args.command.acts();
     match commands::run(&session, args.command) {

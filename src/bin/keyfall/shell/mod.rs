@@ -3,7 +3,7 @@
 //!
 //! A file imports only from those named before it: failure, paths, media, print, read, guarded,
 //! outfile, succeeded, drafts, cells, remedy, due, session, stores, make, realms, outside, ask,
-//! places, which.
+//! places, which, waiting.
 
 pub(crate) mod ask;
 pub(crate) mod cells;
@@ -24,4 +24,6 @@ pub(crate) mod remedy;
 pub(crate) mod session;
 pub(crate) mod stores;
 pub(crate) mod succeeded;
+#[cfg(feature = "objects")]
+pub(crate) mod waiting;
 pub(crate) mod which;
