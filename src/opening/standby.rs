@@ -18,9 +18,6 @@ use crate::store::{Pulse, Store};
 use crate::tree::head::Prefix;
 use crate::{Engine, Options};
 
-/// A look that takes longer says nothing of the writer in that time.
-const SLOW: Duration = Duration::from_secs(1);
-
 type Probe = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// How a standby waits, and when it takes the writer for gone.
@@ -255,9 +252,10 @@ fn wait(
     }
 }
 
-/// Whether a look took so long that the store did not answer for a part of that.
+/// Whether a look took so long that the store did not answer for most of that. It is much longer
+/// than a request takes far away: else a standby there would never take over.
 fn is_slow(asked: Duration, env: &dyn Env, how: &StandBy) -> bool {
-    env.monotonic().saturating_sub(asked) > how.every.max(SLOW.min(how.gone_after / 2))
+    env.monotonic().saturating_sub(asked) > how.every.max(how.gone_after / 2)
 }
 
 fn look(store: &dyn Store, seen: Option<Pulse>) -> Result<Pulse> {
