@@ -4,13 +4,15 @@
 //! `KEYFALL_LATENCY=100` has the times measured, with so many of each; `KEYFALL_USERS=1000000` the
 //! reads of a store of so many users.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyfall::cell::MemoryCell;
-use keyfall::engine::{Geometry, warm_up};
-use keyfall::store::ObjectLog;
-use keyfall::{Class, Engine, Options, Put, RecordId, Scope};
+use keyfall::engine::{Geometry, Keeper, warm_up};
+use keyfall::realm::{Realm, RealmBuilder};
+use keyfall::store::{ObjectLog, Store};
+use keyfall::{Builder, Class, Engine, Options, Put, RecordId, Scope, UserId};
 use keyfall_objects::{CountedObjects, MemoryObjects, Objects};
 
 use crate::ahead::Slow;
@@ -75,6 +77,70 @@ fn figures() {
         with_many_callers(&far, &engine);
     }
     far(faults, 2).iter().for_each(opening);
+    shards(faults);
+}
+
+/// A realm whose shards lie in these places.
+fn realm(dir: &Path, places: &[&Far]) -> Realm {
+    let open = |far: &&Far| {
+        let log = Arc::new(ObjectLog::create(far.objects()).unwrap());
+        (log as Arc<dyn Store>, Arc::new(MemoryCell::new()))
+    };
+    let shards: Vec<_> = places.iter().map(open).collect();
+    RealmBuilder::at(dir)
+        .shards(shards.len())
+        .open_shard(move |shard| {
+            let (log, cell) = &shards[shard.number];
+            Ok(Builder::over(log.clone(), cell.clone()).keeper(Keeper::ByHand))
+        })
+        .init()
+        .unwrap()
+}
+
+/// Puts a second in a realm with a caller for each shard.
+fn puts_of(realm: &Realm, each: u32) -> f64 {
+    let in_shard = |shard: usize| {
+        let mut users = (0..).map(user);
+        users.find(|user| realm.shard_of(user).unwrap().number == shard).unwrap()
+    };
+    let users: Vec<_> = (0..realm.shards().len()).map(in_shard).collect();
+    let put = |user: &UserId| {
+        realm.put(Put::new(user.clone(), Class::audio()), &[1; 2000][..]).unwrap();
+    };
+    users.iter().for_each(put);
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for user in &users {
+            scope.spawn(move || (0..each).for_each(|_| put(user)));
+        }
+    });
+    (each as usize * users.len()) as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Eight shards on one server beside one, by turns.
+fn shards(faults: Faults) {
+    let mut servers: Vec<Vec<Far>> = Vec::new();
+    for seed in 0..9 {
+        for (n, far) in far(faults, 100 + seed).into_iter().enumerate() {
+            servers.resize_with(servers.len().max(n + 1), Vec::new);
+            servers[n].push(far);
+        }
+    }
+    for places in &servers {
+        let (one, eight) = places.split_at(1);
+        let dir = tempfile::tempdir().unwrap();
+        let one = realm(&dir.path().join("one"), &one.iter().collect::<Vec<_>>());
+        let eight = realm(&dir.path().join("eight"), &eight.iter().collect::<Vec<_>>());
+        let mut ratios: Vec<f64> = (0..5)
+            .map(|_| {
+                let (one, eight) = (puts_of(&one, 20), puts_of(&eight, 20));
+                println!("  puts a second, 1 shard {one:.1}, 8 shards {eight:.1}");
+                eight / one
+            })
+            .collect();
+        ratios.sort_by(f64::total_cmp);
+        println!("{}: 8 shards {:.2}x one", places[0].url, ratios[2]);
+    }
 }
 
 /// How long it takes to open a store, over a cell in memory, until it can be written to.
