@@ -86,7 +86,8 @@ impl ObjectCache {
         let path = self.path(&key);
         let file = open_to_read(&path).ok()?;
         let mut bytes = Vec::new();
-        (&file).read_to_end(&mut bytes).ok()?;
+        // What is longer is none of these.
+        (&file).take(len.saturating_add(AROUND as u64 + 1)).read_to_end(&mut bytes).ok()?;
         let (checked, sum) = bytes.split_at_checked(bytes.len().checked_sub(SUM)?)?;
         if checked.get(..KEY)? != key || Sha256::digest(checked)[..SUM] != *sum {
             return None;
@@ -107,8 +108,10 @@ impl ObjectCache {
             return;
         }
         let key = self.key(object, from, len);
-        // Without it the next process asks the place.
-        let _ = self.write(&key, bytes);
+        if self.write(&key, bytes).is_err() {
+            // The next process asks the place.
+            return;
+        }
         let mut there = locked(&self.bytes);
         *there += size;
         if *there > self.most {
