@@ -303,11 +303,12 @@ pub(super) fn confirm(bucket: &Bucket, state: &Mutex<State>, writers: &Mutex<()>
     if state.is_mine && state.last >= next { Ok(()) } else { Err(fenced(&bucket.place())) }
 }
 
-/// Whether the claim of this handle is there, which nobody deletes.
+/// Whether the claim of this handle is there, which nobody deletes: by one request, for whoever asks
+/// now and then asks again.
 pub(super) fn stands(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
     let own = locked(state).own.map(|number| numbered(COMMITS, number));
     match own {
-        Some(own) if !bucket.is_there(&own)? => Err(Error::corrupt(format!(
+        Some(own) if !bucket.is_there_once(&own)? => Err(Error::corrupt(format!(
             "{}: {own} is gone, the claim of this engine: objects were deleted, or the place went \
              back to an earlier state; restore the store from a copy",
             bucket.place()
