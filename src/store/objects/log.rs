@@ -324,6 +324,8 @@ impl Store for ObjectLog {
         if self.look {
             return Ok(());
         }
+        // What stands above the gone would open, and lead to what is gone.
+        stands(&self.bucket, &self.state)?;
         let fresh = Mutex::<State>::default();
         probe_and_learn(&self.bucket, &fresh)?;
         let (mut state, mut fresh) = (locked(&self.state), locked(&fresh));
