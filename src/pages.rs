@@ -377,7 +377,13 @@ impl PageSource<'_> {
             match blob.and_then(|blob| blob.map(&mut take).transpose()) {
                 Ok(Some(taken)) => return Ok(taken),
                 Ok(None) => {}
-                Err(e) => failed = Some(e),
+                Err(e) => {
+                    let again = store.get_again(name).ok().flatten().map(&mut take);
+                    if let Some(Ok(taken)) = again {
+                        return Ok(taken);
+                    }
+                    failed = Some(e);
+                }
             }
         }
         Err(failed.unwrap_or_else(|| {

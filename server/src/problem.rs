@@ -262,7 +262,8 @@ fn tell(error: &Error) {
     let source = std::error::Error::source(error);
     let system = source.and_then(|source| source.downcast_ref::<io::Error>());
     let far = source.filter(|_| error.kind() == ErrorKind::Io && system.is_none());
-    let system = system.map(|e| e.kind().to_string()).or(far.map(ToString::to_string));
+    let far = far.map(ToString::to_string).filter(|said| said.contains("://"));
+    let system = system.map(|e| e.kind().to_string()).or(far);
     tracing::error!(kind = ?error.kind(), system = system.unwrap_or_default(), "a request failed");
 }
 

@@ -76,8 +76,8 @@ impl Watch {
             Event::KeeperStopped { .. } => state.keeper_stopped = true,
             Event::Poisoned { error, .. } => tracing::error!(
                 kind = ?error,
-                "a write failed with an unknown outcome: nothing is read or written until it is \
-                 known, when the service is started again, or at a URL goes on by itself"
+                "the engine is closed: a write failed with an unknown outcome, or, if `Corrupt`, the \
+                 store lost what it had; a restart finds out, and at a URL the service tries to go on"
             ),
             Event::Erase { scope: ScopeKind::User, .. } => self.fell.notify_one(),
             _ => {}

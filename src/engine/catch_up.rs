@@ -2,6 +2,7 @@
 
 use super::core::Core;
 use super::lines::may_replace;
+use super::medium::AskedMedium;
 use super::replica::{Backup, Copied, copy_tree};
 use crate::catalogue::walk::Walked;
 use crate::error::{Error, ErrorKind, Result};
@@ -32,6 +33,8 @@ pub(super) fn catch_up(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Backup> {
     let _wiped = WipeStack;
+    // Payloads are copied unopened.
+    let _asked = AskedMedium::new(&**core.store());
     let mut total = Backup::default();
     loop {
         core.check_usable()?;

@@ -13,6 +13,7 @@ use super::bell::Woken;
 use super::core::{Core, Writer};
 use super::empty::{Emptying, count_replaced, empty};
 use super::mark::Marking;
+use super::medium::AskedMedium;
 use super::observing::{Stopped, failed};
 use super::replica::Attached;
 use crate::error::{Error, ErrorKind, Result};
@@ -92,6 +93,8 @@ fn clean_some(core: &Core, how: &How<'_>, done: &mut Cleaning) -> Result<()> {
     let Ok(_one_at_a_time) = core.discarding.try_lock() else {
         return Ok(());
     };
+    // What lives is written once more, unopened.
+    let _asked = AskedMedium::new(&**core.store());
     let places = places(core);
     // A copy that the writer has let go of can be opened again only when nobody else holds it.
     let let_go = || places.iter().any(|place| Arc::strong_count(place) == 1);

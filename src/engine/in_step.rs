@@ -1,6 +1,7 @@
 //! Copies in step: each holds a commit before it is acknowledged.
 
 use super::core::{Core, Writer};
+use super::medium::AskedMedium;
 use super::replica::{self, Attached, Backup, Copied, copy_tree};
 use super::side_by_side::each;
 use crate::catalogue::walk::Walking;
@@ -89,6 +90,7 @@ fn bring(core: &Core, copy: &dyn Store) -> Result<()> {
         let state = core.state();
         (state.head.roots.duplicate(), state.head.geometry, state.stored.clone())
     };
+    let _asked = AskedMedium::new(&**core.store());
     let from = core.uncached_pages();
     let what = Copied { roots: &roots, geometry, head: &head };
     let mut done = Backup::default();

@@ -44,6 +44,7 @@ mod lines;
 mod loan;
 mod log;
 mod mark;
+mod medium;
 mod observing;
 mod open;
 mod options;

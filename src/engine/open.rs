@@ -26,6 +26,7 @@ use super::queue::Queue;
 use super::readers::Readers;
 use super::replica::Attached;
 use super::retire::settle;
+use super::told::Told;
 use super::walks::Walks;
 use crate::catalogue::sealer::Sealer;
 use crate::cell::{Contents, RootCell};
@@ -291,6 +292,7 @@ pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) 
     let observing = Observing::new(&options);
     let copies =
         head.copies.iter().map(|entry| Attached::new(entry.clone(), &options, writes)).collect();
+    let told = Mutex::new(Told { commit: 0, at: options.env.monotonic() });
     Core {
         id,
         realm: head.realm,
@@ -318,7 +320,7 @@ pub(super) fn assembled(id: StoreId, ports: Ports, found: OpenHead, role: Role) 
         poisoned: AtomicBool::new(false),
         life: AtomicU64::new(0),
         awaiting: Mutex::default(),
-        told: Mutex::default(),
+        told,
         clock,
         bell: Bell::default(),
         changes: Changes::default(),

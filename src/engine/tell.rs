@@ -4,14 +4,14 @@
 //! store is there at all: an emptied bucket takes commits like any other.
 
 use super::core::Core;
-use super::told::Told;
 use crate::error::{ErrorKind, Result};
 use crate::sync::atomic::Ordering;
 use crate::sync::locked;
 
 /// Notes what a claim or a retirement told the cell.
 pub(super) fn was_told(core: &Core, commit: u64) {
-    *locked(&core.told) = Told { commit, at: core.options.env.monotonic() };
+    let mut told = locked(&core.told);
+    told.commit = told.commit.max(commit);
 }
 
 /// Once a minute tells the cell of the newest commit, if it is not known there; and looks before

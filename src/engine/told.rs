@@ -8,7 +8,7 @@ use crate::limits::TELL_EVERY;
 pub(super) struct Told {
     /// The highest commit that it was told of.
     pub(super) commit: u64,
-    /// When, or when that was tried, by the clock that nobody sets.
+    /// When it was last looked whether it is to be told of more, by the clock that nobody sets.
     pub(super) at: Duration,
 }
 

@@ -199,7 +199,8 @@ fn wait(
     loop {
         let asked = env.monotonic();
         let looked = look(store, seen);
-        if is_slow(asked, env, how) {
+        let slow = is_slow(asked, env, how);
+        if slow {
             // Nor could the writer leave a sign meanwhile.
             since = env.monotonic();
         }
@@ -222,6 +223,10 @@ fn wait(
             }
             Err(e) => return Err(e),
         };
+        let beside = match beside {
+            Beside::Quiet(_) if slow => Beside::Away(slow_look(how)),
+            beside => beside,
+        };
         let quiet = match beside {
             Beside::Quiet(quiet) => quiet,
             _ => Duration::ZERO,
@@ -229,9 +234,14 @@ fn wait(
         match quiet {
             Duration::ZERO => fit = None,
             quiet if fit.is_none() && quiet >= how.gone_after / 2 => {
+                let asked = env.monotonic();
                 let cell = fits()?;
                 let prepared = prepare(store, &*cell, options).ok();
                 fit = Some(Fit { cell, prepared });
+                if is_slow(asked, env, how) {
+                    since = env.monotonic();
+                    continue;
+                }
             }
             _ => {}
         }
@@ -256,6 +266,15 @@ fn wait(
 /// than a request takes far away: else a standby there would never take over.
 fn is_slow(asked: Duration, env: &dyn Env, how: &StandBy) -> bool {
     env.monotonic().saturating_sub(asked) > how.every.max(how.gone_after / 2)
+}
+
+fn slow_look(how: &StandBy) -> Error {
+    let text = format!(
+        "it took the store longer to answer than half the time after which its writer is taken for \
+         gone, {:?}; if it always does, wait longer",
+        how.gone_after
+    );
+    Error::new(ErrorKind::Io, text)
 }
 
 fn look(store: &dyn Store, seen: Option<Pulse>) -> Result<Pulse> {

@@ -381,10 +381,21 @@ pub trait Store: Send + Sync {
         Ok(self.get(name)?.map(|blob| part(&blob, from, len)))
     }
 
-    /// Has reads show what the medium itself has, or no longer: for an audit. The default does
-    /// nothing, for a store that keeps nothing elsewhere.
+    /// Has reads show what the medium itself has, or no longer, once for each time it was said: for
+    /// an audit, and for what is written once more, unopened. The default does nothing, for a store
+    /// that keeps nothing elsewhere.
     fn ask_medium(&self, on: bool) {
         let _ = on;
+    }
+
+    /// Reads a blob once more that did not open, past what is kept of it elsewhere; `None` by
+    /// default, for a store that has nothing else to give.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    fn get_again(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        let _ = name;
+        Ok(None)
     }
 
     /// Whether a blob is there, without reading it.

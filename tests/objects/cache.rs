@@ -254,3 +254,63 @@ fn only_a_store_at_a_url_has_one() {
     assert_eq!(read(&engine, &record).unwrap(), b"said");
     engine.close().unwrap();
 }
+
+/// What a server gave damaged is in the cache under a right sum. It is passed on to no backup, and
+/// the cleaner, which writes what lives once more unopened, does not take it for the original.
+#[test]
+fn damaged_bytes_in_it_go_nowhere_else() {
+    let memory = Arc::new(MemoryObjects::new());
+    let text = "x".repeat(2000);
+    let place = Place::over(Arc::new(CountedObjects::over(memory.clone())), &text);
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("cache");
+    let largest = place.objects.list("c", "", 1000).unwrap().into_iter();
+    let largest = largest.max_by_key(|listed| listed.size).unwrap().name;
+    let sound = memory.get(&largest).unwrap().unwrap();
+    let mut damaged = sound.clone();
+    for part in 1..20 {
+        damaged[part * sound.len() / 20] ^= 1;
+    }
+    memory.overwrite(&largest, damaged);
+    let shut = |cache: Option<&Path>| {
+        let engine = place.open(cache);
+        let shut = place.records.iter().filter(|record| read(&engine, record).is_err()).count();
+        engine.close().unwrap();
+        shut
+    };
+    assert!(shut(Some(&cache)) > 0, "nothing was damaged");
+    memory.overwrite(&largest, sound);
+    assert_eq!(shut(None), 0);
+
+    let engine = place.open(Some(&cache));
+    let backup: Arc<dyn Store> = Arc::new(keyfall::store::MemoryStore::new());
+    engine.backup(&*backup, &mut |_| {}).unwrap();
+    let audit = engine.audit(&[backup], &mut |_| {}).unwrap();
+    assert!(audit.is_clean(), "{audit:?}");
+    // Most of each object dies, and what lives in it moves.
+    for n in (0..USERS).filter(|n| n % 10 > 0) {
+        engine.erase(Scope::user(user(n))).unwrap();
+    }
+    engine.discard(&mut |_| {}).unwrap();
+    assert!(!place.objects.list("c", "", 1000).unwrap().iter().any(|it| it.name == largest));
+    engine.close().unwrap();
+    let engine = place.open(None);
+    for (n, record) in place.records.iter().enumerate().step_by(10) {
+        assert_eq!(read(&engine, record).unwrap(), format!("{text} {n}").as_bytes());
+    }
+}
+
+/// It may be removed while it is in use, and is a cache again later; so is one whose tag is torn.
+#[test]
+fn one_that_was_removed_or_torn_is_a_cache_again() {
+    let (place, dir) = (Place::new("said"), tempfile::tempdir().unwrap());
+    let cache = dir.path().join("cache");
+    let engine = place.open(Some(&cache));
+    fs::remove_dir_all(&cache).unwrap();
+    assert_eq!(read(&engine, &place.records[3]).unwrap(), b"said 3");
+    engine.close().unwrap();
+    place.read_all(Some(&cache), "said");
+    fs::write(cache.join("CACHEDIR.TAG"), "").unwrap();
+    assert!(place.read_all(Some(&cache), "said") <= 1);
+    assert!(!fs::read(cache.join("CACHEDIR.TAG")).unwrap().is_empty());
+}

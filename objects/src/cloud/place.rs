@@ -20,7 +20,7 @@ use crate::port::{Failure, Result};
 pub const SCHEMES: [&str; 4] = ["s3", "gs", "az", "file"];
 
 /// How long one request may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// What ends the name of a bucket of S3 Express One Zone.
 const EXPRESS: &str = "--x-s3";

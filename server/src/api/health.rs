@@ -67,7 +67,7 @@ pub(crate) async fn readyz(State(app): State<App>) -> Response {
         matters.push(("service", "it stops; ask another one".to_owned()));
     }
     if app.engine().engine().is_poisoned() {
-        let why = "a write failed with an unknown outcome; the service must be started again";
+        let why = "a write failed with an unknown outcome, or the store lost what it had; start the service again, which at a URL tries to go on by itself";
         matters.push(("engine", why.to_owned()));
     }
     matters.extend(calls(&app).await);

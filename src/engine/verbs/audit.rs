@@ -11,6 +11,7 @@ use crate::catalogue::view::Users;
 use crate::catalogue::walk::{Step, Walking, walk};
 use crate::crypto::{self, Key, chunked};
 use crate::engine::core::Core;
+use crate::engine::medium::AskedMedium;
 use crate::engine::progress::Progress;
 use crate::engine::replica::{Attached, another_store};
 use crate::error::{Error, ErrorKind, Result};
@@ -208,7 +209,7 @@ fn audit_of(inner: &Arc<Core>, more: &[SharedStore], progress: Progress<'_>) -> 
     let mut places: Vec<SharedStore> = vec![inner.store().clone()];
     places.extend(writer.copies.iter().filter_map(|c| c.store.clone()));
     places.extend(more.iter().cloned());
-    let _asked = AskedMedia::new(&places);
+    let _asked: Vec<_> = places.iter().map(|place| AskedMedium::new(&**place)).collect();
     let mut known: HashMap<BlobName, Openable> = HashMap::new();
     let source = PageSource::over(inner.realm, &places);
     learn(&source, &live_roots, geometry, live_head.epoch, true, &mut known)?;
@@ -251,22 +252,6 @@ fn away(inner: &Core, copies: &mut [Attached]) -> Vec<CopyAway> {
         Some(CopyAway { place: copy.entry.place.clone(), why })
     };
     copies.iter_mut().filter_map(opened).collect()
-}
-
-/// Places whose media are asked, past what is kept of them elsewhere, until this goes.
-struct AskedMedia<'p>(&'p [SharedStore]);
-
-impl<'p> AskedMedia<'p> {
-    fn new(places: &'p [SharedStore]) -> Self {
-        places.iter().for_each(|place| place.ask_medium(true));
-        AskedMedia(places)
-    }
-}
-
-impl Drop for AskedMedia<'_> {
-    fn drop(&mut self) {
-        self.0.iter().for_each(|place| place.ask_medium(false));
-    }
 }
 
 /// Tries what is known on every blob of the places, the first of which is the store, and finds what

@@ -15,6 +15,7 @@ use crate::engine::cleaner::{STEP, wait_for_readers};
 use crate::engine::core::Core;
 use crate::engine::empty::{Emptying, count_replaced, empty};
 use crate::engine::mark::Marking;
+use crate::engine::medium::AskedMedium;
 use crate::engine::observing::failed;
 use crate::engine::progress::Progress;
 use crate::engine::replica::Attached;
@@ -100,6 +101,7 @@ pub(in crate::engine) fn discard_in_windows(
     inner.check_owner()?;
     inner.check_usable()?;
     let _one_at_a_time = locked(&inner.discarding);
+    let _asked = AskedMedium::new(&**inner.store());
     let mut done = Discarded { commit: inner.state().stored.id.commit, ..Discarded::default() };
     let known = inner.state().head.copies.len() as u64;
     let mut places: Vec<SharedStore> = vec![inner.store().clone()];

@@ -14,7 +14,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -40,14 +40,21 @@ const TAG: &str = "CACHEDIR.TAG";
 const TAGGED: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
 # Ciphertext of a keyfall store, read from its objects. It may be removed at any time.\n";
 
+/// How full a cache is, as far as a handle knows.
+struct Filled {
+    /// Bytes of all files when they were last listed.
+    listed: u64,
+    /// Bytes of those that this handle wrote since: others write too.
+    since: u64,
+}
+
 /// The directory, as the handle on one log uses it.
 pub(super) struct ObjectCache {
     dir: PathBuf,
-    /// Bytes of all files, at most; for a moment one window more.
+    /// Bytes of all files, at most; for a moment a sixteenth more for each process that writes.
     most: u64,
     log: [u8; 32],
-    /// Bytes of all files when they were last listed, and of those that this handle wrote since.
-    bytes: Mutex<u64>,
+    filled: Mutex<Filled>,
     drafts: AtomicU64,
     /// Whether anything came from here.
     hit: AtomicBool,
@@ -70,9 +77,10 @@ impl ObjectCache {
             .finalize()
             .into();
         remove_drafts(dir);
-        let bytes = Mutex::new(listed(dir).iter().map(|file| file.bytes).sum());
+        let there = listed(dir).iter().map(|file| file.bytes).sum();
+        let filled = Mutex::new(Filled { listed: there, since: 0 });
         let (drafts, hit) = (AtomicU64::new(0), AtomicBool::new(false));
-        Ok(ObjectCache { dir: dir.to_owned(), most, log, bytes, drafts, hit })
+        Ok(ObjectCache { dir: dir.to_owned(), most, log, filled, drafts, hit })
     }
 
     /// Whether anything that was read since it was opened came from here.
@@ -112,10 +120,10 @@ impl ObjectCache {
             // The next process asks the place.
             return;
         }
-        let mut there = locked(&self.bytes);
-        *there += size;
-        if *there > self.most {
-            *there = self.make_room();
+        let mut filled = locked(&self.filled);
+        filled.since += size;
+        if filled.listed + filled.since > self.most || filled.since > self.most / 16 {
+            *filled = Filled { listed: self.make_room(), since: 0 };
         }
     }
 
@@ -143,7 +151,11 @@ impl ObjectCache {
         let io = |e| Error::io(path.display(), e);
         if let Some(folder) = path.parent() {
             check_subdir(folder)?;
-            make_dir(folder)?;
+            // Not the directory itself: whoever removed it may have put something else there.
+            match fs::DirBuilder::new().mode(0o700).create(folder) {
+                Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(io(e)),
+                _ => {}
+            }
         }
         let sum = Sha256::new().chain_update(key).chain_update(bytes).finalize();
         let written =
@@ -159,11 +171,15 @@ impl ObjectCache {
         })
     }
 
-    /// Removes what was used longest ago, until an eighth of the room is free. Gives what is left.
+    /// If there is too much removes what was used longest ago, until an eighth of the room is free.
+    /// Gives what is left.
     fn make_room(&self) -> u64 {
         let mut files = listed(&self.dir);
         files.sort_unstable_by_key(|file| file.used);
         let mut left: u64 = files.iter().map(|file| file.bytes).sum();
+        if left <= self.most {
+            return left;
+        }
         for file in files {
             if left <= self.most - self.most / 8 {
                 break;
@@ -223,14 +239,15 @@ fn remove_drafts(dir: &Path) {
     }
 }
 
-/// Refuses a directory that is not a cache and not empty, and tags one that is empty.
+/// Refuses a directory in which anything lies that is not of a cache, and tags it if it has no tag,
+/// or a torn one. Without a tag it is a cache all the same.
 fn check_unused(dir: &Path) -> Result<()> {
-    let io = |e| Error::io(dir.display(), e);
-    let tag = dir.join(TAG);
-    if fs::read(&tag).is_ok_and(|there| there == TAGGED.as_bytes()) {
-        return Ok(());
-    }
-    if fs::read_dir(dir).map_err(io)?.next().is_some() {
+    let is_ours = |entry: &fs::DirEntry| {
+        let name = entry.file_name();
+        let begins = |with: &str| name.as_encoded_bytes().starts_with(with.as_bytes());
+        name == TAG || begins(DRAFT) || has_digits(entry, 2)
+    };
+    if entries(dir).any(|entry| !is_ours(&entry)) {
         return Err(Error::new(
             ErrorKind::Refused,
             format!(
@@ -239,6 +256,10 @@ fn check_unused(dir: &Path) -> Result<()> {
             ),
         ));
     }
-    // Another process may be at it, with the same text.
-    fs::write(&tag, TAGGED).map_err(io)
+    let tag = dir.join(TAG);
+    if !fs::read(&tag).is_ok_and(|there| there == TAGGED.as_bytes()) {
+        let draft = dir.join(format!("{DRAFT}{}-tag", std::process::id()));
+        let _ = fs::write(&draft, TAGGED).and_then(|()| fs::rename(&draft, &tag));
+    }
+    Ok(())
 }

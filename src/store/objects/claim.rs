@@ -303,18 +303,27 @@ pub(super) fn confirm(bucket: &Bucket, state: &Mutex<State>, writers: &Mutex<()>
     if state.is_mine && state.last >= next { Ok(()) } else { Err(fenced(&bucket.place())) }
 }
 
-/// Whether the claim of this handle is there, which nobody deletes: by one request, for whoever asks
-/// now and then asks again.
+/// Whether the claim of this handle is there, which nobody deletes, and the newest object: by two
+/// requests, for whoever asks now and then asks again.
 pub(super) fn stands(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
-    let own = locked(state).own.map(|number| numbered(COMMITS, number));
-    match own {
-        Some(own) if !bucket.is_there_once(&own)? => Err(Error::corrupt(format!(
-            "{}: {own} is gone, the claim of this engine: objects were deleted, or the place went \
-             back to an earlier state; restore the store from a copy",
-            bucket.place()
-        ))),
-        _ => Ok(()),
+    let known = || {
+        let state = locked(state);
+        state.own.filter(|_| state.is_mine).map(|own| (own, state.last))
+    };
+    let Some((own, last)) = known() else { return Ok(()) };
+    for number in if own == last { vec![own] } else { vec![own, last] } {
+        // What is no longer the newest may have gone meanwhile, as it may.
+        let may_go = || number != own && known().is_none_or(|(_, now)| now != last);
+        if !bucket.is_there_once(&numbered(COMMITS, number))? && !may_go() {
+            return Err(Error::corrupt(format!(
+                "{}: {} is gone, which this engine made: objects were deleted, or the place went \
+                 back to an earlier state; restore the store from a copy",
+                bucket.place(),
+                numbered(COMMITS, number)
+            )));
+        }
     }
+    Ok(())
 }
 
 /// Raises the floor to a claim of this handle, and deletes lower ones. Nothing depends on it but

@@ -322,7 +322,11 @@ impl Finder<'_> {
         let Some(bytes) = self.range(object, 0, HEADER as u64)? else { return Ok(None) };
         let header = Header::decode(&bytes)
             .map_err(|e| e.context(format!("{}: {}", self.bucket.place(), object.name())))?;
-        locked(self.state).windows.keep_header(object, header);
+        let mut state = locked(self.state);
+        // Of what the cache of this machine gave nothing is kept.
+        if !matches!(self.cache, Caching::Use(_)) || state.windows.get(object, 0).is_some() {
+            state.windows.keep_header(object, header);
+        }
         Ok(Some(header))
     }
 
@@ -346,7 +350,11 @@ impl Finder<'_> {
             all || windows.get(object, first).is_some_and(ends)
         };
         if first < last && self.reads == Reads::Near && !at_hand() {
-            return self.read(object, from, len);
+            let cached = self.cached(object, from, len).or_else(|| {
+                let all = self.cached_windows(object, first, last)?;
+                Some(cut(&all, from % WINDOW))
+            });
+            return cached.map_or_else(|| self.read(object, from, len), |bytes| Ok(Some(bytes)));
         }
         let Some(one) = self.window(object, first)? else { return Ok(None) };
         if first == last {
@@ -363,21 +371,40 @@ impl Finder<'_> {
         Ok(Some(cut(&bytes, from % WINDOW)))
     }
 
-    /// Reads a range of an object where it is nearest.
-    fn read(&self, object: Object, from: u64, len: u64) -> Result<Option<Vec<u8>>> {
-        let cache = match self.cache {
+    /// A range of an object out of the cache of this machine. It is kept nowhere else: what is
+    /// in memory came from the place.
+    fn cached(&self, object: Object, from: u64, len: u64) -> Option<Vec<u8>> {
+        match self.cache {
             // Whoever reads long ranges reads them once.
-            _ if self.reads == Reads::Along => None,
-            Caching::None => None,
-            Caching::Use(cache) | Caching::Renew(cache) => Some(cache),
-        };
-        if let (Some(cache), Caching::Use(_)) = (cache, self.cache)
-            && let Some(bytes) = cache.get(object, from, len)
-        {
-            return Ok(Some(bytes));
+            Caching::Use(cache) if self.reads == Reads::Near => cache.get(object, from, len),
+            _ => None,
         }
+    }
+
+    /// Windows of an object, one after another, if each is in memory or in the cache.
+    fn cached_windows(&self, object: Object, first: u64, last: u64) -> Option<Vec<u8>> {
+        let mut all = Vec::new();
+        for number in first..=last {
+            let kept = locked(self.state).windows.get(object, number);
+            let one = match kept {
+                Some(kept) => kept.to_vec(),
+                None => self.cached(object, number * WINDOW, WINDOW)?,
+            };
+            all.extend_from_slice(&one);
+            // What is shorter is the last.
+            if (one.len() as u64) < WINDOW {
+                break;
+            }
+        }
+        Some(all)
+    }
+
+    /// Reads a range of an object from the place, and keeps it on this machine.
+    fn read(&self, object: Object, from: u64, len: u64) -> Result<Option<Vec<u8>>> {
         let read = self.bucket.get_range(&object.name(), from, len)?;
-        if let (Some(cache), Some(bytes)) = (cache, &read) {
+        if let (Caching::Use(cache) | Caching::Renew(cache), Reads::Near, Some(bytes)) =
+            (self.cache, self.reads, &read)
+        {
             cache.keep(object, from, len, bytes);
         }
         Ok(read)
@@ -395,6 +422,9 @@ impl Finder<'_> {
             Reads::Near => (number, WINDOW),
             Reads::Along => (number - number % RANGE, (RANGE + BEYOND) * WINDOW),
         };
+        if let Some(cached) = self.cached(object, from * WINDOW, len) {
+            return Ok(Some(Arc::new(cached)));
+        }
         let Some(read) = self.read(object, from * WINDOW, len)? else { return Ok(None) };
         let mut wanted = Arc::default();
         let mut state = locked(self.state);

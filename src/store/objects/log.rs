@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use keyfall_objects::{Objects, Patience};
@@ -55,8 +55,8 @@ pub struct ObjectLog {
     room: Room,
     /// What this machine keeps of the objects, if it was asked to.
     cache: Option<ObjectCache>,
-    /// Whether reads are to show what the place itself has.
-    asks_medium: AtomicBool,
+    /// How many callers want reads to show what the place itself has.
+    asks_medium: AtomicUsize,
     writers: Mutex<()>,
     state: Mutex<State>,
 }
@@ -196,7 +196,7 @@ impl ObjectLog {
         versioned: bool,
     ) -> Self {
         let (room, writers) = (Room::default(), Mutex::new(()));
-        let (grace, cache, asks_medium) = (GRACE, None, AtomicBool::new(false));
+        let (grace, cache, asks_medium) = (GRACE, None, AtomicUsize::new(0));
         ObjectLog {
             bucket,
             naming,
@@ -244,7 +244,7 @@ impl ObjectLog {
     fn finder(&self) -> Finder<'_> {
         let ObjectLog { bucket, naming, state, .. } = self;
         let cache = match &self.cache {
-            Some(cache) if !self.asks_medium.load(Ordering::Acquire) => Caching::Use(cache),
+            Some(cache) if self.asks_medium.load(Ordering::Acquire) == 0 => Caching::Use(cache),
             _ => Caching::None,
         };
         Finder { bucket, naming, state, reads: Reads::Near, cache }
@@ -430,9 +430,18 @@ impl Store for ObjectLog {
     }
 
     fn ask_medium(&self, on: bool) {
-        self.asks_medium.store(on, Ordering::Release);
         if on {
+            self.asks_medium.fetch_add(1, Ordering::AcqRel);
             locked(&self.state).windows = Windows::default();
+        } else {
+            self.asks_medium.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    fn get_again(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        match &self.cache {
+            Some(cache) => Finder { cache: Caching::Renew(cache), ..self.finder() }.get(name),
+            None => Ok(None),
         }
     }
 

@@ -214,6 +214,9 @@ impl Store for FaultyStore {
     fn get_along(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
         self.gate.verb(Touch::Store, || self.store.get_along(name))
     }
+    fn get_again(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
+        self.gate.verb(Touch::Store, || self.store.get_again(name))
+    }
     fn ask_medium(&self, on: bool) {
         self.store.ask_medium(on);
     }
