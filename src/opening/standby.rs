@@ -194,39 +194,9 @@ fn wait(
     see: See<'_>,
 ) -> Result<Option<(Pulse, Fit)>> {
     let env: &dyn Env = &*options.env;
-    let (mut seen, mut since) = (None, env.monotonic());
-    let mut fit = None;
+    let (mut seen, mut fit) = (Seen { pulse: None, since: env.monotonic() }, None);
     loop {
-        let asked = env.monotonic();
-        let looked = look(store, seen);
-        let slow = is_slow(asked, env, how);
-        if slow {
-            // Nor could the writer leave a sign meanwhile.
-            since = env.monotonic();
-        }
-        let beside = match looked {
-            Ok(now) if seen != Some(now) => {
-                (seen, since) = (Some(now), env.monotonic());
-                Beside::Quiet(Duration::ZERO)
-            }
-            Ok(now) => match &how.probe {
-                Some(probe) if probe() => {
-                    since = env.monotonic();
-                    Beside::Quiet(Duration::ZERO)
-                }
-                None if !now.signs => Beside::Untold,
-                _ => Beside::Quiet(env.monotonic().saturating_sub(since)),
-            },
-            Err(e) if e.kind() == ErrorKind::Io => {
-                since = env.monotonic();
-                Beside::Away(e)
-            }
-            Err(e) => return Err(e),
-        };
-        let beside = match beside {
-            Beside::Quiet(_) if slow => Beside::Away(slow_look(how)),
-            beside => beside,
-        };
+        let beside = beside(store, env, how, &mut seen)?;
         let quiet = match beside {
             Beside::Quiet(quiet) => quiet,
             _ => Duration::ZERO,
@@ -239,7 +209,7 @@ fn wait(
                 let prepared = prepare(store, &*cell, options).ok();
                 fit = Some(Fit { cell, prepared });
                 if is_slow(asked, env, how) {
-                    since = env.monotonic();
+                    seen.since = env.monotonic();
                     continue;
                 }
             }
@@ -249,10 +219,10 @@ fn wait(
         let asked = env.monotonic();
         if let Some(fit) = fit.take_if(|_| quiet >= how.gone_after)
             && let Ok(now) = look(store, None)
-            && seen == Some(now)
+            && seen.pulse == Some(now)
             && !is_slow(asked, env, how)
         {
-            let ended = see(&Beside::Gone(env.monotonic().saturating_sub(since))).is_break();
+            let ended = see(&Beside::Gone(seen.quiet(env))).is_break();
             return Ok((!ended).then_some((now, fit)));
         }
         if see(&beside).is_break() {
@@ -260,6 +230,52 @@ fn wait(
         }
         env.sleep(how.every);
     }
+}
+
+/// What was seen of the writer last, and since when nothing else was.
+struct Seen {
+    pulse: Option<Pulse>,
+    since: Duration,
+}
+
+impl Seen {
+    fn quiet(&self, env: &dyn Env) -> Duration {
+        env.monotonic().saturating_sub(self.since)
+    }
+}
+
+/// Looks once.
+fn beside(store: &dyn Store, env: &dyn Env, how: &StandBy, seen: &mut Seen) -> Result<Beside> {
+    let asked = env.monotonic();
+    let looked = look(store, seen.pulse);
+    let slow = is_slow(asked, env, how);
+    if slow {
+        // Nor could the writer leave a sign meanwhile.
+        seen.since = env.monotonic();
+    }
+    let beside = match looked {
+        Ok(now) if seen.pulse != Some(now) => {
+            (seen.pulse, seen.since) = (Some(now), env.monotonic());
+            Beside::Quiet(Duration::ZERO)
+        }
+        Ok(now) => match &how.probe {
+            Some(probe) if probe() => {
+                seen.since = env.monotonic();
+                Beside::Quiet(Duration::ZERO)
+            }
+            None if !now.signs => Beside::Untold,
+            _ => Beside::Quiet(seen.quiet(env)),
+        },
+        Err(e) if e.kind() == ErrorKind::Io => {
+            seen.since = env.monotonic();
+            Beside::Away(e)
+        }
+        Err(e) => return Err(e),
+    };
+    Ok(match beside {
+        Beside::Quiet(_) if slow => Beside::Away(slow_look(how)),
+        beside => beside,
+    })
 }
 
 /// Whether a look took so long that the store did not answer for most of that. It is much longer
