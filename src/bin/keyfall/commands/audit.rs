@@ -158,14 +158,7 @@ fn verdict(session: &Session, audit: &Audit) -> Result<String, Error> {
     if audit.is_clean() {
         return Ok("clean: what opens is the live tree, and nothing else".to_owned());
     }
-    let is_sound = |audit: &Audit| {
-        audit.root_keys == 1
-            && audit
-                .places
-                .iter()
-                .all(|p| p.stray == 0 && p.damaged == 0 && p.other_damage.is_empty())
-    };
-    if let ([copy, ..], true) = (&audit.away[..], is_sound(audit)) {
+    if let ([copy, ..], true) = (&audit.away[..], audit.is_sound()) {
         let text = format!(
             "nothing ill was found in what was audited, and the copy {} was not: bring it back, or \
              give it up with `keyfall copy remove STORE {}`, and audit again",

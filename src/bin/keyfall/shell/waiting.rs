@@ -3,23 +3,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use keyfall::store::when_tried_for_long;
-use serde_json::json;
 
-use crate::shell::print::{tell, tell_whole};
 use crate::shell::session::Session;
 
 /// Says once, on standard error, that a place does not answer and is asked again.
 pub(crate) fn tell_of_waiting(session: &Session) {
-    let (json, said) = (session.json, AtomicBool::new(false));
+    let (session, said) = (session.clone(), AtomicBool::new(false));
     when_tried_for_long(move |why| {
-        if said.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let text = format!("{why}; it is asked again, for a minute or so");
-        if json {
-            tell_whole(&json!({"note": text}).to_string());
-        } else {
-            tell(&format!("keyfall: {text}"));
+        if !said.swap(true, Ordering::Relaxed) {
+            session.note(&format!("{why}; it is asked again, for a minute or so"));
         }
     });
 }
