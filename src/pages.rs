@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -215,6 +215,8 @@ pub(crate) struct Hand {
     next: RefCell<Vec<BlobName>>,
     /// How often what comes next was fetched: each time twice as much, for most look-ups end soon.
     rounds: Cell<u32>,
+    /// What did not open, and whether it was read past what is kept of it elsewhere.
+    shut: RefCell<BTreeMap<BlobName, bool>>,
 }
 
 impl Hand {
@@ -236,18 +238,35 @@ impl Hand {
     /// Fetches the pages that the look-up came to and that were not there, and some that it will
     /// come to; says whether there were any.
     fn fetch(&self, store: &dyn Store) -> bool {
+        let again = self.fetch_again(store);
         let wanted: Vec<BlobName> = self.wanted.take().into_iter().collect();
         if wanted.is_empty() {
-            return false;
+            return again;
         }
         let fetched = store.get_many(&wanted);
         self.fetched.borrow_mut().extend(wanted.into_iter().zip(fetched));
         true
     }
 
+    /// Fetches what did not open once more, from the store itself; says whether it gave anything.
+    fn fetch_again(&self, store: &dyn Store) -> bool {
+        let mut gave = false;
+        for (name, asked) in &mut *self.shut.borrow_mut() {
+            if !std::mem::replace(asked, true)
+                && let Ok(Some(page)) = store.get_again(name)
+            {
+                self.fetched.borrow_mut().insert(*name, Ok(Some(page)));
+                gave = true;
+            }
+        }
+        gave
+    }
+
     fn give<T>(&self, name: &BlobName, accept: impl FnOnce(Vec<u8>) -> Result<T>) -> Result<T> {
         match self.fetched.borrow().get(name) {
-            Some(Ok(Some(page))) => accept(page.clone()),
+            Some(Ok(Some(page))) => accept(page.clone()).inspect_err(|_| {
+                self.shut.borrow_mut().entry(*name).or_default();
+            }),
             Some(Ok(None)) => Err(missing(*name, "the store")),
             Some(Err(e)) => Err(e.copy()),
             None => {

@@ -193,6 +193,15 @@ impl Keys {
         self.derive()
     }
 
+    /// Lets go of what is in hand and does not open; the name of the segment that it is of.
+    pub(super) fn let_go(&mut self, chunk: u64) -> Option<BlobName> {
+        self.first?;
+        (self.piece, self.chunk) = (None, None);
+        let has_header = self.suite.is_some();
+        let segment = if has_header { layout::locate(chunk, self.geometry).0 } else { 0 };
+        self.segment_name(segment).ok()
+    }
+
     /// Derives the cipher from the header in hand, unless that was done.
     fn derive(&mut self) -> Result<()> {
         if self.suite.is_none() {

@@ -12,7 +12,7 @@ use super::core::Core;
 use super::keys::{AHEAD, AHEAD_MIN, Keys, ReadAhead, RecordKeys};
 use super::readers::{By, Of, Open};
 use crate::catalogue::resolve::Needs;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::limits::CHUNK_BYTES;
 use crate::record::RecordInfo;
@@ -174,12 +174,14 @@ impl Reader {
             self.asked = Some(asked);
             return Ok(());
         }
-        let chunk = self.position / CHUNK_BYTES as u64;
-        self.fetch(chunk, &mut None)?;
-        let mut inside = locked(&self.open.inside);
-        let keys = inside.keys(&self.open)?;
-        let _wiped = WipeStack;
-        keys.open(chunk)?;
+        self.or_again(|reader| {
+            let chunk = reader.chunk();
+            reader.fetch(chunk, &mut None)?;
+            let mut inside = locked(&reader.open.inside);
+            let keys = inside.keys(&reader.open)?;
+            let _wiped = WipeStack;
+            keys.open(chunk).map(drop)
+        })?;
         self.asked = Some(asked);
         Ok(())
     }
@@ -205,7 +207,7 @@ impl Reader {
         if self.position >= self.info.length || out.is_empty() {
             return Some(Ok(0));
         }
-        let filled = keys.opened(self.position / CHUNK_BYTES as u64)?;
+        let filled = keys.opened(self.chunk())?;
         let piece = self.piece(filled, out.len());
         out[..piece.len()].copy_from_slice(&keys.plain[piece.clone()]);
         self.position += piece.len() as u64;
@@ -256,10 +258,36 @@ impl Reader {
         self.inner.look_at(|_, view| Ok(view.users().look_up(&id)?.1.body.first()))
     }
 
+    /// The chunk that the position lies in.
+    fn chunk(&self) -> u64 {
+        self.position / CHUNK_BYTES as u64
+    }
+
+    /// Reads, and once more if what was fetched does not open and the store has something else to
+    /// give than what is kept of it elsewhere.
+    fn or_again<T>(&mut self, mut read: impl FnMut(&mut Self) -> Result<T>) -> Result<T> {
+        match read(self) {
+            Err(e) if e.kind() == ErrorKind::Corrupt => {
+                let shut = locked(&self.open.inside).keys(&self.open)?.let_go(self.chunk());
+                match shut.map(|name| self.inner.store().get_again(&name)) {
+                    Some(Ok(Some(_))) => read(self),
+                    _ => Err(e),
+                }
+            }
+            done => done,
+        }
+    }
+
     fn read_on(&mut self, out: &mut [u8], ahead: &mut Option<ReadAhead>) -> Result<usize> {
         self.inner.check_readable()?;
+        let done = self.or_again(|reader| reader.read_in_hand(out, ahead))?;
+        self.check_late(&mut out[..done])?;
+        Ok(done)
+    }
+
+    fn read_in_hand(&mut self, out: &mut [u8], ahead: &mut Option<ReadAhead>) -> Result<usize> {
         if self.position < self.info.length && !out.is_empty() {
-            self.fetch(self.position / CHUNK_BYTES as u64, ahead)?;
+            self.fetch(self.chunk(), ahead)?;
         }
         // The lock is held until the bytes are in `out`: an erase that returns afterwards has seen
         // them delivered.
@@ -270,7 +298,7 @@ impl Reader {
         let room = out.len().min(AT_ONCE * CHUNK_BYTES);
         let mut done = 0;
         while done < room && self.position < self.info.length {
-            let chunk = self.position / CHUNK_BYTES as u64;
+            let chunk = self.chunk();
             if done > 0 && !keys.has(chunk) {
                 break;
             }
@@ -290,7 +318,6 @@ impl Reader {
         // stack.
         drop(wiped);
         drop(inside);
-        self.check_late(&mut out[..done])?;
         Ok(done)
     }
 

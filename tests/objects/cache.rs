@@ -29,20 +29,24 @@ impl Place {
     }
 
     fn over(objects: Arc<CountedObjects>, text: &str) -> Self {
+        Self::of(USERS, objects, text)
+    }
+
+    fn of(users: u32, objects: Arc<CountedObjects>, text: &str) -> Self {
         let cell = Arc::new(MemoryCell::new());
         let log = Arc::new(ObjectLog::create(objects.clone() as Arc<dyn Objects>).unwrap());
         let engine = Engine::init(log, cell.clone(), options()).unwrap();
         let batch = |from: u32| {
             let mut batch = engine.batch();
-            for n in from..from + USERS / 4 {
+            for n in from..from + users / 4 {
                 let payload = format!("{text} {n}");
                 batch.add(Put::new(user(n), Class::audio()), payload.as_bytes()).unwrap();
             }
             batch.commit().unwrap()
         };
-        let records = (0..4).flat_map(|n| batch(n * USERS / 4)).collect();
+        let records = (0..4).flat_map(|n| batch(n * users / 4)).collect();
         // An opening reads the newest object whole.
-        engine.put(Put::new(user(USERS), Class::audio()), &b"the last word"[..]).unwrap();
+        engine.put(Put::new(user(users), Class::audio()), &b"the last word"[..]).unwrap();
         engine.close().unwrap();
         Place { objects, cell, records }
     }
@@ -255,8 +259,48 @@ fn only_a_store_at_a_url_has_one() {
     engine.close().unwrap();
 }
 
-/// What a server gave damaged is in the cache under a right sum. It is passed on to no backup, and
-/// the cleaner, which writes what lives once more unopened, does not take it for the original.
+/// How many of a place's records do not open.
+fn shut(place: &Place, cache: Option<&Path>) -> usize {
+    let engine = place.open(cache);
+    let shut = place.records.iter().filter(|record| read(&engine, record).is_err()).count();
+    engine.close().unwrap();
+    shut
+}
+
+/// Has a process read everything while the server gives its largest object damaged.
+fn read_damaged(memory: &MemoryObjects, place: &Place, cache: &Path) -> String {
+    let largest = place.objects.list("c", "", 1000).unwrap().into_iter();
+    let largest = largest.max_by_key(|listed| listed.size).unwrap().name;
+    let sound = memory.get(&largest).unwrap().unwrap();
+    let mut damaged = sound.clone();
+    for part in 1..40 {
+        damaged[part * sound.len() / 40] ^= 1;
+    }
+    memory.overwrite(&largest, damaged);
+    assert!(shut(place, Some(cache)) > 0, "nothing was damaged");
+    memory.overwrite(&largest, sound);
+    largest
+}
+
+/// What a server gave damaged is in the cache under a right sum. What does not open is read from
+/// the place: pages, and payloads of every length.
+#[test]
+fn damaged_bytes_in_it_are_replaced() {
+    for len in [20, 2000, 9000, 40_000, 100_000] {
+        let memory = Arc::new(MemoryObjects::new());
+        let users = (USERS as usize).min(8_000_000 / len) as u32;
+        let counted = Arc::new(CountedObjects::over(memory.clone()));
+        let place = Place::of(users, counted, &"x".repeat(len));
+        let dir = tempfile::tempdir().unwrap();
+        let cache = dir.path().join("cache");
+        read_damaged(&memory, &place, &cache);
+        assert_eq!(shut(&place, Some(&cache)), 0, "payloads of {len} bytes");
+        assert_eq!(shut(&place, Some(&cache)), 0, "payloads of {len} bytes, the next process");
+    }
+}
+
+/// It is passed on to no backup, and the cleaner, which writes what lives once more unopened, does
+/// not take it for the original.
 #[test]
 fn damaged_bytes_in_it_go_nowhere_else() {
     let memory = Arc::new(MemoryObjects::new());
@@ -264,23 +308,8 @@ fn damaged_bytes_in_it_go_nowhere_else() {
     let place = Place::over(Arc::new(CountedObjects::over(memory.clone())), &text);
     let dir = tempfile::tempdir().unwrap();
     let cache = dir.path().join("cache");
-    let largest = place.objects.list("c", "", 1000).unwrap().into_iter();
-    let largest = largest.max_by_key(|listed| listed.size).unwrap().name;
-    let sound = memory.get(&largest).unwrap().unwrap();
-    let mut damaged = sound.clone();
-    for part in 1..20 {
-        damaged[part * sound.len() / 20] ^= 1;
-    }
-    memory.overwrite(&largest, damaged);
-    let shut = |cache: Option<&Path>| {
-        let engine = place.open(cache);
-        let shut = place.records.iter().filter(|record| read(&engine, record).is_err()).count();
-        engine.close().unwrap();
-        shut
-    };
-    assert!(shut(Some(&cache)) > 0, "nothing was damaged");
-    memory.overwrite(&largest, sound);
-    assert_eq!(shut(None), 0);
+    let largest = read_damaged(&memory, &place, &cache);
+    assert_eq!(shut(&place, None), 0);
 
     let engine = place.open(Some(&cache));
     let backup: Arc<dyn Store> = Arc::new(keyfall::store::MemoryStore::new());
