@@ -27,9 +27,9 @@ pub(super) struct Told {
     /// The highest number of a claim that keyholders tell of, without those that no honest one can
     /// have.
     pub(super) claims: u64,
-    /// The highest commit that more were told of than may lie; so for what follows.
+    /// The highest commit that more than may lie were told of under the claim of that owner.
     pub(super) mark: u64,
-    /// The last epoch that they ended.
+    /// The last epoch that more than may lie ended.
     pub(super) ended: u64,
 }
 
@@ -51,8 +51,7 @@ impl Told {
     /// `most` take a claim that counts.
     pub(super) fn by(members: &[Result<Held>], most: usize, liars: usize) -> Self {
         let answered = || members.iter().flatten();
-        let beyond_lies = |number: &dyn Fn(&Held) -> u64| {
-            let mut numbers: Vec<u64> = answered().map(number).collect();
+        let beyond_lies = |mut numbers: Vec<u64>| {
             numbers.sort_unstable_by_key(|number| Reverse(*number));
             numbers.get(liars).copied().unwrap_or_default()
         };
@@ -79,6 +78,12 @@ impl Told {
         let unclear = first.is_some_and(|first| {
             counted.iter().any(|other| other.claim == first.claim && *other != first)
         });
+        // What was told under a claim that most replaced may be of a state that was given up.
+        let stands = |held: &&Held| {
+            held.owner.zip(first).is_none_or(|(owner, first)| {
+                owner == first || owner.instance == first.instance && owner.claim > first.claim
+            })
+        };
         let told_by_many = liars.max((most - 1).saturating_sub(unseen));
         let most_claims =
             owners.get(told_by_many).map_or(0, |owner| owner.claim).saturating_add(LEAP);
@@ -89,8 +94,8 @@ impl Told {
                 .map(|first| if unclear { Owner { token: UNCLEAR, ..first } } else { first }),
             doubted: unclear || first.is_some_and(|first| tell(&first) <= liars),
             claims: claims.unwrap_or_default(),
-            mark: beyond_lies(&|held| held.mark),
-            ended: beyond_lies(&|held| held.committed),
+            mark: beyond_lies(answered().filter(stands).map(|held| held.mark).collect()),
+            ended: beyond_lies(answered().map(|held| held.committed).collect()),
         }
     }
 }

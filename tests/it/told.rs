@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use keyfall::engine::Keeper;
+use keyfall::engine::{Keeper, OpenAs};
 use keyfall::env::{SharedEnv, System};
 use keyfall::quorum::{Keyholder, QuorumCell};
 use keyfall::store::{MemoryStore, StoreId};
@@ -109,4 +109,39 @@ fn a_keyholder_that_is_away_is_told_later() {
     three.clock.advance(60_000);
     engine.run_due(&mut |_| {}).unwrap();
     assert_eq!(three.marks(id), [commit + 1; 3]);
+}
+
+/// A place without the last puts takes the store over while one keyholder is away. What that one
+/// was told before does not count: the new owner is not refused as one that went back.
+#[test]
+fn what_was_told_before_a_take_over_does_not_count() {
+    for away in 1..=3 {
+        let three = Three::new();
+        let engine = Engine::init(three.store.clone(), three.cell(None), three.options()).unwrap();
+        let id = engine.id();
+        let before = Arc::new(three.store.snapshot());
+        for _ in 0..9 {
+            put(&engine);
+        }
+        three.clock.advance(60_000);
+        engine.run_due(&mut |_| {}).unwrap();
+        drop(engine);
+        let old = three.marks(id);
+
+        let slots = three.dir.path().join(format!("kh{away}/stores")).join(id.to_string());
+        let aside = three.dir.path().join("aside");
+        std::fs::rename(&slots, &aside).unwrap();
+        std::fs::write(&slots, "in the way").unwrap();
+        let over = three.options().open_as(OpenAs::TakeOver);
+        let engine = Engine::open(before.clone(), three.cell(Some(id)), over).unwrap();
+        put(&engine);
+        engine.close().unwrap();
+        std::fs::remove_file(&slots).unwrap();
+        std::fs::rename(&aside, &slots).unwrap();
+        assert_eq!(three.marks(id)[away - 1], old[away - 1], "it missed the claim");
+        assert!(three.marks(id)[away % 3] < old[away % 3], "the others took it");
+
+        let opened = Engine::open(before.clone(), three.cell(Some(id)), three.options());
+        drop(opened.unwrap_or_else(|e| panic!("{away} was away: {e}")));
+    }
 }
