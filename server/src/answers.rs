@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::private;
 use crate::problem::{Answer, Problem};
+use crate::spare::Spare;
 
 /// For so long an answer is kept.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -38,6 +39,7 @@ const KEY_MAX: usize = 255;
 /// The answers of a service, in a directory.
 pub(crate) struct Answers {
     dir: PathBuf,
+    spare: Spare,
     busy: Mutex<HashSet<String>>,
 }
 
@@ -96,9 +98,10 @@ impl Answers {
     /// # Errors
     /// As the system says.
     pub(crate) fn open(dir: &Path) -> io::Result<Self> {
-        let dir = dir.join("answers");
+        let (dir, spare) = (dir.join("answers"), Spare::at(dir));
         private::directory(&dir)?;
-        Ok(Answers { dir, busy: Mutex::default() })
+        spare.refill();
+        Ok(Answers { dir, spare, busy: Mutex::default() })
     }
 
     /// Removes what is older than a day, or of plans older than their certificates; not while the
@@ -114,6 +117,7 @@ impl Answers {
                 failed = Err(e);
             }
         }
+        self.spare.refill();
         failed
     }
 
@@ -161,7 +165,7 @@ impl Answers {
             let sealed = seal(&secret, &name, principal.as_bytes())?;
             let place = self.dir.join(&name);
             let place = if plans { place.with_extension(PLAN) } else { place };
-            private::replace(&place, sealed.as_bytes())?;
+            self.spare.or_give(|| private::replace(&place, sealed.as_bytes()))?;
         }
         Ok(())
     }
@@ -235,7 +239,12 @@ impl Slot {
     /// As the system says.
     pub(crate) fn keep(&self, kept: &Kept) -> io::Result<()> {
         let text = seal(&self.secret, &self.name, &serde_json::to_vec(kept)?)?;
-        private::replace(&self.place(), text.as_bytes())
+        let replace = || private::replace(&self.place(), text.as_bytes());
+        match kept.put {
+            // A put that finds no room is refused.
+            Some(_) => replace(),
+            None => self.answers.spare.or_give(replace),
+        }
     }
 
     /// The same, with the draft of a certificate.

@@ -77,6 +77,7 @@ mod router;
 mod serve;
 mod socket;
 mod span;
+mod spare;
 mod standby;
 mod standing;
 mod take;

@@ -22,6 +22,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use zeroize::Zeroizing;
 
 use crate::private;
+use crate::spare::Spare;
 
 /// After so long nobody writes a file any more that is to take the place of another.
 const BESIDE: Duration = Duration::from_secs(60 * 60);
@@ -35,6 +36,7 @@ const NAME: usize = 26;
 /// The receipts of a service, in a directory.
 pub(crate) struct Receipts {
     dir: PathBuf,
+    spare: Spare,
     /// Whose erase is about to be done.
     told: UnboundedSender<UserId>,
     /// One at a time moves proofs to where they stay.
@@ -105,7 +107,8 @@ impl Receipts {
     /// The receipts in a directory, which is not made yet; tells whose erases are about to be done.
     pub(crate) fn at(dir: &Path) -> (Self, UnboundedReceiver<UserId>) {
         let (told, tells) = unbounded_channel();
-        (Receipts { dir: dir.join("receipts"), told, moving: Mutex::default() }, tells)
+        let spare = Spare::at(dir);
+        (Receipts { dir: dir.join("receipts"), spare, told, moving: Mutex::default() }, tells)
     }
 
     /// Makes the directory, if there is none.
@@ -190,7 +193,8 @@ impl Receipts {
 
     fn write(&self, secret: &Secret, text: &str) -> Result<()> {
         let place = self.key(&secret.name);
-        private::replace(&place, text.as_bytes()).map_err(|e| Error::io("keeping a receipt", e))
+        let replace = || private::replace(&place, text.as_bytes());
+        self.spare.or_give(replace).map_err(|e| Error::io("keeping a receipt", e))
     }
 
     /// Seals the draft of what is due, before it is done. It must not call the engine.
@@ -218,7 +222,7 @@ impl Receipts {
         let sealed = packing.finish()?;
         let (leaf, slot) = (draft.index, draft.facts.slot.index);
         let place = self.dir.join(format!("{name}-{leaf:012}-{slot:06}.sealed"));
-        private::replace(&place, &sealed).map_err(io)?;
+        self.spare.or_give(|| private::replace(&place, &sealed)).map_err(io)?;
         if let Some(user) = body.user.as_deref().and_then(|user| UserId::new(user).ok()) {
             // Nobody listens while the service ends.
             let _ = self.told.send(user);
