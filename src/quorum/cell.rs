@@ -211,6 +211,19 @@ impl QuorumCell {
         .for_keyholders()
     }
 
+    /// Has as many keyholders as a claim needs learn an owner and a commit mark.
+    fn tell_most(&self, store: StoreId, owner: Owner, mark: u64, what: &str) -> Result<()> {
+        let (n, needed) = (self.n(), self.most());
+        let claim = move |_, member: &dyn Keyholder| member.claim(store, &owner, mark);
+        let mut answers = self.circle.ask(n, did(n, needed), claim);
+        answers.truncate(n);
+        if answers.iter().flatten().count() >= needed {
+            return Ok(());
+        }
+        self.check_fenced(&answers)?;
+        Err(self.too_few(what, &answers, needed))
+    }
+
     /// Fails if more keyholders than may lie say that another engine owns the store.
     fn check_fenced<T>(&self, answers: &[Result<T>]) -> Result<()> {
         let errors = answers.iter().take(self.n()).filter_map(|answer| answer.as_ref().err());
@@ -412,15 +425,10 @@ impl RootCell for QuorumCell {
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
         self.hold(store)?;
         self.check_kept()?;
-        let (n, needed, asked) = (self.n(), self.most(), *owner);
         // The others learn it with the next request.
-        let mut answers =
-            self.circle.ask(n, did(n, needed), move |_, member| member.claim(store, &asked, mark));
-        answers.truncate(n);
-        if answers.iter().flatten().count() < needed {
+        if let Err(refused) = self.tell_most(store, *owner, mark, "took the claim of this engine") {
             self.known().answers = None;
-            self.check_fenced(&answers)?;
-            return Err(self.too_few("took the claim of this engine", &answers, needed));
+            return Err(refused);
         }
         let mut known = self.known();
         known.owner = *owner;
@@ -432,16 +440,8 @@ impl RootCell for QuorumCell {
 
     /// The claim once more, with a higher mark.
     fn mark(&self, store: StoreId, commit: u64) -> Result<()> {
-        let (n, needed, owner) = (self.n(), self.most(), self.known().owner);
-        let mut answers = self
-            .circle
-            .ask(n, did(n, needed), move |_, member| member.claim(store, &owner, commit));
-        answers.truncate(n);
-        if answers.iter().flatten().count() >= needed {
-            return Ok(());
-        }
-        self.check_fenced(&answers)?;
-        Err(self.too_few("learned of the newest commit", &answers, needed))
+        let owner = self.known().owner;
+        self.tell_most(store, owner, commit, "learned of the newest commit")
     }
 
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {

@@ -35,7 +35,10 @@ fn tell(bucket: &Bucket, state: &Mutex<State>, claim: u64, every: Duration) {
         // Somebody may have removed it since.
         !signs.beats.contains(&told) || signs.left % TOLD_EVERY == TOLD_EVERY - 1
     };
-    let Some(drawn) = bucket.drawn().ok().filter(|_| is_due && told.1 > 0) else { return };
+    if !is_due || told.1 == 0 {
+        return;
+    }
+    let Ok(drawn) = bucket.drawn() else { return };
     if bucket.create_once(&beats_name(told.0, told.1), &drawn).is_ok() {
         let before = std::mem::replace(&mut locked(state).signs.beats, vec![told]);
         let earlier = before.iter().filter(|it| **it != told);
