@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod ahead;
+mod beside;
 mod cache;
 #[cfg(feature = "postgres")]
 #[path = "../../objects/tests/cluster/mod.rs"]
