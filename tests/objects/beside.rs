@@ -127,10 +127,15 @@ fn while_a_probe_succeeds_the_writer_lives() {
     assert!(out.starts_with(r#"{"took_over":{"#), "{out}");
     assert_eq!(program(None, &["get", &store, "--cell", &cell, &id]), "turn on the light");
 
-    // The store is taken over by then, and what is to be done about the program is said.
-    let missing = [&wait[..], &["--", "/nowhere/serve"]].concat();
+    // Nobody ever left a sign: without a probe it waits, and says why.
+    let mut blind = Running::keyfall(&wait);
+    blind.stays(Duration::from_secs(3));
+    blind.0.kill().unwrap();
+    assert!(blind.said()[1].contains("no writer ever left a sign of life here"));
+
+    // The store is taken over when the program does not start.
+    let missing = [&wait[..], &["--probe", "false", "--", "/nowhere/serve"]].concat();
     let (code, out, err) = Running::keyfall(&missing).ends();
     assert!(out.starts_with("took over "), "{out} {err}");
-    assert!(code != Some(0) && err.contains("/nowhere/serve does not start"), "{err}");
-    assert!(err.contains("no writer ever left a sign of life here"), "{err}");
+    assert!(code == Some(1) && err.contains("/nowhere/serve does not start"), "{code:?} {err}");
 }

@@ -65,15 +65,20 @@ fn told(what: &str, times: &[Duration]) -> f64 {
 
 /// Figures beside their goals. All are seen before one that is missed fails the run.
 #[derive(Default)]
-struct Goals(Vec<String>);
+pub(crate) struct Goals(Vec<String>);
 
 impl Goals {
-    fn at_most(&mut self, what: &str, seen: f64, goal: f64) {
+    pub(crate) fn at_most(&mut self, what: &str, seen: f64, goal: f64) {
         self.note(what, seen <= goal, &format!("{seen:.2}, at most {goal}"));
     }
 
     fn at_least(&mut self, what: &str, seen: f64, goal: f64) {
         self.note(what, seen >= goal, &format!("{seen:.2}, at least {goal}"));
+    }
+
+    /// Fails if one is missed.
+    pub(crate) fn judge(&self) {
+        assert!(self.0.is_empty(), "missed: {:#?}", self.0);
     }
 
     fn note(&mut self, what: &str, is_met: bool, seen: &str) {
@@ -100,7 +105,7 @@ fn figures() {
     }
     far(faults, 2).iter().for_each(|far| opening(far, &mut goals));
     shards(faults, &mut goals);
-    assert!(goals.0.is_empty(), "missed: {:#?}", goals.0);
+    goals.judge();
 }
 
 /// A realm whose shards lie in these places.
