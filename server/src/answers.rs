@@ -90,6 +90,8 @@ pub(crate) struct Slot {
     name: String,
     secret: [u8; 32],
     request: String,
+    /// An erase is not refused for want of room.
+    is_of_an_erase: bool,
 }
 
 impl Answers {
@@ -147,7 +149,16 @@ impl Answers {
             name,
             secret: derive("key", principal, key),
             request: data_encoding::HEXLOWER.encode(&Sha256::digest(request)),
+            is_of_an_erase: false,
         })
+    }
+
+    /// Refuses what stores something while the room for erases is not there.
+    ///
+    /// # Errors
+    /// 507.
+    pub(crate) fn may_store(&self) -> Answer<()> {
+        if self.spare.refill() { Ok(()) } else { Err(Problem::full()) }
     }
 }
 
@@ -191,6 +202,13 @@ pub(crate) struct Asks<'a> {
 }
 
 impl Slot {
+    /// The same place, of a request to erase: on a full disk it takes the room that is kept for
+    /// these.
+    pub(crate) fn of_an_erase(mut self) -> Self {
+        self.is_of_an_erase = true;
+        self
+    }
+
     /// What is kept of the request.
     ///
     /// # Errors
@@ -240,11 +258,7 @@ impl Slot {
     pub(crate) fn keep(&self, kept: &Kept) -> io::Result<()> {
         let text = seal(&self.secret, &self.name, &serde_json::to_vec(kept)?)?;
         let replace = || private::replace(&self.place(), text.as_bytes());
-        match kept.put {
-            // A put that finds no room is refused.
-            Some(_) => replace(),
-            None => self.answers.spare.or_give(replace),
-        }
+        if self.is_of_an_erase { self.answers.spare.or_give(replace) } else { replace() }
     }
 
     /// The same, with the draft of a certificate.

@@ -122,7 +122,8 @@ impl Problem {
     }
 
     /// There is no space.
-    fn full() -> Self {
+    /// There is no room.
+    pub(crate) fn full() -> Self {
         let detail = "there is no space left; ask again once there is room: erase something, or \
                       have the disk cleared";
         Problem::new(StatusCode::INSUFFICIENT_STORAGE, "full", detail)

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::private;
 
@@ -10,21 +11,31 @@ use crate::private;
 const BYTES: usize = 1 << 20;
 
 /// A file that holds nothing but room.
-pub(crate) struct Spare(PathBuf);
+pub(crate) struct Spare {
+    place: PathBuf,
+    /// One at a time makes it.
+    making: Mutex<()>,
+}
 
 impl Spare {
     /// The one in a directory; it is not made.
     pub(crate) fn at(dir: &Path) -> Self {
-        Spare(dir.join("spare"))
+        Spare { place: dir.join("spare"), making: Mutex::default() }
     }
 
-    /// Makes it as large as it was, if it is not and there is room.
-    pub(crate) fn refill(&self) {
-        let is_full = fs::metadata(&self.0).is_ok_and(|about| about.len() == BYTES as u64);
-        // Not zeros, which some file systems keep for nothing.
-        if !is_full && private::replace(&self.0, &[0xA5; BYTES]).is_err() {
-            let _ = fs::remove_file(self.0.with_extension("new"));
+    /// Makes it, if it is not there and there is room; says whether it is there.
+    pub(crate) fn refill(&self) -> bool {
+        let is_there = || fs::metadata(&self.place).is_ok_and(|it| it.len() == BYTES as u64);
+        if is_there() {
+            return true;
         }
+        let _one = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        // Not zeros, which some file systems keep for nothing.
+        let made = is_there() || private::replace(&self.place, &[0xA5; BYTES]).is_ok();
+        if !made {
+            let _ = fs::remove_file(self.place.with_extension("new"));
+        }
+        made
     }
 
     /// Writes, and once more with this room if there is no other.
@@ -35,7 +46,7 @@ impl Spare {
         match write() {
             Err(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
                 // Another erase may have given it.
-                let _ = fs::remove_file(&self.0);
+                let _ = fs::remove_file(&self.place);
                 write()
             }
             written => written,
@@ -51,7 +62,7 @@ mod tests {
     fn it_is_given_to_what_finds_no_room_and_comes_back() {
         let dir = tempfile::tempdir().unwrap();
         let spare = Spare::at(dir.path());
-        spare.refill();
+        assert!(spare.refill());
         let place = dir.path().join("spare");
         assert_eq!(fs::metadata(&place).unwrap().len(), BYTES as u64);
         let full = || io::Error::from(ErrorKind::StorageFull);
@@ -59,7 +70,7 @@ mod tests {
         assert_eq!(spare.or_give(write).unwrap(), 7);
         let never = || Err::<(), _>(full());
         assert_eq!(spare.or_give(never).unwrap_err().kind(), ErrorKind::StorageFull);
-        spare.refill();
+        assert!(spare.refill());
         assert!(spare.or_give(|| Err::<(), _>(ErrorKind::NotFound.into())).is_err());
         assert!(place.exists(), "given for nothing");
     }

@@ -57,7 +57,9 @@ impl Claim {
     /// under the same claim it only grows.
     pub(super) fn told(self, store: StoreId, owner: &Owner, mark: Option<u64>) -> Self {
         let same = self.owner == Some(*owner);
-        let mark = mark.map_or(self.mark, |mark| if same { mark.max(self.mark) } else { mark });
+        // One that did not hear of a claim learns of its owner by what comes after it.
+        let before = if same { self.mark } else { 0 };
+        let mark = before.max(mark.unwrap_or_default());
         Claim { store, owner: Some(*owner), mark, fence: self.fence }
     }
 

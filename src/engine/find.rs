@@ -90,6 +90,8 @@ pub(super) fn claim_prepared(
     let mut claiming = Claiming { env, id, store, cell, takes_over: false, how };
     let newest = own::claim(&mut claiming, claimed, last)?;
     let contents = contents.map_or_else(|| cell.load(), Ok)?;
+    // It may have been told of more since it was looked at.
+    let mark = mark.max(contents.mark);
     let head = open_seen(store, newest, contents)?;
     check_shard(store, options, &head)?;
     check_owner(store, options, &head, mark)?;

@@ -142,8 +142,11 @@ fn retire_old_root(core: &Core, writer: &mut Writer, next: Option<RootKey>) -> R
         None => core.heard(core.cell.retire(keep, durable()))?,
     };
     writer.settled = true;
-    was_told(core, core.state().stored.id.commit);
     let awaited = retired.awaited();
+    // Where too few have the key nobody was asked.
+    if awaited.is_none() {
+        was_told(core, core.state().stored.id.commit);
+    }
     core.observing.retirement(writer.root.id.epoch, awaited.as_ref());
     *locked(&core.awaiting) = awaited;
     Ok(retired)

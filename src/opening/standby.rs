@@ -217,13 +217,18 @@ fn wait(
         }
         // A look at everything: what came may have been removed again.
         let asked = env.monotonic();
-        if let Some(fit) = fit.take_if(|_| quiet >= how.gone_after)
-            && let Ok(now) = look(store, None)
-            && seen.pulse == Some(now)
-            && !is_slow(asked, env, how)
-        {
-            let ended = see(&Beside::Gone(seen.quiet(env))).is_break();
-            return Ok((!ended).then_some((now, fit)));
+        if let Some(fit) = fit.take_if(|_| quiet >= how.gone_after) {
+            match look(store, None) {
+                Ok(now) if seen.pulse != Some(now) => {
+                    (seen.pulse, seen.since) = (Some(now), env.monotonic());
+                }
+                Ok(now) if !is_slow(asked, env, how) => {
+                    let ended = see(&Beside::Gone(seen.quiet(env))).is_break();
+                    return Ok((!ended).then_some((now, fit)));
+                }
+                Err(e) if e.kind() != ErrorKind::Io => return Err(e),
+                _ => {}
+            }
         }
         if see(&beside).is_break() {
             return Ok(None);

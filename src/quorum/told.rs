@@ -78,12 +78,12 @@ impl Told {
         let unclear = first.is_some_and(|first| {
             counted.iter().any(|other| other.claim == first.claim && *other != first)
         });
-        // What was told under a claim that most replaced may be of a state that was given up.
-        let stands = |held: &&Held| {
-            held.owner.zip(first).is_none_or(|(owner, first)| {
-                owner == first || owner.instance == first.instance && owner.claim > first.claim
-            })
-        };
+        // What was told under a claim that most replaced may be of a state that was given up. Whether
+        // they did is not left to those that are silent, nor to those that may lie.
+        let surely =
+            |first: &Owner| !unclear && tell(first) > liars && tell(first) + later(first) >= most;
+        let replaced = first.filter(surely);
+        let stands = |held: &&Held| replaced.is_none_or(|first| held.owner == Some(first));
         let told_by_many = liars.max((most - 1).saturating_sub(unseen));
         let most_claims =
             owners.get(told_by_many).map_or(0, |owner| owner.claim).saturating_add(LEAP);

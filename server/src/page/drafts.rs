@@ -144,7 +144,7 @@ pub(super) async fn adopt(app: &App, token: &str, grant: &Grant) {
 
 fn slot(answers: &Arc<Answers>, token: &str, number: u64) -> io::Result<Slot> {
     let slot = answers.slot(PRINCIPAL, &format!("{token}#{number}"), b"a proof");
-    slot.map_err(|_| io::Error::other("its place cannot be had"))
+    slot.map(Slot::of_an_erase).map_err(|_| io::Error::other("its place cannot be had"))
 }
 
 /// Notes that the certificate of a draft is kept among records.

@@ -303,6 +303,42 @@ pub(super) fn confirm(bucket: &Bucket, state: &Mutex<State>, writers: &Mutex<()>
     if state.is_mine && state.last >= next { Ok(()) } else { Err(fenced(&bucket.place())) }
 }
 
+/// The newest object, as far as a handle knows.
+pub(super) struct Newest {
+    pub(super) number: u64,
+    attempt: Option<[u8; 16]>,
+}
+
+impl Newest {
+    pub(super) fn known(state: &Mutex<State>) -> Self {
+        let state = locked(state);
+        let header = state.windows.header(Object::Numbered(state.last));
+        Newest { number: state.last, attempt: header.map(|header| header.attempt) }
+    }
+
+    /// Whether it is there, and no other one under its name.
+    pub(super) fn stands(&self, bucket: &Bucket) -> Result<bool> {
+        if self.number == 0 {
+            return Ok(true);
+        }
+        let there = bucket.get_range(&numbered(COMMITS, self.number), 0, HEADER as u64)?;
+        let is_it = |bytes: Vec<u8>| {
+            let attempt = Header::decode(&bytes).map(|header| header.attempt).ok();
+            attempt.is_some() && (self.attempt.is_none() || attempt == self.attempt)
+        };
+        Ok(there.is_some_and(is_it))
+    }
+}
+
+pub(super) fn went_back(bucket: &Bucket, number: u64) -> Error {
+    Error::corrupt(format!(
+        "{}: {} is gone, which was there: objects were deleted, or the place went back to an \
+         earlier state; restore the store from a copy",
+        bucket.place(),
+        numbered(COMMITS, number)
+    ))
+}
+
 /// Whether the claim of this handle is there, which nobody deletes, and the newest object: by two
 /// requests, for whoever asks now and then asks again.
 pub(super) fn stands(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
@@ -315,12 +351,7 @@ pub(super) fn stands(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
         // What is no longer the newest may have gone meanwhile, as it may.
         let may_go = || number != own && known().is_none_or(|(_, now)| now != last);
         if !bucket.is_there_once(&numbered(COMMITS, number))? && !may_go() {
-            return Err(Error::corrupt(format!(
-                "{}: {} is gone, which this engine made: objects were deleted, or the place went \
-                 back to an earlier state; restore the store from a copy",
-                bucket.place(),
-                numbered(COMMITS, number)
-            )));
+            return Err(went_back(bucket, number));
         }
     }
     Ok(())

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::bucket::Bucket;
-use super::claim::refresh;
+use super::claim::{Newest, refresh, went_back};
 use super::named::{COMMITS, SIGNS, beats_name, numbered, sign_name, sign_of};
 use super::state::State;
 use crate::error::Result;
@@ -105,9 +105,17 @@ pub(super) fn pulse(bucket: &Bucket, state: &Mutex<State>, last: Option<Pulse>) 
     {
         return Ok(last);
     }
-    let (refreshed, listed) = bucket.both(|| refresh(bucket, state), || bucket.list(SIGNS, ""));
+    let known = Newest::known(state);
+    let ((still, refreshed), listed) = bucket.both(
+        || bucket.both(|| known.stands(bucket), || refresh(bucket, state)),
+        || bucket.list(SIGNS, ""),
+    );
     refreshed?;
     let listed = listed?;
+    // What is claimed next comes to what is known: where that is gone, so is what leads on from it.
+    if locked(state).last == known.number && !still? {
+        return Err(went_back(bucket, known.number));
+    }
     let (number, claim) = {
         let state = locked(state);
         (state.last, state.claimed.map_or(0, |claimed| claimed.claim))

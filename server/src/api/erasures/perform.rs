@@ -76,7 +76,8 @@ pub(super) async fn perform(
     }
     let Some(key) = key else { return act(app, &allowed?, &read, None).await };
     let principal = asking.principal(app, &key)?;
-    let slot = Arc::new(app.answers().slot(&principal, &key, written.as_bytes())?);
+    let slot = app.answers().slot(&principal, &key, written.as_bytes())?;
+    let slot = Arc::new(slot.of_an_erase());
     let once = Once { slot, key, principal };
     if let Some(done) = answered(app, &read, &once).await? {
         return Ok(done);
