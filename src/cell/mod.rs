@@ -224,6 +224,16 @@ pub trait RootCell: Send + Sync {
         Ok(())
     }
 
+    /// Whether a claim can be made with what is kept on this machine beside the keys: a standby asks
+    /// before it waits, and not when it is needed. The cell is loaded before. The default knows of
+    /// nothing else.
+    ///
+    /// # Errors
+    /// `Mismatch` for what came back older than it was.
+    fn check_kept(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Root keys of earlier epochs that keyholders were dealt shares of, and that are not known to
     /// be destroyed: what an erase takes now can be read with them too.
     fn unfinished(&self) -> Vec<Dealt> {

@@ -151,6 +151,7 @@ fn check_fits(store: &dyn Store, cell: &dyn RootCell) -> Result<()> {
     for tries_left in [true, false] {
         let Ok(Some(head)) = store.head() else { return Ok(()) };
         let Ok(contents) = cell.load() else { return Ok(()) };
+        cell.check_kept()?;
         let prefix = Prefix::decode(&head.bytes)?;
         let is_another = contents.store.is_some_and(|there| there != prefix.store);
         let has_key = contents.keys.iter().any(|key| key.id == prefix.root_id());

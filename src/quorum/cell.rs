@@ -255,7 +255,7 @@ impl QuorumCell {
 
     /// Fails if what is kept here came back older than it was. A take-over goes on with it all
     /// the same, and records up to which epoch it cannot know all that hold shares.
-    fn check_kept(&self) -> Result<()> {
+    fn check_or_go_on(&self) -> Result<()> {
         let (newer, takes_over, highest) = {
             let known = self.known();
             (known.newer, known.takes_over, known.ledger.highest)
@@ -424,7 +424,7 @@ impl RootCell for QuorumCell {
 
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
         self.hold(store)?;
-        self.check_kept()?;
+        self.check_or_go_on()?;
         // The others learn it with the next request.
         if let Err(refused) = self.tell_most(store, *owner, mark, "took the claim of this engine") {
             self.known().answers = None;
@@ -436,6 +436,12 @@ impl RootCell for QuorumCell {
         let stands = !known.takes_over;
         known.answers.iter_mut().for_each(|there| there.claimed = stands);
         Ok(())
+    }
+
+    fn check_kept(&self) -> Result<()> {
+        let known = self.known();
+        let highest = known.ledger.highest;
+        known.newer.map_or(Ok(()), |newer| Err(came_back_older(newer, highest)))
     }
 
     /// The claim once more, with a higher mark.

@@ -39,8 +39,8 @@ pub(super) fn came_back_older(newest: u64, highest: Option<u64>) -> Error {
     Error::new(
         ErrorKind::Mismatch,
         format!(
-            "the cell's quorum.json was rolled back: keyholders tell of epoch \
-             {newest}, and it knows of none after {highest}; put back the newest quorum.json, or \
+            "the cell's quorum.json is not the newest: keyholders tell of epoch \
+             {newest}, and it knows of none after {highest}; copy the newest quorum.json here, or \
              take the store over (`Builder::take_over`), which goes on with the keyholders that it \
              names, and calls nothing final that a root key up to epoch {newest} reaches"
         ),

@@ -22,6 +22,8 @@ mod objects;
 pub(crate) mod place;
 #[cfg(feature = "sled")]
 mod sled;
+#[cfg(all(feature = "sled", feature = "objects"))]
+mod soon;
 mod space;
 
 use std::fmt;

@@ -109,6 +109,11 @@ const BRIEF: keyfall_objects::Patience = keyfall_objects::Patience {
 /// feature `objects`.
 #[cfg(all(feature = "sled", feature = "objects"))]
 pub(crate) fn at_url(url: &str, how: How) -> Result<Arc<dyn Store>> {
+    if how == How::OpenCopy && keyfall_objects::cloud::directory_of(url).is_none() {
+        let at = url.to_owned();
+        let log = super::soon::soon(url, BRIEF.in_all, move || log_at(&at, how))?;
+        return Ok(Arc::new(log));
+    }
     Ok(Arc::new(log_at(url, how)?))
 }
 

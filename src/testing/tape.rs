@@ -345,6 +345,9 @@ impl RootCell for HoardingCell {
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
         self.cell.claim(store, owner, mark)
     }
+    fn check_kept(&self) -> Result<()> {
+        self.cell.check_kept()
+    }
     fn mark(&self, store: StoreId, commit: u64) -> Result<()> {
         self.cell.mark(store, commit)
     }

@@ -27,7 +27,7 @@ use crate::tree::head::{CopyEntry, CopyMode};
 pub struct CopyStatus {
     /// The copy's id, mode and place.
     pub entry: CopyEntry,
-    /// The head it holds; `None` if it holds none or is out of reach.
+    /// The head it holds; `None` if it holds none, or, with an error, is out of reach.
     pub head: Option<HeadId>,
     /// The state that can be restored from it with the cell as it is now; `None` if none
     /// can.
@@ -277,10 +277,14 @@ impl Copies<'_> {
         status.head = head;
         if let Some(there) = &stored {
             // After the copy's: a commit goes into the store first.
-            let here = inner.state().stored.clone();
+            let mut here = inner.state().stored.clone();
+            status.restores = head.filter(|h| h.epoch == here.id.epoch);
+            if inner.looks_only().is_some() && is_ahead(there, &here) {
+                // Its owner goes on meanwhile.
+                here = inner.store().head()?.unwrap_or(here);
+            }
             check_not_ahead(&status.entry.place, there, &here)?;
         }
-        status.restores = head.filter(|h| h.epoch == inner.state().stored.id.epoch);
         loop {
             let pass = inner.walks.begin();
             let (roots, id) = {

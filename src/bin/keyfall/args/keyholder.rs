@@ -96,7 +96,7 @@ pub(crate) enum KeyholderCommand {
     Move {
         /// NUMBER is what `keyholder status` prints; STORE may be left out if KEYFALL_STORE
         /// names it.
-        #[arg(value_name = "STORE NUMBER|KEY HOST:PORT", num_args = 2..=3, required = true)]
+        #[arg(value_name = "STORE NUMBER|KEY HOST:PORT", num_args = 1.., required = true)]
         places: Vec<String>,
         /// Do not check that it answers there.
         #[arg(long)]

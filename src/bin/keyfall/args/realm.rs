@@ -21,7 +21,8 @@ commands take one of its shards. The users of a placement group, {home-1}ada and
 one shard: only there can the records of one be derived from those of the other.
 
 The number of shards is for ever: begin with 16 to 64. Each shard has a cell of its own; losing it
-loses the users of that shard. The directory holds no key.
+loses the users of that shard. The files realm and map hold no key: copy these, and no cell in files
+(shard-000.cell and so on), which would keep what an erase destroys.
 
 With keyholders each of them must know the engine of each shard, by its cell, before the realm is
 made: keyfall keyholder engine assistant.realm/shard-{000..015}.cell prints their keys, which

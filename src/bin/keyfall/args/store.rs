@@ -179,7 +179,8 @@ pub(crate) struct CheckArgs {
 
 #[derive(Args)]
 pub(crate) struct RestoreArgs {
-    /// The store to build: a new or empty directory, or one in which a restore was cut short.
+    /// The store to build: a new or empty directory, a URL below which nothing of a store is left,
+    /// or a place in which a restore was cut short.
     #[arg(long, value_name = "STORE")]
     pub(crate) into: PathBuf,
     /// Take the place of the store that the copies are of. That store can only be read until it

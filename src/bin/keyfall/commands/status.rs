@@ -12,7 +12,7 @@ use crate::shell::print::{block, bytes, counted, line};
 use crate::shell::session::Session;
 use crate::shell::stores::{look, warn_if_exposed};
 use crate::show::cell::{awaited, memory, promise_json};
-use crate::show::copies::{copies_table, copy_json};
+use crate::show::copies::{copies_table, copy_json, is_unseen};
 use crate::show::time::time;
 
 /// Shows the state of a store.
@@ -38,6 +38,11 @@ pub(super) fn run(session: &Session, args: StatusArgs) -> Done {
     block(copies_table(session, &status.copies))?;
     if status.copies.iter().any(|copy| copy.restores.is_some()) {
         return Ok(());
+    }
+    if status.copies.iter().any(is_unseen) {
+        return line(
+            "IT IS NOT KNOWN WHETHER ANYTHING CAN BE RESTORED NOW: a copy could not be read",
+        );
     }
     line(session.fill(
         "NOTHING CAN BE RESTORED NOW: no copy is of the current epoch; run \

@@ -41,6 +41,11 @@ pub(crate) fn copy_json(session: &Session, status: &CopyStatus) -> Value {
     })
 }
 
+/// Whether a copy could not be looked at.
+pub(crate) fn is_unseen(status: &CopyStatus) -> bool {
+    status.head.is_none() && status.error.is_some()
+}
+
 /// How copies stand, as a table.
 pub(crate) fn copies_table(session: &Session, copies: &[CopyStatus]) -> String {
     let head = |h: Option<HeadId>| h.map_or("nothing".to_owned(), |h| h.to_string());
@@ -51,7 +56,11 @@ pub(crate) fn copies_table(session: &Session, copies: &[CopyStatus]) -> String {
             (None, None) => "unknown".into(),
         };
         let mode = mode(c.entry.mode).to_owned();
-        vec![c.entry.place.clone(), mode, head(c.head), head(c.restores), lacks]
+        let seen = |at: Option<HeadId>| match (is_unseen(c), at) {
+            (true, None) => "unknown".to_owned(),
+            (_, at) => head(at),
+        };
+        vec![c.entry.place.clone(), mode, seen(c.head), seen(c.restores), lacks]
     });
     table(&["COPY", "MODE", "HOLDS", "RESTORES", "LACKS"], rows)
 }

@@ -44,6 +44,10 @@ impl RootCell for FaultyCell {
         self.gate.verb(Touch::Cell, || self.cell.claim(store, owner, mark))
     }
 
+    fn check_kept(&self) -> Result<()> {
+        self.cell.check_kept()
+    }
+
     fn mark(&self, store: StoreId, commit: u64) -> Result<()> {
         self.gate.verb(Touch::Cell, || self.cell.mark(store, commit))
     }

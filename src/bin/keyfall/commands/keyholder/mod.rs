@@ -155,6 +155,9 @@ impl Move {
             let text = format!("{what}; write `keyholder move [STORE] NUMBER|KEY HOST:PORT`");
             Error::new(ErrorKind::Invalid, text)
         };
+        if !(2..=3).contains(&places.len()) {
+            return Err(usage(&format!("{} arguments are not two or three", places.len())));
+        }
         let address = places.pop().unwrap_or_default();
         let named = places.pop().unwrap_or_default();
         let which = match (named.parse(), named.parse()) {

@@ -1,0 +1,87 @@
+//! Opening a place that may not answer: a caller waits for a short time alone, and no longer while
+//! an earlier try still waits.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use crate::env::{Env, System};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sync::locked;
+
+/// A try that nobody waits for any more.
+struct Waiting {
+    since: Duration,
+    ended: Arc<AtomicBool>,
+}
+
+/// By what was asked.
+static WAITING: LazyLock<Mutex<BTreeMap<String, Waiting>>> = LazyLock::new(Mutex::default);
+
+/// What `open` gives, if it gives it in this time. Else it goes on in a thread of its own, and what
+/// it gives then counts for nothing.
+///
+/// # Errors
+/// `Io` if the time is over, and at once while an earlier try of that place has not ended; what
+/// `open` says.
+pub(super) fn soon<T: Send + 'static>(
+    place: &str,
+    within: Duration,
+    open: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let began = System.monotonic();
+    let silent = |since: Duration| {
+        let text = format!("{place} has not answered for {:.0?}", System.monotonic() - since);
+        Error::new(ErrorKind::Io, text)
+    };
+    {
+        let mut waiting = locked(&WAITING);
+        match waiting.get(place) {
+            Some(earlier) if !earlier.ended.load(Ordering::Acquire) => {
+                return Err(silent(earlier.since));
+            }
+            _ => waiting.remove(place),
+        };
+    }
+    let (give, given) = sync_channel(1);
+    let ended = Arc::new(AtomicBool::new(false));
+    let end = Arc::clone(&ended);
+    let run = move || {
+        let opened = open();
+        end.store(true, Ordering::Release);
+        let _ = give.send(opened);
+    };
+    let thread = std::thread::Builder::new().name("keyfall-opens".to_owned()).spawn(run);
+    thread.map_err(|e| Error::io("a thread that opens a copy", e))?;
+    given.recv_timeout(within).unwrap_or_else(|_| {
+        locked(&WAITING).insert(place.to_owned(), Waiting { since: began, ended });
+        Err(silent(began))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_does_not_answer_is_waited_for_once() {
+        let (go_on, goes_on) = sync_channel::<()>(1);
+        let short = Duration::from_millis(30);
+        let e = soon("s3://a", short, move || Ok(goes_on.recv().is_ok())).unwrap_err();
+        assert!(e.kind() == ErrorKind::Io && e.to_string().contains("has not answered"), "{e}");
+        let e = soon("s3://a", Duration::from_secs(60), || Ok(1)).unwrap_err();
+        assert!(e.to_string().contains("has not answered"), "{e}");
+        assert_eq!(soon("s3://b", Duration::from_secs(60), || Ok(2)).unwrap(), 2);
+        go_on.send(()).unwrap();
+        let mut tries = 0;
+        while soon("s3://a", Duration::from_secs(60), || Ok(3)).is_err() {
+            tries += 1;
+            assert!(tries < 10_000, "it is never asked again");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let refused = || Err::<(), _>(Error::invalid("no"));
+        assert_eq!(soon("s3://a", short, refused).unwrap_err().kind(), ErrorKind::Invalid);
+    }
+}
