@@ -10,14 +10,10 @@ use keyfall::store::{SledStore, Store};
 use keyfall::{Engine, Options};
 
 use crate::command_line::Cli;
-use crate::speech::{Places, goes_in_and_comes_back, make_corpus};
+use crate::speech::{Places, corpus, goes_in_and_comes_back, make_corpus};
 use crate::support::files;
 
 impl Places for Cli {
-    fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-
     fn place(&self, name: &str) -> String {
         name.to_owned()
     }
@@ -63,7 +59,7 @@ impl Places for Cli {
 
 #[test]
 fn a_corpus_goes_in_one_user_goes_and_the_rest_comes_back() {
-    goes_in_and_comes_back(&Cli::new());
+    goes_in_and_comes_back(&corpus(), &Cli::new());
 }
 
 #[test]

@@ -14,10 +14,8 @@ use keyfall::{Engine, ErrorKind, Query, RecordId};
 use crate::common::{bytes, read_record};
 
 /// Where stores lie, each by a name, and the program to run on them. The store `store` is there,
-/// empty, with its cell at `store.cell` of the directory.
+/// empty, with its cell at `store.cell` of the directory that the program runs in.
 pub(crate) trait Places {
-    /// The directory that the program runs in.
-    fn dir(&self) -> &Path;
     /// A place, as the program is told of it.
     fn place(&self, name: &str) -> String;
     /// Runs the program, and wants success; what it prints.
@@ -40,10 +38,13 @@ pub(crate) trait Places {
     fn lose(&self, name: &str);
 }
 
-/// What a corpus says: user, class, content; in the order of its rows.
-struct Expected {
+/// A corpus, and what it says: user, class, content; in the order of its rows.
+pub(crate) struct Corpus {
     dir: PathBuf,
     records: Vec<(String, &'static str, Vec<u8>)>,
+    windows: Windows,
+    /// Where it lies if it was made.
+    _made: Option<tempfile::TempDir>,
 }
 
 /// Makes a corpus of `clips` recordings of `users` users in two locales.
@@ -76,27 +77,34 @@ pub(crate) fn make_corpus(dir: &Path, users: usize, clips: usize, len: usize, sa
     std::fs::write(dir.join("actions.jsonl"), actions).unwrap();
 }
 
-fn expected(scratch: &Path) -> Expected {
-    let dir = match std::env::var_os("KEYFALL_CORPUS") {
-        Some(dir) => PathBuf::from(dir),
+/// The corpus that the environment names, or one that is made.
+pub(crate) fn corpus() -> Corpus {
+    let (dir, made) = match std::env::var_os("KEYFALL_CORPUS") {
+        Some(dir) => (PathBuf::from(dir), None),
         None => {
-            let dir = scratch.join("corpus");
-            make_corpus(&dir, 8, 60, 20_000, "made");
-            dir
+            let dir = tempfile::tempdir().unwrap();
+            make_corpus(dir.path(), 8, 60, 20_000, "made");
+            (dir.path().to_owned(), Some(dir))
         }
     };
     let dir = dir.canonicalize().unwrap();
+    let records = records(&dir);
+    // What went in, and the users' names.
+    let names = records.iter().map(|r| r.0.as_bytes()).collect::<HashSet<_>>();
+    let windows = Windows::of(records.iter().map(|r| &r.2[..]).chain(names));
+    assert!(windows.exact.len() > 100_000);
+    Corpus { dir, records, windows, _made: made }
+}
+
+fn records(dir: &Path) -> Vec<(String, &'static str, Vec<u8>)> {
     let mut actions: BTreeMap<String, Vec<serde_json::Value>> = BTreeMap::new();
     for line in std::fs::read_to_string(dir.join("actions.jsonl")).unwrap().lines() {
         let action: serde_json::Value = serde_json::from_str(line).unwrap();
         actions.entry(action["clip"].as_str().unwrap().to_owned()).or_default().push(action);
     }
     let mut records = Vec::new();
-    let mut locales: Vec<_> = std::fs::read_dir(&dir)
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .filter(|p| p.is_dir())
-        .collect();
+    let mut locales: Vec<_> =
+        std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
     locales.sort();
     for locale in locales {
         let rows = std::fs::read_to_string(locale.join("validated.tsv")).unwrap();
@@ -115,7 +123,7 @@ fn expected(scratch: &Path) -> Expected {
             }
         }
     }
-    Expected { dir, records }
+    records
 }
 
 fn ids(engine: &Engine) -> Vec<(RecordId, String, String)> {
@@ -136,7 +144,7 @@ fn ids(engine: &Engine) -> Vec<(RecordId, String, String)> {
 /// Every record but the erased user's, byte for byte, and nothing else.
 fn check(
     engine: &Engine,
-    expected: &Expected,
+    corpus: &Corpus,
     erased: &str,
     ids_before: &[(RecordId, String, String)],
 ) {
@@ -144,7 +152,7 @@ fn check(
         .into_iter()
         .map(|(id, user, class)| (user, class, read_record(engine, &id).unwrap()))
         .collect();
-    let mut wanted: Vec<(String, String, Vec<u8>)> = expected
+    let mut wanted: Vec<(String, String, Vec<u8>)> = corpus
         .records
         .iter()
         .filter(|(user, ..)| user != erased)
@@ -176,7 +184,9 @@ impl Windows {
 
     /// Windows that say something: silence is found anywhere.
     fn telling(window: &[u8]) -> bool {
-        window.iter().collect::<HashSet<_>>().len() >= 7
+        let mut seen = [0_u64; 4];
+        window.iter().for_each(|byte| seen[usize::from(byte >> 6)] |= 1 << (byte & 63));
+        seen.iter().map(|some| some.count_ones()).sum::<u32>() >= 7
     }
 
     fn of<'c>(contents: impl Iterator<Item = &'c [u8]>) -> Self {
@@ -209,78 +219,98 @@ impl Windows {
     }
 }
 
-/// The corpus goes in, one user goes, and the rest comes back: from the replica, and from the backup
-/// with the replica's tree.
-pub(crate) fn goes_in_and_comes_back(places: &impl Places) {
-    let expected = expected(places.dir());
+/// The corpus goes in, one user goes, and the rest comes back: from the replica, from the backup
+/// with the replica's tree, and as the store that goes on.
+pub(crate) fn goes_in_and_comes_back(corpus: &Corpus, places: &impl Places) {
     let [store, replica, backup] = ["store", "replica", "backup"].map(|name| places.place(name));
-    let imported = imports(places, &expected, &store);
-    let count = |class: &str| expected.records.iter().filter(|r| r.1 == class).count();
-    assert_eq!(imported["recordings"], count("audio"));
-    assert_eq!(imported["transcripts"], count("transcript"));
-    assert_eq!(imported["actions"], count("action"));
-    let users: HashSet<_> = expected.records.iter().map(|r| r.0.as_str()).collect();
-    assert_eq!(imported["users"], users.len());
+    let told = imports(places, corpus, &store);
+    let count = |class: &str| corpus.records.iter().filter(|r| r.1 == class).count();
+    assert_eq!(told["recordings"], count("audio"));
+    assert_eq!(told["transcripts"], count("transcript"));
+    assert_eq!(told["actions"], count("action"));
+    let users: HashSet<_> = corpus.records.iter().map(|r| r.0.as_str()).collect();
+    assert_eq!(told["users"], users.len());
     if std::env::var_os("KEYFALL_CORPUS").is_some() {
-        println!("corpus: {imported}");
+        println!("corpus: {told}");
     }
     places.ok(&["copy", "add", &store, &replica]);
     places.ok(&["backup", &store, &backup]);
-    let windows = nothing_of_it_stands(places, &expected, &users);
+    places.leak("control", &[&[0; 5], &corpus.records[0].2[..]].concat());
+    assert!(corpus.windows.found_at(places, "control").0 > 0, "the search finds what is there");
+    holds_no_plaintext(places, corpus, &["store", "replica", "backup"]);
 
     let before = ids(&places.engine("store"));
-    assert_eq!(before.len(), expected.records.len());
-    let erased = expected.records[0].0.clone();
-    places.ok(&["erase", &store, "--user", &erased, "--yes"]);
+    assert_eq!(before.len(), corpus.records.len());
+    let erased = &corpus.records[0].0;
+    places.ok(&["erase", &store, "--user", erased, "--yes"]);
     audits_clean(places, &["store", "backup"], 3);
     places.lose("store");
 
-    let restored = restores(places, "from-replica", &["replica"]);
-    check(&places.engine("from-replica"), &expected, &erased, &before);
-    let of = |wanted: bool| before.iter().find(|(_, user, _)| (user == &erased) == wanted).unwrap();
-    let refused =
-        places.fails(3, &["get", "--cell", "store.cell", &restored, &of(true).0.to_string()]);
-    assert!(refused.contains("erased"), "{refused}");
-    places.ok(&["info", "--cell", "store.cell", &restored, &of(false).0.to_string()]);
+    restores(places, "from-replica", &["replica"], &[]);
+    check(&places.engine("from-replica"), corpus, erased, &before);
 
     // Of the replica only the tree is left; the payloads come from the backup, which opens nothing
     // by itself.
     fails_to_restore(places, 6, "from-backup", "backup");
     only_the_tree(places);
     fails_to_restore(places, 5, "from-tree", "tree");
-    restores(places, "from-backup", &["backup", "tree"]);
-    check(&places.engine("from-backup"), &expected, &erased, &before);
-    audits_clean(places, &["from-backup", "backup", "tree", "from-replica"], 4);
-    for name in ["replica", "backup", "tree", "from-replica", "from-backup"] {
-        assert_eq!(windows.found_at(places, name).0, 0, "plaintext in {name}");
-    }
+    restores(places, "from-backup", &["backup", "tree"], &[]);
+    check(&places.engine("from-backup"), corpus, erased, &before);
+    // The replica is a copy that the store knows of.
+    audits_clean(places, &["from-backup", "backup", "tree", "from-replica"], 5);
+    goes_on(places, corpus, erased, &before);
+    holds_no_plaintext(
+        places,
+        corpus,
+        &["replica", "backup", "from-replica", "from-backup", "next"],
+    );
 }
 
-fn imports(places: &impl Places, expected: &Expected, store: &str) -> serde_json::Value {
-    let actions = expected.dir.join("actions.jsonl");
-    let (corpus, actions) = (expected.dir.to_str().unwrap(), actions.to_str().unwrap());
-    let told = places.ok(&["import", store, corpus, "--actions", actions, "--json"]);
-    serde_json::from_str(&told).unwrap()
-}
-
-/// No window of what went in, nor a user's name, stands in anything of the store or a copy.
-fn nothing_of_it_stands(
+/// The replica takes the store's place: the program refuses what was erased, and what lives is
+/// there, so that the same corpus brings nothing.
+fn goes_on(
     places: &impl Places,
-    expected: &Expected,
-    users: &HashSet<&str>,
-) -> Windows {
-    let names = users.iter().map(|u| u.as_bytes());
-    let windows = Windows::of(expected.records.iter().map(|r| &r.2[..]).chain(names));
-    assert!(windows.exact.len() > 100_000);
-    places.leak("control", &[&[0; 5], &expected.records[0].2[..]].concat());
-    assert!(windows.found_at(places, "control").0 > 0, "the search finds what is there");
-    let went_in: usize = expected.records.iter().map(|r| r.2.len()).sum();
-    for name in ["store", "replica", "backup"] {
-        let (found, len) = windows.found_at(places, name);
-        assert_eq!(found, 0, "plaintext in {name}");
-        assert!(len > went_in, "{len} bytes were seen in {name}, of {went_in} that went in");
+    corpus: &Corpus,
+    erased: &str,
+    before: &[(RecordId, String, String)],
+) {
+    let next = restores(places, "next", &["replica"], &["--adopt"]);
+    let told = imports(places, corpus, &next);
+    let of_erased = |r: &&(String, &str, Vec<u8>)| r.0 == erased;
+    let gone = corpus.records.iter().filter(of_erased);
+    let clips = gone.clone().filter(|r| r.1 == "audio").count();
+    let lives = corpus.records.len() - gone.count();
+    assert_eq!(told["refused"]["erased"], clips, "{told}");
+    assert_eq!(told["already_there"], lives, "{told}");
+    check(&places.engine("next"), corpus, erased, before);
+    for is_gone in [true, false] {
+        let is_asked = |record: &&(RecordId, String, String)| (record.1 == erased) == is_gone;
+        let (id, ..) = before.iter().find(is_asked).unwrap();
+        let (id, args) = (id.to_string(), ["get", "--cell", "store.cell", &next]);
+        let args = [&args[..], &[&id, "-o", "record"]].concat();
+        if is_gone {
+            assert!(places.fails(3, &args).contains("erased"));
+        } else {
+            places.ok(&args);
+        }
     }
-    windows
+}
+
+fn imports(places: &impl Places, corpus: &Corpus, store: &str) -> serde_json::Value {
+    let actions = corpus.dir.join("actions.jsonl");
+    let (dir, actions) = (corpus.dir.to_str().unwrap(), actions.to_str().unwrap());
+    let import = ["import", "--cell", "store.cell", store, dir, "--actions", actions, "--json"];
+    serde_json::from_str(&places.ok(&import)).unwrap()
+}
+
+/// No window of what went in, nor a user's name, stands in anything that lies in a place.
+fn holds_no_plaintext(places: &impl Places, corpus: &Corpus, names: &[&str]) {
+    let least = corpus.records.iter().map(|r| r.2.len()).sum::<usize>() / 2;
+    for name in names {
+        let (found, len) = corpus.windows.found_at(places, name);
+        assert_eq!(found, 0, "plaintext in {name}");
+        assert!(len > least, "only {len} bytes were seen in {name}");
+    }
 }
 
 fn audits_clean(places: &impl Places, names: &[&str], number: usize) {
@@ -293,11 +323,11 @@ fn audits_clean(places: &impl Places, names: &[&str], number: usize) {
 }
 
 /// Restores a store from places; where it is.
-fn restores(places: &impl Places, into: &str, from: &[&str]) -> String {
+fn restores(places: &impl Places, into: &str, from: &[&str], how: &[&str]) -> String {
     let (into, from) = (places.place(into), from.iter().map(|name| places.place(name)));
     let from: Vec<String> = from.collect();
     let mut args = vec!["restore", "--cell", "store.cell", "--into", &into];
-    args.extend(places.restoring());
+    args.extend(how.iter().chain(places.restoring()));
     args.extend(from.iter().map(String::as_str));
     places.ok(&args);
     into
