@@ -47,9 +47,10 @@ impl Places for Cli {
         files(&self.path(name)).values().for_each(|bytes| see(bytes));
     }
 
-    fn leak(&self, name: &str, bytes: &[u8]) {
+    fn leak(&self, name: &str, bytes: &[u8]) -> u64 {
         std::fs::create_dir(self.path(name)).unwrap();
         std::fs::write(self.path(name).join("leak"), bytes).unwrap();
+        1
     }
 
     fn lose(&self, name: &str) {

@@ -32,8 +32,8 @@ pub(crate) trait Places {
     fn make(&self, name: &str) -> Arc<dyn Store>;
     /// The bytes of all that lies there, whatever it is.
     fn all(&self, name: &str, see: &mut dyn FnMut(&[u8]));
-    /// Has something else lie there.
-    fn leak(&self, name: &str, bytes: &[u8]);
+    /// Has something else lie there, wherever something may; how often.
+    fn leak(&self, name: &str, bytes: &[u8]) -> u64;
     /// Everything there is lost.
     fn lose(&self, name: &str);
 }
@@ -235,8 +235,7 @@ pub(crate) fn goes_in_and_comes_back(corpus: &Corpus, places: &impl Places) {
     }
     places.ok(&["copy", "add", &store, &replica]);
     places.ok(&["backup", &store, &backup]);
-    places.leak("control", &[&[0; 5], &corpus.records[0].2[..]].concat());
-    assert!(corpus.windows.found_at(places, "control").0 > 0, "the search finds what is there");
+    finds_what_is_there(places, corpus);
     holds_no_plaintext(places, corpus, &["store", "replica", "backup"]);
 
     let before = ids(&places.engine("store"));
@@ -301,6 +300,14 @@ fn imports(places: &impl Places, corpus: &Corpus, store: &str) -> serde_json::Va
     let (dir, actions) = (corpus.dir.to_str().unwrap(), actions.to_str().unwrap());
     let import = ["import", "--cell", "store.cell", store, dir, "--actions", actions, "--json"];
     serde_json::from_str(&places.ok(&import)).unwrap()
+}
+
+fn finds_what_is_there(places: &impl Places, corpus: &Corpus) {
+    let leak = [&[0; 5], &corpus.records[0].2[..]].concat();
+    let found = corpus.windows.found_in(&leak);
+    let times = places.leak("control", &leak);
+    assert!(found > 0 && times > 0);
+    assert_eq!(corpus.windows.found_at(places, "control").0, found * times);
 }
 
 /// No window of what went in, nor a user's name, stands in anything that lies in a place.

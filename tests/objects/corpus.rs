@@ -1,7 +1,7 @@
 //! End to end, over URLs: a speech corpus goes in, is copied, one user is erased, everybody else
 //! comes back.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,9 +15,12 @@ use keyfall_objects::Objects;
 use crate::places::{Base, at, bases};
 use crate::speech::{Places, corpus, goes_in_and_comes_back};
 
-/// Where an object log has its objects: what stands beside its folders, and those.
-const FOLDERS: [&str; 8] = ["c", "p", "x", "s", "f", "d", "a", "b"];
+/// Folders of an object log, of the probe of its place and, in a database, of its servers.
+const FOLDERS: [&str; 10] = ["c", "p", "x", "s", "f", "d", "a", "b", "probe", "server"];
+/// What stands beside them.
 const MARKER: &str = "keyfall";
+/// Room that is kept in a directory for when there is none.
+const RESERVE: &str = "reserve";
 
 /// Stores at URLs beside each other, and a directory with the cell of one.
 struct Urls<'a> {
@@ -41,6 +44,21 @@ impl Urls<'_> {
     fn names(&self, objects: &Arc<dyn Objects>) -> Vec<String> {
         let listed = FOLDERS.iter().flat_map(|folder| objects.list(folder, "", 1 << 20).unwrap());
         std::iter::once(MARKER.to_owned()).chain(listed.map(|listed| listed.name)).collect()
+    }
+
+    /// Objects in a directory are files, and no folder is forgotten here.
+    fn names_all(&self, name: &str, names: &[String]) {
+        let Some(dir) = self.place(name).strip_prefix("file://").map(PathBuf::from) else { return };
+        for folder in std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()) {
+            let known =
+                FOLDERS.iter().chain(&[MARKER, RESERVE]).any(|known| folder.ends_with(known));
+            assert!(known, "{folder:?}");
+            for file in folder.read_dir().into_iter().flatten() {
+                let file = file.unwrap().path();
+                let name = file.strip_prefix(&dir).unwrap().to_str().unwrap();
+                assert!(names.iter().any(|listed| listed == name), "{name} is not listed");
+            }
+        }
     }
 }
 
@@ -82,17 +100,20 @@ impl Places for Urls<'_> {
 
     fn all(&self, name: &str, see: &mut dyn FnMut(&[u8])) {
         let objects = at(&self.place(name));
-        for name in self.names(&objects) {
+        let names = self.names(&objects);
+        self.names_all(name, &names);
+        for name in names {
             see(&objects.get(&name).unwrap().unwrap_or_default());
         }
     }
 
     /// One object in each folder.
-    fn leak(&self, name: &str, bytes: &[u8]) {
+    fn leak(&self, name: &str, bytes: &[u8]) -> u64 {
         let objects = at(&self.place(name));
         for folder in FOLDERS {
             objects.create(&format!("{folder}/leak"), bytes).unwrap();
         }
+        FOLDERS.len() as u64
     }
 
     fn lose(&self, name: &str) {
