@@ -150,7 +150,7 @@ forgeries:
 
 # import to restore, end to end, on recordings of your own
 corpus DIR:
-    KEYFALL_CORPUS={{DIR}} cargo test --locked corpus
+    KEYFALL_CORPUS={{DIR}} cargo test --locked --features objects,testing corpus
 
 # every benchmark; KEYFALL_BENCH_DIR names the disk
 bench:

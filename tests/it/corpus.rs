@@ -1,271 +1,66 @@
-//! End to end: a speech corpus goes in, is copied, one user is erased, everybody else comes back.
-//! SPEC §5, §6, §8.
-//!
-//! `KEYFALL_CORPUS` names a corpus in the layout of Mozilla Common Voice with `actions.jsonl`
-//! beside the locales; without it one is made.
+//! End to end, over directories: a speech corpus goes in, is copied, one user is erased, everybody
+//! else comes back; and what is wrong with a corpus is told. SPEC §5, §6, §8.
 
-use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use keyfall::cell::FileCell;
 use keyfall::env::System;
-use keyfall::store::BlobName;
 use keyfall::store::{SledStore, Store};
-use keyfall::{Engine, ErrorKind, Options, Query, RecordId};
+use keyfall::{Engine, Options};
 
 use crate::command_line::Cli;
-use crate::support::{bytes, error_kind, read_record};
+use crate::speech::{Places, corpus, goes_in_and_comes_back, make_corpus};
+use crate::support::files;
 
-/// What a corpus says: user, class, content; in the order of its rows.
-struct Expected {
-    dir: PathBuf,
-    records: Vec<(String, &'static str, Vec<u8>)>,
-}
-
-/// Makes a corpus of `clips` recordings of `users` users in two locales.
-pub fn make_corpus(dir: &Path, users: usize, clips: usize, len: usize, salt: &str) {
-    let mut actions = String::new();
-    for locale in ["en", "fr"] {
-        std::fs::create_dir_all(dir.join(locale).join("clips")).unwrap();
-        let mut rows = String::from("client_id\tpath\tsentence_id\tsentence\tlocale\n");
-        for n in 0..clips / 2 {
-            let user = format!("client-{salt}-{:04}", n % users);
-            let seed = n as u64 * 31
-                + locale.len() as u64
-                + salt.bytes().map(u64::from).sum::<u64>() * 1000;
-            std::fs::write(
-                dir.join(locale).join("clips").join(format!("{n}.wav")),
-                bytes(seed, len + n),
-            )
-            .unwrap();
-            rows.push_str(&format!(
-                "{user}\t{n}.wav\ts{n}\tThe \"sentence\" number {n} of {salt}, in {locale}.\t{locale}\n"
-            ));
-            if n % 3 == 0 {
-                actions.push_str(&format!(
-                    "{{\"client_id\": \"{user}\", \"clip\": \"{locale}/clips/{n}.wav\", \"kind\": \"ride\", \"text\": \"trip {n} {salt}\"}}\n"
-                ));
-            }
-        }
-        std::fs::write(dir.join(locale).join("validated.tsv"), rows).unwrap();
-    }
-    std::fs::write(dir.join("actions.jsonl"), actions).unwrap();
-}
-
-fn expected(scratch: &Path) -> Expected {
-    let dir = match std::env::var_os("KEYFALL_CORPUS") {
-        Some(dir) => PathBuf::from(dir),
-        None => {
-            let dir = scratch.join("corpus");
-            make_corpus(&dir, 8, 60, 20_000, "made");
-            dir
-        }
-    };
-    let dir = dir.canonicalize().unwrap();
-    let mut actions: BTreeMap<String, Vec<serde_json::Value>> = BTreeMap::new();
-    for line in std::fs::read_to_string(dir.join("actions.jsonl")).unwrap().lines() {
-        let action: serde_json::Value = serde_json::from_str(line).unwrap();
-        actions.entry(action["clip"].as_str().unwrap().to_owned()).or_default().push(action);
-    }
-    let mut records = Vec::new();
-    let mut locales: Vec<_> = std::fs::read_dir(&dir)
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .filter(|p| p.is_dir())
-        .collect();
-    locales.sort();
-    for locale in locales {
-        let rows = std::fs::read_to_string(locale.join("validated.tsv")).unwrap();
-        for row in rows.lines().skip(1) {
-            let fields: Vec<_> = row.split('\t').collect();
-            let clip =
-                format!("{}/clips/{}", locale.file_name().unwrap().to_str().unwrap(), fields[1]);
-            let user = fields[0].to_owned();
-            records.push((user.clone(), "audio", std::fs::read(dir.join(&clip)).unwrap()));
-            records.push((user.clone(), "transcript", fields[3].as_bytes().to_vec()));
-            for mut action in actions.remove(&clip).unwrap_or_default() {
-                let object = action.as_object_mut().unwrap();
-                object.remove("clip");
-                object.remove("client_id");
-                records.push((user.clone(), "action", serde_json::to_vec(&action).unwrap()));
-            }
-        }
-    }
-    Expected { dir, records }
-}
-
-fn open(cli: &Cli, store: &str) -> Engine {
-    let store = SledStore::open(&cli.path(store)).unwrap();
-    let cell = FileCell::open(&cli.path("store.cell"), Arc::new(System)).unwrap();
-    Engine::open(Arc::new(store), Arc::new(cell), Options::default()).unwrap()
-}
-
-fn ids(engine: &Engine) -> Vec<(RecordId, String, String)> {
-    let mut query = Query::default();
-    let mut all = Vec::new();
-    loop {
-        let page = engine.list(&query).unwrap();
-        all.extend(
-            page.records.into_iter().map(|r| (r.id, r.user.to_string(), r.class.to_string())),
-        );
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => return all,
-        }
-    }
-}
-
-/// Every record but the erased user's, byte for byte, and nothing else.
-fn check(
-    engine: &Engine,
-    expected: &Expected,
-    erased: &str,
-    ids_before: &[(RecordId, String, String)],
-) {
-    let mut there: Vec<(String, String, Vec<u8>)> = ids(engine)
-        .into_iter()
-        .map(|(id, user, class)| (user, class, read_record(engine, &id).unwrap()))
-        .collect();
-    let mut wanted: Vec<(String, String, Vec<u8>)> = expected
-        .records
-        .iter()
-        .filter(|(user, ..)| user != erased)
-        .map(|(u, c, b)| (u.clone(), (*c).to_owned(), b.clone()))
-        .collect();
-    there.sort();
-    wanted.sort();
-    assert!(there == wanted, "{} records came back, {} were wanted", there.len(), wanted.len());
-    let gone: Vec<_> = ids_before.iter().filter(|(_, user, _)| user == erased).collect();
-    assert!(!gone.is_empty());
-    for (id, ..) in gone {
-        assert_eq!(error_kind(read_record(engine, id)), ErrorKind::Erased);
-    }
-}
-
-/// Looks for 16-byte windows of what went in, in every file below a directory.
-struct Windows {
-    filter: Vec<u64>,
-    exact: HashSet<[u8; 16]>,
-}
-
-impl Windows {
-    fn slot(window: &[u8]) -> (usize, u64) {
-        let a = u64::from_le_bytes(window[..8].try_into().unwrap());
-        let b = u64::from_le_bytes(window[8..].try_into().unwrap());
-        let hash = (a ^ b.rotate_left(31)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 35;
-        ((hash >> 6) as usize, 1 << (hash & 63))
+impl Places for Cli {
+    fn place(&self, name: &str) -> String {
+        name.to_owned()
     }
 
-    /// Windows that say something: silence is found anywhere.
-    fn telling(window: &[u8]) -> bool {
-        window.iter().collect::<HashSet<_>>().len() >= 7
+    fn ok(&self, args: &[&str]) -> String {
+        Cli::ok(self, args)
     }
 
-    fn of<'c>(contents: impl Iterator<Item = &'c [u8]>) -> Self {
-        let mut windows = Windows { filter: vec![0; 1 << 23], exact: HashSet::new() };
-        for window in contents.flat_map(|c| c.windows(16)).filter(|w| Self::telling(w)) {
-            let (at, bit) = Self::slot(window);
-            windows.filter[at] |= bit;
-            windows.exact.insert(window.try_into().unwrap());
-        }
-        windows
+    fn fails(&self, code: i32, args: &[&str]) -> String {
+        Cli::fails(self, code, args)
     }
 
-    fn found_below(&self, dir: &Path) -> u64 {
-        let mut found = 0;
-        for entry in std::fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                found += self.found_below(&path);
-                continue;
-            }
-            let bytes = std::fs::read(&path).unwrap();
-            for window in bytes.windows(16) {
-                let (at, bit) = Self::slot(window);
-                found += u64::from(self.filter[at] & bit != 0 && self.exact.contains(window));
-            }
-        }
-        found
+    fn restoring(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn engine(&self, name: &str) -> Engine {
+        let cell = FileCell::open(&self.path("store.cell"), Arc::new(System)).unwrap();
+        Engine::open(self.look(name), Arc::new(cell), Options::default()).unwrap()
+    }
+
+    fn look(&self, name: &str) -> Arc<dyn Store> {
+        Arc::new(SledStore::open(&self.path(name)).unwrap())
+    }
+
+    fn make(&self, name: &str) -> Arc<dyn Store> {
+        Arc::new(SledStore::create(&self.path(name)).unwrap())
+    }
+
+    fn all(&self, name: &str, see: &mut dyn FnMut(&[u8])) {
+        files(&self.path(name)).values().for_each(|bytes| see(bytes));
+    }
+
+    fn leak(&self, name: &str, bytes: &[u8]) -> u64 {
+        std::fs::create_dir(self.path(name)).unwrap();
+        std::fs::write(self.path(name).join("leak"), bytes).unwrap();
+        1
+    }
+
+    fn lose(&self, name: &str) {
+        std::fs::remove_dir_all(self.path(name)).unwrap();
     }
 }
 
 #[test]
 fn a_corpus_goes_in_one_user_goes_and_the_rest_comes_back() {
-    let cli = Cli::new();
-    let expected = expected(cli.dir.path());
-    let corpus = expected.dir.to_str().unwrap();
-    let actions = expected.dir.join("actions.jsonl");
-    let told =
-        cli.ok(&["import", "store", corpus, "--actions", actions.to_str().unwrap(), "--json"]);
-    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
-    let count = |class: &str| expected.records.iter().filter(|r| r.1 == class).count();
-    assert_eq!(told["recordings"], count("audio"));
-    assert_eq!(told["transcripts"], count("transcript"));
-    assert_eq!(told["actions"], count("action"));
-    let users: HashSet<_> = expected.records.iter().map(|r| r.0.as_str()).collect();
-    assert_eq!(told["users"], users.len());
-    if std::env::var_os("KEYFALL_CORPUS").is_some() {
-        println!("corpus: {told}");
-    }
-    cli.ok(&["copy", "add", "store", "replica"]);
-    cli.ok(&["backup", "store", "backup"]);
-
-    // No window of what went in, nor a user's name, stands in any file of the store or a copy.
-    let names = users.iter().map(|u| u.as_bytes());
-    let windows = Windows::of(expected.records.iter().map(|r| &r.2[..]).chain(names));
-    assert!(windows.exact.len() > 100_000);
-    let control = cli.path("control");
-    std::fs::create_dir(&control).unwrap();
-    std::fs::write(control.join("leak"), [&[0; 5], &expected.records[0].2[..]].concat()).unwrap();
-    assert!(windows.found_below(&control) > 0, "the search finds what is there");
-    for place in ["store", "replica", "backup"] {
-        assert_eq!(windows.found_below(&cli.path(place)), 0, "plaintext in {place}");
-    }
-
-    let before = ids(&open(&cli, "store"));
-    assert_eq!(before.len(), expected.records.len());
-    let erased = expected.records[0].0.clone();
-    cli.ok(&["erase", "store", "--user", &erased, "--yes"]);
-    let audit = cli.ok(&["audit", "store", "backup", "--json"]);
-    let audit: serde_json::Value = serde_json::from_str(&audit).unwrap();
-    assert_eq!(audit["clean"], true, "{audit}");
-    assert_eq!(audit["places"].as_array().unwrap().len(), 3);
-    std::fs::remove_dir_all(cli.path("store")).unwrap();
-
-    cli.ok(&["restore", "--cell", "store.cell", "--into", "from-replica", "replica"]);
-    check(&open(&cli, "from-replica"), &expected, &erased, &before);
-
-    // Of the replica only the tree is left; the payloads come from the backup, which opens nothing
-    // by itself.
-    cli.fails(6, &["restore", "--cell", "store.cell", "--into", "from-backup", "backup"]);
-    {
-        let (replica, tree) = (
-            SledStore::open(&cli.path("replica")).unwrap(),
-            SledStore::create(&cli.path("tree")).unwrap(),
-        );
-        let engine = open(&cli, "from-replica");
-        let payloads = payload_names(&engine);
-        for name in keyfall::testing::listed(&replica, 1000).unwrap() {
-            if !payloads.contains(&name) {
-                tree.put(&[(name, replica.get(&name).unwrap().unwrap())]).unwrap();
-            }
-        }
-        tree.commit(&[], None, &replica.head().unwrap().unwrap()).unwrap();
-        let (all, pages) = (replica.usage().unwrap().blobs, tree.usage().unwrap().blobs);
-        assert!(pages < all * 2 / 3, "{pages} of {all} blobs are pages");
-    }
-    cli.fails(5, &["restore", "--cell", "store.cell", "--into", "from-tree", "tree"]);
-    cli.ok(&["restore", "--cell", "store.cell", "--into", "from-backup", "backup", "tree"]);
-    check(&open(&cli, "from-backup"), &expected, &erased, &before);
-    let told = cli.ok(&["audit", "from-backup", "backup", "tree", "from-replica", "--json"]);
-    let audit: serde_json::Value = serde_json::from_str(&told).unwrap();
-    assert_eq!(audit["clean"], true, "{audit}");
-}
-
-/// Names of every payload segment that lives.
-fn payload_names(engine: &Engine) -> HashSet<BlobName> {
-    keyfall::testing::payload_names(engine).unwrap().into_iter().collect()
+    goes_in_and_comes_back(&corpus(), &Cli::new());
 }
 
 #[test]

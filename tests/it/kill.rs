@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use keyfall::{Engine, ErrorKind, Query, RecordId};
 
 use crate::command_line::Cli;
-use crate::corpus::make_corpus;
+use crate::speech::make_corpus;
 use crate::support::{Pace, bytes, copy, error_kind, open_files, random, read_record, user};
 
 const CLIPS: usize = 70;

@@ -66,6 +66,7 @@ mod residue;
 mod short;
 mod simulation;
 mod sled_store;
+mod speech;
 mod times;
 mod told;
 mod trees;

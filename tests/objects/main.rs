@@ -10,7 +10,11 @@ mod cache;
 #[path = "../../objects/tests/cluster/mod.rs"]
 mod cluster;
 mod cold;
+#[expect(dead_code, unreachable_pub, reason = "another crate of tests takes the rest of it")]
+#[path = "../it/common.rs"]
+mod common;
 mod conformance;
+mod corpus;
 mod cut_short;
 mod engines;
 mod far;
@@ -37,6 +41,8 @@ mod reopened;
 mod rounds;
 mod set_back;
 mod space;
+#[path = "../it/speech.rs"]
+mod speech;
 mod standby;
 mod strays;
 mod takeover;

@@ -4,7 +4,7 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use super::{Cli, json, one_line};
-use crate::corpus::make_corpus;
+use crate::speech::make_corpus;
 use crate::support::bytes;
 
 #[test]
