@@ -30,7 +30,10 @@ fn issued(change: impl FnOnce(&mut Facts)) -> Result<Certificate> {
     };
     let proof = LogProof { index: 0, path: Vec::new(), checkpoint: checkpoint.sign(&log)? };
     let certificate = Certificate::issue(facts, &log, proof, None)?;
-    certificate.to_string().parse::<Certificate>()?.verify(&Trust::in_log(log.verifier()))?;
+    let trust = Trust::in_log(log.verifier());
+    certificate.to_string().parse::<Certificate>()?.verify(&trust)?;
+    // As `jq -r` prints it.
+    format!("{certificate}\n").parse::<Certificate>()?.verify(&trust)?;
     Ok(certificate)
 }
 

@@ -30,6 +30,37 @@ fn a_copy_in_step_that_is_gone_holds_an_erase_up() {
     assert_eq!(engine.promise().kind, "memory");
 }
 
+/// An engine that only looks is at the state of before, and so is what it says of a copy that went
+/// on with the store. A copy that is ahead of a store that went back can be restored from.
+#[test]
+fn a_copy_that_is_ahead_is_told_as_it_is() {
+    let mut world = World::new(44, SMALL_PAGES);
+    world.put("ada", Class::audio(), b"x");
+    world.engine().copies().add("near", CopyMode::InStep, &mut |_| {}).unwrap();
+    let looks = world.options.clone().open_as(keyfall::engine::OpenAs::ReadOnly);
+    let cell: Arc<dyn RootCell> = world.cell.clone();
+    let look = Engine::open(Arc::clone(&world.store), cell.clone(), looks.clone()).unwrap();
+    world.put("ada", Class::audio(), b"y");
+    let told = look.copies().status().remove(0);
+    assert_eq!((told.error, told.restores), (None, Some(world.engine().head())));
+    world.engine = None;
+    let status = |store: Arc<dyn Store>| {
+        let look = Engine::open(store, cell.clone(), looks.clone()).unwrap();
+        (look.copies().status().remove(0), look.head())
+    };
+    let (told, head) = status(Arc::clone(&world.store));
+    assert_eq!((told.error, told.restores), (None, Some(head)));
+    let into: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    restore(&*world.cell, &[Arc::clone(&world.store)], &*into, &mut |_| {}).unwrap();
+    world.reopen();
+    world.put("ada", Class::audio(), b"z");
+    let newest = world.engine().head();
+    world.engine = None;
+    let (told, _) = status(into);
+    assert_eq!(told.restores, Some(newest));
+    assert!(told.error.is_some_and(|e| e.contains("restore from it")), "what is ahead is told");
+}
+
 #[test]
 fn a_copy_that_comes_back_catches_up_and_the_erase_completes() {
     let mut world = World::new(25, SMALL_PAGES);

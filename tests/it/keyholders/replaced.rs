@@ -217,7 +217,8 @@ fn one_that_was_replaced_and_moved_is_asked_where_it_is_now() {
     let (done, text) =
         crate::support::run(&["keyholder", "move", &store, key, &place.keyholders[1].address]);
     assert!(!done && text.contains("pinned"), "{text}");
-    ok(&["keyholder", "move", &store, key, there]);
+    let cell = format!("{store}.cell");
+    ok(&["keyholder", "move", &store, "--cell", &cell, key, there]);
     let told = ok(&["keyholder", "status", &store]);
     assert!(told.contains("it is there, and `tend` asks it"), "{told}");
     ok(&["tend", &store]);
