@@ -11,6 +11,7 @@ mod cluster;
 mod cold;
 mod conformance;
 mod cut_short;
+mod cuts;
 mod engines;
 mod far;
 mod figures;
