@@ -35,6 +35,7 @@ mod realms;
 mod removed;
 mod reopened;
 mod rounds;
+mod silent;
 mod space;
 mod standby;
 mod strays;

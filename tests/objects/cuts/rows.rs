@@ -100,7 +100,7 @@ fn with_a_name(engine: &Engine) -> Known {
 }
 
 /// Users whose pages are long.
-const USERS: u32 = 900;
+const USERS: u32 = 2400;
 
 fn with_long_pages(engine: &Engine) -> Known {
     let mut known = some(engine);
