@@ -32,6 +32,7 @@ mod proxy;
 mod ratios;
 mod readers;
 mod realms;
+mod refused;
 mod removed;
 mod reopened;
 mod rounds;

@@ -1,8 +1,6 @@
 //! Puts and erases, of one object and of several, each cut off at every step.
 
-use std::collections::BTreeMap;
-
-use keyfall::{Class, Engine, Erase, ErrorKind, Put, RecordId, Result, Scope};
+use keyfall::{Class, Engine, ErrorKind, Put, RecordId, Result, Scope};
 
 use super::ending::Dies;
 use super::world::{Flight, Keys, Known, World};
@@ -97,41 +95,6 @@ fn with_a_name(engine: &Engine) -> Known {
     let named = Put::new(user(1), Class::audio()).name("the one");
     known.live.insert(engine.put(named, &b"named"[..]).unwrap(), b"named".to_vec());
     known
-}
-
-/// Users whose pages are long.
-const USERS: u32 = 2400;
-
-fn with_long_pages(engine: &Engine) -> Known {
-    let mut known = some(engine);
-    let mut batch = engine.batch();
-    let mut payloads = Vec::new();
-    for n in 0..USERS * 6 {
-        let said = format!("{n:07}").repeat(280);
-        let payload = payload(n as usize, 40);
-        let put = Put::new(user(1000 + n % USERS), Class::audio()).meta("said", said);
-        batch.add(put, &payload[..]).unwrap();
-        payloads.push(payload);
-    }
-    known.live.extend(batch.commit().unwrap().into_iter().zip(payloads));
-    known
-}
-
-/// One record of each user.
-fn of_all_users(engine: &Engine, known: &Known) -> Flight {
-    let mut first = BTreeMap::new();
-    for id in known.live.keys() {
-        first.entry(engine.info(id).unwrap().user).or_insert(*id);
-    }
-    Flight { erases: first.into_values().collect(), ..Flight::default() }
-}
-
-fn erase_all(engine: &Engine, flight: &Flight) -> Result<()> {
-    let scope = |id: &RecordId| Erase::new(Scope::record(*id));
-    let all = engine.erase_all(&flight.erases.iter().map(scope).collect::<Vec<_>>());
-    let failed = all.iter().filter(|done| done.is_err()).count();
-    assert!(failed == 0 || failed == all.len(), "{failed} of {} failed", all.len());
-    all.into_iter().collect::<Result<Vec<_>>>().map(drop)
 }
 
 /// What is acknowledged once it happened.
@@ -324,18 +287,4 @@ fn an_erase_beside_strays_cut_off_at_each_step() {
     };
     let (deaths, orphans) = each_step(&strays, Keys::memory());
     assert!(deaths >= 20 && orphans >= 15, "{deaths}, {orphans}");
-}
-
-#[test]
-fn an_erase_in_packs_cut_off_at_each_step() {
-    let many = Row {
-        name: "an erase in packs",
-        filled: with_long_pages,
-        flight: of_all_users,
-        act: erase_all,
-        makes: ("p", 1),
-        ..PUT
-    };
-    let (deaths, orphans) = each_step(&many, Keys::memory());
-    assert!(deaths >= 10 && orphans >= 3, "{deaths}, {orphans}");
 }
