@@ -132,6 +132,8 @@ pub struct Error {
     perhaps: bool,
     /// Whether too few keyholders were there ([`Error::wants_keyholders`]).
     keyholders: bool,
+    /// Whether a store says that the call changed nothing, and why not is no matter of room.
+    unchanged: bool,
 }
 
 /// The result of every fallible call in this crate.
@@ -140,7 +142,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind`; `message` says in one line what happened and what to do.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into(), source: None, perhaps: false, keyholders: false }
+        let (message, source) = (message.into(), None);
+        Error { kind, message, source, perhaps: false, keyholders: false, unchanged: false }
     }
 
     /// The same error with the one that caused it.
@@ -219,11 +222,25 @@ impl Error {
         self
     }
 
+    /// The error of a write that a store refused: nothing changed.
+    #[cfg(feature = "objects")]
+    pub(crate) fn unchanged(mut self) -> Self {
+        self.unchanged = true;
+        self
+    }
+
+    /// Whether a call to a store that failed changed nothing there, for certain: the engine goes
+    /// on.
+    #[cfg(feature = "engine")]
+    pub(crate) fn changed_nothing(&self) -> bool {
+        self.unchanged || self.kind == ErrorKind::Full
+    }
+
     /// A copy for each of several callers that one failure concerns.
     #[cfg(feature = "engine")]
     pub(crate) fn copy(&self) -> Self {
-        let (perhaps, keyholders) = (self.perhaps, self.keyholders);
-        Error { perhaps, keyholders, ..Error::new(self.kind, self.to_string()) }
+        let Error { perhaps, keyholders, unchanged, .. } = *self;
+        Error { perhaps, keyholders, unchanged, ..Error::new(self.kind, self.to_string()) }
     }
 
     /// Puts `context` before the message.

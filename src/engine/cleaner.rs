@@ -168,7 +168,7 @@ fn take<T>(
             // If it takes no write any more, nobody knows what is durable. Anything else is
             // tried again.
             match core.store().put(&[]) {
-                Err(refused) if refused.kind() != ErrorKind::Full => {
+                Err(refused) if !refused.changed_nothing() => {
                     core.poison(refused.kind());
                     Err(e)
                 }

@@ -210,7 +210,7 @@ fn write(core: &Core, blobs: &[Blob], before: HeadId, stored: &Head) -> Result<(
         }
         Err(e) => {
             core.in_flight.release(blobs.iter().map(|(name, _)| *name), false);
-            Err(if e.kind() == ErrorKind::Full { e } else { e.perhaps() })
+            Err(if e.changed_nothing() { e } else { e.perhaps() })
         }
     }
 }

@@ -412,11 +412,11 @@ impl Core {
         self.looks_only().is_some() && !self.loan.is_borrowed() || !self.may_deliver()
     }
 
-    /// Passes a store's answer to a write on. After a failure other than a full disk nobody knows
-    /// what is durable.
+    /// Passes a store's answer to a write on. After a failure other than a full disk or a refusal
+    /// nobody knows what is durable.
     pub(super) fn judged<T>(&self, outcome: Result<T>) -> Result<T> {
         if let Err(e) = &outcome
-            && e.kind() != ErrorKind::Full
+            && !e.changed_nothing()
         {
             self.poison(e.kind());
         }

@@ -211,7 +211,8 @@ pub struct Newest {
 /// * Blobs are written once: a name is never put with other bytes.
 /// * A crash may lose blobs put since the last `commit`, but only a suffix of them in the order of
 ///   the calls, and blobs of one call in the order given.
-/// * An error of the kind `Full` means that the call changed nothing. After any other error of
+/// * An error of the kind `Full` means that the call changed nothing, and so does a refusal by a
+///   place of objects (credentials, a clock, a lock against deletes). After any other error of
 ///   `put`, `commit` or `remove` the outcome is unknown, and the engine opens the store again
 ///   before it writes.
 pub trait Store: Send + Sync {

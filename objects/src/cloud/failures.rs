@@ -51,7 +51,8 @@ pub(super) fn failure(url: &str, name: &str, e: &Error) -> Failure {
     if NO_BUCKET.iter().any(|code| text.contains(&format!("<Code>{code}</Code>"))) {
         return no_bucket(url);
     }
-    let message = format!("{url}: {name}: {}", without_markup(&text));
+    let remedy = if is_of_the_clock(&text) { CLOCK } else { "" };
+    let message = format!("{url}: {name}: {}{remedy}", without_markup(&text));
     let refused = || FailureKind::Refused;
     let kind = match e {
         Error::PermissionDenied { .. }
@@ -78,6 +79,16 @@ pub(super) fn failure(url: &str, name: &str, e: &Error) -> Failure {
         _ => FailureKind::Unknown,
     };
     Failure { kind, message }
+}
+
+/// What servers say of a request whose time is too far from theirs.
+const OTHER_TIMES: [&str; 2] = ["RequestTimeTooSkewed", "Request date header too old"];
+
+/// What to do about that.
+const CLOCK: &str = "; the clock of this machine or of the server is wrong: set it";
+
+fn is_of_the_clock(text: &str) -> bool {
+    OTHER_TIMES.iter().any(|said| text.contains(said))
 }
 
 /// The text with the code and the message of a server's answer in the place of its XML.
@@ -122,6 +133,25 @@ mod tests {
             assert_eq!(kind(&text), FailureKind::Unknown, "{text}");
         }
         assert_eq!(kind("connection reset"), FailureKind::Unknown);
+    }
+
+    #[test]
+    fn withdrawn_credentials_and_a_wrong_clock_are_refusals() {
+        let skewed = "Server returned non-2xx status code: 403 Forbidden: <Error>\
+                      <Code>RequestTimeTooSkewed</Code><Message>The difference between the \
+                      request time and the current time is too large.</Message></Error>";
+        for text in ["status code: 403 Forbidden: AccessDenied", skewed] {
+            let (path, source) = ("c/1".to_owned(), || text.to_owned().into());
+            for e in [
+                Error::PermissionDenied { path: path.clone(), source: source() },
+                Error::Unauthenticated { path: path.clone(), source: source() },
+                Error::Generic { store: "S3", source: source() },
+            ] {
+                let told = failure("s3://b", "c/1", &e);
+                assert_eq!(told.kind, FailureKind::Refused, "{e}");
+                assert_eq!(told.message.contains("clock"), text == skewed, "{told}");
+            }
+        }
     }
 
     #[test]

@@ -34,7 +34,9 @@ fn told(e: Failure) -> Error {
         }
         FailureKind::Unknown => (ErrorKind::Io, "; look at the network and at the server"),
     };
-    Error::new(kind, format!("{}{remedy}", e.message)).with_source(e)
+    let is_refused = e.kind == FailureKind::Refused;
+    let error = Error::new(kind, format!("{}{remedy}", e.message)).with_source(e);
+    if is_refused { error.unchanged() } else { error }
 }
 
 impl Bucket {

@@ -49,10 +49,10 @@ impl Writing<'_> {
         if state.fenced { Err(fenced(&self.bucket.place())) } else { Ok(()) }
     }
 
-    /// Does what cannot be taken back: if it fails, nobody knows what is there. What had no room is
-    /// not there.
+    /// Does what cannot be taken back: if it fails, nobody knows what is there. What had no room, or
+    /// was refused, is not there.
     pub(super) fn unknown_if_failed<T>(&self, done: Result<T>) -> Result<T> {
-        if done.as_ref().is_err_and(|e| e.kind() != ErrorKind::Full) {
+        if done.as_ref().is_err_and(|e| !e.changed_nothing()) {
             locked(self.state).broken = true;
         }
         done
@@ -63,7 +63,7 @@ impl Writing<'_> {
     pub(super) fn put(&self, blobs: &[Blob]) -> Result<()> {
         let mut before = self.waits();
         let taken = self.take(blobs, &mut before);
-        if taken.as_ref().is_err_and(|e| e.kind() == ErrorKind::Full) {
+        if taken.as_ref().is_err_and(Error::changed_nothing) {
             let mut state = locked(self.state);
             state.stream = before.0;
             state.waiting.truncate(before.1);
