@@ -224,9 +224,9 @@ pub trait RootCell: Send + Sync {
         Ok(())
     }
 
-    /// Whether a claim can be made with what is kept on this machine beside the keys: a standby asks
-    /// before it waits, and not when it is needed. The cell is loaded before. The default knows of
-    /// nothing else.
+    /// Whether a claim can be made with what is kept on this machine beside the keys: a standby
+    /// asks before it waits, and not when it is needed. The cell is loaded before. The default
+    /// knows of nothing else.
     ///
     /// # Errors
     /// `Mismatch` for what came back older than it was.

@@ -284,8 +284,6 @@ impl FromStr for Certificate {
                 "not an erasure certificate: it is a draft, of which `Certificates::get` makes one",
             ));
         }
-        // One line more is what programs add that print it.
-        let text = if text.ends_with("\n\n") { &text[..text.len() - 1] } else { text };
         Certificate::read(text).map_err(|e| {
             Error::corrupt(format!("not an erasure certificate, or one that is cut short: {e}"))
         })

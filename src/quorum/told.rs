@@ -78,8 +78,8 @@ impl Told {
         let unclear = first.is_some_and(|first| {
             counted.iter().any(|other| other.claim == first.claim && *other != first)
         });
-        // What was told under a claim that most replaced may be of a state that was given up. Whether
-        // they did is not left to those that are silent, nor to those that may lie.
+        // What was told under a claim that most replaced may be of a state that was given up.
+        // Whether they did is not left to those that are silent, nor to those that may lie.
         let surely =
             |first: &Owner| !unclear && tell(first) > liars && tell(first) + later(first) >= most;
         let replaced = first.filter(surely);

@@ -278,13 +278,17 @@ impl Copies<'_> {
         if let Some(there) = &stored {
             // After the copy's: a commit goes into the store first.
             let mut here = inner.state().stored.clone();
-            status.restores = head.filter(|h| h.epoch == here.id.epoch);
             if inner.looks_only().is_some() && is_ahead(there, &here) {
                 // Its owner goes on meanwhile.
                 here = inner.store().head()?.unwrap_or(here);
             }
+            if there.id > here.id {
+                // What is ahead is told, and can be restored.
+                status.restores = head.filter(|h| h.epoch == here.id.epoch);
+            }
             check_not_ahead(&status.entry.place, there, &here)?;
         }
+        status.restores = head.filter(|h| h.epoch == inner.state().stored.id.epoch);
         loop {
             let pass = inner.walks.begin();
             let (roots, id) = {

@@ -49,8 +49,8 @@ impl Writing<'_> {
         if state.fenced { Err(fenced(&self.bucket.place())) } else { Ok(()) }
     }
 
-    /// Does what cannot be taken back: if it fails, nobody knows what is there. What had no room, or
-    /// was refused, is not there.
+    /// Does what cannot be taken back: if it fails, nobody knows what is there. What had no room,
+    /// or was refused, is not there.
     pub(super) fn unknown_if_failed<T>(&self, done: Result<T>) -> Result<T> {
         if done.as_ref().is_err_and(|e| !e.changed_nothing()) {
             locked(self.state).broken = true;

@@ -169,7 +169,7 @@ fn a_list_of_keyholders_that_came_back_older_makes_nothing_final() {
     let e = place.open().unwrap_err();
     assert!(
         e.kind() == ErrorKind::Mismatch
-            && e.to_string().contains("put back the newest quorum.json"),
+            && e.to_string().contains("copy the newest quorum.json here"),
         "{e}"
     );
     assert_eq!(read_record(&place.open_as(OpenAs::ReadOnly).unwrap(), &stays).unwrap(), b"stays");
@@ -363,7 +363,7 @@ fn a_list_that_is_older_by_epochs_alone_owns_the_store_and_ends_epochs() {
     let after = std::fs::read(&list).unwrap();
     std::fs::write(&list, &before).unwrap();
     let e = place.open().unwrap_err();
-    assert!(e.to_string().contains("put back the newest quorum.json"), "{e}");
+    assert!(e.to_string().contains("copy the newest quorum.json here"), "{e}");
     fresh.start();
     std::fs::write(&list, &after).unwrap();
     assert!(place.open().unwrap().rekey().unwrap().is_final());
