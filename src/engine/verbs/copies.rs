@@ -263,6 +263,10 @@ impl Copies<'_> {
             CopyStatus { entry, head: None, restores: None, lacks_pages: None, error: None };
         if let Err(e) = self.look_at_copy(&mut status) {
             status.error = Some(e.to_string());
+            if e.kind() == ErrorKind::Io {
+                // Opened once more it is told of soon that it is away still.
+                self.let_go(&status.entry);
+            }
         }
         status
     }
