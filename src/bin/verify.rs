@@ -90,8 +90,6 @@ fn verify(args: &Args, file: &Path) -> Result<Vec<String>, Error> {
     let no_text = "not an erasure certificate: it is not text";
     let text = String::from_utf8(read(file)?);
     let text = text.map_err(|_| named(Error::new(ErrorKind::Corrupt, no_text)))?;
-    // An empty line more is what programs add that print it, as `jq -r` does.
-    let text = text.strip_suffix('\n').filter(|text| text.ends_with('\n')).unwrap_or(&text);
     let certificate = text.parse::<Certificate>().map_err(named)?;
     let verified = certificate.verify(&trust).map_err(named)?;
     if let Some(kept) = &args.checkpoint {

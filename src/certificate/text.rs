@@ -285,6 +285,12 @@ impl FromStr for Certificate {
             ));
         }
         Certificate::read(text).map_err(|e| {
+            if text.ends_with("\n\n") {
+                return Error::corrupt(
+                    "not an erasure certificate: an empty line follows it, as `jq -r` adds one; \
+                     take it away (`jq -j` adds none)",
+                );
+            }
             Error::corrupt(format!("not an erasure certificate, or one that is cut short: {e}"))
         })
     }

@@ -67,13 +67,7 @@ pub(super) fn read(file: &Path) -> Result<Certificate, Error> {
     let no_text = "not an erasure certificate: it is not text";
     let text = String::from_utf8(read_limited(file)?);
     let text = text.map_err(|_| Error::new(ErrorKind::Corrupt, no_text));
-    let parsed = text.and_then(|text| without_last_line(&text).parse());
-    parsed.map_err(|e: Error| e.context(file.display()))
-}
-
-/// A text without the empty line that programs add which print it, as `jq -r` does.
-fn without_last_line(text: &str) -> &str {
-    text.strip_suffix('\n').filter(|text| text.ends_with('\n')).unwrap_or(text)
+    text.and_then(|text| text.parse()).map_err(|e: Error| e.context(file.display()))
 }
 
 /// Keeps a certificate for a user that lives on, among its records.
