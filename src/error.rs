@@ -229,10 +229,9 @@ impl Error {
         self
     }
 
-    /// Whether a call to a store that failed changed nothing there, for certain: the engine goes
-    /// on.
-    #[cfg(feature = "engine")]
-    pub(crate) fn changed_nothing(&self) -> bool {
+    /// Whether a call to a store that failed changed nothing there, for certain, so that the engine
+    /// goes on: there was no room, or the place refused it.
+    pub fn changed_nothing(&self) -> bool {
         self.unchanged || self.kind == ErrorKind::Full
     }
 
