@@ -45,7 +45,8 @@ impl Spare {
     pub(crate) fn or_give<T>(&self, write: impl Fn() -> io::Result<T>) -> io::Result<T> {
         match write() {
             Err(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
-                // Another erase may have given it.
+                // Nothing makes it meanwhile; another erase may have given it.
+                let _one = self.making.lock().unwrap_or_else(PoisonError::into_inner);
                 let _ = fs::remove_file(&self.place);
                 write()
             }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -15,6 +15,15 @@ use crate::sync::locked;
 struct Waiting {
     since: Duration,
     ended: Arc<AtomicBool>,
+}
+
+/// Says that a try has ended, however it did.
+struct Ends(Arc<AtomicBool>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 /// By what was asked.
@@ -49,16 +58,21 @@ pub(super) fn soon<T: Send + 'static>(
     let ended = Arc::new(AtomicBool::new(false));
     let end = Arc::clone(&ended);
     let run = move || {
-        let opened = open();
-        end.store(true, Ordering::Release);
-        let _ = give.send(opened);
+        let _ends = Ends(end);
+        let _ = give.send(open());
     };
     let thread = std::thread::Builder::new().name("keyfall-opens".to_owned()).spawn(run);
     thread.map_err(|e| Error::io("a thread that opens a copy", e))?;
-    given.recv_timeout(within).unwrap_or_else(|_| {
-        locked(&WAITING).insert(place.to_owned(), Waiting { since: began, ended });
-        Err(silent(began))
-    })
+    match given.recv_timeout(within) {
+        Ok(opened) => opened,
+        Err(RecvTimeoutError::Timeout) => {
+            locked(&WAITING).insert(place.to_owned(), Waiting { since: began, ended });
+            Err(silent(began))
+        }
+        Err(RecvTimeoutError::Disconnected) => {
+            Err(Error::new(ErrorKind::Io, format!("what opens {place} has panicked")))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -114,7 +114,11 @@ pub(super) fn pulse(bucket: &Bucket, state: &Mutex<State>, last: Option<Pulse>) 
     let listed = listed?;
     // What is claimed next comes to what is known: where that is gone, so is what leads on from it.
     if locked(state).last == known.number && !still? {
-        return Err(went_back(bucket, known.number));
+        // A newer one may have come in between, and this one gone.
+        refresh(bucket, state)?;
+        if locked(state).last == known.number {
+            return Err(went_back(bucket, known.number));
+        }
     }
     let (number, claim) = {
         let state = locked(state);
