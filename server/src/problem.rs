@@ -122,7 +122,6 @@ impl Problem {
     }
 
     /// There is no space.
-    /// There is no room.
     pub(crate) fn full() -> Self {
         let detail = "there is no space left; ask again once there is room: erase something, or \
                       have the disk cleared";

@@ -38,7 +38,7 @@ impl Spare {
         made
     }
 
-    /// Writes, and once more with this room if there is no other.
+    /// Runs `write`; if the disk is full, gives this file's space back and runs it again.
     ///
     /// # Errors
     /// Those of `write`.

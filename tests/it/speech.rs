@@ -26,7 +26,7 @@ pub(crate) trait Places {
     fn restoring(&self) -> &'static [&'static str];
     /// An engine on a store.
     fn engine(&self, name: &str) -> Engine;
-    /// A store that is there, to be read.
+    /// Opens an existing store to read from.
     fn look(&self, name: &str) -> Arc<dyn Store>;
     /// A new store.
     fn make(&self, name: &str) -> Arc<dyn Store>;

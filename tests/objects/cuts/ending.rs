@@ -17,7 +17,7 @@ pub(super) enum Dies {
     /// It is never made.
     Before,
     /// It takes effect, and nobody hears of it.
-    Behind,
+    Unheard,
     /// An object that it creates arrives when the process has been replaced.
     Late,
 }
@@ -87,7 +87,7 @@ impl Ending {
         }
         match (left, self.dies) {
             (2.., _) => Passes::Goes,
-            (1, Dies::Behind) => Passes::GoesUnheard,
+            (1, Dies::Unheard) => Passes::GoesUnheard,
             (1, Dies::Late) => Passes::Later,
             _ => Passes::Fails,
         }
@@ -99,7 +99,7 @@ impl Ending {
             Passes::Goes => act(),
             Passes::GoesUnheard => {
                 act()?;
-                Err(Failure::unknown("the end, behind it"))
+                Err(Failure::unknown("the end, after it took effect"))
             }
             Passes::Later | Passes::Fails => Err(Failure::refused("the end")),
         }
@@ -132,7 +132,7 @@ impl Objects for Mortal<MemoryObjects> {
             Passes::Goes => create(),
             Passes::GoesUnheard => {
                 create()?;
-                Err(Failure::unknown("the end, behind it"))
+                Err(Failure::unknown("the end, after it took effect"))
             }
             Passes::Later => {
                 let mut on_its_way = self.ending.on_its_way.lock().unwrap();

@@ -210,7 +210,7 @@ fn each_step(row: &Row, keys: Keys) -> (usize, usize) {
     let (mut deaths, mut orphans) = (0, 0);
     for (n, step) in (1..).zip(&steps) {
         let late = step.starts_with("create").then_some(Dies::Late);
-        for how in [Dies::Before, Dies::Behind].into_iter().chain(late) {
+        for how in [Dies::Before, Dies::Unheard].into_iter().chain(late) {
             orphans += dies(row, &base, &known, (n, how));
             deaths += 1;
         }
