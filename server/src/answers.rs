@@ -17,6 +17,7 @@ use keyfall::crypto::{Key, chunked};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tokio::task::spawn_blocking;
 
 use crate::private;
 use crate::problem::{Answer, Problem};
@@ -157,8 +158,12 @@ impl Answers {
     ///
     /// # Errors
     /// 507.
-    pub(crate) fn may_store(&self) -> Answer<()> {
-        if self.spare.refill() { Ok(()) } else { Err(Problem::full()) }
+    pub(crate) async fn may_store(self: &Arc<Self>) -> Answer<()> {
+        let this = Arc::clone(self);
+        match spawn_blocking(move || this.spare.refill()).await {
+            Ok(true) => Ok(()),
+            _ => Err(Problem::full()),
+        }
     }
 }
 

@@ -232,7 +232,7 @@ impl From<Error> for Problem {
             ),
             _ => {
                 tell(&error);
-                Problem::internal()
+                of_system(&error)
             }
         }
     }
@@ -256,15 +256,37 @@ fn of_keyholders(error: &Error) -> &'static str {
     }
 }
 
+/// A failure of the system, or of the place of the store, which may answer later.
+fn of_system(error: &Error) -> Problem {
+    match (said_by_a_place(error), error.may_have_happened()) {
+        (Some(_), true) => Problem::later("io", UNANSWERED),
+        (Some(_), false) => Problem::later("io", SILENT),
+        (None, true) => Problem { detail: FAILED.into(), ..Problem::internal() },
+        (None, false) => Problem::internal(),
+    }
+}
+
+const UNANSWERED: &str = "the place of the store does not answer, and this may take effect all the \
+                          same; look before you repeat it, once it answers";
+const SILENT: &str = "the place of the store does not answer, and nothing was changed; ask again \
+                      once it does";
+const FAILED: &str = "the service failed, and this may take effect all the same; look before you \
+                      repeat it; its log says why";
+
 /// Writes to the log what failed: kinds alone, for a text could name a place, a user or a record.
 /// What a store on objects said names an object, which says nothing of anybody.
 fn tell(error: &Error) {
     let source = std::error::Error::source(error);
     let system = source.and_then(|source| source.downcast_ref::<io::Error>());
-    let far = source.filter(|_| error.kind() == ErrorKind::Io && system.is_none());
-    let far = far.map(ToString::to_string).filter(|said| said.contains("://"));
-    let system = system.map(|e| e.kind().to_string()).or(far);
+    let system = system.map(|e| e.kind().to_string()).or_else(|| said_by_a_place(error));
     tracing::error!(kind = ?error.kind(), system = system.unwrap_or_default(), "a request failed");
+}
+
+/// What the place of a store on objects said, if it is that which failed.
+fn said_by_a_place(error: &Error) -> Option<String> {
+    let source = std::error::Error::source(error).filter(|_| error.kind() == ErrorKind::Io)?;
+    let said = (!source.is::<io::Error>()).then(|| source.to_string())?;
+    said.contains("://").then_some(said)
 }
 
 /// The kinds, with their titles.

@@ -59,10 +59,8 @@ impl Watch {
         let ago = |past: Duration| Instant::now().checked_sub(past);
         match *event {
             Event::Opened { owner, .. } => state.owner = owner,
-            Event::CopyMissed { copy, .. } if state.away.iter().all(|(one, _)| *one != copy) => {
-                state.away.push((copy, Instant::now()));
-            }
-            Event::CopyInStep { copy, .. } => state.away.retain(|(one, _)| *one != copy),
+            Event::CopyMissed { copy, error, .. } => state.misses(copy, &format!("{error:?}")),
+            Event::CopyInStep { copy, .. } => state.keep_away(|one| one != copy),
             Event::Due { overdue, planned, .. } => {
                 state.due = if overdue.is_zero() { None } else { ago(overdue) };
                 if planned > 0 {
@@ -92,11 +90,9 @@ impl Watch {
     /// Takes note of which copies in step were found away; the others are back, or removed.
     pub(crate) fn copies_away(&self, away: &[u64]) {
         let mut state = self.locked();
-        state.away.retain(|(copy, _)| away.contains(copy));
+        state.keep_away(|copy| away.contains(&copy));
         for copy in away {
-            if state.away.iter().all(|(one, _)| one != copy) {
-                state.away.push((*copy, Instant::now()));
-            }
+            state.misses(*copy, "it is behind, or cannot be looked at");
         }
     }
 
@@ -170,6 +166,26 @@ impl Watch {
 }
 
 impl State {
+    /// Takes note of a copy in step that is away; the log tells of it once.
+    fn misses(&mut self, copy: u64, why: &str) {
+        if self.away.iter().all(|(one, _)| *one != copy) {
+            tracing::warn!(
+                copy,
+                why,
+                "a copy in step is away: writes are refused until it is back"
+            );
+            self.away.push((copy, Instant::now()));
+        }
+    }
+
+    /// Takes note that only these copies are still away.
+    fn keep_away(&mut self, is_away: impl Fn(u64) -> bool) {
+        for (copy, since) in self.away.extract_if(.., |(copy, _)| !is_away(*copy)) {
+            let for_s = since.elapsed().as_secs();
+            tracing::info!(copy, for_s, "a copy that was away is in step again, or was removed");
+        }
+    }
+
     /// What is the matter with the cell.
     fn cell(&self) -> Vec<Matter> {
         let mut matters = Vec::new();

@@ -79,11 +79,14 @@ fn check_asked(dir: &Path, begun: &[ShardAt], shards: &[ShardAt]) -> Result<()> 
         return Ok(());
     }
     Err(Error::invalid(format!(
-        "the realm {} was begun with {} shards in other places than these {}; repeat it with \
-         those or with none, or name another directory",
+        "the realm {} was begun with {} shards in other places than these {}, the first at {}; \
+         repeat it with those or with none; if those were mistyped, and none of them was made, \
+         remove {} and call again, or name another directory",
         dir.display(),
         begun.len(),
-        shards.len()
+        shards.len(),
+        begun.first().map_or("no place", |shard| shard.place.as_str()),
+        dir.join(FILE).display()
     )))
 }
 

@@ -97,7 +97,7 @@ impl Store for MemoryStore {
             .filter_map(|name| state.blobs.remove(name))
             .map(|blob| blob.len() as u64)
             .sum();
-        Ok(Removed { gone, left: 0 })
+        Ok(Removed { gone, ..Removed::default() })
     }
 
     fn usage(&self) -> Result<Usage> {

@@ -94,6 +94,8 @@ pub struct Removed {
     pub gone: u64,
     /// Bytes that may still be there.
     pub left: u64,
+    /// Bytes that the place refused to remove: they are there.
+    pub refused: u64,
 }
 
 /// What becomes of the blobs that a sweep found to be dead.

@@ -1,5 +1,5 @@
-//! Opening a place that may not answer: a caller waits for a short time alone, and no longer while
-//! an earlier try still waits.
+//! Opening a place that may not answer: callers wait for a short time alone, together for the first
+//! of them, and no longer while its try still waits.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,11 @@ use crate::env::{Env, System};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::locked;
 
-/// A try that nobody waits for any more.
+/// How often a caller looks whether the try of another one has ended.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A try that has not ended, or was not asked for since.
+#[derive(Clone)]
 struct Waiting {
     since: Duration,
     ended: Arc<AtomicBool>,
@@ -26,7 +30,7 @@ impl Drop for Ends {
     }
 }
 
-/// By what was asked.
+/// By place.
 static WAITING: LazyLock<Mutex<BTreeMap<String, Waiting>>> = LazyLock::new(Mutex::default);
 
 /// What `open` gives, if it gives it in this time. Else it goes on in a thread of its own, and what
@@ -45,39 +49,49 @@ pub(super) fn soon<T: Send + 'static>(
         let text = format!("{place} has not answered for {:.0?}", System.monotonic() - since);
         Error::new(ErrorKind::Io, text)
     };
-    {
-        let mut waiting = locked(&WAITING);
-        match waiting.get(place) {
-            Some(earlier) if !earlier.ended.load(Ordering::Acquire) => {
-                return Err(silent(earlier.since));
-            }
-            _ => waiting.remove(place),
-        };
+    let ended = Arc::new(AtomicBool::new(false));
+    while let Some(earlier) = begun(place, &Waiting { since: began, ended: Arc::clone(&ended) }) {
+        if System.monotonic().saturating_sub(earlier.since) >= within {
+            return Err(silent(earlier.since));
+        }
+        std::thread::sleep(LOOK);
     }
     let (give, given) = sync_channel(1);
-    let ended = Arc::new(AtomicBool::new(false));
-    let end = Arc::clone(&ended);
+    let ends = Ends(ended);
     let run = move || {
-        let _ends = Ends(end);
+        let _ends = ends;
         let _ = give.send(open());
     };
     let thread = std::thread::Builder::new().name("keyfall-opens".to_owned()).spawn(run);
     thread.map_err(|e| Error::io("a thread that opens a copy", e))?;
     match given.recv_timeout(within) {
         Ok(opened) => opened,
-        Err(RecvTimeoutError::Timeout) => {
-            locked(&WAITING).insert(place.to_owned(), Waiting { since: began, ended });
-            Err(silent(began))
-        }
+        Err(RecvTimeoutError::Timeout) => Err(silent(began)),
         Err(RecvTimeoutError::Disconnected) => {
             Err(Error::new(ErrorKind::Io, format!("what opens {place} has panicked")))
         }
     }
 }
 
+/// Begins a try of a place; or gives the one that has not ended.
+fn begun(place: &str, this: &Waiting) -> Option<Waiting> {
+    let mut waiting = locked(&WAITING);
+    let earlier = waiting.get(place).filter(|earlier| !earlier.ended.load(Ordering::Acquire));
+    let earlier = earlier.cloned();
+    if earlier.is_none() {
+        waiting.insert(place.to_owned(), this.clone());
+    }
+    earlier
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn begun_by_another(place: &str) -> Option<()> {
+        let waiting = locked(&WAITING);
+        waiting.get(place).filter(|it| !it.ended.load(Ordering::Acquire)).map(|_| ())
+    }
 
     #[test]
     fn a_place_that_does_not_answer_is_waited_for_once() {
@@ -95,6 +109,19 @@ mod tests {
             assert!(tries < 10_000, "it is never asked again");
             std::thread::sleep(Duration::from_millis(1));
         }
+        let (go_on, goes_on) = sync_channel::<()>(1);
+        let first = std::thread::spawn(move || {
+            soon("s3://a", Duration::from_secs(60), move || Ok(goes_on.recv().is_ok()))
+        });
+        while begun_by_another("s3://a").is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let second = std::thread::spawn(|| soon("s3://a", Duration::from_secs(60), || Ok(4)));
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(!second.is_finished(), "two ask at once");
+        go_on.send(()).unwrap();
+        assert!(first.join().unwrap().unwrap());
+        assert_eq!(second.join().unwrap().unwrap(), 4);
         let refused = || Err::<(), _>(Error::invalid("no"));
         assert_eq!(soon("s3://a", short, refused).unwrap_err().kind(), ErrorKind::Invalid);
     }

@@ -178,7 +178,7 @@ impl Store for Tape {
         let blobs = locked(&self.blobs);
         let left =
             names.iter().filter_map(|name| blobs.get(name)).map(|blob| blob.len() as u64).sum();
-        Ok(Removed { gone: 0, left })
+        Ok(Removed { left, ..Removed::default() })
     }
     fn usage(&self) -> Result<Usage> {
         let blobs = locked(&self.blobs);

@@ -107,7 +107,8 @@ impl World {
             _ => {}
         }
         if self.draw(4) > 0 {
-            let len = [5, 900, 200_000][self.draw(3) as usize];
+            // Long ones are few: each is read at every judgement.
+            let len = [5, 900, 5, 900, 5, 900, 5, 200_000][self.draw(8) as usize];
             let payload = vec![self.draw(256) as u8; len];
             let id = put(engine, n, &payload)?;
             self.users.entry(n).or_default().records.insert(id, payload);

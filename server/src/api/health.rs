@@ -70,9 +70,9 @@ pub(crate) async fn readyz(State(app): State<App>) -> Response {
         let why = "a write failed with an unknown outcome, or the store lost what it had; start the service again, which at a URL tries to go on by itself";
         matters.push(("engine", why.to_owned()));
     }
-    matters.extend(calls(&app).await);
-    matters.extend(places(&app).await);
-    matters.extend(far(&app).await);
+    let (asked, places) = tokio::join!(asked(&app), places(&app));
+    matters.extend(asked);
+    matters.extend(places);
     let said = |check: &&str| {
         let of = |matter: &&Matter| matter.0 == *check;
         let reasons: Vec<&str> = matters.iter().filter(of).map(|(_, why)| why.as_str()).collect();
@@ -91,27 +91,29 @@ pub(crate) async fn readyz(State(app): State<App>) -> Response {
     }
 }
 
-/// What is the matter with a store at a URL: it is asked, if nothing was lately.
-async fn far(app: &App) -> Option<Matter> {
-    url_of(&app.config().store)?;
+/// What is the matter with the engine, if it takes no call, or with a store at a URL, which is asked
+/// if nothing was lately.
+async fn asked(app: &App) -> Option<Matter> {
+    let is_far = url_of(&app.config().store).is_some();
     let asked = app.engine().run(|engine| engine.log().size());
-    let why = match tokio::time::timeout(ANSWERS, asked).await {
-        Ok(Ok(_)) => return None,
-        Ok(Err(e)) if e.kind() == ErrorKind::Fenced => "another one has taken it over".to_owned(),
-        // A poisoned engine has said so.
-        Ok(Err(e)) if e.kind() == ErrorKind::Poisoned => return None,
-        Ok(Err(_)) => "it cannot be asked; the log says why".to_owned(),
-        Err(_) => format!("it does not answer within {} s", ANSWERS.as_secs()),
-    };
-    Some(("store", why))
+    match tokio::time::timeout(ANSWERS, asked).await {
+        Err(_) => {
+            let what = if is_far { "store" } else { "engine" };
+            Some((what, format!("it does not answer within {} s", ANSWERS.as_secs())))
+        }
+        // What a call gives of a store here is looked at elsewhere.
+        Ok(Err(e)) if is_far => Some(("store", cause(e.kind())?.to_owned())),
+        Ok(_) => None,
+    }
 }
 
-/// What is the matter with the engine, if it takes no call.
-async fn calls(app: &App) -> Option<Matter> {
-    let called = app.engine().run(|engine| engine.log().size());
-    // What a call gives is looked at elsewhere.
-    let late = tokio::time::timeout(ANSWERS, called).await.is_err();
-    late.then(|| ("engine", format!("it does not answer within {} s", ANSWERS.as_secs())))
+/// Why a store at a URL could not be asked; nothing of a poisoned engine, which has said so.
+fn cause(kind: ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::Poisoned => None,
+        ErrorKind::Fenced => Some("another one has taken it over"),
+        _ => Some("it cannot be asked; the log says why"),
+    }
 }
 
 /// What is the matter with the directories.

@@ -90,7 +90,7 @@ pub(crate) async fn put_record(
         return Err(too_large());
     }
     let asked = AskedPut::read(&headers, headers.get(CONTENT_TYPE), &caller, &handle)?;
-    app.answers().may_store()?;
+    app.answers().may_store().await?;
     let mut intake = Intake::new(body, most).placed(&app, &caller, &headers).await;
     let Some(key) = header(&headers, "idempotency-key")? else {
         let id = put(&app, asked, handle, &mut intake).await?;

@@ -562,7 +562,7 @@ async fn append(
     if number(headers, &CONTENT_LENGTH)?.is_some_and(|bytes| bytes > left) {
         return Err(beyond());
     }
-    app.answers().may_store()?;
+    app.answers().may_store().await?;
     let checksum = Checksum::read(headers)?;
     let (uploads, id, whole) = (app.engine().uploads(), &begun.place.id, checksum.is_some());
     let intake = Intake::new(body, left).checked(checksum);

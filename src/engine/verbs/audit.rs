@@ -88,11 +88,15 @@ pub struct Audit {
     pub places: Vec<PlaceAudit>,
     /// Copies of the store that were not audited.
     pub away: Vec<CopyAway>,
+    /// What was acknowledged and is not in the store, in words
+    /// ([`Ownership::lacks`](crate::engine::Ownership::lacks)).
+    pub lacks: Option<String>,
 }
 
 impl Audit {
-    /// Whether nothing opens that should not, nothing is damaged or missing from the store, every
-    /// erase is final, the cell holds one key, and every copy was audited.
+    /// Whether nothing opens that should not, nothing is damaged or missing from the store, it has
+    /// every commit that its cell was told of, every erase is final, the cell holds one key, and
+    /// every copy was audited.
     pub fn is_clean(&self) -> bool {
         self.is_sound() && self.finality.is_final() && self.away.is_empty()
     }
@@ -102,7 +106,7 @@ impl Audit {
         let sound = |place: &PlaceAudit| {
             place.stray == 0 && place.damaged == 0 && place.other_damage.is_empty()
         };
-        self.root_keys == 1 && self.places.iter().all(sound)
+        self.root_keys == 1 && self.lacks.is_none() && self.places.iter().all(sound)
     }
 }
 
@@ -231,6 +235,7 @@ fn audit_of(inner: &Arc<Core>, more: &[SharedStore], progress: Progress<'_>) -> 
         live_blobs: known.len() as u64,
         places: Vec::new(),
         away,
+        lacks: inner.lacks(),
     };
     for place in &places {
         let stored = own_head(place, inner.id)?;

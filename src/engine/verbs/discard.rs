@@ -54,6 +54,9 @@ pub struct Discarded {
     pub bytes_gone: u64,
     /// Bytes of those blobs that may still be there, as far as is known.
     pub bytes_left: u64,
+    /// Bytes of those that a place refused to delete: it is locked, or its rights forbid it. They
+    /// are among `bytes_left`.
+    pub bytes_refused: u64,
     /// Whether a place keeps versions of what is deleted, and so more than that may be there: what
     /// was removed from it before is not known.
     pub keeps_versions: bool,
@@ -71,6 +74,7 @@ impl Discarded {
         self.blobs += blobs;
         self.bytes_gone += removed.gone;
         self.bytes_left += removed.left;
+        self.bytes_refused += removed.refused;
     }
 }
 

@@ -1,5 +1,6 @@
 //! The objects of a log, asked until they answer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,16 +99,35 @@ impl Bucket {
         let _ = self.objects.delete(name);
     }
 
-    pub(super) fn delete(&self, name: &str) -> Result<()> {
-        patiently(&self.patience, || self.objects.delete(name)).map_err(told)
+    /// Deletes an object; says whether it is gone, which it is not where the place refuses that: it
+    /// may be locked, or nobody's to delete.
+    pub(super) fn delete(&self, name: &str) -> Result<bool> {
+        match patiently(&self.patience, || self.objects.delete(name)) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind == FailureKind::Refused => Ok(false),
+            Err(e) => Err(told(e)),
+        }
     }
 
-    /// Deletes objects, by few requests.
-    pub(super) fn delete_all(&self, names: &[String]) -> Result<()> {
-        let some = |some: &[String]| {
-            patiently(&self.patience, || self.objects.delete_all(some)).map_err(told)
-        };
-        names.chunks(PAGE).try_for_each(some)
+    /// Deletes objects, by few requests; gives those that the place refuses to delete.
+    pub(super) fn delete_all(&self, names: &[String]) -> Result<BTreeSet<String>> {
+        let mut refused = BTreeSet::new();
+        for some in names.chunks(PAGE) {
+            match patiently(&self.patience, || self.objects.delete_all(some)) {
+                Ok(()) => {}
+                // Which ones: the others go.
+                Err(e) if e.kind == FailureKind::Refused => {
+                    let gone = self.each(some, |name| self.delete(name));
+                    for (name, gone) in some.iter().zip(gone) {
+                        if !gone? {
+                            refused.insert(name.clone());
+                        }
+                    }
+                }
+                Err(e) => return Err(told(e)),
+            }
+        }
+        Ok(refused)
     }
 
     /// Gives up the room that is kept, if any is.

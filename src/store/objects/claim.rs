@@ -369,6 +369,7 @@ pub(super) fn raise_floor(bucket: &Bucket, state: &Mutex<State>, number: u64) ->
     bucket.create(&floor, &drawn)?;
     locked(state).floor = number;
     if before > 0 {
+        // One that stays there is below another.
         bucket.delete(&numbered(FLOORS, before))?;
     }
     Ok(())

@@ -99,9 +99,10 @@ impl Giving<'_> {
 
     /// Gives back all that can go, some of it at once.
     pub(super) fn give_back(&self) -> Result<Option<Swept>> {
-        if let Some((objects, bytes)) = self.room.or_give(self.bucket, || self.delete_dead(None))? {
+        if let Some((objects, removed)) =
+            self.room.or_give(self.bucket, || self.delete_dead(None))?
+        {
             self.room.lay_in(self.bucket);
-            let removed = Removed { gone: bytes, left: 0 };
             return Ok(Some(Swept { looked: objects, blobs: objects, removed }));
         }
         match self.move_strays(u64::MAX, DENSE) {
@@ -130,10 +131,15 @@ impl Giving<'_> {
         let Some(weight) = self.weight() else { return Ok(cleaned) };
         let (over, until) = self.over();
         if is_ripe(over, weight.lives, packing)
-            && let Some((_, bytes)) = self.room.or_give(self.bucket, || self.delete_dead(until))?
+            && let Some((_, removed)) =
+                self.room.or_give(self.bucket, || self.delete_dead(until))?
         {
             self.room.lay_in(self.bucket);
-            (cleaned.freed, cleaned.more) = (bytes, true);
+            (cleaned.freed, cleaned.more) = (removed.gone, true);
+            if removed.refused > 0 {
+                let place = self.bucket.place();
+                cleaned.stuck = Some(format!("{place} refuses to delete what is dead"));
+            }
             return Ok(cleaned);
         }
         let has_room = self.room.has_room(self.bucket);
@@ -158,9 +164,10 @@ impl Giving<'_> {
         (live.objects().filter(is_over).map(|(_, held)| held.size()).sum(), until)
     }
 
-    /// Deletes some objects of which nothing lives, or lived at a moment; says how many, and how
-    /// many bytes they gave back. `None` if there is none.
-    fn delete_dead(&self, until: Option<Duration>) -> Result<Option<(u64, u64)>> {
+    /// Deletes some objects of which nothing lives, or lived at a moment; says how many, and what
+    /// became of their bytes. `None` if there is none. What the place refuses to delete stays, and is
+    /// tried again after the next survey.
+    fn delete_dead(&self, until: Option<Duration>) -> Result<Option<(u64, Removed)>> {
         let mut doomed = self.dead(until, |object| matches!(object, Object::Numbered(_)));
         if let Some(highest) = doomed.iter().filter_map(Object::number).max() {
             self.floor_above(highest)?;
@@ -175,15 +182,18 @@ impl Giving<'_> {
         // What was listed before this is older than whatever another owner made.
         confirm(self.bucket, self.state, self.writers)?;
         let names: Vec<String> = doomed.iter().map(Object::name).collect();
-        self.bucket.delete_all(&names)?;
+        let refused = self.bucket.delete_all(&names)?;
+        let is_refused = |object: &Object| refused.contains(&object.name());
+        let (kept, gone): (BTreeSet<_>, BTreeSet<_>) = doomed.into_iter().partition(is_refused);
         let mut state = locked(self.state);
-        let mut bytes = state.forget(&doomed.iter().copied().collect());
+        let mut removed = Removed { refused: state.keep(&kept), ..Removed::default() };
+        removed.gone = state.forget(&gone);
         state.unnoted = true;
         if self.versioned {
-            state.hidden += bytes;
-            bytes = 0;
+            state.hidden += removed.gone;
+            removed.gone = 0;
         }
-        Ok(Some((doomed.len() as u64, bytes)))
+        Ok(Some((gone.len() as u64, removed)))
     }
 
     /// Some objects of which nothing lives, or lived at a moment; the newest one says the head.

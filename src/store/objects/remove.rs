@@ -61,12 +61,11 @@ pub(super) fn remove(
         let listing = state_now.catalogue.as_mut().and_then(|all| all.objects.remove(&object));
         drop(state_now);
         let held: u64 = listing.map_or(0, |l| l.blobs.iter().map(|(_, len)| u64::from(*len)).sum());
-        if stays {
+        if stays || !bucket.delete(&object.name())? {
             bytes.left += held;
             locked(state).hidden += held;
             continue;
         }
-        bucket.delete(&object.name())?;
         let mut state_now = locked(state);
         state_now.windows.forget(object);
         state_now.live.iter_mut().for_each(|live| _ = live.remove(object));
@@ -108,7 +107,7 @@ pub(super) fn forget_gone(bucket: &Bucket, naming: &Naming, state: &Mutex<State>
         let name = dead_name(upto(naming, last, &names), &drawn);
         bucket.create(&name, &encode_dead(&drawn, &names))?;
     }
-    before.iter().try_for_each(|listed| bucket.delete(&listed.name))?;
+    before.iter().try_for_each(|listed| bucket.delete(&listed.name).map(drop))?;
     let mut state = locked(state);
     state.dead = left;
     state.damaged.clear();
@@ -152,8 +151,7 @@ fn newest_claim(state: &Mutex<State>) -> Option<u64> {
 fn doomed(state: &Mutex<State>, names: &[BlobName], last: u64) -> Doomed {
     let mut state = locked(state);
     let dead = std::mem::take(&mut state.dead);
-    let mut out =
-        Doomed { objects: Vec::new(), names: Vec::new(), bytes: Removed { gone: 0, left: 0 } };
+    let mut out = Doomed { objects: Vec::new(), names: Vec::new(), bytes: Removed::default() };
     if let Some(all) = &mut state.catalogue {
         let doomed: BTreeSet<BlobName> =
             names.iter().filter(|name| all.blobs.contains_key(name)).copied().collect();

@@ -1,6 +1,6 @@
 //! What a handle on a log knows, and what waits in it for the next commit.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::catalogue::Catalogue;
@@ -59,6 +59,8 @@ pub(super) struct State {
     pub(super) damaged: BTreeSet<String>,
     /// Bytes of blobs that this handle removed, in objects that it could not delete for good.
     pub(super) hidden: u64,
+    /// Dead objects that the place refused to delete, and their bytes.
+    pub(super) refused: BTreeMap<Object, u64>,
     /// What was put under names that say no place here, once it was listed.
     pub(super) elsewhere: Option<Elsewhere>,
     /// The long blobs, once they were listed.
@@ -127,6 +129,19 @@ impl State {
         self.damaged.extend(damaged);
     }
 
+    /// Takes note of dead objects that the place refuses to delete, and leaves them alone until the
+    /// next survey; says how many bytes they have.
+    pub(super) fn keep(&mut self, dead: &BTreeSet<Object>) -> u64 {
+        let mut bytes = 0;
+        for object in dead {
+            let held = self.live.as_mut().and_then(|live| live.remove(*object));
+            let size = held.map_or(0, |held| held.size());
+            self.refused.insert(*object, size);
+            bytes += size;
+        }
+        bytes
+    }
+
     /// Forgets objects that were deleted; says how many bytes they had, as far as is known.
     pub(super) fn forget(&mut self, gone: &BTreeSet<Object>) -> u64 {
         let mut bytes = 0;
@@ -134,6 +149,7 @@ impl State {
             let held = self.live.as_mut().and_then(|live| live.remove(*object));
             bytes += held.map_or(0, |held| held.size());
             self.windows.forget(*object);
+            self.refused.remove(object);
             if let Some(catalogue) = &mut self.catalogue {
                 catalogue.forget(*object);
             }

@@ -134,6 +134,8 @@ impl<'s> Survey<'s> {
         // Another handle published: nothing is known.
         let Some(since) = state.sweeping.take() else { return Ok(()) };
         live.absorb(since);
+        // They are among what is dead once more.
+        state.refused.clear();
         let weight = live.weigh(Object::Numbered(state.last));
         (state.usage.blobs, state.usage.bytes) = (weight.blobs, weight.bytes + of_claims);
         let suspected = state.suspected.unwrap_or(0);

@@ -135,6 +135,9 @@ fn tell(audit: &Audit) -> Done {
     let mut damage =
         audit.places.iter().flat_map(|p| p.other_damage.iter().map(|what| (&p.place, what)));
     damage.try_for_each(|(place, what)| line(format_args!("damage {place}: {what}")))?;
+    if let Some(lacks) = &audit.lacks {
+        line(format_args!("LACKING: {lacks}"))?;
+    }
     let mut away = audit.away.iter();
     away.try_for_each(|copy| line(format_args!("not audited {}: {}", copy.place, copy.why)))
 }
@@ -167,9 +170,11 @@ fn verdict(session: &Session, audit: &Audit) -> Result<String, Error> {
         );
         return Err(Error::new(ErrorKind::Copy, text));
     }
-    if !audit.finality.is_final()
-        && audit.places.iter().all(|p| p.damaged == 0 && p.other_damage.is_empty())
-    {
+    let whole = audit.places.iter().all(|p| p.damaged == 0 && p.other_damage.is_empty());
+    if let (Some(lacks), true) = (&audit.lacks, whole) {
+        return Err(Error::new(ErrorKind::Mismatch, lacks.as_str()));
+    }
+    if !audit.finality.is_final() && whole {
         let until = audit.pending.map(|until| format!(" until {}", time(until)));
         let until = until.unwrap_or_default();
         let awaited = awaited(session, &audit.finality).join("; ");

@@ -74,7 +74,7 @@ fn tell(session: &Session, done: &Discarded) -> Done {
         return session.value(&json!({
             "blobs": done.blobs, "bytes_before": done.bytes_before, "bytes_after": done.bytes_after,
             "copies_skipped": done.copies_skipped, "bytes_left": done.bytes_left,
-            "keeps_versions": done.keeps_versions,
+            "bytes_refused": done.bytes_refused, "keeps_versions": done.keeps_versions,
         }));
     }
     let (before, after) = (bytes(done.bytes_before), bytes(done.bytes_after));
@@ -86,6 +86,13 @@ fn tell(session: &Session, done: &Discarded) -> Done {
         line(session.fill(
             "a place keeps versions of what is deleted: how much of what was removed there is not \
              known; have it forget versions that are not the newest",
+        ))?;
+    }
+    if done.bytes_refused > 0 {
+        line(format_args!(
+            "a place refuses to delete {}: they are erased, and stay until it lets go of them; \
+             discard again then",
+            bytes(done.bytes_refused)
         ))?;
     }
     if done.copies_skipped > 0 {

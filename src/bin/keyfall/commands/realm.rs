@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use keyfall::engine::CopyStatus;
 use keyfall::opening::{absolute, url_of};
 use keyfall::realm::{RealmBuilder, RealmStatus, ShardAt, ShardStatus};
 use keyfall::{Error, ErrorKind};
@@ -15,6 +16,7 @@ use crate::shell::realms::{about_first, builder, look};
 use crate::shell::remedy::word;
 use crate::shell::session::Session;
 use crate::show::cell::promise_json;
+use crate::show::copies::is_unseen;
 
 /// Runs one of the commands.
 pub(super) fn run(session: &Session, command: RealmCommand) -> Done {
@@ -198,16 +200,22 @@ fn row(session: &Session, shard: &ShardStatus) -> Vec<String> {
                 (Some(why), None) => format!("NOT SETTLED: {}", fill(session, &shard.shard, why)),
                 (None, None) => "opens".to_owned(),
             };
-            [
-                status.users.to_string(),
-                status.head.epoch.to_string(),
-                status.copies.len().to_string(),
-                state,
-            ]
+            [status.users.to_string(), status.head.epoch.to_string(), copies(&status.copies), state]
         }
     };
     let cell = shard.shard.cell.iter().map(word).collect();
     [vec![number, shard.shard.place.clone(), slots], told.to_vec(), cell].concat()
+}
+
+/// How many copies there are, and how many of them a store could be restored from now.
+fn copies(copies: &[CopyStatus]) -> String {
+    let (all, unseen) = (copies.len(), copies.iter().filter(|copy| is_unseen(copy)).count());
+    let restores = copies.iter().filter(|copy| copy.restores.is_some()).count();
+    match (restores == all, unseen) {
+        (true, _) => all.to_string(),
+        (false, 0) => format!("{all}, {restores} restore"),
+        (false, _) => format!("{all}, {restores} restore, {unseen} unseen"),
+    }
 }
 
 fn status_json(session: &Session, status: &RealmStatus) -> Value {
@@ -227,6 +235,8 @@ fn status_json(session: &Session, status: &RealmStatus) -> Value {
                 told["users"] = json!(status.users);
                 told["bytes"] = json!(status.usage.bytes);
                 told["copies"] = json!(status.copies.len());
+                let restores = status.copies.iter().filter(|copy| copy.restores.is_some()).count();
+                told["copies_that_restore"] = json!(restores);
                 let unsettled = status.unsettled.as_deref();
                 told["unsettled"] = json!(unsettled.map(|why| fill(session, &shard.shard, why)));
                 told["lacks"] = json!(status.lacks);
