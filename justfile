@@ -75,6 +75,10 @@ object-store:
 objects:
     .ci/run objects
 
+# the main job and random histories over moto, SeaweedFS, Azurite and PostgreSQL
+servers:
+    .ci/run servers
+
 # the same over memory and a directory, and the package of the adapters
 objects-all:
     .ci/run objects-all

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyfall::cell::MemoryCell;
-use keyfall::engine::{Geometry, Keeper, warm_up};
+use keyfall::engine::{CopyMode, Geometry, Keeper, warm_up};
 use keyfall::realm::{Realm, RealmBuilder};
 use keyfall::store::{ObjectLog, Store};
 use keyfall::{Builder, Class, Engine, Options, Put, RecordId, Scope, UserId};
@@ -104,6 +104,8 @@ fn figures() {
         with_many_callers(&far, &engine, &mut goals);
     }
     far(faults, 2).iter().for_each(|far| opening(far, &mut goals));
+    let (alone, both, copies) = (far(faults, 3), far(faults, 4), far(faults, 5));
+    alone.iter().zip(&both).zip(&copies).for_each(|((a, b), c)| with_a_copy([a, b, c], n));
     shards(faults, &mut goals);
     goals.judge();
 }
@@ -233,6 +235,31 @@ fn alone(far: &Far, n: u64, goals: &mut Goals) -> Engine {
     goals.at_most("put / create", one / create, 1.15);
     goals.at_most("erase / (create + read)", erase / (create + get), 1.15);
     engine
+}
+
+/// Erases with a copy in step in another place, beside those of a store alone: the copy is handed a
+/// commit once the store has it, so that it is never ahead.
+fn with_a_copy(places: [&Far; 3], n: u64) {
+    let [alone, both, there] = places.map(Far::objects);
+    let (alone, log) = (engine(alone), ObjectLog::create(both).unwrap());
+    let open = move |_: &str, create: bool| -> keyfall::Result<Arc<dyn Store>> {
+        let there = Arc::clone(&there);
+        Ok(Arc::new(if create { ObjectLog::create(there)? } else { ObjectLog::open(there)? }))
+    };
+    let options = options().open_copy(Arc::new(open));
+    let both = Engine::init(Arc::new(log), Arc::new(MemoryCell::new()), options).unwrap();
+    both.copies().add("copy", CopyMode::InStep, &mut |_| {}).unwrap();
+    let erases = |engine: &Engine, of: u32| {
+        put(engine, of, &[1; 2000]).unwrap();
+        let began = Instant::now();
+        engine.erase(Scope::user(user(of))).unwrap();
+        began.elapsed()
+    };
+    let turns = (0..n as u32).map(|of| (erases(&alone, of), erases(&both, of)));
+    let (mut one, mut two): (Vec<_>, Vec<_>) = turns.unzip();
+    (one.sort(), two.sort());
+    let (one, two) = (told("erase", &one), told("with a copy in step", &two));
+    println!("  with a copy in step on another server, times alone: {:.2}", two / one);
 }
 
 /// How many a second, of so many callers with so many each.

@@ -1,6 +1,8 @@
 //! Puts and erases, of one object and of several, each cut off at every step.
 
-use keyfall::{Class, Engine, ErrorKind, Put, RecordId, Result, Scope};
+use std::collections::BTreeSet;
+
+use keyfall::{Class, Engine, ErrorKind, Put, RecordId, Result, Scope, UserId};
 
 use super::ending::Dies;
 use super::world::{Flight, Keys, Known, World};
@@ -287,4 +289,46 @@ fn an_erase_beside_strays_cut_off_at_each_step() {
     };
     let (deaths, orphans) = each_step(&strays, Keys::memory());
     assert!(deaths >= 20 && orphans >= 15, "{deaths}, {orphans}");
+}
+
+/// Every tenth one is erased.
+const USERS: u32 = 200_000;
+
+fn of_many_users(engine: &Engine) -> Known {
+    let mut known = Known::default();
+    let mut batch = engine.batch();
+    let payloads: Vec<Vec<u8>> = (0..USERS as usize).map(|n| payload(n, 100)).collect();
+    for (n, payload) in (0..).zip(&payloads) {
+        batch.add(Put::new(user(n), Class::audio()), &payload[..]).unwrap();
+    }
+    known.live.extend(batch.commit().unwrap().into_iter().zip(payloads));
+    known
+}
+
+fn every_tenth(engine: &Engine, known: &Known) -> Flight {
+    let users: BTreeSet<UserId> = (0..USERS).step_by(10).map(user).collect();
+    let is_of = |id: &RecordId| users.contains(&engine.info(id).unwrap().user);
+    let erases: Vec<RecordId> = known.live.keys().filter(|id| is_of(id)).copied().collect();
+    assert_eq!(erases.len(), USERS as usize / 10);
+    Flight { erases, ..Flight::default() }
+}
+
+fn erase_every_tenth(engine: &Engine, _: &Flight) -> Result<()> {
+    let scopes: Vec<Scope> = (0..USERS).step_by(10).map(|n| Scope::user(user(n))).collect();
+    engine.erase_all(&scopes).into_iter().try_for_each(|erased| erased.map(drop))
+}
+
+/// The pages that it writes fill packs by themselves.
+#[test]
+fn an_erase_of_many_users_cut_off_at_each_step() {
+    let row = Row {
+        name: "an erase of many",
+        filled: of_many_users,
+        flight: every_tenth,
+        act: erase_every_tenth,
+        makes: ("p", 1),
+        ..PUT
+    };
+    let (deaths, orphans) = each_step(&row, Keys::memory());
+    assert!(deaths >= 12 && orphans >= 3, "{deaths}, {orphans}");
 }

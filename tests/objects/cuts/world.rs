@@ -1,6 +1,6 @@
 //! A store, its cell, and what was put there and erased; and what it is after a process died.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -76,14 +76,13 @@ impl Known {
     }
 }
 
-fn list(engine: &Engine) -> Vec<RecordId> {
-    let (mut query, mut all) = (Query::default(), Vec::new());
+fn list(engine: &Engine) -> BTreeSet<RecordId> {
+    let (mut query, mut all) = (Query::default(), BTreeSet::new());
     loop {
         let some = engine.list(&query).unwrap();
         all.extend(some.records.iter().map(|record| record.id));
         query.after = some.next;
         if query.after.is_none() {
-            all.sort();
             return all;
         }
     }
