@@ -1,11 +1,16 @@
 //! The shards of an open realm, each opened when it is first asked for. One that cannot be opened
 //! keeps nobody from the others.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, OnceLock, TryLockError};
+use std::thread::Builder;
+use std::time::Duration;
 
 use super::map::Map;
 use super::places::{OpenShard, ShardAt};
+use crate::Engine;
 use crate::catalogue::shard::{Home, Homes, Shard};
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
@@ -13,7 +18,12 @@ use crate::ids::RealmId;
 use crate::promise::Finality;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, locked};
-use crate::{Builder, Engine};
+
+/// For so long a shard is waited for before the next is opened as well.
+const SOON: Duration = Duration::from_secs(2);
+/// How often, and how many times, a shard is looked at that may be being opened.
+const LOOK: Duration = Duration::from_millis(5);
+const LOOKS: u32 = 100;
 
 /// What the engine says of a cell that holds another store's keys.
 const OTHER_STORE: &str = "the cell belongs to another store than";
@@ -73,10 +83,7 @@ impl Shards {
     pub(super) fn engine(&self, number: usize) -> Result<Engine> {
         let mut engine = locked(&self.engines[number]);
         if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                "this realm was closed; open it again with `Realm::open`",
-            ));
+            return Err(closed());
         }
         if let Some(engine) = &*engine {
             return Ok(engine.clone());
@@ -84,12 +91,16 @@ impl Shards {
         let opened = self
             .opened(number)
             .map_err(|e| e.context(format!("{} does not open", self.homes.name(number))))?;
+        if self.closed.load(Ordering::Acquire) {
+            opened.close()?;
+            return Err(closed());
+        }
         let _ = self.index_key.set(opened.kin().1);
         Ok(engine.insert(opened).clone())
     }
 
     /// How a shard is opened, with its place in the realm.
-    pub(super) fn builder(&self, number: usize) -> Result<Builder> {
+    pub(super) fn builder(&self, number: usize) -> Result<crate::Builder> {
         let home = Home { number, homes: Arc::clone(&self.homes) };
         let shard = Shard { realm: self.realm, index_key: None, home: Some(home) };
         Ok((self.open)(&self.at[number])?.shard(Arc::new(shard)))
@@ -102,23 +113,37 @@ impl Shards {
         opened.map_err(|e| of_lost_cell(place, cell.as_deref(), e))
     }
 
-    /// The index key, which every shard has: of the first that opens.
+    /// The index key, which every shard has: of the first that opens. One that does not open soon
+    /// is not waited for alone: the next is opened as well.
     ///
     /// # Errors
     /// That of the first shard, if none opens.
-    pub(super) fn index_key(&self) -> Result<&Key> {
-        let mut first = None;
+    pub(super) fn index_key(self: &Arc<Self>) -> Result<&Key> {
+        if let Some(key) = self.index_key.get() {
+            return Ok(key);
+        }
+        let (tell, told) = channel();
+        let mut failed: BTreeMap<usize, Error> = BTreeMap::new();
         for number in 0..self.len() {
-            if let Some(key) = self.index_key.get() {
-                return Ok(key);
+            let (shards, tell) = (Arc::clone(self), tell.clone());
+            let open = move || tell.send((number, shards.engine(number).map(drop))).is_ok();
+            let thread = Builder::new().name("keyfall-opens".to_owned()).spawn(open);
+            thread.map_err(|e| Error::io("a thread that opens a shard", e))?;
+            match told.recv_timeout(SOON) {
+                Ok((_, Ok(()))) => break,
+                Ok((number, Err(e))) => _ = failed.insert(number, e),
+                Err(_) => {}
             }
-            if let Err(e) = self.engine(number) {
-                first.get_or_insert(e);
-            }
+        }
+        drop(tell);
+        while self.index_key.get().is_none()
+            && let Ok((number, opened)) = told.recv()
+        {
+            opened.err().into_iter().for_each(|e| _ = failed.insert(number, e));
         }
         self.index_key.get().ok_or_else(|| {
             let text = "none of the shards opens, and one is needed to find a user";
-            first.map_or_else(|| Error::invalid(text), |e| e.context(text))
+            failed.pop_first().map_or_else(|| Error::invalid(text), |(_, e)| e.context(text))
         })
     }
 
@@ -144,11 +169,29 @@ impl Shards {
         })
     }
 
-    /// Closes what is open; nothing opens afterwards.
+    /// Closes what is open; nothing opens afterwards. A shard that is being opened is not waited
+    /// for: it is closed again by whoever opens it.
     pub(super) fn close(&self) -> Vec<(usize, Result<Finality>)> {
         self.closed.store(true, Ordering::Release);
         let engines = self.engines.iter().enumerate();
-        let open = engines.filter_map(|(n, engine)| Some((n, locked(engine).take()?)));
+        let open = engines.filter_map(|(n, engine)| Some((n, taken(engine)?)));
         open.map(|(n, engine)| (n, engine.close())).collect()
     }
+}
+
+/// What is open of a shard, unless it is being opened: then its lock stays taken.
+fn taken(engine: &Mutex<Option<Engine>>) -> Option<Engine> {
+    for _ in 0..LOOKS {
+        match engine.try_lock() {
+            Ok(mut engine) => return engine.take(),
+            Err(TryLockError::Poisoned(engine)) => return engine.into_inner().take(),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK),
+        }
+    }
+    None
+}
+
+fn closed() -> Error {
+    let text = "this realm was closed; open it again with `Realm::open`";
+    Error::new(ErrorKind::Refused, text)
 }

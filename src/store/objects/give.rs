@@ -165,8 +165,8 @@ impl Giving<'_> {
     }
 
     /// Deletes some objects of which nothing lives, or lived at a moment; says how many, and what
-    /// became of their bytes. `None` if there is none. What the place refuses to delete stays, and is
-    /// tried again after the next survey.
+    /// became of their bytes. `None` if there is none. What the place refuses to delete stays, and
+    /// is tried again after the next survey.
     fn delete_dead(&self, until: Option<Duration>) -> Result<Option<(u64, Removed)>> {
         let mut doomed = self.dead(until, |object| matches!(object, Object::Numbered(_)));
         if let Some(highest) = doomed.iter().filter_map(Object::number).max() {

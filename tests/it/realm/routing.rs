@@ -1,6 +1,8 @@
 //! Each user in one shard, found by name and by record, whoever opens what.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use keyfall::realm::Realm;
 use keyfall::{Class, ErrorKind, Put, Query, RecordId, Scope, UserId};
@@ -215,6 +217,32 @@ fn one_shard_that_is_away_keeps_its_own_users_waiting_and_no_others() {
         read(&realm, &ids[away].1).unwrap();
         realm.close().unwrap();
     }
+}
+
+#[test]
+fn a_shard_that_does_not_answer_keeps_its_own_users_waiting_and_no_others() {
+    let (world, realm) = World::new(3);
+    let name = name_in(&realm, 2);
+    realm.close().unwrap();
+    let gate = Arc::new(Mutex::new(()));
+    let held = gate.lock().unwrap();
+    world.places.lock().unwrap().silent = Some((0, Arc::clone(&gate)));
+    let realm = world.open();
+    // It is waited for: this would not end.
+    let id = put(&realm, &name);
+    assert_eq!(read(&realm, &id).unwrap(), name.as_bytes());
+    world.opened();
+    realm.close().unwrap();
+    // Whoever asked for it closes it again.
+    drop(held);
+    while world.opened() != [0] {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let realm = world.open();
+    while let Err(e) = realm.engine_at(0) {
+        assert_eq!(e.kind(), ErrorKind::Locked, "{e}");
+    }
+    assert_eq!(read(&realm, &id).unwrap(), name.as_bytes());
 }
 
 #[test]
