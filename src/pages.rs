@@ -202,6 +202,8 @@ impl PageCache {
 
 /// Blobs that are asked for at once, at most, where it is said what comes next.
 const AHEAD: usize = 32;
+/// Blobs that one round of a look-up asks for, about.
+const ROUND: usize = 4096;
 /// Bytes that a walk keeps of what it fetched so, about.
 const AHEAD_BYTES: usize = 4 << 20;
 
@@ -280,6 +282,11 @@ impl Hand {
                 Err(Error::new(ErrorKind::Io, "this page is fetched first"))
             }
         }
+    }
+
+    /// Whether a page is wanted that was not fetched yet, and not too many are.
+    fn may_want_more(&self) -> bool {
+        (1..ROUND).contains(&self.wanted.borrow().len())
     }
 
     /// Notes what comes next.
@@ -431,8 +438,12 @@ impl PageSource<'_> {
 
 impl Pages for PageSource<'_> {
     fn reads_ahead(&self) -> bool {
-        let is_far = self.stores.first().is_some_and(|store| store.is_far());
-        is_far && (self.hand.is_some() || self.cache.is_none())
+        let is_far = || self.stores.first().is_some_and(|store| store.is_far());
+        self.hand.is_some() || self.cache.is_none() && is_far()
+    }
+
+    fn may_go_on(&self) -> bool {
+        self.hand.is_some_and(Hand::may_want_more)
     }
 
     fn soon(&self, names: &mut dyn Iterator<Item = BlobName>) {

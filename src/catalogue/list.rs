@@ -14,6 +14,7 @@ use crate::ids::{ClassTag, InteractionId, RecordId, UserTag};
 use crate::record::{Entry, RecordInfo};
 use crate::tree::keys::{record_key, split_record_key};
 use crate::tree::labels::Label;
+use crate::tree::or_go_on;
 use crate::tree::ordered::{OrderedKey, Range};
 use crate::tree::user::{ClassSlot, UserPage, class_place};
 use crate::tree::users::Found;
@@ -112,7 +113,13 @@ impl Lister<'_> {
                 return Ok(ControlFlow::Break(()));
             }
             if let Found::Live { page, .. } = found {
-                self.list_user(user, &users.page(user, &page)?, &whole)?;
+                let page = users.page(user, &page);
+                let listed = page.and_then(|page| self.list_user(user, &page, &whole));
+                if or_go_on(self.view.pages, listed)?.is_none() {
+                    // It has one record, as far as is known.
+                    self.room.records -= 1;
+                    self.room.interactions -= 1;
+                }
             }
             Ok(ControlFlow::Continue(()))
         })

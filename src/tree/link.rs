@@ -16,9 +16,23 @@ pub(crate) trait Pages {
         false
     }
 
+    /// Whether a look-up that came to a page which is not there yet may go on without it, to find
+    /// out what else it lacks. What it gives counts for nothing then: it begins again.
+    fn may_go_on(&self) -> bool {
+        false
+    }
+
     /// Is told which blobs will be asked for next, in this order, as far as that is known.
     fn soon(&self, names: &mut dyn Iterator<Item = BlobName>) {
         let _ = names;
+    }
+}
+
+/// What was looked at; nothing, if it lacks a page and the look-up goes on without it.
+pub(crate) fn or_go_on<T>(pages: &dyn Pages, looked: Result<T>) -> Result<Option<T>> {
+    match looked {
+        Err(_) if pages.may_go_on() => Ok(None),
+        looked => looked.map(Some),
     }
 }
 

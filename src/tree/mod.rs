@@ -35,7 +35,7 @@ pub(crate) mod users;
 use std::sync::Arc;
 
 pub use self::geometry::Geometry;
-pub(crate) use self::link::{Editor, Link, Node, Pages, Sink};
+pub(crate) use self::link::{Editor, Link, Node, Pages, Sink, or_go_on};
 pub(crate) use self::page::{Page, PageKind, Ref};
 pub(crate) use self::spot::{ClassOf, Edge, Spot};
 use crate::error::{Error, Result};

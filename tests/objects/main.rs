@@ -25,6 +25,7 @@ mod grace;
 mod hosts;
 mod in_use;
 mod inits;
+mod listing;
 mod mistakes;
 mod network;
 mod openers;

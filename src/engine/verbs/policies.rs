@@ -14,7 +14,7 @@ use crate::limits::{POLICIES_MAX, SWEEP};
 use crate::policy::{Policy, Rules};
 use crate::tree::agenda::Agenda;
 use crate::tree::users::Found;
-use crate::tree::{Editor, policies};
+use crate::tree::{Editor, or_go_on, policies};
 
 /// The retention policies of the store, or of one user
 /// ([`Engine::policies`](crate::Engine::policies)).
@@ -149,8 +149,8 @@ impl Policies<'_> {
                     let rules = Rules { own, store: store.clone() };
                     would_fall(view.pages, user, &page, &rules, &policy.class, now)
                 };
-                match look() {
-                    Ok(fall) => looked.fall += fall,
+                match or_go_on(view.pages, look()) {
+                    Ok(fall) => looked.fall += fall.unwrap_or_default(),
                     Err(e) if e.kind() == ErrorKind::Corrupt => {}
                     Err(e) => return Err(e),
                 }

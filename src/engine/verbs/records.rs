@@ -27,6 +27,7 @@ use crate::ids::{RecordId, UserHandle, UserId};
 use crate::record::layout::payload_context;
 use crate::record::{Put, RecordInfo};
 use crate::secret::WipeStack;
+use crate::tree::or_go_on;
 use crate::tree::users::Found;
 
 pub(super) fn put(inner: &Arc<Core>, put: Put, payload: impl Read) -> Result<RecordId> {
@@ -132,15 +133,19 @@ pub(super) fn users(
     inner.check_readable()?;
     run_due_first(inner)?;
     inner.look(|view| {
-        let (tree, mut users) = (view.users(), Vec::new());
+        let (tree, mut users, mut passed) = (view.users(), Vec::new(), 0);
         tree.visit(after.map(|user| view.tag(user)), &mut |tag, found| {
-            if users.len() == limit {
+            if users.len() + passed == limit {
                 return Ok(ControlFlow::Break(()));
             }
             if let Found::Live { page, .. } = found {
-                let page = tree.page(tag, &page)?;
-                let records = page.records();
-                users.push((page.user, records));
+                match or_go_on(view.pages, tree.page(tag, &page))? {
+                    Some(page) => {
+                        let records = page.records();
+                        users.push((page.user, records));
+                    }
+                    None => passed += 1,
+                }
             }
             Ok(ControlFlow::Continue(()))
         })?;
