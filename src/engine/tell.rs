@@ -1,7 +1,8 @@
-//! Telling a cell that lies apart from the store how far the store is: once a minute, if anything
-//! was put. A store that went back, as a database does that failed over to a late replica, is then
-//! found out when it is opened, even if nothing was erased in between. And a look at whether the
-//! store is there at all: an emptied bucket takes commits like any other.
+//! Once a minute a cell that lies apart from the store is told how far the store is. A store that
+//! went back, as a database does that failed over to a late replica, is then found out when it is
+//! opened, even if nothing was erased in between; and an engine learns that another place of the
+//! store has claimed the cell since, as one does that was restored from a copy. And a look at whether
+//! the store is there at all: an emptied bucket takes commits like any other.
 
 use super::core::Core;
 use crate::error::{ErrorKind, Result};
@@ -14,11 +15,11 @@ pub(super) fn was_told(core: &Core, commit: u64) {
     told.commit = told.commit.max(commit);
 }
 
-/// Once a minute tells the cell of the newest commit, if it is not known there; and looks before
-/// whether the medium has lost what this engine goes on from.
+/// Once a minute tells the cell of the newest commit; and looks before whether the medium has lost
+/// what this engine goes on from.
 ///
 /// # Errors
-/// `Fenced` if another engine claimed the cell; `Corrupt` if the store is gone: then the engine is
+/// `Fenced` if another engine claimed the cell, `Corrupt` if the store is gone: then the engine is
 /// poisoned. `Io`. All of it is tried again a minute later.
 pub(super) fn tell(core: &Core) -> Result<()> {
     if core.looks_only().is_some() || core.poisoned.load(Ordering::Acquire) {
@@ -40,10 +41,10 @@ pub(super) fn tell(core: &Core) -> Result<()> {
         }
         stands => stands?,
     }
-    if locked(&core.told).commit < commit {
-        core.cell.mark(core.id, commit)?;
-        let mut told = locked(&core.told);
-        told.commit = told.commit.max(commit);
-    }
+    // Also where nothing was put: another place may own the cell by now, and what it erased this
+    // engine would go on to deliver.
+    core.heard(core.cell.mark(core.id, commit))?;
+    let mut told = locked(&core.told);
+    told.commit = told.commit.max(commit);
     Ok(())
 }

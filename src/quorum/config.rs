@@ -386,7 +386,8 @@ impl Ledger {
     pub(super) fn awaited(&self, quorum: &Quorum, keep: &RootId) -> Option<Awaited> {
         let over = |entry: &Entry| entry.until.is_some_and(|until| until <= keep.epoch);
         if self.settled && !self.dealt.iter().any(over) {
-            return None;
+            // Who signed what of an epoch that is not known here, another machine knows.
+            return self.is_older(keep.epoch).then_some(Awaited::Unasked);
         }
         let all = self.concerned(quorum);
         let signed = |key: &&Signer| self.said.get(*key).is_some_and(|said| said.keep == *keep);

@@ -191,6 +191,30 @@ fn keyholders_are_told_of_puts_once_a_minute() {
     drop(Engine::open(three.store.clone(), three.cell(Some(id)), three.options()).unwrap());
 }
 
+/// Another place of the store claimed the keyholders and erased something: what still has the old
+/// one open delivers it until it asks them, and not for longer than a minute.
+#[test]
+fn an_engine_whose_place_was_left_finds_out_within_a_minute() {
+    let three = Three::new();
+    let old = Engine::init(three.store.clone(), three.cell(None), three.options()).unwrap();
+    let (id, ada) = (old.id(), user("ada"));
+    let record = old.put(Put::new(ada.clone(), Class::audio()), &b"hers"[..]).unwrap();
+    three.clock.advance(60_000);
+    old.run_due(&mut |_| {}).unwrap();
+    let elsewhere = Arc::new(three.store.snapshot());
+    let options = three.options().open_as(OpenAs::TakeOver);
+    let new = Engine::open(elsewhere, three.cell(Some(id)), options).unwrap();
+    new.erase(Scope::user(ada)).unwrap();
+    // Nothing is put meanwhile.
+    three.clock.advance(60_000);
+    assert_eq!(old.run_due(&mut |_| {}).unwrap_err().kind(), ErrorKind::Fenced);
+    assert!(old.is_poisoned());
+    old.get(&record).map(drop).unwrap_err();
+    let put = old.put(Put::new(user("ben"), Class::audio()), &b"his"[..]);
+    assert_eq!(put.unwrap_err().kind(), ErrorKind::Poisoned);
+    assert!(old.reopen().is_err());
+}
+
 /// One of three has a late word: the two others count.
 #[test]
 fn a_keyholder_that_is_away_is_told_later() {

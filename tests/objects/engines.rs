@@ -11,6 +11,13 @@ use keyfall_objects::{Counted, CountedObjects, Faults, FaultyObjects, MemoryObje
 
 use crate::places::fresh;
 
+/// `folder/<number>` as it lies in a place: the numbers of each log begin somewhere else.
+pub(crate) fn numbered(objects: &dyn Objects, folder: &str, number: u64) -> String {
+    let first = objects.list("c", "", 1).unwrap().remove(0);
+    let first: u64 = first.name[2..].parse().unwrap();
+    format!("{folder}{:020}", (first >> 40 << 40) + number)
+}
+
 pub(crate) fn options() -> Options {
     Options::new().keeper(Keeper::ByHand)
 }

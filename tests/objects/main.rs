@@ -17,6 +17,7 @@ mod conformance;
 mod corpus;
 mod cut_short;
 mod cuts;
+mod earlier;
 mod engines;
 mod far;
 mod figures;

@@ -9,7 +9,7 @@ use keyfall::store::{BlobName, Claimed, ObjectLog, Store};
 use keyfall::{Class, Engine, Put, RecordId, Scope};
 use keyfall_objects::{CountedObjects, MemoryObjects, Objects};
 
-use crate::engines::{options, put, read, user};
+use crate::engines::{numbered, options, put, read, user};
 
 /// A store in memory whose requests are counted.
 struct World {
@@ -72,7 +72,7 @@ impl World {
 
     /// The names of the first and the last blob of a commit.
     fn blobs_of(&self, number: u64) -> (BlobName, BlobName) {
-        let object = self.counted.get(&format!("c/{number:020}")).unwrap().unwrap();
+        let object = self.counted.get(&numbered(&*self.counted, "c/", number)).unwrap().unwrap();
         let field = |at: usize| u32::from_be_bytes(object[at..at + 4].try_into().unwrap()) as usize;
         let (lead, blobs, body) = (field(36), field(40), field(44));
         let name = |at: usize| BlobName(object[at..at + 16].try_into().unwrap());
@@ -138,7 +138,7 @@ fn the_newest_is_a_commit_of_the_head_alone() {
     engine.clock().trust().unwrap();
     engine.close().unwrap();
     let number = world.counted.list("c", "", 1000).unwrap().len() as u64;
-    let newest = world.counted.get(&format!("c/{number:020}")).unwrap().unwrap();
+    let newest = world.counted.get(&numbered(&*world.counted, "c/", number)).unwrap().unwrap();
     assert_eq!((newest[32], &newest[40..44]), (1, &[0; 4][..]), "a commit without blobs");
     world.opens("the head alone");
 }

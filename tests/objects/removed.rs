@@ -8,7 +8,7 @@ use keyfall::store::{Ahead, BlobName, Cursor, Head, HeadId, ObjectLog, Published
 use keyfall::{Engine, Scope};
 use keyfall_objects::{CountedObjects, MemoryObjects, Objects};
 
-use crate::engines::{options, put, read, user};
+use crate::engines::{numbered, options, put, read, user};
 
 fn open(objects: &Arc<MemoryObjects>) -> ObjectLog {
     ObjectLog::open_or_create(Arc::clone(objects) as Arc<dyn Objects>).unwrap()
@@ -71,8 +71,10 @@ fn an_audit_tells_a_damaged_list_and_goes_on() {
     engine.discard(&mut |_| {}).unwrap();
     engine.close().unwrap();
     // One where they lie now, and one where they lay before.
-    let digits = "00000000000000000001-000000000000000000000000000000aa";
-    let bad = [format!("d/{digits}"), format!("f/dead-{digits}")];
+    let bad = ["d/", "f/dead-"].map(|folder| {
+        let name = numbered(&*objects, folder, 1);
+        format!("{name}-000000000000000000000000000000aa")
+    });
     for name in &bad {
         objects.create(name, &[b"KFDEAD01", &[0; 60][..]].concat()).unwrap();
     }
@@ -145,7 +147,7 @@ fn what_a_log_holds_is_listed_beside_an_object_that_is_damaged() {
             (over, _) = (Some(head.id), names.push(name));
         }
         drop(log);
-        let second = "c/00000000000000000002".to_owned();
+        let second = numbered(&*objects, "c/", 2);
         let mut bytes = objects.get(&second).unwrap().unwrap();
         objects.delete(&second).unwrap();
         match cut {

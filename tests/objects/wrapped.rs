@@ -10,7 +10,7 @@ use keyfall::testing::{RecordingStore, Tape};
 use keyfall::{Class, Engine, Put};
 use keyfall_objects::{CountedObjects, MemoryObjects, Objects};
 
-use crate::engines::{options, user};
+use crate::engines::{numbered, options, user};
 
 /// A store in memory that holds a pack.
 fn written() -> Arc<CountedObjects> {
@@ -44,8 +44,8 @@ fn simulated(counted: &Arc<CountedObjects>) -> Arc<Adapters> {
 
 /// The last blob of the newest commit.
 fn last_of(counted: &CountedObjects) -> (String, BlobName) {
-    let number = counted.list("c", "", 1000).unwrap().len();
-    let name = format!("c/{number:020}");
+    let number = counted.list("c", "", 1000).unwrap().len() as u64;
+    let name = numbered(counted, "c/", number);
     let object = counted.get(&name).unwrap().unwrap();
     let field = |at: usize| u32::from_be_bytes(object[at..at + 4].try_into().unwrap()) as usize;
     let at = 64 + field(36) + field(44) + 20 * (field(40) - 1);

@@ -1,7 +1,7 @@
 //! The objects of a log, asked until they answer.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
@@ -10,6 +10,7 @@ use keyfall_objects::{
     probe, probe_beside, race,
 };
 
+use super::named::{inner, outer};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -25,6 +26,9 @@ pub(super) struct Bucket {
     objects: Arc<dyn Objects>,
     env: SharedEnv,
     patience: Patience,
+    /// After which number those of this log begin in the names of its objects. Whoever had another
+    /// log in this place, and does not know that it is gone, meets none of them.
+    first: OnceLock<u64>,
 }
 
 fn told(e: Failure) -> Error {
@@ -42,11 +46,32 @@ fn told(e: Failure) -> Error {
 
 impl Bucket {
     pub(super) fn new(objects: Arc<dyn Objects>, env: SharedEnv, patience: Patience) -> Self {
-        Bucket { objects, env, patience }
+        Bucket { objects, env, patience, first: OnceLock::new() }
     }
 
     pub(super) fn patience(self, patience: Patience) -> Self {
         Bucket { patience, ..self }
+    }
+
+    /// Says after which number those of this log begin; once.
+    pub(super) fn begin_after(&self, first: u64) {
+        let _ = self.first.set(first);
+    }
+
+    fn first(&self) -> u64 {
+        self.first.get().copied().unwrap_or(0)
+    }
+
+    /// The name of an object in its place.
+    pub(super) fn there(&self, name: &str) -> String {
+        outer(name, self.first())
+    }
+
+    /// What is listed of this log, by its names there.
+    fn here(&self, listed: Vec<Listed>) -> Vec<Listed> {
+        let first = self.first();
+        let here = |listed: Listed| Some(Listed { name: inner(&listed.name, first)?, ..listed });
+        listed.into_iter().filter_map(here).collect()
     }
 
     pub(super) fn place(&self) -> String {
@@ -67,42 +92,47 @@ impl Bucket {
 
     /// Creates an object and settles what became of it: whether it is there as it was sent.
     pub(super) fn create(&self, name: &str, bytes: &[u8]) -> Result<bool> {
-        let outcome = create(&*self.objects, name, bytes, &self.patience).map_err(told)?;
+        let outcome =
+            create(&*self.objects, &self.there(name), bytes, &self.patience).map_err(told)?;
         Ok(matches!(outcome, Outcome::Here { .. }))
     }
 
     pub(super) fn get(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        patiently(&self.patience, || self.objects.get(name)).map_err(told)
+        let name = self.there(name);
+        patiently(&self.patience, || self.objects.get(&name)).map_err(told)
     }
 
     pub(super) fn get_range(&self, name: &str, from: u64, len: u64) -> Result<Option<Vec<u8>>> {
-        patiently(&self.patience, || self.objects.get_range(name, from, len)).map_err(told)
+        let name = self.there(name);
+        patiently(&self.patience, || self.objects.get_range(&name, from, len)).map_err(told)
     }
 
     pub(super) fn is_there(&self, name: &str) -> Result<bool> {
-        let head = patiently(&self.patience, || self.objects.head(name)).map_err(told)?;
+        let name = self.there(name);
+        let head = patiently(&self.patience, || self.objects.head(&name)).map_err(told)?;
         Ok(head.is_some())
     }
 
     /// Creates an object by one request; one of that name is as good.
     pub(super) fn create_once(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        self.objects.create(name, bytes).map(drop).map_err(told)
+        self.objects.create(&self.there(name), bytes).map(drop).map_err(told)
     }
 
     /// Whether an object is there, by one request.
     pub(super) fn is_there_once(&self, name: &str) -> Result<bool> {
-        Ok(self.objects.head(name).map_err(told)?.is_some())
+        Ok(self.objects.head(&self.there(name)).map_err(told)?.is_some())
     }
 
     /// Deletes an object by one request that may fail: nothing depends on it.
     pub(super) fn delete_once(&self, name: &str) {
-        let _ = self.objects.delete(name);
+        let _ = self.objects.delete(&self.there(name));
     }
 
     /// Deletes an object; says whether it is gone, which it is not where the place refuses that: it
     /// may be locked, or nobody's to delete.
     pub(super) fn delete(&self, name: &str) -> Result<bool> {
-        match patiently(&self.patience, || self.objects.delete(name)) {
+        let name = self.there(name);
+        match patiently(&self.patience, || self.objects.delete(&name)) {
             Ok(()) => Ok(true),
             Err(e) if e.kind == FailureKind::Refused => Ok(false),
             Err(e) => Err(told(e)),
@@ -113,7 +143,8 @@ impl Bucket {
     pub(super) fn delete_all(&self, names: &[String]) -> Result<BTreeSet<String>> {
         let mut refused = BTreeSet::new();
         for some in names.chunks(PAGE) {
-            match patiently(&self.patience, || self.objects.delete_all(some)) {
+            let there: Vec<String> = some.iter().map(|name| self.there(name)).collect();
+            match patiently(&self.patience, || self.objects.delete_all(&there)) {
                 Ok(()) => {}
                 // Which ones: the others go.
                 Err(e) if e.kind == FailureKind::Refused => {
@@ -140,21 +171,38 @@ impl Bucket {
         self.objects.keep_room()
     }
 
+    fn list_page(&self, folder: &str, after: &str, most: usize) -> Result<Vec<Listed>> {
+        patiently(&self.patience, || self.objects.list(folder, after, most)).map_err(told)
+    }
+
     /// The first objects of a folder after `after`.
     pub(super) fn list_some(&self, folder: &str, after: &str, most: usize) -> Result<Vec<Listed>> {
-        patiently(&self.patience, || self.objects.list(folder, after, most)).map_err(told)
+        let (mut all, mut after) = (Vec::new(), self.there(after));
+        loop {
+            let some = self.list_page(folder, &after, most)?;
+            let is_last = some.len() < most;
+            if let Some(last) = some.last() {
+                after.clone_from(&last.name);
+            }
+            all.extend(self.here(some));
+            // What another log left there counts for nothing.
+            if is_last || all.len() >= most {
+                all.truncate(most);
+                return Ok(all);
+            }
+        }
     }
 
     /// All objects of a folder after `after`.
     pub(super) fn list(&self, folder: &str, after: &str) -> Result<Vec<Listed>> {
-        let (mut all, mut after) = (Vec::new(), after.to_owned());
+        let (mut all, mut after) = (Vec::new(), self.there(after));
         loop {
-            let some = self.list_some(folder, &after, PAGE)?;
+            let some = self.list_page(folder, &after, PAGE)?;
             let is_last = some.len() < PAGE;
             if let Some(last) = some.last() {
                 after.clone_from(&last.name);
             }
-            all.extend(some);
+            all.extend(self.here(some));
             if is_last {
                 return Ok(all);
             }
@@ -176,7 +224,8 @@ impl Bucket {
         beside: impl FnOnce(&[Listed]) -> T,
     ) -> Result<(bool, T)> {
         let drawn = HEXLOWER.encode(&self.drawn()?);
-        let probed = probe_beside(&*self.objects, folder, &drawn, &self.patience, beside);
+        let here = |listed: &[Listed]| beside(&self.here(listed.to_vec()));
+        let probed = probe_beside(&*self.objects, folder, &drawn, &self.patience, here);
         let (probed, beside) = probed.map_err(probed_ill)?;
         Ok((probed.versioned, beside))
     }

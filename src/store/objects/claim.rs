@@ -139,7 +139,7 @@ pub(super) fn find_newest(
         return Err(Error::corrupt(format!(
             "{}: {} is missing, the claim that the floor stands on; restore the store from a copy",
             bucket.place(),
-            numbered(COMMITS, floor)
+            bucket.there(&numbered(COMMITS, floor))
         )));
     }
     let newest = numbers().max().unwrap_or(0).max(floor);
@@ -178,7 +178,7 @@ pub(super) fn read_back(bucket: &Bucket, state: &Mutex<State>) -> Result<Option<
         return Err(Error::corrupt(format!(
             "{} does not show {}, which it acknowledged",
             bucket.place(),
-            numbered(COMMITS, number)
+            bucket.there(&numbered(COMMITS, number))
         )));
     };
     locked(state).read_back = Some((number, std::sync::Arc::new(bytes)));
@@ -335,7 +335,7 @@ pub(super) fn went_back(bucket: &Bucket, number: u64) -> Error {
         "{}: {} is gone, which was there: objects were deleted, or the place went back to an \
          earlier state; restore the store from a copy",
         bucket.place(),
-        numbered(COMMITS, number)
+        bucket.there(&numbered(COMMITS, number))
     ))
 }
 

@@ -183,7 +183,7 @@ impl Finder<'_> {
                 return Err(Error::corrupt(format!(
                     "{}: {} does not hold what its table says; restore the store from a copy",
                     self.bucket.place(),
-                    object.name()
+                    self.bucket.there(&object.name())
                 )));
             }
             listed_again = true;
@@ -293,9 +293,9 @@ impl Finder<'_> {
             _ => self.range(object, header.table_at(), len)?,
         };
         let Some(tail) = tail else { return Ok(None) };
-        let (blobs, _) = header
-            .decode_tail(&tail)
-            .map_err(|e| e.context(format!("{}: {}", self.bucket.place(), object.name())))?;
+        let (blobs, _) = header.decode_tail(&tail).map_err(|e| {
+            e.context(format!("{}: {}", self.bucket.place(), self.bucket.there(&object.name())))
+        })?;
         Ok(blobs.into_iter().find(|(there, _)| there == name).map(|(_, spot)| spot))
     }
 
@@ -320,8 +320,9 @@ impl Finder<'_> {
             return Ok(Some(header));
         }
         let Some(bytes) = self.range(object, 0, HEADER as u64)? else { return Ok(None) };
-        let header = Header::decode(&bytes)
-            .map_err(|e| e.context(format!("{}: {}", self.bucket.place(), object.name())))?;
+        let header = Header::decode(&bytes).map_err(|e| {
+            e.context(format!("{}: {}", self.bucket.place(), self.bucket.there(&object.name())))
+        })?;
         let mut state = locked(self.state);
         // Of what the cache of this machine gave nothing is kept.
         if !matches!(self.cache, Caching::Use(_)) || state.windows.get(object, 0).is_some() {

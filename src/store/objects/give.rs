@@ -248,7 +248,7 @@ impl Giving<'_> {
                 Some(some) => blobs.extend(some),
                 None => {
                     let place = self.bucket.place();
-                    let name = object.name();
+                    let name = self.bucket.there(&object.name());
                     stuck = Some(format!("{place}: {name} is damaged, and stays as it is"));
                     if let Some(live) = &mut locked(self.state).live {
                         // It is not looked at again until the next survey.

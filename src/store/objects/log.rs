@@ -545,14 +545,16 @@ impl Store for ObjectLog {
     fn damage(&self) -> Result<Vec<String>> {
         let told = |list: &String| {
             format!(
-                "{list}, a list of removed blobs, is damaged: what it named counts as there; the \
-                 next discard replaces it"
+                "{}, a list of removed blobs, is damaged: what it named counts as there; the next \
+                 discard replaces it",
+                self.bucket.there(list)
             )
         };
         let of_objects = |name: &String| {
             format!(
-                "{name}, an object of the log, is damaged: what it holds cannot be told; restore \
-                 the store from a copy if something in it lives"
+                "{}, an object of the log, is damaged: what it holds cannot be told; restore the \
+                 store from a copy if something in it lives",
+                self.bucket.there(name)
             )
         };
         learn_lists(&self.bucket, &self.state)?;

@@ -165,6 +165,53 @@ fn number(digits: &str) -> Option<u64> {
     all.then(|| digits.parse().ok()).flatten()
 }
 
+/// Folders in whose names a number stands first.
+const NUMBERED: [&str; 6] = [COMMITS, PACKS, STRAYS, SIGNS, CLAIMS, DEAD];
+/// How the names begin in which one stands beside the floors.
+const BESIDE: [&str; 4] = [LISTS, NEWEST, BEATS, "f/"];
+/// Numbers of one log.
+const SPAN: u64 = 1 << 40;
+
+/// Where the number of a commit or a claim begins in a name, if one is there.
+fn number_at(name: &str) -> Option<usize> {
+    let folder = name.split_once('/')?.0;
+    let at = match NUMBERED.contains(&folder) {
+        true => folder.len() + 1,
+        false => BESIDE.iter().find(|begin| name.starts_with(**begin))?.len(),
+    };
+    number(name.get(at..at + DIGITS)?).map(|_| at)
+}
+
+/// A name with another number in it, if it has one and the number has another.
+fn with_number(name: &str, other: impl FnOnce(u64) -> Option<u64>) -> Option<String> {
+    let at = number_at(name)?;
+    let other = other(number(&name[at..at + DIGITS])?)?;
+    Some(format!("{}{other:0DIGITS$}{}", &name[..at], &name[at + DIGITS..]))
+}
+
+/// The name in the place of an object of a log whose numbers begin after `first`.
+pub(super) fn outer(name: &str, first: u64) -> String {
+    with_number(name, |number| Some(first.saturating_add(number)))
+        .unwrap_or_else(|| name.to_owned())
+}
+
+/// The name in its log of an object in its place; none if it is of another log, which was in this
+/// place before.
+pub(super) fn inner(name: &str, first: u64) -> Option<String> {
+    match number_at(name) {
+        Some(_) => with_number(name, |number| {
+            number.checked_sub(first).filter(|number| first == 0 || *number < SPAN)
+        }),
+        None => Some(name.to_owned()),
+    }
+}
+
+/// After which number those of a log begin, by what was drawn for it: a multiple of [`SPAN`].
+pub(super) fn first_number(drawn: [u8; 3]) -> u64 {
+    let [a, b, c] = drawn;
+    (u64::from(u32::from_be_bytes([0, a, b, c]) >> 1) + 1) * SPAN
+}
+
 fn sixteen(hex: &str) -> Option<[u8; 16]> {
     HEXLOWER.decode(hex.as_bytes()).ok()?.try_into().ok()
 }
@@ -198,6 +245,22 @@ mod tests {
         let beats = beats_name(7, 2000);
         assert_eq!((beats_of(&beats), number_of(&beats)), (Some((7, 2000)), None), "nor is this");
         assert!(newest_of(&beats).is_none() && !is_dead_name(&beats), "{beats}");
+        let first = first_number([0xff; 3]);
+        assert!(first > 1 << 62 && first < 1 << 63 && first_number([0; 3]) == SPAN, "{first}");
+        for name in [&all[0].name(), &all[1].name(), &list, &hint, &beats, &numbered(FLOORS, 7)] {
+            let there = outer(name, first);
+            assert!(there != **name && there.len() == name.len(), "{there}");
+            assert_eq!(inner(&there, first).as_deref(), Some(&***name), "{there}");
+            assert_eq!(inner(&there, first - SPAN), None, "of another log: {there}");
+            assert_eq!(inner(name, first), None, "of one of before: {name}");
+            assert_eq!(
+                (outer(name, 0), inner(name, 0)),
+                (name.to_string(), Some(name.to_string()))
+            );
+        }
+        for name in [MARKER, "f/probe-00", "probe/1", &all[3].name(), "c/42"] {
+            assert_eq!(inner(&outer(name, first), first).as_deref(), Some(name), "{name}");
+        }
         for bad in ["c/42", "c/0000000000000000004x", "p/00000000000000000042", "q/1", "s/ab", ""] {
             assert_eq!(Object::parse(bad), None, "{bad}");
         }

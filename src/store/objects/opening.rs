@@ -11,10 +11,12 @@ use super::state::State;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::{Mutex, locked};
 
-/// The names of a log, by its marker.
+/// The names of a log, by its marker. From here on the bucket has those of this log.
 pub(super) fn naming(bucket: &Bucket) -> Result<Naming> {
     let marker = bucket.get(MARKER)?.ok_or_else(|| absent(bucket))?;
-    Ok(Naming::new(&marker::naming_key(&bucket.place(), &marker)?))
+    let marked = marker::read(&bucket.place(), &marker)?;
+    bucket.begin_after(marked.first);
+    Ok(Naming::new(&marked.naming_key))
 }
 
 /// Learns what a handle knows of its log from the beginning.

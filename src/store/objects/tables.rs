@@ -24,7 +24,7 @@ fn table(bucket: &Bucket, object: Object, size: u64) -> Result<Option<(Header, T
     let name = object.name();
     let begin = if size <= WHOLE { size } else { HEADER as u64 };
     let Some(bytes) = bucket.get_range(&name, 0, begin.max(1))? else { return Ok(None) };
-    let named = |e: crate::Error| e.context(format!("{}: {name}", bucket.place()));
+    let named = |e: crate::Error| e.context(format!("{}: {}", bucket.place(), bucket.there(&name)));
     let header = Header::decode(&bytes).map_err(named)?;
     let at = header.table_at();
     let read;

@@ -170,7 +170,11 @@ impl Writing<'_> {
         if !self.bucket.create(&object.name(), &bytes)? {
             return Err(Error::new(
                 ErrorKind::Io,
-                format!("{}: {} is there already", self.bucket.place(), object.name()),
+                format!(
+                    "{}: {} is there already",
+                    self.bucket.place(),
+                    self.bucket.there(&object.name())
+                ),
             ));
         }
         let mut state = locked(self.state);

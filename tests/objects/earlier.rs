@@ -1,0 +1,110 @@
+//! A place that was emptied, or given another log, under an engine that has one there: whatever it
+//! still does, or did before and arrives late, meets nothing of the new one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use keyfall::cell::MemoryCell;
+use keyfall::engine::restore;
+use keyfall::store::{MemoryStore, ObjectLog, Store};
+use keyfall::{Engine, ErrorKind, RecordId, Scope};
+use keyfall_objects::{MemoryObjects, Objects};
+
+use crate::engines::{options, put, read, user};
+
+const FOLDERS: [&str; 8] = ["a", "b", "c", "d", "f", "p", "s", "x"];
+
+fn log(objects: &Arc<MemoryObjects>) -> Arc<dyn Store> {
+    Arc::new(ObjectLog::open_or_create(Arc::clone(objects) as Arc<dyn Objects>).unwrap())
+}
+
+fn all(objects: &MemoryObjects) -> BTreeMap<String, Vec<u8>> {
+    let list = |folder| objects.list(folder, "", 10_000).unwrap();
+    let named = FOLDERS.into_iter().flat_map(list);
+    named.map(|it| (it.name.clone(), objects.get(&it.name).unwrap().unwrap())).collect()
+}
+
+/// A place with a store in it, which was restored there, and what an engine had there before.
+struct World {
+    objects: Arc<MemoryObjects>,
+    cell: Arc<MemoryCell>,
+    /// What was there before the place was emptied.
+    before: BTreeMap<String, Vec<u8>>,
+    old: Engine,
+    new: Engine,
+    kept: Vec<(RecordId, Vec<u8>)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let (objects, cell) = (Arc::new(MemoryObjects::new()), Arc::new(MemoryCell::new()));
+        let old = Engine::init(log(&objects), cell.clone(), options()).unwrap();
+        let mut kept = Vec::new();
+        for n in 0..9 {
+            let payload = vec![n as u8; 100];
+            kept.push((put(&old, n, &payload).unwrap(), payload));
+        }
+        for n in 0..3 {
+            put(&old, 100 + n, b"erased").unwrap();
+            old.erase(Scope::user(user(100 + n))).unwrap();
+        }
+        let copy = MemoryStore::new();
+        old.backup(&copy, &mut |_| {}).unwrap();
+        let before = all(&objects);
+        before.keys().for_each(|name| objects.delete(name).unwrap());
+        objects.delete("keyfall").unwrap();
+        let to = log(&objects);
+        restore(&*cell, &[Arc::new(copy) as Arc<dyn Store>], &*to, &mut |_| {}).unwrap();
+        let options = options().open_as(keyfall::engine::OpenAs::TakeOver);
+        let new = Engine::open(to, Arc::new(cell.handle()), options).unwrap();
+        for n in 20..23 {
+            let payload = vec![n as u8; 100];
+            kept.push((put(&new, n, &payload).unwrap(), payload));
+        }
+        World { objects, cell, before, old, new, kept }
+    }
+
+    /// All that was acknowledged is there, now and for whoever opens it.
+    fn is_whole(self, when: &str) {
+        let World { objects, cell, new, old, mut kept, .. } = self;
+        let are_there = |engine: &Engine, kept: &[(RecordId, Vec<u8>)]| {
+            for (id, payload) in kept {
+                assert_eq!(read(engine, id).unwrap(), *payload, "{when}");
+            }
+        };
+        are_there(&new, &kept);
+        kept.push((put(&new, 30, b"later").unwrap(), b"later".to_vec()));
+        new.erase(Scope::record(kept.remove(0).0)).unwrap();
+        new.discard(&mut |_| {}).unwrap();
+        are_there(&new, &kept);
+        drop(old);
+        new.close().unwrap();
+        let new = Engine::open(log(&objects), Arc::new(cell.handle()), options()).unwrap();
+        assert_eq!(new.read_only(), None, "{when}");
+        are_there(&new, &kept);
+        assert!(new.audit(&[], &mut |_| {}).unwrap().is_clean(), "{when}");
+    }
+}
+
+#[test]
+fn an_engine_of_before_goes_on_writing() {
+    let world = World::new();
+    for n in 40..50 {
+        // What it is told then lies in no store; within a minute it finds that out.
+        drop(put(&world.old, n, b"of before"));
+        drop(world.old.discard(&mut |_| {}));
+        put(&world.new, 50 + n, b"between").unwrap();
+    }
+    world.is_whole("an old engine writes");
+}
+
+#[test]
+fn what_was_sent_before_arrives_late() {
+    let world = World::new();
+    for (name, bytes) in &world.before {
+        world.objects.create(name, bytes).unwrap();
+    }
+    let erased = world.old.erase(Scope::user(user(4))).map(drop);
+    assert_eq!(erased.unwrap_err().kind(), ErrorKind::Fenced);
+    world.is_whole("all of before is there again");
+}
