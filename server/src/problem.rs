@@ -219,7 +219,8 @@ impl From<Error> for Problem {
             }
             ErrorKind::Poisoned => Problem::later(
                 "poisoned",
-                "a write failed with an unknown outcome; the service must be started again",
+                "a write failed with an unknown outcome, and nothing is done until it is known; ask \
+                 again; where that does not help, the service must be started again",
             ),
             ErrorKind::Locked => Problem::later("locked", "the store is in use; ask again"),
             ErrorKind::Copy if error.may_have_happened() => Problem::later("copy", MISSED),

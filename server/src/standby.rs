@@ -89,12 +89,11 @@ fn tell(door: &Door, beside: &Beside, told: &mut Option<&'static str>) {
 /// Ends the service once another one has taken its store over: started again, it stands by.
 pub(crate) async fn end_if_replaced(app: App, handle: Handle<std::net::SocketAddr>) {
     let every = if app.config().beat().is_some() { LOOKS } else { LOOKS_SELDOM };
+    let mut told = None;
     loop {
         tokio::time::sleep(every).await;
-        if !is_replaced(&app).await {
-            continue;
-        }
-        tracing::error!("{}", replaced());
+        let Some(why) = replaced_by(&app, &mut told).await else { continue };
+        tracing::error!("{}: {}", replaced(), as_typed(&why.to_string()));
         app.stop();
         app.replaced().store(true, Ordering::Relaxed);
         handle.graceful_shutdown(Some(LOOKS));
@@ -102,14 +101,25 @@ pub(crate) async fn end_if_replaced(app: App, handle: Handle<std::net::SocketAdd
     }
 }
 
-async fn is_replaced(app: &App) -> bool {
+/// What says that another place, or another engine, has the store. What else keeps a service from
+/// going on after a failed write the log tells, once.
+async fn replaced_by(app: &App, told: &mut Option<String>) -> Option<Error> {
     // One request to the store, if nothing was asked of it lately. An engine whose last write has an
     // unknown outcome asks nothing: to go on it finds out, or that another one has the store.
     let asked = app.engine().run(|engine| match engine.is_poisoned() {
         true => engine.reopen().inspect(|()| tracing::warn!("it goes on after a failed write")),
         false => engine.log().size().map(drop),
     });
-    asked.await.is_err_and(|e| e.kind() == ErrorKind::Fenced)
+    let e = asked.await.err()?;
+    if matches!(e.kind(), ErrorKind::Fenced | ErrorKind::Mismatch) {
+        return Some(e);
+    }
+    let why = as_typed(&e.to_string());
+    if told.as_ref() != Some(&why) {
+        tracing::warn!("the store cannot be asked; it is tried again: {why}");
+        *told = Some(why);
+    }
+    None
 }
 
 /// Why a service that was replaced ends.

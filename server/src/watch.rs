@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use keyfall::ErrorKind;
 use keyfall::observer::{AwaitedBy, Event, ScopeKind};
 use tokio::sync::Notify;
 
@@ -12,6 +13,9 @@ const COPY_AWAY: Duration = Duration::from_secs(30);
 const KEY_AWAITED: Duration = Duration::from_secs(30);
 /// So late may be what is due.
 const LATE: Duration = Duration::from_secs(10 * 60);
+
+/// The log does not tell the same failure again for so long.
+const TOLD: Duration = Duration::from_secs(10 * 60);
 
 /// So long may a look take at what the engine needs.
 const LOOKS: Duration = Duration::from_secs(30);
@@ -46,6 +50,8 @@ struct State {
     /// Since when the look has lasted that is not over.
     looking: Option<Instant>,
     keeper_stopped: bool,
+    /// When the log told last what failed of that which the engine does by itself, and of what kind.
+    keeper_failed: Option<(Instant, ErrorKind)>,
     owner: bool,
 }
 
@@ -72,6 +78,7 @@ impl Watch {
             }
             Event::RootKeyRetired { .. } => state.awaited = None,
             Event::KeeperStopped { .. } => state.keeper_stopped = true,
+            Event::KeeperFailed { error, again, .. } => state.keeper_fails(error, again),
             Event::Poisoned { error, .. } => tracing::error!(
                 kind = ?error,
                 "the engine is closed: a write failed with an unknown outcome, or, if `Corrupt`, the \
@@ -175,6 +182,17 @@ impl State {
                 "a copy in step is away: writes are refused until it is back"
             );
             self.away.push((copy, Instant::now()));
+        }
+    }
+
+    /// Takes note that what the engine does by itself failed; the log tells each kind once in a
+    /// while.
+    fn keeper_fails(&mut self, error: ErrorKind, again: Duration) {
+        let is_told = |(at, kind): (Instant, ErrorKind)| kind == error && at.elapsed() < TOLD;
+        if !self.keeper_failed.is_some_and(is_told) {
+            let again_s = again.as_secs_f64();
+            tracing::warn!(kind = ?error, again_s, "what the engine does by itself failed");
+            self.keeper_failed = Some((Instant::now(), error));
         }
     }
 

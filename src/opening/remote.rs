@@ -100,7 +100,7 @@ impl Remote<'_> {
             let (store, cell) = (Arc::clone(store), self.cell.open(self.settings)?);
             return Engine::open(store, cell, self.settings.options.clone());
         }
-        match self.cell.open(self.settings) {
+        match self.begun_cell() {
             Err(e) if e.kind() == ErrorKind::Absent && there.is_none() => self.create(),
             Err(e) if e.kind() == ErrorKind::Absent => {
                 // A log that a making cut short has left.
@@ -112,6 +112,23 @@ impl Remote<'_> {
                 drop(cell?);
                 self.open_over(there)
             }
+        }
+    }
+
+    /// The cell of a store that is not made yet. What a making that was cut short has left of one
+    /// counts as none: it holds no key, and is made again.
+    fn begun_cell(&self) -> Result<Arc<dyn RootCell>> {
+        let env = &self.settings.options.env;
+        match self.cell.directory() {
+            Some(dir)
+                if dir.is_dir()
+                    && !self.cell.is_shared(self.settings)
+                    && Held::at(dir, env) == Held::Nothing =>
+            {
+                let text = format!("{} holds no root key yet", dir.display());
+                Err(Error::new(ErrorKind::Absent, text))
+            }
+            _ => self.cell.open(self.settings),
         }
     }
 

@@ -77,6 +77,39 @@ fn made_alone(dir: &Path) -> (Builder, PathBuf, PathBuf) {
     (builder.cell_at(&cell).single_machine().accept_remnants(), store, cell)
 }
 
+/// What making a cell leaves where it is cut short: files that are not there, empty ones, and whole
+/// ones that hold nothing.
+#[test]
+fn a_making_that_was_cut_short_in_its_cell_is_finished() {
+    let files = ["slot-a", "slot-b", "claim-a", "claim-b"];
+    for is_log_there in [false, true] {
+        for made in 0..=2 * files.len() {
+            let dir = tempfile::tempdir().unwrap();
+            let (builder, store, cell) = made_alone(dir.path());
+            drop(keyfall::cell::FileCell::create(&cell, true, Arc::new(System)).unwrap());
+            for (n, name) in files.iter().enumerate() {
+                let file = std::fs::File::options().write(true).open(cell.join(name)).unwrap();
+                match made {
+                    _ if made < files.len() && n >= made => {
+                        std::fs::remove_file(cell.join(name)).unwrap();
+                    }
+                    _ if n + files.len() >= made => file.set_len(0).unwrap(),
+                    _ => {}
+                }
+            }
+            if is_log_there {
+                let url = format!("file://{}", store.display());
+                drop(keyfall::opening::copy_to_write(Path::new(&url)).unwrap());
+            }
+            let engine = builder.open_or_create();
+            let engine = engine.unwrap_or_else(|e| panic!("{made} files, {is_log_there}: {e}"));
+            crate::paused::put(&engine, "ada", b"kept");
+            engine.close().unwrap();
+            builder.open().unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_store_whose_marker_is_gone_gets_no_other_one() {
     let dir = tempfile::tempdir().unwrap();

@@ -26,6 +26,7 @@ mod grace;
 mod hosts;
 mod in_use;
 mod inits;
+mod late;
 mod listing;
 mod mistakes;
 mod network;

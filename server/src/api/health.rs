@@ -67,7 +67,12 @@ pub(crate) async fn readyz(State(app): State<App>) -> Response {
         matters.push(("service", "it stops; ask another one".to_owned()));
     }
     if app.engine().engine().is_poisoned() {
-        let why = "a write failed with an unknown outcome, or the store lost what it had; start the service again, which at a URL tries to go on by itself";
+        let why = if url_of(&app.config().store).is_some() {
+            "a write failed with an unknown outcome, or the store lost what it had; the service \
+             tries to go on by itself, and its log says what keeps it from that"
+        } else {
+            "a write failed with an unknown outcome; start the service again"
+        };
         matters.push(("engine", why.to_owned()));
     }
     let (asked, places) = tokio::join!(asked(&app), places(&app));
@@ -102,17 +107,17 @@ async fn asked(app: &App) -> Option<Matter> {
             Some((what, format!("it does not answer within {} s", ANSWERS.as_secs())))
         }
         // What a call gives of a store here is looked at elsewhere.
-        Ok(Err(e)) if is_far => Some(("store", cause(e.kind())?.to_owned())),
+        Ok(Err(e)) if is_far => Some(("store", cause(e.kind()).to_owned())),
         Ok(_) => None,
     }
 }
 
-/// Why a store at a URL could not be asked; nothing of a poisoned engine, which has said so.
-fn cause(kind: ErrorKind) -> Option<&'static str> {
+/// Why a store at a URL could not be asked.
+fn cause(kind: ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::Poisoned => None,
-        ErrorKind::Fenced => Some("another one has taken it over"),
-        _ => Some("it cannot be asked; the log says why"),
+        ErrorKind::Poisoned => "it is not asked until the engine goes on",
+        ErrorKind::Fenced => "another one has taken it over",
+        _ => "it cannot be asked; the log says why",
     }
 }
 

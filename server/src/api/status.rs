@@ -109,8 +109,8 @@ pub(crate) async fn status(State(app): State<App>, caller: Caller) -> Answer<Jso
         lends_for_ms: status.lending.map(|time| time.as_millis() as u64),
         promise: status.cell.to_string(),
         is_final: status.finality.is_final(),
-        awaited: status.finality.awaited().iter().map(ToString::to_string).collect(),
-        unsettled: status.unsettled,
+        awaited: status.finality.awaited().iter().map(|it| as_typed(&it.to_string())).collect(),
+        unsettled: status.unsettled.as_deref().map(as_typed),
         pending_until: status.pending.map(|at| at.to_string()),
         next_due: status.next_due.map(|at| at.to_string()),
         clock: status.clock.map(|text| {

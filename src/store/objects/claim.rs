@@ -300,7 +300,21 @@ pub(super) fn confirm(bucket: &Bucket, state: &Mutex<State>, writers: &Mutex<()>
     // It may be a commit of this handle, under way.
     let _none_is = locked(writers);
     let state = locked(state);
-    if state.is_mine && state.last >= next { Ok(()) } else { Err(fenced(&bucket.place())) }
+    match state.is_mine && state.last >= next {
+        true => Ok(()),
+        // It may be that write, which arrived late: `reopen` finds out.
+        false if state.broken => Err(unknown(bucket)),
+        false => Err(fenced(&bucket.place())),
+    }
+}
+
+/// Nothing can be told of a log in which a write of this handle has an unknown outcome.
+fn unknown(bucket: &Bucket) -> Error {
+    let text = format!(
+        "{}: a write has an unknown outcome; open the store again to find it out",
+        bucket.place()
+    );
+    Error::new(ErrorKind::Io, text)
 }
 
 /// The newest object, as far as a handle knows.
