@@ -39,7 +39,7 @@ aes-all:
 schedules:
     .ci/run schedules
 
-# 1,000 simulated runs, all crash points, one in 64 of the cuts in recoveries
+# 500 simulated runs, all crash points, one in 256 of the cuts in recoveries
 simulate:
     .ci/run simulator
 

@@ -201,8 +201,8 @@ impl QuorumCell {
         Error::new(
             ErrorKind::Io,
             format!(
-                "{} of {} keyholders {what}, {needed} are needed; start the others, or replace what is lost with \
-                 `keyfall keyholder replace STORE --number N --with KEY@HOST:PORT` while enough are there{back} ({})",
+                "{} of {} keyholders {what}, {needed} are needed ({}); start the others, or replace what is lost with \
+                 `keyfall keyholder replace STORE --number N --with KEY@HOST:PORT` while enough are there{back}",
                 answers.len() - lost.len(),
                 answers.len(),
                 lost.join("; ")

@@ -43,13 +43,18 @@ pub(super) fn init(dir: &Path, shards: &[ShardAt], open: &OpenShard) -> Result<(
     {
         return found_again(dir, map, shards, &env);
     }
+    let is_new = begun.is_none();
     let founding = founded(dir, begun, shards, &env)?;
     let slots = even(founding.shards.len());
     let (mut index_key, mut stores) = (None, Vec::new());
     for shard in &founding.shards {
         let at = shard.seen_from(dir);
         let context = |e: Error| e.context(format!("shard {} of the realm", shard.number));
-        let made = made(&at, open, founding.realm, index_key.take(), &slots).map_err(context)?;
+        let made = made(&at, open, founding.realm, index_key.take(), &slots).map_err(context);
+        if made.is_err() && is_new && shard.number == 0 {
+            undo(dir, &at);
+        }
+        let made = made?;
         index_key = Some(made.index_key);
         stores.push(made.store);
     }
@@ -64,6 +69,14 @@ pub(super) fn init(dir: &Path, shards: &[ShardAt], open: &OpenShard) -> Result<(
     };
     sync_dir(dir)?;
     write_once(&file(dir, 1), &map.text(), &env)
+}
+
+/// Forgets where a realm was to be of whose first shard nothing was made, so that another place can
+/// be named. A shard with a cell in a directory of its own has that before it has anything else.
+fn undo(dir: &Path, first: &ShardAt) {
+    if first.cell.as_ref().is_some_and(|cell| !Path::new(cell).exists()) {
+        let _ = std::fs::remove_file(dir.join(FILE));
+    }
 }
 
 /// The file of the beginning is lost, and the map has all that it said.

@@ -219,6 +219,11 @@ pub(super) fn opened<'a>(answer: &'a [u8], place: &str) -> Result<&'a [u8]> {
 }
 
 fn lost(e: std::io::Error) -> Error {
+    use std::io::ErrorKind as K;
+    // What a socket says whose time is over.
+    if matches!(e.kind(), K::WouldBlock | K::TimedOut) {
+        return Error::new(ErrorKind::Io, "the channel: no answer in time").with_source(e);
+    }
     Error::io("the channel", e)
 }
 
