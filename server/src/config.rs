@@ -188,8 +188,11 @@ impl Config {
             let Some(cell) = &self.cell else {
                 return Err("nothing lies beside a URL: name the root cell with --cell".into());
             };
-            check_reach(&self.store, cell.join("quorum.json").exists(), self.single_machine)
-                .map_err(typed)?;
+            let is_shared = cell.join("quorum.json").exists();
+            // What is said of a standby helps one; to say that there is one machine does not.
+            if is_shared || !self.standby {
+                check_reach(&self.store, is_shared, self.single_machine).map_err(typed)?;
+            }
         } else if self.store.to_string_lossy().contains("://") {
             let text = "is no place of a store: it is a directory, s3://BUCKET/PREFIX, gs://, \
                         az://, file:///DIRECTORY or postgres://";

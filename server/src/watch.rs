@@ -217,7 +217,10 @@ impl State {
         let awaited = self.awaited.filter(|(_, by)| !is_hopeless(by)).map(|(since, _)| since);
         if let Some(since) = awaited.map(|since| since.elapsed()).filter(|s| *s > KEY_AWAITED) {
             let why = "the destruction of a root key is awaited";
-            matters.push(("cell", format!("{why} for {} s; erases are pending", since.as_secs())));
+            matters.push((
+                "cell",
+                format!("{why} for {} s; what was erased since is pending", since.as_secs()),
+            ));
         }
         if let Some(Reach { there, all, needed }) = self.keyholders.filter(|r| r.there < r.needed) {
             let remedy = "nothing can be erased until more are back";

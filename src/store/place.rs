@@ -50,11 +50,20 @@ pub(crate) struct CacheAt {
 /// Whether a place is a URL, as `s3://bucket/prefix`, and no path. Whether a store can be there
 /// [`check_url`] says: what looks like a URL must not become a directory on this machine.
 pub(crate) fn is_url(place: &str) -> bool {
+    if lacks_colon(place).is_some() {
+        return true;
+    }
     let Some((scheme, rest)) = place.split_once(':') else { return false };
     let letter = |b: u8| b.is_ascii_alphanumeric() || b"+.-".contains(&b);
     let formed =
         scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.bytes().all(letter);
     formed && (rest.starts_with('/') || SCHEMES.iter().any(|it| it.eq_ignore_ascii_case(scheme)))
+}
+
+/// The scheme of what was meant as a URL, as `s3//bucket/prefix`.
+fn lacks_colon(place: &str) -> Option<&str> {
+    let (scheme, _) = place.split_once("//")?;
+    SCHEMES.contains(&scheme).then_some(scheme)
 }
 
 fn is_postgres(url: &str) -> bool {
@@ -67,6 +76,13 @@ fn is_postgres(url: &str) -> bool {
 /// # Errors
 /// `Refused`.
 pub(crate) fn check_url(place: &str) -> Result<()> {
+    if let Some(scheme) = lacks_colon(place) {
+        let text = format!(
+            "what begins with `{scheme}//` lacks a colon: a store is at {scheme}://...; a directory \
+             of that name is ./{scheme}/..."
+        );
+        return Err(Error::new(ErrorKind::Refused, text));
+    }
     let Some((scheme, after)) = place.split_once(':').filter(|_| is_url(place)) else {
         return Ok(());
     };

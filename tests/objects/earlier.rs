@@ -65,7 +65,7 @@ impl World {
     }
 
     /// All that was acknowledged is there, now and for whoever opens it.
-    fn is_whole(self, when: &str) {
+    fn ends_whole(self, when: &str) {
         let World { objects, cell, new, old, mut kept, .. } = self;
         let are_there = |engine: &Engine, kept: &[(RecordId, Vec<u8>)]| {
             for (id, payload) in kept {
@@ -95,7 +95,7 @@ fn an_engine_of_before_goes_on_writing() {
         drop(world.old.discard(&mut |_| {}));
         put(&world.new, 50 + n, b"between").unwrap();
     }
-    world.is_whole("an old engine writes");
+    world.ends_whole("an old engine writes");
 }
 
 #[test]
@@ -106,5 +106,5 @@ fn what_was_sent_before_arrives_late() {
     }
     let erased = world.old.erase(Scope::user(user(4))).map(drop);
     assert_eq!(erased.unwrap_err().kind(), ErrorKind::Fenced);
-    world.is_whole("all of before is there again");
+    world.ends_whole("all of before is there again");
 }

@@ -257,7 +257,8 @@ fn with_a_copy(places: [&Far; 3], n: u64) {
     };
     let turns = (0..n as u32).map(|of| (erases(&alone, of), erases(&both, of)));
     let (mut one, mut two): (Vec<_>, Vec<_>) = turns.unzip();
-    (one.sort(), two.sort());
+    one.sort();
+    two.sort();
     let (one, two) = (told("erase", &one), told("with a copy in step", &two));
     println!("  with a copy in step on another server, times alone: {:.2}", two / one);
 }

@@ -172,6 +172,11 @@ fn what_looks_like_a_url_becomes_no_directory() {
         let scheme = place.split_once('/').unwrap().0;
         assert!(!Path::new(scheme).exists(), "{place}");
     }
+    for place in ["s3//bucket/x", "postgres//host/x"] {
+        let e = Builder::at(place).cell_at(dir.path().join("cell")).create().unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Refused, "{place}: {e}");
+        assert!(e.to_string().contains("lacks a colon"), "{place}: {e}");
+    }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 

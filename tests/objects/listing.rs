@@ -11,6 +11,9 @@ use keyfall_objects::{MemoryObjects, Objects};
 use crate::ahead::Slow;
 use crate::engines::{options, user};
 
+/// A listing, and how many it gives.
+type List = (&'static str, usize, Box<dyn Fn(&Engine) -> usize>);
+
 const USERS: u32 = 3000;
 const RECORDS: u32 = 3000;
 /// How often a page may be looked for by a listing that finds none in memory, on average.
@@ -59,7 +62,7 @@ fn a_listing_begins_again_a_few_times_and_not_for_each_page() {
         let all = |query: Query| move |engine: &Engine| engine.list(&query).unwrap().records.len();
         let audio = Query::default().class(Class::audio()).limit(USERS as usize / 2);
         let many = Query::default().user(UserId::new("many").unwrap());
-        let lists: [(&str, usize, Box<dyn Fn(&Engine) -> usize>); 5] = [
+        let lists: [List; 5] = [
             ("all records", (2 * USERS + RECORDS) as usize, Box::new(all(Query::default()))),
             ("some of a class", USERS as usize / 2, Box::new(all(audio))),
             ("those of a user", RECORDS as usize, Box::new(all(many))),

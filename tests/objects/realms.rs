@@ -98,6 +98,9 @@ fn at_url(far: Option<&Far>, dir: &Path, at: &str) {
     let keyfall = Keyfall { dir, far };
     let init = ["realm", "init", "home", "--shards", "3", "--at", at, "--accept-remnants"];
     keyfall.refused(&init, &["--single-machine", "--keyholder"]);
+    // What was refused says nothing of where the shards are to be.
+    let mistyped = ["realm", "init", "home", "--shards", "3", "--at", "s3:/bucket/x"];
+    keyfall.refused(&[&mistyped[..], &["--single-machine"]].concat(), &["is no place of a store"]);
     keyfall.done(&[&init[..], &["--single-machine"]].concat());
     is_used(&keyfall, at);
     // A shard by itself takes nobody of another one.

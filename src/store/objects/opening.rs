@@ -52,8 +52,8 @@ pub(super) fn check_unused(bucket: &Bucket) -> Result<()> {
     }
     Err(Error::corrupt(format!(
         "{}: the marker of the store, the object `{MARKER}`, is missing, and its commits are there; \
-         put it back as it was, or restore the store from a copy; for a new store name an empty \
-         place",
+         put it back as it was; to restore the store here from a copy, delete all objects below \
+         this place first; for a new store name an empty place",
         bucket.place()
     )))
 }

@@ -183,7 +183,10 @@ fn tell(session: &Session, args: &RestoreArgs, built: &Built) -> Done {
         return Ok(());
     }
     if adopted {
-        return line("It is whole, and puts and erases go there from now on.");
+        return line(
+            "It is whole, and puts and erases go there from now on. End what has the other place \
+             still open: with keyholders it delivers for up to a minute what is erased here.",
+        );
     }
     line(session.fill(
         "It is read-only, and the store that it was copied from is untouched. To put it in that \
