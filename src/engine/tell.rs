@@ -1,7 +1,7 @@
 //! Once a minute a cell that lies apart from the store is told how far the store is. A store that
 //! went back, as a database does that failed over to a late replica, is then found out when it is
 //! opened, even if nothing was erased in between; and an engine learns that another place of the
-//! store has claimed the cell since, as one does that was restored from a copy. And a look at whether
+//! store, as one that was restored from a copy, has claimed the cell since. And a look at whether
 //! the store is there at all: an emptied bucket takes commits like any other.
 
 use super::core::Core;
