@@ -213,11 +213,16 @@ async fn failed(app: &App, read: &Read, once: Option<&Once>, error: Error) -> An
 /// The problem of an erase that was not done.
 fn undone(error: Error) -> Problem {
     let (keyholders, kind) = (error.wants_keyholders(), error.kind());
+    let perhaps = error.may_have_happened();
     let problem = Problem::from(error);
     let why = match kind {
         _ if keyholders => "too few keyholders are within reach",
         ErrorKind::Copy => "a copy that must be in step is away",
         ErrorKind::Poisoned => return Problem::later(problem.kind, POISONED),
+        ErrorKind::Io if perhaps => return Problem::later(problem.kind, PERHAPS),
+        ErrorKind::Io if problem.status == StatusCode::SERVICE_UNAVAILABLE => {
+            "the place of the store does not answer"
+        }
         _ if problem.status == StatusCode::INTERNAL_SERVER_ERROR => {
             let detail = format!("nothing was erased: {}", problem.detail);
             return Problem { detail: detail.into(), ..problem };
@@ -230,6 +235,8 @@ fn undone(error: Error) -> Problem {
 
 const POISONED: &str = "a write failed with an unknown outcome, and nothing of this request was \
                         erased; repeat it once the service was started again";
+const PERHAPS: &str = "what was to be erased is there, and this request may erase it all the same; \
+                       repeat it: an erase can always be repeated";
 
 /// It was done: an answer that cannot be kept is still the answer. One that more follows is not
 /// kept, since it would take the place of the draft that the rest comes by.
