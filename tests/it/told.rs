@@ -211,7 +211,7 @@ fn an_engine_whose_place_was_left_finds_out_within_a_minute() {
     assert!(old.is_poisoned());
     old.get(&record).map(drop).unwrap_err();
     let put = old.put(Put::new(user("ben"), Class::audio()), &b"his"[..]);
-    assert_eq!(put.unwrap_err().kind(), ErrorKind::Poisoned);
+    assert_eq!(put.unwrap_err().kind(), ErrorKind::Fenced);
     assert!(old.reopen().is_err());
 }
 
