@@ -6,23 +6,12 @@ use std::sync::Arc;
 
 use keyfall::cell::MemoryCell;
 use keyfall::engine::restore;
-use keyfall::store::{MemoryStore, ObjectLog, Store};
+use keyfall::store::{MemoryStore, Store};
 use keyfall::{Engine, ErrorKind, RecordId, Scope};
 use keyfall_objects::{MemoryObjects, Objects};
 
 use crate::engines::{options, put, read, user};
-
-const FOLDERS: [&str; 8] = ["a", "b", "c", "d", "f", "p", "s", "x"];
-
-fn log(objects: &Arc<MemoryObjects>) -> Arc<dyn Store> {
-    Arc::new(ObjectLog::open_or_create(Arc::clone(objects) as Arc<dyn Objects>).unwrap())
-}
-
-fn all(objects: &MemoryObjects) -> BTreeMap<String, Vec<u8>> {
-    let list = |folder| objects.list(folder, "", 10_000).unwrap();
-    let named = FOLDERS.into_iter().flat_map(list);
-    named.map(|it| (it.name.clone(), objects.get(&it.name).unwrap().unwrap())).collect()
-}
+use crate::set_back::{all, log};
 
 /// A place with a store in it, which was restored there, and what an engine had there before.
 struct World {

@@ -16,12 +16,12 @@ use crate::engines::{options, put, read};
 
 const FOLDERS: [&str; 8] = ["a", "b", "c", "d", "f", "p", "s", "x"];
 
-fn log(objects: &Arc<MemoryObjects>) -> Arc<dyn Store> {
+pub(crate) fn log(objects: &Arc<MemoryObjects>) -> Arc<dyn Store> {
     Arc::new(ObjectLog::open_or_create(Arc::clone(objects) as Arc<dyn Objects>).unwrap())
 }
 
 /// The numbered objects, and all that is of the log.
-fn all(objects: &MemoryObjects) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn all(objects: &MemoryObjects) -> BTreeMap<String, Vec<u8>> {
     let list = |folder| objects.list(folder, "", 10_000).unwrap();
     let named = FOLDERS.into_iter().flat_map(list);
     named.map(|it| (it.name.clone(), objects.get(&it.name).unwrap().unwrap())).collect()

@@ -1,8 +1,8 @@
 //! A writer whose store is silent: it reads for as long as its loan lasts, by whichever clock says
 //! that it is over, and goes on when the store answers.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keyfall::cell::MemoryCell;
@@ -44,14 +44,29 @@ impl Hands {
     }
 }
 
+/// Objects that do not answer for a while.
 #[derive(Default)]
-struct Silent {
+pub(crate) struct Silent {
     inner: MemoryObjects,
     is_silent: AtomicBool,
     asked: AtomicU64,
+    /// What was to be created meanwhile.
+    held: Mutex<Vec<(String, Vec<u8>)>>,
 }
 
 impl Silent {
+    pub(crate) fn falls_silent(&self) {
+        self.is_silent.store(true, Ordering::SeqCst);
+    }
+
+    /// Answers again; what was sent meanwhile arrives first.
+    pub(crate) fn arrives(&self) {
+        for (name, bytes) in self.held.lock().unwrap().drain(..) {
+            self.inner.create(&name, &bytes).unwrap();
+        }
+        self.is_silent.store(false, Ordering::SeqCst);
+    }
+
     fn ask(&self) -> Result<()> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         match self.is_silent.load(Ordering::SeqCst) {
@@ -66,7 +81,8 @@ impl Objects for Silent {
         "silent".into()
     }
     fn create(&self, name: &str, bytes: &[u8]) -> Result<Created> {
-        self.ask().and_then(|()| self.inner.create(name, bytes))
+        let hold = || self.held.lock().unwrap().push((name.to_owned(), bytes.to_vec()));
+        self.ask().inspect_err(|_| hold()).and_then(|()| self.inner.create(name, bytes))
     }
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>> {
         self.ask().and_then(|()| self.inner.get(name))

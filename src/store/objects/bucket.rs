@@ -171,39 +171,29 @@ impl Bucket {
         self.objects.keep_room()
     }
 
-    fn list_page(&self, folder: &str, after: &str, most: usize) -> Result<Vec<Listed>> {
-        patiently(&self.patience, || self.objects.list(folder, after, most)).map_err(told)
-    }
-
     /// The first objects of a folder after `after`.
     pub(super) fn list_some(&self, folder: &str, after: &str, most: usize) -> Result<Vec<Listed>> {
-        let (mut all, mut after) = (Vec::new(), self.there(after));
-        loop {
-            let some = self.list_page(folder, &after, most)?;
-            let is_last = some.len() < most;
-            if let Some(last) = some.last() {
-                after.clone_from(&last.name);
-            }
-            all.extend(self.here(some));
-            // What another log left there counts for nothing.
-            if is_last || all.len() >= most {
-                all.truncate(most);
-                return Ok(all);
-            }
-        }
+        self.listed(folder, after, most.min(PAGE), most)
     }
 
     /// All objects of a folder after `after`.
     pub(super) fn list(&self, folder: &str, after: &str) -> Result<Vec<Listed>> {
+        self.listed(folder, after, PAGE, usize::MAX)
+    }
+
+    /// Lists so many names by each request. What another log left there counts for nothing.
+    fn listed(&self, folder: &str, after: &str, page: usize, most: usize) -> Result<Vec<Listed>> {
         let (mut all, mut after) = (Vec::new(), self.there(after));
         loop {
-            let some = self.list_page(folder, &after, PAGE)?;
-            let is_last = some.len() < PAGE;
+            let list = || self.objects.list(folder, &after, page);
+            let some = patiently(&self.patience, list).map_err(told)?;
+            let is_last = some.len() < page;
             if let Some(last) = some.last() {
                 after.clone_from(&last.name);
             }
             all.extend(self.here(some));
-            if is_last {
+            if is_last || all.len() >= most {
+                all.truncate(most);
                 return Ok(all);
             }
         }
