@@ -197,6 +197,38 @@ fn a_list_of_keyholders_that_came_back_older_makes_nothing_final() {
     assert_eq!(read_record(&engine, &stays).unwrap(), b"stays");
 }
 
+/// The list of another machine is of before an erase, as it is on each day: which keyholders signed
+/// it does not say, and so it calls nothing final.
+#[test]
+fn a_list_of_before_an_erase_does_not_call_it_final() {
+    let place = Place::new(4, 2, 1);
+    let list = Path::new(&place.at("store.cell")).join("quorum.json");
+    let engine = place.open().unwrap();
+    put(&engine, "ada");
+    drop(engine);
+    let before = std::fs::read(&list).unwrap();
+    let is_final = || {
+        let engine = place.open_as(OpenAs::ReadOnly).unwrap();
+        engine.status().unwrap().finality.is_final()
+    };
+    assert!(is_final(), "nothing was erased");
+    place.keyholders[3].stop(true);
+    let engine = place.open().unwrap();
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    assert!(!engine.status().unwrap().finality.is_final());
+    drop(engine);
+    let newest = std::fs::read(&list).unwrap();
+    for (list_of_then, when) in [(&newest, "the newest list"), (&before, "the one of before")] {
+        std::fs::write(&list, list_of_then).unwrap();
+        assert!(!is_final(), "{when}");
+    }
+    place.keyholders[3].stop(false);
+    assert!(!is_final(), "it does not say who signed");
+    std::fs::write(&list, &newest).unwrap();
+    place.open().unwrap().run_due(&mut |_| {}).unwrap();
+    assert!(is_final());
+}
+
 #[test]
 fn one_that_was_replaced_and_moved_is_asked_where_it_is_now() {
     let mut place = Place::new(5, 3, 1);
