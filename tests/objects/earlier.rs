@@ -97,3 +97,22 @@ fn what_was_sent_before_arrives_late() {
     assert_eq!(erased.unwrap_err().kind(), ErrorKind::Fenced);
     world.ends_whole("all of before is there again");
 }
+
+/// In which the numbers in names began at 1.
+#[test]
+fn a_log_of_format_1_opens_as_it_is() {
+    let (objects, cell) = (Arc::new(MemoryObjects::new()), Arc::new(MemoryCell::new()));
+    drop(log(&objects));
+    let marker = String::from_utf8(objects.get("keyfall").unwrap().unwrap()).unwrap();
+    objects.delete("keyfall").unwrap();
+    let before = marker.replace("format 2", "format 1");
+    objects.create("keyfall", before.as_bytes()).unwrap();
+    let engine = Engine::init(log(&objects), cell.clone(), options()).unwrap();
+    let [ada, ben] = [1, 2].map(|n| put(&engine, n, b"kept").unwrap());
+    engine.erase(Scope::record(ben)).unwrap();
+    engine.close().unwrap();
+    assert_eq!(objects.list("c", "", 1).unwrap()[0].name, "c/00000000000000000001");
+    let engine = Engine::open(log(&objects), cell, options()).unwrap();
+    assert_eq!(read(&engine, &ada).unwrap(), b"kept");
+    assert_eq!(read(&engine, &ben).unwrap_err().kind(), ErrorKind::Erased);
+}
