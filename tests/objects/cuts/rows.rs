@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use keyfall::{Class, Engine, ErrorKind, Put, RecordId, Result, Scope, UserId};
+use keyfall::{Class, Engine, ErrorKind, Put, RecordId, Result, Scope};
 
 use super::ending::Dies;
 use super::world::{Flight, Keys, Known, World};
@@ -295,41 +295,43 @@ fn an_erase_beside_strays_cut_off_at_each_step() {
     assert!(deaths >= 20 && orphans >= 15, "{deaths}, {orphans}");
 }
 
-/// Every tenth one is erased.
-const USERS: u32 = 200_000;
+const USERS: u32 = 3000;
+const EACH: usize = 24;
 
+/// Each of them has a page of short records.
 fn of_many_users(engine: &Engine) -> Known {
     let mut known = Known::default();
     let mut batch = engine.batch();
-    let payloads: Vec<Vec<u8>> = (0..USERS as usize).map(|n| payload(n, 100)).collect();
-    for (n, payload) in (0..).zip(&payloads) {
-        batch.add(Put::new(user(n), Class::audio()), &payload[..]).unwrap();
+    let payloads: Vec<Vec<u8>> = (0..USERS as usize * EACH).map(|n| payload(n, 100)).collect();
+    for (n, payload) in payloads.iter().enumerate() {
+        let user = user((n / EACH) as u32);
+        batch.add(Put::new(user, Class::audio()), &payload[..]).unwrap();
     }
     known.live.extend(batch.commit().unwrap().into_iter().zip(payloads));
     known
 }
 
-fn every_tenth(engine: &Engine, known: &Known) -> Flight {
-    let users: BTreeSet<UserId> = (0..USERS).step_by(10).map(user).collect();
-    let is_of = |id: &RecordId| users.contains(&engine.info(id).unwrap().user);
-    let erases: Vec<RecordId> = known.live.keys().filter(|id| is_of(id)).copied().collect();
-    assert_eq!(erases.len(), USERS as usize / 10);
+fn one_of_each_user(engine: &Engine, known: &Known) -> Flight {
+    let mut seen = BTreeSet::new();
+    let is_first = |id: &&RecordId| seen.insert(engine.info(id).unwrap().user);
+    let erases: Vec<RecordId> = known.live.keys().filter(is_first).copied().collect();
+    assert_eq!(erases.len(), USERS as usize);
     Flight { erases, ..Flight::default() }
 }
 
-fn erase_every_tenth(engine: &Engine, _: &Flight) -> Result<()> {
-    let scopes: Vec<Scope> = (0..USERS).step_by(10).map(|n| Scope::user(user(n))).collect();
+fn erase_records(engine: &Engine, flight: &Flight) -> Result<()> {
+    let scopes: Vec<Scope> = flight.erases.iter().map(|id| Scope::record(*id)).collect();
     engine.erase_all(&scopes).into_iter().try_for_each(|erased| erased.map(drop))
 }
 
 /// The pages that it writes fill packs by themselves.
 #[test]
-fn an_erase_of_many_users_cut_off_at_each_step() {
+fn an_erase_of_many_records_cut_off_at_each_step() {
     let row = Row {
         name: "an erase of many",
         filled: of_many_users,
-        flight: every_tenth,
-        act: erase_every_tenth,
+        flight: one_of_each_user,
+        act: erase_records,
         makes: ("p", 1),
         at_reads: false,
         ..PUT
