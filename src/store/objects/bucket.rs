@@ -128,8 +128,8 @@ impl Bucket {
         let _ = self.objects.delete(&self.there(name));
     }
 
-    /// Deletes an object; says whether it is gone, which it is not where the place refuses that: it
-    /// may be locked, or nobody's to delete.
+    /// Deletes an object; says whether it is gone. It is not where the place refuses to delete it: it
+    /// may be locked, or the rights forbid it.
     pub(super) fn delete(&self, name: &str) -> Result<bool> {
         let name = self.there(name);
         match patiently(&self.patience, || self.objects.delete(&name)) {
@@ -146,7 +146,7 @@ impl Bucket {
             let there: Vec<String> = some.iter().map(|name| self.there(name)).collect();
             match patiently(&self.patience, || self.objects.delete_all(&there)) {
                 Ok(()) => {}
-                // Which ones: the others go.
+                // One by one, so that those go which may.
                 Err(e) if e.kind == FailureKind::Refused => {
                     let gone = self.each(some, |name| self.delete(name));
                     for (name, gone) in some.iter().zip(gone) {

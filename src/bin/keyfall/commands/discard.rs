@@ -90,8 +90,8 @@ fn tell(session: &Session, done: &Discarded) -> Done {
     }
     if done.bytes_refused > 0 {
         line(format_args!(
-            "a place refuses to delete {}: they are erased, and stay until it lets go of them; \
-             discard again then",
+            "a place refuses to delete {} of what is dead: it is locked, or its rights forbid it; \
+             discard again once it may be deleted",
             bytes(done.bytes_refused)
         ))?;
     }
