@@ -128,8 +128,8 @@ impl Bucket {
         let _ = self.objects.delete(&self.there(name));
     }
 
-    /// Deletes an object; says whether it is gone. It is not where the place refuses to delete it: it
-    /// may be locked, or the rights forbid it.
+    /// Deletes an object; says whether it is gone. It is not where the place refuses to delete it:
+    /// it may be locked, or the rights forbid it.
     pub(super) fn delete(&self, name: &str) -> Result<bool> {
         let name = self.there(name);
         match patiently(&self.patience, || self.objects.delete(&name)) {
