@@ -139,7 +139,9 @@ impl Shards {
         while self.index_key.get().is_none()
             && let Ok((number, opened)) = told.recv()
         {
-            opened.err().into_iter().for_each(|e| _ = failed.insert(number, e));
+            if let Err(e) = opened {
+                failed.insert(number, e);
+            }
         }
         self.index_key.get().ok_or_else(|| {
             let text = "none of the shards opens, and one is needed to find a user";
