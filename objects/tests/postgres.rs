@@ -301,6 +301,49 @@ fn servers_that_do_not_keep_what_they_acknowledge_are_refused() {
     refused(nobody.create("x/1", b"x"), "nobody");
 }
 
+/// A service that says itself when a commit is durable, and lets nobody ask about its log: only
+/// `managed` is at home there, and does all that the others do.
+#[test]
+fn a_managed_server_is_asked_nothing_but_rows() {
+    let Some(bin) = programs() else { return };
+    let _alone = alone();
+    let dir = directory();
+    let server = Server::make(&bin, dir.path(), "a");
+    server.sql("create role bob login");
+    for statement in [
+        "grant create on schema public to bob",
+        "revoke execute on function pg_walfile_name(pg_lsn) from public",
+        "revoke execute on function pg_current_wal_insert_lsn() from public",
+        "revoke execute on function pg_control_system() from public",
+    ] {
+        server.sql_with_notices("keyfall", statement);
+    }
+    let bob = |options: &str| at(&server.url(options).replace("ada@", "bob@"));
+    let e = bob("").create("x/1", b"x").unwrap_err();
+    assert!(e.message.contains("permission denied"), "{e}");
+
+    for options in ["&durable=managed", "&durable=managed&prepared=on&store=b"] {
+        let (one, two) = (bob(options), bob(options));
+        for n in 1..4 {
+            let made = create(&one, &name(n), &attempt(1, n), &patience()).unwrap();
+            assert_eq!(made, Outcome::Here { versioned: false });
+            let made = create(&two, &name(n), &attempt(2, n), &patience()).unwrap();
+            assert_eq!(made, Outcome::Taken);
+            assert_eq!(two.get(&name(n)).unwrap(), Some(attempt(1, n)));
+        }
+        assert_eq!(one.create(&name(1), &attempt(1, 1)).unwrap(), Created::Exists);
+        assert_eq!(two.get_range(&name(2), 1, 4).unwrap(), Some(2_u32.to_be_bytes().to_vec()));
+        one.delete(&name(1)).unwrap();
+        let left: Vec<_> = two.list("c", "", 10).unwrap().into_iter().map(|one| one.name).collect();
+        assert_eq!(left, [name(2), name(3)]);
+        // An answer that is lost is settled, also where the server was killed meanwhile.
+        server.kill();
+        server.start();
+        let made = create(&one, &name(3), &attempt(1, 3), &patience()).unwrap();
+        assert_eq!(made, Outcome::Here { versioned: false }, "the same attempt");
+    }
+}
+
 /// One round trip each; what is unanswered is settled; what is late is refused.
 #[test]
 fn each_request_is_one_round_trip() {

@@ -100,7 +100,7 @@ pub(super) fn open_seen(
     }
     let text = if at < oldest {
         format!(
-            "{place} is at epoch {at}, the cell is at epoch {oldest}: the root key of epoch {at} is destroyed; bring the store up from a copy that holds epoch {oldest}"
+            "{place} is at epoch {at}, the cell is at epoch {oldest}: the root key of epoch {at} is destroyed; restore the store from a copy that holds epoch {oldest}, with `restore`"
         )
     } else if at > newest {
         format!(

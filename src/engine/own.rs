@@ -337,7 +337,7 @@ pub(super) fn check_mark(
     Err(Error::new(
         ErrorKind::Mismatch,
         format!(
-            "{} is at commit {}, and commit {mark} was acknowledged: it was rolled back; restore it from a copy that holds that commit, or take it over as it is, which gives up what it lacks",
+            "{} is at commit {}, and commit {mark} was acknowledged: it was rolled back; restore it from a copy that holds that commit (`restore`), or take it over as it is (`Builder::take_over`), which gives up what it lacks",
             store.place(),
             head.id.commit
         ),

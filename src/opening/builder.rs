@@ -534,7 +534,12 @@ impl Builder {
     /// What is in use, with what waits for it, where that was not asked for.
     fn impatient(&self, e: Error) -> Error {
         if self.settings.patience.is_zero() {
-            Error::new(e.kind(), format!("{e}; `Builder::wait_for_lock` gives it time"))
+            Error::new(
+                e.kind(),
+                format!(
+                    "{e}; `Builder::wait_for_lock` waits until it ends, and a service is to be stopped"
+                ),
+            )
         } else {
             e
         }

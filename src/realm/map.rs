@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::files::{lines, read, remedy, sealed};
-use super::places::{ShardAt, bytes_of, check, realm_id};
+use super::places::{ShardAt, bytes_of, check, has_founding, realm_id};
 use crate::catalogue::shard::Homes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RealmId, StoreId};
@@ -35,6 +35,31 @@ pub(super) fn file(dir: &Path, number: u64) -> PathBuf {
     dir.join("map").join(format!("{number:020}"))
 }
 
+/// Whether a directory is that of a realm, or was: its map says so if the file that it begins with
+/// is lost or damaged.
+pub fn is_realm(dir: &Path) -> bool {
+    has_founding(dir) || numbers(dir).is_ok_and(|numbers| !numbers.is_empty())
+}
+
+/// The numbers of the maps that there are.
+fn numbers(dir: &Path) -> Result<Vec<u64>> {
+    let maps = dir.join("map");
+    let io = |e| Error::io(maps.display(), e);
+    let entries = match std::fs::read_dir(&maps) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(io(e)),
+    };
+    let mut numbers = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(io)?.file_name();
+        let name = name.to_string_lossy();
+        let is_number = name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit());
+        numbers.extend(name.parse::<u64>().ok().filter(|_| is_number));
+    }
+    Ok(numbers)
+}
+
 impl Map {
     pub(super) fn text(&self) -> String {
         let mut text = vec![
@@ -56,22 +81,7 @@ impl Map {
 
     /// The map that counts; `None` if there is none yet.
     pub(super) fn newest(dir: &Path) -> Result<Option<Self>> {
-        let maps = dir.join("map");
-        let io = |e| Error::io(maps.display(), e);
-        let entries = match std::fs::read_dir(&maps) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(io(e)),
-        };
-        let mut newest = None;
-        for entry in entries {
-            let name = entry.map_err(io)?.file_name();
-            let name = name.to_string_lossy();
-            let is_number = name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit());
-            if let Some(number) = name.parse::<u64>().ok().filter(|_| is_number) {
-                newest = newest.max(Some(number));
-            }
-        }
+        let newest = numbers(dir)?.into_iter().max();
         newest.map(|number| Map::read(&file(dir, number), number)).transpose()
     }
 

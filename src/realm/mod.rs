@@ -35,7 +35,8 @@ mod status;
 
 pub use builder::RealmBuilder;
 pub use erased::{ErasedThere, RealmErased};
-pub use places::{OpenShard, ShardAt, is_realm};
+pub use map::is_realm;
+pub use places::{OpenShard, ShardAt};
 pub use router::Realm;
 pub use shards::of_lost_cell;
 pub use status::{RealmStatus, ShardStatus};

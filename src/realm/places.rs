@@ -57,8 +57,8 @@ impl ShardAt {
     }
 }
 
-/// Whether a directory is that of a realm.
-pub fn is_realm(dir: &Path) -> bool {
+/// Whether the file that a realm begins with is there.
+pub(super) fn has_founding(dir: &Path) -> bool {
     read(&dir.join(FILE)).is_ok_and(|text| text.is_some_and(|text| text.starts_with(TITLE)))
 }
 

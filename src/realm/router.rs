@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::erased::{ErasedThere, RealmErased};
-use super::map::Map;
-use super::places::{Founding, OpenShard, ShardAt, by_default, is_realm};
+use super::map::{Map, is_realm};
+use super::places::{Founding, OpenShard, ShardAt, by_default};
 use super::shards::Shards;
 use super::status::{RealmStatus, ShardStatus};
 use crate::catalogue::shard::far_source;
@@ -50,17 +50,6 @@ impl Realm {
 
     pub(super) fn over(dir: &Path, open: &OpenShard, read_only: bool) -> Result<Self> {
         if !is_realm(dir) {
-            if Map::newest(dir)?.is_some() {
-                return Err(Error::new(
-                    ErrorKind::Absent,
-                    format!(
-                        "the realm {} has a map, and its file `realm` is lost; \
-                         `RealmBuilder::init` without shards writes it from the map, and changes \
-                         no shard",
-                        dir.display()
-                    ),
-                ));
-            }
             return Err(Error::new(
                 ErrorKind::Absent,
                 format!(
@@ -69,6 +58,17 @@ impl Realm {
                 ),
             ));
         }
+        let Some(founding) = Founding::read(dir)? else {
+            return Err(Error::new(
+                ErrorKind::Absent,
+                format!(
+                    "the realm {} has a map, and its file `realm` is lost; \
+                     `RealmBuilder::init` without shards writes it from the map, and changes no \
+                     shard",
+                    dir.display()
+                ),
+            ));
+        };
         let cut_short = || {
             Error::new(
                 ErrorKind::Absent,
@@ -79,7 +79,6 @@ impl Realm {
                 ),
             )
         };
-        let founding = Founding::read(dir)?.ok_or_else(cut_short)?;
         let map = Map::of(dir, founding.realm)?.ok_or_else(cut_short)?;
         Ok(Realm { shards: Arc::new(Shards::new(dir, &map, open, read_only)) })
     }

@@ -11,7 +11,7 @@ use keyfall::engine::{CopyMode, OpenAs, restore};
 use keyfall::store::{MemoryStore, Store};
 use keyfall::{Class, Engine, Erase, ErrorKind, Put, Scope};
 
-use crate::command_line::Cli;
+use crate::command_line::{Cli, json};
 use crate::support::{SMALL_PAGES, World, error_kind, read_record, user};
 
 fn put(cli: &Cli, args: &[&str], content: &[u8]) -> String {
@@ -202,6 +202,12 @@ fn what_a_restored_store_lacks_shows_by_the_commit_that_its_cell_knows() {
     }
     let (status, _) = told(&cli, &["status", "store", "--json"]);
     assert!(missing(status["lacks"].as_str().unwrap()), "{status}");
+    // All that lives there may be sound: it is not the store that was acknowledged.
+    let audit = cli.run(&["audit", "store", "--json"]);
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let (found, stderr) = (json(&text(&audit.stdout)), text(&audit.stderr));
+    assert_eq!(audit.status.code(), Some(6), "{found} {stderr}");
+    assert!(missing(found["lacks"].as_str().unwrap()), "{found}");
     let (_, stderr) = told(&cli, &["create", "store", "--user", "ben", "--take-over"]);
     assert!(missing(&stderr), "{stderr}");
     let (status, stderr) = told(&cli, &["status", "store", "--json"]);

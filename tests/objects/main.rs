@@ -14,6 +14,7 @@ mod cold;
 #[path = "../it/common.rs"]
 mod common;
 mod conformance;
+mod copies;
 mod corpus;
 mod cut_short;
 mod cuts;

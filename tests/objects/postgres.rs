@@ -198,6 +198,11 @@ fn a_put_is_one_round_trip_and_an_erase_two() {
     let (puts, erases) = counted(&engine, &wire);
     assert_eq!((puts, erases), (20, 40), "the same with prepared statements");
     drop(engine);
+    let url = wire.url("&durable=managed&store=fourth");
+    let engine = Engine::init(made(&url), Arc::new(MemoryCell::new()), options()).unwrap();
+    let (puts, erases) = counted(&engine, &wire);
+    assert_eq!((puts, erases), (20, 40), "the same where the service's word is taken");
+    drop(engine);
     let standby = server.standby("b");
     server.set("synchronous_standby_names", "b");
     server.until("select sync_state from pg_stat_replication", "sync");

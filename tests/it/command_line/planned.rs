@@ -94,6 +94,8 @@ fn a_watcher_prints_what_falls_due() {
         .output()
         .unwrap();
     assert!(watch.status.success(), "{}", String::from_utf8_lossy(&watch.stderr));
+    let began = String::from_utf8(watch.stderr).unwrap();
+    assert!(began.contains("watching store, from "), "{began}");
     let told = String::from_utf8(watch.stdout).unwrap();
     let mut fell: Vec<String> = told
         .lines()

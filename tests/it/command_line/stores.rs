@@ -190,7 +190,7 @@ fn a_store_in_use_has_an_exit_code_of_its_own() {
     {
         let e = cli.fails(8, args);
         one_line(&e);
-        assert!(e.contains("in use") && e.contains("`--wait 10s` gives it time"), "{e}");
+        assert!(e.contains("in use") && e.contains("`--wait 10s` waits until it ends"), "{e}");
     }
     assert_eq!(json(&cli.fails(8, &["list", "store", "--json"]))["error"]["kind"], "locked");
     // A command that is given time waits, and goes on as soon as the store is free.

@@ -160,6 +160,15 @@ fn the_lost_beginning_of_a_realm_is_written_again_from_its_map() {
     std::fs::remove_file(&beginning).unwrap();
     let said = cli.fails(4, &["realm", "status", "home"]);
     assert!(said.contains("its file `realm` is lost; `keyfall realm init home`"), "{said}");
+    // No command takes the directory for a store that is gone.
+    let lists = ["list", "home", "--user", "ada"];
+    let erases = ["erase", "home", "--user", "ada", "--yes"];
+    for command in [&lists[..], &["get", "home", &ids[0]], &erases, &["audit", "home"]] {
+        let said = cli.fails(4, command);
+        assert!(said.contains("`keyfall realm init home`"), "{command:?}: {said}");
+    }
+    let said = cli.fails(2, &["status", "home"]);
+    assert!(said.contains("is a realm, and this command takes one of its shards"), "{said}");
     let other = ["realm", "init", "home", "--shards", "3", "--accept-remnants"];
     let said = cli.fails(2, &other);
     assert!(said.contains("was begun with 2 shards in other places than these 3"), "{said}");

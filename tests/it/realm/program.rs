@@ -176,6 +176,28 @@ fn a_missing_shard_is_told_and_keeps_nobody_else_waiting() {
     cli.ok(&["realm", "status", "home"]);
 }
 
+/// Of a copy that is gone, or too old, nothing can be restored: the number of copies alone said the
+/// same of it as of a good one.
+#[test]
+fn the_status_of_a_realm_counts_the_copies_that_restore() {
+    let cli = realm();
+    for copy in ["good", "gone"] {
+        cli.ok(&["copy", "add", "home/shard-000", copy]);
+    }
+    let counts = || {
+        let status = json(&cli.ok(&["realm", "status", "home", "--json"]));
+        let shard = &status["shards"][0];
+        (shard["copies"].as_u64(), shard["copies_that_restore"].as_u64())
+    };
+    assert_eq!(counts(), (Some(2), Some(2)));
+    std::fs::rename(cli.path("gone"), cli.path("aside")).unwrap();
+    assert_eq!(counts(), (Some(2), Some(1)));
+    let said = cli.ok(&["realm", "status", "home"]);
+    assert!(said.contains("2, 1 restore"), "{said}");
+    std::fs::rename(cli.path("aside"), cli.path("gone")).unwrap();
+    assert_eq!(counts(), (Some(2), Some(2)));
+}
+
 /// Two processes have one realm: a shard is open in one of them at a time.
 #[test]
 fn a_shard_is_open_in_one_process_at_a_time() {

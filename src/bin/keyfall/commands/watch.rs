@@ -20,9 +20,13 @@ const EVERY: Duration = Duration::from_millis(500);
 
 /// Keeps the store open, and prints what changes in it.
 pub(super) fn run(session: &Session, args: WatchArgs) -> Done {
-    let engine = open_with_beats(session, &one(args.places)?, args.beat)?;
+    let store = one(args.places)?;
+    let engine = open_with_beats(session, &store, args.beat)?;
     let began = Instant::now();
     let mut known = Known::new(&engine)?;
+    let signs =
+        args.beat.map_or_else(String::new, |every| format!(", a sign of life each {every:?}"));
+    session.note(&format!("watching {}, from {} on{signs}", store.display(), known.at));
     let mut beaten = None::<Instant>;
     loop {
         engine.run_due(&mut |_| {})?;

@@ -1,0 +1,37 @@
+//! What a copy in step on objects costs.
+
+use std::sync::Arc;
+
+use keyfall::cell::MemoryCell;
+use keyfall::engine::CopyMode;
+use keyfall::store::{MemoryStore, ObjectLog, Store};
+use keyfall::{Engine, Scope};
+use keyfall_objects::{Counted, CountedObjects, MemoryObjects};
+
+use crate::engines::{options, put, user};
+
+/// Its names were drawn under another naming key: what is in a commit is one object, and its head
+/// another one. An erase reads both back.
+#[test]
+fn a_copy_in_step_takes_two_creates_for_each_commit() {
+    let objects = Arc::new(CountedObjects::over(Arc::new(MemoryObjects::new())));
+    let there = Arc::clone(&objects);
+    let open = move |_: &str, _: bool| -> keyfall::Result<Arc<dyn Store>> {
+        Ok(Arc::new(ObjectLog::create(there.clone())?))
+    };
+    let options = options().open_copy(Arc::new(open));
+    let store = Arc::new(MemoryStore::new());
+    let engine = Engine::init(store, Arc::new(MemoryCell::new()), options).unwrap();
+    engine.copies().add("copy", CopyMode::InStep, &mut |_| {}).unwrap();
+    put(&engine, 0, b"the first one").unwrap();
+    engine.erase(Scope::user(user(0))).unwrap();
+    for n in 1..20 {
+        objects.take();
+        put(&engine, n, b"a voice").unwrap();
+        let asked = objects.take();
+        assert_eq!(asked, Counted { creates: 2, ..Counted::default() }, "put {n}");
+        engine.erase(Scope::user(user(n))).unwrap();
+        let asked = objects.take();
+        assert_eq!(asked, Counted { creates: 2, gets: 2, ..Counted::default() }, "erase {n}");
+    }
+}
