@@ -33,6 +33,8 @@ enum Passes {
 pub(super) struct Ending {
     /// Whether steps are counted.
     counts: AtomicBool,
+    /// Whether reads are steps: how many there are may hang on which of two threads is first.
+    at_reads: bool,
     left: AtomicI64,
     dies: Dies,
     steps: Mutex<Vec<String>>,
@@ -40,9 +42,10 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    pub(super) fn new(dies: Dies) -> Arc<Self> {
+    pub(super) fn new(dies: Dies, at_reads: bool) -> Arc<Self> {
         Arc::new(Ending {
             counts: AtomicBool::new(false),
+            at_reads,
             left: AtomicI64::new(0),
             dies,
             steps: Mutex::default(),
@@ -80,6 +83,9 @@ impl Ending {
     fn passes(&self, what: &str) -> Passes {
         if !self.counts.load(Ordering::SeqCst) {
             return Passes::Goes;
+        }
+        if !self.at_reads && what.starts_with("get ") {
+            return if self.is_over() { Passes::Fails } else { Passes::Goes };
         }
         let left = self.left.fetch_sub(1, Ordering::SeqCst);
         if left > 0 {

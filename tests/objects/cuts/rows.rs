@@ -133,7 +133,7 @@ fn dies(row: &Row, base: &World, known: &Known, at: (usize, Dies)) -> usize {
     let (step, how) = at;
     let when = format!("{}, {how:?} step {step}", row.name);
     let (world, mut known) = (base.snapshot(step as u64 * 3 + how as u64), known.clone());
-    let (old, ending) = world.open_mortal(how);
+    let (old, ending) = world.open_mortal(how, row.at_reads);
     (row.before)(&old, &mut known);
     let segments = world.folder("s").len();
     let flight = (row.flight)(&old, &known);
@@ -191,7 +191,7 @@ fn each_step(row: &Row, keys: Keys) -> (usize, usize) {
     engine.close().unwrap();
     let steps = {
         let world = base.snapshot(1_000_000);
-        let (engine, ending) = world.open_mortal(Dies::Before);
+        let (engine, ending) = world.open_mortal(Dies::Before, row.at_reads);
         let mut known = known.clone();
         (row.before)(&engine, &mut known);
         let before = world.folder(row.makes.0).len();
@@ -212,8 +212,7 @@ fn each_step(row: &Row, keys: Keys) -> (usize, usize) {
     };
     println!("{}: {} steps: {}", row.name, steps.len(), steps.join(", "));
     let (mut deaths, mut orphans) = (0, 0);
-    let is_meant = |step: &(usize, &String)| row.at_reads || !step.1.starts_with("get ");
-    for (n, step) in (1..).zip(&steps).filter(is_meant) {
+    for (n, step) in (1..).zip(&steps) {
         let late = step.starts_with("create").then_some(Dies::Late);
         for how in [Dies::Before, Dies::Unheard].into_iter().chain(late) {
             orphans += dies(row, &base, &known, (n, how));

@@ -207,8 +207,8 @@ impl World {
     }
 
     /// An engine of a process that dies.
-    pub(super) fn open_mortal(&self, dies: Dies) -> (Engine, Arc<Ending>) {
-        let ending = Ending::new(dies);
+    pub(super) fn open_mortal(&self, dies: Dies, at_reads: bool) -> (Engine, Arc<Ending>) {
+        let ending = Ending::new(dies, at_reads);
         let objects = Mortal { of: self.place.clone(), ending: ending.clone() };
         (self.open_over(Arc::new(objects), Some(&ending)), ending)
     }
