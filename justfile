@@ -27,7 +27,7 @@ tests:
 test NAME:
     cargo test --locked {{NAME}}
 
-# what no other step runs: the other provider of AES
+# the other provider of AES: vectors, and the same bytes
 features:
     .ci/run features
 
@@ -39,7 +39,7 @@ aes-all:
 schedules:
     .ci/run schedules
 
-# 500 simulated runs, all crash points, one in 256 of the cuts in recoveries
+# 300 simulated runs, all crash points, one in 512 of the cuts in recoveries
 simulate:
     .ci/run simulator
 
@@ -99,9 +99,19 @@ objects-hosts:
 objects-figures:
     .ci/run objects-figures
 
-# 200 rounds of kill -9 and 200 of SIGSTOP, and 100 random histories, beyond the fault proxy
+# 200 rounds of kill -9 and 203 of SIGSTOP, 100 random histories, beyond the fault proxy; 24 standbys
 objects-long:
-    KEYFALL_TURNS=200 KEYFALL_PAUSES=200 KEYFALL_FAR_HISTORIES=100 .ci/run objects-s3 objects-seaweed postgres
+    KEYFALL_TURNS=200 KEYFALL_PAUSES=270 KEYFALL_FAR_HISTORIES=100 KEYFALL_STANDBYS=24 \
+        RUST_TEST_NOCAPTURE=1 .ci/run objects-s3 objects-seaweed postgres
+
+# a million random histories of up to three engines on an object log, beyond a simulated network
+networks:
+    KEYFALL_NETWORKS=1000000 cargo test --locked --release --features objects,testing \
+        --test objects network::random_histories_lose -- --nocapture
+
+# a store of ten million users on objects, opened cold: takes 18 GB of disk
+objects-cold:
+    KEYFALL_COLD=10000000 cargo test --locked --features objects,testing --test objects cold:: -- --nocapture
 
 # the same over PostgreSQL, with kills and failovers
 postgres:

@@ -9,7 +9,6 @@ use std::time::Duration;
 use super::core::{Core, Writer};
 use super::heads::seal_head;
 use super::in_step::{Handed, hand_on};
-use super::loan::Clocks;
 use super::replica::{self, Attached};
 use super::retire::{complete, settle};
 use super::show::show;
@@ -93,11 +92,7 @@ pub(super) fn publish(
     let began = core.observing.begin();
     let (about, written) = (commit.about(), began.map_or(0, |_| commit.written()));
     let erases = commit.root.is_some() || !commit.change.erased.is_empty();
-    let asked = Clocks::over(&**core.store(), &*core.options.env);
     let published = publish_commit(core, writer, commit);
-    if let (Ok(_), Some(asked)) = (&published, asked) {
-        core.loan.renew(asked);
-    }
     if erases {
         // Whatever became of it. Whoever tells of it keeps that back until these are over.
         let lending = core.state().head.lending;

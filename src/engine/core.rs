@@ -378,6 +378,10 @@ impl Core {
         let lost = self.loan.is_lost();
         let confirmed = if lost { Err(replaced()) } else { self.store().confirm() };
         confirmed.map(|()| self.loan.renew(began)).map_err(|e| {
+            if e.kind() == ErrorKind::Corrupt {
+                // The store is gone from its place: what is kept of it here is nobody's any more.
+                self.poison(e.kind());
+            }
             if e.kind() != ErrorKind::Fenced {
                 return e.context("whether this engine still owns the store");
             }

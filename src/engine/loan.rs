@@ -125,7 +125,8 @@ impl Loan {
         }
     }
 
-    /// A commit succeeded that began at this moment.
+    /// The store was asked at this moment, and is this engine's. A commit says less: in a place
+    /// that was emptied it goes as well as where it belongs.
     pub(super) fn renew(&self, began: Clocks) {
         *locked(&self.known) = Some(began);
     }

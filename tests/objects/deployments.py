@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 
 PATIENCE = 120
@@ -68,6 +69,11 @@ def until(holds, what):
     return value
 
 
+def seen(holds, what):
+    if not holds:
+        raise SystemExit(f"not seen: {what}")
+
+
 class Deployment:
     """One section's commands in an empty directory, over places of their own."""
 
@@ -97,10 +103,19 @@ class Deployment:
             raise SystemExit(f"{command}\n{done.stdout}exit code {done.returncode}")
         return done.stdout
 
-    def start(self, command, log):
+    def other(self):
+        """Another machine, which has copies of the cell's directory and of the admin's token."""
+        place = os.path.join(self.dir, "other")
+        os.makedirs(place)
+        shutil.copytree(os.path.join(self.dir, "assistant.cell"), os.path.join(place, "assistant.cell"))
+        if os.path.exists(os.path.join(self.dir, "admin.token")):
+            shutil.copy(os.path.join(self.dir, "admin.token"), place)
+        return place
+
+    def start(self, command, log, place=None):
         with open(os.path.join(self.dir, log), "w", encoding="utf-8") as to:
             process = subprocess.Popen(
-                "exec " + command, shell=True, cwd=self.dir, env=self.env, stdout=to,
+                "exec " + command, shell=True, cwd=place or self.dir, env=self.env, stdout=to,
                 stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         self.running.append(process)
 
@@ -135,13 +150,57 @@ class Deployment:
         command = command.replace("postgres:///keyfall", self.database)
         return re.sub(r"export (\w+)=(postgres\S+)", r"export \1='\2'", command)
 
+    def speak(self, at):
+        """A record is put, read and erased over HTTP."""
+        with open(os.path.join(self.dir, "admin.token"), encoding="utf-8") as token:
+            token = token.read().strip()
+
+        def ask(method, path, body=None, **headers):
+            headers = {name.replace("_", "-"): value for name, value in headers.items()}
+            asked = urllib.request.Request(
+                f"http://127.0.0.1:{at}{path}", method=method, data=body,
+                headers={"Authorization": f"Bearer {token}", **headers})
+            try:
+                with urllib.request.urlopen(asked, timeout=60) as answer:
+                    return answer.status, answer.read()
+            except urllib.error.HTTPError as answer:
+                return answer.code, answer.read()
+
+        def posted(path, body, **headers):
+            status, said = ask("POST", path, body, **headers)
+            seen(status in (200, 201), f"POST {path}: {status} {said}")
+            return json.loads(said)
+
+        user = posted("/v1/users", b'{"name": "ada"}', Content_Type="application/json")["handle"]
+        put = {"Keyfall_Class": "transcript", "Content_Type": "text/plain"}
+        record = posted(f"/v1/users/{user}/records", b"wake me at six", **put)["id"]
+        seen(ask("GET", f"/v1/records/{record}") == (200, b"wake me at six"), "what was put is read")
+        scope = json.dumps({"scope": {"user": user}}).encode()
+        posted("/v1/erasures", scope, Content_Type="application/json")
+        status, said = ask("GET", f"/v1/records/{record}")
+        seen(status == 410, f"what was erased is gone: {status} {said}")
+
+    def use(self, store, cell="", classed="transcript"):
+        """A record is put, read and erased by the program."""
+        named = f"{store} {cell}"
+        record = self.run(
+            f"echo wake me | keyfall put {named} --user ada --class {classed} -").split()[-1]
+        seen(self.run(f"keyfall get {named} {record}") == "wake me\n", "what was put is read")
+        self.run(f"keyfall erase {named} --user ada --yes")
+        gone = subprocess.run(
+            f"keyfall get {named} {record}", shell=True, cwd=self.dir, env=self.env, check=False,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=PATIENCE)
+        seen(gone.returncode == 3, f"what was erased is gone: {gone.returncode}")
+
     def serve(self, command):
         at = port()
         process, text = self.start(
-            f"{command} --listen 127.0.0.1:{at}", f"service{len(self.services)}.log")
+            f"{command} --listen 127.0.0.1:{at}", f"service{len(self.services)}.log",
+            self.other() if "--standby" in command else None)
         self.services.append((process, at))
         if "--standby" not in command:
             until(lambda: text() is not None and ready(at), command)
+            self.speak(at)
             return
         # It waits, and takes over from the one that is killed.
         until(lambda: "standby" in text(), "a standby that waits")
@@ -153,10 +212,11 @@ class Deployment:
         before.wait()
         self.running.remove(before)
         until(lambda: text() is not None and ready(at), "a standby that took over")
+        self.speak(at)
 
     def do(self, command):
         if command.startswith(("cargo install ", "scp ")):
-            # The programs are here, and so is the cell.
+            # The programs are here; a copy of the cell is made for what comes next.
             return
         if command.startswith("sudo -u postgres "):
             # As with KEYFALL_POSTGRES: the role and the database are there.
@@ -184,17 +244,31 @@ class Deployment:
             # Its signs of life are two seconds apart.
             time.sleep(5)
         elif command.startswith("keyfall standby "):
-            _, text = self.start(command, "standby.log")
+            place = self.other()
+            _, text = self.start(command, "standby.log", place)
             time.sleep(3)
             self.watch.send_signal(signal.SIGKILL)
             self.watch.wait()
             self.running.remove(self.watch)
             until(lambda: "took over" in text(), "a standby that took over")
-            until(lambda: os.path.exists(os.path.join(self.dir, "served")), "the program of it")
+            until(lambda: os.path.exists(os.path.join(place, "served")), "the program of it")
         elif command.startswith("keyfall "):
             self.run(command)
+            self.after(command)
         else:
             raise SystemExit(f"a line that no test knows: {command}")
+
+    def after(self, command):
+        """What was made, or restored, is used, where no service comes to do it."""
+        words = command.split()
+        if words[:3] == ["keyfall", "realm", "init"]:
+            self.use(words[3])
+        elif words[:2] == ["keyfall", "restore"]:
+            self.use(words[words.index("--into") + 1], "--cell assistant.cell")
+        elif words[:3] == ["keyfall", "copy", "add"] and "KEYFALL_STORE" in self.env:
+            self.use("")
+        elif words[:2] == ["keyfall", "init"] and "--lend" in words:
+            self.use(words[2], "--cell assistant.cell")
 
     def close(self):
         for process in self.running:

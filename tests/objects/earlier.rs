@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use keyfall::cell::MemoryCell;
 use keyfall::engine::restore;
@@ -85,6 +87,40 @@ fn an_engine_of_before_goes_on_writing() {
         put(&world.new, 50 + n, b"between").unwrap();
     }
     world.ends_whole("an old engine writes");
+}
+
+/// It goes on putting, which says nothing of whose the place is, and finds out at its next read.
+#[test]
+fn what_was_erased_after_a_restore_into_the_same_place_no_engine_of_before_delivers() {
+    let mut world = World::new();
+    let (erased, payload) = world.kept.remove(5);
+    assert_eq!(read(&world.new, &erased).unwrap(), payload);
+    let (is_over, old) = (AtomicBool::new(false), &world.old);
+    std::thread::scope(|scope| {
+        let reads = scope.spawn(|| {
+            let (mut delivered, mut n) = (0, 60);
+            while !is_over.load(Ordering::SeqCst) {
+                drop(put(old, n, b"of before"));
+                delivered += u32::from(read(old, &erased).is_ok());
+                n += 1;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            delivered
+        });
+        world.new.erase(Scope::record(erased)).unwrap();
+        // The clocks of its loan are its own.
+        for _ in 0..50 {
+            let read = read(old, &erased);
+            let e = read.map(|_| ()).expect_err("it was erased, and is delivered");
+            assert_ne!(e.kind(), ErrorKind::Erased, "it knows nothing of the new store: {e}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        is_over.store(true, Ordering::SeqCst);
+        println!("delivered before the erase returned: {}", reads.join().unwrap());
+    });
+    assert!(old.is_poisoned());
+    assert!(old.reopen().is_err());
+    world.ends_whole("an old engine reads");
 }
 
 #[test]

@@ -90,6 +90,9 @@ pub(crate) fn far(faults: Faults, seed: u64) -> Vec<Far> {
         let url = format!("{at}:{port}/keyfall?sslmode=disable&timeout=10&store={store}");
         all.push(Far { proxy, url, environment: Vec::new() });
     }
+    let needed = std::env::var("KEYFALL_SERVERS").unwrap_or_default();
+    let (needed, there) = (needed.split_whitespace().count(), all.len());
+    assert!(there >= needed, "{there} servers are tested, of {needed} that were started");
     if all.is_empty() {
         eprintln!("passed over: KEYFALL_S3, KEYFALL_AZURE and KEYFALL_POSTGRES name no server");
     }

@@ -44,6 +44,9 @@ const COMMIT: u8 = 1;
 
 impl Mistaken {
     pub(crate) fn land(&self) {
+        if let Some((name, bytes)) = self.on_its_way.lock().unwrap().take() {
+            let _ = self.net.create(&name, &bytes);
+        }
         self.net.land();
     }
 

@@ -202,13 +202,14 @@ fn stopped_and_replaced(dir: &Path, far: Option<&Far>, store: &str) {
         far.proxy.set(Faults { lands_within, ..Faults::of_a_network() });
     }
     // How long before an erase returned a read began that gave something.
-    let (mut closest, mut erased) = (Duration::MAX, Vec::new());
+    let (mut closest, mut erased, mut stopped) = (Duration::MAX, Vec::new(), 0);
     for round in 0..rounds {
         let mut reading = Reading::start(far, store, &here, &id);
         std::thread::sleep(Duration::from_millis(round * 7 % 60));
-        // In every other round it is not stopped, and does not hear that it was replaced.
-        if round % 2 == 0 {
+        // In every fourth round it is not stopped, and does not hear that it was replaced.
+        if round % 4 != 3 {
             reading.signal("-STOP");
+            stopped += 1;
         }
         let engine = open(far, store, &there);
         engine.erase(Scope::record(id)).unwrap();
@@ -229,7 +230,9 @@ fn stopped_and_replaced(dir: &Path, far: Option<&Far>, store: &str) {
         drop(reading);
         bring(&there, &here);
     }
-    println!("{rounds} rounds; no read that gave something began later than {closest:?} before");
+    println!(
+        "{rounds} rounds, stopped in {stopped}; no read that gave something began later than {closest:?} before"
+    );
     let Some(far) = far else { return };
     // Whoever has all that was sent, and what the keyholders have now, opens nothing of it.
     let engine = open(Some(far), store, &here);

@@ -270,11 +270,11 @@ fn a_standby_takes_over_from_a_writer_that_is_killed_and_another_goes_on_waiting
         }
         writes(&machine, round, &mut acknowledged);
         began = System.monotonic();
-        machine.signal(if round % 4 == 3 { "-STOP" } else { "-KILL" });
+        machine.signal(if round % 4 == 1 { "-STOP" } else { "-KILL" });
         while let Ok(line) = machine.lines.recv_timeout(Duration::from_millis(100)) {
             acknowledged.take(&line);
         }
-        if round % 4 == 3 {
+        if round % 4 == 1 {
             killed = Some(machine);
         }
     }

@@ -289,7 +289,8 @@ fn judge(far: &Far, engine: &Engine, seen: &Acknowledged) {
         assert_eq!(content, Some(&whole), "what lives is in what was sent");
     }
     for id in &seen.erased {
-        assert!(read(engine, id).is_err(), "erased, and read");
+        let read = read(engine, id).map(drop);
+        assert_eq!(read.unwrap_err().kind(), ErrorKind::Erased, "erased, and read");
         assert!(!exposed.contains_key(id), "erased, and opened from what was sent");
     }
 }

@@ -280,16 +280,25 @@ pub(super) fn claim_again(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
 
 /// Fails once the number after the newest is taken by another handle: it begins with a claim,
 /// which is never deleted. Above what a handle only saw, the next number may be a commit that is
-/// gone again, and others stand above it.
+/// gone again, and others stand above it. Fails as well once the handle's own claim is gone: the
+/// place was emptied, and what stands there now, of another log, has numbers elsewhere.
 pub(super) fn confirm(bucket: &Bucket, state: &Mutex<State>, writers: &Mutex<()>) -> Result<()> {
-    let (last, is_mine) = {
+    let (last, own, is_mine) = {
         let state = locked(state);
-        (state.last, state.is_mine)
+        (state.last, state.own, state.is_mine)
     };
     let next = last + 1;
-    let is_taken = match is_mine {
-        true => bucket.is_there(&numbered(COMMITS, next))?,
-        false => {
+    let is_taken = match (is_mine, own) {
+        (true, None) => bucket.is_there(&numbered(COMMITS, next))?,
+        (true, Some(own)) => {
+            let is_there = |number: &u64| bucket.is_there(&numbered(COMMITS, *number));
+            let mut there = bucket.each(&[own, next], is_there).into_iter();
+            if !there.next().transpose()?.unwrap_or_default() {
+                return Err(went_back(bucket, own));
+            }
+            there.next().transpose()?.unwrap_or_default()
+        }
+        (false, _) => {
             let above = bucket.list_some(COMMITS, &numbered(COMMITS, last), 1)?;
             above.iter().any(|object| number_of(&object.name).is_some())
         }

@@ -66,15 +66,28 @@ fn parts(name: &str, object: &[u8]) -> (Vec<Blob>, Option<Head>) {
         blobs.push((name, object[at + 24..at + 24 + len].to_vec()));
         at += 24 + len;
     }
-    (blobs, head(&object[object.len() - end..]))
+    let (head, root) = head(&object[object.len() - end..]).unzip();
+    blobs.extend(root.flatten());
+    (blobs, head)
 }
 
-fn head(end: &[u8]) -> Option<Head> {
+/// The head at the end of an object, and the root page, if that is repeated there.
+fn head(end: &[u8]) -> Option<(Head, Option<Blob>)> {
     let (claim, rest) = end.get(16..)?.split_first()?;
     let (has_head, rest) = rest[56 * usize::from(*claim)..].split_first()?;
     let number = |at: usize| u64::from_be_bytes(rest[at..at + 8].try_into().unwrap());
-    (*has_head == 1).then(|| Head {
-        id: HeadId { epoch: number(0), commit: number(8) },
-        bytes: rest[16..].to_vec(),
-    })
+    let (mut at, mut root) = (16, None);
+    match has_head {
+        0 => return None,
+        1 => {}
+        2 => {
+            let name = BlobName(rest[16..32].try_into().unwrap());
+            let len = u32::from_be_bytes(rest[32..36].try_into().unwrap()) as usize;
+            root = Some((name, rest[36..36 + len].to_vec()));
+            at = 36 + len;
+        }
+        other => panic!("an end of kind {other}, which SPEC.md 9.8 does not have"),
+    }
+    let id = HeadId { epoch: number(0), commit: number(8) };
+    Some((Head { id, bytes: rest[at..].to_vec() }, root))
 }
