@@ -7,7 +7,8 @@ use std::fmt;
 pub enum Created {
     /// It was not there, and now it is, with these bytes, durably.
     Here {
-        /// Whether the place says that it keeps versions: what is deleted there stays.
+        /// Whether what is deleted there may stay: the place says that it keeps versions, or is a
+        /// database, which lets go of rows later.
         versioned: bool,
     },
     /// The place says that something of that name is there, or that another request is at it. This

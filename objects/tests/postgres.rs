@@ -326,7 +326,7 @@ fn a_managed_server_is_asked_nothing_but_rows() {
         let (one, two) = (bob(options), bob(options));
         for n in 1..4 {
             let made = create(&one, &name(n), &attempt(1, n), &patience()).unwrap();
-            assert_eq!(made, Outcome::Here { versioned: false });
+            assert_eq!(made, Outcome::Here { versioned: true });
             let made = create(&two, &name(n), &attempt(2, n), &patience()).unwrap();
             assert_eq!(made, Outcome::Taken);
             assert_eq!(two.get(&name(n)).unwrap(), Some(attempt(1, n)));
@@ -367,7 +367,7 @@ fn each_request_is_one_round_trip() {
     let e = objects.create(&name(3), &attempt(1, 3)).unwrap_err();
     assert_eq!(e.kind, FailureKind::Unknown, "{e}");
     let made = create(&objects, &name(3), &attempt(1, 3), &patience()).unwrap();
-    assert_eq!(made, Outcome::Here { versioned: false });
+    assert_eq!(made, Outcome::Here { versioned: true });
 
     // The writer is gone, another one has taken the number, and the request arrives.
     wire.next(Fault::Held);

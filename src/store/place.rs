@@ -174,22 +174,26 @@ fn log_at(url: &str, how: How) -> Result<ObjectLog> {
     log.inspect_err(|_| traces.iter().for_each(Traces::undo_empty))
 }
 
-/// Refuses a place that is a folder of the store above it: each would take the other's objects for
-/// its own.
+/// Refuses a place in a folder of a store above it, however far: it would lie among that one's
+/// objects.
 #[cfg(all(feature = "sled", feature = "objects"))]
 fn check_outside(url: &str) -> Result<()> {
-    let Some((above, last)) = url.trim_end_matches('/').rsplit_once('/') else { return Ok(()) };
     let is_gone = |dir: std::path::PathBuf| !dir.exists();
-    let alone = is_postgres(url)
-        || above.ends_with('/')
-        || keyfall_objects::cloud::directory_of(above).is_some_and(is_gone);
-    if alone || !super::objects::is_folder(last) || !ObjectLog::is_at(objects_at(above)?)? {
-        return Ok(());
+    let mut place = url.trim_end_matches('/');
+    while let Some((above, last)) = place.rsplit_once('/') {
+        place = above;
+        if is_postgres(url) || above.ends_with('/') {
+            return Ok(());
+        }
+        let is_there = !keyfall_objects::cloud::directory_of(above).is_some_and(is_gone);
+        if is_there && super::objects::is_folder(last) && ObjectLog::is_at(objects_at(above)?)? {
+            let text = format!(
+                "{url} lies inside the store {above}, among its objects; name another place"
+            );
+            return Err(Error::new(ErrorKind::Refused, text));
+        }
     }
-    Err(Error::new(
-        ErrorKind::Refused,
-        format!("{url} lies inside the store {above}, among its objects; name another place"),
-    ))
+    Ok(())
 }
 
 #[cfg(all(feature = "sled", feature = "objects"))]

@@ -30,6 +30,7 @@ mod inits;
 mod late;
 mod listing;
 mod mistakes;
+mod neighbours;
 mod network;
 mod openers;
 mod openings;

@@ -196,3 +196,55 @@ fn an_engine_that_its_cell_refuses_ends() {
     }
     assert!(old.is_poisoned());
 }
+
+/// A handle on a cell after whose first load something else happens.
+struct Overtaken {
+    cell: MemoryCell,
+    then: std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl RootCell for Overtaken {
+    fn describe(&self) -> Promise {
+        self.cell.describe()
+    }
+    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
+        self.cell.claim(store, owner, mark)
+    }
+    fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
+        self.cell.deposit(store, id, key)
+    }
+    fn load(&self) -> Result<Contents> {
+        let contents = self.cell.load()?;
+        if let Some(then) = self.then.lock().unwrap().take() {
+            then();
+        }
+        Ok(contents)
+    }
+    fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
+        self.cell.retire(keep, proof)
+    }
+}
+
+/// Somebody who looked while another engine erased was told that the cell is an old copy, to be
+/// destroyed: it was the only one.
+#[test]
+fn a_look_while_another_engine_erases_does_not_take_the_cell_for_an_old_copy() {
+    let (objects, cell) = (Arc::new(MemoryObjects::new()), MemoryCell::new());
+    let log = |look: bool| -> Arc<dyn Store> {
+        let objects = objects.clone() as Arc<dyn Objects>;
+        Arc::new(if look {
+            ObjectLog::look(objects).unwrap()
+        } else {
+            ObjectLog::open_or_create(objects).unwrap()
+        })
+    };
+    let writer = Engine::init(log(false), Arc::new(cell.handle()), options()).unwrap();
+    let kept = put(&writer, 1, b"kept").unwrap();
+    put(&writer, 2, b"erased").unwrap();
+    let erase = move || drop(writer.erase(Scope::user(user(2))).unwrap());
+    let then = std::sync::Mutex::new(Some(Box::new(erase) as Box<dyn FnOnce() + Send>));
+    let looks = options().open_as(OpenAs::ReadOnly);
+    let seen = Engine::open(log(true), Arc::new(Overtaken { cell, then }), looks).unwrap();
+    assert_eq!(seen.head().epoch, 2);
+    assert_eq!(read(&seen, &kept).unwrap(), b"kept");
+}

@@ -9,6 +9,7 @@ mod way;
 
 use std::future::Future;
 use std::sync::{Arc, mpsc};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
@@ -46,6 +47,12 @@ pub struct CloudObjects {
     runtime: Option<Runtime>,
 }
 
+/// Whether this machine's clock stands where no request can be signed: what signs them panics.
+#[expect(clippy::disallowed_methods, reason = "it is the clock that what signs requests reads")]
+fn is_before_1970() -> bool {
+    SystemTime::now() < SystemTime::UNIX_EPOCH
+}
+
 impl CloudObjects {
     /// The objects at a URL. Nothing is asked yet.
     ///
@@ -67,6 +74,11 @@ impl CloudObjects {
 
     fn opened(url: &str, endpoint: Option<&str>) -> Result<Self> {
         let Opened { store, prefix, sorted } = open(url, endpoint)?;
+        if is_before_1970() {
+            return Err(Failure::refused(format!(
+                "{url}: this machine's clock stands before 1970; set it"
+            )));
+        }
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
             .enable_all()

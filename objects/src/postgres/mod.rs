@@ -122,7 +122,9 @@ impl PostgresObjects {
         if let Some(this) = this {
             servers.known().last = Some(this);
         }
-        Ok(Created::Here { versioned: false })
+        // A row that was deleted stays in the server's files and in its log until vacuum and
+        // checkpoints let go of it.
+        Ok(Created::Here { versioned: true })
     }
 }
 

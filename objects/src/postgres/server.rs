@@ -233,8 +233,10 @@ impl Servers<'_> {
 
     fn make_table(&self, session: &Session) -> Result<()> {
         self.pool.run(session, TABLE).map_err(|e| match &e {
-            Trouble::Server(inner) if is_no_right(inner) => self
-                .refused(&format!("the role may not make the table; have an owner run: {TABLE}")),
+            Trouble::Server(inner) if is_no_right(inner) => self.refused(&format!(
+                "the role may not make the table; have an owner run: {TABLE}; \
+                     grant select, insert, delete on keyfall to ROLE"
+            )),
             Trouble::Server(inner) if is_read_only(inner) => self.standby(),
             // Another one made it at the same moment: the next try finds it.
             Trouble::Server(inner) => {

@@ -20,7 +20,7 @@ use crate::pages::{PageSource, SharedStore};
 use crate::promise::Finality;
 use crate::record::upload::is_of_upload;
 use crate::secret::WipeStack;
-use crate::store::{Cursor, Head, HeadId};
+use crate::store::{Cursor, Head, HeadId, Store};
 use crate::tree::head::{HeadPage, Prefix, Roots};
 use crate::tree::{Geometry, PageKind};
 
@@ -209,11 +209,12 @@ fn audit_of(inner: &Arc<Core>, more: &[SharedStore], progress: Progress<'_>) -> 
     let contents = inner.cell.load()?;
     let ready = writer.next.as_ref().map(|next| next.id);
     let shared = inner.cell.describe().quorum.is_some();
-    let (live_roots, live_head, geometry, (pending, finality)) = {
+    let (live_roots, live, geometry, (pending, finality)) = {
         let state = inner.state();
         let erases = (state.head.pending, inner.finality_of(&state));
-        (state.head.roots.duplicate(), state.stored.id, state.head.geometry, erases)
+        (state.head.roots.duplicate(), state.stored.clone(), state.head.geometry, erases)
     };
+    let live_head = live.id;
     let mut places: Vec<SharedStore> = vec![inner.store().clone()];
     places.extend(writer.copies.iter().filter_map(|c| c.store.clone()));
     places.extend(more.iter().cloned());
@@ -237,8 +238,11 @@ fn audit_of(inner: &Arc<Core>, more: &[SharedStore], progress: Progress<'_>) -> 
         away,
         lacks: inner.lacks(),
     };
+    // Places that hold this very state.
+    let mut same = Vec::new();
     for place in &places {
         let stored = own_head(place, inner.id)?;
+        same.push(stored.as_ref() == Some(&live));
         let head = stored.as_ref().map(|stored| stored.id);
         let mut found = PlaceAudit { place: place.place(), head, ..PlaceAudit::default() };
         for root in &contents.keys {
@@ -251,6 +255,13 @@ fn audit_of(inner: &Arc<Core>, more: &[SharedStore], progress: Progress<'_>) -> 
         audit.places.push(found);
     }
     try_blobs(&source, &places, &mut known, &mut audit, (live_head.epoch, progress))?;
+    let copies = places.iter().zip(&mut audit.places).zip(same).skip(1);
+    for ((copy, found), _) in copies.filter(|(_, same)| *same) {
+        let missing = lost(&**copy, &known)?;
+        if missing > 0 {
+            found.other_damage.push(lost_by_copy(missing));
+        }
+    }
     Ok(audit)
 }
 
@@ -302,6 +313,25 @@ fn try_blobs(
         found.other_damage.push(missing_from_store(missing, elsewhere));
     }
     Ok(())
+}
+
+/// How many blobs of the live tree a copy of that state does not give.
+fn lost(copy: &dyn Store, known: &HashMap<BlobName, Openable>) -> Result<u64> {
+    let mut missing = 0;
+    for (name, _) in known.iter().filter(|(_, k)| k.live) {
+        missing += u64::from(!copy.contains(name)?);
+    }
+    Ok(missing)
+}
+
+/// Tells of live blobs that a copy lacks. It is not filled up: what has a page there is taken to
+/// have all below it.
+fn lost_by_copy(n: u64) -> String {
+    let blobs = if n == 1 { "blob" } else { "blobs" };
+    format!(
+        "{n} live {blobs} missing: it does not restore everything; make the copy once more, in an \
+         empty place"
+    )
 }
 
 /// Tells of live blobs that the store lacks. Of pages some other place has each: without one the

@@ -67,11 +67,17 @@ impl Bucket {
         outer(name, self.first())
     }
 
-    /// What is listed of this log, by its names there.
-    fn here(&self, listed: Vec<Listed>) -> Vec<Listed> {
+    /// What is listed of this log, by its names there; adds up the bytes of what is another's.
+    fn here(&self, listed: Vec<Listed>, others: &mut u64) -> Vec<Listed> {
         let first = self.first();
-        let here = |listed: Listed| Some(Listed { name: inner(&listed.name, first)?, ..listed });
-        listed.into_iter().filter_map(here).collect()
+        let mut here = Vec::with_capacity(listed.len());
+        for listed in listed.into_iter().filter(|it| it.name.matches('/').count() == 1) {
+            match inner(&listed.name, first) {
+                Some(name) => here.push(Listed { name, ..listed }),
+                None => *others += listed.size,
+            }
+        }
+        here
     }
 
     pub(super) fn place(&self) -> String {
@@ -173,16 +179,29 @@ impl Bucket {
 
     /// The first objects of a folder after `after`.
     pub(super) fn list_some(&self, folder: &str, after: &str, most: usize) -> Result<Vec<Listed>> {
-        self.listed(folder, after, most.min(PAGE), most)
+        self.listed(folder, after, most.min(PAGE), most, &mut 0)
     }
 
     /// All objects of a folder after `after`.
     pub(super) fn list(&self, folder: &str, after: &str) -> Result<Vec<Listed>> {
-        self.listed(folder, after, PAGE, usize::MAX)
+        self.listed(folder, after, PAGE, usize::MAX, &mut 0)
     }
 
-    /// Lists so many names by each request. What another log left there counts for nothing.
-    fn listed(&self, folder: &str, after: &str, page: usize, most: usize) -> Result<Vec<Listed>> {
+    /// All objects of a folder; adds up the bytes of what another log left there.
+    pub(super) fn list_all(&self, folder: &str, others: &mut u64) -> Result<Vec<Listed>> {
+        self.listed(folder, "", PAGE, usize::MAX, others)
+    }
+
+    /// Lists so many names by each request. What another log left there, and what lies in a folder
+    /// of this one, counts for nothing.
+    fn listed(
+        &self,
+        folder: &str,
+        after: &str,
+        page: usize,
+        most: usize,
+        others: &mut u64,
+    ) -> Result<Vec<Listed>> {
         let (mut all, mut after) = (Vec::new(), self.there(after));
         loop {
             let list = || self.objects.list(folder, &after, page);
@@ -191,7 +210,7 @@ impl Bucket {
             if let Some(last) = some.last() {
                 after.clone_from(&last.name);
             }
-            all.extend(self.here(some));
+            all.extend(self.here(some, others));
             if is_last || all.len() >= most {
                 all.truncate(most);
                 return Ok(all);
@@ -214,7 +233,7 @@ impl Bucket {
         beside: impl FnOnce(&[Listed]) -> T,
     ) -> Result<(bool, T)> {
         let drawn = HEXLOWER.encode(&self.drawn()?);
-        let here = |listed: &[Listed]| beside(&self.here(listed.to_vec()));
+        let here = |listed: &[Listed]| beside(&self.here(listed.to_vec(), &mut 0));
         let probed = probe_beside(&*self.objects, folder, &drawn, &self.patience, here);
         let (probed, beside) = probed.map_err(probed_ill)?;
         Ok((probed.versioned, beside))

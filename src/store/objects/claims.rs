@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::bucket::Bucket;
 use super::frame::{End, HEADER, Header};
-use super::named::{CLAIMS, Object, claims_name, number_of_list};
+use super::named::{CLAIMS, Object, claims_name, is_drawn_name, number_of_list};
 use super::state::State;
 use super::tables::WHOLE;
 use crate::codec::Decoder;
@@ -93,23 +93,33 @@ pub(super) fn learn(bucket: &Bucket, state: &Mutex<State>, there: &[(u64, u64)])
         (state.claims.upto, state.claimed.map_or(0, |claimed| claimed.claim))
     };
     let known = there.partition_point(|(number, _)| *number <= upto);
-    let mut found = BTreeSet::new();
+    let mut found = Sought::default();
     if known < there.len() {
         let new = &there[known.saturating_sub(1)..];
         if known == 0 {
             // Whatever the lowest is.
-            found.insert(new[0].0);
+            found.claims.insert(new[0].0);
         }
         match counted(bucket, new[0])? {
             Some(low) => search(bucket, new, (low, count), &mut found)?,
-            None => found.extend(new.iter().map(|(number, _)| *number)),
+            None => found.damaged.extend(new.iter().map(|(number, _)| *number)),
         }
     }
     let mut state = locked(state);
-    state.claims.numbers.extend(found);
+    state.claims.numbers.extend(&found.damaged);
+    state.claims.numbers.extend(found.claims);
+    state.claims.doubtful.extend(found.damaged);
     let last = there.last().map_or(0, |(number, _)| *number);
     state.claims.upto = state.claims.upto.max(last);
     Ok(())
+}
+
+/// What was found.
+#[derive(Default)]
+struct Sought {
+    claims: BTreeSet<u64>,
+    /// Of these nobody knows what they are.
+    damaged: BTreeSet<u64>,
 }
 
 /// Finds the objects at which the count of claims rises, which is `counts.0` at the first and
@@ -118,7 +128,7 @@ fn search(
     bucket: &Bucket,
     there: &[(u64, u64)],
     counts: (u64, u64),
-    found: &mut BTreeSet<u64>,
+    found: &mut Sought,
 ) -> Result<()> {
     let mut ranges = vec![(0, counts.0, there.len() - 1, counts.1)];
     while let Some((from, low, to, high)) = ranges.pop() {
@@ -126,7 +136,7 @@ fn search(
             continue;
         }
         if to == from + 1 {
-            found.insert(there[to].0);
+            found.claims.insert(there[to].0);
             continue;
         }
         let middle = from + (to - from) / 2;
@@ -137,13 +147,13 @@ fn search(
                     read = Some((at, count));
                     break;
                 }
-                None => _ = found.insert(object.0),
+                None => _ = found.damaged.insert(object.0),
             }
         }
         if let Some((at, count)) = read {
             ranges.extend([(from, low, at, count), (at, count, to, high)]);
         } else {
-            found.insert(there[to].0);
+            found.claims.insert(there[to].0);
             ranges.push((from, low, middle, high));
         }
     }
@@ -188,7 +198,9 @@ pub(super) fn note(
     let before = bucket.list(CLAIMS, "")?;
     let drawn = bucket.drawn()?;
     bucket.create(&claims_name(upto, &drawn), &encode(&drawn, left, &numbers))?;
-    let names: Vec<String> = before.into_iter().map(|listed| listed.name).collect();
+    // What somebody else keeps there stays.
+    let ours = before.into_iter().map(|listed| listed.name).filter(|it| is_drawn_name(CLAIMS, it));
+    let names: Vec<String> = ours.collect();
     // One that stays is an earlier one.
     bucket.delete_all(&names).map(drop)
 }

@@ -17,6 +17,8 @@ pub(super) type Elsewhere = HashMap<BlobName, (Object, Spot)>;
 pub(super) struct Claims {
     /// Their numbers, and those of a few objects that count as claims because nobody knows.
     pub(super) numbers: BTreeSet<u64>,
+    /// Those among them that were found damaged.
+    pub(super) doubtful: BTreeSet<u64>,
     /// All up to this number are known.
     pub(super) upto: u64,
 }

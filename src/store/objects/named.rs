@@ -97,9 +97,20 @@ pub(super) fn dead_name(number: u64, drawn: &[u8; 16]) -> String {
     format!("{LISTS}{number:0DIGITS$}-{}", HEXLOWER.encode(drawn))
 }
 
-/// Whether the name is that of a list of removed blobs.
+/// Whether the name is that of a list of removed blobs, beside the floors or where they were before.
 pub(super) fn is_dead_name(name: &str) -> bool {
-    name.starts_with(LISTS)
+    name.strip_prefix(LISTS).is_some_and(is_drawn) || is_drawn_name(DEAD, name)
+}
+
+/// Whether the name is one of [`drawn_name`]'s.
+pub(super) fn is_drawn_name(folder: &str, name: &str) -> bool {
+    name.split_once('/').is_some_and(|(there, rest)| there == folder && is_drawn(rest))
+}
+
+/// Whether a text is `<number>-<drawn>`.
+fn is_drawn(rest: &str) -> bool {
+    let parts = rest.split_once('-');
+    parts.is_some_and(|(at, drawn)| number(at).is_some() && sixteen(drawn).is_some())
 }
 
 /// The number in the name of a list of removed blobs: none of these lies in a later commit.
@@ -240,6 +251,11 @@ mod tests {
         assert_eq!(number_of(&list), None, "a list is no floor");
         assert_eq!(dead_number(&list), Some(42));
         assert!(!is_dead_name(&numbered(FLOORS, 42)));
+        assert!(is_dead_name(&drawn_name(DEAD, 42, &[7; 16])));
+        for not_ours in ["d/photo.jpg", "d/keyfall", "f/dead-letters", "a/photo.jpg"] {
+            assert!(!is_dead_name(not_ours) && !is_drawn_name(CLAIMS, not_ours), "{not_ours}");
+        }
+        assert!(is_drawn_name(CLAIMS, &claims_name(42, &[7; 16])));
         let hint = newest_name(42);
         assert_eq!((newest_of(&hint), number_of(&hint)), (Some(42), None), "a hint is no floor");
         let beats = beats_name(7, 2000);

@@ -5,7 +5,7 @@ use keyfall_objects::Listed;
 use super::bucket::Bucket;
 use super::claim::find_newest;
 use super::marker;
-use super::named::{COMMITS, FLOORS, MARKER, beats_of, is_dead_name};
+use super::named::{COMMITS, FLOORS, MARKER, Object, PACKS, STRAYS, beats_of, is_dead_name};
 use super::naming::Naming;
 use super::state::State;
 use crate::error::{Error, ErrorKind, Result};
@@ -47,13 +47,18 @@ pub(super) fn probe_and_learn(bucket: &Bucket, state: &Mutex<State>) -> Result<b
 /// naming key, and no blob would be found.
 pub(super) fn check_unused(bucket: &Bucket) -> Result<()> {
     // Another one may have made a log meanwhile.
-    if bucket.list_some(COMMITS, "", 1)?.is_empty() || bucket.is_there(MARKER)? {
+    let mut is_used = false;
+    for folder in [COMMITS, PACKS, STRAYS] {
+        is_used |=
+            bucket.list_some(folder, "", 1)?.iter().any(|it| Object::parse(&it.name).is_some());
+    }
+    if !is_used || bucket.is_there(MARKER)? {
         return Ok(());
     }
     Err(Error::corrupt(format!(
-        "{}: the marker of the store, the object `{MARKER}`, is missing, and its commits are there; \
-         put it back as it was; to restore the store here from a copy, delete all objects below \
-         this place first; for a new store name an empty place",
+        "{}: the marker of the store, the object `{MARKER}`, is missing, and objects of it are there; \
+         put it back as it was; to restore the store here from a copy, delete them first, in the \
+         folders a, b, c, d, f, p, s and x; for a new store name an empty place",
         bucket.place()
     )))
 }

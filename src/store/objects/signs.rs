@@ -90,7 +90,7 @@ pub(super) fn beat(bucket: &Bucket, state: &Mutex<State>, every: Duration) -> Re
     }
     if sign == 1 {
         let earlier = bucket.list(SIGNS, "")?;
-        let earlier = earlier.iter().filter(|it| sign_of(&it.name).is_none_or(|it| it.0 < claim));
+        let earlier = earlier.iter().filter(|it| sign_of(&it.name).is_some_and(|it| it.0 < claim));
         earlier.for_each(|it| bucket.delete_once(&it.name));
     }
     Ok(())
@@ -124,7 +124,7 @@ pub(super) fn pulse(bucket: &Bucket, state: &Mutex<State>, last: Option<Pulse>) 
         let state = locked(state);
         (state.last, state.claimed.map_or(0, |claimed| claimed.claim))
     };
-    let signs = listed.iter().filter_map(|it| sign_of(&it.name)).filter(|it| it.0 == claim);
-    let sign = signs.map(|it| it.1).max().unwrap_or_default();
-    Ok(Pulse { number, claim, sign, signs: !listed.is_empty() })
+    let signs: Vec<(u64, u64)> = listed.iter().filter_map(|it| sign_of(&it.name)).collect();
+    let latest = signs.iter().filter(|it| it.0 == claim).map(|it| it.1).max();
+    Ok(Pulse { number, claim, sign: latest.unwrap_or_default(), signs: !signs.is_empty() })
 }

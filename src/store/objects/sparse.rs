@@ -27,7 +27,7 @@ impl SparseObjects {
         let newest = Object::Numbered(state.last);
         let weight = state.live.as_ref().map(|live| live.weigh(newest)).unwrap_or_default();
         let Weight { over, dead, .. } = weight;
-        let dead = dead + over + state.hidden + state.refused.values().sum::<u64>();
+        let dead = dead + over + state.hidden + state.unknown + state.refused.values().sum::<u64>();
         let mut chunks = HashSet::new();
         let part = packing.map_or(DENSE, super::give::part);
         if packing.is_none_or(|packing| is_worth(weight.dead, weight.lives, packing)) {

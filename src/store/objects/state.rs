@@ -57,6 +57,10 @@ pub(super) struct State {
     pub(super) lists: Vec<Listed>,
     /// Lists of such blobs that are damaged.
     pub(super) damaged: BTreeSet<String>,
+    /// Objects whose tables are damaged, of blobs whose names do not say their place.
+    pub(super) ill: BTreeSet<Object>,
+    /// Bytes of objects that a survey could not tell what they hold, or left to another log.
+    pub(super) unknown: u64,
     /// Bytes of blobs that this handle removed, in objects that it could not delete for good.
     pub(super) hidden: u64,
     /// Dead objects that the place refused to delete, and their bytes.

@@ -10,12 +10,15 @@ use super::give::Giving;
 use super::live::{Found, Held, Live};
 use super::named::{COMMITS, DEAD, Object, PACKS, SEGMENTS, STRAYS};
 use super::remove::forget_gone;
-use super::tables::{learn_elsewhere, learn_lists, removed};
+use super::tables::{learn_elsewhere, learn_lists, lists_in, removed};
 use crate::error::Result;
 use crate::ids::BlobName;
+use crate::limits::PAGE_MAX_BYTES;
 use crate::store::{Collect, Sweep, Swept};
 use crate::sync::locked;
 
+/// A claim, with the head and the root page that it repeats, has no more bytes than this.
+const CLAIM_MAX: u64 = 2 * PAGE_MAX_BYTES as u64;
 /// Headers that are read for their counts: so many, and one for each 8 MiB.
 const HEADERS: u64 = 64;
 
@@ -26,6 +29,8 @@ pub(super) struct Survey<'s> {
     live: Live,
     /// What was suspected when it began.
     suspected: u64,
+    /// Bytes of objects of which nobody knows what they hold.
+    unknown: u64,
     over: bool,
 }
 
@@ -39,14 +44,19 @@ impl<'s> Survey<'s> {
             state.sweeping = Some(Live::default());
             (state.last, state.suspected.unwrap_or(0))
         };
-        let mut survey = Survey { giving, how, live: Live::default(), suspected, over: false };
+        let live = Live::default();
+        let mut survey = Survey { giving, how, live, suspected, unknown: 0, over: false };
         learn_lists(bucket, state)?;
-        let removed = removed(bucket, &bucket.list(DEAD, "")?)?;
+        let removed = removed(bucket, &lists_in(bucket, DEAD)?)?;
         locked(state).learn_removed(removed);
         learn_elsewhere(bucket, state)?;
         for folder in [COMMITS, PACKS, STRAYS, SEGMENTS] {
-            for Listed { name, size } in bucket.list(folder, "")? {
+            for Listed { name, size } in bucket.list_all(folder, &mut survey.unknown)? {
                 let Some(object) = Object::parse(&name) else { continue };
+                if locked(state).ill.contains(&object) {
+                    survey.unknown += size;
+                    continue;
+                }
                 // What belongs to a commit to come is not known to be dead.
                 if object.number().is_none_or(|number| number <= last) {
                     survey.live.enter(object, Held::of(object, size));
@@ -124,6 +134,13 @@ impl<'s> Survey<'s> {
         };
         let numbered: Vec<(u64, u64)> = self.live.objects().filter_map(numbered).collect();
         claims::learn(bucket, state, &numbered)?;
+        let doubtful = |(number, size): &(u64, u64)| {
+            let claims = &locked(state).claims;
+            // One that is damaged counts as a claim, so that nobody deletes it.
+            claims.doubtful.contains(number) || claims.numbers.contains(number) && *size > CLAIM_MAX
+        };
+        self.unknown +=
+            numbered.iter().filter(|it| doubtful(it)).map(|(_, size)| size).sum::<u64>();
         let mut live = std::mem::take(&mut self.live);
         let mut state = locked(state);
         let claimed = state.claims.numbers.iter();
@@ -141,6 +158,7 @@ impl<'s> Survey<'s> {
         let suspected = state.suspected.unwrap_or(0);
         state.suspected = Some(suspected.saturating_sub(self.suspected));
         (state.live, state.unnoted) = (Some(live), true);
+        state.unknown = self.unknown;
         Ok(())
     }
 }

@@ -43,7 +43,8 @@ fn table(bucket: &Bucket, object: Object, size: u64) -> Result<Option<(Header, T
     Ok(Some((header, blobs)))
 }
 
-/// Learns where the blobs lie whose names do not say it, unless that is known.
+/// Learns where the blobs lie whose names do not say it, unless that is known. An object that is
+/// damaged holds nothing, as far as is known; nobody deletes it.
 pub(super) fn learn_elsewhere(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
     if locked(state).elsewhere.is_some() {
         return Ok(());
@@ -54,7 +55,15 @@ pub(super) fn learn_elsewhere(bucket: &Bucket, state: &Mutex<State>) -> Result<(
     let tables = bucket.each(&strays, |(object, size)| table(bucket, *object, *size));
     let mut elsewhere = Elsewhere::new();
     for ((object, _), table) in strays.into_iter().zip(tables) {
-        let Some((header, blobs)) = table? else { continue };
+        let (header, blobs) = match table {
+            Ok(Some(table)) => table,
+            Ok(None) => continue,
+            Err(e) if e.kind() == ErrorKind::Corrupt => {
+                locked(state).ill.insert(object);
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
         locked(state).windows.keep_header(object, header);
         elsewhere.extend(blobs.into_iter().map(|(name, spot)| (name, (object, spot))));
     }
@@ -84,7 +93,7 @@ pub(super) fn learn_all(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
         return Ok(());
     }
     learn_lists(bucket, state)?;
-    let removed = removed(bucket, &bucket.list(DEAD, "")?)?;
+    let removed = removed(bucket, &lists_in(bucket, DEAD)?)?;
     locked(state).learn_removed(removed);
     let mut all = Catalogue::default();
     for folder in [COMMITS, PACKS, STRAYS, SEGMENTS] {
@@ -148,9 +157,15 @@ pub(super) fn learn_lists(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
 
 /// All lists of removed blobs.
 pub(super) fn dead_lists(bucket: &Bucket) -> Result<Vec<Listed>> {
-    let mut lists = bucket.list(FLOORS, "")?;
+    let mut lists = lists_in(bucket, FLOORS)?;
+    lists.extend(lists_in(bucket, DEAD)?);
+    Ok(lists)
+}
+
+/// Those in one folder. What somebody else keeps there stays.
+pub(super) fn lists_in(bucket: &Bucket, folder: &str) -> Result<Vec<Listed>> {
+    let mut lists = bucket.list(folder, "")?;
     lists.retain(|listed| is_dead_name(&listed.name));
-    lists.extend(bucket.list(DEAD, "")?);
     Ok(lists)
 }
 

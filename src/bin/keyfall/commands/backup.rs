@@ -34,7 +34,8 @@ pub(super) fn run(session: &Session, args: BackupArgs) -> Done {
     }
     tell("backup", &dest.place(), done)?;
     line(session.fill(
-        "It restores everything as it is now. After the next erase, including one by an age \
+        "It restores everything as it is now, if what it had before is whole there (`keyfall check \
+         STORE COPY` reads all of it). After the next erase, including one by an age \
          limit, it restores nothing on its own: back up again then, or keep a copy in step \
          (`keyfall copy add STORE PLACE`).",
     ))

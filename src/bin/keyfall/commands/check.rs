@@ -45,8 +45,9 @@ pub(super) fn run(session: &Session, args: CheckArgs) -> Done {
         return if session.json { Ok(()) } else { line("a restore from here would be complete") };
     }
     let text = format!(
-        "{} lacking: in no copy, or not to be opened; bring the copies up to date, backups with \
-         `keyfall backup STORE COPY` and others with `keyfall copy sync STORE`",
+        "{} lacking: in no copy, or not to be opened; bring copies that are behind up to date \
+         (`keyfall backup STORE COPY`, `keyfall copy sync STORE`), and make one that lost \
+         something once more, in an empty place",
         counted(checked.lacking, "blob")
     );
     Err(Error::new(ErrorKind::Corrupt, text).into())

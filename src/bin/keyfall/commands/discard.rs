@@ -84,8 +84,8 @@ fn tell(session: &Session, done: &Discarded) -> Done {
     ))?;
     if done.keeps_versions {
         line(session.fill(
-            "a place keeps versions of what is deleted: how much of what was removed there is not \
-             known; have it forget versions that are not the newest",
+            "a place may keep what is deleted (versions of objects, rows before a vacuum): how much \
+             of what was removed is still there is not known; have it let go of that",
         ))?;
     }
     if done.bytes_refused > 0 {

@@ -92,7 +92,8 @@ fn tell_store(session: &Session, s: &Status) -> Done {
     ))?;
     if s.keeps_versions {
         line(format_args!(
-            "      keeps old versions of deleted objects; how much space they take is not known"
+            "      may keep what is deleted (versions of objects, rows before a vacuum); how much is \
+             not known"
         ))?;
     }
     if let Some(time) = s.lending {
