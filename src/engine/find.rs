@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::promise::RootId;
 use crate::secret::WipeStack;
-use crate::store::{Claimed, Newest, Store};
+use crate::store::{Claimed, Head, Newest, Store};
 use crate::tree::head::{Prefix, Roots};
 
 /// A store and a cell, looked at.
@@ -98,6 +98,29 @@ pub(super) fn claim_prepared(
     Ok(Found { head, role: Role::Owner, mark })
 }
 
+/// So often cell and head are read, while an engine erases in between.
+const TRIES: u32 = 5;
+
+/// Reads the cell, and then the newest head: once more where that is of an epoch which the cell did
+/// not have yet. If another engine erased in between, the cell has it by now; an old copy of the
+/// cell never does.
+fn both(
+    store: &dyn Store,
+    cell: &dyn RootCell,
+    newest: &mut dyn FnMut() -> Result<Newest>,
+) -> Result<(Contents, Newest)> {
+    let mut tries = 1;
+    loop {
+        let contents = load(store, cell)?;
+        let newest = newest()?;
+        let is_later = |head: &Head| head.id.epoch > contents.epoch;
+        if tries == TRIES || !newest.head.as_ref().is_some_and(is_later) {
+            return Ok((contents, newest));
+        }
+        tries += 1;
+    }
+}
+
 /// Reads the cell.
 fn load(store: &dyn Store, cell: &dyn RootCell) -> Result<Contents> {
     let contents = cell.load()?;
@@ -168,9 +191,8 @@ fn find_in(
     options: &Options,
     newest: &mut dyn FnMut() -> Result<Newest>,
 ) -> Result<Found> {
-    let contents = load(store, cell)?;
+    let (contents, Newest { claimed, head: stored, .. }) = both(store, cell, newest)?;
     let (last, mark) = (Last::of(&contents), contents.mark);
-    let Newest { claimed, head: stored, .. } = newest()?;
     let mut role = own::role(options, store, cell, &contents, claimed)?;
     let seen = Seen::of(&contents);
     let mut head = open_seen(store, stored, contents)?;
