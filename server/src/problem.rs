@@ -267,10 +267,11 @@ fn of_system(error: &Error) -> Problem {
     }
 }
 
-const UNANSWERED: &str = "the place of the store does not answer, and this may take effect all the \
-                          same; look before you repeat it, once it answers";
-const SILENT: &str = "the place of the store does not answer, and nothing was changed; ask again \
-                      once it does";
+const UNANSWERED: &str = "the place of the store does not answer, or refuses, and this may take \
+                          effect all the same; look before you repeat it, once it answers; the log \
+                          says what it said";
+const SILENT: &str = "the place of the store does not answer, or refuses, and nothing was changed; \
+                      ask again once it does; the log says what it said";
 const FAILED: &str = "the service failed, and this may take effect all the same; look before you \
                       repeat it; its log says why";
 

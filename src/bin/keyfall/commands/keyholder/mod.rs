@@ -116,6 +116,11 @@ struct Limits {
 /// Prints the keys of the engines of these cells.
 fn engines(session: &Session, cells: &[PathBuf]) -> Done {
     cells.iter().try_for_each(|cell| {
+        if cell.to_string_lossy().contains("://") {
+            let text =
+                format!("{} is a place of a store: name the directory of its cell", cell.display());
+            return Err(Error::new(ErrorKind::Invalid, text).into());
+        }
         guarded::check_place(cell)?;
         let id = EngineKey::in_dir(cell, &System)?.id();
         tell_key(session, "engine", &id.to_string())
