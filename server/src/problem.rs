@@ -315,7 +315,7 @@ pub(crate) const KINDS: &[(&str, &str)] = &[
     ("rate", "Too many requests"),
     ("io", "The service failed"),
     ("corrupt", "Stored bytes are damaged"),
-    ("poisoned", "To be started again"),
+    ("poisoned", "Opening again"),
     ("locked", "In use"),
     ("copy", "A copy is away"),
     ("keyholders", "Too few keyholders"),

@@ -217,6 +217,8 @@ fn audit_of(inner: &Arc<Core>, more: &[SharedStore], progress: Progress<'_>) -> 
     let live_head = live.id;
     let mut places: Vec<SharedStore> = vec![inner.store().clone()];
     places.extend(writer.copies.iter().filter_map(|c| c.store.clone()));
+    // What else was named may be a part of a copy.
+    let registered = places.len();
     places.extend(more.iter().cloned());
     let _asked: Vec<_> = places.iter().map(|place| AskedMedium::new(&**place)).collect();
     let mut known: HashMap<BlobName, Openable> = HashMap::new();
@@ -255,7 +257,7 @@ fn audit_of(inner: &Arc<Core>, more: &[SharedStore], progress: Progress<'_>) -> 
         audit.places.push(found);
     }
     try_blobs(&source, &places, &mut known, &mut audit, (live_head.epoch, progress))?;
-    let copies = places.iter().zip(&mut audit.places).zip(same).skip(1);
+    let copies = places.iter().zip(&mut audit.places).zip(same).take(registered).skip(1);
     for ((copy, found), _) in copies.filter(|(_, same)| *same) {
         let missing = lost(&**copy, &known)?;
         if missing > 0 {

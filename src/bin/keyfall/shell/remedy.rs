@@ -7,9 +7,9 @@
 //! `--cell`, and U after `--user`.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use keyfall::opening::Location;
+use keyfall::opening::{Location, url_of};
 
 /// What the library names, and what is typed for it; {} is what it is given.
 const TYPED: &[(&str, &str)] = &[
@@ -72,6 +72,13 @@ pub(crate) fn word(text: impl AsRef<OsStr>) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
+/// What is typed with a URL where the cell lies in files, to make a store there.
+fn alone(store: &Path, cell: Option<&Path>) -> &'static str {
+    let is_shared = |at: Location| at.cell().join("quorum.json").exists();
+    let in_files = Location::find(store, cell).is_ok_and(|at| !is_shared(at));
+    if url_of(store).is_some() && in_files { " --single-machine" } else { "" }
+}
+
 /// A command with the store in the place of STORE, and its cell in that of CELL, if they are known.
 pub(crate) fn typed(command: &str, about: Option<&About>) -> String {
     let Some(About { store, cell, user }) = about else { return command.to_owned() };
@@ -79,7 +86,7 @@ pub(crate) fn typed(command: &str, about: Option<&About>) -> String {
     let (mut left, mut before) = (true, "");
     let words = command.split(' ').map(|part| {
         let text = match part {
-            "HERE" if left => word(store),
+            "HERE" if left => word(store) + alone(store, cell),
             // What comes after it may be somebody's own words.
             "STORE" if std::mem::take(&mut left) => {
                 let named = cell.map_or(String::new(), |cell| format!(" --cell {}", word(cell)));
