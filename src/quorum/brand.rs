@@ -28,8 +28,6 @@ pub(super) struct Lists {
     /// As it is kept where every epoch before the present list's first is known to be gone: what
     /// is kept here knows less of what is gone, and asks more of them.
     settled: Option<[u8; 32]>,
-    /// Root keys that were drawn here, perhaps for a list that came to nothing.
-    own: BTreeSet<RootId>,
 }
 
 impl Lists {
@@ -41,7 +39,6 @@ impl Lists {
         Lists {
             now: digest(quorum, &all, ledger.unnamed),
             settled: last.map(|last| digest(quorum, &[last], None)),
-            own: ledger.own(),
         }
     }
 
@@ -54,7 +51,7 @@ impl Lists {
     /// Whether a root key was drawn by an engine that knew of the same.
     fn know(&self, id: &RootId) -> bool {
         let bears = |list: &[u8; 32]| brand(list, id) == id.attempt[DRAWN..];
-        self.own.contains(id) || bears(&self.now) || self.settled.as_ref().is_some_and(bears)
+        bears(&self.now) || self.settled.as_ref().is_some_and(bears)
     }
 
     /// The last epoch that more members tell of than may lie, and whose shares may be with others

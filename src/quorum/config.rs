@@ -286,17 +286,9 @@ impl Ledger {
         config.unnamed = config.unnamed.max(self.unnamed);
     }
 
-    /// Whether keyholders that tell of an epoch tell of one that is not known here. One that this
-    /// directory only tried may have been begun elsewhere since.
+    /// Whether keyholders that tell of an epoch tell of one that is not known here.
     pub(super) fn is_older(&self, epoch: u64) -> bool {
-        let tried = self.failed.iter().map(|id| id.epoch).min();
-        let kept = tried.map_or(u64::MAX, |tried| tried.saturating_sub(1));
-        self.highest.is_some_and(|highest| highest.min(kept) < epoch)
-    }
-
-    /// Root keys that were drawn here and are not kept, as far as that is known.
-    pub(super) fn own(&self) -> BTreeSet<RootId> {
-        self.own.union(&self.failed).copied().collect()
+        self.highest.is_some_and(|highest| highest < epoch)
     }
 
     /// Takes into account that others may hold shares of the epochs up to this one. Says whether
@@ -469,8 +461,8 @@ impl Ledger {
     /// Attempts of this engine's own that failed: they are newer than what is kept. Those that a
     /// keyholder is seen to hold come first.
     pub(super) fn given_up(&self, keep: &RootId, held: &BTreeSet<RootId>) -> Vec<RootId> {
-        let own = self.own().into_iter();
-        let mut newer: Vec<RootId> = own.filter(|id| id.epoch > keep.epoch).collect();
+        let own = self.own.union(&self.failed);
+        let mut newer: Vec<RootId> = own.filter(|id| id.epoch > keep.epoch).copied().collect();
         newer.sort_by_key(|id| !held.contains(id));
         newer
     }

@@ -97,7 +97,7 @@ pub(super) fn dead_name(number: u64, drawn: &[u8; 16]) -> String {
     format!("{LISTS}{number:0DIGITS$}-{}", HEXLOWER.encode(drawn))
 }
 
-/// Whether the name is that of a list of removed blobs, beside the floors or where they were before.
+/// Whether the name is that of a list of removed blobs, beside the floors or where they once were.
 pub(super) fn is_dead_name(name: &str) -> bool {
     name.strip_prefix(LISTS).is_some_and(is_drawn) || is_drawn_name(DEAD, name)
 }
