@@ -98,26 +98,23 @@ pub(super) fn claim_prepared(
     Ok(Found { head, role: Role::Owner, mark })
 }
 
-/// So often cell and head are read, while an engine erases in between.
-const TRIES: u32 = 5;
-
 /// Reads the cell, and then the newest head: once more where that is of an epoch which the cell did
 /// not have yet. If another engine erased in between, the cell has it by now; an old copy of the
-/// cell never does.
+/// cell is what it was.
 fn both(
     store: &dyn Store,
     cell: &dyn RootCell,
     newest: &mut dyn FnMut() -> Result<Newest>,
 ) -> Result<(Contents, Newest)> {
-    let mut tries = 1;
+    let mut before = None;
     loop {
         let contents = load(store, cell)?;
         let newest = newest()?;
         let is_later = |head: &Head| head.id.epoch > contents.epoch;
-        if tries == TRIES || !newest.head.as_ref().is_some_and(is_later) {
+        let is_behind = newest.head.as_ref().is_some_and(is_later);
+        if !is_behind || before.replace(contents.epoch) == Some(contents.epoch) {
             return Ok((contents, newest));
         }
-        tries += 1;
     }
 }
 
