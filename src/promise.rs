@@ -91,7 +91,7 @@ impl Level {
             }
             Level::L3 => {
                 "its shares destroyed by keyholders, gone while fewer than the threshold of them \
-                 kept theirs, counting those that did not sign"
+                 kept theirs, against what they signed"
             }
         }
     }

@@ -257,7 +257,7 @@ LEVELS = {
     "L0": "overwritten by the machine that used it; remnants on its medium, and snapshots of it, are possible",
     "L1": "erased by the device that held it, as far as its maker is right about the device",
     "L2": "destroyed inside a key service, after the delay that it states, as far as its operator is right about its backups",
-    "L3": "its shares destroyed by keyholders, gone while fewer than the threshold of them kept theirs, counting those that did not sign",
+    "L3": "its shares destroyed by keyholders, gone while fewer than the threshold of them kept theirs, against what they signed",
 }
 CLOSING = """\
 What this does not show: that nobody copied keys or plaintext before; that the operator ran this software
