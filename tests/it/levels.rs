@@ -64,6 +64,21 @@ fn each_cell_says_its_level_and_no_more() {
     assert!(claims_too_much("the key is irrecoverable").is_some(), "the check can fail");
 }
 
+/// They stand in certificates: with other words those that were issued are refused.
+#[test]
+fn the_words_of_a_level_do_not_change() {
+    let words = [
+        "overwritten by the machine that used it; remnants on its medium, and snapshots of it, are \
+         possible",
+        "erased by the device that held it, as far as its maker is right about the device",
+        "destroyed inside a key service, after the delay that it states, as far as its operator is \
+         right about its backups",
+        "its shares destroyed by keyholders, gone while fewer than the threshold of them kept \
+         theirs, against what they signed",
+    ];
+    assert_eq!(Level::ALL.map(Level::words), words);
+}
+
 #[test]
 fn the_program_prints_the_level_wherever_it_tells_a_promise() {
     let dir = tempfile::tempdir().unwrap();
