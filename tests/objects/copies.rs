@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use keyfall::cell::MemoryCell;
 use keyfall::engine::CopyMode;
-use keyfall::store::{MemoryStore, ObjectLog, Store};
+use keyfall::store::MemoryStore;
 use keyfall::{Engine, Scope};
 use keyfall_objects::{Counted, CountedObjects, MemoryObjects};
 
-use crate::engines::{options, put, user};
+use crate::engines::{put, user, with_copies_in};
 
 /// Its names were drawn under another naming key: what is in a commit is one object, and its head
 /// another one. Before that the copy's newest object is looked at: a place that was emptied would
@@ -16,11 +16,7 @@ use crate::engines::{options, put, user};
 #[test]
 fn a_copy_in_step_takes_two_creates_for_each_commit() {
     let objects = Arc::new(CountedObjects::over(Arc::new(MemoryObjects::new())));
-    let there = Arc::clone(&objects);
-    let open = move |_: &str, _: bool| -> keyfall::Result<Arc<dyn Store>> {
-        Ok(Arc::new(ObjectLog::create(there.clone())?))
-    };
-    let options = options().open_copy(Arc::new(open));
+    let options = with_copies_in(objects.clone());
     let store = Arc::new(MemoryStore::new());
     let engine = Engine::init(store, Arc::new(MemoryCell::new()), options).unwrap();
     engine.copies().add("copy", CopyMode::InStep, &mut |_| {}).unwrap();

@@ -22,6 +22,15 @@ pub(crate) fn options() -> Options {
     Options::new().keeper(Keeper::ByHand)
 }
 
+/// Of an engine whose copies are logs in a place.
+pub(crate) fn with_copies_in(place: Arc<dyn Objects>) -> Options {
+    let open = move |_: &str, create: bool| -> keyfall::Result<Arc<dyn Store>> {
+        let place = Arc::clone(&place);
+        Ok(Arc::new(if create { ObjectLog::create(place)? } else { ObjectLog::open(place)? }))
+    };
+    options().open_copy(Arc::new(open))
+}
+
 pub(crate) fn user(n: u32) -> UserId {
     UserId::new(format!("user {n}")).unwrap()
 }

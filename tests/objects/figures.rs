@@ -16,7 +16,7 @@ use keyfall::{Builder, Class, Engine, Options, Put, RecordId, Scope, UserId};
 use keyfall_objects::{CountedObjects, MemoryObjects, Objects};
 
 use crate::ahead::Slow;
-use crate::engines::{options, put, read, user};
+use crate::engines::{options, put, read, user, with_copies_in};
 use crate::far::{Far, far, rounds};
 use crate::proxy::{Faults, Passed};
 
@@ -242,11 +242,7 @@ fn alone(far: &Far, n: u64, goals: &mut Goals) -> Engine {
 fn with_a_copy(places: [&Far; 3], n: u64) {
     let [alone, both, there] = places.map(Far::objects);
     let (alone, log) = (engine(alone), ObjectLog::create(both).unwrap());
-    let open = move |_: &str, create: bool| -> keyfall::Result<Arc<dyn Store>> {
-        let there = Arc::clone(&there);
-        Ok(Arc::new(if create { ObjectLog::create(there)? } else { ObjectLog::open(there)? }))
-    };
-    let options = options().open_copy(Arc::new(open));
+    let options = with_copies_in(there);
     let both = Engine::init(Arc::new(log), Arc::new(MemoryCell::new()), options).unwrap();
     both.copies().add("copy", CopyMode::InStep, &mut |_| {}).unwrap();
     let erases = |engine: &Engine, of: u32| {

@@ -8,25 +8,15 @@ use std::time::Duration;
 
 use keyfall::cell::{MemoryCell, RootCell};
 use keyfall::engine::CopyMode;
-use keyfall::store::{MemoryStore, ObjectLog, Store};
-use keyfall::{Builder, Engine, ErrorKind, Options, Scope};
+use keyfall::store::MemoryStore;
+use keyfall::{Builder, Engine, ErrorKind, Scope};
 use keyfall_objects::{MemoryObjects, Objects};
 
-use crate::engines::{options, put, read, user};
+use crate::engines::{options, put, read, user, with_copies_in};
 use crate::set_back::{all, log};
 
 fn engine(objects: &Arc<MemoryObjects>) -> Engine {
     Engine::init(log(objects), Arc::new(MemoryCell::new()), options()).unwrap()
-}
-
-/// Of an engine whose copies lie in a place.
-fn with_copies_in(objects: &Arc<MemoryObjects>) -> Options {
-    let there = Arc::clone(objects);
-    let open = move |_: &str, create: bool| -> keyfall::Result<Arc<dyn Store>> {
-        let there = there.clone() as Arc<dyn Objects>;
-        Ok(Arc::new(if create { ObjectLog::create(there)? } else { ObjectLog::open(there)? }))
-    };
-    options().open_copy(Arc::new(open))
 }
 
 /// The names in folders of the log that are none of it: nested stores as they lie there, and files.
@@ -144,7 +134,7 @@ fn what_is_damaged_or_of_another_log_is_not_told_as_discarded() {
 #[test]
 fn a_damaged_object_of_a_copy_holds_up_nobody() {
     let objects = Arc::new(MemoryObjects::new());
-    let options = with_copies_in(&objects);
+    let options = with_copies_in(objects.clone());
     let (store, cell) = (Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()));
     let engine = Engine::init(store.clone(), cell.clone(), options.clone()).unwrap();
     engine.copies().add("copy", CopyMode::InStep, &mut |_| {}).unwrap();
@@ -176,7 +166,7 @@ fn a_damaged_object_of_a_copy_holds_up_nobody() {
 #[test]
 fn an_audit_finds_what_a_copy_lost() {
     let objects = Arc::new(MemoryObjects::new());
-    let options = with_copies_in(&objects);
+    let options = with_copies_in(objects.clone());
     let store = Arc::new(MemoryStore::new());
     let engine = Engine::init(store, Arc::new(MemoryCell::new()), options).unwrap();
     engine.copies().add("copy", CopyMode::InStep, &mut |_| {}).unwrap();
