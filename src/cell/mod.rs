@@ -224,13 +224,14 @@ pub trait RootCell: Send + Sync {
         Ok(())
     }
 
-    /// Whether a claim can be made with what is kept on this machine beside the keys: a standby
-    /// asks before it waits, and not when it is needed. The cell is loaded before. The default
-    /// knows of nothing else.
+    /// Whether this machine may own a store whose head is sealed under `live`, by what it keeps
+    /// beside the keys. An engine asks before it claims, and a standby before it waits. The cell is
+    /// loaded before. The default keeps nothing else.
     ///
     /// # Errors
-    /// `Mismatch` for what came back older than it was.
-    fn check_kept(&self) -> Result<()> {
+    /// `Mismatch` for what came back older than it was; `Io`.
+    fn check_kept(&self, live: &RootId) -> Result<()> {
+        let _ = live;
         Ok(())
     }
 

@@ -51,6 +51,7 @@ pub(crate) fn prepare(
     let head = open_seen(store, stored, contents)?;
     check_shard(store, options, &head)?;
     check_owner(store, options, &head, mark)?;
+    cell.check_kept(&head.root.id)?;
     store.reads_first(&head.page.roots.users.name);
     let Roots { users, log, falling, agenda, policies, sets } = &head.page.roots;
     let trees = [falling, agenda, policies, sets].into_iter().filter_map(Option::as_ref);
@@ -95,6 +96,7 @@ pub(super) fn claim_prepared(
     let head = open_seen(store, newest, contents)?;
     check_shard(store, options, &head)?;
     check_owner(store, options, &head, mark)?;
+    cell.check_kept(&head.root.id)?;
     Ok(Found { head, role: Role::Owner, mark })
 }
 
@@ -206,6 +208,7 @@ fn find_in(
             own::check_copies(options, &head.stored, &head.page)?;
             cell.take_over();
         }
+        cell.check_kept(&head.root.id)?;
         store.reads_first(&head.page.roots.users.name);
         let (env, how) = (&*options.env, &mut own::alone);
         let mut claiming = Claiming { env, id, store, cell, takes_over, how };
@@ -213,6 +216,7 @@ fn find_in(
         if newest.as_ref() != Some(&head.stored) {
             // Somebody published between the look and the claim; nobody can any more.
             head = open_seen(store, newest, cell.load()?)?;
+            cell.check_kept(&head.root.id)?;
         }
     }
     Ok(Found { head, role, mark })

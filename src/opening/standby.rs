@@ -151,8 +151,8 @@ fn check_fits(store: &dyn Store, cell: &dyn RootCell) -> Result<()> {
     for tries_left in [true, false] {
         let Ok(Some(head)) = store.head() else { return Ok(()) };
         let Ok(contents) = cell.load() else { return Ok(()) };
-        cell.check_kept()?;
         let prefix = Prefix::decode(&head.bytes)?;
+        cell.check_kept(&prefix.root_id())?;
         let is_another = contents.store.is_some_and(|there| there != prefix.store);
         let has_key = contents.keys.iter().any(|key| key.id == prefix.root_id());
         if !is_another && (has_key || contents.unheard.is_some()) {

@@ -12,7 +12,6 @@ use sha2::{Digest, Sha256};
 
 use super::Held;
 use super::config::{Entry, Ledger};
-use super::sorted::Sorted;
 use crate::error::Result;
 use crate::promise::{Quorum, RootId};
 
@@ -28,6 +27,32 @@ pub(super) struct Lists {
     /// As it is kept where every epoch before the present list's first is known to be gone: what
     /// is kept here knows less of what is gone, and asks more of them.
     settled: Option<[u8; 32]>,
+    /// As it was kept when root keys were drawn here that are not kept yet, and the last epoch of
+    /// these: who was dealt shares of them is kept here since.
+    before: Vec<([u8; 32], u64)>,
+    /// Root keys that were drawn here, by their attempts.
+    own: BTreeSet<RootId>,
+    /// The epoch up to which what is kept here tells who may hold shares.
+    told_up_to: Option<u64>,
+}
+
+/// What a member tells of root keys.
+pub(super) struct Tells {
+    /// Root keys of which it holds shares.
+    shares: Vec<RootId>,
+    /// The last epoch that it ended.
+    ended: u64,
+}
+
+impl Tells {
+    /// What those tell that answered.
+    pub(super) fn by(members: &[Result<Held>]) -> Vec<Self> {
+        let tells = |held: &Held| Tells {
+            shares: held.shares.iter().map(|share| share.id).collect(),
+            ended: held.committed,
+        };
+        members.iter().flatten().map(tells).collect()
+    }
 }
 
 impl Lists {
@@ -39,6 +64,9 @@ impl Lists {
         Lists {
             now: digest(quorum, &all, ledger.unnamed),
             settled: last.map(|last| digest(quorum, &[last], None)),
+            before: ledger.drawn.iter().map(|(list, id)| (*list, id.epoch)).collect(),
+            own: ledger.drawn.iter().map(|(_, id)| *id).chain(ledger.tried()).collect(),
+            told_up_to: ledger.told_up_to(),
         }
     }
 
@@ -48,31 +76,38 @@ impl Lists {
         id.attempt[DRAWN..].copy_from_slice(&brand);
     }
 
-    /// Whether a root key was drawn by an engine that knew of the same.
-    fn know(&self, id: &RootId) -> bool {
-        let bears = |list: &[u8; 32]| brand(list, id) == id.attempt[DRAWN..];
-        bears(&self.now) || self.settled.as_ref().is_some_and(bears)
+    /// What the brand of a root key that is drawn now is made of.
+    pub(super) fn now(&self) -> [u8; 32] {
+        self.now
     }
 
-    /// The last epoch that more members tell of than may lie, and whose shares may be with others
-    /// than are named here; 0 if there is none.
-    pub(super) fn unknown(
-        &self,
-        members: &[Result<Held>],
-        sorted: &Sorted<'_>,
-        liars: usize,
-    ) -> u64 {
-        let known = sorted.keys.iter().map(|(key, _)| key.id).filter(|id| self.know(id));
-        // Whoever drew that key knew of all that were not gone then.
-        let covered = known.map(|id| id.epoch).max().unwrap_or_default();
-        let strange = |held: &Held| {
-            let ids = held.shares.iter().map(|share| share.id).filter(|id| !self.know(id));
-            let epochs = ids.map(|id| id.epoch).chain([held.committed]);
-            epochs.filter(|epoch| *epoch > covered).max().unwrap_or_default()
+    /// Whether all that may hold shares of a root key are kept here: it was kept or drawn here, or
+    /// by an engine that knew of the same.
+    fn know(&self, id: &RootId) -> bool {
+        let bears = |list: &[u8; 32]| brand(list, id) == id.attempt[DRAWN..];
+        self.told_up_to.is_none_or(|epoch| id.epoch <= epoch)
+            || self.own.contains(id)
+            || bears(&self.now)
+            || self.settled.as_ref().is_some_and(bears)
+            || self.before.iter().any(|(list, last)| id.epoch <= *last && bears(list))
+    }
+
+    /// The last epoch whose shares may be with others than are named here, if there is one. `live`
+    /// is the root key of the head: who drew it knew of all that were not gone then. Of later
+    /// epochs that counts which more members tell of than may lie: their engines may have dealt
+    /// shares of this one to others, too.
+    pub(super) fn unknown(&self, live: &RootId, told: &[Tells], liars: usize) -> Option<u64> {
+        let told_up_to = self.told_up_to?;
+        let strange = |tells: &Tells| {
+            let ids = tells.shares.iter().filter(|id| !self.know(id));
+            let epochs = ids.map(|id| id.epoch).chain([tells.ended]);
+            let beyond = |epoch: &u64| *epoch > live.epoch.max(told_up_to);
+            epochs.filter(beyond).max().unwrap_or_default()
         };
-        let mut told: Vec<u64> = members.iter().flatten().map(strange).collect();
+        let mut told: Vec<u64> = told.iter().map(strange).collect();
         told.sort_unstable();
-        told.iter().rev().nth(liars).copied().unwrap_or_default()
+        let later = told.iter().rev().nth(liars).copied().filter(|epoch| *epoch > 0);
+        later.or_else(|| (!self.know(live)).then_some(live.epoch))
     }
 }
 

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::ask::Circle;
-use super::brand::Lists;
+use super::brand::{Lists, Tells};
 #[cfg(feature = "testing")]
 use super::config::store_of;
 use super::config::{Config, Ledger, Rule};
@@ -253,20 +253,6 @@ impl QuorumCell {
         }
     }
 
-    /// Fails if what is kept here came back older than it was. A take-over goes on with it all
-    /// the same, and records up to which epoch it cannot know all that hold shares.
-    fn check_or_go_on(&self) -> Result<()> {
-        let (newer, takes_over, highest) = {
-            let known = self.known();
-            (known.newer, known.takes_over, known.ledger.highest)
-        };
-        match newer {
-            None => Ok(()),
-            Some(newer) if takes_over => self.record(|ledger| ledger.come_back(newer)),
-            Some(newer) => Err(came_back_older(newer, highest)),
-        }
-    }
-
     fn held(&self, store: StoreId) -> Vec<Result<Held>> {
         self.circle.ask(self.n(), |_| false, move |_, member| member.load(store))
     }
@@ -307,7 +293,7 @@ impl QuorumCell {
         {
             let keys: Vec<[u8; 32]> = lacking.iter().map(|n| self.quorum.keyholders[*n]).collect();
             // Before the share: it counts for this epoch from then on.
-            self.record(|ledger| ledger.deal(keep.epoch, &self.quorum.keyholders, &keys))?;
+            self.record(|ledger| ledger.deal(keep, &self.quorum.keyholders, &keys))?;
             let (owner, dealt) = (self.known().owner, lacking.clone());
             let enough =
                 |answers: &[Option<Result<()>>]| lacking.iter().all(|n| answers[*n].is_some());
@@ -424,7 +410,6 @@ impl RootCell for QuorumCell {
 
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
         self.hold(store)?;
-        self.check_or_go_on()?;
         // The others learn it with the next request.
         if let Err(refused) = self.tell_most(store, *owner, mark, "took the claim of this engine") {
             self.known().answers = None;
@@ -438,10 +423,22 @@ impl RootCell for QuorumCell {
         Ok(())
     }
 
-    fn check_kept(&self) -> Result<()> {
-        let known = self.known();
-        let highest = known.ledger.highest;
-        known.newer.map_or(Ok(()), |newer| Err(came_back_older(newer, highest)))
+    /// A take-over goes on all the same, and records up to which epoch it cannot know all that
+    /// hold shares.
+    fn check_kept(&self, live: &RootId) -> Result<()> {
+        let (unknown, takes_over, store) = {
+            let known = self.known();
+            let lists = Lists::of(&known.ledger, &self.quorum);
+            (lists.unknown(live, &known.told, self.f()), known.takes_over, known.store)
+        };
+        match (unknown, store) {
+            (Some(epoch), Some(store)) if takes_over => {
+                self.hold(store)?;
+                self.record(|ledger| ledger.come_back(epoch))
+            }
+            (Some(epoch), _) => Err(came_back_older(epoch)),
+            (None, _) => Ok(()),
+        }
     }
 
     /// The claim once more, with a higher mark.
@@ -454,7 +451,10 @@ impl RootCell for QuorumCell {
         self.hold(store)?;
         // Before the first share: a keyholder that is dealt one counts for this epoch, and no other
         // must.
-        self.record(|ledger| ledger.begin(id.epoch, &self.quorum.keyholders))?;
+        self.record(|ledger| {
+            let list = Lists::of(ledger, &self.quorum).now();
+            ledger.begin(list, *id, &self.quorum.keyholders)
+        })?;
         self.known().ledger.attempt(*id);
         let (n, owner) = (self.n(), self.known().owner);
         let shares = self.shares_of(id, key)?;
@@ -484,13 +484,7 @@ impl RootCell for QuorumCell {
             return Ok(Contents::default());
         };
         let held = self.held(store);
-        {
-            let sorted = self.sorted(&held);
-            let mut known = self.known();
-            let lists = Lists::of(&known.ledger, &self.quorum);
-            let unknown = lists.unknown(&held[..self.n()], &sorted, self.f());
-            known.newer = Some(unknown).filter(|epoch| known.ledger.is_older(*epoch));
-        }
+        self.known().told = Tells::by(&held[..self.n()]);
         self.contents(store, &held)
     }
 
@@ -522,7 +516,7 @@ impl RootCell for QuorumCell {
                 "keyholders say that another engine owns the store; nothing was destroyed",
             ));
         }
-        self.record(|ledger| ledger.deal(keep.epoch, &self.quorum.keyholders, &[]))?;
+        self.record(|ledger| ledger.deal(&keep, &self.quorum.keyholders, &[]))?;
         let concerned = self.known().ledger.concerned(&self.quorum);
         let needed = concerned.needed();
         let holders = self.deal(store, &keep, &held)?;

@@ -89,8 +89,13 @@ pub struct Config {
     pub statements: Vec<Said>,
     /// Root keys whose deposit failed: what some keyholder took of them is to be destroyed.
     pub failed: Vec<Failed>,
-    /// The highest epoch of which shares were dealt or kept; none if it was never recorded.
-    pub highest: Option<u64>,
+    /// The highest epoch that was kept from here; none if it was never recorded. Earlier versions
+    /// called it `highest`, and counted epochs that were only tried.
+    #[serde(alias = "highest")]
+    pub kept: Option<u64>,
+    /// Root keys of later epochs that were drawn here.
+    #[serde(default)]
+    pub drawn: Vec<Drawn>,
     /// The last epoch of which keyholders that are not named here may hold shares: what is kept
     /// here came back older than it was.
     pub unnamed: Option<u64>,
@@ -111,7 +116,8 @@ impl Config {
             settled: true,
             statements: Vec::new(),
             failed: Vec::new(),
-            highest: Some(0),
+            kept: Some(0),
+            drawn: Vec::new(),
             unnamed: None,
         }
     }
@@ -153,6 +159,18 @@ pub struct Dealt {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Failed {
+    /// Epoch of the root key.
+    pub epoch: u64,
+    /// Attempt of the root key, hexadecimal.
+    pub attempt: String,
+}
+
+/// The last root key that was drawn here by a list of keyholders.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drawn {
+    /// What of the list its brand was made of (SPEC 15.4), hexadecimal.
+    pub list: String,
     /// Epoch of the root key.
     pub epoch: u64,
     /// Attempt of the root key, hexadecimal.
@@ -204,8 +222,10 @@ pub(super) struct Ledger {
     own: BTreeSet<RootId>,
     /// Root keys of this directory whose deposit failed, and which therefore no head bears.
     failed: BTreeSet<RootId>,
-    /// The highest epoch of which shares were dealt or kept ([`Config::highest`]).
-    pub(super) highest: Option<u64>,
+    /// The highest epoch that was kept from here ([`Config::kept`]).
+    kept: Option<u64>,
+    /// By each list the last root key after that which was drawn here by it ([`Config::drawn`]).
+    pub(super) drawn: Vec<([u8; 32], RootId)>,
     /// The last epoch of which unnamed keyholders may hold shares ([`Config::unnamed`]).
     pub(super) unnamed: Option<u64>,
 }
@@ -215,6 +235,11 @@ fn stranger(n: u8) -> Signer {
     let mut key = *b"a keyholder that is not named   ";
     key[30..].copy_from_slice(&[b'0' + n / 10, b'0' + n % 10]);
     key
+}
+
+fn unhex<const N: usize>(text: &str, what: &str) -> Result<[u8; N]> {
+    let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok();
+    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| bad(what))
 }
 
 fn bad(what: &str) -> Error {
@@ -242,11 +267,11 @@ impl Ledger {
             Ok((statement.keyholder, statement))
         };
         let failed = |failed: &Failed| {
-            let attempt = data_encoding::HEXLOWER.decode(failed.attempt.as_bytes()).ok();
-            let attempt = attempt
-                .and_then(|attempt| attempt.try_into().ok())
-                .ok_or_else(|| bad("an attempt"))?;
-            Ok(RootId { epoch: failed.epoch, attempt })
+            Ok(RootId { epoch: failed.epoch, attempt: unhex(&failed.attempt, "an attempt")? })
+        };
+        let drawn = |drawn: &Drawn| {
+            let attempt = unhex(&drawn.attempt, "an attempt")?;
+            Ok((unhex(&drawn.list, "a list")?, RootId { epoch: drawn.epoch, attempt }))
         };
         Ok(Ledger {
             left: config.leaving.iter().map(left).collect::<Result<_>>()?,
@@ -255,7 +280,8 @@ impl Ledger {
             said: config.statements.iter().map(said).collect::<Result<_>>()?,
             own: BTreeSet::new(),
             failed: config.failed.iter().map(failed).collect::<Result<_>>()?,
-            highest: config.highest,
+            kept: config.kept,
+            drawn: config.drawn.iter().map(drawn).collect::<Result<_>>()?,
             unnamed: config.unnamed,
         })
     }
@@ -281,14 +307,30 @@ impl Ledger {
             attempt: data_encoding::HEXLOWER.encode(&id.attempt),
         };
         config.failed = self.failed.iter().rev().take(FAILED_MAX).map(failed).collect();
-        // Neither goes down, whatever another process wrote meanwhile.
-        config.highest = config.highest.max(self.highest);
+        let drawn = |(list, id): &([u8; 32], RootId)| Drawn {
+            list: data_encoding::HEXLOWER.encode(list),
+            epoch: id.epoch,
+            attempt: data_encoding::HEXLOWER.encode(&id.attempt),
+        };
+        // None is lost or goes down, whatever another process wrote meanwhile.
+        config.kept = config.kept.max(self.kept);
+        let here: Vec<Drawn> = self.drawn.iter().map(drawn).collect();
+        config.drawn.retain(|there| here.iter().all(|drawn| drawn.list != there.list));
+        config.drawn.extend(here);
+        config.drawn.retain(|drawn| Some(drawn.epoch) > config.kept);
         config.unnamed = config.unnamed.max(self.unnamed);
     }
 
-    /// Whether keyholders that tell of an epoch tell of one that is not known here.
-    pub(super) fn is_older(&self, epoch: u64) -> bool {
-        self.highest.is_some_and(|highest| highest < epoch)
+    /// Up to which epoch what is kept here tells who may hold shares; `None` if that was never
+    /// recorded, and so nothing is held against it.
+    pub(super) fn told_up_to(&self) -> Option<u64> {
+        self.kept.max(self.unnamed)
+    }
+
+    /// Whether a root key was kept or drawn here, by this very attempt.
+    fn is_of_here(&self, id: &RootId) -> bool {
+        self.told_up_to().is_none_or(|epoch| id.epoch <= epoch)
+            || self.drawn.iter().any(|(_, drawn)| drawn == id)
     }
 
     /// Takes into account that others may hold shares of the epochs up to this one. Says whether
@@ -296,21 +338,35 @@ impl Ledger {
     pub(super) fn come_back(&mut self, epoch: u64) -> bool {
         let known = self.unnamed.is_some_and(|known| known >= epoch);
         self.unnamed = self.unnamed.max(Some(epoch));
-        self.raise(epoch) || !known
-    }
-
-    /// Of an epoch shares are about to be dealt or kept. Says whether that must be kept first.
-    fn raise(&mut self, epoch: u64) -> bool {
-        let known = self.highest.is_some_and(|highest| highest >= epoch);
-        self.highest = self.highest.max(Some(epoch));
         !known
     }
 
-    /// Before the first share of a root key of `epoch` goes out to `members`. Says whether
-    /// something changed that must be kept first.
-    pub(super) fn begin(&mut self, epoch: u64, members: &[Signer]) -> bool {
+    /// A root key is about to be kept. Says whether that must be kept first.
+    fn keep(&mut self, id: &RootId) -> bool {
+        let known = self.kept.is_some() && self.is_of_here(id);
+        self.kept = self.kept.max(Some(id.epoch));
+        self.drawn.retain(|(_, drawn)| Some(drawn.epoch) > self.kept);
+        !known
+    }
+
+    /// A root key was drawn by that list. Says whether that must be kept before its shares are
+    /// dealt.
+    fn draw(&mut self, list: [u8; 32], id: RootId) -> bool {
+        if self.drawn.iter().any(|(_, drawn)| *drawn == id) {
+            return false;
+        }
+        // Of a list the last key stands for those before: they bear the same brand.
+        self.drawn.retain(|(by, drawn)| *by != list || drawn.epoch > id.epoch);
+        self.drawn.push((list, id));
+        true
+    }
+
+    /// Before the first share of a root key, which was drawn by that list, goes out to `members`.
+    /// Says whether something changed that must be kept first.
+    pub(super) fn begin(&mut self, list: [u8; 32], id: RootId, members: &[Signer]) -> bool {
+        let epoch = id.epoch;
         let members: BTreeSet<Signer> = members.iter().copied().collect();
-        let mut changed = self.raise(epoch);
+        let mut changed = self.draw(list, id);
         for gone in self.left.iter_mut().filter(|gone| gone.until.is_none()) {
             gone.until = Some(epoch);
             changed = true;
@@ -333,14 +389,15 @@ impl Ledger {
 
     /// Before shares of the running root key go out to some that lack theirs. Says whether
     /// something changed that must be kept first.
-    pub(super) fn deal(&mut self, epoch: u64, members: &[Signer], more: &[Signer]) -> bool {
+    pub(super) fn deal(&mut self, running: &RootId, members: &[Signer], more: &[Signer]) -> bool {
+        let epoch = running.epoch;
         if self.dealt.is_empty() {
             // Nothing is known: any of those that there are.
             let left = self.left.iter().map(|gone| gone.key);
             let keys = members.iter().copied().chain(left).collect();
             self.dealt.push(Entry { from: 0, until: None, keys });
         }
-        let mut changed = self.raise(epoch);
+        let mut changed = self.keep(running);
         let runs = |entry: &&mut Entry| {
             entry.from <= epoch && entry.until.is_none_or(|until| until > epoch)
         };
@@ -387,7 +444,7 @@ impl Ledger {
         let over = |entry: &Entry| entry.until.is_some_and(|until| until <= keep.epoch);
         if self.settled && !self.dealt.iter().any(over) {
             // Who signed what of an epoch that is not known here, another machine knows.
-            return self.is_older(keep.epoch).then_some(Awaited::Unasked);
+            return (!self.is_of_here(keep)).then_some(Awaited::Unasked);
         }
         let all = self.concerned(quorum);
         let signed = |key: &&Signer| self.said.get(*key).is_some_and(|said| said.keep == *keep);
@@ -458,11 +515,16 @@ impl Ledger {
         self.failed.insert(id)
     }
 
+    /// Root keys that this directory tried to deposit, as far as it remembers them.
+    pub(super) fn tried(&self) -> BTreeSet<RootId> {
+        self.own.union(&self.failed).copied().collect()
+    }
+
     /// Attempts of this engine's own that failed: they are newer than what is kept. Those that a
     /// keyholder is seen to hold come first.
     pub(super) fn given_up(&self, keep: &RootId, held: &BTreeSet<RootId>) -> Vec<RootId> {
-        let own = self.own.union(&self.failed);
-        let mut newer: Vec<RootId> = own.filter(|id| id.epoch > keep.epoch).copied().collect();
+        let own = self.tried().into_iter();
+        let mut newer: Vec<RootId> = own.filter(|id| id.epoch > keep.epoch).collect();
         newer.sort_by_key(|id| !held.contains(id));
         newer
     }
@@ -478,11 +540,5 @@ pub(super) struct Taken {
 
 /// The store that a configuration names.
 pub(super) fn store_of(config: &Config) -> Result<Option<StoreId>> {
-    let id = config
-        .store
-        .as_ref()
-        .map(|id| data_encoding::HEXLOWER.decode(id.as_bytes()).map_err(|_| bad("the store's id")));
-    id.transpose()?
-        .map(|id| id.try_into().map(StoreId).map_err(|_| bad("the store's id")))
-        .transpose()
+    config.store.as_ref().map(|id| unhex(id, "the store's id").map(StoreId)).transpose()
 }

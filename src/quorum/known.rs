@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::brand::Tells;
 use super::config::Ledger;
 use super::{Held, Share};
 use crate::cell::Owner;
@@ -30,9 +31,8 @@ pub(super) struct Known {
     pub(super) short: bool,
     /// Whether every keyholder answered when they were asked last.
     pub(super) all_answered: bool,
-    /// The epoch that keyholders told of, if what is kept here knows of none so late, nor who was
-    /// dealt its shares.
-    pub(super) newer: Option<u64>,
+    /// What each keyholder told when all were asked last.
+    pub(super) told: Vec<Tells>,
     /// Whether the claims to come take the store over.
     pub(super) takes_over: bool,
     /// What keyholders told last, if that was asked for one root key.
@@ -59,7 +59,7 @@ impl Known {
             dealt: None,
             short: false,
             all_answered: false,
-            newer: None,
+            told: Vec::new(),
             takes_over: false,
             answers: None,
         }

@@ -33,16 +33,15 @@ pub(super) struct Told {
     pub(super) ended: u64,
 }
 
-/// What is kept on this machine knows of no epoch after `highest`, nor who was dealt its shares.
-pub(super) fn came_back_older(newest: u64, highest: Option<u64>) -> Error {
-    let highest = highest.unwrap_or_default();
+/// What is kept on this machine does not name all that may hold shares of `epoch`.
+pub(super) fn came_back_older(epoch: u64) -> Error {
     Error::new(
         ErrorKind::Mismatch,
         format!(
-            "the cell's quorum.json is not the newest: keyholders tell of epoch \
-             {newest}, and it knows of none after {highest}; copy the newest quorum.json here, or \
-             take the store over (`Builder::take_over`), which goes on with the keyholders that it \
-             names, and calls nothing final that a root key up to epoch {newest} reaches"
+            "the cell's quorum.json is not the newest: it does not say who holds shares of epoch \
+             {epoch}, which keyholders know; copy the newest quorum.json here, or take the store \
+             over (`Builder::take_over`), which goes on with the keyholders that it names, and \
+             calls nothing final that a root key up to epoch {epoch} reaches"
         ),
     )
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::adversary::{
     Exposed, Labelled, inbox_keys_reachable, is_in_a_page, labels_reachable, note_keys,
@@ -342,11 +343,23 @@ impl RootCell for HoardingCell {
     fn describe(&self) -> Promise {
         self.cell.describe()
     }
+    fn destroys(&self) -> Promise {
+        self.cell.destroys()
+    }
+    fn wants_epoch(&self) -> bool {
+        self.cell.wants_epoch()
+    }
+    fn look_every(&self) -> Duration {
+        self.cell.look_every()
+    }
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
         self.cell.claim(store, owner, mark)
     }
-    fn check_kept(&self) -> Result<()> {
-        self.cell.check_kept()
+    fn check_kept(&self, live: &RootId) -> Result<()> {
+        self.cell.check_kept(live)
+    }
+    fn brand(&self, id: &mut RootId) {
+        self.cell.brand(id);
     }
     fn mark(&self, store: StoreId, commit: u64) -> Result<()> {
         self.cell.mark(store, commit)
@@ -375,6 +388,9 @@ impl RootCell for HoardingCell {
     }
     fn load(&self) -> Result<Contents> {
         self.cell.load()
+    }
+    fn load_for(&self, id: &RootId) -> Result<Contents> {
+        self.cell.load_for(id)
     }
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
         self.cell.retire(keep, proof)

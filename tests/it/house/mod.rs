@@ -216,6 +216,32 @@ fn the_program_uses_the_public_face_only() {
     }
 }
 
+/// What has a default is easily left out of a cell that stands before another: the simulator never
+/// saw by which list a root key was drawn.
+#[test]
+fn a_cell_before_another_passes_every_verb_on() {
+    let text = |name: &str| {
+        let files = files();
+        files.iter().find(|file| file.name == name).unwrap_or_else(|| panic!("{name}")).code()
+    };
+    let verbs = |code: &str, block: &str| -> BTreeSet<String> {
+        let block = code.split(block).nth(1).unwrap_or_else(|| panic!("{block}"));
+        let block = block.split("\n}\n").next().unwrap();
+        let names = block.split("\n    fn ").skip(1);
+        names.map(|rest| rest.split('(').next().unwrap().to_owned()).collect()
+    };
+    let all = verbs(&text("cell/mod.rs"), "pub trait RootCell");
+    assert!(all.len() > 15, "{all:?}");
+    for (file, name) in [
+        ("testing/tape.rs", "HoardingCell"),
+        ("testing/sim/media/faulty.rs", "FaultyCell"),
+        ("bin/keyfall/bench/counted.rs", "CountedCell"),
+    ] {
+        let there = verbs(&text(file), &format!("impl RootCell for {name}"));
+        assert_eq!(all.difference(&there).collect::<Vec<_>>(), Vec::<&String>::new(), "{file}");
+    }
+}
+
 #[test]
 fn files_stay_small_and_say_what_they_hold() {
     for File { name, text, .. } in files() {

@@ -197,6 +197,48 @@ fn a_list_of_keyholders_that_came_back_older_makes_nothing_final() {
     assert_eq!(read_record(&engine, &stays).unwrap(), b"stays");
 }
 
+/// On the machine with the list of before an erase had failed, for too few keyholders were there:
+/// the epoch that it tried passed for known, and so did the keyholder that was replaced with it. An
+/// erase was final without the new one, and the machine with the right list was shut out.
+#[test]
+fn an_epoch_that_was_only_tried_is_not_known_when_another_machine_replaces_with_it() {
+    let place = Place::new(5, 3, 0);
+    let (store, engine_key) =
+        (place.at("store"), ok(&["keyholder", "engine", &place.at("store.cell")]));
+    let engine = place.open().unwrap();
+    put(&engine, "ada");
+    put(&engine, "ben");
+    engine.rekey().unwrap();
+    drop(engine);
+    let list = Path::new(&place.at("store.cell")).join("quorum.json");
+    let before = std::fs::read(&list).unwrap();
+    place.keyholders[0].stop(true);
+    place.keyholders[1].stop(true);
+    let e = place.open().unwrap().erase(Scope::user(user("ada"))).unwrap_err();
+    assert!(e.to_string().contains("nothing was changed"), "{e}");
+    place.keyholders[0].stop(false);
+    place.keyholders[1].stop(false);
+    let tried = std::fs::read(&list).unwrap();
+    assert_ne!(tried, before);
+    // It goes on by itself, whatever it tried.
+    assert_eq!(place.open().unwrap().read_only(), None);
+    let tried = [tried, std::fs::read(&list).unwrap()];
+
+    std::fs::write(&list, &before).unwrap();
+    let mut fresh = Keyholder::make(Path::new(&place.at("kh-new")), engine_key.trim());
+    let member = fresh.restart();
+    ok(&["keyholder", "replace", &store, "--number", "1", "--with", &member]);
+    let newest = std::fs::read(&list).unwrap();
+    for tried in &tried {
+        std::fs::write(&list, tried).unwrap();
+        let e = place.open().unwrap_err();
+        assert!(e.to_string().contains("copy the newest quorum.json here"), "{e}");
+    }
+    std::fs::write(&list, &newest).unwrap();
+    let engine = place.open().unwrap();
+    assert_eq!(grade(&engine, &certified(&engine, "ben")), Grade::Final);
+}
+
 /// The list of another machine is of before an erase, as it is on each day: which keyholders signed
 /// it does not say, and so it calls nothing final.
 #[test]
@@ -207,6 +249,17 @@ fn a_list_of_before_an_erase_does_not_call_it_final() {
     put(&engine, "ada");
     drop(engine);
     let before = std::fs::read(&list).unwrap();
+    // On one machine this very epoch was tried in vain.
+    let engine = place.open().unwrap();
+    place.keyholders[2].stop(true);
+    place.keyholders[3].stop(true);
+    let e = engine.erase(Scope::user(user("ada"))).unwrap_err();
+    assert!(e.to_string().contains("nothing was changed"), "{e}");
+    drop(engine);
+    let tried = std::fs::read(&list).unwrap();
+    place.keyholders[2].stop(false);
+    place.keyholders[3].stop(false);
+    std::fs::write(&list, &before).unwrap();
     let is_final = || {
         let engine = place.open_as(OpenAs::ReadOnly).unwrap();
         engine.status().unwrap().finality.is_final()
@@ -218,7 +271,9 @@ fn a_list_of_before_an_erase_does_not_call_it_final() {
     assert!(!engine.status().unwrap().finality.is_final());
     drop(engine);
     let newest = std::fs::read(&list).unwrap();
-    for (list_of_then, when) in [(&newest, "the newest list"), (&before, "the one of before")] {
+    let lists =
+        [(&newest, "the newest"), (&before, "the one of before"), (&tried, "one that tried it")];
+    for (list_of_then, when) in lists {
         std::fs::write(&list, list_of_then).unwrap();
         assert!(!is_final(), "{when}");
     }

@@ -208,6 +208,12 @@ impl RootCell for CountedCell {
     fn take_over(&self) {
         self.cell.take_over();
     }
+    fn check_kept(&self, live: &RootId) -> Result<(), Error> {
+        self.cell.check_kept(live)
+    }
+    fn brand(&self, id: &mut RootId) {
+        self.cell.brand(id);
+    }
     fn unfinished(&self) -> Vec<Dealt> {
         self.cell.unfinished()
     }
@@ -240,6 +246,9 @@ impl RootCell for CountedCell {
     }
     fn load(&self) -> Result<Contents, Error> {
         self.cell.load()
+    }
+    fn load_for(&self, id: &RootId) -> Result<Contents, Error> {
+        self.cell.load_for(id)
     }
     fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement, Error> {
         self.counters.cell();

@@ -1,6 +1,7 @@
 //! A root cell whose answers are lost or late, and every key it was ever given.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::gate::{Fault, Gate, Touch, Verdict};
 use crate::cell::{Contents, Durable, Owner, RootCell, RootKey};
@@ -39,13 +40,29 @@ impl RootCell for FaultyCell {
         self.cell.describe()
     }
 
+    fn destroys(&self) -> Promise {
+        self.cell.destroys()
+    }
+
+    fn look_every(&self) -> Duration {
+        self.cell.look_every()
+    }
+
+    fn prepare(&self) {
+        self.cell.prepare();
+    }
+
     fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
         self.arrive();
         self.gate.verb(Touch::Cell, || self.cell.claim(store, owner, mark))
     }
 
-    fn check_kept(&self) -> Result<()> {
-        self.cell.check_kept()
+    fn check_kept(&self, live: &RootId) -> Result<()> {
+        self.cell.check_kept(live)
+    }
+
+    fn brand(&self, id: &mut RootId) {
+        self.cell.brand(id);
     }
 
     fn mark(&self, store: StoreId, commit: u64) -> Result<()> {
@@ -97,6 +114,11 @@ impl RootCell for FaultyCell {
     fn load(&self) -> Result<Contents> {
         self.arrive();
         self.gate.verb(Touch::Cell, || self.cell.load())
+    }
+
+    fn load_for(&self, id: &RootId) -> Result<Contents> {
+        self.arrive();
+        self.gate.verb(Touch::Cell, || self.cell.load_for(id))
     }
 
     fn wants_epoch(&self) -> bool {
