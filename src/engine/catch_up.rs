@@ -3,9 +3,11 @@
 use super::core::Core;
 use super::lines::may_replace;
 use super::medium::AskedMedium;
-use super::replica::{Backup, Copied, copy_tree};
-use crate::catalogue::walk::Walked;
+use super::replica::{Backup, Copied, copy_tree, fill_up};
+use crate::catalogue::walk::{Walked, Walking};
+use crate::cell::RootKey;
 use crate::error::{Error, ErrorKind, Result};
+use crate::pages::PageSource;
 use crate::secret::WipeStack;
 use crate::store::Store;
 
@@ -32,10 +34,36 @@ pub(super) fn catch_up(
     to: &dyn Store,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Backup> {
+    let mut total = Backup::default();
+    of_a_state(
+        core,
+        &mut |pass, from, what, root| match may_replace(core, pass, to, what, root)? {
+            Walked::Whole => copy_tree(pass, from, what, to, &mut total, progress),
+            Walked::Interrupted => Ok(Walked::Interrupted),
+        },
+    )?;
+    Ok(total)
+}
+
+/// Gives a store that holds a recent head what it does not give as it is, wherever that is: copying
+/// passes over what has its page there.
+pub(super) fn repair(core: &Core, to: &dyn Store, progress: &mut dyn FnMut(u64)) -> Result<Backup> {
+    let mut total = Backup { head: to.head()?.map(|head| head.id), ..Backup::default() };
+    of_a_state(core, &mut |pass, from, what, _| {
+        fill_up(pass, from, what, to, &mut total, progress)
+    })?;
+    Ok(total)
+}
+
+/// What is done with the state that a store is in, and the root key of that state.
+type WithState<'a> =
+    dyn FnMut(&Walking<'_>, &PageSource<'_>, Copied<'_>, &RootKey) -> Result<Walked> + 'a;
+
+/// Does something with a recent state, once more after an erase.
+fn of_a_state(core: &Core, work: &mut WithState<'_>) -> Result<()> {
     let _wiped = WipeStack;
     // Payloads are copied unopened.
     let _asked = AskedMedium::new(&**core.store());
-    let mut total = Backup::default();
     loop {
         core.check_usable()?;
         let (pass, root) = core.walk_with_root();
@@ -44,15 +72,11 @@ pub(super) fn catch_up(
             (state.head.roots.duplicate(), state.head.geometry, state.stored.clone())
         };
         let from = core.uncached_pages();
-        let what = Copied { roots: &roots, geometry, head: &head };
-        let copied = match may_replace(core, &pass, to, what, &root) {
-            Ok(Walked::Whole) => copy_tree(&pass, &from, what, to, &mut total, progress),
-            not_yet => not_yet,
-        };
+        let done = work(&pass, &from, Copied { roots: &roots, geometry, head: &head }, &root);
         drop((root, roots, pass));
         let moved_on = core.state().stored.id != head.id;
-        match copied {
-            Ok(Walked::Whole) => return Ok(total),
+        match done {
+            Ok(Walked::Whole) => return Ok(()),
             Ok(Walked::Interrupted) => crate::sync::yield_now(),
             // A page that a commit replaced meanwhile may have been discarded under the walk.
             Err(e) if moved_on && e.kind() == ErrorKind::Corrupt => {}

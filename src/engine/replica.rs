@@ -1,7 +1,8 @@
 //! Copies, one by one: a copy as the writer has it, and how blobs get into it.
 //!
 //! Invariant of every copy: where a page is, everything below it is. Pages go in after what they
-//! point to, so a walk that brings a copy up to date passes over every page that the copy has.
+//! point to, so a walk that brings a copy up to date passes over every page that the copy has. A
+//! place that lost something breaks it, until the copy is repaired.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -148,6 +149,8 @@ pub struct Backup {
     pub blobs: u64,
     /// Total size of these blobs in bytes.
     pub bytes: u64,
+    /// Blobs that the destination still does not give as they are after a repair.
+    pub damaged: u64,
 }
 
 /// One state of a store, to be copied.
@@ -165,9 +168,31 @@ struct Outbox<'a> {
     held: usize,
     done: &'a mut Backup,
     progress: &'a mut dyn FnMut(u64),
+    /// Which of what it is handed the copy is given.
+    given: Given,
+    /// How many blobs it was handed.
+    looked: u64,
 }
 
-impl Outbox<'_> {
+/// What a copy is given of a state.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Given {
+    /// Pages that it lacks, and what it lacks below them.
+    Newer,
+    /// All that it does not give as it is, wherever that is: it lost something.
+    All,
+}
+
+impl<'a> Outbox<'a> {
+    fn new(
+        to: &'a dyn Store,
+        done: &'a mut Backup,
+        progress: &'a mut dyn FnMut(u64),
+        given: Given,
+    ) -> Self {
+        Outbox { to, blobs: Vec::new(), held: 0, done, progress, given, looked: 0 }
+    }
+
     fn push(&mut self, name: BlobName, bytes: Vec<u8>) -> Result<()> {
         self.held += bytes.len();
         self.blobs.push((name, bytes));
@@ -181,25 +206,55 @@ impl Outbox<'_> {
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.to.put(&self.blobs)?;
+        self.looked += self.blobs.len() as u64;
+        if self.given == Given::All {
+            self.keep_what_differs()?;
+        }
+        if !self.blobs.is_empty() {
+            self.to.put(&self.blobs)?;
+        }
         self.count();
+        if self.given == Given::All {
+            self.keep_what_differs()?;
+            self.done.damaged += self.blobs.len() as u64;
+        }
         self.blobs.clear();
         self.held = 0;
-        (self.progress)(self.done.blobs);
+        (self.progress)(self.looked);
+        Ok(())
+    }
+
+    /// Drops what the copy gives as it is.
+    fn keep_what_differs(&mut self) -> Result<()> {
+        let names: Vec<BlobName> = self.blobs.iter().map(|(name, _)| *name).collect();
+        let mut differing = Vec::new();
+        for (blob, there) in
+            std::mem::take(&mut self.blobs).into_iter().zip(self.to.get_many(&names))
+        {
+            match there {
+                Ok(there) if there.as_ref() == Some(&blob.1) => self.held -= blob.1.len(),
+                Err(e) if e.kind() != ErrorKind::Corrupt => return Err(e),
+                _ => differing.push(blob),
+            }
+        }
+        self.blobs = differing;
         Ok(())
     }
 }
 
-/// Which blobs a copy lacks. What was asked ahead is not asked again.
+/// Which blobs a copy lacks, as far as it is asked. What was asked ahead is not asked again.
 struct Lacking<'a> {
     to: &'a dyn Store,
+    given: Given,
     known: RefCell<HashSet<BlobName>>,
 }
 
 impl Lacking<'_> {
     /// Whether it lacks a blob, which it will be given if so.
     fn take(&self, name: &BlobName) -> Result<bool> {
-        Ok(self.known.borrow_mut().remove(name) || !self.to.contains(name)?)
+        Ok(self.known.borrow_mut().remove(name)
+            || self.given == Given::All
+            || !self.to.contains(name)?)
     }
 
     /// Whether it lacks a blob that comes later.
@@ -235,7 +290,7 @@ pub(super) fn copy_tree(
     done: &mut Backup,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Walked> {
-    let Copied { roots, geometry, head } = what;
+    let head = what.head;
     let over = to.head()?;
     if let Some(there) = &over
         && is_same_head(to, there, head)?
@@ -243,12 +298,51 @@ pub(super) fn copy_tree(
         done.head = Some(head.id);
         return Ok(Walked::Whole);
     }
-    let mut out = Outbox { to, blobs: Vec::new(), held: 0, done, progress };
+    let mut out = Outbox::new(to, done, progress, Given::Newer);
+    if let Walked::Interrupted = send(pass, from, what, &mut out)? {
+        out.flush()?;
+        return Ok(Walked::Interrupted);
+    }
+    match to.commit(&out.blobs, over.map(|h| h.id), head)? {
+        Published::Done => {
+            out.count();
+            out.done.head = Some(head.id);
+            Ok(Walked::Whole)
+        }
+        Published::Conflict(there) => Err(foreign(&to.place(), there)),
+    }
+}
+
+/// Gives `to` each blob of a state that it does not give as it is, and no head. Adds what it copied
+/// to `done`.
+pub(super) fn fill_up(
+    pass: &Walking<'_>,
+    from: &PageSource<'_>,
+    what: Copied<'_>,
+    to: &dyn Store,
+    done: &mut Backup,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Walked> {
+    done.damaged = 0;
+    let mut out = Outbox::new(to, done, progress, Given::All);
+    let walked = send(pass, from, what, &mut out)?;
+    out.flush()?;
+    Ok(walked)
+}
+
+/// Puts what a copy is to be given on its way.
+fn send(
+    pass: &Walking<'_>,
+    from: &PageSource<'_>,
+    what: Copied<'_>,
+    out: &mut Outbox<'_>,
+) -> Result<Walked> {
+    let Copied { roots, geometry, .. } = what;
     let users = Users { pages: from, root: &roots.users, geometry };
     let mut resolver = Resolver::new(from.realm, users);
-    let lacking = Lacking { to, known: RefCell::default() };
+    let lacking = Lacking { to: out.to, known: RefCell::default(), given: out.given };
     let wanted = |name: &BlobName, _| lacking.foresee(name);
-    let walked = walk_ahead(pass, from, roots, &wanted, &mut |step| {
+    walk_ahead(pass, from, roots, &wanted, &mut |step| {
         match step {
             Step::Enter { at, .. } => {
                 if !lacking.take(&at.name)? {
@@ -280,17 +374,5 @@ pub(super) fn copy_tree(
             Step::Leave { kind, at } => out.push(at.name, from.sealed(kind, at)?)?,
         }
         Ok(ControlFlow::Continue(()))
-    })?;
-    if let Walked::Interrupted = walked {
-        out.flush()?;
-        return Ok(Walked::Interrupted);
-    }
-    match to.commit(&out.blobs, over.map(|h| h.id), head)? {
-        Published::Done => {
-            out.count();
-            out.done.head = Some(head.id);
-            Ok(Walked::Whole)
-        }
-        Published::Conflict(there) => Err(foreign(&to.place(), there)),
-    }
+    })
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyfall::cell::{MemoryCell, RootCell};
-use keyfall::engine::CopyMode;
+use keyfall::engine::{CopyMode, restore};
 use keyfall::store::MemoryStore;
 use keyfall::{Builder, Engine, ErrorKind, Scope};
 use keyfall_objects::{MemoryObjects, Objects};
@@ -162,18 +162,66 @@ fn a_damaged_object_of_a_copy_holds_up_nobody() {
     }
 }
 
-/// A copy that lost one object was called whole, and the audit clean.
+/// A copy that lost one object was called whole, and the audit clean; and then it could not be
+/// filled up, for what has a page was taken to have all below it.
 #[test]
-fn an_audit_finds_what_a_copy_lost() {
+fn an_audit_finds_what_a_copy_lost_and_it_is_repaired() {
+    for mode in [CopyMode::InStep, CopyMode::Behind] {
+        for lost in 0..4 {
+            lose_and_repair(mode, lost, false);
+            lose_and_repair(mode, lost, true);
+        }
+    }
+}
+
+fn lose_and_repair(mode: CopyMode, lost: usize, flips: bool) {
     let objects = Arc::new(MemoryObjects::new());
     let options = with_copies_in(objects.clone());
     let store = Arc::new(MemoryStore::new());
-    let engine = Engine::init(store, Arc::new(MemoryCell::new()), options).unwrap();
-    engine.copies().add("copy", CopyMode::InStep, &mut |_| {}).unwrap();
-    (0..5).for_each(|n| _ = put(&engine, n, &vec![n as u8; 60_000]).unwrap());
+    let cell = MemoryCell::new();
+    let engine = Engine::init(store, Arc::new(cell.handle()), options).unwrap();
+    engine.copies().add("copy", mode, &mut |_| {}).unwrap();
+    let put_some = |of: std::ops::Range<u32>| -> Vec<_> {
+        of.map(|n| put(&engine, n, &vec![n as u8; 60_000]).unwrap()).collect()
+    };
+    let mut ids = put_some(0..3);
+    engine.copies().sync(None, &mut |_| {}).unwrap();
+    ids.extend(put_some(3..6));
+    engine.copies().sync(None, &mut |_| {}).unwrap();
     assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
-    objects.delete(&objects.list("x", "", 1000).unwrap()[2].name).unwrap();
+    let nothing = engine.copies().repair("copy", &mut |_| {}).unwrap();
+    assert_eq!((nothing.blobs, nothing.bytes), (0, 0));
+    let there = objects.list("x", "", 1000).unwrap();
+    let lost = [0, 1, 2, there.len() - 2][lost];
+    let bytes = objects.get(&there[lost].name).unwrap().unwrap();
+    objects.delete(&there[lost].name).unwrap();
+    if flips {
+        let mut bytes = bytes;
+        let at = bytes.len() / 2;
+        bytes[at] ^= 1;
+        objects.create(&there[lost].name, &bytes).unwrap();
+    }
     let audit = engine.audit(&[], &mut |_| {}).unwrap();
     assert!(!audit.is_clean() && !audit.is_sound(), "{audit:?}");
-    assert!(audit.places[1].other_damage[0].contains("live blob"), "{audit:?}");
+    if !flips {
+        let told = &audit.places[1].other_damage[0];
+        assert!(told.contains("live blob") && told.contains("Copies::repair"), "{audit:?}");
+    }
+
+    engine.copies().sync(None, &mut |_| {}).unwrap();
+    assert!(!engine.audit(&[], &mut |_| {}).unwrap().is_sound(), "a sync looks at what is newer");
+    let repaired = engine.copies().repair("copy", &mut |_| {}).unwrap();
+    assert!(repaired.blobs > 0 && repaired.bytes > 0, "{repaired:?}");
+    assert_eq!(repaired.damaged, 0, "{mode:?}, {lost}, {flips}");
+    let audit = engine.audit(&[], &mut |_| {}).unwrap();
+    assert!(audit.is_clean(), "{mode:?}, {lost}, {flips}: {audit:?}");
+    ids.push(put(&engine, 7, b"it goes on").unwrap());
+    engine.copies().sync(None, &mut |_| {}).unwrap();
+    let copy = engine.copies().attached("copy").unwrap();
+    let into = MemoryStore::new();
+    restore(&cell, &[copy], &into, &mut |_| {}).unwrap();
+    drop(engine);
+    let engine = Engine::open(Arc::new(into), Arc::new(cell.handle()), with_copies_in(objects));
+    let engine = engine.unwrap();
+    ids.iter().for_each(|id| _ = read(&engine, id).unwrap());
 }

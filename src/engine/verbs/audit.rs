@@ -326,13 +326,13 @@ fn lost(copy: &dyn Store, known: &HashMap<BlobName, Openable>) -> Result<u64> {
     Ok(missing)
 }
 
-/// Tells of live blobs that a copy lacks. It is not filled up: what has a page there is taken to
-/// have all below it.
+/// Tells of live blobs that a copy lacks. A sync does not give it these: what has a page there is
+/// taken to have all below it.
 fn lost_by_copy(n: u64) -> String {
     let blobs = if n == 1 { "blob" } else { "blobs" };
     format!(
-        "{n} live {blobs} missing: it does not restore everything; make the copy once more, in an \
-         empty place"
+        "{n} live {blobs} missing: it does not restore everything; repair it with \
+         `Copies::repair`"
     )
 }
 

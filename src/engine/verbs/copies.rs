@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::catalogue::defect::Defect;
 use crate::catalogue::walk::{Step, Walked, walk};
-use crate::engine::catch_up::catch_up;
+use crate::engine::catch_up::{catch_up, repair};
 use crate::engine::check::{Checked, drill};
 use crate::engine::commit::{Commit, publish};
 use crate::engine::core::Core;
@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{COPIES_MAX, PLACE_MAX_BYTES};
 use crate::pages::SharedStore;
 use crate::secret::WipeStack;
-use crate::store::HeadId;
+use crate::store::{HeadId, Store};
 use crate::sync::locked;
 use crate::tree::head::{CopyEntry, CopyMode};
 
@@ -163,6 +163,48 @@ impl Copies<'_> {
             }
         }
         Ok(synced)
+    }
+
+    /// Gives the copy at `place` all that it lacks, or has damaged, of the store's state, and says
+    /// how much that was; the copy is brought up to date first. It reads everything, in the store
+    /// and in the copy: for one that lost something, as an audit finds. [`Copies::sync`] looks only
+    /// at what is newer than what the copy has. `progress` is told how many blobs were compared.
+    ///
+    /// # Errors
+    /// As [`Copies::sync`].
+    pub fn repair(&self, place: &str, progress: Progress<'_>) -> Result<Backup> {
+        let mut total = Backup::default();
+        for (entry, synced) in self.sync(Some(place), &mut |_| {})? {
+            let store = self.reach(&entry)?;
+            let failed = |_: &Error| self.let_go(&entry);
+            let repaired = self.repair_store(&*store, progress).inspect_err(failed)?;
+            total.head = match repaired.blobs {
+                0 => repaired.head,
+                _ => self.sync(Some(place), &mut |_| {})?.pop().and_then(|(_, done)| done.head),
+            };
+            total.blobs += synced.blobs + repaired.blobs;
+            total.bytes += synced.bytes + repaired.bytes;
+            total.damaged += repaired.damaged;
+        }
+        Ok(total)
+    }
+
+    /// Repairs a store that holds a state of this one. If it was given something it is to be handed
+    /// the next commit, which makes that durable there.
+    pub(super) fn repair_store(&self, to: &dyn Store, progress: Progress<'_>) -> Result<Backup> {
+        let inner = self.inner;
+        let repaired = {
+            // What it is given must not be taken for dead before all is there.
+            let _nothing_goes = locked(&inner.discarding);
+            repair(inner, to, progress)?
+        };
+        if repaired.blobs > 0 {
+            let mut writer = inner.writer();
+            ready(inner, &mut writer)?;
+            let head = inner.next_head(&inner.state());
+            publish(inner, &mut writer, Commit::of_head(head))?;
+        }
+        Ok(repaired)
     }
 
     /// Forgets a copy. Its bytes stay where they are. What is erased from now on is gone from it

@@ -418,6 +418,7 @@ Examples:
   keyfall copy add assistant.db /mnt/replica              # in step with every commit
   keyfall copy add assistant.db /mnt/mirror --behind      # brought up by `copy sync`
   keyfall copy sync assistant.db
+  keyfall copy repair assistant.db /mnt/replica           # fill up one that lost something
   keyfall copy status assistant.db                        # what each restores, and what it lacks
   keyfall copy remove assistant.db /mnt/mirror";
 
@@ -443,6 +444,14 @@ pub(crate) enum CopyCommand {
     Sync {
         /// The store; may be left out if KEYFALL_STORE names it.
         #[arg(value_name = "STORE", num_args = 0..=1)]
+        places: Vec<PathBuf>,
+    },
+    /// Give a copy, or a backup, what it lost or has damaged: compares all of it with the store.
+    #[command(override_usage = "keyfall copy repair [STORE] PLACE")]
+    Repair {
+        /// PLACE is the directory or the URL of the copy or backup; STORE may be left out if
+        /// KEYFALL_STORE names it.
+        #[arg(value_name = "STORE PLACE", num_args = 1..=2, required = true)]
         places: Vec<PathBuf>,
     },
     /// Show what each copy holds and lacks.

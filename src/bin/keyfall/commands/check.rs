@@ -46,8 +46,8 @@ pub(super) fn run(session: &Session, args: CheckArgs) -> Done {
     }
     let text = format!(
         "{} lacking: in no copy, or not to be opened; bring copies that are behind up to date \
-         (`keyfall backup STORE COPY`, `keyfall copy sync STORE`), and make one that lost \
-         something once more, in an empty place",
+         (`keyfall backup STORE COPY`, `keyfall copy sync STORE`), and repair one that lost \
+         something (`keyfall copy repair STORE COPY`)",
         counted(checked.lacking, "blob")
     );
     Err(Error::new(ErrorKind::Corrupt, text).into())

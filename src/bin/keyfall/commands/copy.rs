@@ -10,11 +10,11 @@ use crate::args::CopyCommand;
 use crate::commands::backup::{check_apart, registered, tell};
 use crate::shell::failure::Done;
 use crate::shell::places::{one, store_and};
-use crate::shell::print::{block, line, progress};
+use crate::shell::print::{block, counted, line, progress};
 use crate::shell::session::Session;
 use crate::shell::stores::{look, open, open_giving_up};
 use crate::show::copies::{backup_json, copies_table, copy_json, mode};
-use keyfall::opening::absolute;
+use keyfall::opening::{absolute, copy_to_write};
 
 /// Runs one of the commands.
 pub(super) fn run(session: &Session, command: CopyCommand) -> Done {
@@ -48,6 +48,10 @@ pub(super) fn run(session: &Session, command: CopyCommand) -> Done {
             }
             synced.into_iter().try_for_each(|(entry, done)| tell("copy", &entry.place, done))
         }
+        CopyCommand::Repair { places } => {
+            let (store, [place]) = store_and(places, ["PLACE"])?;
+            repair(session, &open(session, &store)?, &store, &place)
+        }
         CopyCommand::Status { places } => {
             let engine = look(session, &one(places)?)?;
             status(session, &engine.copies().status())
@@ -67,6 +71,38 @@ fn status(session: &Session, copies: &[CopyStatus]) -> Done {
         return session.value(&copies.collect::<Vec<_>>().into());
     }
     block(copies_table(session, copies))
+}
+
+/// Fills up a copy that the store knows of, or a backup.
+fn repair(session: &Session, engine: &Engine, store: &Path, place: &Path) -> Done {
+    let bar = progress("blobs compared", None);
+    let mut tick = |n| bar.set_position(n);
+    let (what, there, done) = match registered(engine, place)? {
+        Some(copy) => {
+            let done = engine.copies().repair(&copy.place, &mut tick)?;
+            ("copy", copy.place, done)
+        }
+        None => {
+            check_apart(session, store, place)?;
+            let backup = copy_to_write(place)?;
+            ("backup", backup.place(), engine.repair_backup(&*backup, &mut tick)?)
+        }
+    };
+    bar.finish_and_clear();
+    if session.json {
+        session.value(&backup_json(&there, done))?;
+    } else {
+        tell(what, &there, done)?;
+    }
+    if done.damaged == 0 {
+        return Ok(());
+    }
+    let text = format!(
+        "{} of {there} still cannot be read as they are in the store; make it once more, in an \
+         empty place",
+        counted(done.damaged, "blob")
+    );
+    Err(Error::new(ErrorKind::Corrupt, text).into())
 }
 
 fn remove(session: &Session, engine: &Engine, place: &str) -> Done {

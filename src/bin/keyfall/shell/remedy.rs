@@ -25,6 +25,7 @@ const TYPED: &[(&str, &str)] = &[
     ("Certificates::get", "keyfall certificate upgrade STORE FILE"),
     ("Clock::trust", "keyfall tend STORE --clock-is-right"),
     ("Copies::add", "keyfall copy add STORE {}"),
+    ("Copies::repair", "keyfall copy repair STORE PLACE"),
     ("Copies::remove", "keyfall copy remove STORE {}"),
     ("Copies::status", "keyfall copy status STORE"),
     ("Copies::sync", "keyfall copy sync STORE"),
