@@ -58,6 +58,9 @@ impl Objects for CountedObjects {
     fn is_far(&self) -> bool {
         self.inner.is_far()
     }
+    fn keeps_deleted(&self) -> bool {
+        self.inner.keeps_deleted()
+    }
     fn create(&self, name: &str, bytes: &[u8]) -> Result<Created> {
         self.count(0);
         self.inner.create(name, bytes)

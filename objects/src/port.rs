@@ -7,8 +7,7 @@ use std::fmt;
 pub enum Created {
     /// It was not there, and now it is, with these bytes, durably.
     Here {
-        /// Whether what is deleted there may stay: the place says that it keeps versions, or is a
-        /// database, which lets go of rows later.
+        /// Whether the place says that it keeps versions: what is deleted there may stay.
         versioned: bool,
     },
     /// The place says that something of that name is there, or that another request is at it. This
@@ -89,6 +88,12 @@ pub trait Objects: Send + Sync {
     /// Whether a request takes so long that those that do not depend on each other are sent at the
     /// same time.
     fn is_far(&self) -> bool {
+        false
+    }
+
+    /// Whether what is deleted may stay for a while, whatever a create says of it: a database lets
+    /// go of rows later.
+    fn keeps_deleted(&self) -> bool {
         false
     }
 

@@ -90,6 +90,7 @@ fn probed<T>(
         Err(liar(objects, "does not show what was just written (stale reads)"))
     };
     let (shown, beside) = both(objects, shows, || beside(&listed));
+    let versioned = versioned || objects.keeps_deleted();
     shown.map(|()| (Probed { versioned }, beside))
 }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::{Networks, ProxyHeader};
 use crate::manual::Manual;
+use crate::remedy::{self, typed};
 use crate::span::Span;
 
 /// Where the file is unless `--config` names another.
@@ -294,48 +295,6 @@ const BEAT: Duration = Duration::from_secs(2);
 /// As `keyfall standby`.
 const GONE_AFTER: Duration = Duration::from_secs(10);
 
-/// What the library names between backticks, and what is typed for it here; {} is what it is given.
-const TYPED: &[(&str, &str)] = &[
-    ("Builder::beat", "--beat"),
-    ("Builder::cell_at", "--cell"),
-    ("Builder::create", "`keyfall init`"),
-    ("Builder::give_up", "`keyfall copy remove STORE {} --take-over`"),
-    ("Builder::keyholders", "`keyfall init --keyholder`"),
-    ("Builder::lend", "`keyfall init --lend`"),
-    ("Builder::restore", "`keyfall restore`"),
-    ("Builder::single_machine", "--single-machine"),
-    ("Builder::take_over", "`keyfall tend STORE --cell CELL --take-over`"),
-    ("Copies::add", "`keyfall copy add STORE {}`"),
-    ("Copies::remove", "`keyfall copy remove STORE {}`"),
-    ("Copies::sync", "`keyfall copy sync STORE`"),
-    ("Engine::run_due", "`keyfall tend STORE`"),
-    ("accept_remnants", "--accept-remnants"),
-    ("restore", "`keyfall restore`"),
-];
-
-/// An error of the library, with its advice as that is typed here.
-pub(crate) fn typed(e: keyfall::Error) -> keyfall::Error {
-    let said = e.to_string();
-    let text = as_typed(&said);
-    if text == said { e } else { keyfall::Error::new(e.kind(), text) }
-}
-
-/// A text of the library, with its advice as that is typed here.
-pub(crate) fn as_typed(text: &str) -> String {
-    let typed = |part: &str| {
-        let call = part.strip_suffix(')').and_then(|call| call.split_once('('));
-        let (name, given) = call.unwrap_or((part, ""));
-        let (_, typed) = TYPED.iter().find(|(named, _)| *named == name)?;
-        Some(typed.replace("{}", given))
-    };
-    let parts = text.split('`').enumerate().map(|(n, part)| match typed(part) {
-        Some(typed) if n % 2 == 1 => typed,
-        _ if n % 2 == 1 => format!("`{part}`"),
-        _ => part.to_owned(),
-    });
-    parts.collect()
-}
-
 fn listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 7400))
 }
@@ -578,6 +537,7 @@ pub(crate) fn ask() -> Result<Ask, Unusable> {
         .extract()
         .map_err(said)?;
     config.check()?;
+    remedy::name(&config.store, &config.cell_dir(), config.cell.is_some());
     Ok(if flags.check_config { Ask::Check(Box::new(config)) } else { Ask::Run(Box::new(config)) })
 }
 

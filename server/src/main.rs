@@ -72,6 +72,7 @@ mod private;
 mod problem;
 mod range;
 mod receipts;
+mod remedy;
 mod renewed;
 mod router;
 mod serve;

@@ -11,8 +11,8 @@ use keyfall::{AsyncEngine, Builder, Error, ErrorKind};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
-use crate::config::{as_typed, typed};
 use crate::door::Door;
+use crate::remedy::{as_typed, typed};
 
 /// For so long a wait that was told to end may take.
 const ENDS: Duration = Duration::from_secs(2);

@@ -122,9 +122,7 @@ impl PostgresObjects {
         if let Some(this) = this {
             servers.known().last = Some(this);
         }
-        // A row that was deleted stays in the server's files and in its log until vacuum and
-        // checkpoints let go of it.
-        Ok(Created::Here { versioned: true })
+        Ok(Created::Here { versioned: false })
     }
 }
 
@@ -134,6 +132,11 @@ impl Objects for PostgresObjects {
     }
 
     fn is_far(&self) -> bool {
+        true
+    }
+
+    /// A row stays in the server's files and in its log until vacuum and checkpoints let go of it.
+    fn keeps_deleted(&self) -> bool {
         true
     }
 

@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 use crate::api::health::free_bytes;
 use crate::app::App;
 use crate::auth::caller::Caller;
-use crate::config::as_typed;
 use crate::problem::Answer;
+use crate::remedy::as_typed;
 use crate::standing;
 use crate::words::now;
 

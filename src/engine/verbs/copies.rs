@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::catalogue::defect::Defect;
 use crate::catalogue::walk::{Step, Walked, walk};
-use crate::engine::catch_up::{catch_up, repair};
+use crate::engine::catch_up::{catch_up, check_is_another, repair};
 use crate::engine::check::{Checked, drill};
 use crate::engine::commit::{Commit, publish};
 use crate::engine::core::Core;
@@ -189,9 +189,28 @@ impl Copies<'_> {
         Ok(total)
     }
 
+    /// As [`Engine::backup`](crate::Engine::backup), and then gives the backup all that it lacks, or
+    /// has damaged, as [`Copies::repair`] does.
+    ///
+    /// # Errors
+    /// As [`Engine::backup`](crate::Engine::backup); `Fenced` for a read-only engine if there was
+    /// something to repair.
+    pub fn repair_backup(&self, to: &dyn Store, progress: Progress<'_>) -> Result<Backup> {
+        let inner = self.inner;
+        check_is_another(inner, to)?;
+        let made = catch_up(inner, to, &mut |_| {})?;
+        let repaired = self.repair_store(to, progress)?;
+        let head = match repaired.blobs {
+            0 => made.head,
+            _ => catch_up(inner, to, &mut |_| {})?.head,
+        };
+        let (blobs, bytes) = (made.blobs + repaired.blobs, made.bytes + repaired.bytes);
+        Ok(Backup { head, blobs, bytes, damaged: repaired.damaged })
+    }
+
     /// Repairs a store that holds a state of this one. If it was given something it is to be handed
     /// the next commit, which makes that durable there.
-    pub(super) fn repair_store(&self, to: &dyn Store, progress: Progress<'_>) -> Result<Backup> {
+    fn repair_store(&self, to: &dyn Store, progress: Progress<'_>) -> Result<Backup> {
         let inner = self.inner;
         let repaired = {
             // What it is given must not be taken for dead before all is there.

@@ -534,22 +534,6 @@ impl Engine {
         check_is_another(&self.inner, to)?;
         catch_up(&self.inner, to, progress)
     }
-
-    /// As [`Engine::backup`], and then gives the backup all that it lacks, or has damaged, as
-    /// [`Copies::repair`] does.
-    ///
-    /// # Errors
-    /// As [`Engine::backup`]; `Fenced` for a read-only engine if there was something to repair.
-    pub fn repair_backup(&self, to: &dyn Store, progress: Progress<'_>) -> Result<Backup> {
-        let made = self.backup(to, &mut |_| {})?;
-        let repaired = self.copies().repair_store(to, progress)?;
-        let head = match repaired.blobs {
-            0 => made.head,
-            _ => self.backup(to, &mut |_| {})?.head,
-        };
-        let (blobs, bytes) = (made.blobs + repaired.blobs, made.bytes + repaired.bytes);
-        Ok(Backup { head, blobs, bytes, damaged: repaired.damaged })
-    }
 }
 
 /// Handles that group the calls about one subject.

@@ -1,9 +1,9 @@
-//! A restore that is cut short, however late, is run again. SPEC §6.8.
+//! A restore that is cut short, however late, is run again; and copies that are repaired. SPEC §6.8, §8.
 
 use std::process::Command;
 
 use super::Cli;
-use crate::support::has_strace;
+use crate::support::{bytes, has_strace};
 
 #[test]
 fn a_restore_that_was_killed_at_any_sync_is_run_again() {
@@ -46,4 +46,32 @@ fn a_restore_that_was_killed_at_any_sync_is_run_again() {
     }
     let left = std::fs::read_dir(cli.path("new")).unwrap();
     assert!(left.into_iter().all(|entry| entry.unwrap().file_name() != "restoring"));
+}
+
+/// A copy that lost something could only be made once more: whatever brings it up to date passes
+/// over what has its page there.
+#[test]
+fn a_copy_or_a_backup_that_is_damaged_is_repaired() {
+    let cli = Cli::new();
+    for n in 0..4 {
+        cli.put("ada", "audio", &bytes(n, 300_000));
+    }
+    cli.ok(&["copy", "add", "store", "replica"]);
+    cli.ok(&["backup", "store", "backup"]);
+    for place in ["replica", "backup"] {
+        let file = cli.path(place).join("log/00000001.log");
+        let mut log = std::fs::read(&file).unwrap();
+        log[500_000..500_100].iter_mut().for_each(|byte| *byte ^= 0xFF);
+        std::fs::write(&file, log).unwrap();
+        let e = cli.fails(5, &["check", "store", place]);
+        assert!(e.contains("`keyfall copy repair store COPY`"), "{e}");
+        let told = cli.ok(&["copy", "repair", "store", place]);
+        assert!(told.contains("1 blob copied"), "{told}");
+        cli.ok(&["check", "store", place]);
+        let told = cli.ok(&["copy", "repair", "store", place]);
+        assert!(told.contains("0 blobs copied"), "{told}");
+    }
+    cli.ok(&["audit", "store", "backup"]);
+    let e = cli.fails(2, &["copy", "repair", "store"]);
+    assert!(e.contains("PLACE is missing"), "{e}");
 }

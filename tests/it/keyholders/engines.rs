@@ -252,6 +252,22 @@ fn init_says_which_keyholders_do_not_know_the_engine() {
     assert!(!text.contains("keyholders are needed"), "{text}");
     let told = ok(&["keyholder", "status", &store]);
     assert!(told.contains("refuses") && !told.contains("HandshakeFailure"), "{told}");
+    // So does the making of a realm, of each shard.
+    let home = place.at("home");
+    for n in 0..2 {
+        let engine = ok(&["keyholder", "engine", &format!("{home}/shard-00{n}.cell")]);
+        (0..3).for_each(|n| {
+            ok(&["keyholder", "allow", &place.at(&format!("new{n}")), engine.trim()]);
+        });
+    }
+    let mut args = vec!["realm", "init", &home, "--shards", "2", "--threshold", "2"];
+    let all = members.iter().chain([&stranger]);
+    all.for_each(|member| args.extend(["--keyholder", member.as_str()]));
+    let (done, text) = crate::support::run(&args);
+    assert!(done && text.matches("it has no share yet").count() == 2, "{text}");
+    for n in 0..2 {
+        assert!(text.contains(&format!("keyfall tend {home}/shard-00{n}")), "{text}");
+    }
     ok(&["keyholder", "allow", &place.at("strange"), engine.trim()]);
     ok(&["tend", &store]);
     assert_eq!(ok(&["keyholder", "status", &store]).matches("whole").count(), 4);

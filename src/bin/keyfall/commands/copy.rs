@@ -85,7 +85,7 @@ fn repair(session: &Session, engine: &Engine, store: &Path, place: &Path) -> Don
         None => {
             check_apart(session, store, place)?;
             let backup = copy_to_write(place)?;
-            ("backup", backup.place(), engine.repair_backup(&*backup, &mut tick)?)
+            ("backup", backup.place(), engine.copies().repair_backup(&*backup, &mut tick)?)
         }
     };
     bar.finish_and_clear();

@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use keyfall::engine::CopyStatus;
-use keyfall::opening::{absolute, url_of};
+use keyfall::opening::{Location, absolute, url_of};
+use keyfall::quorum::net::open_cell;
 use keyfall::realm::{RealmBuilder, RealmStatus, ShardAt, ShardStatus};
 use keyfall::{Error, ErrorKind};
 use serde_json::{Value, json};
 
 use crate::args::RealmCommand;
+use crate::shell::cells::env;
 use crate::shell::failure::Done;
-use crate::shell::make::{Making, Spread};
+use crate::shell::make::{Making, Spread, warn_of_absent};
 use crate::shell::print::{block, counted, line, table};
 use crate::shell::realms::{about_first, builder, look};
 use crate::shell::remedy::word;
@@ -134,6 +136,7 @@ fn init(
     let realm = RealmBuilder::at(dir).places(places).open_shard(open).init()?;
     if let Some(spread) = &spread {
         spread.warn(session);
+        realm.shards().iter().for_each(|shard| warn_of_absent_in(session, shard));
     }
     let promise = realm.engine_at(0)?.promise();
     if session.json {
@@ -152,6 +155,16 @@ fn init(
          and what is erased later can be brought back from a backup. Add a copy in step to each \
          shard.",
     )
+}
+
+/// Says which keyholders hold no share of a new shard's root key.
+fn warn_of_absent_in(session: &Session, shard: &ShardAt) {
+    let cell = shard.cell.as_ref().map(PathBuf::from);
+    let Ok(found) = Location::find(Path::new(&shard.place), cell.as_deref()) else { return };
+    let cell = cell.map_or(String::new(), |cell| format!(" --cell {}", word(cell)));
+    if let Ok(Some(quorum)) = open_cell(found.cell(), &env()) {
+        warn_of_absent(session, &quorum, &format!("`keyfall tend {}{cell}`", word(&shard.place)));
+    }
 }
 
 /// Shows how each shard is; fails if one does not open.
