@@ -189,8 +189,8 @@ impl Copies<'_> {
         Ok(total)
     }
 
-    /// As [`Engine::backup`](crate::Engine::backup), and then gives the backup all that it lacks, or
-    /// has damaged, as [`Copies::repair`] does.
+    /// As [`Engine::backup`](crate::Engine::backup), and then gives the backup all that it lacks,
+    /// or has damaged, as [`Copies::repair`] does.
     ///
     /// # Errors
     /// As [`Engine::backup`](crate::Engine::backup); `Fenced` for a read-only engine if there was
