@@ -239,6 +239,26 @@ fn an_epoch_that_was_only_tried_is_not_known_when_another_machine_replaces_with_
     assert_eq!(grade(&engine, &certified(&engine, "ben")), Grade::Final);
 }
 
+/// What an earlier version kept is read; one that it cannot know is refused by it.
+#[test]
+fn a_list_of_an_earlier_version_is_read() {
+    let place = Place::new(3, 2, 0);
+    let id = put(&place.open().unwrap(), "ada");
+    let list = Path::new(&place.at("store.cell")).join("quorum.json");
+    let text = std::fs::read_to_string(&list).unwrap();
+    let mut old: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let members = old.as_object_mut().unwrap();
+    assert!(members.remove("drawn").is_some() && members.remove("kept").is_some());
+    members.insert("highest".into(), 1.into());
+    std::fs::write(&list, old.to_string()).unwrap();
+    let engine = place.open().unwrap();
+    assert_eq!((engine.read_only(), read_record(&engine, &id).unwrap()), (None, b"ada".to_vec()));
+    assert_eq!(grade(&engine, &certified(&engine, "ada")), Grade::Final);
+    drop(engine);
+    let now = std::fs::read_to_string(&list).unwrap();
+    assert!(now.contains("\"kept\": ") && !now.contains("highest"), "{now}");
+}
+
 /// The list of another machine is of before an erase, as it is on each day: which keyholders signed
 /// it does not say, and so it calls nothing final.
 #[test]
