@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::core::{Core, Writer};
 use super::heads::seal_head;
-use super::in_step::{Handed, hand_on};
+use super::in_step::{Handed, beside, hand_on};
 use super::replica::{self, Attached};
 use super::retire::{complete, settle};
 use super::show::show;
@@ -146,9 +146,12 @@ fn publish_commit(core: &Core, writer: &mut Writer, commit: Commit) -> Result<Op
         deposit(core, writer, root)?;
     }
     core.store().reads_first(&change.head.roots.users.name);
-    write(core, &change.blobs, before, &stored)?;
-    let (blobs, dead) = show(core, change, stored, &staged);
     let erase = root.is_some();
+    core.in_flight.keep(change.blobs.iter().map(|(name, _)| *name));
+    let given = Handed { before, staged: &staged, blobs: &change.blobs, dead: 0, erase };
+    let listed = &change.head.copies;
+    beside(core, writer, listed, &given, || write(core, &change.blobs, before, &stored))?;
+    let (blobs, dead) = show(core, change, stored, &staged);
     if let Some(root) = root {
         writer.root = root;
         core.note_unfinished(
@@ -188,9 +191,8 @@ fn deposit(core: &Core, writer: &mut Writer, root: &RootKey) -> Result<()> {
     Ok(())
 }
 
-/// Writes a commit to the store: from here on it counts.
+/// Writes a commit, whose names are kept, to the store: from here on it counts.
 fn write(core: &Core, blobs: &[Blob], before: HeadId, stored: &Head) -> Result<()> {
-    core.in_flight.keep(blobs.iter().map(|(name, _)| *name));
     match core.judged(core.store().commit(blobs, Some(before), stored)) {
         Ok(Published::Done) => Ok(()),
         Ok(Published::Conflict(there)) => {

@@ -8,8 +8,9 @@ use crate::catalogue::walk::Walking;
 use crate::error::Result;
 use crate::ids::BlobName;
 use crate::pages::missing;
+use crate::secret::WipeStack;
 use crate::store::{Blob, HeadId, Published, Store};
-use crate::tree::head::CopyMode;
+use crate::tree::head::{CopyEntry, CopyMode};
 
 /// What copies in step are handed.
 pub(super) struct Handed<'a> {
@@ -22,11 +23,67 @@ pub(super) struct Handed<'a> {
     pub(super) erase: bool,
 }
 
+/// Commits to the store. Those of the copies `listed` that are far away are meanwhile given what the
+/// commit holds: their head alone is left for afterwards, so that none is ever ahead.
+pub(super) fn beside(
+    core: &Core,
+    writer: &mut Writer,
+    listed: &[CopyEntry],
+    what: &Handed<'_>,
+    commit: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let stays = |copy: &&mut Attached| listed.iter().any(|entry| entry.id == copy.entry.id);
+    let far: Vec<&mut Attached> = in_step(writer).filter(stays).filter(is_far).collect();
+    if far.is_empty() {
+        return commit();
+    }
+    let done = std::thread::scope(|scope| {
+        for copy in far {
+            scope.spawn(move || {
+                let _wiped = WipeStack;
+                let given = copy.store.as_ref().map(|store| give(core, &**store, what));
+                copy.ahead = given.and_then(Result::transpose);
+            });
+        }
+        commit()
+    });
+    if done.is_err() {
+        in_step(writer).for_each(|copy| copy.ahead = None);
+    }
+    done
+}
+
+/// Gives a copy that holds the commit before what this one holds; `None` if it is to be given all
+/// with the head.
+fn give(core: &Core, copy: &dyn Store, what: &Handed<'_>) -> Result<Option<()>> {
+    // One that is not in step must get no page: where one is, everything below it is.
+    if copy.head()?.map(|head| head.id) != Some(what.before) {
+        return Ok(None);
+    }
+    put_staged(core, copy, what)?;
+    copy.for_an_erase(what.erase);
+    let taken = copy.put_ahead(what.blobs);
+    copy.for_an_erase(false);
+    Ok(taken?.then_some(()))
+}
+
+fn put_staged(core: &Core, copy: &dyn Store, what: &Handed<'_>) -> Result<()> {
+    for name in what.staged {
+        let blob = core.store().get(name)?.ok_or_else(|| missing(*name, &core.store().place()))?;
+        copy.put(&[(*name, blob)])?;
+    }
+    Ok(())
+}
+
 /// Hands one commit on to every copy in step.
 pub(super) fn hand_on(core: &Core, writer: &mut Writer, what: &Handed<'_>) -> Result<()> {
     each(in_step(writer), is_far, |copy| {
-        let opened = copy.open(&core.options);
-        let taken = opened.and_then(|store| forward(core, &*store, what));
+        let taken = match copy.ahead.take() {
+            Some(Err(e)) => Err(e),
+            given => copy
+                .open(&core.options)
+                .and_then(|store| forward(core, &*store, what, given.is_some())),
+        };
         taken.map_err(|e| {
             core.observing.copy_missed(copy.entry.id, number(core, copy), &e, what.erase);
             copy.let_go();
@@ -35,17 +92,18 @@ pub(super) fn hand_on(core: &Core, writer: &mut Writer, what: &Handed<'_>) -> Re
     })
 }
 
-/// Hands one commit on to a copy that holds the one before; any other copy catches up.
-fn forward(core: &Core, copy: &dyn Store, what: &Handed<'_>) -> Result<()> {
-    if copy.head()?.map(|h| h.id) != Some(what.before) {
-        return bring(core, copy);
-    }
-    for name in what.staged {
-        let blob = core.store().get(name)?.ok_or_else(|| missing(*name, &core.store().place()))?;
-        copy.put(&[(*name, blob)])?;
+/// Hands one commit on to a copy that holds the one before; any other copy catches up. `given`: it
+/// has all but the head.
+fn forward(core: &Core, copy: &dyn Store, what: &Handed<'_>, given: bool) -> Result<()> {
+    let blobs = if given { &[] } else { what.blobs };
+    if !given {
+        if copy.head()?.map(|h| h.id) != Some(what.before) {
+            return bring(core, copy);
+        }
+        put_staged(core, copy, what)?;
     }
     let stored = core.state().stored.clone();
-    match copy.commit(what.blobs, Some(what.before), &stored)? {
+    match copy.commit(blobs, Some(what.before), &stored)? {
         Published::Done => {
             copy.suspect(what.dead);
             Ok(())

@@ -28,13 +28,15 @@ const BUFFER_BYTES: usize = 1 << 20;
 pub(super) struct Attached {
     pub(super) entry: CopyEntry,
     pub(super) store: Option<SharedStore>,
+    /// What became of giving it what the commit under way holds, if that was tried.
+    pub(super) ahead: Option<Result<()>>,
 }
 
 impl Attached {
     /// Only an engine that writes opens the copies in step at once: what merely looks would keep
     /// others from them.
     pub(super) fn new(entry: CopyEntry, options: &Options, writes: bool) -> Self {
-        let mut attached = Attached { entry, store: None };
+        let mut attached = Attached { entry, store: None, ahead: None };
         if writes && attached.entry.mode == CopyMode::InStep {
             // Out of reach is found out again, and told, when it matters.
             let _ = attached.reach(options);

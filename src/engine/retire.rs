@@ -13,8 +13,9 @@ use crate::cell::{Durable, RootKey};
 use crate::crypto::{self, chunked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
+use crate::pages::SharedStore;
 use crate::promise::{Awaited, Retirement};
-use crate::store::Store;
+use crate::store::{Head, Store};
 use crate::sync::locked;
 use crate::tree::PageKind;
 use crate::tree::head::{CopyMode, HeadPage};
@@ -68,10 +69,26 @@ pub(super) fn chase(core: &Core) -> Result<()> {
 fn verify(core: &Core, writer: &Writer) -> Result<()> {
     let state = core.state();
     let in_step = writer.copies.iter().filter(|c| c.entry.mode == CopyMode::InStep);
-    let copies = in_step.filter_map(|c| c.store.as_ref());
-    let places = std::iter::once(core.store()).chain(copies);
+    let copies = in_step.filter_map(|c| c.store.as_ref()).map(|store| (store, true));
+    let places = std::iter::once((core.store(), false)).chain(copies);
     let (state, writer): (&State, &Writer) = (&state, writer);
-    each(places, |store| store.is_far(), |store| verify_place(state, writer, &**store))
+    let is_far = |place: &(&SharedStore, bool)| place.0.is_far();
+    each(places, is_far, |(store, is_copy)| verify_place(state, writer, &**store, is_copy))
+}
+
+/// Reads the head of a place. In a copy far away the root page lies in another object than the
+/// head, and is read at the same time.
+fn head_of(state: &State, store: &dyn Store, is_copy: bool) -> Result<Option<Head>> {
+    if !(is_copy && store.is_far()) {
+        return store.head();
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Of what comes of it nothing is kept but in the store's memory of what it read.
+            let _ = store.get(&state.head.roots.users.name);
+        });
+        store.head()
+    })
 }
 
 /// Whether a store gives a blob that is accepted, past what is kept of it elsewhere if need be.
@@ -80,14 +97,14 @@ fn gives(store: &dyn Store, name: &BlobName, accept: impl Fn(&[u8]) -> bool) -> 
     Ok(accepts(store.get(name)?) || accepts(store.get_again(name)?))
 }
 
-fn verify_place(state: &State, writer: &Writer, store: &dyn Store) -> Result<()> {
+fn verify_place(state: &State, writer: &Writer, store: &dyn Store, is_copy: bool) -> Result<()> {
     let odd = || {
         Error::corrupt(format!(
             "{} does not return what was just written; its disk is failing",
             store.place()
         ))
     };
-    let stored = store.head()?.ok_or_else(odd)?;
+    let stored = head_of(state, store, is_copy)?.ok_or_else(odd)?;
     if stored.id > state.stored.id {
         return Err(Error::new(
             ErrorKind::Fenced,

@@ -415,6 +415,17 @@ pub trait Store: Send + Sync {
     /// `Full`, `Io`.
     fn put(&self, blobs: &[Blob]) -> Result<()>;
 
+    /// Takes what the head of the next commit reaches, durably, so that this head is all that is
+    /// left to be committed: a copy is given it while its store commits. `false`, the default: it
+    /// took nothing, and is given all with the head.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    fn put_ahead(&self, blobs: &[Blob]) -> Result<bool> {
+        let _ = blobs;
+        Ok(false)
+    }
+
     /// Says from when on, and until when, what is put is needed by an erase: a store that keeps
     /// room for erases gives it to that as well.
     fn for_an_erase(&self, on: bool) {

@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use keyfall::cell::{Owner, RootCell};
+use keyfall::cell::{MemoryCell, Owner, RootCell};
+use keyfall::engine::CopyMode;
 use keyfall::env::{SharedEnv, System};
 use keyfall::opening::{Beside, StandBy};
 use keyfall::promise::{RootId, Statement};
@@ -15,7 +16,7 @@ use keyfall::store::{ObjectLog, Store, StoreId};
 use keyfall::{Builder, Engine, Result, Scope};
 use keyfall_objects::{Created, Listed, MemoryObjects, Objects};
 
-use crate::engines::{options, put, read};
+use crate::engines::{options, put, read, user, with_copies_in};
 
 /// Within this time every request comes that does not depend on an answer.
 const SETTLES: Duration = Duration::from_millis(200);
@@ -153,6 +154,38 @@ impl Keyholder for Far {
     ) -> Result<Statement> {
         self.gate.pass("keyholder: retire".into());
         self.inner.retire(store, owner, keep, given_up, mark)
+    }
+}
+
+/// A copy in step, far away as its store is, is given a commit's blobs while the store takes the
+/// commit; its head follows, for no copy is ever ahead. An erase reads both back at once.
+#[test]
+fn a_copy_in_step_far_away_takes_two_rounds_more() {
+    let gate = Arc::new(Gate::default());
+    gate.run();
+    let far = || Arc::new(Slow { inner: MemoryObjects::new(), gate: Arc::clone(&gate) });
+    let store = Arc::new(ObjectLog::create(far()).unwrap());
+    let engine = Engine::init(store, Arc::new(MemoryCell::new()), with_copies_in(far())).unwrap();
+    put(&engine, 1, b"alone").unwrap();
+    let rounds = |act: &dyn Fn()| -> Vec<Vec<String>> {
+        gate.hold();
+        act();
+        let rounds = gate.open();
+        rounds.iter().for_each(|round| eprintln!("{round:?}"));
+        rounds
+    };
+    let puts = |n| _ = put(&engine, n, b"a voice").unwrap();
+    let erases = |n| _ = engine.erase(Scope::user(user(n))).unwrap();
+    assert_eq!((rounds(&|| puts(2)).len(), rounds(&|| erases(2)).len()), (1, 2));
+    engine.copies().add("copy", CopyMode::InStep, &mut |_| {}).unwrap();
+    put(&engine, 1, b"with a copy").unwrap();
+    engine.erase(Scope::user(user(1))).unwrap();
+    for n in 3..6 {
+        let (put, erase) = (rounds(&|| puts(n)), rounds(&|| erases(n)));
+        assert_eq!((put.len(), erase.len()), (3, 4), "{put:?}, {erase:?}");
+        // With the store's create the copy is looked at; its head is the last create.
+        assert_eq!([put[0].len(), put[1].len(), put[2].len()], [2, 1, 1], "{put:?}");
+        assert_eq!(erase.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 1, 3], "{erase:?}");
     }
 }
 

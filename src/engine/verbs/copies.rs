@@ -126,7 +126,8 @@ impl Copies<'_> {
         ready(inner, &mut writer)?;
         let mut head = inner.next_head(&inner.state());
         head.copies.push(entry.clone());
-        let attached = Attached { entry: entry.clone(), store: Some(Arc::clone(&store)) };
+        let attached =
+            Attached { entry: entry.clone(), store: Some(Arc::clone(&store)), ahead: None };
         publish(inner, &mut writer, Commit { attached: Some(attached), ..Commit::of_head(head) })?;
         if mode == CopyMode::Behind {
             drop(writer);

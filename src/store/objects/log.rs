@@ -455,6 +455,17 @@ impl Store for ObjectLog {
         })
     }
 
+    fn put_ahead(&self, blobs: &[Blob]) -> Result<bool> {
+        let _alone = locked(&self.writers);
+        let writing = self.writing()?;
+        let put = || writing.put(blobs).and_then(|()| writing.flush());
+        let taken = match self.room.is_erasing() {
+            true => self.room.or_give(&self.bucket, put),
+            false => self.room.check(&self.bucket).and_then(|()| put()),
+        };
+        writing.unknown_if_failed(taken).map(|()| true)
+    }
+
     fn for_an_erase(&self, on: bool) {
         self.room.for_an_erase(on);
     }

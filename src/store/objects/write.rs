@@ -108,7 +108,7 @@ impl Writing<'_> {
     }
 
     /// Makes what waits durable, as an object of its own; if it fails, it waits on.
-    fn flush(&self) -> Result<()> {
+    pub(super) fn flush(&self) -> Result<()> {
         let (part, number) = {
             let mut state = locked(self.state);
             if state.waiting.is_empty() {
