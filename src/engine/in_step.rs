@@ -23,8 +23,8 @@ pub(super) struct Handed<'a> {
     pub(super) erase: bool,
 }
 
-/// Commits to the store. Those of the copies `listed` that are far away are meanwhile given what the
-/// commit holds: their head alone is left for afterwards, so that none is ever ahead.
+/// Commits to the store. Those of the copies `listed` that are far away are meanwhile given what
+/// the commit holds: their head alone is left for afterwards, so that none is ever ahead.
 pub(super) fn beside(
     core: &Core,
     writer: &mut Writer,

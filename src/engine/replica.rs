@@ -14,6 +14,7 @@ use crate::catalogue::open_payload::Payload;
 use crate::catalogue::resolve::Resolver;
 use crate::catalogue::view::Users;
 use crate::catalogue::walk::{Step, Walked, Walking, walk_ahead};
+use crate::crypto::chunked;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
 use crate::pages::{PageSource, SharedStore};
@@ -153,6 +154,9 @@ pub struct Backup {
     pub bytes: u64,
     /// Blobs that the destination still does not give as they are after a repair.
     pub damaged: u64,
+    /// Blobs that the store itself has and that do not open: a repair left what the destination has
+    /// in their place, which may be whole.
+    pub shut: u64,
 }
 
 /// One state of a store, to be copied.
@@ -325,11 +329,46 @@ pub(super) fn fill_up(
     done: &mut Backup,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Walked> {
-    done.damaged = 0;
+    (done.damaged, done.shut) = (0, 0);
     let mut out = Outbox::new(to, done, progress, Given::All);
     let walked = send(pass, from, what, &mut out)?;
     out.flush()?;
     Ok(walked)
+}
+
+/// The segments of a record, as a copy gets them.
+enum Segments {
+    /// There are none to copy.
+    None,
+    /// As they are stored.
+    Unopened,
+    /// From the first place that has them whole.
+    Opened(chunked::Suite, Payload),
+}
+
+impl Segments {
+    fn of(payload: Payload, from: &PageSource<'_>) -> Self {
+        match payload.suite(from) {
+            Ok(suite) => Segments::Opened(suite, payload),
+            Err(_) => Segments::Unopened,
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        matches!(self, Segments::None)
+    }
+
+    /// A segment, and whether it is seen to open.
+    fn get(&self, from: &PageSource<'_>, number: u64, name: &BlobName) -> Result<(Vec<u8>, bool)> {
+        match self {
+            Segments::Opened(suite, payload) => {
+                let blob = payload.sealed(from, suite, number, name)?;
+                let opens = payload.open(suite, number, &blob).is_ok();
+                Ok((blob, opens))
+            }
+            _ => from.fetch(name, |blob| Ok((blob, false))),
+        }
+    }
 }
 
 /// Puts what a copy is to be given on its way.
@@ -352,24 +391,33 @@ fn send(
                 }
             }
             Step::Record { of, key, entry } => {
-                // One store has nothing to choose from.
-                let opens = match from.stores {
-                    [_] => None,
-                    _ if entry.body.first().is_none() => None,
-                    _ => Payload::of(&mut resolver, pass, of, key, entry).ok().flatten(),
+                let opens = match entry.body.first() {
+                    None => Segments::None,
+                    // One store has nothing to choose from.
+                    Some(_) if out.given == Given::Newer && from.stores.len() == 1 => {
+                        Segments::Unopened
+                    }
+                    Some(_) => match Payload::of(&mut resolver, pass, of, key, entry) {
+                        Ok(Some(payload)) => Segments::of(payload, from),
+                        // It fell with what it was derived from.
+                        Ok(None) if out.given == Given::All => Segments::None,
+                        _ => Segments::Unopened,
+                    },
                 };
-                let opens = opens.and_then(|payload| Some((payload.suite(from).ok()?, payload)));
-                for (number, name) in (0..).zip(entry.segment_names(geometry)) {
+                let names =
+                    if opens.is_none() { None } else { Some(entry.segment_names(geometry)) };
+                for (number, name) in (0..).zip(names.into_iter().flatten()) {
                     // A recording of hours must not hold an erase up.
                     if pass.must_stop() {
                         return Ok(ControlFlow::Break(()));
                     }
-                    if lacking.take(&name)? {
-                        let blob = match &opens {
-                            Some((suite, payload)) => payload.sealed(from, suite, number, &name)?,
-                            None => from.fetch(&name, Ok)?,
-                        };
-                        out.push(name, blob)?;
+                    if !lacking.take(&name)? {
+                        continue;
+                    }
+                    match opens.get(from, number, &name)? {
+                        // The copy may have it whole: what does not open must not go over that.
+                        (_, false) if out.given == Given::All => out.done.shut += 1,
+                        (blob, _) => out.push(name, blob)?,
                     }
                 }
             }

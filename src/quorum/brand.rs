@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use super::Held;
-use super::config::{Entry, Ledger};
+use super::config::{Config, Drawn, Entry, Ledger, Member};
 use crate::error::Result;
 use crate::promise::{Quorum, RootId};
 
@@ -24,17 +24,22 @@ const DRAWN: usize = 8;
 pub(super) struct Lists {
     /// As it is kept.
     now: [u8; 32],
-    /// As it is kept where every epoch before the present list's first is known to be gone: what
-    /// is kept here knows less of what is gone, and asks more of them.
-    settled: Option<[u8; 32]>,
+    /// As it is kept where epochs before the present list's first are known to be gone: what is
+    /// kept here knows less of what is gone, and asks more of them.
+    settled: Vec<[u8; 32]>,
     /// As it was kept when root keys were drawn here that are not kept yet, and the last epoch of
     /// these: who was dealt shares of them is kept here since.
     before: Vec<([u8; 32], u64)>,
     /// Root keys that were drawn here, by their attempts.
     own: BTreeSet<RootId>,
-    /// The epoch up to which what is kept here tells who may hold shares.
-    told_up_to: Option<u64>,
+    /// The epoch up to which it is recorded that others may hold shares.
+    told_up_to: u64,
+    /// Whether any of this was ever recorded.
+    is_kept: bool,
 }
+
+/// Of so many lists that are over, whichever may be known to be gone elsewhere.
+const OVER_MAX: usize = 6;
 
 /// What a member tells of root keys.
 pub(super) struct Tells {
@@ -59,14 +64,29 @@ impl Lists {
     pub(super) fn of(ledger: &Ledger, quorum: &Quorum) -> Self {
         let all: Vec<&Entry> = ledger.dealt.iter().collect();
         let members: BTreeSet<[u8; 32]> = quorum.keyholders.iter().copied().collect();
-        let last =
-            all.last().filter(|entry| entry.until.is_none() && entry.keys == members).copied();
+        let last = all
+            .split_last()
+            .filter(|(entry, _)| entry.until.is_none() && entry.keys == members)
+            .filter(|(_, over)| over.len() <= OVER_MAX);
+        // Each choice of those that are over, by its bits.
+        let settled = |(last, over): (&&Entry, &[&Entry])| -> Vec<[u8; 32]> {
+            let chosen = |bits: usize| {
+                let there = over.iter().enumerate().filter(|(n, _)| bits >> n & 1 == 1);
+                let entries: Vec<&Entry> = there.map(|(_, entry)| *entry).chain([*last]).collect();
+                digest(quorum, &entries, None)
+            };
+            (0..1 << over.len()).map(chosen).collect()
+        };
         Lists {
             now: digest(quorum, &all, ledger.unnamed),
-            settled: last.map(|last| digest(quorum, &[last], None)),
+            settled: last.map(settled).unwrap_or_default(),
             before: ledger.drawn.iter().map(|(list, id)| (*list, id.epoch)).collect(),
-            own: ledger.drawn.iter().map(|(_, id)| *id).chain(ledger.tried()).collect(),
+            own: {
+                let drawn = ledger.drawn.iter().map(|(_, id)| *id);
+                drawn.chain(ledger.kept).chain(ledger.tried()).collect()
+            },
             told_up_to: ledger.told_up_to(),
+            is_kept: ledger.is_kept,
         }
     }
 
@@ -85,11 +105,18 @@ impl Lists {
     /// by an engine that knew of the same.
     fn know(&self, id: &RootId) -> bool {
         let bears = |list: &[u8; 32]| brand(list, id) == id.attempt[DRAWN..];
-        self.told_up_to.is_none_or(|epoch| id.epoch <= epoch)
+        id.epoch <= self.told_up_to
             || self.own.contains(id)
             || bears(&self.now)
-            || self.settled.as_ref().is_some_and(bears)
+            || self.settled.iter().any(bears)
             || self.before.iter().any(|(list, last)| id.epoch <= *last && bears(list))
+    }
+
+    /// The same of a root key that no head bears, which another engine may have tried by a list of
+    /// before a replacement made here.
+    fn know_attempt(&self, id: &RootId) -> bool {
+        let bears = |(list, _): &([u8; 32], u64)| brand(list, id) == id.attempt[DRAWN..];
+        self.know(id) || self.before.iter().any(bears)
     }
 
     /// The last epoch whose shares may be with others than are named here, if there is one. `live`
@@ -97,18 +124,33 @@ impl Lists {
     /// epochs that counts which more members tell of than may lie: their engines may have dealt
     /// shares of this one to others, too.
     pub(super) fn unknown(&self, live: &RootId, told: &[Tells], liars: usize) -> Option<u64> {
-        let told_up_to = self.told_up_to?;
+        if !self.is_kept {
+            return None;
+        }
         let strange = |tells: &Tells| {
-            let ids = tells.shares.iter().filter(|id| !self.know(id));
-            let epochs = ids.map(|id| id.epoch).chain([tells.ended]);
-            let beyond = |epoch: &u64| *epoch > live.epoch.max(told_up_to);
-            epochs.filter(beyond).max().unwrap_or_default()
+            let unknown = tells.shares.iter().filter(|id| !self.know_attempt(id));
+            // Whoever ended an epoch has of it the share that it was told to keep, and no other.
+            let unknown = unknown.map(|id| id.epoch);
+            let is_kept = |id: &&RootId| id.epoch == tells.ended && self.know(id);
+            let ended = tells.shares.iter().find(is_kept).is_none().then_some(tells.ended);
+            let beyond = |epoch: &u64| *epoch > live.epoch.max(self.told_up_to);
+            unknown.chain(ended).filter(beyond).max().unwrap_or_default()
         };
         let mut told: Vec<u64> = told.iter().map(strange).collect();
         told.sort_unstable();
         let later = told.iter().rev().nth(liars).copied().filter(|epoch| *epoch > 0);
         later.or_else(|| (!self.know(live)).then_some(live.epoch))
     }
+}
+
+/// Has what is kept know attempts by the list as it is, once that is changed.
+pub(super) fn note_list(config: &mut Config) -> Result<()> {
+    let keyholders = config.keyholders.iter().map(Member::signer).collect::<Result<_>>()?;
+    let (threshold, liars) = (config.threshold, config.liars);
+    let quorum = Quorum { threshold, liars, keyholders };
+    let list = Lists::of(&Ledger::read(config)?, &quorum).now();
+    config.drawn.push(Drawn::by_a_list_of_before(&list));
+    Ok(())
 }
 
 fn digest(quorum: &Quorum, entries: &[&Entry], unnamed: Option<u64>) -> [u8; 32] {
@@ -134,4 +176,80 @@ fn brand(list: &[u8; 32], id: &RootId) -> [u8; DRAWN] {
     hash.update(&id.attempt[..DRAWN]);
     let hash: [u8; 32] = hash.finalize().into();
     std::array::from_fn(|n| hash[n])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quorum(keys: &[u8]) -> Quorum {
+        let keyholders = keys.iter().map(|n| [*n; 32]).collect();
+        Quorum { threshold: 2, liars: 0, keyholders }
+    }
+
+    fn entry(from: u64, until: Option<u64>, keys: &[u8]) -> Entry {
+        Entry { from, until, keys: keys.iter().map(|n| [*n; 32]).collect() }
+    }
+
+    fn ledger(dealt: Vec<Entry>) -> Ledger {
+        let mut ledger = Ledger::default();
+        (ledger.is_kept, ledger.dealt) = (true, dealt);
+        ledger
+    }
+
+    fn drawn(ledger: &Ledger, quorum: &Quorum, epoch: u64) -> RootId {
+        let mut id = RootId { epoch, attempt: [epoch as u8; 16] };
+        Lists::of(ledger, quorum).brand(&mut id);
+        id
+    }
+
+    /// Two places of a store count the same epochs: that this one kept one of that number says
+    /// nothing of the other's.
+    #[test]
+    fn what_was_kept_is_known_by_its_attempt() {
+        let (here, there) = (quorum(&[1, 2, 3]), quorum(&[4, 2, 3]));
+        let mut ours = ledger(vec![entry(1, None, &[1, 2, 3])]);
+        let theirs = ledger(vec![entry(1, Some(3), &[1, 2, 3, 4]), entry(3, None, &[2, 3, 4])]);
+        let (kept, other) = (drawn(&ours, &here, 3), drawn(&theirs, &there, 3));
+        ours.kept = Some(kept);
+        let unknown = |live: &RootId| Lists::of(&ours, &here).unknown(live, &[], 0);
+        assert_eq!((unknown(&kept), unknown(&other)), (None, Some(3)));
+    }
+
+    /// What is over is known to be gone on one machine, in any order, and not on the other.
+    #[test]
+    fn a_list_knows_one_that_knows_more_to_be_gone() {
+        let now = quorum(&[1, 4, 5]);
+        let all = || {
+            [
+                entry(1, Some(2), &[1, 2, 3, 4]),
+                entry(2, Some(3), &[1, 2, 4, 5]),
+                entry(3, None, &[1, 4, 5]),
+            ]
+        };
+        let ours = ledger(all().into());
+        for gone in [&[0][..], &[1], &[0, 1]] {
+            let kept = all().into_iter().enumerate().filter(|(n, _)| !gone.contains(n));
+            let id = drawn(&ledger(kept.map(|(_, entry)| entry).collect()), &now, 4);
+            assert_eq!(Lists::of(&ours, &now).unknown(&id, &[], 0), None, "{gone:?}");
+        }
+        let later = ledger(vec![entry(4, None, &[1, 4, 6])]);
+        let id = drawn(&later, &quorum(&[1, 4, 6]), 4);
+        assert_eq!(Lists::of(&ours, &now).unknown(&id, &[], 0), Some(4));
+    }
+
+    /// An attempt by a list of before shows no list that is newer; a head that bears it does.
+    #[test]
+    fn a_list_of_before_is_known_by_attempts_alone() {
+        let (before, now) = (quorum(&[1, 2, 3]), quorum(&[1, 2, 4]));
+        let mut ours = ledger(vec![entry(1, None, &[1, 2, 3])]);
+        let list = Lists::of(&ours, &before).now();
+        let (live, tried) = (drawn(&ours, &before, 2), drawn(&ours, &before, 3));
+        ours.kept = Some(live);
+        let told = || vec![Tells { shares: vec![live, tried], ended: 2 }];
+        assert_eq!(Lists::of(&ours, &now).unknown(&live, &told(), 0), Some(3));
+        ours.drawn.push((list, RootId { epoch: 0, attempt: [0; 16] }));
+        assert_eq!(Lists::of(&ours, &now).unknown(&live, &told(), 0), None);
+        assert_eq!(Lists::of(&ours, &now).unknown(&tried, &told(), 0), Some(3));
+    }
 }

@@ -59,7 +59,7 @@ pub struct Member {
 }
 
 impl Member {
-    fn signer(&self) -> Result<Signer> {
+    pub(super) fn signer(&self) -> Result<Signer> {
         self.key.parse::<KeyholderId>().map(|id| id.statements)
     }
 }
@@ -89,13 +89,16 @@ pub struct Config {
     pub statements: Vec<Said>,
     /// Root keys whose deposit failed: what some keyholder took of them is to be destroyed.
     pub failed: Vec<Failed>,
-    /// The highest epoch that was kept from here; none if it was never recorded. Earlier versions
-    /// called it `highest`, and counted epochs that were only tried.
-    #[serde(alias = "highest")]
-    pub kept: Option<u64>,
-    /// Root keys of later epochs that were drawn here.
+    /// The root key that was kept last from here.
+    #[serde(default)]
+    pub kept: Option<Failed>,
+    /// Root keys of later epochs that were drawn here, and lists of before a replacement.
     #[serde(default)]
     pub drawn: Vec<Drawn>,
+    /// In the place of these two, in files of earlier versions: the highest epoch that was kept or
+    /// tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub highest: Option<u64>,
     /// The last epoch of which keyholders that are not named here may hold shares: what is kept
     /// here came back older than it was.
     pub unnamed: Option<u64>,
@@ -116,8 +119,9 @@ impl Config {
             settled: true,
             statements: Vec::new(),
             failed: Vec::new(),
-            kept: Some(0),
+            kept: None,
             drawn: Vec::new(),
+            highest: None,
             unnamed: None,
         }
     }
@@ -155,7 +159,15 @@ pub struct Dealt {
     pub keyholders: Vec<String>,
 }
 
-/// A root key whose deposit failed.
+impl Drawn {
+    /// No root key, and so of no epoch that is known by it.
+    pub(super) fn by_a_list_of_before(list: &[u8; 32]) -> Self {
+        let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
+        Drawn { list: hex(list), epoch: 0, attempt: hex(&[0; 16]) }
+    }
+}
+
+/// The epoch and the attempt of a root key, as one whose deposit failed.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Failed {
@@ -165,7 +177,8 @@ pub struct Failed {
     pub attempt: String,
 }
 
-/// The last root key that was drawn here by a list of keyholders.
+/// The last root key that was drawn here by a list of keyholders; of a list of before a replacement
+/// made here, epoch 0.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Drawn {
@@ -222,10 +235,14 @@ pub(super) struct Ledger {
     own: BTreeSet<RootId>,
     /// Root keys of this directory whose deposit failed, and which therefore no head bears.
     failed: BTreeSet<RootId>,
-    /// The highest epoch that was kept from here ([`Config::kept`]).
-    kept: Option<u64>,
+    /// Whether what follows was ever recorded: not by a cell in this process alone.
+    pub(super) is_kept: bool,
+    /// The root key that was kept last from here ([`Config::kept`]).
+    pub(super) kept: Option<RootId>,
     /// By each list the last root key after that which was drawn here by it ([`Config::drawn`]).
     pub(super) drawn: Vec<([u8; 32], RootId)>,
+    /// As an earlier version kept it ([`Config::highest`]).
+    highest: Option<u64>,
     /// The last epoch of which unnamed keyholders may hold shares ([`Config::unnamed`]).
     pub(super) unnamed: Option<u64>,
 }
@@ -280,7 +297,9 @@ impl Ledger {
             said: config.statements.iter().map(said).collect::<Result<_>>()?,
             own: BTreeSet::new(),
             failed: config.failed.iter().map(failed).collect::<Result<_>>()?,
-            kept: config.kept,
+            is_kept: true,
+            kept: config.kept.as_ref().map(failed).transpose()?,
+            highest: config.highest,
             drawn: config.drawn.iter().map(drawn).collect::<Result<_>>()?,
             unnamed: config.unnamed,
         })
@@ -313,23 +332,31 @@ impl Ledger {
             attempt: data_encoding::HEXLOWER.encode(&id.attempt),
         };
         // None is lost or goes down, whatever another process wrote meanwhile.
-        config.kept = config.kept.max(self.kept);
+        let later = |there: &Failed| self.kept.is_none_or(|kept| kept.epoch < there.epoch);
+        if !config.kept.as_ref().is_some_and(later) {
+            config.kept = self.kept.as_ref().map(failed);
+        }
+        config.highest = self.highest;
         let here: Vec<Drawn> = self.drawn.iter().map(drawn).collect();
         config.drawn.retain(|there| here.iter().all(|drawn| drawn.list != there.list));
         config.drawn.extend(here);
-        config.drawn.retain(|drawn| Some(drawn.epoch) > config.kept);
+        let kept = config.kept.as_ref().map_or(0, |kept| kept.epoch);
+        let is_here = |there: &Drawn| self.drawn.iter().any(|(_, id)| id.epoch == there.epoch);
+        config.drawn.retain(|drawn| drawn.epoch > kept || drawn.epoch == 0 && is_here(drawn));
         config.unnamed = config.unnamed.max(self.unnamed);
     }
 
-    /// Up to which epoch what is kept here tells who may hold shares; `None` if that was never
-    /// recorded, and so nothing is held against it.
-    pub(super) fn told_up_to(&self) -> Option<u64> {
-        self.kept.max(self.unnamed)
+    /// Up to which epoch it is recorded that others may hold shares; or, in what an earlier version
+    /// kept, which epochs pass for known.
+    pub(super) fn told_up_to(&self) -> u64 {
+        self.unnamed.max(self.highest).unwrap_or(0)
     }
 
     /// Whether a root key was kept or drawn here, by this very attempt.
     fn is_of_here(&self, id: &RootId) -> bool {
-        self.told_up_to().is_none_or(|epoch| id.epoch <= epoch)
+        !self.is_kept
+            || id.epoch <= self.told_up_to()
+            || self.kept == Some(*id)
             || self.drawn.iter().any(|(_, drawn)| drawn == id)
     }
 
@@ -343,9 +370,14 @@ impl Ledger {
 
     /// A root key is about to be kept. Says whether that must be kept first.
     fn keep(&mut self, id: &RootId) -> bool {
-        let known = self.kept.is_some() && self.is_of_here(id);
-        self.kept = self.kept.max(Some(id.epoch));
-        self.drawn.retain(|(_, drawn)| Some(drawn.epoch) > self.kept);
+        let known = self.is_of_here(id) && self.highest.is_none();
+        if self.kept == Some(*id) {
+            return !known;
+        }
+        let is_own = self.drawn.iter().any(|(_, drawn)| drawn == id);
+        (self.kept, self.highest) = (Some(*id), None);
+        // What others tried by a list of before is gone with an epoch that began by this one.
+        self.drawn.retain(|(_, drawn)| drawn.epoch > id.epoch || drawn.epoch == 0 && !is_own);
         !known
     }
 

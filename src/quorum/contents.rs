@@ -49,7 +49,8 @@ pub(super) fn contents(
                 "the root key cannot be recovered: {} of {} keyholders answered, and too few of \
                  their shares fit together: {} are needed; start the others, or replace what \
                  is lost with `keyfall keyholder replace STORE --number N --with \
-                 KEY@HOST:PORT` while enough are there ({})",
+                 KEY@HOST:PORT` while enough are there; if keyholders were replaced from another \
+                 machine, copy the newest quorum.json here ({})",
                 answered().count(),
                 held.len(),
                 needed,

@@ -189,7 +189,10 @@ fn a_restore_that_was_cut_short_goes_on() {
     ] {
         let told = cli.fails(5, args);
         assert!(told.contains("cut short") && told.contains("run it again"), "{told}");
-        assert!(told.contains("`keyfall restore --cell store.cell --into new COPY...`"), "{told}");
+        assert!(
+            told.contains("`keyfall restore --cell store.cell --into new --adopt COPY...`"),
+            "{told}"
+        );
     }
     // Its cell is not beside it, and nobody is sent to look for it there.
     for (code, args) in [

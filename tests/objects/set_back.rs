@@ -14,6 +14,8 @@ use keyfall_objects::{MemoryObjects, Objects};
 
 use crate::engines::{options, put, read};
 
+/// How long an owner reads without asking.
+const LOAN: Duration = Duration::from_secs(2);
 const FOLDERS: [&str; 8] = ["a", "b", "c", "d", "f", "p", "s", "x"];
 
 pub(crate) fn log(objects: &Arc<MemoryObjects>) -> Arc<dyn Store> {
@@ -99,4 +101,34 @@ fn a_standby_that_missed_signs_still_takes_over() {
     });
     let next = next.unwrap().expect("it waits for ever");
     assert_eq!(read(&next, &kept).unwrap(), b"kept");
+}
+
+/// A writer that goes on putting over a place that went back: each put that it made since hid what
+/// was gone. It finds out at its next question, which its next read asks, and ends.
+#[test]
+fn a_writer_finds_out_that_its_place_went_back_under_it() {
+    for (asked, emptied) in [(true, false), (false, false), (true, true), (false, true)] {
+        let objects = Arc::new(MemoryObjects::new());
+        let engine = Engine::init(log(&objects), Arc::new(MemoryCell::new()), options()).unwrap();
+        let first = put(&engine, 1, b"before").unwrap();
+        let mut before = all(&objects);
+        if emptied {
+            before.retain(|name, _| !name.starts_with("c/"));
+        }
+        let waits = || std::thread::sleep(LOAN + Duration::from_millis(100));
+        waits();
+        (2..6).for_each(|n| _ = put(&engine, n, b"acknowledged").unwrap());
+        if asked {
+            read(&engine, &first).unwrap();
+        }
+        waits();
+        set(&objects, &before);
+        // That these are lost nobody can know.
+        (6..9).for_each(|n| drop(put(&engine, n, b"over what is gone")));
+        let e = read(&engine, &first).unwrap_err();
+        assert!(e.to_string().contains("went back to an earlier state"), "{asked} {emptied}: {e}");
+        assert!(engine.is_poisoned());
+        let e = put(&engine, 9, b"late").unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Poisoned, "{e}");
+    }
 }

@@ -169,11 +169,14 @@ impl Copies<'_> {
     /// Gives the copy at `place` all that it lacks, or has damaged, of the store's state, and says
     /// how much that was; the copy is brought up to date first. It reads everything, in the store
     /// and in the copy: for one that lost something, as an audit finds. [`Copies::sync`] looks only
-    /// at what is newer than what the copy has. `progress` is told how many blobs were compared.
+    /// at what is newer than what the copy has. What does not open in the store is counted
+    /// ([`Backup::shut`]), and never goes over what the copy has. `progress` is told how many blobs
+    /// were compared.
     ///
     /// # Errors
-    /// As [`Copies::sync`].
+    /// As [`Copies::sync`]; `Fenced` for a read-only engine.
     pub fn repair(&self, place: &str, progress: Progress<'_>) -> Result<Backup> {
+        self.inner.check_owner()?;
         let mut total = Backup::default();
         for (entry, synced) in self.sync(Some(place), &mut |_| {})? {
             let store = self.reach(&entry)?;
@@ -186,6 +189,7 @@ impl Copies<'_> {
             total.blobs += synced.blobs + repaired.blobs;
             total.bytes += synced.bytes + repaired.bytes;
             total.damaged += repaired.damaged;
+            total.shut += repaired.shut;
         }
         Ok(total)
     }
@@ -194,10 +198,10 @@ impl Copies<'_> {
     /// or has damaged, as [`Copies::repair`] does.
     ///
     /// # Errors
-    /// As [`Engine::backup`](crate::Engine::backup); `Fenced` for a read-only engine if there was
-    /// something to repair.
+    /// As [`Engine::backup`](crate::Engine::backup); `Fenced` for a read-only engine.
     pub fn repair_backup(&self, to: &dyn Store, progress: Progress<'_>) -> Result<Backup> {
         let inner = self.inner;
+        inner.check_owner()?;
         check_is_another(inner, to)?;
         let made = catch_up(inner, to, &mut |_| {})?;
         let repaired = self.repair_store(to, progress)?;
@@ -206,7 +210,7 @@ impl Copies<'_> {
             _ => catch_up(inner, to, &mut |_| {})?.head,
         };
         let (blobs, bytes) = (made.blobs + repaired.blobs, made.bytes + repaired.bytes);
-        Ok(Backup { head, blobs, bytes, damaged: repaired.damaged })
+        Ok(Backup { head, blobs, bytes, ..repaired })
     }
 
     /// Repairs a store that holds a state of this one. If it was given something it is to be handed

@@ -14,6 +14,7 @@ use crate::dir::{DirLock, make_dir};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::quorum::ask::Circle;
+use crate::quorum::brand::note_list;
 use crate::quorum::cell::Local;
 use crate::quorum::config::{Ledger, store_of};
 use crate::quorum::{Config, Keyholder, Left, Member, QuorumCell, Rule};
@@ -149,6 +150,9 @@ pub struct Replaced {
 /// share; one that comes back is a keyholder again.
 fn put_in(config: &mut Config, number: usize, new: Member) -> Result<Replaced> {
     let (id, x): (KeyholderId, u8) = (new.key.parse()?, number as u8);
+    member(config, number)?;
+    // Another machine may have tried an epoch by the list as it was.
+    note_list(config)?;
     let old = std::mem::replace(member(config, number)?, new.clone());
     let comes = |left: &Left| left.x == x && is(&left.member, &id);
     let (came, others): (Vec<Left>, Vec<Left>) =

@@ -1,6 +1,8 @@
 //! Which object is the newest, and claims: a claim is an object with a number, so that whatever a
 //! writer before it sends for that number is refused for ever.
 
+use std::collections::BTreeSet;
+
 use super::bucket::Bucket;
 use super::catalogue::Listing;
 use super::frame::{Content, End, HEADER, Header, Kind, encode, end_len};
@@ -280,8 +282,9 @@ pub(super) fn claim_again(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
 
 /// Fails once the number after the newest is taken by another handle: it begins with a claim,
 /// which is never deleted. Above what a handle only saw, the next number may be a commit that is
-/// gone again, and others stand above it. Fails as well once the handle's own claim is gone: the
-/// place was emptied, and what stands there now, of another log, has numbers elsewhere.
+/// gone again, and others stand above it. Fails as well once what was the newest at the question
+/// before is gone, or the handle's own claim, which nobody deletes: the place was emptied, or went
+/// back to an earlier state. Commits since then hide neither.
 pub(super) fn confirm(bucket: &Bucket, state: &Mutex<State>, writers: &Mutex<()>) -> Result<()> {
     let (last, own, is_mine) = {
         let state = locked(state);
@@ -291,12 +294,18 @@ pub(super) fn confirm(bucket: &Bucket, state: &Mutex<State>, writers: &Mutex<()>
     let is_taken = match (is_mine, own) {
         (true, None) => bucket.is_there(&numbered(COMMITS, next))?,
         (true, Some(own)) => {
+            let asked = witnesses(state, own);
             let is_there = |number: &u64| bucket.is_there(&numbered(COMMITS, *number));
-            let mut there = bucket.each(&[own, next], is_there).into_iter();
-            if !there.next().transpose()?.unwrap_or_default() {
-                return Err(went_back(bucket, own));
+            let numbers: Vec<u64> = asked.iter().copied().chain([next]).collect();
+            let there = bucket.each(&numbers, is_there).into_iter().collect::<Result<Vec<_>>>()?;
+            if let Some(gone) = (0..asked.len()).find(|n| !there[*n]) {
+                // What is no longer the newest may have gone meanwhile, as it may.
+                return match witnesses(state, own).contains(&asked[gone]) {
+                    true => Err(went_back(bucket, asked[gone])),
+                    false => confirm(bucket, state, writers),
+                };
             }
-            there.next().transpose()?.unwrap_or_default()
+            there[asked.len()]
         }
         (false, _) => {
             let above = bucket.list_some(COMMITS, &numbered(COMMITS, last), 1)?;
@@ -304,6 +313,7 @@ pub(super) fn confirm(bucket: &Bucket, state: &Mutex<State>, writers: &Mutex<()>
         }
     };
     if !is_taken {
+        locked(state).witnesses.asked(last);
         return Ok(());
     }
     // It may be a commit of this handle, under way.
@@ -362,21 +372,32 @@ pub(super) fn went_back(bucket: &Bucket, number: u64) -> Error {
     ))
 }
 
-/// Whether the claim of this handle is there, which nobody deletes, and the newest object: by two
-/// requests, for whoever asks now and then asks again.
+/// Numbers of objects that must be there, at or above this handle's claim.
+fn witnesses(state: &Mutex<State>, own: u64) -> Vec<u64> {
+    let state = locked(state);
+    state.witnesses.to_ask(state.floor.max(own), state.last.max(own))
+}
+
+/// Whether the claim of this handle is there, which nobody deletes, the newest object, and what was
+/// made since that was asked before: for whoever asks now and then.
 pub(super) fn stands(bucket: &Bucket, state: &Mutex<State>) -> Result<()> {
     let known = || {
         let state = locked(state);
         state.own.filter(|_| state.is_mine).map(|own| (own, state.last))
     };
     let Some((own, last)) = known() else { return Ok(()) };
-    for number in if own == last { vec![own] } else { vec![own, last] } {
+    let numbers: BTreeSet<u64> = witnesses(state, own).into_iter().chain([own, last]).collect();
+    for number in numbers {
         // What is no longer the newest may have gone meanwhile, as it may.
-        let may_go = || number != own && known().is_none_or(|(_, now)| now != last);
+        let may_go = || {
+            let is_newest = known().is_some_and(|(_, now)| now == number);
+            number != own && !is_newest && !witnesses(state, own).contains(&number)
+        };
         if !bucket.is_there_once(&numbered(COMMITS, number))? && !may_go() {
             return Err(went_back(bucket, number));
         }
     }
+    locked(state).witnesses.asked(last);
     Ok(())
 }
 

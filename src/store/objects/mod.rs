@@ -49,6 +49,7 @@ mod state;
 mod survey;
 mod tables;
 mod windows;
+mod witnesses;
 mod write;
 
 pub use self::log::ObjectLog;

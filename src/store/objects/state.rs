@@ -10,6 +10,7 @@ use super::named::{Object, dead_number};
 use super::naming::{Naming, Place};
 use super::packs::Packs;
 use super::windows::Windows;
+use super::witnesses::Witnesses;
 use crate::ids::BlobName;
 use crate::limits::PAGE_MAX_BYTES;
 use crate::store::{Ahead, Blob, Claimed, Head, Usage};
@@ -42,6 +43,7 @@ pub(super) struct State {
     pub(super) shown: bool,
     /// The number of the claim that this handle made.
     pub(super) own: Option<u64>,
+    pub(super) witnesses: Witnesses,
     /// The claim that this handle tried to make last.
     pub(super) tried: Option<Claimed>,
     /// Whether a claim of another handle came after this one was opened.

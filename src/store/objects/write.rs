@@ -307,6 +307,7 @@ impl Writing<'_> {
         made(&mut state, self.naming, object, &spots(lead, blobs), bytes.len());
         (state.usage, state.end_len) = (end.usage, end_len(&end) as u64);
         state.packs.published(number);
+        state.witnesses.made(number, self.bucket.monotonic());
         (state.last, state.head, state.is_mine) = (number, Some((*head).clone()), true);
         (state.stream, state.read_back, state.shown) = (Stream::default(), None, false);
         state.root.clone_from(root);

@@ -72,6 +72,23 @@ fn a_copy_or_a_backup_that_is_damaged_is_repaired() {
         assert!(told.contains("0 blobs copied"), "{told}");
     }
     cli.ok(&["audit", "store", "backup"]);
+    let e = cli.fails(4, &["copy", "repair", "store", "replca"]);
+    assert!(e.contains("no copy or backup is there") || e.contains("no store"), "{e}");
+    assert!(!cli.path("replca").exists());
+    // Where the store is the one that is damaged, what a copy has is left as it is.
+    let file = cli.path("store/log/00000001.log");
+    let mut log = std::fs::read(&file).unwrap();
+    log[500_000..500_100].iter_mut().for_each(|byte| *byte ^= 0xFF);
+    std::fs::write(&file, log).unwrap();
+    for place in ["replica", "backup"] {
+        let e = cli.fails(5, &["copy", "repair", "store", place]);
+        assert!(e.contains("1 blob of the store itself cannot be opened"), "{e}");
+        assert!(
+            e.contains("`keyfall restore --cell store.cell --into NEW --adopt COPY...`"),
+            "{e}"
+        );
+        cli.ok(&["check", "store", place]);
+    }
     let e = cli.fails(2, &["copy", "repair", "store"]);
     assert!(e.contains("PLACE is missing"), "{e}");
 }

@@ -67,7 +67,7 @@ fn a_lost_store_is_to_be_restored_and_the_cell_never_removed() {
     cli.ok(&["init", "far", "--cell", "keys/far", "--accept-remnants"]);
     std::fs::rename(cli.path("store"), cli.path("away")).unwrap();
     std::fs::remove_dir_all(cli.path("far")).unwrap();
-    let restore = "keyfall restore --cell store.cell --into store COPY...";
+    let restore = "keyfall restore --cell store.cell --into store --adopt COPY...";
     for (code, args) in [
         (4, &["list", "store"][..]),
         (4, &["list", "store", "--cell", "store.cell"]),
@@ -83,7 +83,7 @@ fn a_lost_store_is_to_be_restored_and_the_cell_never_removed() {
     }
     // Where the cell lies elsewhere too.
     let e = cli.fails(4, &["list", "far"]);
-    assert!(e.contains("--cell ") && e.contains("keys/far --into far COPY..."), "{e}");
+    assert!(e.contains("--cell ") && e.contains("keys/far --into far --adopt COPY..."), "{e}");
     // It runs as it was printed.
     let words: Vec<&str> = restore
         .split(' ')

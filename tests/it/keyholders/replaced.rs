@@ -239,6 +239,33 @@ fn an_epoch_that_was_only_tried_is_not_known_when_another_machine_replaces_with_
     assert_eq!(grade(&engine, &certified(&engine, "ben")), Grade::Final);
 }
 
+/// Another machine had tried an erase by the list of before: from the machine that replaced the lost
+/// one no epoch could begin, for it did not know its own list of before.
+#[test]
+fn a_lost_one_is_replaced_from_another_machine_after_an_erase_failed() {
+    let mut place = Place::new(3, 2, 0);
+    let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
+    let list = Path::new(&place.at("store.cell")).join("quorum.json");
+    put(&place.open().unwrap(), "ada");
+    let before = std::fs::read(&list).unwrap();
+    place.keyholders[2].kill();
+    let e = place.open().unwrap().erase(Scope::user(user("ada"))).unwrap_err();
+    assert!(e.to_string().contains("nothing was changed"), "{e}");
+    let tried = std::fs::read(&list).unwrap();
+    std::fs::write(&list, &before).unwrap();
+    let mut fresh = Keyholder::make(Path::new(&place.at("kh-new")), engine_key.trim());
+    let member = fresh.restart();
+    ok(&["keyholder", "replace", &place.at("store"), "--number", "3", "--with", &member]);
+    let engine = place.open().unwrap();
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    drop(engine);
+    let newest = std::fs::read(&list).unwrap();
+    std::fs::write(&list, &tried).unwrap();
+    assert_eq!(error_kind(place.open()), ErrorKind::Mismatch);
+    std::fs::write(&list, &newest).unwrap();
+    assert_eq!(place.open().unwrap().read_only(), None);
+}
+
 /// What an earlier version kept is read; one that it cannot know is refused by it.
 #[test]
 fn a_list_of_an_earlier_version_is_read() {

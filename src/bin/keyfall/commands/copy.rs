@@ -1,8 +1,10 @@
 //! `keyfall copy`.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use keyfall::engine::{CopyMode, CopyStatus};
+use keyfall::store::Store;
 use keyfall::{Engine, Error, ErrorKind};
 use serde_json::json;
 
@@ -14,7 +16,7 @@ use crate::shell::print::{block, counted, line, progress};
 use crate::shell::session::Session;
 use crate::shell::stores::{look, open, open_giving_up};
 use crate::show::copies::{backup_json, copies_table, copy_json, mode};
-use keyfall::opening::{absolute, copy_to_write};
+use keyfall::opening::{absolute, copy_as_it_is, copy_to_write};
 
 /// Runs one of the commands.
 pub(super) fn run(session: &Session, command: CopyCommand) -> Done {
@@ -84,7 +86,7 @@ fn repair(session: &Session, engine: &Engine, store: &Path, place: &Path) -> Don
         }
         None => {
             check_apart(session, store, place)?;
-            let backup = copy_to_write(place)?;
+            let backup = backup_at(place)?;
             ("backup", backup.place(), engine.copies().repair_backup(&*backup, &mut tick)?)
         }
     };
@@ -93,6 +95,15 @@ fn repair(session: &Session, engine: &Engine, store: &Path, place: &Path) -> Don
         session.value(&backup_json(&there, done))?;
     } else {
         tell(what, &there, done)?;
+    }
+    if done.shut > 0 {
+        let text = format!(
+            "{} of the store itself cannot be opened; what {there} has of that was left as it is: \
+             if `keyfall check STORE COPY` finds it whole, restore the store from it, with \
+             `keyfall restore --cell CELL --into NEW --adopt COPY...`",
+            counted(done.shut, "blob")
+        );
+        return Err(Error::new(ErrorKind::Corrupt, text).into());
     }
     if done.damaged == 0 {
         return Ok(());
@@ -103,6 +114,15 @@ fn repair(session: &Session, engine: &Engine, store: &Path, place: &Path) -> Don
         counted(done.damaged, "blob")
     );
     Err(Error::new(ErrorKind::Corrupt, text).into())
+}
+
+/// The store of a backup that is there: one whose name is mistyped is not made.
+fn backup_at(place: &Path) -> Result<Arc<dyn Store>, Error> {
+    if copy_as_it_is(place)?.head()?.is_none() {
+        let text = "no copy or backup is there; `keyfall copy status STORE` lists the copies";
+        return Err(Error::new(ErrorKind::Absent, format!("{}: {text}", place.display())));
+    }
+    copy_to_write(place)
 }
 
 fn remove(session: &Session, engine: &Engine, place: &str) -> Done {

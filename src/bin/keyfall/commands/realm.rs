@@ -137,6 +137,7 @@ fn init(
     if let Some(spread) = &spread {
         spread.warn(session);
         realm.shards().iter().for_each(|shard| warn_of_absent_in(session, shard));
+        session.about(dir);
     }
     let promise = realm.engine_at(0)?.promise();
     if session.json {
@@ -159,11 +160,12 @@ fn init(
 
 /// Says which keyholders hold no share of a new shard's root key.
 fn warn_of_absent_in(session: &Session, shard: &ShardAt) {
-    let cell = shard.cell.as_ref().map(PathBuf::from);
-    let Ok(found) = Location::find(Path::new(&shard.place), cell.as_deref()) else { return };
-    let cell = cell.map_or(String::new(), |cell| format!(" --cell {}", word(cell)));
+    let (place, cell) = (Path::new(&shard.place), shard.cell.as_ref().map(PathBuf::from));
+    let Ok(found) = Location::find(place, cell.as_deref()) else { return };
+    let session = session.with_cell(cell);
+    session.about(place);
     if let Ok(Some(quorum)) = open_cell(found.cell(), &env()) {
-        warn_of_absent(session, &quorum, &format!("`keyfall tend {}{cell}`", word(&shard.place)));
+        warn_of_absent(&session, &quorum);
     }
 }
 

@@ -84,20 +84,21 @@ pub(crate) fn make(session: &Session, store: &Path, making: Making) -> Result<En
     if let Some(spread) = spread {
         spread.warn(session);
         if let Ok(Some(quorum)) = open_cell(&place, &env()) {
-            warn_of_absent(session, &quorum, "`keyfall tend STORE`");
+            warn_of_absent(session, &quorum);
         }
     }
     Ok(engine)
 }
 
 /// Says which keyholders of a new store hold no share: an init succeeds as soon as enough do.
-/// `tend` is the command that deals them one.
-pub(crate) fn warn_of_absent(session: &Session, quorum: &QuorumCell, tend: &str) {
+pub(crate) fn warn_of_absent(session: &Session, quorum: &QuorumCell) {
     let contents = quorum.load().ok();
     let newest = contents.and_then(|contents| contents.keys.iter().map(|key| key.id).max());
     for alive in newest.map(|newest| quorum.standing(&newest)).unwrap_or_default() {
         if let Standing::Refuses(why) | Standing::Away(why) = alive.standing {
-            let text = format!("{why}; it has no share yet: {tend} deals it one once it is there");
+            let text = format!(
+                "{why}; it has no share yet: `keyfall tend STORE` deals it one once it is there"
+            );
             session.warn(&Error::new(ErrorKind::Io, text));
         }
     }

@@ -18,7 +18,7 @@ const TYPED: &[(&str, &str)] = &[
     ("Builder::give_up", "keyfall copy remove STORE {} --take-over"),
     ("Builder::keyholders", "--keyholder KEY@HOST:PORT --threshold T"),
     ("Builder::lend", "--lend"),
-    ("Builder::restore", "keyfall restore --cell CELL --into HERE COPY..."),
+    ("Builder::restore", "keyfall restore --cell CELL --into HERE --adopt COPY..."),
     ("Builder::single_machine", "--single-machine"),
     ("Builder::take_over", "--take-over"),
     ("Builder::wait_for_lock", "--wait 10s"),
@@ -50,7 +50,7 @@ const TYPED: &[(&str, &str)] = &[
     ("UserId::in_group", "--user {GROUP}NAME"),
     ("accept_remnants", "--accept-remnants"),
     // Of a store that is damaged; for one that is gone it is the builder's.
-    ("restore", "keyfall restore --cell CELL --into NEW COPY..."),
+    ("restore", "keyfall restore --cell CELL --into NEW --adopt COPY..."),
     ("create_user", "keyfall create STORE --user U"),
 ];
 
