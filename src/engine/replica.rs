@@ -343,13 +343,13 @@ enum Segments {
     /// As they are stored.
     Unopened,
     /// From the first place that has them whole.
-    Opened(chunked::Suite, Payload),
+    Opened(Box<(chunked::Suite, Payload)>),
 }
 
 impl Segments {
     fn of(payload: Payload, from: &PageSource<'_>) -> Self {
         match payload.suite(from) {
-            Ok(suite) => Segments::Opened(suite, payload),
+            Ok(suite) => Segments::Opened(Box::new((suite, payload))),
             Err(_) => Segments::Unopened,
         }
     }
@@ -361,7 +361,8 @@ impl Segments {
     /// A segment, and whether it is seen to open.
     fn get(&self, from: &PageSource<'_>, number: u64, name: &BlobName) -> Result<(Vec<u8>, bool)> {
         match self {
-            Segments::Opened(suite, payload) => {
+            Segments::Opened(opened) => {
+                let (suite, payload) = &**opened;
                 let blob = payload.sealed(from, suite, number, name)?;
                 let opens = payload.open(suite, number, &blob).is_ok();
                 Ok((blob, opens))
