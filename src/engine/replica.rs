@@ -103,6 +103,7 @@ fn remedy(place: &str, e: &Error) -> String {
         ErrorKind::Absent => format!(
             "bring it back, or, if it is lost, {give_up} and make it once more with `Copies::add('{place}')`"
         ),
+        ErrorKind::Corrupt => format!("repair it with `Copies::repair`, or {give_up}"),
         _ => format!("bring it back, or {give_up}"),
     }
 }

@@ -5,6 +5,7 @@
 use super::core::{Core, State, Writer};
 use super::draw_root_key::next_root;
 use super::in_step::bring_all;
+use super::replica::{Attached, out_of_step};
 use super::side_by_side::each;
 use super::tell::was_told;
 use super::two_cores::{MANY_PAGES, halves};
@@ -69,11 +70,17 @@ pub(super) fn chase(core: &Core) -> Result<()> {
 fn verify(core: &Core, writer: &Writer) -> Result<()> {
     let state = core.state();
     let in_step = writer.copies.iter().filter(|c| c.entry.mode == CopyMode::InStep);
-    let copies = in_step.filter_map(|c| c.store.as_ref()).map(|store| (store, true));
-    let places = std::iter::once((core.store(), false)).chain(copies);
+    let copies = in_step.filter_map(|c| c.store.as_ref().map(|store| (store, Some(c))));
+    let places = std::iter::once((core.store(), None)).chain(copies);
     let (state, writer): (&State, &Writer) = (&state, writer);
-    let is_far = |place: &(&SharedStore, bool)| place.0.is_far();
-    each(places, is_far, |(store, is_copy)| verify_place(state, writer, &**store, is_copy))
+    let is_far = |place: &(&SharedStore, Option<&Attached>)| place.0.is_far();
+    each(places, is_far, |(store, copy)| {
+        verify_place(state, writer, &**store, copy.is_some()).map_err(|e| match copy {
+            // A copy that lost something stops no look, nor what repairs it or gives it up.
+            Some(copy) if e.kind() != ErrorKind::Fenced => out_of_step(&copy.entry.place, &e),
+            _ => e,
+        })
+    })
 }
 
 /// Reads the head of a place. In a copy far away the root page lies in another object than the
@@ -100,7 +107,7 @@ fn gives(store: &dyn Store, name: &BlobName, accept: impl Fn(&[u8]) -> bool) -> 
 fn verify_place(state: &State, writer: &Writer, store: &dyn Store, is_copy: bool) -> Result<()> {
     let odd = || {
         Error::corrupt(format!(
-            "{} does not return what was just written; its disk is failing",
+            "{} does not return what was written there: it lost something, or its disk is failing",
             store.place()
         ))
     };

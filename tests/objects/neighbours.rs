@@ -174,6 +174,38 @@ fn an_audit_finds_what_a_copy_lost_and_it_is_repaired() {
     }
 }
 
+/// What the newest commit put into it was gone: nothing wrote any more, and neither a repair nor the
+/// removal of the copy was possible.
+#[test]
+fn a_copy_in_step_that_lost_its_newest_pages_is_repaired_or_removed() {
+    for removes in [false, true] {
+        let objects = Arc::new(MemoryObjects::new());
+        let options = with_copies_in(objects.clone());
+        let (store, cell) = (Arc::new(MemoryStore::new()), MemoryCell::new());
+        let handle: Arc<dyn RootCell> = Arc::new(cell.handle());
+        let engine = Engine::init(store.clone(), handle, options.clone()).unwrap();
+        engine.copies().add("copy", CopyMode::InStep, &mut |_| {}).unwrap();
+        let ids: Vec<_> = (0..3).map(|n| put(&engine, n, b"a voice").unwrap()).collect();
+        engine.close().unwrap();
+        let newest = objects.list("x", "", 1000).unwrap().pop().unwrap();
+        objects.delete(&newest.name).unwrap();
+
+        let handle: Arc<dyn RootCell> = Arc::new(cell.handle());
+        let engine = Engine::open(store, handle, options).unwrap();
+        ids.iter().for_each(|id| _ = read(&engine, id).unwrap());
+        let e = put(&engine, 5, b"not yet").unwrap_err();
+        assert!(e.kind() == ErrorKind::Copy && e.to_string().contains("Copies::repair"), "{e}");
+        if removes {
+            engine.copies().remove("copy").unwrap();
+        } else {
+            assert!(engine.copies().repair("copy", &mut |_| {}).unwrap().blobs > 0);
+            assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
+        }
+        put(&engine, 6, b"it goes on").unwrap();
+        engine.erase(Scope::user(user(1))).unwrap();
+    }
+}
+
 fn lose_and_repair(mode: CopyMode, lost: usize, flips: bool) {
     let objects = Arc::new(MemoryObjects::new());
     let options = with_copies_in(objects.clone());

@@ -178,13 +178,18 @@ impl Copies<'_> {
     pub fn repair(&self, place: &str, progress: Progress<'_>) -> Result<Backup> {
         self.inner.check_owner()?;
         let mut total = Backup::default();
-        for (entry, synced) in self.sync(Some(place), &mut |_| {})? {
+        for entry in self.chosen(Some(place))? {
+            // One in step that lost something is in step once it is repaired.
+            let synced = match entry.mode {
+                CopyMode::InStep => Backup::default(),
+                CopyMode::Behind => self.synced(place)?,
+            };
             let store = self.reach(&entry)?;
             let failed = |_: &Error| self.let_go(&entry);
             let repaired = self.repair_store(&*store, progress).inspect_err(failed)?;
-            total.head = match repaired.blobs {
-                0 => repaired.head,
-                _ => self.sync(Some(place), &mut |_| {})?.pop().and_then(|(_, done)| done.head),
+            total.head = match (repaired.blobs, entry.mode) {
+                (0, CopyMode::Behind) => repaired.head,
+                _ => self.synced(place)?.head,
             };
             total.blobs += synced.blobs + repaired.blobs;
             total.bytes += synced.bytes + repaired.bytes;
@@ -192,6 +197,11 @@ impl Copies<'_> {
             total.shut += repaired.shut;
         }
         Ok(total)
+    }
+
+    fn synced(&self, place: &str) -> Result<Backup> {
+        let synced = self.sync(Some(place), &mut |_| {})?;
+        Ok(synced.into_iter().map(|(_, done)| done).next_back().unwrap_or_default())
     }
 
     /// As [`Engine::backup`](crate::Engine::backup), and then gives the backup all that it lacks,
