@@ -1,7 +1,8 @@
 //! Whether the service lives, and whether it can take requests.
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
@@ -17,6 +18,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::config::Config;
+use crate::remedy::as_typed;
 use crate::watch::Matter;
 
 /// What is looked at, in the order in which it is told.
@@ -107,8 +109,25 @@ async fn asked(app: &App) -> Option<Matter> {
             Some((what, format!("it does not answer within {} s", ANSWERS.as_secs())))
         }
         // What a call gives of a store here is looked at elsewhere.
-        Ok(Err(e)) if is_far => Some(("store", cause(e.kind()).to_owned())),
+        Ok(Err(e)) if is_far => {
+            tell_why(&e);
+            Some(("store", cause(e.kind()).to_owned()))
+        }
         Ok(_) => None,
+    }
+}
+
+/// How often the log says why the store cannot be asked.
+const TELLS_EVERY: Duration = Duration::from_secs(60);
+static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// Has the log say why the store cannot be asked: whoever asks is told too little, and no request
+/// may come that fails.
+fn tell_why(e: &keyfall::Error) {
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.is_none_or(|told| told.elapsed() >= TELLS_EVERY) {
+        *told = Some(Instant::now());
+        tracing::warn!("the store cannot be asked: {}", as_typed(&e.to_string()));
     }
 }
 
