@@ -326,7 +326,7 @@ fn a_managed_server_is_asked_nothing_but_rows() {
         let (one, two) = (bob(options), bob(options));
         for n in 1..4 {
             let made = create(&one, &name(n), &attempt(1, n), &patience()).unwrap();
-            assert_eq!(made, Outcome::Here { versioned: true });
+            assert_eq!(made, Outcome::Here { versioned: false });
             let made = create(&two, &name(n), &attempt(2, n), &patience()).unwrap();
             assert_eq!(made, Outcome::Taken);
             assert_eq!(two.get(&name(n)).unwrap(), Some(attempt(1, n)));
