@@ -4,11 +4,8 @@
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-#[cfg(feature = "objects")]
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-#[cfg(feature = "objects")]
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -68,19 +65,36 @@ pub(crate) fn start(config: &Config) -> io::Result<Log> {
     Ok(Log(to))
 }
 
-/// How often it is said that the store, a copy or a backup does not answer.
-#[cfg(feature = "objects")]
+/// How often the log repeats what goes on and on.
 const SAID_EVERY: Duration = Duration::from_secs(60);
+
+/// What the log says once a minute at most.
+pub(crate) struct Seldom(Mutex<Option<Instant>>);
+
+impl Seldom {
+    /// Nothing was said yet.
+    pub(crate) const fn new() -> Self {
+        Seldom(Mutex::new(None))
+    }
+
+    /// Whether it is time to say it again; it counts as said then.
+    pub(crate) fn is_due(&self) -> bool {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = said.is_none_or(|at| at.elapsed() > SAID_EVERY);
+        if is_due {
+            *said = Some(Instant::now());
+        }
+        is_due
+    }
+}
 
 /// Says now and then that a place at a URL does not answer. What it says names an object, which says
 /// nothing of anybody.
 #[cfg(feature = "objects")]
 fn waiting<E: std::fmt::Display>() -> impl Fn(&E) + Send + Sync + 'static {
-    let said: Mutex<Option<Instant>> = Mutex::default();
+    let said = Seldom::new();
     move |why| {
-        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.is_none_or(|at| at.elapsed() > SAID_EVERY) {
-            *said = Some(Instant::now());
+        if said.is_due() {
             tracing::warn!("{why}; it is asked again, for a minute or so");
         }
     }

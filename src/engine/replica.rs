@@ -160,6 +160,14 @@ pub struct Backup {
     pub shut: u64,
 }
 
+impl Backup {
+    /// This and a repair after it, taken together.
+    pub(super) fn then(self, repaired: Backup) -> Backup {
+        let (blobs, bytes) = (self.blobs + repaired.blobs, self.bytes + repaired.bytes);
+        Backup { blobs, bytes, ..repaired }
+    }
+}
+
 /// One state of a store, to be copied.
 #[derive(Clone, Copy)]
 pub(super) struct Copied<'a> {

@@ -159,14 +159,6 @@ pub struct Dealt {
     pub keyholders: Vec<String>,
 }
 
-impl Drawn {
-    /// No root key, and so of no epoch that is known by it.
-    pub(super) fn by_a_list_of_before(list: &[u8; 32]) -> Self {
-        let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
-        Drawn { list: hex(list), epoch: 0, attempt: hex(&[0; 16]) }
-    }
-}
-
 /// The epoch and the attempt of a root key, as one whose deposit failed.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -188,6 +180,14 @@ pub struct Drawn {
     pub epoch: u64,
     /// Attempt of the root key, hexadecimal.
     pub attempt: String,
+}
+
+impl Drawn {
+    /// No root key, and so of no epoch that is known by it.
+    pub(super) fn by_a_list_of_before(list: &[u8; 32]) -> Self {
+        let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
+        Drawn { list: hex(list), epoch: 0, attempt: hex(&[0; 16]) }
+    }
 }
 
 /// Most root keys of failed deposits that are remembered: a keyholder has room for fewer.
@@ -337,12 +337,12 @@ impl Ledger {
             config.kept = self.kept.as_ref().map(failed);
         }
         config.highest = self.highest;
-        let here: Vec<Drawn> = self.drawn.iter().map(drawn).collect();
-        config.drawn.retain(|there| here.iter().all(|drawn| drawn.list != there.list));
-        config.drawn.extend(here);
         let kept = config.kept.as_ref().map_or(0, |kept| kept.epoch);
-        let is_here = |there: &Drawn| self.drawn.iter().any(|(_, id)| id.epoch == there.epoch);
-        config.drawn.retain(|drawn| drawn.epoch > kept || drawn.epoch == 0 && is_here(drawn));
+        let stands = |(_, id): &&([u8; 32], RootId)| id.epoch == 0 || id.epoch > kept;
+        let here: Vec<Drawn> = self.drawn.iter().filter(stands).map(drawn).collect();
+        let is_another = |there: &Drawn| here.iter().all(|drawn| drawn.list != there.list);
+        config.drawn.retain(|there| there.epoch > kept && is_another(there));
+        config.drawn.extend(here);
         config.unnamed = config.unnamed.max(self.unnamed);
     }
 

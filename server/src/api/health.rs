@@ -1,8 +1,7 @@
 //! Whether the service lives, and whether it can take requests.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -18,6 +17,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::config::Config;
+use crate::logging::Seldom;
 use crate::remedy::as_typed;
 use crate::watch::Matter;
 
@@ -117,16 +117,11 @@ async fn asked(app: &App) -> Option<Matter> {
     }
 }
 
-/// How often the log says why the store cannot be asked.
-const TELLS_EVERY: Duration = Duration::from_secs(60);
-static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
-
 /// Has the log say why the store cannot be asked: whoever asks is told too little, and no request
 /// may come that fails.
 fn tell_why(e: &keyfall::Error) {
-    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    if told.is_none_or(|told| told.elapsed() >= TELLS_EVERY) {
-        *told = Some(Instant::now());
+    static TOLD: Seldom = Seldom::new();
+    if TOLD.is_due() {
         tracing::warn!("the store cannot be asked: {}", as_typed(&e.to_string()));
     }
 }

@@ -191,10 +191,7 @@ impl Copies<'_> {
                 (0, CopyMode::Behind) => repaired.head,
                 _ => self.synced(place)?.head,
             };
-            total.blobs += synced.blobs + repaired.blobs;
-            total.bytes += synced.bytes + repaired.bytes;
-            total.damaged += repaired.damaged;
-            total.shut += repaired.shut;
+            total = Backup { head: total.head, ..synced.then(repaired) };
         }
         Ok(total)
     }
@@ -219,8 +216,7 @@ impl Copies<'_> {
             0 => made.head,
             _ => catch_up(inner, to, &mut |_| {})?.head,
         };
-        let (blobs, bytes) = (made.blobs + repaired.blobs, made.bytes + repaired.bytes);
-        Ok(Backup { head, blobs, bytes, ..repaired })
+        Ok(Backup { head, ..made.then(repaired) })
     }
 
     /// Repairs a store that holds a state of this one. If it was given something it is to be handed

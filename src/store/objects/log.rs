@@ -449,21 +449,14 @@ impl Store for ObjectLog {
         let _alone = locked(&self.writers);
         let writing = self.writing()?;
         let put = || writing.put(blobs);
-        writing.unknown_if_failed(match self.room.is_erasing() {
-            true => self.room.or_give(&self.bucket, put),
-            false => self.room.check(&self.bucket).and_then(|()| writing.put(blobs)),
-        })
+        writing.unknown_if_failed(self.room.write(&self.bucket, false, put))
     }
 
     fn put_ahead(&self, blobs: &[Blob]) -> Result<bool> {
         let _alone = locked(&self.writers);
         let writing = self.writing()?;
         let put = || writing.put(blobs).and_then(|()| writing.flush());
-        let taken = match self.room.is_erasing() {
-            true => self.room.or_give(&self.bucket, put),
-            false => self.room.check(&self.bucket).and_then(|()| put()),
-        };
-        writing.unknown_if_failed(taken).map(|()| true)
+        writing.unknown_if_failed(self.room.write(&self.bucket, false, put)).map(|()| true)
     }
 
     fn for_an_erase(&self, on: bool) {
@@ -479,10 +472,7 @@ impl Store for ObjectLog {
         let writing = self.writing()?;
         let begins_epoch = over.is_some_and(|over| over.epoch < head.id.epoch);
         let commit = || writing.commit(blobs, over, head);
-        writing.unknown_if_failed(match begins_epoch || self.room.is_erasing() {
-            true => self.room.or_give(&self.bucket, commit),
-            false => self.room.check(&self.bucket).and_then(|()| writing.commit(blobs, over, head)),
-        })
+        writing.unknown_if_failed(self.room.write(&self.bucket, begins_epoch, commit))
     }
 
     fn names(&self, from: Cursor, limit: usize) -> Result<(Vec<BlobName>, Option<Cursor>)> {

@@ -18,10 +18,6 @@ impl Room {
         self.erasing.store(on, Ordering::Relaxed);
     }
 
-    pub(super) fn is_erasing(&self) -> bool {
-        self.erasing.load(Ordering::Relaxed)
-    }
-
     /// Keeps room again, as far as there is any.
     pub(super) fn lay_in(&self, bucket: &Bucket) {
         self.squeezed.store(!bucket.keep_room(), Ordering::Relaxed);
@@ -33,6 +29,20 @@ impl Room {
             self.lay_in(bucket);
         }
         !self.squeezed.load(Ordering::Relaxed)
+    }
+
+    /// Writes where there is room: for an erase also in what is kept.
+    pub(super) fn write<T>(
+        &self,
+        bucket: &Bucket,
+        begins_epoch: bool,
+        mut write: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
+        if begins_epoch || self.erasing.load(Ordering::Relaxed) {
+            return self.or_give(bucket, write);
+        }
+        self.check(bucket)?;
+        write()
     }
 
     /// Fails where the room that is left is for erases alone.

@@ -116,7 +116,7 @@ fn repair(session: &Session, engine: &Engine, store: &Path, place: &Path) -> Don
     Err(Error::new(ErrorKind::Corrupt, text).into())
 }
 
-/// The store of a backup that is there: one whose name is mistyped is not made.
+/// Opens a backup that exists: a mistyped name must not create a new one.
 fn backup_at(place: &Path) -> Result<Arc<dyn Store>, Error> {
     if copy_as_it_is(place)?.head()?.is_none() {
         let text = "no copy or backup is there; `keyfall copy status STORE` lists the copies";
