@@ -59,8 +59,10 @@ pub(super) fn soon<T: Send + 'static>(
     let (give, given) = sync_channel(1);
     let ends = Ends(ended);
     let run = move || {
-        let _ends = ends;
-        let _ = give.send(open());
+        let opened = open();
+        // Before it is given: the next caller must not take this try for one that still waits.
+        drop(ends);
+        let _ = give.send(opened);
     };
     let thread = std::thread::Builder::new().name("keyfall-opens".to_owned()).spawn(run);
     thread.map_err(|e| Error::io("a thread that opens a copy", e))?;
@@ -93,13 +95,22 @@ mod tests {
         waiting.get(place).filter(|it| !it.ended.load(Ordering::Acquire)).map(|_| ())
     }
 
+    /// The next caller does not wait for what has given already.
+    #[test]
+    fn what_has_given_has_ended() {
+        for n in 0..2000 {
+            assert_eq!(soon("s3://given", Duration::from_secs(60), move || Ok(n)).unwrap(), n);
+            assert!(begun_by_another("s3://given").is_none(), "after {n}");
+        }
+    }
+
     #[test]
     fn a_place_that_does_not_answer_is_waited_for_once() {
         let (go_on, goes_on) = sync_channel::<()>(1);
         let short = Duration::from_millis(30);
         let e = soon("s3://a", short, move || Ok(goes_on.recv().is_ok())).unwrap_err();
         assert!(e.kind() == ErrorKind::Io && e.to_string().contains("has not answered"), "{e}");
-        let e = soon("s3://a", Duration::from_secs(60), || Ok(1)).unwrap_err();
+        let e = soon("s3://a", short, || Ok(1)).unwrap_err();
         assert!(e.to_string().contains("has not answered"), "{e}");
         assert_eq!(soon("s3://b", Duration::from_secs(60), || Ok(2)).unwrap(), 2);
         go_on.send(()).unwrap();
