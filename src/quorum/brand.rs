@@ -30,6 +30,8 @@ pub(super) struct Lists {
     /// As it was kept when root keys were drawn here that are not kept yet, and the last epoch of
     /// these: who was dealt shares of them is kept here since.
     before: Vec<([u8; 32], u64)>,
+    /// As it was kept before anything was dealt.
+    first: [u8; 32],
     /// Root keys that were drawn here, by their attempts.
     own: BTreeSet<RootId>,
     /// The epoch up to which it is recorded that others may hold shares.
@@ -81,6 +83,7 @@ impl Lists {
             now: digest(quorum, &all, ledger.unnamed),
             settled: last.map(settled).unwrap_or_default(),
             before: ledger.drawn.iter().map(|(list, id)| (*list, id.epoch)).collect(),
+            first: digest(quorum, &[], None),
             own: {
                 let drawn = ledger.drawn.iter().map(|(_, id)| *id);
                 drawn.chain(ledger.kept).chain(ledger.tried()).collect()
@@ -99,6 +102,13 @@ impl Lists {
     /// What the brand of a root key that is drawn now is made of.
     pub(super) fn now(&self) -> [u8; 32] {
         self.now
+    }
+
+    /// Whether a root key was drawn for the keyholders that are named here, and no others: of each
+    /// of them all that know the key know that it may hold a share.
+    pub(super) fn drew(&self, id: &RootId) -> bool {
+        let bears = |list: &[u8; 32]| brand(list, id) == id.attempt[DRAWN..];
+        !self.is_kept || bears(&self.now) || bears(&self.first) || self.settled.iter().any(bears)
     }
 
     /// Whether all that may hold shares of a root key are kept here: it was kept or drawn here, or

@@ -25,7 +25,7 @@ use super::order::{RetireOrder, did, same};
 use super::shares::{completed, split};
 use super::sorted::Sorted;
 use super::standing::Alive;
-use super::told::{Told, came_back_older};
+use super::told::{Told, came_back_older, without_newcomer};
 use super::{Held, Keyholder, Share};
 use crate::cell::{Contents, Durable, Owner, RootCell};
 use crate::crypto::Key;
@@ -274,8 +274,9 @@ impl QuorumCell {
         Sorted::of(held, &points, self.t())
     }
 
-    /// Deals the running root key to keyholders that answer and lack their share of it. Returns how
-    /// many hold theirs now.
+    /// Deals the running root key to keyholders that answer and lack their share of it, if it was
+    /// drawn for them: a machine with the list of before a replacement does not ask the new one
+    /// for its word. Returns how many hold theirs now.
     fn deal(&self, store: StoreId, keep: &RootId, held: &[Result<Held>]) -> Result<usize> {
         let sorted = self.sorted(held);
         let n = self.n();
@@ -289,8 +290,9 @@ impl QuorumCell {
         let lacking: BTreeSet<usize> =
             (0..n).filter(|n| held[*n].as_ref().is_ok_and(lacks)).collect();
         let set = sorted.keys.iter().find(|(key, _)| key.id == *keep).map(|(_, set)| set);
-        if let Some(shares) = set.filter(|_| !lacking.is_empty()).and_then(|set| completed(set, n))
-        {
+        let is_theirs = Lists::of(&self.known().ledger, &self.quorum).drew(keep);
+        let set = set.filter(|_| is_theirs && !lacking.is_empty());
+        if let Some(shares) = set.and_then(|set| completed(set, n)) {
             let keys: Vec<[u8; 32]> = lacking.iter().map(|n| self.quorum.keyholders[*n]).collect();
             // Before the share: it counts for this epoch from then on.
             self.record(|ledger| ledger.deal(keep, &self.quorum.keyholders, &keys))?;
@@ -306,7 +308,9 @@ impl QuorumCell {
             self.check_fenced(&asked.into_iter().map(|(_, answer)| answer).collect::<Vec<_>>())?;
         }
         let short = |n: usize| held[n].is_err() || lacking.contains(&n) && !holders.contains(&n);
-        self.known().short = (0..n).any(short);
+        let mut known = self.known();
+        known.short = (0..n).any(short);
+        known.waits = !is_theirs && !lacking.is_empty();
         Ok(holders.len())
     }
 
@@ -397,7 +401,7 @@ impl RootCell for QuorumCell {
             let _ = self.deal(store, &running, &held);
         }
         let known = self.known();
-        known.short && known.all_answered
+        known.short && (known.all_answered || known.waits)
     }
 
     fn take_over(&self) {
@@ -451,7 +455,9 @@ impl RootCell for QuorumCell {
         self.hold(store)?;
         // Before the first share: a keyholder that is dealt one counts for this epoch, and no other
         // must.
+        let mut new = BTreeSet::new();
         self.record(|ledger| {
+            new = ledger.newcomers(&self.quorum.keyholders);
             let list = Lists::of(ledger, &self.quorum).now();
             ledger.begin(list, *id, &self.quorum.keyholders)
         })?;
@@ -461,21 +467,29 @@ impl RootCell for QuorumCell {
         let deposit = move |n: usize, member: &dyn Keyholder| {
             shares.get(n).map_or(Ok(()), |share| member.deposit(store, &owner, share))
         };
-        let mut answers =
-            self.circle.ask(n, did(n, self.quorum.needed().max(self.wanted())), deposit);
+        let did = did(n, self.quorum.needed().max(self.wanted()));
+        let enough = |answers: &[Option<Result<()>>]| {
+            did(answers) && new.iter().all(|n| answers[*n].is_some())
+        };
+        let mut answers = self.circle.ask(n, enough, deposit);
         answers.truncate(n);
         let taken = answers.iter().flatten().count();
         let fenced = self.check_fenced(&answers);
         // The head is sealed under this key alone once it is published: a keyholder may be lost
         // from then on.
-        if taken < self.wanted() || fenced.is_err() {
+        let new = new.iter().find_map(|n| answers[*n].as_ref().err());
+        if taken < self.wanted() || fenced.is_err() || new.is_some() {
             self.record(|ledger| ledger.fail(*id))?;
             fenced?;
-            return Err(self
-                .too_few("took their share of the new root key", &answers, self.wanted())
-                .context("nothing was changed"));
+            return Err(match new.filter(|_| taken >= self.wanted()) {
+                Some(e) => without_newcomer(e),
+                None => self
+                    .too_few("took their share of the new root key", &answers, self.wanted())
+                    .context("nothing was changed"),
+            });
         }
-        self.known().short = taken < n;
+        let mut known = self.known();
+        (known.short, known.waits) = (taken < n, false);
         Ok(())
     }
 

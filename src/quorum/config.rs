@@ -393,6 +393,15 @@ impl Ledger {
         true
     }
 
+    /// Which of `members`, by their places from 0, were dealt nothing of the running epoch, nor of
+    /// an attempt that would have followed it.
+    pub(super) fn newcomers(&self, members: &[Signer]) -> BTreeSet<usize> {
+        let places = members.iter().enumerate();
+        let runs = self.dealt.last();
+        let is_new = |key: &Signer| runs.is_some_and(|entry| !entry.keys.contains(key));
+        places.filter(|(_, key)| is_new(key)).map(|(n, _)| n).collect()
+    }
+
     /// Before the first share of a root key, which was drawn by that list, goes out to `members`.
     /// Says whether something changed that must be kept first.
     pub(super) fn begin(&mut self, list: [u8; 32], id: RootId, members: &[Signer]) -> bool {

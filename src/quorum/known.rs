@@ -29,6 +29,8 @@ pub(super) struct Known {
     pub(super) dealt: Option<(RootId, Arc<Vec<Share>>)>,
     /// Whether some reachable keyholder lacks a share of the current root key.
     pub(super) short: bool,
+    /// Whether one of these waits for the next root key: the current one was not drawn for it.
+    pub(super) waits: bool,
     /// Whether every keyholder answered when they were asked last.
     pub(super) all_answered: bool,
     /// What each keyholder told when all were asked last.
@@ -58,6 +60,7 @@ impl Known {
             running: None,
             dealt: None,
             short: false,
+            waits: false,
             all_answered: false,
             told: Vec::new(),
             takes_over: false,

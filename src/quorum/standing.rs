@@ -10,8 +10,8 @@ use crate::promise::RootId;
 pub enum Standing {
     /// It holds its share of the root key, and nothing else.
     Whole,
-    /// It holds no share of the root key: it was away, or is new. It is dealt one when the engine
-    /// asks it next.
+    /// It holds no share of the root key: it was away, and is dealt one when the engine asks it
+    /// next; or it is new, and is dealt one of the next root key.
     Lacks,
     /// It holds a share of a newer root key: of an attempt that failed or is under way, or the
     /// store is older than it.

@@ -98,3 +98,14 @@ impl Told {
         }
     }
 }
+
+/// The keyholder whose place a new one has may be there, with its share: the list of before is
+/// safer. Once more it goes on without it, as without any that is away.
+pub(super) fn without_newcomer(e: &Error) -> Error {
+    Error::new(e.kind(), e.to_string())
+        .context(
+            "nothing was changed, for a keyholder that is new took no share of the new root key; \
+             try again to go on without it",
+        )
+        .for_keyholders()
+}

@@ -38,33 +38,36 @@ pub(crate) fn put(engine: &Engine, user: &str, content: &[u8]) -> RecordId {
 }
 
 /// The engine that is stopped: it reads the record that it is told of until that fails, and says
-/// when the last read began that gave it something.
+/// when the last read began that gave it something, when that ended, and how much it gave.
 #[test]
 #[ignore = "it is started by the test below"]
 fn child() {
     let Ok(told) = std::env::var("KEYFALL_PAUSED") else { return };
     let [store, cell, id] = told.split('|').collect::<Vec<_>>()[..] else { panic!("{told}") };
     let (engine, id) = (open(None, store, Path::new(cell)), id.parse().unwrap());
-    let (mut last, mut piece) = (Duration::ZERO, vec![0; 20_000]);
+    let (mut last, mut piece) = ([0; 3], vec![0; 20_000]);
     loop {
         // A reader of before, and one opened now, by turns.
         let ended = engine.get(&id).and_then(|mut reader| {
             loop {
                 let began = System.monotonic();
-                if reader.read_some(&mut piece)? == 0 {
+                let len = reader.read_some(&mut piece)?;
+                let ended = System.monotonic();
+                if len == 0 {
                     return Ok(());
                 }
-                if last.is_zero() {
+                if last[2] == 0 {
                     println!("\n@reads");
                 }
-                last = began;
+                last = [began.as_nanos(), ended.as_nanos(), len as u128];
             }
         });
         // A network that fails is not the end.
         if let Err(e) = ended
             && e.kind() != ErrorKind::Io
         {
-            println!("\n@ended {} {:?}", last.as_nanos(), e.kind());
+            let [began, ended, len] = last;
+            println!("\n@ended {began} {ended} {len} {:?}", e.kind());
             return;
         }
     }
@@ -201,8 +204,10 @@ fn stopped_and_replaced(dir: &Path, far: Option<&Far>, store: &str) {
         let lands_within = Duration::from_secs(5);
         far.proxy.set(Faults { lands_within, ..Faults::of_a_network() });
     }
-    // How long before an erase returned a read began that gave something.
+    // How long before an erase returned a read began that gave something; the pieces that went out
+    // after it, for the process was stopped between its last look at the clock and their delivery.
     let (mut closest, mut erased, mut stopped) = (Duration::MAX, Vec::new(), 0);
+    let mut late = Vec::new();
     for round in 0..rounds {
         let mut reading = Reading::start(far, store, &here, &id);
         std::thread::sleep(Duration::from_millis(round * 7 % 60));
@@ -216,12 +221,14 @@ fn stopped_and_replaced(dir: &Path, far: Option<&Far>, store: &str) {
         let returned = System.monotonic();
         reading.signal("-CONT");
         let ended = reading.hears();
-        let [_, last, kind] = ended.split(' ').collect::<Vec<_>>()[..] else { panic!("{ended}") };
-        let last = Duration::from_nanos(last.parse().unwrap());
+        let words: Vec<&str> = ended.split(' ').collect();
+        let [_, last, gave, len, kind] = words[..] else { panic!("{ended}") };
+        let [last, gave] = [last, gave].map(|t| Duration::from_nanos(t.parse().unwrap()));
         assert!(last < returned, "round {round}: it read {:?} too late", last - returned);
         assert!(far.is_some() || !last.is_zero(), "it read something");
         assert!(["Fenced", "Erased"].contains(&kind), "{kind}");
         closest = closest.min(returned - last);
+        late.extend((gave >= returned).then(|| len.parse::<u64>().unwrap()));
         erased.push(id);
         assert_eq!(read(&engine, &kept).unwrap(), b"kept");
         id = put(&engine, "ada", &[round as u8; 300_000]);
@@ -231,8 +238,10 @@ fn stopped_and_replaced(dir: &Path, far: Option<&Far>, store: &str) {
         bring(&there, &here);
     }
     println!(
-        "{rounds} rounds, stopped in {stopped}; no read that gave something began later than {closest:?} before"
+        "{rounds} rounds, stopped in {stopped}; no read that gave something began later than {closest:?} before; \
+         bytes that a read under way gave after it: {late:?}"
     );
+    assert!(late.iter().all(|len| *len <= 20_000) && late.len() as u64 <= stopped, "{late:?}");
     let Some(far) = far else { return };
     // Whoever has all that was sent, and what the keyholders have now, opens nothing of it.
     let engine = open(Some(far), store, &here);

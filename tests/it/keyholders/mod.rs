@@ -6,6 +6,7 @@ mod engines;
 mod liars;
 mod many_stores;
 mod network;
+mod newcomers;
 mod put_back;
 mod replaced;
 

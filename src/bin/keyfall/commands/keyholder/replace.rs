@@ -77,28 +77,41 @@ impl<'s> Replacement<'s> {
         look().unwrap_or(false)
     }
 
-    /// Deals the new keyholder its share, and begins an epoch if the old one may hold a share.
+    /// Begins an epoch, with which the new keyholder is dealt its share, if it has none or the old
+    /// one may hold one.
     fn renewed(&self, replaced: &Replaced, root: &RootId) -> Result<Option<Epoch>, Error> {
-        // Opening deals it its share.
         let engine = open_as_it_is(self.session, &self.store)?;
         check_owner(&engine)?;
-        let all = quorum_of(&self.cell)?.standing(root);
-        let it = replaced.number.checked_sub(1).and_then(|n| all.get(n));
-        if let Some(Alive { standing, .. }) = it.filter(|alive| !alive.holds) {
+        let holds = |root: &RootId| -> Result<Option<Alive>, Error> {
+            let mut all = quorum_of(&self.cell)?.standing(root);
+            Ok(replaced
+                .number
+                .checked_sub(1)
+                .filter(|n| *n < all.len())
+                .map(|n| all.swap_remove(n)))
+        };
+        if !replaced.may_hold && holds(root)?.is_some_and(|new| new.holds) {
+            return Ok(None);
+        }
+        let epoch = begin(&engine)?;
+        let quorum = quorum_of(&self.cell)?;
+        if let Some(Alive { standing, .. }) =
+            holds(&live(self.session, &self.store, &quorum)?)?.filter(|new| !new.holds)
+        {
             let why = match standing {
-                Standing::Refuses(why) | Standing::Away(why) => why.as_str(),
-                Standing::Lies => "its share is wrong",
-                _ => "it answered but did not accept it",
+                Standing::Refuses(why) | Standing::Away(why) => why,
+                Standing::Lies => "its share is wrong".to_owned(),
+                _ => "it answered but did not accept it".to_owned(),
             };
             let address = &replaced.new.address;
             let text = format!("could not give {address} its share: {why}");
             return Err(Error::new(ErrorKind::Io, text));
         }
-        replaced.may_hold.then(|| begin(&engine)).transpose()
+        Ok(Some(epoch))
     }
 
     /// Whether the list is better left as it is, though the replacement failed: an epoch has begun
-    /// with it, or the new keyholder holds its share of the root key and the old one does not.
+    /// with it, or the new keyholder is there and the old one is not.
     fn is_better(&self, replaced: &Replaced, root: &RootId) -> Result<bool, Error> {
         let quorum = quorum_of(&self.cell)?;
         if live(self.session, &self.store, &quorum)? != *root {
@@ -109,7 +122,10 @@ impl<'s> Replacement<'s> {
         let new = replaced.number.checked_sub(1).and_then(|n| all.get(n));
         let old =
             left.iter().zip(gone).any(|(left, alive)| left.member == replaced.old && alive.holds);
-        Ok(new.is_some_and(|alive| alive.holds) && !old)
+        let is_there = |alive: &Alive| {
+            alive.holds || matches!(alive.standing, Standing::Whole | Standing::Lacks)
+        };
+        Ok(new.is_some_and(is_there) && !old)
     }
 
     /// Puts the old keyholder back, unless the list is better left as it is; the error says which.
@@ -118,8 +134,8 @@ impl<'s> Replacement<'s> {
         let (new, old) = (replaced.new.address.clone(), replaced.old.clone());
         if self.is_better(&replaced, root).unwrap_or(false) {
             return e.context(format!(
-                "keyholder {number} is {new} now, and the share held by {} is still valid; \
-                 `keyfall keyholder renew STORE` invalidates it once enough keyholders are reachable",
+                "keyholder {number} is {new} now; `keyfall keyholder renew STORE` gives it a share, \
+                 and invalidates the one of {}, once enough keyholders are reachable",
                 old.address
             ));
         }
