@@ -1,6 +1,6 @@
 //! Three hosts as network namespaces: two engines, and one with the server of S3 and the
-//! keyholders. Links between an engine and the store, and between it and the keyholders, are cut
-//! without a word, as a switch that fails cuts them, and joined again.
+//! keyholders. Links between an engine and the store, and between it and all keyholders or some, are
+//! cut without a word, as a switch that fails cuts them, in one direction or both, and joined again.
 //!
 //! `KEYFALL_HOSTS` names a Python that has `moto`; without it nothing is looked at. Namespaces need
 //! root. `.ci/run objects-hosts` sets it.
@@ -27,10 +27,26 @@ enum To {
     Keyholders,
 }
 
+/// What of that is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    Link(To),
+    /// What the engine sends.
+    Requests(To),
+    /// What it is sent.
+    Answers(To),
+    /// What it sends to so many of the keyholders.
+    Keyholders(usize),
+}
+
 const STORE: &str = "s3://keyfall/hosts";
 /// The server's addresses on the two networks.
 const SERVER: [&str; 2] = ["10.77.1.1", "10.77.2.1"];
 const PORT: u16 = 5000;
+/// Of each keyholder.
+const KEYHOLDERS: [&str; 3] = [SERVER[1], "10.77.2.2", "10.77.2.3"];
+/// The address of a card that nobody has: what is sent there is lost.
+const NOWHERE: &str = "02:00:00:00:00:01";
 
 /// The engine of a host: it does what it is told on its input, and says what came of it.
 #[test]
@@ -99,6 +115,16 @@ fn ip(args: &str) -> bool {
     done.is_ok_and(|status| status.success())
 }
 
+/// Has what a host sends to an address go nowhere, or there again.
+fn misled(host: &str, address: &str, card: &str, is_misled: bool) {
+    let done = if is_misled {
+        ip(&format!("-n {host} neigh replace {address} lladdr {NOWHERE} dev {card} nud permanent"))
+    } else {
+        ip(&format!("-n {host} neigh del {address} dev {card}"))
+    };
+    assert!(done, "{host} {address}");
+}
+
 /// The three hosts.
 struct Hosts {
     names: [String; 3],
@@ -129,6 +155,9 @@ impl Hosts {
                     && ip(&format!("-n {host} link set lo up"));
             }
         }
+        for address in &KEYHOLDERS[1..] {
+            done &= ip(&format!("-n {server} addr add {address}/24 dev net1"));
+        }
         assert!(done, "the hosts are joined");
         hosts
     }
@@ -138,9 +167,27 @@ impl Hosts {
     }
 
     /// Cuts a host off, or joins it again.
-    fn set(&self, host: usize, to: To, state: &str) {
-        let port = self.port(host, to as usize);
-        assert!(ip(&format!("-n {} link set {port} {state}", self.names[2])));
+    fn set(&self, host: usize, cut: Cut, is_cut: bool) {
+        let (here, server) = (&self.names[host], &self.names[2]);
+        match cut {
+            Cut::Link(to) => {
+                let (port, state) = (self.port(host, to as usize), ["up", "down"]);
+                let state = state[usize::from(is_cut)];
+                assert!(ip(&format!("-n {server} link set {port} {state}")));
+            }
+            Cut::Requests(To::Store) => misled(here, SERVER[0], "eth0", is_cut),
+            Cut::Requests(To::Keyholders) => {
+                KEYHOLDERS.iter().for_each(|there| misled(here, there, "eth1", is_cut));
+            }
+            Cut::Keyholders(n) => {
+                KEYHOLDERS[..n].iter().for_each(|there| misled(here, there, "eth1", is_cut));
+            }
+            Cut::Answers(to) => {
+                let (net, address) =
+                    (to as usize, format!("10.77.{}.{}", to as usize + 1, host + 10));
+                misled(server, &address, &format!("net{net}"), is_cut);
+            }
+        }
     }
 
     fn command(&self, host: usize, program: &Path) -> Command {
@@ -183,7 +230,7 @@ impl Hosts {
             let place = at(&format!("keyholder {n}"));
             self.keyfall(&["keyholder", "init", &place, "--accept-remnants"]);
             self.keyfall(&["keyholder", "allow", &place, &engine]);
-            let listen = format!("{}:0", SERVER[1]);
+            let listen = format!("{}:0", KEYHOLDERS[n]);
             let mut holder = self.command(2, Path::new(env!("CARGO_BIN_EXE_keyfall")));
             holder.args(["keyholder", "serve", &place, "--listen", &listen]);
             let mut child = holder.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -312,7 +359,7 @@ impl Acknowledged {
 }
 
 /// One host is cut off and replaced by the other; then it is joined again.
-fn replaced(hosts: &Hosts, dir: &Path, host: usize, cuts: &[To], seen: &mut Acknowledged) {
+fn replaced(hosts: &Hosts, dir: &Path, host: usize, cuts: &[Cut], seen: &mut Acknowledged) {
     let other = 1 - host;
     let mut here = Host::open(hosts, host, dir);
     let line = seen.next(300_000);
@@ -320,7 +367,7 @@ fn replaced(hosts: &Hosts, dir: &Path, host: usize, cuts: &[To], seen: &mut Ackn
     let id = seen.put(&said, 300_000).unwrap();
     here.says(&format!("watch {id}"));
     here.until_it_reads();
-    cuts.iter().for_each(|to| hosts.set(host, *to, "down"));
+    cuts.iter().for_each(|cut| hosts.set(host, *cut, true));
     // It goes on trying; what it is told here, if anything, is acknowledged.
     let line = seen.next(3000);
     here.says(&line);
@@ -335,7 +382,7 @@ fn replaced(hosts: &Hosts, dir: &Path, host: usize, cuts: &[To], seen: &mut Ackn
     let said = there.does(&line);
     seen.put(&said, 2000).unwrap();
     std::thread::sleep(Duration::from_millis(2500));
-    cuts.iter().for_each(|to| hosts.set(host, *to, "up"));
+    cuts.iter().for_each(|cut| hosts.set(host, *cut, false));
     let said = here.hears();
     let late = seen.put(said.strip_prefix("put ").unwrap(), 3000);
     let refused = here.does(&seen.next(10));
@@ -357,15 +404,15 @@ fn replaced(hosts: &Hosts, dir: &Path, host: usize, cuts: &[To], seen: &mut Ackn
 }
 
 /// One host is cut off, and nobody takes its place: it goes on, or is opened again.
-fn alone(hosts: &Hosts, dir: &Path, host: usize, cuts: &[To], seen: &mut Acknowledged) {
+fn alone(hosts: &Hosts, dir: &Path, host: usize, cuts: &[Cut], seen: &mut Acknowledged) {
     let mut here = Host::open(hosts, host, dir);
     let line = seen.next(2000);
     let said = here.does(&line);
     let id = seen.put(&said, 2000).unwrap();
-    cuts.iter().for_each(|to| hosts.set(host, *to, "down"));
+    cuts.iter().for_each(|cut| hosts.set(host, *cut, true));
     here.says(&format!("erase {id}"));
     std::thread::sleep(Duration::from_secs(4));
-    cuts.iter().for_each(|to| hosts.set(host, *to, "up"));
+    cuts.iter().for_each(|cut| hosts.set(host, *cut, false));
     let said = here.hears();
     // It waited, and was completed.
     assert_eq!(said, "erase done", "host {host} cut off from {cuts:?}");
@@ -392,12 +439,22 @@ fn three_hosts_and_each_partition_healed() {
     hosts.init(dir.path());
     bring(&cell(dir.path(), 0), &cell(dir.path(), 1));
     let mut seen = Acknowledged::default();
-    let partitions = [&[To::Store][..], &[To::Keyholders], &[To::Store, To::Keyholders]];
+    let (store, keyholders) = (Cut::Link(To::Store), Cut::Link(To::Keyholders));
     for host in [0, 1] {
-        for cuts in partitions {
+        for cuts in [&[store][..], &[keyholders], &[store, keyholders]] {
             replaced(&hosts, dir.path(), host, cuts, &mut seen);
             alone(&hosts, dir.path(), host, cuts, &mut seen);
         }
+    }
+    for to in [To::Store, To::Keyholders] {
+        for cut in [Cut::Requests(to), Cut::Answers(to)] {
+            replaced(&hosts, dir.path(), 0, &[cut], &mut seen);
+            alone(&hosts, dir.path(), 0, &[cut], &mut seen);
+        }
+    }
+    for few in [1, 2] {
+        replaced(&hosts, dir.path(), 0, &[Cut::Keyholders(few)], &mut seen);
+        alone(&hosts, dir.path(), 0, &[Cut::Keyholders(few)], &mut seen);
     }
     println!("{} records kept, {} erased, 0 lost, 0 read", seen.kept.len(), seen.erased.len());
 }

@@ -30,6 +30,8 @@ struct Kept {
     erased: Vec<RecordId>,
     /// An erase whose outcome is unknown: the records may be there or not.
     perhaps_erased: Vec<RecordId>,
+    /// How many puts had begun when the last erase began that returned.
+    fell: u32,
 }
 
 enum Net {
@@ -63,6 +65,9 @@ struct World {
     net: Net,
     cell: Arc<HoardingCell>,
     users: BTreeMap<u32, Kept>,
+    /// Puts that began; each payload begins with its number, so that it says whose erase came after
+    /// it, also if its put was never acknowledged.
+    puts: u32,
     /// What is wrong with the engines.
     defect: Option<Defect>,
 }
@@ -109,7 +114,9 @@ impl World {
         if self.draw(4) > 0 {
             // Long ones are few: each is read at every judgement.
             let len = [5, 900, 5, 900, 5, 900, 5, 200_000][self.draw(8) as usize];
-            let payload = vec![self.draw(256) as u8; len];
+            let mut payload = vec![self.draw(256) as u8; len];
+            self.puts += 1;
+            payload[..4].copy_from_slice(&self.puts.to_be_bytes());
             let id = put(engine, n, &payload)?;
             self.users.entry(n).or_default().records.insert(id, payload);
             return Ok(());
@@ -118,15 +125,19 @@ impl World {
     }
 
     fn erase(&mut self, engine: &Engine, n: u32) -> Result<()> {
-        let kept = self.users.entry(n).or_default();
+        let (kept, puts) = (self.users.entry(n).or_default(), self.puts);
         let ids: Vec<RecordId> = std::mem::take(&mut kept.records).into_keys().collect();
         match engine.erase(Scope::user(user(n))) {
             Ok(_) => {
+                kept.fell = puts;
                 kept.erased.extend(ids);
                 kept.erased.append(&mut kept.perhaps_erased);
                 Ok(())
             }
-            Err(e) if e.kind() == ErrorKind::Absent => Ok(()),
+            Err(e) if e.kind() == ErrorKind::Absent => {
+                kept.fell = puts;
+                Ok(())
+            }
             Err(e) => {
                 kept.perhaps_erased.extend(ids);
                 Err(e)
@@ -208,7 +219,12 @@ fn adversary(world: &World, far: &Far) {
     let (seed, kept) = (world.seed, far.proxy.kept());
     let now = kept.exposed_to(&world.cell.load().unwrap().keys);
     let ever = kept.exposed_to(&world.cell.hoard());
-    for users in world.users.values() {
+    for (n, users) in &world.users {
+        let of_user = now.values().filter(|there| there.user == user(*n));
+        for content in of_user.filter_map(|there| there.content.as_ref()) {
+            let put = u32::from_be_bytes(content[..4].try_into().unwrap());
+            assert!(put > users.fell, "seed {seed} user {n}: of before its erase, and opened");
+        }
         for id in &users.erased {
             assert!(!now.contains_key(id), "seed {seed}: erased, and opened from what was sent");
             let there = ever.get(id).and_then(|record| record.content.as_ref());
@@ -234,7 +250,7 @@ fn simulated(seed: u64) {
     let place = Arc::new(MemoryObjects::new());
     let (env, cell) = made(seed, place.clone());
     let net = Net::Simulated(FaultyObjects::new(place, Faults::of_a_network(), seed));
-    history(World { seed, env, net, cell, users: BTreeMap::new(), defect: None });
+    history(World { seed, env, net, cell, users: BTreeMap::new(), puts: 0, defect: None });
 }
 
 /// A history with a mistake in the adapter, or a defect in the engines.
@@ -244,14 +260,14 @@ pub(crate) fn mistaken(seed: u64, mistake: Option<Mistake>, defect: Option<Defec
     let net = FaultyObjects::new(place.clone(), Faults::of_a_network(), seed);
     let net =
         Net::Mistaken(Arc::new(Mistaken { net, place, mistake, on_its_way: OnItsWay::default() }));
-    history(World { seed, env, net, cell, users: BTreeMap::new(), defect });
+    history(World { seed, env, net, cell, users: BTreeMap::new(), puts: 0, defect });
 }
 
 fn real(seed: u64, far: Far) {
     let (env, cell) = made(seed, far.objects());
     far.proxy.set(proxy::Faults::of_a_network());
     let (net, users) = (Net::Real(far), BTreeMap::new());
-    let world = history(World { seed, env, net, cell, users, defect: None });
+    let world = history(World { seed, env, net, cell, users, puts: 0, defect: None });
     if let Net::Real(far) = &world.net {
         adversary(&world, far);
         let (bodies, refused) = (far.proxy.kept().count(), far.proxy.told());

@@ -27,8 +27,13 @@ fn draw(below: u64) -> u64 {
     u64::from_be_bytes(bytes) % below
 }
 
-fn payload(len: usize, byte: u8) -> Vec<u8> {
-    vec![byte; len]
+/// It begins with the time at which its put began: so it says whose erase came after it.
+fn payload(len: usize, began: u64) -> Vec<u8> {
+    began.to_be_bytes().into_iter().cycle().take(len).collect()
+}
+
+fn now() -> u64 {
+    System.monotonic().as_nanos() as u64
 }
 
 /// An engine that takes its turn: it checks what it is told of, then puts and erases until it is
@@ -50,9 +55,9 @@ fn child() {
     println!("\n@open");
     for line in std::io::stdin().lines().map(Result::unwrap) {
         match line.split(' ').collect::<Vec<_>>()[..] {
-            ["kept", id, len, byte] => {
+            ["kept", id, len, began] => {
                 let there = read(&engine, &id.parse().unwrap());
-                let whole = payload(len.parse().unwrap(), byte.parse().unwrap());
+                let whole = payload(len.parse().unwrap(), began.parse().unwrap());
                 match there {
                     Ok(there) if there == whole => {}
                     Err(e) if e.kind() == ErrorKind::Io => {}
@@ -74,17 +79,18 @@ fn work(engine: &Engine) {
     loop {
         let n = draw(USERS);
         let done = if draw(8) > 0 {
-            let (len, byte) = ([5, 900, 200_000][draw(3) as usize], draw(256) as u8);
-            println!("\n@putting {n} {len} {byte}");
-            let id = put(engine, n as u32, &payload(len, byte));
+            let (len, began) = ([8, 900, 200_000][draw(3) as usize], now());
+            println!("\n@putting {n} {len} {began}");
+            let id = put(engine, n as u32, &payload(len, began));
             id.map(|id| println!("\n@put {id}"))
         } else {
+            let began = now();
             println!("\n@erasing {n}");
             match engine.erase(Scope::user(user(n as u32))) {
                 Err(e) if e.kind() == ErrorKind::Absent => Ok(()),
                 erased => erased.map(|_| ()),
             }
-            .map(|()| println!("\n@erased {n}"))
+            .map(|()| println!("\n@erased {n} {began}"))
         };
         match done {
             Ok(()) => {}
@@ -145,8 +151,8 @@ impl Drop for Turn {
     }
 }
 
-/// Records, each with its user, and the length and byte of its payload.
-type Records = BTreeMap<RecordId, (u64, usize, u8)>;
+/// Records, each with its user, and the length and beginning of its payload.
+type Records = BTreeMap<RecordId, (u64, usize, u64)>;
 
 /// Takes those of one user out.
 fn taken(records: &mut Records, n: u64) -> Records {
@@ -162,6 +168,8 @@ struct Acknowledged {
     /// An erase was begun, and is not known to have ended.
     perhaps: Records,
     erased: Vec<RecordId>,
+    /// By each user when the last erase of it began that was acknowledged.
+    fell: BTreeMap<u64, u64>,
     puts: u64,
     erases: u64,
     failed: BTreeMap<String, u64>,
@@ -183,8 +191,9 @@ impl Acknowledged {
                     let n: u64 = n.parse().unwrap();
                     self.perhaps.extend(taken(&mut self.kept, n));
                 }
-                ["erased", n] => {
+                ["erased", n, began] => {
                     let n: u64 = n.parse().unwrap();
+                    self.fell.insert(n, began.parse().unwrap());
                     self.erases += 1;
                     self.erased.extend(taken(&mut self.perhaps, n).into_keys());
                 }
@@ -200,8 +209,8 @@ impl Acknowledged {
         let mut text = String::new();
         let last = self.kept.iter().rev().take(5);
         let some = self.kept.iter().skip(draw(20) as usize).step_by(20).take(10);
-        for (id, (_, len, byte)) in last.chain(some) {
-            text.push_str(&format!("kept {id} {len} {byte}\n"));
+        for (id, (_, len, began)) in last.chain(some) {
+            text.push_str(&format!("kept {id} {len} {began}\n"));
         }
         for id in self.erased.iter().rev().take(30) {
             text.push_str(&format!("gone {id}\n"));
@@ -279,11 +288,12 @@ fn take_turns(far: &Far, rounds: u64) {
     );
 }
 
-/// All that was acknowledged is there, and nothing that was erased; nor is it in what was sent.
+/// All that was acknowledged is there, and nothing that was erased; nor is it in what was sent, be
+/// its put acknowledged, refused or without an answer.
 fn judge(far: &Far, engine: &Engine, seen: &Acknowledged) {
     let exposed = far.proxy.kept().exposed_to(&root_keys(engine).unwrap());
-    for (id, (_, len, byte)) in &seen.kept {
-        let whole = payload(*len, *byte);
+    for (id, (_, len, began)) in &seen.kept {
+        let whole = payload(*len, *began);
         assert_eq!(read(engine, id).unwrap(), whole, "acknowledged, and lost");
         let content = exposed.get(id).and_then(|record| record.content.as_ref());
         assert_eq!(content, Some(&whole), "what lives is in what was sent");
@@ -292,6 +302,13 @@ fn judge(far: &Far, engine: &Engine, seen: &Acknowledged) {
         let read = read(engine, id).map(drop);
         assert_eq!(read.unwrap_err().kind(), ErrorKind::Erased, "erased, and read");
         assert!(!exposed.contains_key(id), "erased, and opened from what was sent");
+    }
+    for (n, fell) in &seen.fell {
+        let of_user = exposed.values().filter(|there| there.user == user(*n as u32));
+        for content in of_user.filter_map(|there| there.content.as_ref()) {
+            let began = u64::from_be_bytes(content[..8].try_into().unwrap());
+            assert!(began > *fell, "user {n}: of before its erase, and opened from what was sent");
+        }
     }
 }
 
