@@ -231,6 +231,10 @@ impl<'a> Outbox<'a> {
         self.count();
         if self.given == Given::All {
             self.keep_what_differs()?;
+            if !self.blobs.is_empty() {
+                self.to.put_over(&self.blobs)?;
+                self.keep_what_differs()?;
+            }
             self.done.damaged += self.blobs.len() as u64;
         }
         self.blobs.clear();

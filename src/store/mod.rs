@@ -426,6 +426,16 @@ pub trait Store: Send + Sync {
         Ok(false)
     }
 
+    /// Stores blobs that were put already and are not given as they are, in the place of what is
+    /// there. Nothing by default, for a store in which a put does that.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    fn put_over(&self, blobs: &[Blob]) -> Result<()> {
+        let _ = blobs;
+        Ok(())
+    }
+
     /// Says from when on, and until when, what is put is needed by an erase: a store that keeps
     /// room for erases gives it to that as well.
     fn for_an_erase(&self, on: bool) {

@@ -256,6 +256,9 @@ impl Store for RecordingStore {
     fn get_again(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
         self.store.get_again(name)
     }
+    fn put_over(&self, blobs: &[Blob]) -> Result<()> {
+        self.store.put_over(blobs)
+    }
     fn ask_medium(&self, on: bool) {
         self.store.ask_medium(on);
     }

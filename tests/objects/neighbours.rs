@@ -206,6 +206,33 @@ fn a_copy_in_step_that_lost_its_newest_pages_is_repaired_or_removed() {
     }
 }
 
+/// A long payload is an object of its own, which is created once: a damaged one stayed as it was.
+#[test]
+fn a_damaged_long_payload_of_a_copy_is_repaired() {
+    let objects = Arc::new(MemoryObjects::new());
+    let options = with_copies_in(objects.clone());
+    let engine = Engine::init(Arc::new(MemoryStore::new()), Arc::new(MemoryCell::new()), options);
+    let engine = engine.unwrap();
+    engine.copies().add("copy", CopyMode::InStep, &mut |_| {}).unwrap();
+    put(&engine, 1, &vec![7; 900_000]).unwrap();
+    let there = objects.list("s", "", 1000).unwrap();
+    assert!(!there.is_empty());
+    for (n, flips) in [(0, true), (there.len() - 1, true), (0, false)] {
+        let mut bytes = objects.get(&there[n].name).unwrap().unwrap();
+        let whole = bytes.clone();
+        objects.delete(&there[n].name).unwrap();
+        if flips {
+            *bytes.last_mut().unwrap() ^= 1;
+            objects.create(&there[n].name, &bytes).unwrap();
+        }
+        assert!(!engine.audit(&[], &mut |_| {}).unwrap().is_sound());
+        let repaired = engine.copies().repair("copy", &mut |_| {}).unwrap();
+        assert_eq!((repaired.blobs, repaired.damaged), (1, 0), "{n} {flips}");
+        assert!(engine.audit(&[], &mut |_| {}).unwrap().is_clean());
+        assert_eq!(objects.get(&there[n].name).unwrap().unwrap(), whole);
+    }
+}
+
 fn lose_and_repair(mode: CopyMode, lost: usize, flips: bool) {
     let objects = Arc::new(MemoryObjects::new());
     let options = with_copies_in(objects.clone());

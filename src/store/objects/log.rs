@@ -459,6 +459,11 @@ impl Store for ObjectLog {
         writing.unknown_if_failed(self.room.write(&self.bucket, false, put)).map(|()| true)
     }
 
+    fn put_over(&self, blobs: &[Blob]) -> Result<()> {
+        let _alone = locked(&self.writers);
+        self.writing()?.put_over(blobs)
+    }
+
     fn for_an_erase(&self, on: bool) {
         self.room.for_an_erase(on);
     }

@@ -98,6 +98,16 @@ impl Writing<'_> {
         Ok(())
     }
 
+    /// Makes the objects of long blobs once more, whatever they hold. A short one is found in the
+    /// object that it was put into last.
+    pub(super) fn put_over(&self, blobs: &[Blob]) -> Result<()> {
+        for (name, blob) in blobs.iter().filter(|(_, blob)| blob.len() > SHORT_MAX) {
+            self.bucket.delete(&Object::Segment(*name).name())?;
+            self.segment(name, blob)?;
+        }
+        Ok(())
+    }
+
     /// Creates the object of a long blob. One that is there has the same bytes.
     fn segment(&self, name: &BlobName, blob: &[u8]) -> Result<()> {
         let object = Object::Segment(*name);

@@ -217,6 +217,9 @@ impl Store for FaultyStore {
     fn get_again(&self, name: &BlobName) -> Result<Option<Vec<u8>>> {
         self.gate.verb(Touch::Store, || self.store.get_again(name))
     }
+    fn put_over(&self, blobs: &[Blob]) -> Result<()> {
+        self.gate.verb(Touch::Store, || self.store.put_over(blobs))
+    }
     fn ask_medium(&self, on: bool) {
         self.store.ask_medium(on);
     }
