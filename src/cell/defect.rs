@@ -16,4 +16,6 @@ pub enum CellDefect {
     FenceInTombstone,
     /// A quorum destroys the old shares when `threshold` hold the new ones, with no margin.
     NoMargin,
+    /// The running root key is dealt to whoever is named, whom it was not drawn for.
+    NewcomerDealt,
 }

@@ -1,13 +1,16 @@
 //! Asking all keyholders at once: each has a thread of its own, so that one that does not answer
 //! holds up only itself.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Keyholder;
+use super::{Keyholder, Share};
+use crate::cell::Owner;
 use crate::error::{Error, ErrorKind, Result};
+use crate::ids::StoreId;
 use crate::secret::WipeStack;
 
 type Job = Box<dyn FnOnce(&dyn Keyholder) + Send>;
@@ -54,6 +57,25 @@ impl Circle {
     #[cfg(feature = "testing")]
     pub(super) fn in_turn(members: Vec<Arc<dyn Keyholder>>) -> Self {
         Circle { members, workers: Vec::new() }
+    }
+
+    /// Hands shares of a root key to the members at these places, from 0; what each answers.
+    pub(super) fn hand(
+        &self,
+        store: StoreId,
+        owner: Owner,
+        to: &BTreeSet<usize>,
+        shares: Arc<Vec<Share>>,
+    ) -> Vec<(usize, Result<()>)> {
+        let asked = to.clone();
+        let act = move |n: usize, member: &dyn Keyholder| match shares.get(n) {
+            Some(share) if asked.contains(&n) => member.deposit(store, &owner, share),
+            _ => Ok(()),
+        };
+        let have_answered =
+            |answers: &[Option<Result<()>>]| to.iter().all(|n| answers[*n].is_some());
+        let answers = self.ask(self.members.len(), have_answered, act).into_iter().enumerate();
+        answers.filter(|(n, _)| to.contains(n)).collect()
     }
 
     /// Has every member carry out `act`. A member is reported as silent if it has not answered

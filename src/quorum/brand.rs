@@ -30,14 +30,16 @@ pub(super) struct Lists {
     /// As it was kept when root keys were drawn here that are not kept yet, and the last epoch of
     /// these: who was dealt shares of them is kept here since.
     before: Vec<([u8; 32], u64)>,
-    /// As it was kept before anything was dealt.
-    first: [u8; 32],
+    /// As it was kept before its last entry was made: before anything was dealt, or when the epoch
+    /// of that entry was drawn.
+    first: [[u8; 32]; 2],
     /// Root keys that were drawn here, by their attempts.
     own: BTreeSet<RootId>,
     /// The epoch up to which it is recorded that others may hold shares.
     told_up_to: u64,
     /// Whether any of this was ever recorded.
     is_kept: bool,
+    deals_to_all: bool,
 }
 
 /// Of so many lists that are over, whichever may be known to be gone elsewhere.
@@ -83,13 +85,14 @@ impl Lists {
             now: digest(quorum, &all, ledger.unnamed),
             settled: last.map(settled).unwrap_or_default(),
             before: ledger.drawn.iter().map(|(list, id)| (*list, id.epoch)).collect(),
-            first: digest(quorum, &[], None),
+            first: [digest(quorum, &[], None), drawn_last(ledger, quorum)],
             own: {
                 let drawn = ledger.drawn.iter().map(|(_, id)| *id);
                 drawn.chain(ledger.kept).chain(ledger.tried()).collect()
             },
             told_up_to: ledger.told_up_to(),
             is_kept: ledger.is_kept,
+            deals_to_all: ledger.deals_to_all,
         }
     }
 
@@ -108,7 +111,11 @@ impl Lists {
     /// of them all that know the key know that it may hold a share.
     pub(super) fn drew(&self, id: &RootId) -> bool {
         let bears = |list: &[u8; 32]| brand(list, id) == id.attempt[DRAWN..];
-        !self.is_kept || bears(&self.now) || bears(&self.first) || self.settled.iter().any(bears)
+        self.deals_to_all
+            || !self.is_kept
+            || bears(&self.now)
+            || self.first.iter().any(bears)
+            || self.settled.iter().any(bears)
     }
 
     /// Whether all that may hold shares of a root key are kept here: it was kept or drawn here, or
@@ -161,6 +168,18 @@ pub(super) fn note_list(config: &mut Config) -> Result<()> {
     let list = Lists::of(&Ledger::read(config)?, &quorum).now();
     config.drawn.push(Drawn::by_a_list_of_before(&list));
     Ok(())
+}
+
+/// A list as it was when the first key of its last entry was drawn.
+fn drawn_last(ledger: &Ledger, quorum: &Quorum) -> [u8; 32] {
+    let mut before: Vec<Entry> = ledger.dealt.clone();
+    let last = before.pop();
+    if let (Some(last), Some(one_before)) = (last, before.last_mut())
+        && one_before.until == Some(last.from)
+    {
+        one_before.until = None;
+    }
+    digest(quorum, &before.iter().collect::<Vec<_>>(), ledger.unnamed)
 }
 
 fn digest(quorum: &Quorum, entries: &[&Entry], unnamed: Option<u64>) -> [u8; 32] {

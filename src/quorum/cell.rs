@@ -7,6 +7,12 @@
 //! no lock and writes nothing; dealing, claiming and destroying hold the lock of the cell's
 //! directory.
 //!
+//! Until a head is published its key is shared among those alone that were dealt the key before it.
+//! A commit that another engine's refused is in no store, and whoever saw it on its way has it: so
+//! all that hold shares of its key are asked for their word by whoever knows the key before it,
+//! whatever list it has. The others follow once the head is published, which refuses every list
+//! that does not name them.
+//!
 //! All that a handle knows stands under one mutex ([`Known`]). It is held while what is kept on
 //! this machine is written, so that the ledger and its file change in one order, and never while
 //! keyholders are asked.
@@ -20,34 +26,22 @@ use super::brand::{Lists, Tells};
 use super::config::store_of;
 use super::config::{Config, Ledger, Rule};
 use super::contents::contents;
-use super::known::{Answers, Known};
+use super::known::{Answers, ChangeConfig, Known, Local, TakeLock};
 use super::order::{RetireOrder, did, same};
 use super::shares::{completed, split};
 use super::sorted::Sorted;
 use super::standing::Alive;
-use super::told::{Told, came_back_older, without_newcomer};
+use super::told::{Told, came_back_older, later, too_few, without_newcomer};
 use super::{Held, Keyholder, Share};
+#[cfg(feature = "testing")]
+use crate::cell::defect::CellDefect;
 use crate::cell::{Contents, Durable, Owner, RootCell};
 use crate::crypto::Key;
-use crate::dir::DirLock;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::promise::{Awaited, Dealt, Level, Promise, Quorum, Retirement, RootId, Statement};
 use crate::sync::{Mutex, MutexGuard, locked};
-
-/// Changes what is kept on this machine, durably.
-pub(super) type ChangeConfig = Box<dyn Fn(&mut dyn FnMut(&mut Config)) -> Result<()> + Send + Sync>;
-/// Takes the lock of the cell's directory, if it has one.
-pub(super) type TakeLock = Box<dyn Fn() -> Result<Option<DirLock>> + Send + Sync>;
-
-/// What is kept of a cell on this machine, as it was read, and how it is changed.
-pub(super) struct Local {
-    pub(super) store: Option<StoreId>,
-    pub(super) ledger: Ledger,
-    pub(super) change: ChangeConfig,
-    pub(super) take_lock: TakeLock,
-}
 
 /// A root cell that is spread over keyholders.
 pub struct QuorumCell {
@@ -102,11 +96,13 @@ impl QuorumCell {
         members: Vec<Arc<dyn Keyholder>>,
         config: &Arc<std::sync::Mutex<Config>>,
         env: SharedEnv,
+        broken: Option<CellDefect>,
     ) -> Result<Self> {
-        let (rule, store, ledger) = {
+        let (rule, store, mut ledger) = {
             let config = config.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             (Rule::of(&config), store_of(&config)?, Ledger::read(&config)?)
         };
+        ledger.deals_to_all = broken == Some(CellDefect::NewcomerDealt);
         let there = Arc::clone(config);
         let change = move |act: &mut dyn FnMut(&mut Config)| {
             act(&mut there.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
@@ -189,26 +185,8 @@ impl QuorumCell {
 
     /// The error if fewer than `needed` keyholders did `what`.
     fn too_few<T>(&self, what: &str, answers: &[Result<T>], needed: usize) -> Error {
-        let lost: Vec<String> = answers
-            .iter()
-            .filter_map(|answer| answer.as_ref().err().map(ToString::to_string))
-            .collect();
-        let back = if self.known().ledger.left.is_empty() {
-            ""
-        } else {
-            ", or put back one that was replaced (`keyfall keyholder status` shows them)"
-        };
-        Error::new(
-            ErrorKind::Io,
-            format!(
-                "{} of {} keyholders {what}, {needed} are needed ({}); start the others, or replace what is lost with \
-                 `keyfall keyholder replace STORE --number N --with KEY@HOST:PORT` while enough are there{back}",
-                answers.len() - lost.len(),
-                answers.len(),
-                lost.join("; ")
-            ),
-        )
-        .for_keyholders()
+        let may_go = self.most() <= answers.iter().flatten().count() || needed != self.most();
+        too_few(what, answers, needed, may_go, !self.known().ledger.left.is_empty())
     }
 
     /// Has as many keyholders as a claim needs learn an owner and a commit mark.
@@ -274,6 +252,45 @@ impl QuorumCell {
         Sorted::of(held, &points, self.t())
     }
 
+    /// Which keyholders, by their places from 0, were dealt the root key that `id` is to follow.
+    fn hold_the_one_before(&self, store: StoreId, id: &RootId) -> BTreeSet<usize> {
+        let (dealt, running) = {
+            let known = self.known();
+            (known.ledger.dealt_before(id, &self.quorum.keyholders), known.running)
+        };
+        // Of a key that was drawn by a list that is not known here those that are seen to hold it.
+        dealt.unwrap_or_else(|| {
+            let held = running.map(|running| (running, self.ask_for(store, running)));
+            held.map_or_else(BTreeSet::new, |(running, held)| {
+                let sorted = self.sorted(&held);
+                (0..self.n()).filter(|n| sorted.holds[*n].contains(&running)).collect()
+            })
+        })
+    }
+
+    /// Has keyholders that were dealt nothing yet take a share of a key that seals nothing: the one
+    /// whose place such a one has may be there, with its share, and the list of before is safer
+    /// then.
+    fn try_out(&self, store: StoreId, id: &RootId, holds: &BTreeSet<usize>) -> Result<()> {
+        let n = self.n();
+        let new: BTreeSet<usize> = (0..n).filter(|n| !holds.contains(n)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let mut trial = *id;
+        self.env.fill(&mut trial.attempt)?;
+        self.brand(&mut trial);
+        self.record(|ledger| ledger.fail(trial))?;
+        let key = Key::random(&*self.env)?;
+        let shares: Vec<Share> = split(&*self.env, trial, &key, self.t(), n)?;
+        let owner = self.known().owner;
+        let answers = self.circle.hand(store, owner, &new, Arc::new(shares));
+        let answers: Vec<Result<()>> = answers.into_iter().map(|(_, answer)| answer).collect();
+        self.check_fenced(&answers)?;
+        let refused = answers.iter().find_map(|answer| answer.as_ref().err());
+        refused.map_or(Ok(()), |e| Err(without_newcomer(e)))
+    }
+
     /// Deals the running root key to keyholders that answer and lack their share of it, if it was
     /// drawn for them: a machine with the list of before a replacement does not ask the new one
     /// for its word. Returns how many hold theirs now.
@@ -292,25 +309,22 @@ impl QuorumCell {
         let set = sorted.keys.iter().find(|(key, _)| key.id == *keep).map(|(_, set)| set);
         let is_theirs = Lists::of(&self.known().ledger, &self.quorum).drew(keep);
         let set = set.filter(|_| is_theirs && !lacking.is_empty());
-        if let Some(shares) = set.and_then(|set| completed(set, n)) {
+        let set = set.and_then(|set| completed(set, n));
+        // One that cannot take its share would not take one of the next key either.
+        let waits = !lacking.is_empty() && set.is_none();
+        if let Some(shares) = set {
             let keys: Vec<[u8; 32]> = lacking.iter().map(|n| self.quorum.keyholders[*n]).collect();
             // Before the share: it counts for this epoch from then on.
             self.record(|ledger| ledger.deal(keep, &self.quorum.keyholders, &keys))?;
-            let (owner, dealt) = (self.known().owner, lacking.clone());
-            let enough =
-                |answers: &[Option<Result<()>>]| lacking.iter().all(|n| answers[*n].is_some());
-            let answers = self.circle.ask(n, enough, move |n, member| {
-                if dealt.contains(&n) { member.deposit(store, &owner, &shares[n]) } else { Ok(()) }
-            });
-            let asked: Vec<(usize, Result<()>)> =
-                answers.into_iter().enumerate().filter(|(n, _)| lacking.contains(n)).collect();
+            let owner = self.known().owner;
+            let asked = self.circle.hand(store, owner, &lacking, Arc::new(shares));
             holders.extend(asked.iter().filter(|(_, answer)| answer.is_ok()).map(|(n, _)| *n));
             self.check_fenced(&asked.into_iter().map(|(_, answer)| answer).collect::<Vec<_>>())?;
         }
         let short = |n: usize| held[n].is_err() || lacking.contains(&n) && !holders.contains(&n);
         let mut known = self.known();
         known.short = (0..n).any(short);
-        known.waits = !is_theirs && !lacking.is_empty();
+        known.waits = waits;
         Ok(holders.len())
     }
 
@@ -337,7 +351,6 @@ impl QuorumCell {
                 order.give(member)
             });
         self.check_fenced(&answers)?;
-        self.known().all_answered = answers.iter().take(n).all(Result::is_ok);
         if answers.iter().all(Result::is_err) {
             return Err(self
                 .too_few("say that the old root key is gone", &answers, needed)
@@ -385,23 +398,18 @@ impl RootCell for QuorumCell {
         }
     }
 
+    /// A keyholder that is back gets its share of the running key; where that cannot be, one of the
+    /// next.
     fn wants_epoch(&self) -> bool {
         let (store, running) = {
             let known = self.known();
-            if !known.short {
-                return false;
-            }
-            (known.store, known.running)
+            (known.store, known.running.filter(|_| known.short))
         };
-        // A keyholder that is back gets its share of the running key; if that is not possible,
-        // one of the next.
-        if let Some((store, running)) = store.zip(running) {
-            let held = self.ask_for(store, running);
-            self.known().all_answered = held.iter().take(self.n()).all(Result::is_ok);
-            let _ = self.deal(store, &running, &held);
-        }
+        let Some((store, running)) = store.zip(running) else { return false };
+        let held = self.ask_for(store, running);
+        let _ = self.deal(store, &running, &held);
         let known = self.known();
-        known.short && (known.all_answered || known.waits)
+        known.short && known.waits
     }
 
     fn take_over(&self) {
@@ -453,40 +461,40 @@ impl RootCell for QuorumCell {
 
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
         self.hold(store)?;
+        let holds = self.hold_the_one_before(store, id);
         // Before the first share: a keyholder that is dealt one counts for this epoch, and no other
         // must.
-        let mut new = BTreeSet::new();
+        let mut is_first = false;
         self.record(|ledger| {
-            new = ledger.newcomers(&self.quorum.keyholders);
+            is_first = ledger.is_new(&self.quorum.keyholders);
             let list = Lists::of(ledger, &self.quorum).now();
             ledger.begin(list, *id, &self.quorum.keyholders)
         })?;
         self.known().ledger.attempt(*id);
+        if is_first {
+            self.try_out(store, id, &holds)?;
+        }
         let (n, owner) = (self.n(), self.known().owner);
-        let shares = self.shares_of(id, key)?;
-        let deposit = move |n: usize, member: &dyn Keyholder| {
-            shares.get(n).map_or(Ok(()), |share| member.deposit(store, &owner, share))
+        let (shares, dealt) = (self.shares_of(id, key)?, holds.clone());
+        let deposit = move |n: usize, member: &dyn Keyholder| match shares.get(n) {
+            Some(share) if dealt.contains(&n) => member.deposit(store, &owner, share),
+            Some(_) => Err(later(member)),
+            None => Ok(()),
         };
-        let did = did(n, self.quorum.needed().max(self.wanted()));
-        let enough = |answers: &[Option<Result<()>>]| {
-            did(answers) && new.iter().all(|n| answers[*n].is_some())
-        };
-        let mut answers = self.circle.ask(n, enough, deposit);
+        let wanted = self.wanted().min(holds.len()).max(self.t());
+        let enough = self.quorum.needed().min(holds.len()).max(wanted);
+        let mut answers = self.circle.ask(n, did(n, enough), deposit);
         answers.truncate(n);
         let taken = answers.iter().flatten().count();
         let fenced = self.check_fenced(&answers);
         // The head is sealed under this key alone once it is published: a keyholder may be lost
         // from then on.
-        let new = new.iter().find_map(|n| answers[*n].as_ref().err());
-        if taken < self.wanted() || fenced.is_err() || new.is_some() {
+        if taken < wanted || fenced.is_err() {
             self.record(|ledger| ledger.fail(*id))?;
             fenced?;
-            return Err(match new.filter(|_| taken >= self.wanted()) {
-                Some(e) => without_newcomer(e),
-                None => self
-                    .too_few("took their share of the new root key", &answers, self.wanted())
-                    .context("nothing was changed"),
-            });
+            return Err(self
+                .too_few("took their share of the new root key", &answers, wanted)
+                .context("nothing was changed"));
         }
         let mut known = self.known();
         (known.short, known.waits) = (taken < n, false);
@@ -545,7 +553,6 @@ impl RootCell for QuorumCell {
         }
         if holders < self.wanted() {
             // The old key is as safe as it was, and stays until the next is too.
-            self.known().all_answered = false;
             self.record(Ledger::put_off)?;
             return Ok(Retirement::Stated { statements: Vec::new(), needed });
         }

@@ -204,7 +204,7 @@ pub(super) struct Gone {
 }
 
 /// As [`Dealt`], with the keys decoded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) from: u64,
     pub(super) until: Option<u64>,
@@ -235,6 +235,8 @@ pub(super) struct Ledger {
     own: BTreeSet<RootId>,
     /// Root keys of this directory whose deposit failed, and which therefore no head bears.
     failed: BTreeSet<RootId>,
+    /// A mistake that is planted: [`CellDefect::NewcomerDealt`](crate::cell::defect::CellDefect).
+    pub(super) deals_to_all: bool,
     /// Whether what follows was ever recorded: not by a cell in this process alone.
     pub(super) is_kept: bool,
     /// The root key that was kept last from here ([`Config::kept`]).
@@ -297,6 +299,7 @@ impl Ledger {
             said: config.statements.iter().map(said).collect::<Result<_>>()?,
             own: BTreeSet::new(),
             failed: config.failed.iter().map(failed).collect::<Result<_>>()?,
+            deals_to_all: false,
             is_kept: true,
             kept: config.kept.as_ref().map(failed).transpose()?,
             highest: config.highest,
@@ -393,13 +396,26 @@ impl Ledger {
         true
     }
 
-    /// Which of `members`, by their places from 0, were dealt nothing of the running epoch, nor of
-    /// an attempt that would have followed it.
-    pub(super) fn newcomers(&self, members: &[Signer]) -> BTreeSet<usize> {
-        let places = members.iter().enumerate();
-        let runs = self.dealt.last();
-        let is_new = |key: &Signer| runs.is_some_and(|entry| !entry.keys.contains(key));
-        places.filter(|(_, key)| is_new(key)).map(|(n, _)| n).collect()
+    /// Which of `members`, by their places from 0, were dealt the root key that `id` is to follow;
+    /// `None` if others drew it.
+    pub(super) fn dealt_before(&self, id: &RootId, members: &[Signer]) -> Option<BTreeSet<usize>> {
+        let running = id.epoch.saturating_sub(1);
+        if self.unnamed.is_some_and(|unnamed| unnamed >= running) {
+            return None;
+        }
+        let runs = |entry: &&Entry| {
+            entry.from <= running && entry.until.is_none_or(|until| until > running)
+        };
+        let entry = self.dealt.iter().rev().find(runs);
+        let was_dealt = |key: &Signer| entry.is_none_or(|entry| entry.keys.contains(key));
+        let places = members.iter().enumerate().filter(|(_, key)| was_dealt(key));
+        Some(places.map(|(n, _)| n).collect())
+    }
+
+    /// Whether no epoch was begun with these keyholders yet.
+    pub(super) fn is_new(&self, members: &[Signer]) -> bool {
+        let members: BTreeSet<Signer> = members.iter().copied().collect();
+        self.dealt.last().is_some_and(|last| last.keys != members)
     }
 
     /// Before the first share of a root key, which was drawn by that list, goes out to `members`.
@@ -414,14 +430,11 @@ impl Ledger {
         }
         match self.dealt.last_mut() {
             Some(last) if last.keys == members => return changed,
+            // It was begun with other keyholders.
+            Some(last) if last.from == epoch => last.keys.extend(&members),
             Some(last) => {
-                // What fails of this epoch must be gone with the root key before it: so the
-                // keyholders that get it count for that one too.
-                last.keys.extend(&members);
-                if last.from < epoch {
-                    last.until = Some(epoch);
-                    self.dealt.push(Entry { from: epoch, until: None, keys: members });
-                }
+                last.until = Some(epoch);
+                self.dealt.push(Entry { from: epoch, until: None, keys: members });
             }
             None => self.dealt.push(Entry { from: epoch, until: None, keys: members }),
         }

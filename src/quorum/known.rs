@@ -3,13 +3,26 @@
 use std::sync::Arc;
 
 use super::brand::Tells;
-use super::config::Ledger;
+use super::config::{Config, Ledger};
 use super::{Held, Share};
 use crate::cell::Owner;
 use crate::dir::DirLock;
 use crate::error::Result;
 use crate::ids::StoreId;
 use crate::promise::RootId;
+
+/// Changes what is kept on this machine, durably.
+pub(super) type ChangeConfig = Box<dyn Fn(&mut dyn FnMut(&mut Config)) -> Result<()> + Send + Sync>;
+/// Takes the lock of the cell's directory, if it has one.
+pub(super) type TakeLock = Box<dyn Fn() -> Result<Option<DirLock>> + Send + Sync>;
+
+/// What is kept of a cell on this machine, as it was read, and how it is changed.
+pub(super) struct Local {
+    pub(super) store: Option<StoreId>,
+    pub(super) ledger: Ledger,
+    pub(super) change: ChangeConfig,
+    pub(super) take_lock: TakeLock,
+}
 
 /// The owner of a cell that was never claimed.
 const NOBODY: Owner = Owner { instance: [0; 16], claim: 0, token: [0; 16] };
@@ -31,8 +44,6 @@ pub(super) struct Known {
     pub(super) short: bool,
     /// Whether one of these waits for the next root key: the current one was not drawn for it.
     pub(super) waits: bool,
-    /// Whether every keyholder answered when they were asked last.
-    pub(super) all_answered: bool,
     /// What each keyholder told when all were asked last.
     pub(super) told: Vec<Tells>,
     /// Whether the claims to come take the store over.
@@ -61,7 +72,6 @@ impl Known {
             dealt: None,
             short: false,
             waits: false,
-            all_answered: false,
             told: Vec::new(),
             takes_over: false,
             answers: None,

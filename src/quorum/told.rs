@@ -6,7 +6,7 @@
 
 use std::cmp::Reverse;
 
-use super::Held;
+use super::{Held, Keyholder};
 use crate::cell::Owner;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -99,13 +99,52 @@ impl Told {
     }
 }
 
-/// The keyholder whose place a new one has may be there, with its share: the list of before is
-/// safer. Once more it goes on without it, as without any that is away.
+/// The error if fewer than `needed` keyholders did `what`. `may_replace`: those that did could take
+/// the claim that a replacement begins with; `left`: some were replaced.
+pub(super) fn too_few<T>(
+    what: &str,
+    answers: &[Result<T>],
+    needed: usize,
+    may_replace: bool,
+    left: bool,
+) -> Error {
+    let lost: Vec<String> = answers
+        .iter()
+        .filter_map(|answer| answer.as_ref().err().map(ToString::to_string))
+        .collect();
+    let remedy = if may_replace {
+        ", or replace what is lost with `keyfall keyholder replace STORE --number N --with KEY@HOST:PORT` while \
+         enough are there"
+    } else {
+        ": a replacement needs as many; while the root key can be recovered everything can be read, and put into a \
+         new store"
+    };
+    let back = if left {
+        ", or put back one that was replaced (`keyfall keyholder status` shows them)"
+    } else {
+        ""
+    };
+    let n = answers.len();
+    let text = format!(
+        "{} of {n} keyholders {what}, {needed} are needed ({}); start the others{remedy}{back}",
+        n - lost.len(),
+        lost.join("; ")
+    );
+    Error::new(ErrorKind::Io, text).for_keyholders()
+}
+
+/// Once more it goes on without a new keyholder, as without any that is away.
 pub(super) fn without_newcomer(e: &Error) -> Error {
     Error::new(e.kind(), e.to_string())
         .context(
-            "nothing was changed, for a keyholder that is new took no share of the new root key; \
-             try again to go on without it",
+            "nothing was changed, for a keyholder that is new takes no share; try again to go on \
+             without it",
         )
         .for_keyholders()
+}
+
+/// What a new keyholder says of a key whose head is not published yet.
+pub(super) fn later(member: &dyn Keyholder) -> Error {
+    let text = format!("the keyholder {} is new, and gets its share afterwards", member.place());
+    Error::new(ErrorKind::Io, text)
 }

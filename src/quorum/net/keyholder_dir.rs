@@ -207,10 +207,19 @@ impl KeyholderDir {
         self.dir.join("stores").join(store.to_string()).join("engine")
     }
 
+    /// The engine that a store is of; an empty file is one whose write was cut short.
+    fn owner_of(&self, store: StoreId) -> Result<Option<String>> {
+        let path = self.owner(store);
+        if !path.exists() {
+            return Ok(None);
+        }
+        Ok(Some(read(&path)?.trim().to_owned()).filter(|owner| !owner.is_empty()))
+    }
+
     /// A store that an engine deposited for is that engine's.
     fn check_owner(&self, store: StoreId, engine: &[u8; 32]) -> Result<()> {
-        let path = self.owner(store);
-        if !path.exists() || read(&path)?.trim() == EngineId(*engine).to_string() {
+        let owner = self.owner_of(store)?;
+        if owner.is_none_or(|owner| owner == EngineId(*engine).to_string()) {
             return Ok(());
         }
         Err(Error::new(
@@ -225,7 +234,7 @@ impl KeyholderDir {
         self.check_owner(store, engine)?;
         let path = self.owner(store);
         check_subdir(path.parent().unwrap_or(&self.dir))?;
-        if path.exists() {
+        if self.owner_of(store)?.is_some() {
             return Ok(true);
         }
         let room = self.room(engine).unwrap_or_default();
@@ -249,7 +258,7 @@ impl KeyholderDir {
         let path = self.owner(store);
         make_dir(path.parent().unwrap_or(&self.dir))?;
         sync_dir(&self.dir.join("stores"))?;
-        write(&path, &format!("{}\n", EngineId(*engine)), true)
+        write(&path, &format!("{}\n", EngineId(*engine)), false)
     }
 
     fn stores_of(&self, engine: &[u8; 32]) -> Result<usize> {

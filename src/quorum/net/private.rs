@@ -29,7 +29,13 @@ pub(super) fn write(path: &Path, text: &str, new: bool) -> Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(target);
     let written =
         file.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
-    written.map_err(io(target))?;
+    written.map_err(|e| {
+        if new && e.kind() != std::io::ErrorKind::AlreadyExists {
+            // An empty file would pass for one that somebody wrote.
+            let _ = std::fs::remove_file(target);
+        }
+        io(target)(e)
+    })?;
     if !new {
         std::fs::rename(&part, path).map_err(io(path))?;
     }

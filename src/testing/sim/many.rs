@@ -12,7 +12,7 @@ use super::event::{Event, WrongClock};
 use super::media::faulty::{FaultyCell, Late};
 use super::media::keyholders::KeyholderEvent;
 use super::names::{BACKUP, LIVE, STORE, TWIN, user_id};
-use super::op::{Chosen, Item, Op, STEP_BYTES, Trouble, class, decode, trouble};
+use super::op::{Chosen, Item, Op, STEP_BYTES, Scoped, Trouble, class, decode, trouble};
 use super::opening::{backup_is_closed, close, look_at, open, restart};
 use super::others::OpenBatch;
 use super::play::apply;
@@ -23,6 +23,7 @@ use crate::engine::OpenAs;
 use crate::env::Env;
 use crate::error::ErrorKind;
 use crate::limits::CLOCK_JUMP;
+use crate::quorum::Config;
 
 /// Takes one step of a run, in company or alone.
 pub(super) fn step(run: &mut Run, bytes: &[u8; STEP_BYTES]) {
@@ -243,6 +244,7 @@ fn keyholder(run: &mut Run, event: KeyholderEvent, trouble: Trouble) {
         return;
     }
     restart(run, false);
+    let before = run.media.keyholder_list();
     let befell = run.media.keyholders(event);
     open(run, None);
     if !befell {
@@ -253,10 +255,23 @@ fn keyholder(run: &mut Run, event: KeyholderEvent, trouble: Trouble) {
         KeyholderEvent::Lost(_) => "keyholders lost",
     });
     compare(run);
-    if let KeyholderEvent::Replaced(_) = event {
+    if let KeyholderEvent::Replaced(n) = event {
+        if let Some(list) = before.filter(|_| n % 4 == 3) {
+            return cut_short(run, list, n, trouble);
+        }
         let act = |run: &Run| run.engine().rekey().map(|_| Done::Nothing);
         attempt(run, "epochs begun", trouble, &act, |_, _, _| {});
     }
+}
+
+/// A replacement is cut short before an epoch begins, and another machine goes on with its list of
+/// before: nothing refuses that, and it asks nobody else for a word.
+fn cut_short(run: &mut Run, list: Config, user: u8, trouble: Trouble) {
+    restart(run, false);
+    run.media.go_on_with(list);
+    open(run, None);
+    run.tally.count("replacements cut short");
+    apply(run, Op::Erase(vec![Scoped::User(user / 4 % 4)]), trouble);
 }
 
 /// A snapshot of store and memory, while the engine is open; its cell is elsewhere.

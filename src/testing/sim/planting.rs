@@ -61,7 +61,7 @@ pub const PLANTED: &[PlantedDefect] = &[
         verdict: "owns the cell by itself",
         seed: 18,
     },
-    cell("a keyholder's fence lies in a tombstone", CellDefect::FenceInTombstone, "").at(386),
+    cell("a keyholder's fence lies in a tombstone", CellDefect::FenceInTombstone, "").at(23),
     engine("a plan that fails is dropped", Defect::PlanDropped, World::Many, "").at(1_464),
     engine("an epoch stands for an erase", Defect::EpochForErase, World::Many, "was let in")
         .at(1_594),
@@ -87,7 +87,8 @@ pub const PLANTED: &[PlantedDefect] = &[
     engine("uploads outlive their class", Defect::KeepUploads, World::Alone, "FOUND").at(337),
     engine("an opening leaves no line", Defect::OpenUnrecorded, World::Alone, "LOST: who opened")
         .at(8),
-    cell("the old shares go when t hold the new", CellDefect::NoMargin, "LOST").at(7_574),
+    cell("a new keyholder is dealt the running key", CellDefect::NewcomerDealt, "FOUND").at(143),
+    cell("the old shares go when t hold the new", CellDefect::NoMargin, "LOST").at(7_550),
 ];
 
 const fn engine(

@@ -177,7 +177,7 @@ const FOR_TESTS: &[(&str, usize)] = &[
     ("pages.rs", 1),
     ("process.rs", 3),
     ("quorum/ask.rs", 1),
-    ("quorum/cell.rs", 4),
+    ("quorum/cell.rs", 5),
     ("quorum/holder.rs", 1),
     ("quorum/mod.rs", 1),
     ("quorum/net/mod.rs", 1),

@@ -5,11 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keyfall::ErrorKind;
+use keyfall::cell::{Durable, Owner, RootCell};
 use keyfall::certificate::Grade;
+use keyfall::crypto::Key;
 use keyfall::engine::OpenAs;
 use keyfall::env::{SharedEnv, System};
+use keyfall::promise::RootId;
 use keyfall::quorum::Standing;
 use keyfall::quorum::net::replace_member;
+use keyfall::store::StoreId;
 
 use super::{Keyholder, Place, certified, grade, member_of, put, shares_in};
 use crate::support::{error_kind, ok, read_record, run};
@@ -55,6 +59,59 @@ fn a_replacement_that_was_cut_short_leaves_nothing_that_another_machine_does_not
     place.keyholders[0].stop(false);
     drop(place.open().unwrap());
     assert!(shares_in(&fresh.dir).iter().all(|share| share.id.epoch > running.epoch + 1));
+}
+
+/// Deposits the next root key, whose head is never published, twice; which of the keyholders in
+/// these directories were dealt a share of it, each time.
+fn dealt_in_vain(place: &Place, store: StoreId, dirs: &[&Path]) -> [Vec<bool>; 2] {
+    let cell = place.cell();
+    let contents = cell.load().unwrap();
+    let owner = contents.owner.unwrap();
+    cell.claim(store, &Owner { claim: owner.claim + 1, ..owner }, 0).unwrap();
+    let whole = |key: &&keyfall::cell::RootKey| key.id.epoch == contents.keys[0].id.epoch;
+    let running = contents.keys.iter().find(whole).unwrap().id;
+    cell.retire(&running, Durable::assumed_for_a_test()).unwrap();
+    [7, 8].map(|attempt| {
+        let mut id = RootId { epoch: running.epoch + 1, attempt: [attempt; 16] };
+        cell.brand(&mut id);
+        cell.deposit(store, &id, &Key::copied_from(&[attempt; 32])).unwrap();
+        let has = |dir: &&Path| shares_in(dir).iter().any(|share| share.id == id);
+        dirs.iter().map(has).collect()
+    })
+}
+
+/// A commit that another engine's refused is in no store, but whoever saw it on its way has it: its
+/// key reaches all that lived then. New keyholders held shares of that key, a machine with the list
+/// of before did not ask them for their word, and its erase was final.
+#[test]
+fn of_a_key_whose_head_is_not_published_a_new_one_holds_no_share() {
+    let place = Place::with_margin(3, 2, 0, 0);
+    let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
+    let store = put_id(&place);
+    let mut fresh = Keyholder::make(Path::new(&place.at("fresh")), engine_key.trim());
+    cut_short(&place, 3, &mut fresh);
+    let old = |n: usize| -> &Path { &place.keyholders[n].dir };
+    let dealt = dealt_in_vain(&place, store, &[old(0), old(1), &fresh.dir]);
+    assert_eq!(dealt, [[true, true, false], [true, true, false]]);
+}
+
+/// A list of before that takes the store over does not know who holds the running key.
+#[test]
+fn of_a_key_that_a_list_of_before_draws_those_hold_shares_that_held_the_key_before_it() {
+    let place = Place::with_margin(3, 2, 0, 0);
+    let (store_at, cell) = (place.at("store"), place.at("store.cell"));
+    let engine_key = ok(&["keyholder", "engine", &cell]);
+    let list = Path::new(&cell).join("quorum.json");
+    let store = put_id(&place);
+    let before = std::fs::read(&list).unwrap();
+    let mut fresh = Keyholder::make(Path::new(&place.at("fresh")), engine_key.trim());
+    let line = fresh.restart();
+    ok(&["keyholder", "replace", &store_at, "--number", "3", "--with", &line]);
+    std::fs::write(&list, &before).unwrap();
+    drop(place.open_as(OpenAs::TakeOver).unwrap());
+    let old = |n: usize| -> &Path { &place.keyholders[n].dir };
+    let dealt = dealt_in_vain(&place, store, &[old(0), old(1), old(2)]);
+    assert_eq!(dealt, [[true, true, false], [true, true, false]]);
 }
 
 #[test]
@@ -132,4 +189,56 @@ fn a_take_over_that_was_cut_short_deals_nothing_either() {
     assert!(left.is_empty());
     let engine = place.open().unwrap();
     assert_eq!(grade(&engine, &certified(&engine, "ada")), Grade::Final);
+}
+
+/// A keyholder whose disk was full when it was to take a store left an empty file behind: from then
+/// on it said that another engine owned the store.
+#[test]
+fn a_store_whose_first_write_was_cut_short_is_nobodys() {
+    let mut place = Place::new(3, 2, 0);
+    let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
+    let store = put_id(&place);
+    let mut fresh = Keyholder::make(Path::new(&place.at("fresh")), engine_key.trim());
+    let left = fresh.dir.join("stores").join(store.to_string());
+    std::fs::create_dir_all(&left).unwrap();
+    std::fs::write(left.join("engine"), "").unwrap();
+    let line = fresh.restart();
+    place.keyholders[0].kill();
+    let told = ok(&["keyholder", "replace", &place.at("store"), "--number", "1", "--with", &line]);
+    assert!(told.contains("epoch 2 began"), "{told}");
+    assert_eq!(place.standing(), vec![Standing::Whole; 3]);
+}
+
+fn put_id(place: &Place) -> StoreId {
+    let engine = place.open().unwrap();
+    put(&engine, "ada");
+    engine.id()
+}
+
+/// One that answers and cannot take its share: each tend began an epoch.
+#[test]
+fn one_that_cannot_take_its_share_has_no_epoch_begin_again_and_again() {
+    let place = Place::with_margin(3, 2, 0, 0);
+    put_id(&place);
+    let stores = place.keyholders[0].dir.join("stores");
+    let away = place.keyholders[0].dir.join("away");
+    std::fs::rename(&stores, &away).unwrap();
+    std::fs::write(&stores, "not a directory").unwrap();
+    let engine = place.open().unwrap();
+    engine.rekey().unwrap();
+    let epochs: Vec<u64> = (0..3)
+        .map(|_| {
+            engine.run_due(&mut |_| {}).unwrap();
+            engine.head().epoch
+        })
+        .collect();
+    assert!(epochs[1] == epochs[2], "{epochs:?}");
+    drop(engine);
+    std::fs::remove_file(&stores).unwrap();
+    std::fs::rename(&away, &stores).unwrap();
+    let engine = place.open().unwrap();
+    engine.run_due(&mut |_| {}).unwrap();
+    assert_eq!(engine.head().epoch, epochs[2], "it is dealt its share, and no epoch begins");
+    drop(engine);
+    assert_eq!(place.standing(), vec![Standing::Whole; 3]);
 }

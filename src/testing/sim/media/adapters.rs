@@ -12,6 +12,7 @@ use crate::cell::{MemoryCell, RootCell, RootKey};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::BlobName;
+use crate::quorum::Config;
 use crate::store::{
     Ahead, Blob, Claimed, Cursor, Head, HeadId, MemoryStore, Published, Removed, Store, Usage,
 };
@@ -139,6 +140,12 @@ impl Media for Adapters {
     }
     fn keyholders(&self, event: KeyholderEvent) -> bool {
         self.keyholders.as_ref().is_some_and(|keyholders| keyholders.befall(event))
+    }
+    fn keyholder_list(&self) -> Option<Config> {
+        self.keyholders.as_ref()?.list()
+    }
+    fn go_on_with(&self, list: Config) {
+        self.keyholders.iter().for_each(|keyholders| keyholders.go_on_with(list.clone()));
     }
     fn lose(&self, place: &str) -> bool {
         self.lose.as_ref().map(|lose| lose(place)).is_some()

@@ -80,6 +80,7 @@ pub(crate) struct Keyholders {
     env: SharedEnv,
     /// The configuration on the engine's machine, if they change.
     config: Option<Arc<Mutex<Config>>>,
+    broken: Option<CellDefect>,
 }
 
 fn dir() -> &'static Path {
@@ -141,6 +142,7 @@ impl Keyholders {
             shared: Mutex::new(shared),
             env: Arc::clone(env),
             config: None,
+            broken,
         }
     }
 
@@ -157,6 +159,7 @@ impl Keyholders {
                 all.map(member).collect(),
                 config,
                 Arc::clone(&self.env),
+                self.broken,
             )?));
         }
         let store = locked(&self.shared).store;
@@ -273,6 +276,20 @@ impl Keyholders {
         // The others are well until it is whole, too.
         shared.pair = [changed; 2];
         true
+    }
+
+    /// What the engine's machine keeps of them, if they change.
+    pub(crate) fn list(&self) -> Option<Config> {
+        self.config.as_ref().map(|config| locked(config).clone())
+    }
+
+    /// Another machine goes on, with what it keeps of them.
+    pub(crate) fn go_on_with(&self, list: Config) {
+        let (mut shared, Some(config)) = (locked(&self.shared), &self.config) else { return };
+        for (at, member) in list.keyholders.iter().enumerate() {
+            shared.list[at] = member.address.parse().unwrap_or(at);
+        }
+        *locked(config) = list;
     }
 
     /// Whether all keyholders of the store hold shares of the same root keys.

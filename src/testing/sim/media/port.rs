@@ -7,6 +7,7 @@ use super::gate::Gate;
 use super::keyholders::KeyholderEvent;
 use crate::cell::{RootCell, RootKey};
 use crate::error::Result;
+use crate::quorum::Config;
 use crate::store::Store;
 
 /// Stores and a root cell that outlive the process and, as far as their contracts go, a power cut.
@@ -74,6 +75,14 @@ pub trait Media: Send + Sync {
     fn keyholders(&self, _event: KeyholderEvent) -> bool {
         false
     }
+
+    /// What the engine's machine keeps of keyholders, if they change.
+    fn keyholder_list(&self) -> Option<Config> {
+        None
+    }
+
+    /// Another machine goes on, with what it keeps of them.
+    fn go_on_with(&self, _list: Config) {}
 
     /// Whether the root key is spread over keyholders.
     fn has_keyholders(&self) -> bool {

@@ -94,6 +94,7 @@ impl<'s> Replacement<'s> {
             return Ok(None);
         }
         let epoch = begin(&engine)?;
+        drop(engine);
         let quorum = quorum_of(&self.cell)?;
         if let Some(Alive { standing, .. }) =
             holds(&live(self.session, &self.store, &quorum)?)?.filter(|new| !new.holds)
