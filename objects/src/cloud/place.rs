@@ -1,6 +1,8 @@
 //! Places as URLs.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,6 +98,17 @@ fn variable(names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
 }
 
+/// Options of a service as the environment names them, by the beginning of their names. An empty
+/// variable is none: the crate takes an empty endpoint for one, and panics.
+fn options<K: FromStr>(prefix: &'static str) -> impl Iterator<Item = (K, String)> {
+    let text = |(name, value): (OsString, OsString)| {
+        let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
+        let named = name.starts_with(prefix) && !value.is_empty();
+        named.then(|| name.to_ascii_lowercase().parse().ok()).flatten().zip(Some(value))
+    };
+    std::env::vars_os().filter_map(text)
+}
+
 type Built = std::result::Result<Arc<dyn ObjectStore>, Unbuilt>;
 
 /// Why there is no adapter for a place.
@@ -118,7 +131,9 @@ fn s3(bucket: &str, endpoint: Option<&str>) -> Built {
         return Err(Unbuilt::Refused(why.to_owned()));
     }
     let of_environment = variable(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]);
-    let mut builder = AmazonS3Builder::from_env()
+    let builder = options("AWS_")
+        .fold(AmazonS3Builder::new(), |builder, (key, value)| builder.with_config(key, value));
+    let mut builder = builder
         .with_bucket_name(bucket)
         .with_client_options(client(endpoint.or(of_environment.as_deref()))?)
         .with_retry(once());
@@ -137,7 +152,12 @@ fn s3(bucket: &str, endpoint: Option<&str>) -> Built {
 
 fn gs(bucket: &str) -> Built {
     let emulator = emulator()?;
-    let mut builder = GoogleCloudStorageBuilder::from_env()
+    let mut builder = options("GOOGLE_")
+        .fold(GoogleCloudStorageBuilder::new(), |all, (key, value)| all.with_config(key, value));
+    if let Some(path) = variable(&["SERVICE_ACCOUNT"]) {
+        builder = builder.with_service_account_path(path);
+    }
+    let mut builder = builder
         .with_bucket_name(bucket)
         .with_client_options(client(emulator.as_ref().map(Url::as_str))?)
         .with_retry(once());
@@ -168,7 +188,12 @@ fn az(container: &str, endpoint: Option<&str>) -> Built {
     let emulated = variable(&["AZURE_STORAGE_USE_EMULATOR", "AZURE_USE_EMULATOR"]).is_some();
     let plain =
         if emulated { Some("http://127.0.0.1") } else { endpoint.or(of_environment.as_deref()) };
-    let mut builder = MicrosoftAzureBuilder::from_env()
+    let mut builder = options("AZURE_")
+        .fold(MicrosoftAzureBuilder::new(), |all, (key, value)| all.with_config(key, value));
+    if let Some(endpoint) = variable(&["IDENTITY_ENDPOINT"]) {
+        builder = builder.with_msi_endpoint(endpoint);
+    }
+    let mut builder = builder
         .with_container_name(container)
         .with_client_options(client(plain)?)
         .with_retry(once());
