@@ -384,7 +384,7 @@ fn a_place_that_keeps_versions_is_never_told_to_be_empty_of_what_died() {
         engine.close().unwrap();
         // Another process, to which nothing is left to do.
         let engine = Engine::open(log(&objects), cell, options()).unwrap();
-        assert_eq!(engine.status().unwrap().keeps_versions, versioned);
+        assert_eq!(engine.status().unwrap().keeps_versions, Some(versioned));
         engine.discard(&mut |_| {}).unwrap();
         let done = engine.discard(&mut |_| {}).unwrap();
         assert_eq!((done.keeps_versions, done.complete()), (versioned, !versioned), "{done:?}");

@@ -76,8 +76,9 @@ pub struct Status {
     /// What the cleaner has done since the engine was opened.
     pub cleaned: Cleaned,
     /// Whether the store's place keeps versions of what is deleted, as far as it says: then nobody
-    /// knows how much of what was removed is still there.
-    pub keeps_versions: bool,
+    /// knows how much of what was removed is still there. `None` where it was not asked, for it is
+    /// asked by a probe, which an engine that only looks does not make.
+    pub keeps_versions: Option<bool>,
     /// Memory for keys in this process, and how much of it could not be locked or left out of core
     /// dumps.
     pub memory: crate::secret::Usage,
@@ -145,7 +146,8 @@ pub(super) fn status(inner: &Arc<Core>) -> Result<Status> {
         lacks,
         cleaner: inner.cleaners.failed(),
         cleaned: inner.cleaners.done(),
-        keeps_versions: inner.store().keeps_versions(),
+        keeps_versions: (inner.looks_only().is_none() || !inner.store().is_shared())
+            .then(|| inner.store().keeps_versions()),
         memory: crate::secret::usage(),
         cache: inner.cache.used(),
     })

@@ -90,11 +90,15 @@ fn tell_store(session: &Session, s: &Status) -> Done {
         counted(s.usage.blobs, "blob"),
         bytes(s.usage.bytes)
     ))?;
-    if s.keeps_versions {
-        line(format_args!(
+    match s.keeps_versions {
+        Some(true) => line(format_args!(
             "      may keep what is deleted (versions of objects, rows before a vacuum); how much is \
              not known"
-        ))?;
+        ))?,
+        Some(false) => {}
+        None => line(format_args!(
+            "      whether this place keeps what is deleted was not asked; `keyfall discard STORE` says it"
+        ))?,
     }
     if let Some(time) = s.lending {
         line(format_args!(
