@@ -72,9 +72,9 @@ pub(super) fn without_store(e: Error, at: &Location, held: Held) -> Error {
              `Builder::create`"
         ),
         Held::Key | Held::Unread => format!(
-            "no store at {s}, and its root cell {c} is there: restore the store from a copy with \
-             `Builder::restore`, or name the place where it is now; do not remove the cell, for \
-             without it no copy opens"
+            "no store at {s}, and its root cell {c} is there: name the place where the store is, if \
+             this is not the one, or restore it from a copy with `Builder::restore`; do not remove \
+             the cell, for without it no copy opens"
         ),
     };
     Error::new(ErrorKind::Absent, text)

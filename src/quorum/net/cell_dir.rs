@@ -35,7 +35,8 @@ fn write_config(dir: &Path, config: &Config, new: bool) -> Result<()> {
 }
 
 fn circle(dir: &Path, config: &Config, env: &SharedEnv) -> Result<Circle> {
-    let engine = EngineKey::in_dir(dir, &**env)?;
+    let is_made = dir.join(QUORUM).exists();
+    let engine = if is_made { EngineKey::there(dir)? } else { EngineKey::in_dir(dir, &**env)? };
     let members =
         config.keyholders.iter().chain(config.leaving.iter().map(|left| &left.member)).map(
             |member| {
@@ -197,8 +198,7 @@ pub fn replace_member(dir: &Path, number: usize, new: Member, env: &SharedEnv) -
              renew STORE`, `keyfall tend STORE`)"
         )));
     }
-    let there =
-        RemoteKeyholder::new(id, &new.address, &EngineKey::in_dir(dir, &**env)?, Arc::clone(env))?;
+    let there = RemoteKeyholder::new(id, &new.address, &EngineKey::there(dir)?, Arc::clone(env))?;
     let agrees = match store_of(&config)? {
         Some(store) => there.load(store).map(drop),
         None => there.greet(),
@@ -295,7 +295,7 @@ fn moved(
     let mut config = read_config(dir)?;
     let key = find(&mut config)?;
     if check {
-        let engine = EngineKey::in_dir(dir, &**env)?;
+        let engine = EngineKey::there(dir)?;
         RemoteKeyholder::new(key, address, &engine, Arc::clone(env))?.greet()?;
     }
     for member in known(&mut config)

@@ -11,8 +11,9 @@ use crate::codec::{parsed, shown};
 use crate::crypto::Key;
 use crate::dir::make_dir;
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
+const FILE: &str = "engine.key";
 const ENGINE_PRIVATE: &str = "keyfall-engine-private-1:";
 
 /// The key by which an engine proves its identity to keyholders.
@@ -30,7 +31,7 @@ impl EngineKey {
     /// # Errors
     /// `Corrupt` if it is damaged; `Io`.
     pub fn in_dir(dir: &Path, env: &dyn Env) -> Result<Self> {
-        let path = dir.join("engine.key");
+        let path = dir.join(FILE);
         if !path.exists() {
             make_dir(dir)?;
             let seed = Key::random(env)?;
@@ -39,6 +40,27 @@ impl EngineKey {
                 &Zeroizing::new(format!("{}\n", shown(ENGINE_PRIVATE, seed.bytes()))),
                 true,
             )?;
+        }
+        EngineKey::there(dir)
+    }
+
+    /// Reads the key in a cell's directory. No other is made in its place: keyholders do not know
+    /// it, and one that they are told of shuts out the machine that has this one.
+    ///
+    /// # Errors
+    /// `Absent` if there is none; `Corrupt` if it is damaged; `Io`.
+    pub fn there(dir: &Path) -> Result<Self> {
+        let path = dir.join(FILE);
+        if !path.exists() {
+            return Err(Error::new(
+                ErrorKind::Absent,
+                format!(
+                    "{} is missing: copy it here from the machine that made the store; if it is \
+                     lost, `keyfall keyholder engine CELL` makes another, and `keyfall keyholder \
+                     allow DIR ENGINE_KEY --store ID` gives it the store at each keyholder",
+                    path.display()
+                ),
+            ));
         }
         let seed = Zeroizing::new(parsed(ENGINE_PRIVATE, &read(&path)?).unwrap_or_default());
         let (Some(seed), 32) = (seed.first_chunk(), seed.len()) else {

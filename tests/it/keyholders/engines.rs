@@ -323,3 +323,28 @@ fn keyholders_with_a_share_of_a_failed_attempt_are_reported_as_such() {
     ok(&["tend", &store]);
     assert_eq!(ok(&["keyholder", "status", &store]).matches("whole").count(), 5);
 }
+
+/// A directory that holds the list alone, as a copy of it for safety: whatever looked there made
+/// another key, and whoever then allowed that shut the store's own machine out.
+#[test]
+fn where_the_engines_key_is_missing_no_other_is_made() {
+    let place = Place::new(3, 2, 0);
+    let id = put(&place.open().unwrap(), "ada");
+    let (store, other) = (place.at("store"), place.at("other.cell"));
+    std::fs::create_dir(&other).unwrap();
+    let copied = |name: &str| {
+        std::fs::copy(format!("{store}.cell/{name}"), format!("{other}/{name}")).unwrap();
+    };
+    copied("quorum.json");
+    for verb in [&["status"][..], &["list"], &["keyholder", "status"], &["tend"]] {
+        let (done, text) = crate::support::run(&[verb, &[&store, "--cell", &other]].concat());
+        assert!(!done && text.contains("engine.key is missing: copy it here"), "{verb:?}: {text}");
+    }
+    assert!(!Path::new(&other).join("engine.key").exists());
+    copied("engine.key");
+    ok(&["list", &store, "--cell", &other]);
+    // A new one is made where it is asked for.
+    std::fs::remove_file(format!("{other}/engine.key")).unwrap();
+    assert!(ok(&["keyholder", "engine", &other]).starts_with("keyfall-engine-1:"));
+    assert_eq!(read_record(&place.open().unwrap(), &id).unwrap(), b"ada");
+}

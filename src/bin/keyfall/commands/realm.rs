@@ -151,11 +151,15 @@ fn init(
     let shards = counted(realm.shards().len() as u64, "shard");
     line(format_args!("realm {}: {shards}", dir.display()))?;
     line(format_args!("cells {promise}"))?;
-    line(
+    line(if spread.is_some() {
+        "      Each shard has a cell of its own. Keep a copy of its directory: it holds no share of \
+         the root key, and without `quorum.json` the shard cannot be opened. Add a copy in step to \
+         each shard."
+    } else {
         "      Each shard has a cell of its own. Lose one and all data of its shard is lost; copy it, \
          and what is erased later can be brought back from a backup. Add a copy in step to each \
-         shard.",
-    )
+         shard."
+    })
 }
 
 /// Says which keyholders hold no share of a new shard's root key.
