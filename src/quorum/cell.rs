@@ -23,8 +23,8 @@ use std::sync::Arc;
 use super::ask::Circle;
 use super::brand::{Lists, Tells};
 #[cfg(feature = "testing")]
-use super::config::store_of;
-use super::config::{Config, Ledger, Rule};
+use super::config::{Config, store_of};
+use super::config::{Ledger, Rule};
 use super::contents::contents;
 use super::known::{Answers, ChangeConfig, Known, Local, TakeLock};
 use super::order::{RetireOrder, did, same};

@@ -101,7 +101,7 @@ fn variable(names: &[&str]) -> Option<String> {
 /// Options of a service as the environment names them, by the beginning of their names. An empty
 /// variable is none: the crate takes an empty endpoint for one, and panics.
 fn options<K: FromStr>(prefix: &'static str) -> impl Iterator<Item = (K, String)> {
-    let text = |(name, value): (OsString, OsString)| {
+    let text = move |(name, value): (OsString, OsString)| {
         let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
         let named = name.starts_with(prefix) && !value.is_empty();
         named.then(|| name.to_ascii_lowercase().parse().ok()).flatten().zip(Some(value))
