@@ -174,8 +174,14 @@ fn a_list_of_keyholders_that_came_back_older_makes_nothing_final() {
     );
     assert_eq!(read_record(&place.open_as(OpenAs::ReadOnly).unwrap(), &stays).unwrap(), b"stays");
     ok(&["list", &store]);
+    let told = ok(&["keyholder", "status", &store]);
+    assert!(told.contains("quorum.json is not the newest"), "{told}");
+    let json = ok(&["keyholder", "status", &store, "--json"]).replace(' ', "");
+    assert!(json.contains("\"list_is_newest\":false"), "{json}");
     std::fs::write(&list, newest).unwrap();
     assert_eq!(place.open().unwrap().read_only(), None);
+    let json = ok(&["keyholder", "status", &store, "--json"]).replace(' ', "");
+    assert!(json.contains("\"list_is_newest\":true"), "{json}");
     // Taken over as it is, it says what it cannot know, for good.
     std::fs::write(&list, &older).unwrap();
     let engine = place.open_as(OpenAs::TakeOver).unwrap();

@@ -15,9 +15,10 @@ Examples, with five keyholders on machines of their own, any three of which reco
   keyfall keyholder replace assistant.db --number 2 --with KEY@HOST:7410
   keyfall keyholder move assistant.db 2 HOST:7411  # it has another address now
 
-Of n keyholders with threshold t, n - t may be lost, and t - 1 may keep what they were told to
-destroy. An erase is final when n - t + 1 + f have signed that their share is gone, f of which may
-lie. None is asked to destroy one before t + 1 (`init --margin`) hold the next key.";
+Of n keyholders with threshold t, n - t may be lost before data is, and t - 1 may keep what they
+were told to destroy. To write, and to replace one, more than half of them must be there as well.
+An erase is final when n - t + 1 + f have signed that their share is gone, f of which may lie. None
+is asked to destroy one before t + 1 (`init --margin`) hold the next key.";
 
 #[derive(Subcommand)]
 #[command(after_help = EXAMPLES)]

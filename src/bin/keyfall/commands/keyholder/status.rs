@@ -7,6 +7,7 @@ use keyfall::cell::RootCell;
 use keyfall::promise::{Finality, RootId};
 use keyfall::quorum::net::{leaving, open_cell};
 use keyfall::quorum::{Alive, Left, Member, QuorumCell, Rule, Standing};
+use keyfall::{Error, ErrorKind};
 use serde_json::{Value, json};
 
 use crate::commands::keyholder::epoch::{live, quorum_of};
@@ -20,8 +21,31 @@ pub(super) fn run(session: &Session, store: &Path) -> Done {
     let place = session.cell_of(store)?;
     let quorum = quorum_of(&place)?;
     let root = live(session, store, &quorum)?;
+    let older = older(&place, &root);
+    if let Some(e) = &older {
+        session.warn(e);
+    }
     let circle = Circle::look(&quorum, &root, leaving(&place)?);
-    if session.json { session.value(&circle.json(session)) } else { circle.tell(session) }
+    if session.json {
+        let mut value = circle.json(session);
+        value["list_is_newest"] = older.is_none().into();
+        session.value(&value)
+    } else {
+        circle.tell(session)
+    }
+}
+
+/// Why the list that is kept here is not the newest, if keyholders tell of another: then what is
+/// said of them is about those that it names, and others may have taken their places.
+fn older(place: &Path, root: &RootId) -> Option<Error> {
+    let look = || -> Result<(), Error> {
+        let quorum = quorum_of(place)?;
+        quorum.load()?;
+        Ok(quorum.check_kept(root)?)
+    };
+    // Once more, for an engine may have begun an epoch in between.
+    let is_older = |e: &Error| e.kind() == ErrorKind::Mismatch;
+    look().err().filter(is_older).and_then(|_| look().err()).filter(is_older)
 }
 
 /// The keyholders of a store, and those that were replaced, as they are towards one root key.
@@ -170,7 +194,10 @@ impl Gone {
         match &alive.standing {
             Standing::Away(why) => {
                 let remedy = session.fill("`keyfall keyholder move STORE KEY HOST:PORT`");
-                format!("{word}; it is away ({why}): if it moved, say so with {remedy}")
+                format!(
+                    "{word}; it is away ({why}): if it moved, say so with {remedy}; if it is lost \
+                     for good, an erase is final where enough others sign, and else stays pending"
+                )
             }
             Standing::Refuses(why) => format!("{word}; it turns this engine away ({why})"),
             _ if alive.holds => format!(
