@@ -226,11 +226,11 @@ impl Hosts {
         let at = |name: &str| dir.join(name).display().to_string();
         let engine = self.keyfall(&["keyholder", "engine", &at("cell 0")]);
         let (cell, mut members) = (at("cell 0"), Vec::new());
-        for n in 0..3 {
+        for (n, address) in KEYHOLDERS.iter().enumerate() {
             let place = at(&format!("keyholder {n}"));
             self.keyfall(&["keyholder", "init", &place, "--accept-remnants"]);
             self.keyfall(&["keyholder", "allow", &place, &engine]);
-            let listen = format!("{}:0", KEYHOLDERS[n]);
+            let listen = format!("{address}:0");
             let mut holder = self.command(2, Path::new(env!("CARGO_BIN_EXE_keyfall")));
             holder.args(["keyholder", "serve", &place, "--listen", &listen]);
             let mut child = holder.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();

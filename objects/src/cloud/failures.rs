@@ -52,7 +52,7 @@ pub(super) fn failure(url: &str, name: &str, e: &Error) -> Failure {
         return no_bucket(url);
     }
     let remedy = if is_of_the_clock(&text) { CLOCK } else { "" };
-    let message = format!("{url}: {name}: {}{remedy}", without_markup(&text));
+    let message = format!("{url}: object {name}: {}{remedy}", without_markup(&text));
     let refused = || FailureKind::Refused;
     let kind = match e {
         Error::PermissionDenied { .. }
