@@ -133,6 +133,12 @@ impl<'s> Replacement<'s> {
     fn undone(&self, replaced: Replaced, root: &RootId, e: Error) -> Error {
         let number = replaced.number;
         let (new, old) = (replaced.new.address.clone(), replaced.old.clone());
+        if matches!(e.kind(), ErrorKind::Fenced | ErrorKind::Mismatch) {
+            return e.context(format!(
+                "keyholder {number} is {new} on this machine alone, for another one has the store: \
+                 copy its quorum.json here, and replace once more"
+            ));
+        }
         if self.is_better(&replaced, root).unwrap_or(false) {
             return e.context(format!(
                 "keyholder {number} is {new} now; `keyfall keyholder renew STORE` gives it a share, \
