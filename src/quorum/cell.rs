@@ -7,12 +7,6 @@
 //! no lock and writes nothing; dealing, claiming and destroying hold the lock of the cell's
 //! directory.
 //!
-//! Until a head is published its key is shared among those alone that were dealt the key before it.
-//! A commit that another engine's refused is in no store, and whoever saw it on its way has it: so
-//! all that hold shares of its key are asked for their word by whoever knows the key before it,
-//! whatever list it has. The others follow once the head is published, which refuses every list
-//! that does not name them.
-//!
 //! All that a handle knows stands under one mutex ([`Known`]). It is held while what is kept on
 //! this machine is written, so that the ledger and its file change in one order, and never while
 //! keyholders are asked.
@@ -345,11 +339,8 @@ impl QuorumCell {
 
     /// Asks every member to destroy what `keep` replaces, and returns the statements that count.
     fn ask_to_retire(&self, order: RetireOrder, needed: usize) -> Result<Vec<Statement>> {
-        let n = self.n();
-        let answers =
-            self.circle.ask(n, did(self.circle.members.len(), needed), move |_, member| {
-                order.give(member)
-            });
+        let all = did(self.circle.members.len(), needed);
+        let answers = self.circle.ask(self.n(), all, move |_, member| order.give(member));
         self.check_fenced(&answers)?;
         if answers.iter().all(Result::is_err) {
             return Err(self
@@ -475,16 +466,23 @@ impl RootCell for QuorumCell {
             self.try_out(store, id, &holds)?;
         }
         let (n, owner) = (self.n(), self.known().owner);
-        let (shares, dealt) = (self.shares_of(id, key)?, holds.clone());
+        let (all, dealt) = (self.shares_of(id, key)?, holds.clone());
+        let shares = Arc::clone(&all);
         let deposit = move |n: usize, member: &dyn Keyholder| match shares.get(n) {
             Some(share) if dealt.contains(&n) => member.deposit(store, &owner, share),
             Some(_) => Err(later(member)),
             None => Ok(()),
         };
-        let wanted = self.wanted().min(holds.len()).max(self.t());
-        let enough = self.quorum.needed().min(holds.len()).max(wanted);
-        let mut answers = self.circle.ask(n, did(n, enough), deposit);
+        let (wanted, needed) = (self.wanted(), self.quorum.needed());
+        let mut answers = self.circle.ask(n, did(n, needed.max(wanted).min(holds.len())), deposit);
         answers.truncate(n);
+        if answers.iter().flatten().count() < wanted && self.check_fenced(&answers).is_ok() {
+            // Else one that is lost could be one too many. They count for the key before it, too.
+            let new: BTreeSet<usize> = (0..n).filter(|n| !holds.contains(n)).collect();
+            self.record(|ledger| ledger.count_for(id, &self.quorum.keyholders))?;
+            let asked = self.circle.hand(store, owner, &new, all);
+            asked.into_iter().for_each(|(n, answer)| answers[n] = answer);
+        }
         let taken = answers.iter().flatten().count();
         let fenced = self.check_fenced(&answers);
         // The head is sealed under this key alone once it is published: a keyholder may be lost
@@ -551,7 +549,11 @@ impl RootCell for QuorumCell {
         if !is_there && held.iter().all(Result::is_ok) {
             return Err(lost());
         }
-        if holders < self.wanted() {
+        // Nothing older is left to those that kept this key: what failed since goes all the same.
+        let kept = |held: &&Held| {
+            held.committed >= keep.epoch && held.shares.iter().any(|share| share.id == keep)
+        };
+        if holders < self.wanted() && held.iter().flatten().filter(kept).count() <= self.f() {
             // The old key is as safe as it was, and stays until the next is too.
             self.record(Ledger::put_off)?;
             return Ok(Retirement::Stated { statements: Vec::new(), needed });

@@ -212,6 +212,10 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    fn covers(&self, epoch: u64) -> bool {
+        self.from <= epoch && self.until.is_none_or(|until| until > epoch)
+    }
+
     /// Whether enough of them have signed since. The end of the last of the epochs is what counts:
     /// a signature for it covers those before.
     fn is_gone(&self, quorum: &Quorum, keep: &RootId, said: &BTreeMap<Signer, Statement>) -> bool {
@@ -235,7 +239,6 @@ pub(super) struct Ledger {
     own: BTreeSet<RootId>,
     /// Root keys of this directory whose deposit failed, and which therefore no head bears.
     failed: BTreeSet<RootId>,
-    /// A mistake that is planted: [`CellDefect::NewcomerDealt`](crate::cell::defect::CellDefect).
     pub(super) deals_to_all: bool,
     /// Whether what follows was ever recorded: not by a cell in this process alone.
     pub(super) is_kept: bool,
@@ -403,19 +406,22 @@ impl Ledger {
         if self.unnamed.is_some_and(|unnamed| unnamed >= running) {
             return None;
         }
-        let runs = |entry: &&Entry| {
-            entry.from <= running && entry.until.is_none_or(|until| until > running)
-        };
-        let entry = self.dealt.iter().rev().find(runs);
-        let was_dealt = |key: &Signer| entry.is_none_or(|entry| entry.keys.contains(key));
-        let places = members.iter().enumerate().filter(|(_, key)| was_dealt(key));
-        Some(places.map(|(n, _)| n).collect())
+        let entry = self.dealt.iter().rev().find(|entry| entry.covers(running));
+        let was_dealt = |n: &usize| entry.is_none_or(|it| it.keys.contains(&members[*n]));
+        Some((0..members.len()).filter(was_dealt).collect())
     }
 
-    /// Whether no epoch was begun with these keyholders yet.
+    /// Keyholders are about to be dealt a candidate, and none of the key before it.
+    pub(super) fn count_for(&mut self, id: &RootId, members: &[Signer]) -> bool {
+        let runs = |entry: &&mut Entry| entry.covers(id.epoch.saturating_sub(1));
+        self.dealt.iter_mut().filter(runs).for_each(|entry| entry.keys.extend(members));
+        true
+    }
+
+    /// Whether one of these was not there when an epoch was begun last.
     pub(super) fn is_new(&self, members: &[Signer]) -> bool {
-        let members: BTreeSet<Signer> = members.iter().copied().collect();
-        self.dealt.last().is_some_and(|last| last.keys != members)
+        let is_new = |last: &Entry| members.iter().any(|key| !last.keys.contains(key));
+        self.dealt.last().is_some_and(is_new)
     }
 
     /// Before the first share of a root key, which was drawn by that list, goes out to `members`.
@@ -430,7 +436,6 @@ impl Ledger {
         }
         match self.dealt.last_mut() {
             Some(last) if last.keys == members => return changed,
-            // It was begun with other keyholders.
             Some(last) if last.from == epoch => last.keys.extend(&members),
             Some(last) => {
                 last.until = Some(epoch);
@@ -452,10 +457,7 @@ impl Ledger {
             self.dealt.push(Entry { from: 0, until: None, keys });
         }
         let mut changed = self.keep(running);
-        let runs = |entry: &&mut Entry| {
-            entry.from <= epoch && entry.until.is_none_or(|until| until > epoch)
-        };
-        for entry in self.dealt.iter_mut().filter(runs) {
+        for entry in self.dealt.iter_mut().filter(|entry| entry.covers(epoch)) {
             let before = entry.keys.len();
             entry.keys.extend(more);
             changed |= entry.keys.len() > before;
