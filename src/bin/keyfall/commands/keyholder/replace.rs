@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use keyfall::promise::RootId;
 use keyfall::quorum::net::{Replaced, leaving, put_back, replace_member};
-use keyfall::quorum::{Alive, Left, Member, Standing};
+use keyfall::quorum::{Alive, Left, Member, QuorumCell, Standing};
 use keyfall::{Engine, Error, ErrorKind};
 use serde_json::json;
 
@@ -82,23 +82,18 @@ impl<'s> Replacement<'s> {
     fn renewed(&self, replaced: &Replaced, root: &RootId) -> Result<Option<Epoch>, Error> {
         let engine = open_as_it_is(self.session, &self.store)?;
         check_owner(&engine)?;
-        let holds = |root: &RootId| -> Result<Option<Alive>, Error> {
-            let mut all = quorum_of(&self.cell)?.standing(root);
-            Ok(replaced
-                .number
-                .checked_sub(1)
-                .filter(|n| *n < all.len())
-                .map(|n| all.swap_remove(n)))
+        let new = |quorum: &QuorumCell, root: &RootId| {
+            let n = replaced.number.checked_sub(1)?;
+            quorum.standing(root).into_iter().nth(n)
         };
-        if !replaced.may_hold && holds(root)?.is_some_and(|new| new.holds) {
+        if !replaced.may_hold && new(&quorum_of(&self.cell)?, root).is_some_and(|new| new.holds) {
             return Ok(None);
         }
         let epoch = begin(&engine)?;
         drop(engine);
         let quorum = quorum_of(&self.cell)?;
-        if let Some(Alive { standing, .. }) =
-            holds(&live(self.session, &self.store, &quorum)?)?.filter(|new| !new.holds)
-        {
+        let root = live(self.session, &self.store, &quorum)?;
+        if let Some(Alive { standing, .. }) = new(&quorum, &root).filter(|new| !new.holds) {
             let why = match standing {
                 Standing::Refuses(why) | Standing::Away(why) => why,
                 Standing::Lies => "its share is wrong".to_owned(),
