@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use super::Held;
-use super::config::{Config, Drawn, Entry, Ledger, Member};
+use super::config::{Config, Drawn, Member};
+use super::ledger::{Entry, Ledger};
 use crate::error::Result;
 use crate::promise::{Quorum, RootId};
 
@@ -100,6 +101,16 @@ impl Lists {
     pub(super) fn brand(&self, id: &mut RootId) {
         let brand = brand(&self.now, id);
         id.attempt[DRAWN..].copy_from_slice(&brand);
+    }
+
+    /// A root key that was drawn elsewhere, by the very list that is kept here: of `live`, and of
+    /// those of the epoch after it that members tell of.
+    pub(super) fn begun_elsewhere(&self, live: &RootId, told: &[Tells]) -> Option<RootId> {
+        let is_next = |id: &&RootId| Some(id.epoch) == live.epoch.checked_add(1);
+        let told = told.iter().flat_map(|tells| &tells.shares).filter(is_next);
+        let bears = |id: &&RootId| brand(&self.now, id) == id.attempt[DRAWN..];
+        let drawn = std::iter::once(live).chain(told).find(bears).copied();
+        drawn.filter(|id| self.is_kept && !self.own.contains(id))
     }
 
     /// What the brand of a root key that is drawn now is made of.

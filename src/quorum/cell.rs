@@ -15,26 +15,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::ask::Circle;
+use super::beyond::Beyond;
 use super::brand::{Lists, Tells};
-#[cfg(feature = "testing")]
-use super::config::{Config, store_of};
-use super::config::{Ledger, Rule};
+use super::config::Rule;
 use super::contents::contents;
+use super::deposit::{Dealing, Entitled, Left, taken};
 use super::known::{Answers, ChangeConfig, Known, Local, TakeLock};
+use super::ledger::Ledger;
 use super::order::{RetireOrder, did, same};
+use super::promised::promised;
 use super::shares::{completed, split};
 use super::sorted::Sorted;
 use super::standing::Alive;
-use super::told::{Told, came_back_older, later, too_few, without_newcomer};
+use super::told::{Told, came_back_older, too_few, without_newcomer};
 use super::{Held, Keyholder, Share};
-#[cfg(feature = "testing")]
-use crate::cell::defect::CellDefect;
 use crate::cell::{Contents, Durable, Owner, RootCell};
 use crate::crypto::Key;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
-use crate::promise::{Awaited, Dealt, Level, Promise, Quorum, Retirement, RootId, Statement};
+use crate::promise::{Awaited, Dealt, Promise, Quorum, Retirement, RootId, Statement};
 use crate::sync::{Mutex, MutexGuard, locked};
 
 /// A root cell that is spread over keyholders.
@@ -77,34 +77,7 @@ impl QuorumCell {
         store: Option<StoreId>,
         env: SharedEnv,
     ) -> Result<Self> {
-        let (change, take_lock): (ChangeConfig, TakeLock) =
-            (Box::new(|_| Ok(())), Box::new(|| Ok(None)));
-        let local = Local { store, ledger: Ledger::default(), change, take_lock };
-        QuorumCell::new(Circle::in_turn(members), rule.into(), local, env)
-    }
-
-    /// As [`QuorumCell::in_process`], with what is kept of it on a machine that this process
-    /// simulates.
-    #[cfg(feature = "testing")]
-    pub(crate) fn kept_in(
-        members: Vec<Arc<dyn Keyholder>>,
-        config: &Arc<std::sync::Mutex<Config>>,
-        env: SharedEnv,
-        broken: Option<CellDefect>,
-    ) -> Result<Self> {
-        let (rule, store, mut ledger) = {
-            let config = config.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            (Rule::of(&config), store_of(&config)?, Ledger::read(&config)?)
-        };
-        ledger.deals_to_all = broken == Some(CellDefect::NewcomerDealt);
-        let there = Arc::clone(config);
-        let change = move |act: &mut dyn FnMut(&mut Config)| {
-            act(&mut there.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-            Ok(())
-        };
-        let local =
-            Local { store, ledger, change: Box::new(change), take_lock: Box::new(|| Ok(None)) };
-        QuorumCell::new(Circle::in_turn(members), rule, local, env)
+        QuorumCell::new(Circle::in_turn(members), rule.into(), Local::unkept(store), env)
     }
 
     /// The same cell, whose keyholders are asked at the same time, as those of other processes are.
@@ -232,12 +205,25 @@ impl QuorumCell {
     /// Asks which keyholders hold a root key; not all are waited for if enough do.
     fn ask_for(&self, store: StoreId, id: RootId) -> Vec<Result<Held>> {
         let (n, wanted) = (self.n(), self.wanted());
-        let holds =
-            move |held: &Held| held.shares.iter().any(|share| share.id == id && share.is_proven());
+        let holds = |held: &&Held| held.shares.iter().any(|s| s.id == id && s.is_proven());
+        let spare = Beyond::clear_enough(n, wanted, self.f());
         let enough = |answers: &[Option<Result<Held>>]| {
-            answers.iter().take(n).flatten().flatten().filter(|held| holds(held)).count() >= wanted
+            let answered = || answers.iter().take(n).flatten().flatten();
+            answered().filter(holds).count() >= wanted && answered().count() >= spare
         };
         self.circle.ask(n, enough, move |_, member| member.load(store))
+    }
+
+    /// As [`QuorumCell::ask_for`], once enough of them know of the claim of this engine.
+    fn ask_claimed(&self, store: StoreId, id: RootId, mark: u64) -> Vec<Result<Held>> {
+        let (held, owner) = (self.ask_for(store, id), self.known().owner);
+        let spare = Beyond::clear_enough(self.n(), self.wanted(), self.f());
+        if Beyond::is_claimed(&held[..self.n()], &owner, spare)
+            || self.tell_most(store, owner, mark, "took the claim of this engine").is_err()
+        {
+            return held;
+        }
+        self.ask_for(store, id)
     }
 
     fn sorted<'h>(&self, held: &'h [Result<Held>]) -> Sorted<'h> {
@@ -246,43 +232,68 @@ impl QuorumCell {
         Sorted::of(held, &points, self.t())
     }
 
-    /// Which keyholders, by their places from 0, were dealt the root key that `id` is to follow.
-    fn hold_the_one_before(&self, store: StoreId, id: &RootId) -> BTreeSet<usize> {
-        let (dealt, running) = {
-            let known = self.known();
-            (known.ledger.dealt_before(id, &self.quorum.keyholders), known.running)
-        };
-        // Of a key that was drawn by a list that is not known here those that are seen to hold it.
-        dealt.unwrap_or_else(|| {
-            let held = running.map(|running| (running, self.ask_for(store, running)));
-            held.map_or_else(BTreeSet::new, |(running, held)| {
-                let sorted = self.sorted(&held);
-                (0..self.n()).filter(|n| sorted.holds[*n].contains(&running)).collect()
-            })
-        })
+    /// Who may be dealt a candidate: whoever was dealt the root key that it is to follow.
+    fn entitled(&self, store: StoreId, id: &RootId) -> Entitled {
+        let known = self.known();
+        let running = known.running;
+        let dealt = |key: &[u8; 32]| known.ledger.was_dealt_before(id, key);
+        let members: Vec<Option<bool>> = self.quorum.keyholders.iter().map(dealt).collect();
+        let left = known.ledger.just_left(id).map(|(n, gone)| Left {
+            place: usize::from(gone.x) - 1,
+            index: self.n() + n,
+            was_dealt: dealt(&gone.key),
+        });
+        let left: Vec<Left> = left.collect();
+        drop(known);
+        let is_unknown = members.iter().any(Option::is_none);
+        let seen = running.filter(|_| is_unknown).map(|running| {
+            let holds = self.sorted(&self.ask_for(store, running)).holds.into_iter();
+            holds.map(|holds| holds.contains(&running)).collect()
+        });
+        Entitled::of(&members, &left, seen.unwrap_or_default())
     }
 
     /// Has keyholders that were dealt nothing yet take a share of a key that seals nothing: the one
     /// whose place such a one has may be there, with its share, and the list of before is safer
     /// then.
-    fn try_out(&self, store: StoreId, id: &RootId, holds: &BTreeSet<usize>) -> Result<()> {
-        let n = self.n();
-        let new: BTreeSet<usize> = (0..n).filter(|n| !holds.contains(n)).collect();
+    fn try_out(
+        &self,
+        store: StoreId,
+        id: &RootId,
+        new: &BTreeSet<usize>,
+    ) -> Result<Vec<(usize, Result<()>)>> {
         if new.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let mut trial = *id;
         self.env.fill(&mut trial.attempt)?;
         self.brand(&mut trial);
         self.record(|ledger| ledger.fail(trial))?;
         let key = Key::random(&*self.env)?;
-        let shares: Vec<Share> = split(&*self.env, trial, &key, self.t(), n)?;
+        let shares: Vec<Share> = split(&*self.env, trial, &key, self.t(), self.n())?;
         let owner = self.known().owner;
-        let answers = self.circle.hand(store, owner, &new, Arc::new(shares));
-        let answers: Vec<Result<()>> = answers.into_iter().map(|(_, answer)| answer).collect();
-        self.check_fenced(&answers)?;
-        let refused = answers.iter().find_map(|answer| answer.as_ref().err());
-        refused.map_or(Ok(()), |e| Err(without_newcomer(e)))
+        Ok(self.circle.hand(store, owner, new, Arc::new(shares)))
+    }
+
+    /// How many must take a candidate that fewer took than there should be, because some keyholders
+    /// are new: as many as hold the running key, if with those that take their shares afterwards
+    /// there are enough.
+    fn least(
+        &self,
+        store: StoreId,
+        id: &RootId,
+        entitled: &Entitled,
+        mut took: BTreeSet<usize>,
+    ) -> Result<usize> {
+        let (wanted, new) = (self.wanted(), entitled.new_ones(self.n()));
+        let Some(running) = self.known().running.filter(|_| !new.is_empty()) else {
+            return Ok(wanted);
+        };
+        let holds = self.sorted(&self.held(store)).holds;
+        let hold = entitled.places(|index| holds[index].contains(&running));
+        let tried = self.try_out(store, id, &new)?.into_iter();
+        took.extend(tried.filter_map(|(n, answer)| answer.is_ok().then_some(n)));
+        Ok(if took.len() < wanted { wanted } else { wanted.min(hold).max(self.t()) })
     }
 
     /// Deals the running root key to keyholders that answer and lack their share of it, if it was
@@ -320,6 +331,16 @@ impl QuorumCell {
         known.short = (0..n).any(short);
         known.waits = waits;
         Ok(holders.len())
+    }
+
+    /// Whether no root key later than the one that is kept is somebody's.
+    fn is_last(&self, beyond: &Beyond) -> Result<bool> {
+        let is_last = beyond.is_none(self.wanted(), self.f());
+        self.known().is_behind = !is_last && beyond.is_told(self.f());
+        if !is_last {
+            self.record(Ledger::put_off)?;
+        }
+        Ok(is_last)
     }
 
     fn shares_of(&self, id: &RootId, key: &Key) -> Result<Arc<Vec<Share>>> {
@@ -362,45 +383,24 @@ impl QuorumCell {
 
 impl RootCell for QuorumCell {
     fn describe(&self) -> Promise {
-        let (quorum, unnamed) = {
-            let known = self.known();
-            (known.ledger.concerned(&self.quorum), known.ledger.unnamed)
-        };
-        let (n, t, f) = (quorum.keyholders.len(), quorum.threshold, quorum.liars);
-        let unnamed = unnamed.map_or(String::new(), |epoch| {
-            format!(
-                "; of root keys up to epoch {epoch} keyholders that are not known any more may hold shares: these keys \
-                 never count as destroyed"
-            )
-        });
-        Promise {
-            kind: "quorum",
-            place: format!("{n} keyholders"),
-            level: Level::L3,
-            statement: format!(
-                "the root key is shared among {n} keyholders, {t} of whom can give it back; it \
-                 counts as destroyed when {} of them have signed that their share is: then it is \
-                 gone, if at most {f} of those lied and the others kept no copy of what was \
-                 overwritten on their media{unnamed}",
-                quorum.needed()
-            ),
-            remnants: false,
-            quorum: Some(quorum),
-        }
+        let known = self.known();
+        promised(known.ledger.concerned(&self.quorum), known.ledger.unnamed)
     }
 
     /// A keyholder that is back gets its share of the running key; where that cannot be, one of the
-    /// next.
+    /// next. One that left may hold a share of the running key, and so may many of a later one.
     fn wants_epoch(&self) -> bool {
         let (store, running) = {
             let known = self.known();
             (known.store, known.running.filter(|_| known.short))
         };
-        let Some((store, running)) = store.zip(running) else { return false };
-        let held = self.ask_for(store, running);
-        let _ = self.deal(store, &running, &held);
+        if let Some((store, running)) = store.zip(running) {
+            let held = self.ask_for(store, running);
+            let _ = self.deal(store, &running, &held);
+        }
         let known = self.known();
-        known.short && known.waits
+        let is_left = |running: &RootId| !known.short && known.ledger.has_left_one(running);
+        known.short && known.waits || known.is_behind || known.running.as_ref().is_some_and(is_left)
     }
 
     fn take_over(&self) {
@@ -429,11 +429,17 @@ impl RootCell for QuorumCell {
     /// A take-over goes on all the same, and records up to which epoch it cannot know all that
     /// hold shares.
     fn check_kept(&self, live: &RootId) -> Result<()> {
-        let (unknown, takes_over, store) = {
+        let (unknown, elsewhere, list, takes_over, store) = {
             let known = self.known();
             let lists = Lists::of(&known.ledger, &self.quorum);
-            (lists.unknown(live, &known.told, self.f()), known.takes_over, known.store)
+            let unknown = lists.unknown(live, &known.told, self.f());
+            let elsewhere = lists.begun_elsewhere(live, &known.told);
+            (unknown, elsewhere, lists.now(), known.takes_over, known.store)
         };
+        if let Some((id, store)) = elsewhere.zip(store) {
+            self.hold(store)?;
+            self.record(|ledger| ledger.catch_up(list, id, &self.quorum.keyholders))?;
+        }
         match (unknown, store) {
             (Some(epoch), Some(store)) if takes_over => {
                 self.hold(store)?;
@@ -452,7 +458,6 @@ impl RootCell for QuorumCell {
 
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
         self.hold(store)?;
-        let holds = self.hold_the_one_before(store, id);
         // Before the first share: a keyholder that is dealt one counts for this epoch, and no other
         // must.
         let mut is_first = false;
@@ -462,40 +467,33 @@ impl RootCell for QuorumCell {
             ledger.begin(list, *id, &self.quorum.keyholders)
         })?;
         self.known().ledger.attempt(*id);
+        let entitled = self.entitled(store, id);
         if is_first {
-            self.try_out(store, id, &holds)?;
+            let tried = self.try_out(store, id, &entitled.new_ones(self.n()))?;
+            let tried: Vec<Result<()>> = tried.into_iter().map(|(_, answer)| answer).collect();
+            self.check_fenced(&tried).and_then(|()| without_newcomer(&tried))?;
         }
-        let (n, owner) = (self.n(), self.known().owner);
-        let (all, dealt) = (self.shares_of(id, key)?, holds.clone());
-        let shares = Arc::clone(&all);
-        let deposit = move |n: usize, member: &dyn Keyholder| match shares.get(n) {
-            Some(share) if dealt.contains(&n) => member.deposit(store, &owner, share),
-            Some(_) => Err(later(member)),
-            None => Ok(()),
-        };
-        let (wanted, needed) = (self.wanted(), self.quorum.needed());
-        let mut answers = self.circle.ask(n, did(n, needed.max(wanted).min(holds.len())), deposit);
-        answers.truncate(n);
-        if answers.iter().flatten().count() < wanted && self.check_fenced(&answers).is_ok() {
-            // Else one that is lost could be one too many. They count for the key before it, too.
-            let new: BTreeSet<usize> = (0..n).filter(|n| !holds.contains(n)).collect();
-            self.record(|ledger| ledger.count_for(id, &self.quorum.keyholders))?;
-            let asked = self.circle.hand(store, owner, &new, all);
-            asked.into_iter().for_each(|(n, answer)| answers[n] = answer);
+        let shares = self.shares_of(id, key)?;
+        let owner = self.known().owner;
+        let dealing = Dealing { circle: &self.circle, store, owner, shares };
+        let mut needed = self.wanted();
+        let mut answers = dealing.to_members(&entitled, self.quorum.needed().max(needed));
+        if taken(&answers).len() < needed && self.check_fenced(&answers).is_ok() {
+            dealing.to_stand_ins(&entitled, &mut answers);
+            if taken(&answers).len() < needed {
+                needed = self.least(store, id, &entitled, taken(&answers))?;
+            }
         }
-        let taken = answers.iter().flatten().count();
-        let fenced = self.check_fenced(&answers);
+        let (took, fenced) = (taken(&answers).len(), self.check_fenced(&answers));
         // The head is sealed under this key alone once it is published: a keyholder may be lost
         // from then on.
-        if taken < wanted || fenced.is_err() {
+        if took < needed || fenced.is_err() {
             self.record(|ledger| ledger.fail(*id))?;
-            fenced?;
-            return Err(self
-                .too_few("took their share of the new root key", &answers, wanted)
-                .context("nothing was changed"));
+            let few = self.too_few("took their share of the new root key", &answers, needed);
+            return fenced.and(Err(few.context("nothing was changed")));
         }
         let mut known = self.known();
-        (known.short, known.waits) = (taken < n, false);
+        (known.short, known.waits) = (took < self.n(), false);
         Ok(())
     }
 
@@ -525,9 +523,11 @@ impl RootCell for QuorumCell {
         self.hold(store)?;
         let (keep, owner) = (*keep, self.known().owner);
         let answers = self.known().answers.take();
-        let held = match answers.filter(|there| there.id == keep && there.claimed) {
+        let answers = answers.filter(|there| there.id == keep && there.claimed);
+        let is_prepared = answers.is_some();
+        let held = match answers {
             Some(there) => there.held,
-            None => self.ask_for(store, keep),
+            None => self.ask_claimed(store, keep, proof.commit()),
         };
         let others = held.iter().take(self.n()).flatten().filter_map(|held| held.owner);
         if others.filter(|other| *other != owner && other.claim >= owner.claim).count() > self.f() {
@@ -536,6 +536,7 @@ impl RootCell for QuorumCell {
                 "keyholders say that another engine owns the store; nothing was destroyed",
             ));
         }
+        let was_final = self.known().ledger.is_final(&keep);
         self.record(|ledger| ledger.deal(&keep, &self.quorum.keyholders, &[]))?;
         let concerned = self.known().ledger.concerned(&self.quorum);
         let needed = concerned.needed();
@@ -558,21 +559,19 @@ impl RootCell for QuorumCell {
             self.record(Ledger::put_off)?;
             return Ok(Retirement::Stated { statements: Vec::new(), needed });
         }
-        let seen: BTreeSet<RootId> = held
-            .iter()
-            .flatten()
-            .flat_map(|held| held.shares.iter().map(|share| share.id))
-            .collect();
+        let shares = held.iter().flatten().flat_map(|held| &held.shares);
+        let seen: BTreeSet<RootId> = shares.map(|share| share.id).collect();
         let given_up = self.known().ledger.given_up(&keep, &seen);
-        let said = self.ask_to_retire(
-            RetireOrder { store, owner, keep, given_up, mark: proof.commit() },
-            needed,
-        )?;
-        let statements: Vec<Statement> = said
-            .iter()
-            .filter(|said| concerned.keyholders.contains(&said.keyholder))
-            .cloned()
-            .collect();
+        let beyond = Beyond::of(&held, self.n(), &owner, is_prepared, &keep, &given_up);
+        let is_last = was_final || self.is_last(&beyond)?;
+        let order = RetireOrder { store, owner, keep, given_up, mark: proof.commit() };
+        let mut said = self.ask_to_retire(order, needed)?;
+        // Whoever has a later one does not show that what is erased here is out of reach.
+        let places = |key: &[u8; 32]| self.circle.members.iter().position(|it| it.key() == *key);
+        let is_clear = |key: &[u8; 32]| places(key).is_some_and(|n| beyond.is_clear(n));
+        said.retain(|said| is_last || is_clear(&said.keyholder));
+        let counts = |said: &&Statement| concerned.keyholders.contains(&said.keyholder);
+        let statements: Vec<Statement> = said.iter().filter(counts).cloned().collect();
         let enough = statements.len() >= needed;
         let mut all_gone = false;
         self.record(|ledger| {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::brand::Tells;
-use super::config::{Config, Ledger};
+use super::config::Config;
+use super::ledger::Ledger;
 use super::{Held, Share};
 use crate::cell::Owner;
 use crate::dir::DirLock;
@@ -22,6 +23,16 @@ pub(super) struct Local {
     pub(super) ledger: Ledger,
     pub(super) change: ChangeConfig,
     pub(super) take_lock: TakeLock,
+}
+
+#[cfg(feature = "testing")]
+impl Local {
+    /// Of a cell of which nothing is kept.
+    pub(super) fn unkept(store: Option<StoreId>) -> Self {
+        let (change, take_lock): (ChangeConfig, TakeLock) =
+            (Box::new(|_| Ok(())), Box::new(|| Ok(None)));
+        Local { store, ledger: Ledger::default(), change, take_lock }
+    }
 }
 
 /// The owner of a cell that was never claimed.
@@ -44,6 +55,8 @@ pub(super) struct Known {
     pub(super) short: bool,
     /// Whether one of these waits for the next root key: the current one was not drawn for it.
     pub(super) waits: bool,
+    /// Whether keyholders hold shares of a later root key than was kept last, by another engine.
+    pub(super) is_behind: bool,
     /// What each keyholder told when all were asked last.
     pub(super) told: Vec<Tells>,
     /// Whether the claims to come take the store over.
@@ -72,6 +85,7 @@ impl Known {
             dealt: None,
             short: false,
             waits: false,
+            is_behind: false,
             told: Vec::new(),
             takes_over: false,
             answers: None,

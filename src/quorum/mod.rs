@@ -12,14 +12,20 @@
 //! an epoch that it has ended.
 
 mod ask;
+mod beyond;
 mod brand;
 mod cell;
 mod config;
 mod contents;
+mod deposit;
 mod holder;
+#[cfg(feature = "testing")]
+mod kept;
 mod known;
+mod ledger;
 pub mod net;
 mod order;
+mod promised;
 mod shares;
 mod sorted;
 mod standing;
@@ -28,6 +34,8 @@ mod told;
 pub use cell::QuorumCell;
 pub use config::{Config, Dealt, Failed, Left, MARGIN, Member, Rule};
 pub use holder::Holder;
+#[cfg(feature = "testing")]
+pub(crate) use kept::kept_in;
 pub use shares::Share;
 #[cfg(feature = "testing")]
 pub(crate) use shares::{combined, recovered};

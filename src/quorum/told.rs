@@ -133,14 +133,19 @@ pub(super) fn too_few<T>(
     Error::new(ErrorKind::Io, text).for_keyholders()
 }
 
-/// Once more it goes on without a new keyholder, as without any that is away.
-pub(super) fn without_newcomer(e: &Error) -> Error {
-    Error::new(e.kind(), e.to_string())
-        .context(
-            "nothing was changed, for a keyholder that is new takes no share; try again to go on \
-             without it",
-        )
-        .for_keyholders()
+/// The error if a new keyholder took no share. Once more it goes on without that one, as without
+/// any that is away.
+pub(super) fn without_newcomer(tried: &[Result<()>]) -> Result<()> {
+    let refused = tried.iter().find_map(|answer| answer.as_ref().err());
+    let failed = |e: &Error| {
+        Error::new(e.kind(), e.to_string())
+            .context(
+                "nothing was changed, for a keyholder that is new takes no share; try again to go \
+                 on without it",
+            )
+            .for_keyholders()
+    };
+    refused.map_or(Ok(()), |e| Err(failed(e)))
 }
 
 /// What a new keyholder says of a key whose head is not published yet.

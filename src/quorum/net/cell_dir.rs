@@ -15,8 +15,9 @@ use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::quorum::ask::Circle;
 use crate::quorum::brand::note_list;
-use crate::quorum::config::{Ledger, store_of};
+use crate::quorum::config::store_of;
 use crate::quorum::known::Local;
+use crate::quorum::ledger::Ledger;
 use crate::quorum::{Config, Keyholder, Left, Member, QuorumCell, Rule};
 
 const QUORUM: &str = "quorum.json";

@@ -2,6 +2,7 @@
 //! everything. SPEC §15.
 
 mod away;
+mod copied;
 mod engines;
 mod liars;
 mod many_stores;

@@ -350,7 +350,7 @@ fn one_that_was_replaced_and_moved_is_asked_where_it_is_now() {
     let (key, there) = line.split_once('@').unwrap();
     let told = ok(&["keyholder", "status", &store]);
     assert!(
-        told.contains(key) && told.contains("no share from before epoch 2; it is away"),
+        told.contains(key) && told.contains("no share from before epoch 3; it is away"),
         "{told}"
     );
     assert!(ok(&["keyholder", "status", &store, "--json"]).contains("\"leaving\""));

@@ -19,7 +19,7 @@ use crate::ids::StoreId;
 use crate::promise::{RootId, Statement};
 use crate::quorum::net::KeyholderId;
 use crate::quorum::{
-    Config, Held, Holder, Keyholder, Left, Member, QuorumCell, Rule, Share, recovered,
+    Config, Held, Holder, Keyholder, Left, Member, QuorumCell, Rule, Share, kept_in, recovered,
 };
 use crate::testing::lock::locked;
 use crate::testing::sim::rng::Rng;
@@ -155,7 +155,7 @@ impl Keyholders {
                 .filter_map(|left| left.member.address.parse().ok())
                 .collect();
             let all = locked(&self.shared).list.into_iter().chain(left);
-            return Ok(Arc::new(QuorumCell::kept_in(
+            return Ok(Arc::new(kept_in(
                 all.map(member).collect(),
                 config,
                 Arc::clone(&self.env),

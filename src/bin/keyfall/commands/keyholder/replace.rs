@@ -89,7 +89,11 @@ impl<'s> Replacement<'s> {
         if !replaced.may_hold && new(&quorum_of(&self.cell)?, root).is_some_and(|new| new.holds) {
             return Ok(None);
         }
-        let epoch = begin(&engine)?;
+        let mut epoch = begin(&engine)?;
+        // The one that left counts for the first epoch after it as well.
+        if replaced.may_hold {
+            epoch = begin(&engine)?;
+        }
         drop(engine);
         let quorum = quorum_of(&self.cell)?;
         let root = live(self.session, &self.store, &quorum)?;

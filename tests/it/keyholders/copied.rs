@@ -1,0 +1,222 @@
+//! A list that was copied to another machine, and a store that was: an erase that is called final
+//! leaves nobody a root key that reaches it. SPEC §15.3, §15.4.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use keyfall::cell::{Durable, Owner, RootCell};
+use keyfall::certificate::Grade;
+use keyfall::crypto::Key;
+use keyfall::env::{SharedEnv, System};
+use keyfall::promise::RootId;
+use keyfall::quorum::net::{Replaced, put_back, replace_member};
+use keyfall::{Engine, ErrorKind};
+
+use super::{Keyholder, Place, certified, grade, leaving, member_of, put, shares_in};
+use crate::support::{error_kind, ok, run};
+
+/// Of which root keys but that of the store's head so many keyholders hold shares that they give
+/// the key.
+fn recoverable(place: &Place, fresh: &[&Keyholder], threshold: usize) -> Vec<RootId> {
+    let running = place.open().unwrap().head().epoch;
+    let dirs = place.keyholders.iter().chain(fresh.iter().copied()).map(|kh| &kh.dir);
+    let mut points: BTreeMap<RootId, BTreeSet<u8>> = BTreeMap::new();
+    for share in dirs.flat_map(|dir: &PathBuf| shares_in(dir)) {
+        points.entry(share.id).or_default().insert(share.x);
+    }
+    let reach =
+        |(id, points): &(RootId, BTreeSet<u8>)| points.len() >= threshold && id.epoch != running;
+    points.into_iter().filter(reach).map(|(id, _)| id).collect()
+}
+
+fn list_of(place: &Place) -> PathBuf {
+    Path::new(&place.at("store.cell")).join("quorum.json")
+}
+
+fn fresh(place: &Place, name: &str) -> (Keyholder, String) {
+    let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
+    let mut fresh = Keyholder::make(Path::new(&place.at(name)), engine_key.trim());
+    let line = fresh.restart();
+    (fresh, line)
+}
+
+fn cut_short(place: &Place, number: usize, line: &str) -> Replaced {
+    let (cell, env) = (place.at("store.cell"), Arc::new(System) as SharedEnv);
+    replace_member(Path::new(&cell), number, member_of(line), &env).unwrap()
+}
+
+/// Replaces keyholder 3 while 2 is away, erases ada's, and looks whether a key that reaches them is
+/// left if that is final. Whether it is.
+fn replaced_and_erased(place: &mut Place, line: &str, all: &[&Keyholder]) -> bool {
+    place.keyholders[1].kill();
+    let args = ["keyholder", "replace", &place.at("store"), "--number", "3", "--with", line];
+    let (_, text) = run(&args);
+    let engine = place.open().unwrap();
+    let is_final = grade(&engine, &certified(&engine, "ada")) == Grade::Final;
+    drop(engine);
+    let left = recoverable(place, all, 2);
+    assert!(!is_final || left.is_empty(), "{left:?} are there, and it is final; {text}");
+    place.keyholders[1].start();
+    let engine = place.open().unwrap();
+    engine.run_due(&mut |_| {}).unwrap();
+    drop(engine);
+    assert!(recoverable(place, all, 2).is_empty());
+    is_final
+}
+
+/// The list was copied when the replacement by a sixth had begun. Who replaced the sixth in turn on
+/// the other machine forgot it, though an epoch was begun with it meanwhile.
+#[test]
+fn a_list_that_was_copied_in_the_middle_of_a_replacement_forgets_nobody() {
+    let mut place = Place::with_margin(5, 2, 0, 1);
+    let ((sixth, to_sixth), (seventh, to_seventh)) = (fresh(&place, "six"), fresh(&place, "seven"));
+    put(&place.open().unwrap(), "ada");
+    cut_short(&place, 3, &to_sixth);
+    let copied = std::fs::read(list_of(&place)).unwrap();
+    let engine = place.open().unwrap();
+    let epoch = engine.head().epoch;
+    engine.run_due(&mut |_| {}).unwrap();
+    assert_eq!(engine.head().epoch, epoch + 1);
+    drop(engine);
+    std::fs::write(list_of(&place), &copied).unwrap();
+    replaced_and_erased(&mut place, &to_seventh, &[&sixth, &seventh]);
+}
+
+/// As before, by a list that was copied after the replacement was taken back.
+#[test]
+fn a_list_that_was_copied_after_a_replacement_was_taken_back_forgets_nobody() {
+    let mut place = Place::with_margin(5, 2, 0, 1);
+    let (mut sixth, to_sixth) = fresh(&place, "six");
+    let (seventh, to_seventh) = fresh(&place, "seven");
+    let engine = place.open().unwrap();
+    put(&engine, "ada");
+    put(&engine, "ben");
+    drop(engine);
+    let replaced = cut_short(&place, 3, &to_sixth);
+    sixth.kill();
+    let engine = place.open().unwrap();
+    assert_eq!(error_kind(engine.rekey()), ErrorKind::Io);
+    drop(engine);
+    sixth.start();
+    put_back(Path::new(&place.at("store.cell")), replaced).unwrap();
+    let copied = std::fs::read(list_of(&place)).unwrap();
+    let engine = place.open().unwrap();
+    assert_eq!(grade(&engine, &certified(&engine, "ben")), Grade::Final);
+    drop(engine);
+    std::fs::write(list_of(&place), &copied).unwrap();
+    replaced_and_erased(&mut place, &to_seventh, &[&sixth, &seventh]);
+}
+
+/// Has the keyholders take shares of a root key two epochs after the store's, as they did if another
+/// copy of the store went on; nothing of it is kept here. `away`: the first alone takes it.
+fn gone_on_elsewhere(place: &mut Place, away: bool) -> RootId {
+    let engine = place.open().unwrap();
+    let (store, epoch) = (engine.id(), engine.head().epoch);
+    drop(engine);
+    let list = std::fs::read(list_of(place)).unwrap();
+    let cell = place.cell();
+    let contents = cell.load().unwrap();
+    let (owner, running) = (contents.owner.unwrap(), contents.keys[0].id);
+    cell.claim(store, &Owner { claim: owner.claim + 1, ..owner }, 0).unwrap();
+    cell.retire(&running, Durable::assumed_for_a_test()).unwrap();
+    let mut id = RootId { epoch: epoch + 2, attempt: [7; 16] };
+    cell.brand(&mut id);
+    let others = &mut place.keyholders[1..];
+    if away {
+        others.iter_mut().for_each(Keyholder::kill);
+    }
+    let taken = cell.deposit(store, &id, &Key::copied_from(&[7; 32]));
+    assert_eq!(taken.is_err(), away);
+    drop(cell);
+    if away {
+        others.iter_mut().for_each(|other| drop(other.start()));
+    }
+    assert!(shares_in(&place.keyholders[0].dir).iter().any(|share| share.id == id));
+    std::fs::write(list_of(place), list).unwrap();
+    id
+}
+
+fn opened_again(place: &Place) -> Engine {
+    place.open_as(keyfall::engine::OpenAs::TakeOver).unwrap()
+}
+
+/// An epoch that ended here ended none of the other copy's later ones, and those reached what was
+/// erased here: it was final.
+#[test]
+fn an_erase_is_not_final_while_another_copy_of_the_store_is_epochs_ahead() {
+    let mut place = Place::with_margin(3, 2, 0, 1);
+    let engine = place.open().unwrap();
+    put(&engine, "ada");
+    put(&engine, "ben");
+    drop(engine);
+    let ahead = gone_on_elsewhere(&mut place, false);
+    let engine = opened_again(&place);
+    let epoch = engine.head().epoch;
+    let certificate = certified(&engine, "ada");
+    assert_eq!(grade(&engine, &certificate), Grade::Pending);
+    drop(engine);
+    assert!(recoverable(&place, &[], 2).contains(&ahead));
+    // Nor does the next process take it for final.
+    let engine = place.open().unwrap();
+    assert!(!engine.status().unwrap().finality.is_final());
+    engine.run_due(&mut |_| {}).unwrap();
+    assert_eq!(engine.head().epoch, epoch + 2);
+    assert_eq!(
+        grade(&engine, &engine.certificates().upgrade(&certificate, None).unwrap()),
+        Grade::Final
+    );
+    assert_eq!(grade(&engine, &certified(&engine, "ben")), Grade::Final);
+    // None begins for nothing.
+    engine.run_due(&mut |_| {}).unwrap();
+    assert_eq!(engine.head().epoch, epoch + 3);
+    drop(engine);
+    assert!(recoverable(&place, &[], 2).is_empty());
+}
+
+/// What one makes up who may lie holds up nothing.
+#[test]
+fn of_later_epochs_that_a_liar_tells_of_nothing_waits() {
+    let mut place = Place::with_margin(5, 3, 1, 1);
+    let engine = place.open().unwrap();
+    put(&engine, "ada");
+    drop(engine);
+    gone_on_elsewhere(&mut place, true);
+    let engine = opened_again(&place);
+    assert_eq!(grade(&engine, &certified(&engine, "ada")), Grade::Final);
+}
+
+/// Where too few others are there the one that leaves takes a share of the next key, which every
+/// list asks it for, and the one that comes takes none before the head is published.
+#[test]
+fn the_one_that_leaves_stands_in_for_the_one_that_comes() {
+    let place = Place::with_margin(3, 2, 0, 1);
+    let (new, to_new) = fresh(&place, "fresh");
+    let engine = place.open().unwrap();
+    put(&engine, "ada");
+    let (store, epoch) = (engine.id(), engine.head().epoch);
+    drop(engine);
+    cut_short(&place, 3, &to_new);
+    let cell = place.cell();
+    let contents = cell.load().unwrap();
+    let (owner, running) = (contents.owner.unwrap(), contents.keys[0].id);
+    cell.claim(store, &Owner { claim: owner.claim + 1, ..owner }, 0).unwrap();
+    cell.retire(&running, Durable::assumed_for_a_test()).unwrap();
+    let mut id = RootId { epoch: epoch + 1, attempt: [7; 16] };
+    cell.brand(&mut id);
+    cell.deposit(store, &id, &Key::copied_from(&[7; 32])).unwrap();
+    let dirs = place.keyholders.iter().map(|kh| &kh.dir).chain([&new.dir]);
+    let has = |dir: &PathBuf| shares_in(dir).iter().any(|share| share.id == id);
+    assert_eq!(dirs.map(has).collect::<Vec<_>>(), [true, true, true, false]);
+    drop(cell);
+    // What is left of the attempt goes, and the one that left is asked until it holds nothing.
+    let engine = opened_again(&place);
+    engine.run_due(&mut |_| {}).unwrap();
+    engine.run_due(&mut |_| {}).unwrap();
+    assert_eq!(engine.head().epoch, epoch + 2);
+    assert_eq!(grade(&engine, &certified(&engine, "ada")), Grade::Final);
+    drop(engine);
+    assert_eq!(leaving(&place), 0);
+    assert!(shares_in(&place.keyholders[2].dir).is_empty());
+    assert!(recoverable(&place, &[&new], 2).is_empty());
+}
