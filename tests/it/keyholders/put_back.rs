@@ -102,7 +102,7 @@ fn where_no_epoch_can_begin_a_new_keyholder_stays_in_the_place_of_a_lost_one() {
     let (done, text) =
         crate::support::run(&["keyholder", "replace", &store, "--number", "1", "--with", &line]);
     let is_so = format!("keyholder 1 is {} now", fresh.address);
-    assert!(!done && text.contains(&is_so) && text.contains("keyholder renew"), "{text}");
+    assert!(!done && text.contains(&is_so) && text.contains("keyfall tend"), "{text}");
     assert_eq!(list(&place)[0][0]["address"], fresh.address.as_str());
     place.keyholders[3].start();
     let told = ok(&["keyholder", "renew", &store]);

@@ -140,8 +140,8 @@ impl<'s> Replacement<'s> {
         }
         if self.is_better(&replaced, root).unwrap_or(false) {
             return e.context(format!(
-                "keyholder {number} is {new} now; `keyfall keyholder renew STORE` gives it a share, \
-                 and invalidates the one of {}, once enough keyholders are reachable",
+                "keyholder {number} is {new} now; `keyfall tend STORE` gives it a share, and \
+                 invalidates the one of {}, once enough keyholders are reachable",
                 old.address
             ));
         }
