@@ -119,7 +119,7 @@ impl Config {
 
     /// Whether a keyholder may have been dealt a share of an epoch that is not known to be gone:
     /// that is recorded before the share goes out.
-    pub(super) fn was_dealt(&self, member: &Member) -> Result<bool> {
+    pub(crate) fn was_dealt(&self, member: &Member) -> Result<bool> {
         let key = BASE64.encode(&member.signer()?);
         // If nothing is known any of them may have one.
         Ok(self.dealt.is_empty() || self.dealt.iter().any(|dealt| dealt.keyholders.contains(&key)))

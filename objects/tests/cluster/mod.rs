@@ -20,6 +20,8 @@ static NEXT: AtomicU16 = AtomicU16::new(54100);
 pub(crate) fn programs() -> Option<PathBuf> {
     let bin = std::env::var_os("KEYFALL_POSTGRES_BIN").map(PathBuf::from);
     if bin.is_none() {
+        let started = std::env::var("KEYFALL_SERVERS").unwrap_or_default();
+        assert!(!started.contains("postgres"), "KEYFALL_POSTGRES_BIN names no server");
         eprintln!("passed over: KEYFALL_POSTGRES_BIN names no server");
     }
     bin

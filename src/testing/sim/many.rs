@@ -256,8 +256,10 @@ fn keyholder(run: &mut Run, event: KeyholderEvent, trouble: Trouble) {
     });
     compare(run);
     if let KeyholderEvent::Replaced(n) = event {
-        if let Some(list) = before.filter(|_| n % 4 == 3) {
-            return cut_short(run, list, n, trouble);
+        match n % 4 {
+            3 if before.is_some() => return cut_short(run, before, n, trouble),
+            1 => return copied(run, n, trouble),
+            _ => {}
         }
         let act = |run: &Run| run.engine().rekey().map(|_| Done::Nothing);
         attempt(run, "epochs begun", trouble, &act, |_, _, _| {});
@@ -266,12 +268,30 @@ fn keyholder(run: &mut Run, event: KeyholderEvent, trouble: Trouble) {
 
 /// A replacement is cut short before an epoch begins, and another machine goes on with its list of
 /// before: nothing refuses that, and it asks nobody else for a word.
-fn cut_short(run: &mut Run, list: Config, user: u8, trouble: Trouble) {
+fn cut_short(run: &mut Run, list: Option<Config>, user: u8, trouble: Trouble) {
     restart(run, false);
-    run.media.go_on_with(list);
+    list.into_iter().for_each(|list| run.media.go_on_with(list));
     open(run, None);
     run.tally.count("replacements cut short");
     apply(run, Op::Erase(vec![Scoped::User(user / 4 % 4)]), trouble);
+}
+
+/// The list is copied in the middle of a replacement, and an epoch begins by it; then the machine
+/// with the copy replaces the same place, and erases.
+fn copied(run: &mut Run, n: u8, trouble: Trouble) {
+    let list = run.media.keyholder_list();
+    let has_begun = run.engine().rekey().is_ok();
+    restart(run, false);
+    list.filter(|_| has_begun).into_iter().for_each(|list| run.media.go_on_with(list));
+    open(run, None);
+    if !has_begun {
+        return;
+    }
+    restart(run, false);
+    let replaced = run.media.keyholders(KeyholderEvent::Replaced(n));
+    open(run, None);
+    run.tally.add("lists copied in the middle of a replacement", u64::from(replaced));
+    apply(run, Op::Erase(vec![Scoped::User(n / 4 % 4)]), trouble);
 }
 
 /// A snapshot of store and memory, while the engine is open; its cell is elsewhere.

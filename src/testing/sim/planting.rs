@@ -48,7 +48,7 @@ pub const PLANTED: &[PlantedDefect] = &[
     engine("retired before published", Defect::RetireBeforePublish, World::Alone, "LOST").at(3),
     engine("a page keeps its key", Defect::KeepPageKey, World::Alone, "a key seals two plaintexts"),
     engine("a key is used twice", Defect::ReuseKey, World::Alone, "a key seals two plaintexts"),
-    engine("the cache is not purged", Defect::ForgetCache, World::Alone, "FOUND").at(49),
+    engine("the cache is not purged", Defect::ForgetCache, World::Alone, "FOUND").at(213),
     engine("an erase is not logged", Defect::SkipLog, World::Alone, "LOST"),
     PlantedDefect {
         name: "every engine that opens a store recovers it",

@@ -255,7 +255,9 @@ impl Keyholders {
                 let old = std::mem::replace(&mut config.keyholders[at], self.member(spare));
                 let address = spare.to_string();
                 config.leaving.retain(|left| left.member.address != address);
-                config.leaving.push(Left { member: old, x, until: None });
+                if config.was_dealt(&old).unwrap_or(true) {
+                    config.leaving.push(Left { member: old, x, until: None });
+                }
                 shared.list[at] = spare;
                 spare
             }
