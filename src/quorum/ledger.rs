@@ -290,7 +290,10 @@ impl Ledger {
     pub(super) fn catch_up(&mut self, list: [u8; 32], id: RootId, members: &[Signer]) -> bool {
         // Where nothing is known all count anyhow: see `deal`.
         let changed = !self.dealt.is_empty() && self.enter(id.epoch, members);
-        changed && (self.draw(list, id) || changed)
+        if changed {
+            self.draw(list, id);
+        }
+        changed
     }
 
     /// Before shares of the running root key go out to some that lack theirs. Says whether

@@ -47,8 +47,8 @@ fn cut_short(place: &Place, number: usize, line: &str) -> Replaced {
 }
 
 /// Replaces keyholder 3 while 2 is away, erases ada's, and looks whether a key that reaches them is
-/// left if that is final. Whether it is.
-fn replaced_and_erased(place: &mut Place, line: &str, all: &[&Keyholder]) -> bool {
+/// left if that is final.
+fn replaced_and_erased(place: &mut Place, line: &str, all: &[&Keyholder]) {
     place.keyholders[1].kill();
     let args = ["keyholder", "replace", &place.at("store"), "--number", "3", "--with", line];
     let (_, text) = run(&args);
@@ -62,7 +62,6 @@ fn replaced_and_erased(place: &mut Place, line: &str, all: &[&Keyholder]) -> boo
     engine.run_due(&mut |_| {}).unwrap();
     drop(engine);
     assert!(recoverable(place, all, 2).is_empty());
-    is_final
 }
 
 /// The list was copied when the replacement by a sixth had begun. Who replaced the sixth in turn on
