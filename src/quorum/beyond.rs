@@ -24,7 +24,7 @@ pub(super) struct Beyond {
 
 impl Beyond {
     /// What these tell of root keys later than `keep`, but those that are `given_up`. `claimed`:
-    /// the claim came right after they were asked.
+    /// they were told of the claim right before or after they were asked.
     pub(super) fn of(
         held: &[Result<Held>],
         n: usize,
@@ -60,10 +60,10 @@ impl Beyond {
         self.tellers > liars
     }
 
-    /// Whether none was published: `wanted` keyholders take one before that.
-    pub(super) fn is_none(&self, wanted: usize, liars: usize) -> bool {
+    /// Whether there is none that `threshold` keyholders can give back.
+    pub(super) fn is_none(&self, threshold: usize, liars: usize) -> bool {
         let clear = self.clear.range(..self.n).count();
-        !self.is_told(liars) && clear >= Beyond::clear_enough(self.n, wanted, liars)
+        !self.is_told(liars) && clear >= Beyond::clear_enough(self.n, threshold, liars)
     }
 
     /// Whether this member holds none.
@@ -71,8 +71,8 @@ impl Beyond {
         self.clear.contains(&member)
     }
 
-    /// How many of `n` must tell that they hold none: if so many do, fewer than `wanted` are left.
-    pub(super) fn clear_enough(n: usize, wanted: usize, liars: usize) -> usize {
-        n.saturating_sub(wanted) + 1 + liars
+    /// How many of `n` must tell that they hold none: then fewer than `threshold` are left.
+    pub(super) fn clear_enough(n: usize, threshold: usize, liars: usize) -> usize {
+        n.saturating_sub(threshold) + 1 + liars
     }
 }

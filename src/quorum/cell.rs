@@ -27,7 +27,9 @@ use super::promised::promised;
 use super::shares::{completed, split};
 use super::sorted::Sorted;
 use super::standing::Alive;
-use super::told::{Told, came_back_older, too_few, without_newcomer};
+use super::told::{
+    Told, came_back_older, of_another_store, owned_elsewhere, too_few, without_newcomer,
+};
 use super::{Held, Keyholder, Share};
 use crate::cell::{Contents, Durable, Owner, RootCell};
 use crate::crypto::Key;
@@ -185,10 +187,7 @@ impl QuorumCell {
             known.lock = (self.take_lock)()?;
         }
         match known.store {
-            Some(there) if there != store => Err(Error::new(
-                ErrorKind::Refused,
-                "this cell belongs to another store; give each store its own",
-            )),
+            Some(there) if there != store => Err(of_another_store()),
             Some(_) => Ok(()),
             None => {
                 (self.change)(&mut |config| config.store = Some(store.to_string()))?;
@@ -206,7 +205,7 @@ impl QuorumCell {
     fn ask_for(&self, store: StoreId, id: RootId) -> Vec<Result<Held>> {
         let (n, wanted) = (self.n(), self.wanted());
         let holds = |held: &&Held| held.shares.iter().any(|s| s.id == id && s.is_proven());
-        let spare = Beyond::clear_enough(n, wanted, self.f());
+        let spare = Beyond::clear_enough(n, self.t(), self.f());
         let enough = |answers: &[Option<Result<Held>>]| {
             let answered = || answers.iter().take(n).flatten().flatten();
             answered().filter(holds).count() >= wanted && answered().count() >= spare
@@ -214,16 +213,17 @@ impl QuorumCell {
         self.circle.ask(n, enough, move |_, member| member.load(store))
     }
 
-    /// As [`QuorumCell::ask_for`], once enough of them know of the claim of this engine.
-    fn ask_claimed(&self, store: StoreId, id: RootId, mark: u64) -> Vec<Result<Held>> {
+    /// As [`QuorumCell::ask_for`], once enough of them know of the claim of this engine; whether
+    /// all were told of it right before, so that one that tells of another owner lies.
+    fn ask_claimed(&self, store: StoreId, id: RootId, mark: u64) -> (Vec<Result<Held>>, bool) {
         let (held, owner) = (self.ask_for(store, id), self.known().owner);
-        let spare = Beyond::clear_enough(self.n(), self.wanted(), self.f());
+        let spare = Beyond::clear_enough(self.n(), self.t(), self.f());
         if Beyond::is_claimed(&held[..self.n()], &owner, spare)
             || self.tell_most(store, owner, mark, "took the claim of this engine").is_err()
         {
-            return held;
+            return (held, false);
         }
-        self.ask_for(store, id)
+        (self.ask_for(store, id), true)
     }
 
     fn sorted<'h>(&self, held: &'h [Result<Held>]) -> Sorted<'h> {
@@ -296,6 +296,37 @@ impl QuorumCell {
         Ok(if took.len() < wanted { wanted } else { wanted.min(hold).max(self.t()) })
     }
 
+    /// Deals a candidate; `is_first`: some keyholders are new, and were not tried out yet.
+    fn deal_new(&self, store: StoreId, id: &RootId, key: &Key, is_first: bool) -> Result<()> {
+        let entitled = self.entitled(store, id);
+        if is_first {
+            let tried = self.try_out(store, id, &entitled.new_ones(self.n()))?;
+            let tried: Vec<Result<()>> = tried.into_iter().map(|(_, answer)| answer).collect();
+            self.check_fenced(&tried).and_then(|()| without_newcomer(&tried))?;
+        }
+        let shares = self.shares_of(id, key)?;
+        let owner = self.known().owner;
+        let dealing = Dealing { circle: &self.circle, store, owner, shares };
+        let mut needed = self.wanted();
+        let mut answers = dealing.to_members(&entitled, self.quorum.needed().max(needed));
+        if taken(&answers).len() < needed && self.check_fenced(&answers).is_ok() {
+            dealing.to_stand_ins(&entitled, &mut answers);
+            if taken(&answers).len() < needed {
+                needed = self.least(store, id, &entitled, taken(&answers))?;
+            }
+        }
+        let (took, fenced) = (taken(&answers).len(), self.check_fenced(&answers));
+        // The head is sealed under this key alone once it is published: a keyholder may be lost
+        // from then on.
+        if took < needed || fenced.is_err() {
+            let few = self.too_few("took their share of the new root key", &answers, needed);
+            return fenced.and(Err(few.context("nothing was changed")));
+        }
+        let mut known = self.known();
+        (known.short, known.waits) = (took < self.n(), false);
+        Ok(())
+    }
+
     /// Deals the running root key to keyholders that answer and lack their share of it, if it was
     /// drawn for them: a machine with the list of before a replacement does not ask the new one
     /// for its word. Returns how many hold theirs now.
@@ -335,7 +366,7 @@ impl QuorumCell {
 
     /// Whether no root key later than the one that is kept is somebody's.
     fn is_last(&self, beyond: &Beyond) -> Result<bool> {
-        let is_last = beyond.is_none(self.wanted(), self.f());
+        let is_last = beyond.is_none(self.t(), self.f());
         self.known().is_behind = !is_last && beyond.is_told(self.f());
         if !is_last {
             self.record(Ledger::put_off)?;
@@ -460,41 +491,18 @@ impl RootCell for QuorumCell {
         self.hold(store)?;
         // Before the first share: a keyholder that is dealt one counts for this epoch, and no other
         // must.
+        let entered = self.known().ledger.entered();
         let mut is_first = false;
         self.record(|ledger| {
-            is_first = ledger.is_new(&self.quorum.keyholders);
             let list = Lists::of(ledger, &self.quorum).now();
+            is_first = ledger.is_new(&list, &self.quorum.keyholders);
             ledger.begin(list, *id, &self.quorum.keyholders)
         })?;
         self.known().ledger.attempt(*id);
-        let entitled = self.entitled(store, id);
-        if is_first {
-            let tried = self.try_out(store, id, &entitled.new_ones(self.n()))?;
-            let tried: Vec<Result<()>> = tried.into_iter().map(|(_, answer)| answer).collect();
-            self.check_fenced(&tried).and_then(|()| without_newcomer(&tried))?;
-        }
-        let shares = self.shares_of(id, key)?;
-        let owner = self.known().owner;
-        let dealing = Dealing { circle: &self.circle, store, owner, shares };
-        let mut needed = self.wanted();
-        let mut answers = dealing.to_members(&entitled, self.quorum.needed().max(needed));
-        if taken(&answers).len() < needed && self.check_fenced(&answers).is_ok() {
-            dealing.to_stand_ins(&entitled, &mut answers);
-            if taken(&answers).len() < needed {
-                needed = self.least(store, id, &entitled, taken(&answers))?;
-            }
-        }
-        let (took, fenced) = (taken(&answers).len(), self.check_fenced(&answers));
-        // The head is sealed under this key alone once it is published: a keyholder may be lost
-        // from then on.
-        if took < needed || fenced.is_err() {
-            self.record(|ledger| ledger.fail(*id))?;
-            let few = self.too_few("took their share of the new root key", &answers, needed);
-            return fenced.and(Err(few.context("nothing was changed")));
-        }
-        let mut known = self.known();
-        (known.short, known.waits) = (took < self.n(), false);
-        Ok(())
+        self.deal_new(store, id, key, is_first).or_else(|e| {
+            self.record(|ledger| ledger.call_off(*id, entered))?;
+            Err(e)
+        })
     }
 
     fn load(&self) -> Result<Contents> {
@@ -524,27 +532,20 @@ impl RootCell for QuorumCell {
         let (keep, owner) = (*keep, self.known().owner);
         let answers = self.known().answers.take();
         let answers = answers.filter(|there| there.id == keep && there.claimed);
-        let is_prepared = answers.is_some();
-        let held = match answers {
-            Some(there) => there.held,
+        let (held, are_told) = match answers {
+            Some(there) => (there.held, true),
             None => self.ask_claimed(store, keep, proof.commit()),
         };
         let others = held.iter().take(self.n()).flatten().filter_map(|held| held.owner);
         if others.filter(|other| *other != owner && other.claim >= owner.claim).count() > self.f() {
-            return Err(Error::new(
-                ErrorKind::Fenced,
-                "keyholders say that another engine owns the store; nothing was destroyed",
-            ));
+            return Err(owned_elsewhere());
         }
         let was_final = self.known().ledger.is_final(&keep);
         self.record(|ledger| ledger.deal(&keep, &self.quorum.keyholders, &[]))?;
         let concerned = self.known().ledger.concerned(&self.quorum);
         let needed = concerned.needed();
         let holders = self.deal(store, &keep, &held)?;
-        {
-            let mut known = self.known();
-            (known.dealt, known.running) = (None, Some(keep));
-        }
+        self.known().keep(keep);
         let is_there =
             held.iter().flatten().any(|held| held.shares.iter().any(|share| share.id == keep));
         if !is_there && held.iter().all(Result::is_ok) {
@@ -562,7 +563,7 @@ impl RootCell for QuorumCell {
         let shares = held.iter().flatten().flat_map(|held| &held.shares);
         let seen: BTreeSet<RootId> = shares.map(|share| share.id).collect();
         let given_up = self.known().ledger.given_up(&keep, &seen);
-        let beyond = Beyond::of(&held, self.n(), &owner, is_prepared, &keep, &given_up);
+        let beyond = Beyond::of(&held, self.n(), &owner, are_told, &keep, &given_up);
         let is_last = was_final || self.is_last(&beyond)?;
         let order = RetireOrder { store, owner, keep, given_up, mark: proof.commit() };
         let mut said = self.ask_to_retire(order, needed)?;

@@ -75,6 +75,11 @@ pub(super) struct Answers {
 }
 
 impl Known {
+    /// A root key is kept from now on.
+    pub(super) fn keep(&mut self, id: RootId) {
+        (self.dealt, self.running) = (None, Some(id));
+    }
+
     pub(super) fn new(store: Option<StoreId>, ledger: Ledger) -> Self {
         Known {
             store,

@@ -248,10 +248,30 @@ impl Ledger {
         self.left.iter().any(holds)
     }
 
-    /// Whether one of these was not there when an epoch was begun last.
-    pub(super) fn is_new(&self, members: &[Signer]) -> bool {
+    /// Whether one of these was not there when an epoch was begun last, and none was tried by this
+    /// list yet.
+    pub(super) fn is_new(&self, list: &[u8; 32], members: &[Signer]) -> bool {
         let is_new = |last: &Entry| members.iter().any(|key| !last.keys.contains(key));
-        self.dealt.last().is_some_and(is_new)
+        self.dealt.last().is_some_and(is_new) && self.drawn.iter().all(|(by, _)| by != list)
+    }
+
+    /// Who counts for which epochs, to be put back where nobody else was dealt anything.
+    pub(super) fn entered(&self) -> Entered {
+        let until = self.left.iter().map(|gone| gone.until).collect();
+        Entered { dealt: self.dealt.clone(), until }
+    }
+
+    /// The deposit of a root key failed: those that would have been dealt it later count for
+    /// nothing.
+    pub(super) fn call_off(&mut self, id: RootId, entered: Entered) -> bool {
+        let Entered { dealt, until } = entered;
+        self.left.iter_mut().zip(until).for_each(|(gone, until)| gone.until = until);
+        // At the very first nothing is known: see `deal`.
+        if !dealt.is_empty() {
+            self.dealt = dealt;
+        }
+        self.fail(id);
+        true
     }
 
     /// Before the first share of a root key, which was drawn by that list, goes out to `members`.
@@ -266,9 +286,13 @@ impl Ledger {
     fn enter(&mut self, epoch: u64, members: &[Signer]) -> bool {
         let mut keys: BTreeSet<Signer> = members.iter().copied().collect();
         let mut changed = false;
+        let running = epoch.saturating_sub(1);
+        let before = self.dealt.iter().rev().find(|entry| entry.covers(running)).cloned();
         for gone in self.left.iter_mut().filter(|gone| gone.until.is_none()) {
-            gone.until = epoch.checked_add(1);
-            keys.insert(gone.key);
+            // Whoever was not dealt the key before is not dealt this one.
+            let counts = before.as_ref().is_none_or(|entry| entry.keys.contains(&gone.key));
+            gone.until = if counts { epoch.checked_add(1) } else { Some(epoch) };
+            keys.extend(counts.then_some(gone.key));
             changed = true;
         }
         match self.dealt.last_mut() {
@@ -442,6 +466,12 @@ impl Ledger {
         newer.sort_by_key(|id| !held.contains(id));
         newer
     }
+}
+
+/// Who counts for which epochs: the entries, and for each that left the first epoch without it.
+pub(super) struct Entered {
+    dealt: Vec<Entry>,
+    until: Vec<Option<u64>>,
 }
 
 /// What came of a round of statements.

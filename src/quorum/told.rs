@@ -133,6 +133,18 @@ pub(super) fn too_few<T>(
     Error::new(ErrorKind::Io, text).for_keyholders()
 }
 
+/// The cell's directory is of another store.
+pub(super) fn of_another_store() -> Error {
+    let text = "this cell belongs to another store; give each store its own";
+    Error::new(ErrorKind::Refused, text)
+}
+
+/// More keyholders than may lie know of another engine's claim.
+pub(super) fn owned_elsewhere() -> Error {
+    let text = "keyholders say that another engine owns the store; nothing was destroyed";
+    Error::new(ErrorKind::Fenced, text)
+}
+
 /// The error if a new keyholder took no share. Once more it goes on without that one, as without
 /// any that is away.
 pub(super) fn without_newcomer(tried: &[Result<()>]) -> Result<()> {

@@ -218,3 +218,31 @@ fn the_one_that_leaves_stands_in_for_the_one_that_comes() {
     assert!(shares_in(&place.keyholders[2].dir).is_empty());
     assert!(recoverable(&place, &[&new], 2).is_empty());
 }
+
+/// A keyholder that was named and took no share counted for the epoch for good: with the one that it
+/// was to replace gone too, no erase was ever final.
+#[test]
+fn one_that_was_named_and_took_nothing_counts_for_nothing() {
+    let mut place = Place::with_margin(3, 2, 0, 0);
+    let (mut dead, to_dead) = fresh(&place, "dead");
+    let (new, to_new) = fresh(&place, "new");
+    let engine = place.open().unwrap();
+    put(&engine, "ada");
+    drop(engine);
+    place.keyholders[2].kill();
+    cut_short(&place, 3, &to_dead);
+    dead.kill();
+    let engine = place.open().unwrap();
+    assert_eq!(error_kind(engine.rekey()), ErrorKind::Io);
+    drop(engine);
+    let store = place.at("store");
+    let told = ok(&["keyholder", "replace", &store, "--number", "3", "--with", &to_new]);
+    assert!(told.contains("final"), "{told}");
+    assert_eq!(leaving(&place), 1);
+    let engine = place.open().unwrap();
+    assert_eq!(grade(&engine, &certified(&engine, "ada")), Grade::Final);
+    drop(engine);
+    let old = &place.keyholders[2].dir;
+    assert_eq!((shares_in(old).len(), shares_in(&dead.dir).len()), (1, 0));
+    assert!(recoverable(&place, &[&new], 2).is_empty());
+}

@@ -28,7 +28,8 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Done {
         return Err(damaged(args, checked).into());
     }
     if args.adopt {
-        let failed = "it is restored, and read-only still, for it could not be taken over";
+        let failed = "it is restored, and read-only still, for it could not be taken over; once \
+                      nothing stands against it `keyfall tend STORE --take-over` does that";
         adopt(session, &args.into).map_err(|e| e.context(failed))?;
     }
     tell(session, args, &done)

@@ -39,13 +39,15 @@ pub(super) fn run(session: &Session, args: TendArgs) -> Done {
         return session.value(&told);
     }
     tell(session, &done)?;
+    let pending = pending(&status.finality).filter(|_| !done.finalized);
     if done.finalized {
         line("what was pending is final")?;
-    } else if let Some(pending) = pending(&status.finality) {
-        line(session.fill(&pending))?;
+    } else if let Some(pending) = &pending {
+        line(session.fill(pending))?;
     }
     came.iter().try_for_each(line)?;
-    line(next.map_or("nothing is due later".to_owned(), |at| format!("next due {at}")))
+    let none = if pending.is_some() { "nothing else is due later" } else { "nothing is due later" };
+    line(next.map_or(none.to_owned(), |at| format!("next due {at}")))
 }
 
 fn tell(session: &Session, done: &DueOutcome) -> Done {
