@@ -16,34 +16,31 @@ use std::sync::Arc;
 
 use super::ask::Circle;
 use super::beyond::Beyond;
-use super::brand::{Lists, Tells};
+use super::brand::Lists;
 use super::config::Rule;
 use super::contents::contents;
 use super::deposit::{Dealing, Entitled, Left, taken};
-use super::known::{Answers, ChangeConfig, Known, Local, TakeLock};
+use super::known::{ChangeConfig, Known, Local, TakeLock};
 use super::ledger::Ledger;
 use super::order::{RetireOrder, did, same};
-use super::promised::promised;
 use super::shares::{completed, split};
 use super::sorted::Sorted;
 use super::standing::Alive;
-use super::told::{
-    Told, came_back_older, of_another_store, owned_elsewhere, too_few, without_newcomer,
-};
+use super::told::{Told, of_another_store, too_few, without_newcomer};
 use super::{Held, Keyholder, Share};
-use crate::cell::{Contents, Durable, Owner, RootCell};
+use crate::cell::{Contents, Owner, RootCell};
 use crate::crypto::Key;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
-use crate::promise::{Awaited, Dealt, Promise, Quorum, Retirement, RootId, Statement};
+use crate::promise::{Quorum, RootId, Statement};
 use crate::sync::{Mutex, MutexGuard, locked};
 
 /// A root cell that is spread over keyholders.
 pub struct QuorumCell {
     /// The keyholders, and after them those that were replaced.
-    circle: Circle,
-    quorum: Quorum,
+    pub(super) circle: Circle,
+    pub(super) quorum: Quorum,
     margin: u8,
     env: SharedEnv,
     change: ChangeConfig,
@@ -54,6 +51,15 @@ pub struct QuorumCell {
 impl std::fmt::Debug for QuorumCell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "QuorumCell({} of {})", self.quorum.threshold, self.quorum.keyholders.len())
+    }
+}
+
+/// With some keyholders away the next process would not know it to be final.
+impl Drop for QuorumCell {
+    fn drop(&mut self) {
+        if self.known().lock.is_some() {
+            let _ = self.record(|ledger| ledger.is_unwritten());
+        }
     }
 }
 
@@ -116,12 +122,12 @@ impl QuorumCell {
         held.iter().enumerate().map(standing).collect()
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         locked(&self.known)
     }
 
     /// How many keyholders there are, without those that were replaced.
-    fn n(&self) -> usize {
+    pub(super) fn n(&self) -> usize {
         self.quorum.keyholders.len()
     }
 
@@ -129,7 +135,7 @@ impl QuorumCell {
         usize::from(self.quorum.threshold)
     }
 
-    fn f(&self) -> usize {
+    pub(super) fn f(&self) -> usize {
         usize::from(self.quorum.liars)
     }
 
@@ -139,12 +145,12 @@ impl QuorumCell {
     }
 
     /// How many must hold the key to keep before another is destroyed.
-    fn wanted(&self) -> usize {
+    pub(super) fn wanted(&self) -> usize {
         (self.t() + usize::from(self.margin)).min(self.n())
     }
 
     /// Changes the ledger, and writes it if `change` says that it must be kept.
-    fn record(&self, change: impl FnOnce(&mut Ledger) -> bool) -> Result<()> {
+    pub(super) fn record(&self, change: impl FnOnce(&mut Ledger) -> bool) -> Result<()> {
         let ledger = &mut self.known().ledger;
         if change(ledger) {
             (self.change)(&mut |config| ledger.write(config))?;
@@ -159,7 +165,13 @@ impl QuorumCell {
     }
 
     /// Has as many keyholders as a claim needs learn an owner and a commit mark.
-    fn tell_most(&self, store: StoreId, owner: Owner, mark: u64, what: &str) -> Result<()> {
+    pub(super) fn tell_most(
+        &self,
+        store: StoreId,
+        owner: Owner,
+        mark: u64,
+        what: &str,
+    ) -> Result<()> {
         let (n, needed) = (self.n(), self.most());
         let claim = move |_, member: &dyn Keyholder| member.claim(store, &owner, mark);
         let mut answers = self.circle.ask(n, did(n, needed), claim);
@@ -181,7 +193,7 @@ impl QuorumCell {
     }
 
     /// Takes the lock of the cell's directory, which is held from here on, and notes its store.
-    fn hold(&self, store: StoreId) -> Result<()> {
+    pub(super) fn hold(&self, store: StoreId) -> Result<()> {
         let mut known = self.known();
         if known.lock.is_none() {
             known.lock = (self.take_lock)()?;
@@ -197,12 +209,12 @@ impl QuorumCell {
         }
     }
 
-    fn held(&self, store: StoreId) -> Vec<Result<Held>> {
+    pub(super) fn held(&self, store: StoreId) -> Vec<Result<Held>> {
         self.circle.ask(self.n(), |_| false, move |_, member| member.load(store))
     }
 
     /// Asks which keyholders hold a root key; not all are waited for if enough do.
-    fn ask_for(&self, store: StoreId, id: RootId) -> Vec<Result<Held>> {
+    pub(super) fn ask_for(&self, store: StoreId, id: RootId) -> Vec<Result<Held>> {
         let (n, wanted) = (self.n(), self.wanted());
         let holds = |held: &&Held| held.shares.iter().any(|s| s.id == id && s.is_proven());
         let spare = Beyond::clear_enough(n, self.t(), self.f());
@@ -215,7 +227,12 @@ impl QuorumCell {
 
     /// As [`QuorumCell::ask_for`], once enough of them know of the claim of this engine; whether
     /// all were told of it right before, so that one that tells of another owner lies.
-    fn ask_claimed(&self, store: StoreId, id: RootId, mark: u64) -> (Vec<Result<Held>>, bool) {
+    pub(super) fn ask_claimed(
+        &self,
+        store: StoreId,
+        id: RootId,
+        mark: u64,
+    ) -> (Vec<Result<Held>>, bool) {
         let (held, owner) = (self.ask_for(store, id), self.known().owner);
         let spare = Beyond::clear_enough(self.n(), self.t(), self.f());
         if Beyond::is_claimed(&held[..self.n()], &owner, spare)
@@ -297,7 +314,13 @@ impl QuorumCell {
     }
 
     /// Deals a candidate; `is_first`: some keyholders are new, and were not tried out yet.
-    fn deal_new(&self, store: StoreId, id: &RootId, key: &Key, is_first: bool) -> Result<()> {
+    pub(super) fn deal_new(
+        &self,
+        store: StoreId,
+        id: &RootId,
+        key: &Key,
+        is_first: bool,
+    ) -> Result<()> {
         let entitled = self.entitled(store, id);
         if is_first {
             let tried = self.try_out(store, id, &entitled.new_ones(self.n()))?;
@@ -330,7 +353,12 @@ impl QuorumCell {
     /// Deals the running root key to keyholders that answer and lack their share of it, if it was
     /// drawn for them: a machine with the list of before a replacement does not ask the new one
     /// for its word. Returns how many hold theirs now.
-    fn deal(&self, store: StoreId, keep: &RootId, held: &[Result<Held>]) -> Result<usize> {
+    pub(super) fn deal(
+        &self,
+        store: StoreId,
+        keep: &RootId,
+        held: &[Result<Held>],
+    ) -> Result<usize> {
         let sorted = self.sorted(held);
         let n = self.n();
         let mut holders: BTreeSet<usize> =
@@ -365,7 +393,7 @@ impl QuorumCell {
     }
 
     /// Whether no root key later than the one that is kept is somebody's.
-    fn is_last(&self, beyond: &Beyond) -> Result<bool> {
+    pub(super) fn is_last(&self, beyond: &Beyond) -> Result<bool> {
         let is_last = beyond.is_none(self.t(), self.f());
         self.known().is_behind = !is_last && beyond.is_told(self.f());
         if !is_last {
@@ -390,7 +418,11 @@ impl QuorumCell {
     }
 
     /// Asks every member to destroy what `keep` replaces, and returns the statements that count.
-    fn ask_to_retire(&self, order: RetireOrder, needed: usize) -> Result<Vec<Statement>> {
+    pub(super) fn ask_to_retire(
+        &self,
+        order: RetireOrder,
+        needed: usize,
+    ) -> Result<Vec<Statement>> {
         let all = did(self.circle.members.len(), needed);
         let answers = self.circle.ask(self.n(), all, move |_, member| order.give(member));
         self.check_fenced(&answers)?;
@@ -404,197 +436,10 @@ impl QuorumCell {
     }
 
     /// What keyholders told, taken together.
-    fn contents(&self, store: StoreId, held: &[Result<Held>]) -> Result<Contents> {
+    pub(super) fn contents(&self, store: StoreId, held: &[Result<Held>]) -> Result<Contents> {
         // A replaced keyholder has no say in which engine owns the store.
         let told = Told::by(&held[..self.n()], self.most(), self.f());
         let place = |n: usize| self.circle.members[n].place();
         contents(store, held, told, self.sorted(held), self.t(), &place)
-    }
-}
-
-impl RootCell for QuorumCell {
-    fn describe(&self) -> Promise {
-        let known = self.known();
-        promised(known.ledger.concerned(&self.quorum), known.ledger.unnamed)
-    }
-
-    /// A keyholder that is back gets its share of the running key; where that cannot be, one of the
-    /// next. One that left may hold a share of the running key, and so may many of a later one.
-    fn wants_epoch(&self) -> bool {
-        let (store, running) = {
-            let known = self.known();
-            (known.store, known.running.filter(|_| known.short))
-        };
-        if let Some((store, running)) = store.zip(running) {
-            let held = self.ask_for(store, running);
-            let _ = self.deal(store, &running, &held);
-        }
-        let known = self.known();
-        let is_left = |running: &RootId| !known.short && known.ledger.has_left_one(running);
-        known.short && known.waits || known.is_behind || known.running.as_ref().is_some_and(is_left)
-    }
-
-    fn take_over(&self) {
-        self.known().takes_over = true;
-    }
-
-    fn brand(&self, id: &mut RootId) {
-        Lists::of(&self.known().ledger, &self.quorum).brand(id);
-    }
-
-    fn claim(&self, store: StoreId, owner: &Owner, mark: u64) -> Result<()> {
-        self.hold(store)?;
-        // The others learn it with the next request.
-        if let Err(refused) = self.tell_most(store, *owner, mark, "took the claim of this engine") {
-            self.known().answers = None;
-            return Err(refused);
-        }
-        let mut known = self.known();
-        known.owner = *owner;
-        // One that takes the store over does so from an engine that may have destroyed the key.
-        let stands = !known.takes_over;
-        known.answers.iter_mut().for_each(|there| there.claimed = stands);
-        Ok(())
-    }
-
-    /// A take-over goes on all the same, and records up to which epoch it cannot know all that
-    /// hold shares.
-    fn check_kept(&self, live: &RootId) -> Result<()> {
-        let (unknown, elsewhere, list, takes_over, store) = {
-            let known = self.known();
-            let lists = Lists::of(&known.ledger, &self.quorum);
-            let unknown = lists.unknown(live, &known.told, self.f());
-            let elsewhere = lists.begun_elsewhere(live, &known.told);
-            (unknown, elsewhere, lists.now(), known.takes_over, known.store)
-        };
-        if let Some((id, store)) = elsewhere.zip(store) {
-            self.hold(store)?;
-            self.record(|ledger| ledger.catch_up(list, id, &self.quorum.keyholders))?;
-        }
-        match (unknown, store) {
-            (Some(epoch), Some(store)) if takes_over => {
-                self.hold(store)?;
-                self.record(|ledger| ledger.come_back(epoch))
-            }
-            (Some(epoch), _) => Err(came_back_older(epoch)),
-            (None, _) => Ok(()),
-        }
-    }
-
-    /// The claim once more, with a higher mark.
-    fn mark(&self, store: StoreId, commit: u64) -> Result<()> {
-        let owner = self.known().owner;
-        self.tell_most(store, owner, commit, "learned of the newest commit")
-    }
-
-    fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
-        self.hold(store)?;
-        // Before the first share: a keyholder that is dealt one counts for this epoch, and no other
-        // must.
-        let entered = self.known().ledger.entered();
-        let mut is_first = false;
-        self.record(|ledger| {
-            let list = Lists::of(ledger, &self.quorum).now();
-            is_first = ledger.is_new(&list, &self.quorum.keyholders);
-            ledger.begin(list, *id, &self.quorum.keyholders)
-        })?;
-        self.known().ledger.attempt(*id);
-        self.deal_new(store, id, key, is_first).or_else(|e| {
-            self.record(|ledger| ledger.call_off(*id, entered))?;
-            Err(e)
-        })
-    }
-
-    fn load(&self) -> Result<Contents> {
-        let Some(store) = self.known().store else {
-            return Ok(Contents::default());
-        };
-        let held = self.held(store);
-        self.known().told = Tells::by(&held[..self.n()]);
-        self.contents(store, &held)
-    }
-
-    fn load_for(&self, id: &RootId) -> Result<Contents> {
-        let Some(store) = self.known().store else {
-            return Ok(Contents::default());
-        };
-        let held = self.ask_for(store, *id);
-        let contents = self.contents(store, &held)?;
-        self.known().answers = Some(Answers { id: *id, held, claimed: false });
-        Ok(contents)
-    }
-
-    fn retire(&self, keep: &RootId, proof: Durable) -> Result<Retirement> {
-        let lost =
-            || Error::corrupt("the root key to keep is not in the cell; nothing was destroyed");
-        let store = self.known().store.ok_or_else(lost)?;
-        self.hold(store)?;
-        let (keep, owner) = (*keep, self.known().owner);
-        let answers = self.known().answers.take();
-        let answers = answers.filter(|there| there.id == keep && there.claimed);
-        let (held, are_told) = match answers {
-            Some(there) => (there.held, true),
-            None => self.ask_claimed(store, keep, proof.commit()),
-        };
-        let others = held.iter().take(self.n()).flatten().filter_map(|held| held.owner);
-        if others.filter(|other| *other != owner && other.claim >= owner.claim).count() > self.f() {
-            return Err(owned_elsewhere());
-        }
-        let was_final = self.known().ledger.is_final(&keep);
-        self.record(|ledger| ledger.deal(&keep, &self.quorum.keyholders, &[]))?;
-        let concerned = self.known().ledger.concerned(&self.quorum);
-        let needed = concerned.needed();
-        let holders = self.deal(store, &keep, &held)?;
-        self.known().keep(keep);
-        let is_there =
-            held.iter().flatten().any(|held| held.shares.iter().any(|share| share.id == keep));
-        if !is_there && held.iter().all(Result::is_ok) {
-            return Err(lost());
-        }
-        // Nothing older is left to those that kept this key: what failed since goes all the same.
-        let kept = |held: &&Held| {
-            held.committed >= keep.epoch && held.shares.iter().any(|share| share.id == keep)
-        };
-        if holders < self.wanted() && held.iter().flatten().filter(kept).count() <= self.f() {
-            // The old key is as safe as it was, and stays until the next is too.
-            self.record(Ledger::put_off)?;
-            return Ok(Retirement::Stated { statements: Vec::new(), needed });
-        }
-        let shares = held.iter().flatten().flat_map(|held| &held.shares);
-        let seen: BTreeSet<RootId> = shares.map(|share| share.id).collect();
-        let given_up = self.known().ledger.given_up(&keep, &seen);
-        let beyond = Beyond::of(&held, self.n(), &owner, are_told, &keep, &given_up);
-        let is_last = was_final || self.is_last(&beyond)?;
-        let order = RetireOrder { store, owner, keep, given_up, mark: proof.commit() };
-        let mut said = self.ask_to_retire(order, needed)?;
-        // Whoever has a later one does not show that what is erased here is out of reach.
-        let places = |key: &[u8; 32]| self.circle.members.iter().position(|it| it.key() == *key);
-        let is_clear = |key: &[u8; 32]| places(key).is_some_and(|n| beyond.is_clear(n));
-        said.retain(|said| is_last || is_clear(&said.keyholder));
-        let counts = |said: &&Statement| concerned.keyholders.contains(&said.keyholder);
-        let statements: Vec<Statement> = said.iter().filter(counts).cloned().collect();
-        let enough = statements.len() >= needed;
-        let mut all_gone = false;
-        self.record(|ledger| {
-            let taken = ledger.take_down(&self.quorum, &keep, &said, enough);
-            all_gone = taken.all_gone;
-            taken.changed
-        })?;
-        // Not final before every epoch is: the words still lacking are more than there are.
-        let needed = if all_gone { needed } else { needed.max(statements.len() + 1) };
-        Ok(Retirement::Stated { statements, needed })
-    }
-
-    fn unfinished(&self) -> Vec<Dealt> {
-        let known = self.known();
-        known.ledger.unfinished(&self.quorum, known.running.map(|id| id.epoch))
-    }
-
-    fn awaited(&self, keep: &RootId) -> Option<Awaited> {
-        self.known().ledger.awaited(&self.quorum, keep)
-    }
-
-    fn remembered(&self) -> Vec<Statement> {
-        self.known().ledger.said()
     }
 }

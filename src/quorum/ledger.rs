@@ -61,6 +61,8 @@ pub(super) struct Ledger {
     settled: bool,
     /// The root key whose retirement was the last that was final, if that is known.
     final_for: Option<RootId>,
+    /// The same, as it is written.
+    final_written: Option<RootId>,
     /// Whether what was written meanwhile does not say that the last retirement was final.
     is_midway: bool,
     said: BTreeMap<Signer, Statement>,
@@ -121,6 +123,7 @@ impl Ledger {
             dealt: config.dealt.iter().map(dealt).collect::<Result<_>>()?,
             settled: config.settled,
             final_for: kept.filter(|_| config.settled),
+            final_written: kept.filter(|_| config.settled),
             is_midway: false,
             said: config.statements.iter().map(said).collect::<Result<_>>()?,
             own: BTreeSet::new(),
@@ -151,6 +154,7 @@ impl Ledger {
         // Of the root key that is about to be kept nothing is known yet.
         self.is_midway = self.settled && self.final_for != self.kept;
         config.settled = self.settled && !self.is_midway;
+        self.final_written = self.final_for.filter(|_| config.settled);
         config.statements = self.said.values().map(Said::new).collect();
         let failed = |id: &RootId| Failed {
             epoch: id.epoch,
@@ -195,6 +199,7 @@ impl Ledger {
     /// that must be kept first.
     pub(super) fn come_back(&mut self, epoch: u64) -> bool {
         let known = self.unnamed.is_some_and(|known| known >= epoch);
+        self.final_for = None;
         self.unnamed = self.unnamed.max(Some(epoch));
         !known
     }
@@ -316,6 +321,7 @@ impl Ledger {
         let changed = !self.dealt.is_empty() && self.enter(id.epoch, members);
         if changed {
             self.draw(list, id);
+            self.final_for = None;
         }
         changed
     }
@@ -389,6 +395,11 @@ impl Ledger {
         std::mem::take(&mut self.settled)
     }
 
+    /// Whether it is not written that the last retirement was final: no epoch waits for that.
+    pub(super) fn is_unwritten(&self) -> bool {
+        self.settled && self.final_for.is_some() && self.final_written != self.final_for
+    }
+
     /// Whether the retirement that kept this root key was final.
     pub(super) fn is_final(&self, keep: &RootId) -> bool {
         self.settled && self.final_for == Some(*keep)
@@ -413,11 +424,13 @@ impl Ledger {
             let known = self.said.insert(statement.keyholder, statement.clone());
             news |= known.is_none_or(|known| known.keep != statement.keep);
         }
+        let was_final = self.is_final(keep);
         let gone = |entry: &Entry| entry.is_gone(quorum, keep, &self.said);
         // What has not ended yet has nothing to be gone.
         let ended = |entry: &Entry| entry.from < keep.epoch;
         let all_gone =
             self.unnamed.is_none() && self.dealt.iter().all(|entry| !ended(entry) || gone(entry));
+        let all_gone = was_final || all_gone;
         let over = |entry: &Entry| entry.until.is_some_and(|until| until <= keep.epoch);
         let whether: Vec<bool> =
             self.dealt.iter().map(|entry| over(entry) && gone(entry)).collect();

@@ -26,6 +26,7 @@ mod ledger;
 pub mod net;
 mod order;
 mod promised;
+mod root_cell;
 mod shares;
 mod sorted;
 mod standing;

@@ -184,7 +184,7 @@ pub fn replace_member(dir: &Path, number: usize, new: Member, env: &SharedEnv) -
     if let Some(n) = config.keyholders.iter().position(|member| is(member, &id)) {
         return Err(Error::invalid(format!(
             "this keyholder is one of the store's already, number {0}; if it has another \
-             address now, use `keyfall keyholder move [STORE] {0} HOST:PORT`",
+             address now, use `keyfall keyholder move STORE {0} HOST:PORT`",
             n + 1
         )));
     }

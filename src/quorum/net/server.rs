@@ -170,6 +170,11 @@ impl Write for Hurried<'_> {
     }
 }
 
+fn cannot_listen(listen: &str, e: &io::Error) -> Error {
+    let remedy = "name another address, or end what listens there";
+    Error::new(ErrorKind::Io, format!("cannot listen at {listen}: {e}; {remedy}"))
+}
+
 /// An engine that is connected.
 struct Admitted {
     stream: StreamOwned<ServerConnection, TcpStream>,
@@ -177,13 +182,20 @@ struct Admitted {
 }
 
 impl Server {
+    /// Whether [`Server::bind`] could listen there now.
+    ///
+    /// # Errors
+    /// `Io` if nothing can.
+    pub fn check(listen: &str) -> Result<()> {
+        TcpListener::bind(listen).map(drop).map_err(|e| cannot_listen(listen, &e))
+    }
+
     /// Listens at `HOST:PORT` for a keyholder's directory.
     ///
     /// # Errors
     /// `Io` if nothing can listen there.
     pub fn bind(dir: KeyholderDir, listen: &str, env: SharedEnv) -> Result<Self> {
-        let listener = TcpListener::bind(listen)
-            .map_err(|e| Error::io(format!("listening on {listen}"), e))?;
+        let listener = TcpListener::bind(listen).map_err(|e| cannot_listen(listen, &e))?;
         let dir = Arc::new(dir);
         let known = Arc::clone(&dir);
         let config =

@@ -307,3 +307,31 @@ fn whatever_looks_while_keyholders_are_away_says_pending() {
         assert!(ok(&["audit", &store]).contains("clean: "));
     }
 }
+
+/// What was final waited again for keyholders that went away since, though nothing was erased.
+#[test]
+fn what_was_final_stays_final_though_keyholders_go_away() {
+    let mut place = Place::new(5, 3, 1);
+    let engine = place.open().unwrap();
+    put(&engine, "ada");
+    put(&engine, "ben");
+    assert_eq!(grade(&engine, &certified(&engine, "ada")), Grade::Final);
+    assert_eq!(grade(&engine, &certified(&engine, "ben")), Grade::Final);
+    drop(engine);
+    place.keyholders[1].kill();
+    place.keyholders[4].kill();
+    for _ in 0..2 {
+        let engine = place.open().unwrap();
+        engine.run_due(&mut |_| {}).unwrap();
+        assert!(engine.status().unwrap().finality.is_final());
+        // Nor does an erase that fails change that.
+        put(&engine, "carl");
+        assert_eq!(error_kind(engine.erase(Scope::user(user("carl")))), ErrorKind::Io);
+        drop(engine);
+        let told = ok(&["status", &place.at("store"), "--json"]);
+        assert!(told.contains("\"final\": true"), "{told}");
+    }
+    place.keyholders[4].start();
+    let engine = place.open().unwrap();
+    assert!(engine.erase(Scope::user(user("carl"))).unwrap().finality.is_final());
+}

@@ -45,7 +45,10 @@ fn a_replacement_that_does_not_answer_changes_nothing() {
     let second = place.keyholders[1].restart();
     let (done, text) =
         crate::support::run(&["keyholder", "replace", &store, "--number", "1", "--with", &second]);
-    assert!(!done && text.contains("`keyfall keyholder move [STORE] 2 HOST:PORT`"), "{text}");
+    assert!(
+        !done && text.contains(&format!("`keyfall keyholder move {store} 2 HOST:PORT`")),
+        "{text}"
+    );
     // What was dealt nothing leaves no trace when it is taken back.
     let mut fresh = Keyholder::make(Path::new(&place.at("fresh")), engine_key.trim());
     let (cell, env, line) = (Path::new(&cell), Arc::new(System) as SharedEnv, fresh.restart());

@@ -90,9 +90,9 @@ fn build(
     read_back: ReadBack,
 ) -> Result<Built, Error> {
     let into = &args.into;
+    let cell = look_root(cell_place)?;
     check_reach(into, cell_place.join("quorum.json").exists(), args.single_machine)?;
     let pointer = Adopted::check(into, cell_place)?;
-    let cell = look_root(cell_place)?;
     let sources = args.copies.iter().map(|copy| copy_as_it_is(copy));
     let sources = sources.collect::<Result<Vec<_>, Error>>()?;
     let was_there = into.is_dir();

@@ -96,8 +96,8 @@ fn tell_store(session: &Session, s: &Status) -> Done {
              not known"
         ))?,
         Some(false) => {}
-        None => line(format_args!(
-            "      whether this place keeps what is deleted was not asked; `keyfall discard STORE` says it"
+        None => line(session.fill(
+            "      whether this place keeps what is deleted was not asked; `keyfall discard STORE` asks it",
         ))?,
     }
     if let Some(time) = s.lending {

@@ -79,6 +79,7 @@ fn typed_with(store: &Path, name: &str) -> String {
 
 fn store_from_env() -> Result<PathBuf, Error> {
     let text = "which store? name its directory as STORE, or in KEYFALL_STORE";
-    let store = std::env::var_os("KEYFALL_STORE").map(PathBuf::from);
+    let store =
+        std::env::var_os("KEYFALL_STORE").filter(|store| !store.is_empty()).map(PathBuf::from);
     store.ok_or_else(|| Error::new(ErrorKind::Invalid, text))
 }

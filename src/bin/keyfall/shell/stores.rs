@@ -57,7 +57,7 @@ fn one_store(session: &Session, store: &Path) -> Result<(), Error> {
     }
     let text = format!(
         "{} is a realm, and this command takes one of its shards; `keyfall realm find STORE --user U` \
-         prints that of a user",
+         prints that of a user, `keyfall realm status STORE` all of them",
         store.display()
     );
     Err(Error::new(ErrorKind::Invalid, text))

@@ -44,6 +44,10 @@ pub(super) fn run(session: &Session, command: KeyholderCommand) -> Done {
             engines.iter().try_for_each(|engine| allow(session, &dir, *engine, &limits))
         }
         KeyholderCommand::Serve { dir, allow, accept_remnants, listen } => {
+            if !dir.exists() {
+                // Else a directory would be left behind that holds nothing yet.
+                Server::check(&listen)?;
+            }
             let dir = made_for(session, &dir, &allow, accept_remnants)?;
             serve(session, dir, &listen)
         }

@@ -185,7 +185,9 @@ impl Gone {
         let Gone { left, alive } = self;
         let word = match left.until {
             Some(epoch) => {
-                format!("its word is awaited that it holds no share from before epoch {epoch}")
+                format!(
+                    "waiting for its statement that it holds no share from before epoch {epoch}"
+                )
             }
             None => session.fill(
                 "it is asked when the next epoch has begun (`keyfall keyholder renew STORE`)",
