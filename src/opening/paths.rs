@@ -115,7 +115,9 @@ pub fn lies_inside(place: &Path, other: &Path) -> Result<bool> {
 /// `Invalid` for a link that leads in a circle; `Io`.
 pub fn absolute(path: &Path) -> Result<PathBuf> {
     if let Some(url) = url_of(path) {
-        return Ok(PathBuf::from(url.trim_end_matches('/')));
+        // Of `postgres:///` the environment says the rest.
+        let place = Some(url.trim_end_matches('/')).filter(|place| !place.ends_with(':'));
+        return Ok(PathBuf::from(place.unwrap_or(url)));
     }
     let whole = std::path::absolute(path).map_err(|e| Error::io(path.display(), e))?;
     let parts = |path: &Path| {
@@ -147,4 +149,20 @@ pub fn absolute(path: &Path) -> Result<PathBuf> {
         }
     }
     Ok(real)
+}
+
+#[cfg(all(test, feature = "objects"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_keeps_the_slashes_that_it_begins_with() {
+        for (url, place) in [
+            ("s3://bucket/x/", "s3://bucket/x"),
+            ("postgres:///", "postgres:///"),
+            ("postgres:///keyfall", "postgres:///keyfall"),
+        ] {
+            assert_eq!(absolute(Path::new(url)).unwrap(), Path::new(place));
+        }
+    }
 }
