@@ -45,12 +45,20 @@ impl Spread {
         self.members.len().saturating_sub(usize::from(self.rule.threshold))
     }
 
-    /// Warns if no keyholder may be lost.
+    /// Warns if no keyholder may be lost: for data, or for erases to be final.
     pub(crate) fn warn(&self, session: &Session) {
+        let (n, Rule { threshold, liars, .. }) = (self.members.len(), self.rule);
         if self.may_be_lost() > 0 {
+            if threshold == liars.saturating_add(1) {
+                let text = format!(
+                    "with --threshold {threshold} and --liars {liars} an erase is final only when all {n} \
+                     keyholders have signed: while one is away it is pending, and if one is lost for good \
+                     every later erase is; five with --threshold 3 are a good start"
+                );
+                session.warn(&Error::new(ErrorKind::Limit, text));
+            }
             return;
         }
-        let n = self.members.len();
         let text = format!(
             "all {n} keyholders are needed (--threshold {n}): while one is away nothing can be \
              opened or erased, and if one is lost all data is; to be able to lose one, name more \
