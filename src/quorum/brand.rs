@@ -99,17 +99,23 @@ impl Lists {
 
     /// Has an attempt bear the brand of this list.
     pub(super) fn brand(&self, id: &mut RootId) {
-        let brand = brand(&self.now, id);
-        id.attempt[DRAWN..].copy_from_slice(&brand);
+        mark(&self.now, id);
     }
 
     /// A root key that was drawn elsewhere, by the very list that is kept here: of `live`, and of
-    /// those of the epoch after it that members tell of.
-    pub(super) fn begun_elsewhere(&self, live: &RootId, told: &[Tells]) -> Option<RootId> {
+    /// those of the epoch after it that more members tell of than may lie.
+    pub(super) fn begun_elsewhere(
+        &self,
+        live: &RootId,
+        told: &[Tells],
+        liars: usize,
+    ) -> Option<RootId> {
         let is_next = |id: &&RootId| Some(id.epoch) == live.epoch.checked_add(1);
-        let told = told.iter().flat_map(|tells| &tells.shares).filter(is_next);
+        let tell = |id: &RootId| told.iter().filter(|tells| tells.shares.contains(id)).count();
+        let all = told.iter().flat_map(|tells| &tells.shares);
+        let next = all.filter(is_next).filter(|id| tell(id) > liars);
         let bears = |id: &&RootId| brand(&self.now, id) == id.attempt[DRAWN..];
-        let drawn = std::iter::once(live).chain(told).find(bears).copied();
+        let drawn = std::iter::once(live).chain(next).find(bears).copied();
         drawn.filter(|id| self.is_kept && !self.own.contains(id))
     }
 
@@ -150,13 +156,21 @@ impl Lists {
     /// The last epoch whose shares may be with others than are named here, if there is one. `live`
     /// is the root key of the head: who drew it knew of all that were not gone then. Of later
     /// epochs that counts which more members tell of than may lie: their engines may have dealt
-    /// shares of this one to others, too.
-    pub(super) fn unknown(&self, live: &RootId, told: &[Tells], liars: usize) -> Option<u64> {
+    /// shares of this one to others, too. `takes_over`: the head of another copy of the store may
+    /// bear what passes for an attempt otherwise.
+    pub(super) fn unknown(
+        &self,
+        live: &RootId,
+        told: &[Tells],
+        liars: usize,
+        takes_over: bool,
+    ) -> Option<u64> {
         if !self.is_kept {
             return None;
         }
+        let know = |id: &RootId| self.know(id) || !takes_over && self.know_attempt(id);
         let strange = |tells: &Tells| {
-            let unknown = tells.shares.iter().filter(|id| !self.know_attempt(id));
+            let unknown = tells.shares.iter().filter(|id| !know(id));
             // Whoever ended an epoch has of it the share that it was told to keep, and no other.
             let unknown = unknown.map(|id| id.epoch);
             let is_kept = |id: &&RootId| id.epoch == tells.ended && self.know(id);
@@ -208,6 +222,12 @@ fn digest(quorum: &Quorum, entries: &[&Entry], unnamed: Option<u64>) -> [u8; 32]
     hash.finalize().into()
 }
 
+/// Has an attempt bear the brand of a list.
+pub(super) fn mark(list: &[u8; 32], id: &mut RootId) {
+    let brand = brand(list, id);
+    id.attempt[DRAWN..].copy_from_slice(&brand);
+}
+
 fn brand(list: &[u8; 32], id: &RootId) -> [u8; DRAWN] {
     let mut hash = Sha256::new();
     hash.update(BRAND);
@@ -252,7 +272,7 @@ mod tests {
         let theirs = ledger(vec![entry(1, Some(3), &[1, 2, 3, 4]), entry(3, None, &[2, 3, 4])]);
         let (kept, other) = (drawn(&ours, &here, 3), drawn(&theirs, &there, 3));
         ours.kept = Some(kept);
-        let unknown = |live: &RootId| Lists::of(&ours, &here).unknown(live, &[], 0);
+        let unknown = |live: &RootId| Lists::of(&ours, &here).unknown(live, &[], 0, false);
         assert_eq!((unknown(&kept), unknown(&other)), (None, Some(3)));
     }
 
@@ -271,11 +291,11 @@ mod tests {
         for gone in [&[0][..], &[1], &[0, 1]] {
             let kept = all().into_iter().enumerate().filter(|(n, _)| !gone.contains(n));
             let id = drawn(&ledger(kept.map(|(_, entry)| entry).collect()), &now, 4);
-            assert_eq!(Lists::of(&ours, &now).unknown(&id, &[], 0), None, "{gone:?}");
+            assert_eq!(Lists::of(&ours, &now).unknown(&id, &[], 0, false), None, "{gone:?}");
         }
         let later = ledger(vec![entry(4, None, &[1, 4, 6])]);
         let id = drawn(&later, &quorum(&[1, 4, 6]), 4);
-        assert_eq!(Lists::of(&ours, &now).unknown(&id, &[], 0), Some(4));
+        assert_eq!(Lists::of(&ours, &now).unknown(&id, &[], 0, false), Some(4));
     }
 
     /// An attempt by a list of before shows no list that is newer; a head that bears it does.
@@ -287,9 +307,9 @@ mod tests {
         let (live, tried) = (drawn(&ours, &before, 2), drawn(&ours, &before, 3));
         ours.kept = Some(live);
         let told = || vec![Tells { shares: vec![live, tried], ended: 2 }];
-        assert_eq!(Lists::of(&ours, &now).unknown(&live, &told(), 0), Some(3));
+        assert_eq!(Lists::of(&ours, &now).unknown(&live, &told(), 0, false), Some(3));
         ours.drawn.push((list, RootId { epoch: 0, attempt: [0; 16] }));
-        assert_eq!(Lists::of(&ours, &now).unknown(&live, &told(), 0), None);
-        assert_eq!(Lists::of(&ours, &now).unknown(&tried, &told(), 0), Some(3));
+        assert_eq!(Lists::of(&ours, &now).unknown(&live, &told(), 0, false), None);
+        assert_eq!(Lists::of(&ours, &now).unknown(&tried, &told(), 0, false), Some(3));
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::ask::Circle;
 use super::beyond::Beyond;
-use super::brand::Lists;
+use super::brand::{Lists, mark};
 use super::config::Rule;
 use super::contents::contents;
 use super::deposit::{Dealing, Entitled, Left, taken};
@@ -28,7 +28,7 @@ use super::sorted::Sorted;
 use super::standing::Alive;
 use super::told::{Told, of_another_store, too_few, without_newcomer};
 use super::{Held, Keyholder, Share};
-use crate::cell::{Contents, Owner, RootCell};
+use crate::cell::{Contents, Owner};
 use crate::crypto::Key;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
@@ -51,15 +51,6 @@ pub struct QuorumCell {
 impl std::fmt::Debug for QuorumCell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "QuorumCell({} of {})", self.quorum.threshold, self.quorum.keyholders.len())
-    }
-}
-
-/// With some keyholders away the next process would not know it to be final.
-impl Drop for QuorumCell {
-    fn drop(&mut self) {
-        if self.known().lock.is_some() {
-            let _ = self.record(|ledger| ledger.is_unwritten());
-        }
     }
 }
 
@@ -253,7 +244,7 @@ impl QuorumCell {
     fn entitled(&self, store: StoreId, id: &RootId) -> Entitled {
         let known = self.known();
         let running = known.running;
-        let dealt = |key: &[u8; 32]| known.ledger.was_dealt_before(id, key);
+        let dealt = |key: &[u8; 32]| known.ledger.was_dealt_before(id, running.as_ref(), key);
         let members: Vec<Option<bool>> = self.quorum.keyholders.iter().map(dealt).collect();
         let left = known.ledger.just_left(id).map(|(n, gone)| Left {
             place: usize::from(gone.x) - 1,
@@ -284,7 +275,9 @@ impl QuorumCell {
         }
         let mut trial = *id;
         self.env.fill(&mut trial.attempt)?;
-        self.brand(&mut trial);
+        // As the candidate does, whose list may be taken back.
+        let list = self.known().ledger.list_of(id);
+        list.iter().for_each(|list| mark(list, &mut trial));
         self.record(|ledger| ledger.fail(trial))?;
         let key = Key::random(&*self.env)?;
         let shares: Vec<Share> = split(&*self.env, trial, &key, self.t(), self.n())?;
@@ -294,7 +287,7 @@ impl QuorumCell {
 
     /// How many must take a candidate that fewer took than there should be, because some keyholders
     /// are new: as many as hold the running key, if with those that take their shares afterwards
-    /// there are enough.
+    /// there are enough. One that is away may be back with its share, unless it was replaced.
     fn least(
         &self,
         store: StoreId,
@@ -306,8 +299,15 @@ impl QuorumCell {
         let Some(running) = self.known().running.filter(|_| !new.is_empty()) else {
             return Ok(wanted);
         };
-        let holds = self.sorted(&self.held(store)).holds;
-        let hold = entitled.places(|index| holds[index].contains(&running));
+        let held = self.held(store);
+        let holds = self.sorted(&held).holds;
+        let entered = |n: usize| {
+            let key = &self.quorum.keyholders[n];
+            self.known().ledger.was_entered(&running, key)
+        };
+        let may_hold = |n: &usize| holds[*n].contains(&running) || held[*n].is_err() && entered(*n);
+        let hold = took.iter().copied().chain((0..self.n()).filter(may_hold));
+        let hold = hold.collect::<BTreeSet<usize>>().len();
         let tried = self.try_out(store, id, &new)?.into_iter();
         took.extend(tried.filter_map(|(n, answer)| answer.is_ok().then_some(n)));
         Ok(if took.len() < wanted { wanted } else { wanted.min(hold).max(self.t()) })

@@ -54,14 +54,6 @@ impl Entitled {
     pub(super) fn new_ones(&self, n: usize) -> BTreeSet<usize> {
         (0..n).filter(|n| !self.members.contains(n)).collect()
     }
-
-    /// At how many places there is one of whom this holds, by where in the circle it is.
-    pub(super) fn places(&self, holds: impl Fn(usize) -> bool) -> usize {
-        let members = self.members.iter().map(|n| (*n, *n));
-        let all = members.chain(self.stand_ins.iter().copied());
-        let places = all.filter(|(_, index)| holds(*index)).map(|(place, _)| place);
-        places.collect::<BTreeSet<usize>>().len()
-    }
 }
 
 /// Places at which a share was taken.

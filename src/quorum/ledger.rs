@@ -61,8 +61,6 @@ pub(super) struct Ledger {
     settled: bool,
     /// The root key whose retirement was the last that was final, if that is known.
     final_for: Option<RootId>,
-    /// The same, as it is written.
-    final_written: Option<RootId>,
     /// Whether what was written meanwhile does not say that the last retirement was final.
     is_midway: bool,
     said: BTreeMap<Signer, Statement>,
@@ -123,7 +121,6 @@ impl Ledger {
             dealt: config.dealt.iter().map(dealt).collect::<Result<_>>()?,
             settled: config.settled,
             final_for: kept.filter(|_| config.settled),
-            final_written: kept.filter(|_| config.settled),
             is_midway: false,
             said: config.statements.iter().map(said).collect::<Result<_>>()?,
             own: BTreeSet::new(),
@@ -151,10 +148,11 @@ impl Ledger {
             keyholders: entry.keys.iter().map(|key| BASE64.encode(key)).collect(),
         };
         config.dealt = self.dealt.iter().map(dealt).collect();
-        // Of the root key that is about to be kept nothing is known yet.
-        self.is_midway = self.settled && self.final_for != self.kept;
+        // Of the root key that is about to be kept, or to be published, nothing is known yet.
+        let last = self.final_for.map_or(0, |id| id.epoch);
+        let is_next = self.drawn.iter().any(|(_, drawn)| drawn.epoch > last);
+        self.is_midway = self.settled && (self.final_for != self.kept || is_next);
         config.settled = self.settled && !self.is_midway;
-        self.final_written = self.final_for.filter(|_| config.settled);
         config.statements = self.said.values().map(Said::new).collect();
         let failed = |id: &RootId| Failed {
             epoch: id.epoch,
@@ -173,10 +171,10 @@ impl Ledger {
         }
         config.highest = self.highest;
         let kept = config.kept.as_ref().map_or(0, |kept| kept.epoch);
-        let stands = |(_, id): &&([u8; 32], RootId)| id.epoch == 0 || id.epoch > kept;
+        let stands = |(_, id): &&([u8; 32], RootId)| id.epoch == 0 || id.epoch >= kept;
         let here: Vec<Drawn> = self.drawn.iter().filter(stands).map(drawn).collect();
         let is_another = |there: &Drawn| here.iter().all(|drawn| drawn.list != there.list);
-        config.drawn.retain(|there| there.epoch > kept && is_another(there));
+        config.drawn.retain(|there| there.epoch >= kept && is_another(there));
         config.drawn.extend(here);
         config.unnamed = config.unnamed.max(self.unnamed);
     }
@@ -213,7 +211,7 @@ impl Ledger {
         let is_own = self.drawn.iter().any(|(_, drawn)| drawn == id);
         (self.kept, self.highest) = (Some(*id), None);
         // What others tried by a list of before is gone with an epoch that began by this one.
-        self.drawn.retain(|(_, drawn)| drawn.epoch > id.epoch || drawn.epoch == 0 && !is_own);
+        self.drawn.retain(|(_, drawn)| drawn.epoch >= id.epoch || drawn.epoch == 0 && !is_own);
         !known
     }
 
@@ -229,14 +227,30 @@ impl Ledger {
         true
     }
 
-    /// Whether a keyholder was dealt the root key that `id` is to follow; `None` if others drew it.
-    pub(super) fn was_dealt_before(&self, id: &RootId, key: &Signer) -> Option<bool> {
-        let running = id.epoch.saturating_sub(1);
-        if self.unnamed.is_some_and(|unnamed| unnamed >= running) {
+    /// Whether a keyholder was dealt the `running` root key, which `id` is to follow; `None` if
+    /// another machine drew that by a list of its own: whom this one entered for its epoch says
+    /// nothing then.
+    pub(super) fn was_dealt_before(
+        &self,
+        id: &RootId,
+        running: Option<&RootId>,
+        key: &Signer,
+    ) -> Option<bool> {
+        let before = id.epoch.saturating_sub(1);
+        let is_drawn = |running: &RootId| self.drawn.iter().any(|(_, drawn)| drawn == running);
+        if self.unnamed.is_some_and(|unnamed| unnamed >= before)
+            || self.is_kept && !running.is_none_or(is_drawn)
+        {
             return None;
         }
-        let entry = self.dealt.iter().rev().find(|entry| entry.covers(running));
+        let entry = self.dealt.iter().rev().find(|entry| entry.covers(before));
         Some(entry.is_none_or(|entry| entry.keys.contains(key)))
+    }
+
+    /// Whether a keyholder counts for the epoch of a root key.
+    pub(super) fn was_entered(&self, id: &RootId, key: &Signer) -> bool {
+        let entry = self.dealt.iter().rev().find(|entry| entry.covers(id.epoch));
+        entry.is_none_or(|entry| entry.keys.contains(key))
     }
 
     /// Keyholders that left since the epoch before that of `id`, with their places among those that
@@ -260,16 +274,27 @@ impl Ledger {
         self.dealt.last().is_some_and(is_new) && self.drawn.iter().all(|(by, _)| by != list)
     }
 
+    /// The list by which a root key was drawn here.
+    pub(super) fn list_of(&self, id: &RootId) -> Option<[u8; 32]> {
+        self.drawn.iter().find(|(_, drawn)| drawn == id).map(|(list, _)| *list)
+    }
+
     /// Who counts for which epochs, to be put back where nobody else was dealt anything.
     pub(super) fn entered(&self) -> Entered {
         let until = self.left.iter().map(|gone| gone.until).collect();
-        Entered { dealt: self.dealt.clone(), until }
+        Entered { dealt: self.dealt.clone(), until, drawn: self.drawn.clone() }
     }
 
     /// The deposit of a root key failed: those that would have been dealt it later count for
     /// nothing.
     pub(super) fn call_off(&mut self, id: RootId, entered: Entered) -> bool {
-        let Entered { dealt, until } = entered;
+        let Entered { dealt, until, drawn } = entered;
+        let list = self.list_of(&id);
+        self.drawn = drawn;
+        // What was entered for that list is not any more, and it was tried out.
+        if let Some(list) = list.filter(|list| self.drawn.iter().all(|(by, _)| by != list)) {
+            self.drawn.push((list, RootId { epoch: 0, attempt: [0; 16] }));
+        }
         self.left.iter_mut().zip(until).for_each(|(gone, until)| gone.until = until);
         // At the very first nothing is known: see `deal`.
         if !dealt.is_empty() {
@@ -395,11 +420,6 @@ impl Ledger {
         std::mem::take(&mut self.settled)
     }
 
-    /// Whether it is not written that the last retirement was final: no epoch waits for that.
-    pub(super) fn is_unwritten(&self) -> bool {
-        self.settled && self.final_for.is_some() && self.final_written != self.final_for
-    }
-
     /// Whether the retirement that kept this root key was final.
     pub(super) fn is_final(&self, keep: &RootId) -> bool {
         self.settled && self.final_for == Some(*keep)
@@ -481,10 +501,12 @@ impl Ledger {
     }
 }
 
-/// Who counts for which epochs: the entries, and for each that left the first epoch without it.
+/// Who counts for which epochs: the entries, for each that left the first epoch without it, and
+/// what was drawn.
 pub(super) struct Entered {
     dealt: Vec<Entry>,
     until: Vec<Option<u64>>,
+    drawn: Vec<([u8; 32], RootId)>,
 }
 
 /// What came of a round of statements.

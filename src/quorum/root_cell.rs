@@ -68,8 +68,8 @@ impl RootCell for QuorumCell {
         let (unknown, elsewhere, list, takes_over, store) = {
             let known = self.known();
             let lists = Lists::of(&known.ledger, &self.quorum);
-            let unknown = lists.unknown(live, &known.told, self.f());
-            let elsewhere = lists.begun_elsewhere(live, &known.told);
+            let unknown = lists.unknown(live, &known.told, self.f(), known.takes_over);
+            let elsewhere = lists.begun_elsewhere(live, &known.told, self.f());
             (unknown, elsewhere, lists.now(), known.takes_over, known.store)
         };
         if let Some((id, store)) = elsewhere.zip(store) {

@@ -51,10 +51,10 @@ pub(super) fn init(dir: &Path, shards: &[ShardAt], open: &OpenShard) -> Result<(
         let at = shard.seen_from(dir);
         let context = |e: Error| e.context(format!("shard {} of the realm", shard.number));
         let made = made(&at, open, founding.realm, index_key.take(), &slots).map_err(context);
-        if made.is_err() && is_new && shard.number == 0 {
-            undo(dir, &at);
-        }
-        let made = made?;
+        let made = match made {
+            Err(e) if is_new && shard.number == 0 => return Err(undo(dir, &at, e)),
+            made => made?,
+        };
         index_key = Some(made.index_key);
         stores.push(made.store);
     }
@@ -72,11 +72,20 @@ pub(super) fn init(dir: &Path, shards: &[ShardAt], open: &OpenShard) -> Result<(
 }
 
 /// Forgets where a realm was to be of whose first shard nothing was made, so that another place can
-/// be named. A shard with a cell in a directory of its own has that before it has anything else.
-fn undo(dir: &Path, first: &ShardAt) {
-    if first.cell.as_ref().is_some_and(|cell| !Path::new(cell).exists()) {
+/// be named. A shard with a cell in a directory of its own has that before it has anything else;
+/// one of another realm is as it was.
+fn undo(dir: &Path, first: &ShardAt, e: Error) -> Error {
+    let is_anothers = e.kind() == ErrorKind::Mismatch;
+    if is_anothers || first.cell.as_ref().is_some_and(|cell| !Path::new(cell).exists()) {
         let _ = std::fs::remove_file(dir.join(FILE));
     }
+    if !is_anothers {
+        return e;
+    }
+    e.context(format!(
+        "no realm was begun; if {0} lost its files `realm` and `map`, put them back from a copy",
+        dir.display()
+    ))
 }
 
 /// The file of the beginning is lost, and the map has all that it said.

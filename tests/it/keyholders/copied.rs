@@ -246,3 +246,64 @@ fn one_that_was_named_and_took_nothing_counts_for_nothing() {
     assert_eq!((shares_in(old).len(), shares_in(&dead.dir).len()), (1, 0));
     assert!(recoverable(&place, &[&new], 2).is_empty());
 }
+
+/// A list that a failed deposit had been drawn by stood for entries that were taken back: the
+/// machine was not refused though an epoch had begun elsewhere by that list, with a keyholder that
+/// it did not know any more.
+#[test]
+fn a_list_that_was_taken_back_stands_for_nothing() {
+    let mut place = Place::with_margin(5, 2, 0, 1);
+    let (sixth, to_sixth) = fresh(&place, "six");
+    put(&place.open().unwrap(), "ada");
+    let replaced = cut_short(&place, 5, &to_sixth);
+    let copied = std::fs::read(list_of(&place)).unwrap();
+    for n in [2, 3, 4] {
+        place.keyholders[n].kill();
+    }
+    // Too few take the claim with three away of five: then with two.
+    place.keyholders[2].start();
+    sixth.stop(true);
+    let engine = place.open().unwrap();
+    assert_eq!(error_kind(engine.rekey()), ErrorKind::Io);
+    drop(engine);
+    sixth.stop(false);
+    put_back(Path::new(&place.at("store.cell")), replaced).unwrap();
+    let ours = std::fs::read(list_of(&place)).unwrap();
+    place.keyholders[3].start();
+    place.keyholders[4].start();
+    std::fs::write(list_of(&place), &copied).unwrap();
+    let engine = place.open().unwrap();
+    engine.run_due(&mut |_| {}).unwrap();
+    drop(engine);
+    assert_eq!(shares_in(&sixth.dir).len(), 1);
+    std::fs::write(list_of(&place), &ours).unwrap();
+    assert_eq!(error_kind(place.open()), ErrorKind::Mismatch);
+}
+
+/// What a process knew as final its file said of the epoch that it was about to begin.
+#[test]
+fn of_an_epoch_that_is_about_to_begin_no_file_says_that_it_is_final() {
+    let place = Place::with_margin(3, 2, 0, 0);
+    let is_settled = || {
+        let text = std::fs::read_to_string(list_of(&place)).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["settled"].clone()
+    };
+    let engine = place.open().unwrap();
+    put(&engine, "ada");
+    assert_eq!(grade(&engine, &certified(&engine, "ada")), Grade::Final);
+    assert_eq!(is_settled(), true);
+    let store = engine.id();
+    drop(engine);
+    let cell = place.cell();
+    let contents = cell.load().unwrap();
+    let (owner, running) = (contents.owner.unwrap(), contents.keys[0].id);
+    cell.claim(store, &Owner { claim: owner.claim + 1, ..owner }, 0).unwrap();
+    cell.retire(&running, Durable::assumed_for_a_test()).unwrap();
+    assert_eq!(is_settled(), true);
+    let mut id = RootId { epoch: running.epoch + 1, attempt: [7; 16] };
+    cell.brand(&mut id);
+    cell.deposit(store, &id, &Key::copied_from(&[7; 32])).unwrap();
+    assert_eq!(is_settled(), false);
+    cell.retire(&id, Durable::assumed_for_a_test()).unwrap();
+    assert_eq!(is_settled(), true);
+}

@@ -179,3 +179,26 @@ fn the_lost_beginning_of_a_realm_is_written_again_from_its_map() {
         assert_eq!(cli.ok(&["get", "home", &id]), "RIFF");
     }
 }
+
+/// Where both files are lost a new realm was begun over the shards of the old one, and left a file
+/// behind that sent whoever repeated it in a circle.
+#[test]
+fn a_realm_that_lost_both_its_files_is_not_begun_over_its_shards() {
+    let cli = Cli::empty();
+    cli.ok(&INIT);
+    std::fs::write(cli.path("clip"), "RIFF").unwrap();
+    let id = cli.ok(&["put", "home", "--user", "ada", "--class", "audio", "clip"]);
+    let files =
+        ["home/realm", "home/map"].map(|name| (cli.path(name), cli.path(&format!("{name}.kept"))));
+    for (file, kept) in &files {
+        std::fs::rename(file, kept).unwrap();
+    }
+    let said = cli.fails(6, &INIT);
+    assert!(said.contains("lost its files `realm` and `map`, put them back from a copy"), "{said}");
+    assert!(!files[0].0.exists());
+    let _ = std::fs::remove_dir(&files[1].0);
+    for (file, kept) in &files {
+        std::fs::rename(kept, file).unwrap();
+    }
+    assert_eq!(cli.ok(&["get", "home", &id]), "RIFF");
+}

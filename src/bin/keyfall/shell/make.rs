@@ -51,9 +51,10 @@ impl Spread {
         if self.may_be_lost() > 0 {
             if threshold == liars.saturating_add(1) {
                 let text = format!(
-                    "with --threshold {threshold} and --liars {liars} an erase is final only when all {n} \
-                     keyholders have signed: while one is away it is pending, and if one is lost for good \
-                     every later erase is; five with --threshold 3 are a good start"
+                    "with --threshold {threshold} and --liars {liars} an erase is final only \
+                     when all {n} keyholders have signed: while one is away it is pending, and if \
+                     one is lost for good every later erase is; five with --threshold 3 are a \
+                     good start"
                 );
                 session.warn(&Error::new(ErrorKind::Limit, text));
             }
