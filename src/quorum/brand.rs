@@ -191,7 +191,10 @@ pub(super) fn note_list(config: &mut Config) -> Result<()> {
     let (threshold, liars) = (config.threshold, config.liars);
     let quorum = Quorum { threshold, liars, keyholders };
     let list = Lists::of(&Ledger::read(config)?, &quorum).now();
-    config.drawn.push(Drawn::by_a_list_of_before(&list));
+    let drawn = Drawn::by_a_list_of_before(&list);
+    if !config.drawn.contains(&drawn) {
+        config.drawn.push(drawn);
+    }
     Ok(())
 }
 

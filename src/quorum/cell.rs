@@ -19,7 +19,7 @@ use super::beyond::Beyond;
 use super::brand::{Lists, mark};
 use super::config::Rule;
 use super::contents::contents;
-use super::deposit::{Dealing, Entitled, Left, taken};
+use super::deposit::{Begun, Dealing, Entitled, Left, taken};
 use super::known::{ChangeConfig, Known, Local, TakeLock};
 use super::ledger::Ledger;
 use super::order::{RetireOrder, did, same};
@@ -240,25 +240,25 @@ impl QuorumCell {
         Sorted::of(held, &points, self.t())
     }
 
-    /// Who may be dealt a candidate: whoever was dealt the root key that it is to follow.
-    fn entitled(&self, store: StoreId, id: &RootId) -> Entitled {
+    /// Who may be dealt a candidate: whoever was dealt the root key that it is to follow. Of one
+    /// that another machine drew those that are seen to hold it: `is_ours` says which.
+    fn entitled(&self, store: StoreId, id: &RootId, is_ours: bool) -> Entitled {
         let known = self.known();
         let running = known.running;
-        let dealt = |key: &[u8; 32]| known.ledger.was_dealt_before(id, running.as_ref(), key);
-        let members: Vec<Option<bool>> = self.quorum.keyholders.iter().map(dealt).collect();
+        let entered = |key: &[u8; 32]| known.ledger.was_entered_before(id, key);
+        let members: Vec<bool> = self.quorum.keyholders.iter().map(entered).collect();
         let left = known.ledger.just_left(id).map(|(n, gone)| Left {
             place: usize::from(gone.x) - 1,
             index: self.n() + n,
-            was_dealt: dealt(&gone.key),
+            is_entered: entered(&gone.key),
         });
         let left: Vec<Left> = left.collect();
         drop(known);
-        let is_unknown = members.iter().any(Option::is_none);
-        let seen = running.filter(|_| is_unknown).map(|running| {
+        let seen = running.filter(|_| !is_ours).map(|running| {
             let holds = self.sorted(&self.ask_for(store, running)).holds.into_iter();
             holds.map(|holds| holds.contains(&running)).collect()
         });
-        Entitled::of(&members, &left, seen.unwrap_or_default())
+        Entitled::of(&members, &left, seen)
     }
 
     /// Has keyholders that were dealt nothing yet take a share of a key that seals nothing: the one
@@ -286,8 +286,9 @@ impl QuorumCell {
     }
 
     /// How many must take a candidate that fewer took than there should be, because some keyholders
-    /// are new: as many as hold the running key, if with those that take their shares afterwards
-    /// there are enough. One that is away may be back with its share, unless it was replaced.
+    /// are new: as many as may hold the running key, if with those that take their shares
+    /// afterwards there are enough. One that is away may be back with its share, unless it was
+    /// replaced.
     fn least(
         &self,
         store: StoreId,
@@ -296,33 +297,40 @@ impl QuorumCell {
         mut took: BTreeSet<usize>,
     ) -> Result<usize> {
         let (wanted, new) = (self.wanted(), entitled.new_ones(self.n()));
-        let Some(running) = self.known().running.filter(|_| !new.is_empty()) else {
-            return Ok(wanted);
-        };
-        let held = self.held(store);
-        let holds = self.sorted(&held).holds;
-        let entered = |n: usize| {
-            let key = &self.quorum.keyholders[n];
-            self.known().ledger.was_entered(&running, key)
-        };
-        let may_hold = |n: &usize| holds[*n].contains(&running) || held[*n].is_err() && entered(*n);
-        let hold = took.iter().copied().chain((0..self.n()).filter(may_hold));
-        let hold = hold.collect::<BTreeSet<usize>>().len();
+        let hold = took.union(&self.may_hold(store, id, entitled)).count();
         let tried = self.try_out(store, id, &new)?.into_iter();
         took.extend(tried.filter_map(|(n, answer)| answer.is_ok().then_some(n)));
         Ok(if took.len() < wanted { wanted } else { wanted.min(hold).max(self.t()) })
     }
 
-    /// Deals a candidate; `is_first`: some keyholders are new, and were not tried out yet.
+    /// Which keyholders may hold the key that a candidate is to follow: all that count for its
+    /// epoch, or, of one that another machine drew, all but those that are seen to lack it.
+    fn may_hold(&self, store: StoreId, id: &RootId, entitled: &Entitled) -> BTreeSet<usize> {
+        let running = self.known().running.filter(|_| entitled.is_seen);
+        if let Some(running) = running {
+            let held = self.held(store);
+            let sorted = self.sorted(&held);
+            let may = |n: &usize| {
+                let lies = sorted.liars.contains(n);
+                held[*n].is_err() || lies || sorted.holds[*n].contains(&running)
+            };
+            return (0..self.n()).filter(may).collect();
+        }
+        let known = self.known();
+        let keys = &self.quorum.keyholders;
+        (0..self.n()).filter(|n| known.ledger.was_entered_before(id, &keys[*n])).collect()
+    }
+
+    /// Deals a candidate.
     pub(super) fn deal_new(
         &self,
         store: StoreId,
         id: &RootId,
         key: &Key,
-        is_first: bool,
+        begun: Begun,
     ) -> Result<()> {
-        let entitled = self.entitled(store, id);
-        if is_first {
+        let entitled = self.entitled(store, id, begun.is_ours);
+        if begun.is_first {
             let tried = self.try_out(store, id, &entitled.new_ones(self.n()))?;
             let tried: Vec<Result<()>> = tried.into_iter().map(|(_, answer)| answer).collect();
             self.check_fenced(&tried).and_then(|()| without_newcomer(&tried))?;

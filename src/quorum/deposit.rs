@@ -24,6 +24,8 @@ pub(super) struct Entitled {
     /// Of those that left since the epoch before, the place that each had, and where in the circle
     /// it is. Each may take the share of its place where the one that came takes none.
     pub(super) stand_ins: Vec<(usize, usize)>,
+    /// Whether that was seen, for another machine drew the key before.
+    pub(super) is_seen: bool,
 }
 
 /// A keyholder that left since the epoch before.
@@ -32,21 +34,31 @@ pub(super) struct Left {
     pub(super) place: usize,
     /// Where in the circle it is.
     pub(super) index: usize,
-    /// Whether it was dealt the key before; `None` if others drew that.
-    pub(super) was_dealt: Option<bool>,
+    /// Whether it counts for the epoch before.
+    pub(super) is_entered: bool,
+}
+
+/// How an epoch begins.
+pub(super) struct Begun {
+    /// Some keyholders are new, and were not tried out yet.
+    pub(super) is_first: bool,
+    /// The root key before was drawn here, or there is none.
+    pub(super) is_ours: bool,
 }
 
 impl Entitled {
-    /// Of the keyholders, each with whether it was dealt the key before, and of those that left. Of
-    /// a key that others drew those may that are `seen` to hold it, by where in the circle they
-    /// are.
-    pub(super) fn of(members: &[Option<bool>], left: &[Left], seen: Vec<bool>) -> Self {
-        let is_seen = |index: usize| seen.get(index).copied().unwrap_or(false);
-        let may = |index: usize, dealt: Option<bool>| dealt.unwrap_or_else(|| is_seen(index));
-        let stand_ins = left.iter().filter(|left| may(left.index, left.was_dealt));
+    /// Of the keyholders, each with whether it counts for the epoch before, and of those that left.
+    /// `seen`: who holds a key that others drew, by where in the circle they are.
+    pub(super) fn of(members: &[bool], left: &[Left], seen: Option<Vec<bool>>) -> Self {
+        let may = |index: usize, is_entered: bool| match &seen {
+            Some(seen) => seen.get(index).copied().unwrap_or(false),
+            None => is_entered,
+        };
+        let stand_ins = left.iter().filter(|left| may(left.index, left.is_entered));
         Entitled {
             members: (0..members.len()).filter(|n| may(*n, members[*n])).collect(),
             stand_ins: stand_ins.map(|left| (left.place, left.index)).collect(),
+            is_seen: seen.is_some(),
         }
     }
 

@@ -227,29 +227,17 @@ impl Ledger {
         true
     }
 
-    /// Whether a keyholder was dealt the `running` root key, which `id` is to follow; `None` if
-    /// another machine drew that by a list of its own: whom this one entered for its epoch says
-    /// nothing then.
-    pub(super) fn was_dealt_before(
-        &self,
-        id: &RootId,
-        running: Option<&RootId>,
-        key: &Signer,
-    ) -> Option<bool> {
-        let before = id.epoch.saturating_sub(1);
-        let is_drawn = |running: &RootId| self.drawn.iter().any(|(_, drawn)| drawn == running);
-        if self.unnamed.is_some_and(|unnamed| unnamed >= before)
-            || self.is_kept && !running.is_none_or(is_drawn)
-        {
-            return None;
-        }
-        let entry = self.dealt.iter().rev().find(|entry| entry.covers(before));
-        Some(entry.is_none_or(|entry| entry.keys.contains(key)))
+    /// Whether who was dealt a root key is what is entered for its epoch. If another machine drew
+    /// it by a list of its own, whom this one entered says nothing.
+    pub(super) fn drew(&self, id: &RootId) -> bool {
+        let unnamed = self.unnamed.is_some_and(|unnamed| unnamed >= id.epoch);
+        !unnamed && (!self.is_kept || self.list_of(id).is_some())
     }
 
-    /// Whether a keyholder counts for the epoch of a root key.
-    pub(super) fn was_entered(&self, id: &RootId, key: &Signer) -> bool {
-        let entry = self.dealt.iter().rev().find(|entry| entry.covers(id.epoch));
+    /// Whether a keyholder counts for the epoch before that of a root key.
+    pub(super) fn was_entered_before(&self, id: &RootId, key: &Signer) -> bool {
+        let before = id.epoch.saturating_sub(1);
+        let entry = self.dealt.iter().rev().find(|entry| entry.covers(before));
         entry.is_none_or(|entry| entry.keys.contains(key))
     }
 

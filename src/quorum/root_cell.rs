@@ -6,6 +6,7 @@ use super::Held;
 use super::beyond::Beyond;
 use super::brand::{Lists, Tells};
 use super::cell::QuorumCell;
+use super::deposit::Begun;
 use super::known::Answers;
 use super::ledger::Ledger;
 use super::order::RetireOrder;
@@ -96,7 +97,11 @@ impl RootCell for QuorumCell {
         self.hold(store)?;
         // Before the first share: a keyholder that is dealt one counts for this epoch, and no other
         // must.
-        let entered = self.known().ledger.entered();
+        let (entered, is_ours) = {
+            let known = self.known();
+            let is_ours = known.running.is_none_or(|running| known.ledger.drew(&running));
+            (known.ledger.entered(), is_ours)
+        };
         let mut is_first = false;
         self.record(|ledger| {
             let list = Lists::of(ledger, &self.quorum).now();
@@ -104,7 +109,7 @@ impl RootCell for QuorumCell {
             ledger.begin(list, *id, &self.quorum.keyholders)
         })?;
         self.known().ledger.attempt(*id);
-        self.deal_new(store, id, key, is_first).or_else(|e| {
+        self.deal_new(store, id, key, Begun { is_first, is_ours }).or_else(|e| {
             self.record(|ledger| ledger.call_off(*id, entered))?;
             Err(e)
         })
