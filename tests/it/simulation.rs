@@ -192,6 +192,12 @@ const FOUND_LATER: &[(u64, &str)] = &[(
 /// Of several engines, in whatever world the number says.
 const FOUND_IN_MANY: &[(u64, &str)] = &[
     (
+        402_623,
+        "a keyholder that told a wrong share did not count as one that holds the running key: the \
+         next one was published with the threshold alone",
+    ),
+    (404_141, "the same, by one that was away for a moment"),
+    (
         3_056_402,
         "a keyholder that had left one place, and had not signed, was put in another one, which no \
          program does: it held a share of the running key, and not the one of its place",
