@@ -307,3 +307,35 @@ fn of_an_epoch_that_is_about_to_begin_no_file_says_that_it_is_final() {
     cell.retire(&id, Durable::assumed_for_a_test()).unwrap();
     assert_eq!(is_settled(), true);
 }
+
+/// What passes for an attempt by a list of before a head may bear in another copy of the store: who
+/// takes this one over does not know who holds its key.
+#[test]
+fn who_takes_a_copy_over_takes_no_head_of_another_for_an_attempt() {
+    let place = Place::with_margin(5, 2, 0, 1);
+    let (_sixth, to_sixth) = fresh(&place, "six");
+    let engine = place.open().unwrap();
+    put(&engine, "ada");
+    let (store, epoch) = (engine.id(), engine.head().epoch);
+    drop(engine);
+    let replaced = cut_short(&place, 5, &to_sixth);
+    let list = std::fs::read(list_of(&place)).unwrap();
+    let cell = place.cell();
+    let contents = cell.load().unwrap();
+    let (owner, running) = (contents.owner.unwrap(), contents.keys[0].id);
+    cell.claim(store, &Owner { claim: owner.claim + 1, ..owner }, 0).unwrap();
+    cell.retire(&running, Durable::assumed_for_a_test()).unwrap();
+    let mut id = RootId { epoch: epoch + 1, attempt: [7; 16] };
+    cell.brand(&mut id);
+    cell.deposit(store, &id, &Key::copied_from(&[7; 32])).unwrap();
+    drop(cell);
+    // Nothing of it is kept here.
+    std::fs::write(list_of(&place), list).unwrap();
+    put_back(Path::new(&place.at("store.cell")), replaced).unwrap();
+    let engine = opened_again(&place);
+    let certificate = certified(&engine, "ada");
+    assert_eq!(grade(&engine, &certificate), Grade::Pending);
+    engine.run_due(&mut |_| {}).unwrap();
+    let upgraded = engine.certificates().upgrade(&certificate, None);
+    assert!(upgraded.is_err() || grade(&engine, &upgraded.unwrap()) == Grade::Pending);
+}
