@@ -10,7 +10,9 @@ use keyfall::certificate::Grade;
 use keyfall::crypto::Key;
 use keyfall::env::{SharedEnv, System};
 use keyfall::promise::RootId;
+use keyfall::quorum::QuorumCell;
 use keyfall::quorum::net::{Replaced, put_back, replace_member};
+use keyfall::store::StoreId;
 use keyfall::{Engine, ErrorKind};
 
 use super::{Keyholder, Place, certified, grade, leaving, member_of, put, shares_in};
@@ -107,20 +109,30 @@ fn a_list_that_was_copied_after_a_replacement_was_taken_back_forgets_nobody() {
     replaced_and_erased(&mut place, &to_seventh, &[&sixth, &seventh]);
 }
 
-/// Has the keyholders take shares of a root key two epochs after the store's, as they did if another
-/// copy of the store went on; nothing of it is kept here. `away`: the first alone takes it.
-fn gone_on_elsewhere(place: &mut Place, away: bool) -> RootId {
-    let engine = place.open().unwrap();
-    let (store, epoch) = (engine.id(), engine.head().epoch);
-    drop(engine);
-    let list = std::fs::read(list_of(place)).unwrap();
+/// A cell that owns the store, and has kept its root key, which is returned too.
+fn owned(place: &Place) -> (QuorumCell, StoreId, RootId) {
+    let store = place.open().unwrap().id();
     let cell = place.cell();
     let contents = cell.load().unwrap();
     let (owner, running) = (contents.owner.unwrap(), contents.keys[0].id);
     cell.claim(store, &Owner { claim: owner.claim + 1, ..owner }, 0).unwrap();
     cell.retire(&running, Durable::assumed_for_a_test()).unwrap();
-    let mut id = RootId { epoch: epoch + 2, attempt: [7; 16] };
+    (cell, store, running)
+}
+
+/// A root key of an epoch, drawn by the list of the cell.
+fn drawn(cell: &QuorumCell, epoch: u64) -> RootId {
+    let mut id = RootId { epoch, attempt: [7; 16] };
     cell.brand(&mut id);
+    id
+}
+
+/// Has the keyholders take shares of a root key two epochs after the store's, as they did if another
+/// copy of the store went on; nothing of it is kept here. `away`: the first alone takes it.
+fn gone_on_elsewhere(place: &mut Place, away: bool) -> RootId {
+    let list = std::fs::read(list_of(place)).unwrap();
+    let (cell, store, running) = owned(place);
+    let id = drawn(&cell, running.epoch + 2);
     let others = &mut place.keyholders[1..];
     if away {
         others.iter_mut().for_each(Keyholder::kill);
@@ -193,16 +205,11 @@ fn the_one_that_leaves_stands_in_for_the_one_that_comes() {
     let (new, to_new) = fresh(&place, "fresh");
     let engine = place.open().unwrap();
     put(&engine, "ada");
-    let (store, epoch) = (engine.id(), engine.head().epoch);
+    let epoch = engine.head().epoch;
     drop(engine);
     cut_short(&place, 3, &to_new);
-    let cell = place.cell();
-    let contents = cell.load().unwrap();
-    let (owner, running) = (contents.owner.unwrap(), contents.keys[0].id);
-    cell.claim(store, &Owner { claim: owner.claim + 1, ..owner }, 0).unwrap();
-    cell.retire(&running, Durable::assumed_for_a_test()).unwrap();
-    let mut id = RootId { epoch: epoch + 1, attempt: [7; 16] };
-    cell.brand(&mut id);
+    let (cell, store, _) = owned(&place);
+    let id = drawn(&cell, epoch + 1);
     cell.deposit(store, &id, &Key::copied_from(&[7; 32])).unwrap();
     let dirs = place.keyholders.iter().map(|kh| &kh.dir).chain([&new.dir]);
     let has = |dir: &PathBuf| shares_in(dir).iter().any(|share| share.id == id);
@@ -292,16 +299,10 @@ fn of_an_epoch_that_is_about_to_begin_no_file_says_that_it_is_final() {
     put(&engine, "ada");
     assert_eq!(grade(&engine, &certified(&engine, "ada")), Grade::Final);
     assert_eq!(is_settled(), true);
-    let store = engine.id();
     drop(engine);
-    let cell = place.cell();
-    let contents = cell.load().unwrap();
-    let (owner, running) = (contents.owner.unwrap(), contents.keys[0].id);
-    cell.claim(store, &Owner { claim: owner.claim + 1, ..owner }, 0).unwrap();
-    cell.retire(&running, Durable::assumed_for_a_test()).unwrap();
+    let (cell, store, running) = owned(&place);
     assert_eq!(is_settled(), true);
-    let mut id = RootId { epoch: running.epoch + 1, attempt: [7; 16] };
-    cell.brand(&mut id);
+    let id = drawn(&cell, running.epoch + 1);
     cell.deposit(store, &id, &Key::copied_from(&[7; 32])).unwrap();
     assert_eq!(is_settled(), false);
     cell.retire(&id, Durable::assumed_for_a_test()).unwrap();
@@ -314,19 +315,11 @@ fn of_an_epoch_that_is_about_to_begin_no_file_says_that_it_is_final() {
 fn who_takes_a_copy_over_takes_no_head_of_another_for_an_attempt() {
     let place = Place::with_margin(5, 2, 0, 1);
     let (_sixth, to_sixth) = fresh(&place, "six");
-    let engine = place.open().unwrap();
-    put(&engine, "ada");
-    let (store, epoch) = (engine.id(), engine.head().epoch);
-    drop(engine);
+    put(&place.open().unwrap(), "ada");
     let replaced = cut_short(&place, 5, &to_sixth);
     let list = std::fs::read(list_of(&place)).unwrap();
-    let cell = place.cell();
-    let contents = cell.load().unwrap();
-    let (owner, running) = (contents.owner.unwrap(), contents.keys[0].id);
-    cell.claim(store, &Owner { claim: owner.claim + 1, ..owner }, 0).unwrap();
-    cell.retire(&running, Durable::assumed_for_a_test()).unwrap();
-    let mut id = RootId { epoch: epoch + 1, attempt: [7; 16] };
-    cell.brand(&mut id);
+    let (cell, store, running) = owned(&place);
+    let id = drawn(&cell, running.epoch + 1);
     cell.deposit(store, &id, &Key::copied_from(&[7; 32])).unwrap();
     drop(cell);
     // Nothing of it is kept here.
