@@ -250,8 +250,8 @@ impl fmt::Display for Awaited {
             ),
             Awaited::Engine(why) => f.write_str(why),
             Awaited::Unasked => f.write_str(
-                "whether older root keys are destroyed is not known here, for the store was opened \
-                 to look at; `tend`, on the machine that writes it, asks its cell",
+                "whether older root keys are destroyed is not known here: the store was opened to \
+                 look at, and its cell was not asked; `tend`, on the machine that writes it, asks it",
             ),
         }
     }

@@ -114,7 +114,7 @@ pub(super) fn not_taken(place: &str, e: &Error, erase: bool) -> Error {
     let what = if erase {
         "the new epoch is published and reads use it, but the old root key is not destroyed yet"
     } else {
-        "what was written is in the store, so do not put it again; it counts once every copy in step has it"
+        "what was written is in the store and must not be put again; it counts once every copy in step has it"
     };
     let text = format!(
         "{what}: the copy {place} must be in step and is not: {}; {}",

@@ -149,7 +149,7 @@ fn every_command_says_what_it_erased_since_it_was_due() {
         let e = String::from_utf8(out.stderr).unwrap();
         assert!(
             out.status.success()
-                && e.contains("due in store; `keyfall tend store`")
+                && e.contains("due or pending in store; `keyfall tend store`")
                 && e.lines().count() == 1,
             "{e}"
         );

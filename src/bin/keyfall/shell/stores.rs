@@ -80,8 +80,8 @@ pub(crate) fn look(session: &Session, store: &Path) -> Result<Engine, Error> {
     match engine.ownership().owes() {
         Ok(false) => {}
         Ok(true) => session.note(&format!(
-            "something is due in {}, or a root key is still to be destroyed; `keyfall tend STORE` \
-             does what can be done, and so does any command that writes",
+            "something is due or pending in {}; `keyfall tend STORE` does what can be done, and \
+             so does any command that writes",
             store.display()
         )),
         Err(e) => session.warn(&e.context("cannot tell whether something is due")),
