@@ -74,7 +74,7 @@ pub struct Config {
     /// Which keyholders were dealt shares of the running epoch, and of those that are not known to
     /// be gone, the oldest first.
     pub dealt: Vec<Dealt>,
-    /// Whether the last retirement was final.
+    /// Whether the last retirement was final, and no root key was drawn since.
     pub settled: bool,
     /// The last that each keyholder signed, as far as it may be needed again.
     pub statements: Vec<Said>,
@@ -83,7 +83,8 @@ pub struct Config {
     /// The root key that was kept last from here.
     #[serde(default)]
     pub kept: Option<Failed>,
-    /// Root keys of later epochs that were drawn here, and lists of before a replacement.
+    /// Root keys of the epoch that was kept last, or of later ones, that were drawn here, and lists
+    /// of before a replacement.
     #[serde(default)]
     pub drawn: Vec<Drawn>,
     /// In the place of these two, in files of earlier versions: the highest epoch that was kept or
