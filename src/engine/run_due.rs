@@ -79,9 +79,10 @@ fn do_all(
     core.check_owner()?;
     chase(core)?;
     for _ in 0..EPOCHS {
-        if core.cell.wants_epoch() {
-            rekey(core)?;
+        if !core.cell.wants_epoch() {
+            break;
         }
+        rekey(core)?;
     }
     run.outcome.finalized = finalize(core, &mut core.writer(), run)?;
     // First follow what fell: a record that would block a planned erase may be gone by now.

@@ -1,7 +1,7 @@
 //! Asking all keyholders at once: each has a thread of its own, so that one that does not answer
 //! holds up only itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::thread;
@@ -59,18 +59,17 @@ impl Circle {
         Circle { members, workers: Vec::new() }
     }
 
-    /// Hands shares of a root key to the members at these places, from 0; what each answers.
+    /// Hands each of these members, by where it is in the circle, its share; what each answers.
     pub(super) fn hand(
         &self,
         store: StoreId,
         owner: Owner,
-        to: &BTreeSet<usize>,
-        shares: Arc<Vec<Share>>,
+        shares: BTreeMap<usize, Share>,
     ) -> Vec<(usize, Result<()>)> {
-        let asked = to.clone();
-        let act = move |n: usize, member: &dyn Keyholder| match shares.get(n) {
-            Some(share) if asked.contains(&n) => member.deposit(store, &owner, share),
-            _ => Ok(()),
+        let to: BTreeSet<usize> = shares.keys().copied().collect();
+        let act = move |n: usize, member: &dyn Keyholder| match shares.get(&n) {
+            Some(share) => member.deposit(store, &owner, share),
+            None => Ok(()),
         };
         let have_answered =
             |answers: &[Option<Result<()>>]| to.iter().all(|n| answers[*n].is_some());

@@ -49,10 +49,10 @@ impl Beyond {
     }
 
     /// Whether so many of those that answered did, or all.
-    pub(super) fn is_claimed(held: &[Result<Held>], owner: &Owner, spare: usize) -> bool {
+    pub(super) fn is_claimed(held: &[Result<Held>], owner: &Owner, needed: usize) -> bool {
         let answered = || held.iter().flatten();
         let took = answered().filter(|held| Beyond::took(held, owner)).count();
-        took >= spare.min(answered().count())
+        took >= needed.min(answered().count())
     }
 
     /// Whether a later root key was published: more tell of it than may lie.
@@ -60,19 +60,14 @@ impl Beyond {
         self.tellers > liars
     }
 
-    /// Whether there is none that `threshold` keyholders can give back.
-    pub(super) fn is_none(&self, threshold: usize, liars: usize) -> bool {
-        let clear = self.clear.range(..self.n).count();
-        !self.is_told(liars) && clear >= Beyond::clear_enough(self.n, threshold, liars)
+    /// Whether there is none that can be given back: `needed` keyholders tell that they hold none,
+    /// so that fewer than the threshold are left.
+    pub(super) fn is_none(&self, needed: usize, liars: usize) -> bool {
+        !self.is_told(liars) && self.clear.range(..self.n).count() >= needed
     }
 
     /// Whether this member holds none.
     pub(super) fn is_clear(&self, member: usize) -> bool {
         self.clear.contains(&member)
-    }
-
-    /// How many of `n` must tell that they hold none: then fewer than `threshold` are left.
-    pub(super) fn clear_enough(n: usize, threshold: usize, liars: usize) -> usize {
-        n.saturating_sub(threshold) + 1 + liars
     }
 }

@@ -19,7 +19,7 @@ use super::beyond::Beyond;
 use super::brand::{Lists, mark};
 use super::config::Rule;
 use super::contents::contents;
-use super::deposit::{Begun, Dealing, Entitled, Left, taken};
+use super::deposit::{Begun, Dealing, Entitled, at, taken};
 use super::known::{ChangeConfig, Known, Local, TakeLock};
 use super::ledger::Ledger;
 use super::order::{RetireOrder, did, same};
@@ -208,7 +208,7 @@ impl QuorumCell {
     pub(super) fn ask_for(&self, store: StoreId, id: RootId) -> Vec<Result<Held>> {
         let (n, wanted) = (self.n(), self.wanted());
         let holds = |held: &&Held| held.shares.iter().any(|s| s.id == id && s.is_proven());
-        let spare = Beyond::clear_enough(n, self.t(), self.f());
+        let spare = self.quorum.needed();
         let enough = |answers: &[Option<Result<Held>>]| {
             let answered = || answers.iter().take(n).flatten().flatten();
             answered().filter(holds).count() >= wanted && answered().count() >= spare
@@ -225,8 +225,7 @@ impl QuorumCell {
         mark: u64,
     ) -> (Vec<Result<Held>>, bool) {
         let (held, owner) = (self.ask_for(store, id), self.known().owner);
-        let spare = Beyond::clear_enough(self.n(), self.t(), self.f());
-        if Beyond::is_claimed(&held[..self.n()], &owner, spare)
+        if Beyond::is_claimed(&held[..self.n()], &owner, self.quorum.needed())
             || self.tell_most(store, owner, mark, "took the claim of this engine").is_err()
         {
             return (held, false);
@@ -243,22 +242,24 @@ impl QuorumCell {
     /// Who may be dealt a candidate: whoever was dealt the root key that it is to follow. Of one
     /// that another machine drew those that are seen to hold it: `is_ours` says which.
     fn entitled(&self, store: StoreId, id: &RootId, is_ours: bool) -> Entitled {
+        let running = self.known().running.filter(|_| !is_ours);
+        let seen: Option<BTreeSet<usize>> = running.map(|running| {
+            let holds = self.sorted(&self.ask_for(store, running)).holds;
+            (0..holds.len()).filter(|n| holds[*n].contains(&running)).collect()
+        });
         let known = self.known();
-        let running = known.running;
-        let entered = |key: &[u8; 32]| known.ledger.was_entered_before(id, key);
-        let members: Vec<bool> = self.quorum.keyholders.iter().map(entered).collect();
-        let left = known.ledger.just_left(id).map(|(n, gone)| Left {
-            place: usize::from(gone.x) - 1,
-            index: self.n() + n,
-            is_entered: entered(&gone.key),
-        });
-        let left: Vec<Left> = left.collect();
-        drop(known);
-        let seen = running.filter(|_| !is_ours).map(|running| {
-            let holds = self.sorted(&self.ask_for(store, running)).holds.into_iter();
-            holds.map(|holds| holds.contains(&running)).collect()
-        });
-        Entitled::of(&members, &left, seen)
+        let may = |index: usize, key: &[u8; 32]| match &seen {
+            Some(seen) => seen.contains(&index),
+            None => known.ledger.was_entered_before(id.epoch, key),
+        };
+        let keys = &self.quorum.keyholders;
+        let left = known.ledger.just_left(id);
+        let left = left.filter(|(n, gone)| may(self.n() + n, &gone.key));
+        Entitled {
+            members: (0..self.n()).filter(|n| may(*n, &keys[*n])).collect(),
+            stand_ins: left.map(|(n, gone)| (usize::from(gone.x) - 1, self.n() + n)).collect(),
+            is_seen: seen.is_some(),
+        }
     }
 
     /// Has keyholders that were dealt nothing yet take a share of a key that seals nothing: the one
@@ -282,7 +283,7 @@ impl QuorumCell {
         let key = Key::random(&*self.env)?;
         let shares: Vec<Share> = split(&*self.env, trial, &key, self.t(), self.n())?;
         let owner = self.known().owner;
-        Ok(self.circle.hand(store, owner, new, Arc::new(shares)))
+        Ok(self.circle.hand(store, owner, at(new, shares)))
     }
 
     /// How many must take a candidate that fewer took than there should be, because some keyholders
@@ -294,13 +295,16 @@ impl QuorumCell {
         store: StoreId,
         id: &RootId,
         entitled: &Entitled,
-        mut took: BTreeSet<usize>,
+        took: &BTreeSet<usize>,
     ) -> Result<usize> {
         let (wanted, new) = (self.wanted(), entitled.new_ones(self.n()));
-        let hold = took.union(&self.may_hold(store, id, entitled)).count();
         let tried = self.try_out(store, id, &new)?.into_iter();
-        took.extend(tried.filter_map(|(n, answer)| answer.is_ok().then_some(n)));
-        Ok(if took.len() < wanted { wanted } else { wanted.min(hold).max(self.t()) })
+        let ready = tried.filter_map(|(n, answer)| answer.is_ok().then_some(n)).collect();
+        if took.union(&ready).count() < wanted {
+            return Ok(wanted);
+        }
+        let hold = took.union(&self.may_hold(store, id, entitled)).count();
+        Ok(wanted.min(hold).max(self.t()))
     }
 
     /// Which keyholders may hold the key that a candidate is to follow: all that count for its
@@ -318,7 +322,7 @@ impl QuorumCell {
         }
         let known = self.known();
         let keys = &self.quorum.keyholders;
-        (0..self.n()).filter(|n| known.ledger.was_entered_before(id, &keys[*n])).collect()
+        (0..self.n()).filter(|n| known.ledger.was_entered_before(id.epoch, &keys[*n])).collect()
     }
 
     /// Deals a candidate.
@@ -343,7 +347,7 @@ impl QuorumCell {
         if taken(&answers).len() < needed && self.check_fenced(&answers).is_ok() {
             dealing.to_stand_ins(&entitled, &mut answers);
             if taken(&answers).len() < needed {
-                needed = self.least(store, id, &entitled, taken(&answers))?;
+                needed = self.least(store, id, &entitled, &taken(&answers))?;
             }
         }
         let (took, fenced) = (taken(&answers).len(), self.check_fenced(&answers));
@@ -389,7 +393,7 @@ impl QuorumCell {
             // Before the share: it counts for this epoch from then on.
             self.record(|ledger| ledger.deal(keep, &self.quorum.keyholders, &keys))?;
             let owner = self.known().owner;
-            let asked = self.circle.hand(store, owner, &lacking, Arc::new(shares));
+            let asked = self.circle.hand(store, owner, at(&lacking, shares));
             holders.extend(asked.iter().filter(|(_, answer)| answer.is_ok()).map(|(n, _)| *n));
             self.check_fenced(&asked.into_iter().map(|(_, answer)| answer).collect::<Vec<_>>())?;
         }
@@ -402,7 +406,7 @@ impl QuorumCell {
 
     /// Whether no root key later than the one that is kept is somebody's.
     pub(super) fn is_last(&self, beyond: &Beyond) -> Result<bool> {
-        let is_last = beyond.is_none(self.t(), self.f());
+        let is_last = beyond.is_none(self.quorum.needed(), self.f());
         self.known().is_behind = !is_last && beyond.is_told(self.f());
         if !is_last {
             self.record(Ledger::put_off)?;

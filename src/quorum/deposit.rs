@@ -5,7 +5,7 @@
 //! may hold a share of it has to be one that every list which knows the key before asks for its
 //! word.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::ask::Circle;
@@ -17,7 +17,6 @@ use crate::error::Result;
 use crate::ids::StoreId;
 
 /// Who may be dealt a candidate.
-#[derive(Debug, Default)]
 pub(super) struct Entitled {
     /// Places, from 0, of the keyholders that may.
     pub(super) members: BTreeSet<usize>,
@@ -26,16 +25,6 @@ pub(super) struct Entitled {
     pub(super) stand_ins: Vec<(usize, usize)>,
     /// Whether that was seen, for another machine drew the key before.
     pub(super) is_seen: bool,
-}
-
-/// A keyholder that left since the epoch before.
-pub(super) struct Left {
-    /// The place that it had, from 0.
-    pub(super) place: usize,
-    /// Where in the circle it is.
-    pub(super) index: usize,
-    /// Whether it counts for the epoch before.
-    pub(super) is_entered: bool,
 }
 
 /// How an epoch begins.
@@ -47,25 +36,15 @@ pub(super) struct Begun {
 }
 
 impl Entitled {
-    /// Of the keyholders, each with whether it counts for the epoch before, and of those that left.
-    /// `seen`: who holds a key that others drew, by where in the circle they are.
-    pub(super) fn of(members: &[bool], left: &[Left], seen: Option<Vec<bool>>) -> Self {
-        let may = |index: usize, is_entered: bool| match &seen {
-            Some(seen) => seen.get(index).copied().unwrap_or(false),
-            None => is_entered,
-        };
-        let stand_ins = left.iter().filter(|left| may(left.index, left.is_entered));
-        Entitled {
-            members: (0..members.len()).filter(|n| may(*n, members[*n])).collect(),
-            stand_ins: stand_ins.map(|left| (left.place, left.index)).collect(),
-            is_seen: seen.is_some(),
-        }
-    }
-
     /// Places of keyholders that are new: they get their shares once the head is published.
     pub(super) fn new_ones(&self, n: usize) -> BTreeSet<usize> {
         (0..n).filter(|n| !self.members.contains(n)).collect()
     }
+}
+
+/// Of all shares those at these places, from 0.
+pub(super) fn at(places: &BTreeSet<usize>, all: Vec<Share>) -> BTreeMap<usize, Share> {
+    all.into_iter().enumerate().filter(|(n, _)| places.contains(n)).collect()
 }
 
 /// Places at which a share was taken.
@@ -107,20 +86,11 @@ impl Dealing<'_> {
         if free.is_empty() {
             return;
         }
-        // By where each is in the circle.
-        let mut shares: Vec<Share> = self.shares.iter().map(Share::duplicate).collect();
-        for index in shares.len()..self.circle.members.len() {
-            let place =
-                free.iter().find(|(_, there)| *there == index).map_or(0, |(place, _)| *place);
-            shares.push(self.shares[place].duplicate());
-        }
-        let to: BTreeSet<usize> = free.iter().map(|(_, index)| *index).collect();
-        let asked = self.circle.hand(self.store, self.owner, &to, Arc::new(shares));
-        for (index, answer) in asked {
-            let place = free.iter().find(|(_, there)| *there == index).map(|(place, _)| *place);
-            if let (Some(place), Ok(())) = (place, answer) {
-                answers[place] = Ok(());
-            }
+        let shares = free.iter().map(|(place, index)| (*index, self.shares[*place].duplicate()));
+        let asked = self.circle.hand(self.store, self.owner, shares.collect());
+        let took = |index: usize| asked.iter().any(|(there, it)| *there == index && it.is_ok());
+        for (place, _) in free.iter().filter(|(_, index)| took(*index)) {
+            answers[*place] = Ok(());
         }
     }
 }

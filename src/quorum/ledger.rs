@@ -190,7 +190,7 @@ impl Ledger {
         !self.is_kept
             || id.epoch <= self.told_up_to()
             || self.kept == Some(*id)
-            || self.drawn.iter().any(|(_, drawn)| drawn == id)
+            || self.list_of(id).is_some()
     }
 
     /// Takes into account that others may hold shares of the epochs up to this one. Says whether
@@ -208,7 +208,7 @@ impl Ledger {
         if self.kept == Some(*id) {
             return !known;
         }
-        let is_own = self.drawn.iter().any(|(_, drawn)| drawn == id);
+        let is_own = self.list_of(id).is_some();
         (self.kept, self.highest) = (Some(*id), None);
         // What others tried by a list of before is gone with an epoch that began by this one.
         self.drawn.retain(|(_, drawn)| drawn.epoch >= id.epoch || drawn.epoch == 0 && !is_own);
@@ -218,7 +218,7 @@ impl Ledger {
     /// A root key was drawn by that list. Says whether that must be kept before its shares are
     /// dealt.
     fn draw(&mut self, list: [u8; 32], id: RootId) -> bool {
-        if self.drawn.iter().any(|(_, drawn)| *drawn == id) {
+        if self.list_of(&id).is_some() {
             return false;
         }
         // Of a list the last key stands for those before: they bear the same brand.
@@ -234,9 +234,9 @@ impl Ledger {
         !unnamed && (!self.is_kept || self.list_of(id).is_some())
     }
 
-    /// Whether a keyholder counts for the epoch before that of a root key.
-    pub(super) fn was_entered_before(&self, id: &RootId, key: &Signer) -> bool {
-        let before = id.epoch.saturating_sub(1);
+    /// Whether a keyholder counts for the epoch before this one.
+    pub(super) fn was_entered_before(&self, epoch: u64, key: &Signer) -> bool {
+        let before = epoch.saturating_sub(1);
         let entry = self.dealt.iter().rev().find(|entry| entry.covers(before));
         entry.is_none_or(|entry| entry.keys.contains(key))
     }
@@ -259,7 +259,12 @@ impl Ledger {
     /// list yet.
     pub(super) fn is_new(&self, list: &[u8; 32], members: &[Signer]) -> bool {
         let is_new = |last: &Entry| members.iter().any(|key| !last.keys.contains(key));
-        self.dealt.last().is_some_and(is_new) && self.drawn.iter().all(|(by, _)| by != list)
+        self.dealt.last().is_some_and(is_new) && !self.has_drawn_by(list)
+    }
+
+    /// Whether anything was drawn by this list.
+    fn has_drawn_by(&self, list: &[u8; 32]) -> bool {
+        self.drawn.iter().any(|(by, _)| by == list)
     }
 
     /// The list by which a root key was drawn here.
@@ -280,7 +285,7 @@ impl Ledger {
         let list = self.list_of(&id);
         self.drawn = drawn;
         // What was entered for that list is not any more, and it was tried out.
-        if let Some(list) = list.filter(|list| self.drawn.iter().all(|(by, _)| by != list)) {
+        if let Some(list) = list.filter(|list| !self.has_drawn_by(list)) {
             self.drawn.push((list, RootId { epoch: 0, attempt: [0; 16] }));
         }
         self.left.iter_mut().zip(until).for_each(|(gone, until)| gone.until = until);
@@ -304,11 +309,11 @@ impl Ledger {
     fn enter(&mut self, epoch: u64, members: &[Signer]) -> bool {
         let mut keys: BTreeSet<Signer> = members.iter().copied().collect();
         let mut changed = false;
-        let running = epoch.saturating_sub(1);
-        let before = self.dealt.iter().rev().find(|entry| entry.covers(running)).cloned();
-        for gone in self.left.iter_mut().filter(|gone| gone.until.is_none()) {
-            // Whoever was not dealt the key before is not dealt this one.
-            let counts = before.as_ref().is_none_or(|entry| entry.keys.contains(&gone.key));
+        // Whoever was not dealt the key before is not dealt this one.
+        let count: Vec<bool> =
+            self.left.iter().map(|gone| self.was_entered_before(epoch, &gone.key)).collect();
+        let left = self.left.iter_mut().zip(count);
+        for (gone, counts) in left.filter(|(gone, _)| gone.until.is_none()) {
             gone.until = if counts { epoch.checked_add(1) } else { Some(epoch) };
             keys.extend(counts.then_some(gone.key));
             changed = true;

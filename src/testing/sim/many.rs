@@ -256,9 +256,9 @@ fn keyholder(run: &mut Run, event: KeyholderEvent, trouble: Trouble) {
     });
     compare(run);
     if let KeyholderEvent::Replaced(n) = event {
-        match n % 4 {
-            3 if before.is_some() => return cut_short(run, before, n, trouble),
-            1 => return copied(run, n, trouble),
+        match (n % 4, before) {
+            (3, Some(list)) => return cut_short(run, list, n, trouble),
+            (1, _) => return copied(run, n, trouble),
             _ => {}
         }
         let act = |run: &Run| run.engine().rekey().map(|_| Done::Nothing);
@@ -268,9 +268,9 @@ fn keyholder(run: &mut Run, event: KeyholderEvent, trouble: Trouble) {
 
 /// A replacement is cut short before an epoch begins, and another machine goes on with its list of
 /// before: nothing refuses that, and it asks nobody else for a word.
-fn cut_short(run: &mut Run, list: Option<Config>, user: u8, trouble: Trouble) {
+fn cut_short(run: &mut Run, list: Config, user: u8, trouble: Trouble) {
     restart(run, false);
-    list.into_iter().for_each(|list| run.media.go_on_with(list));
+    run.media.go_on_with(list);
     open(run, None);
     run.tally.count("replacements cut short");
     apply(run, Op::Erase(vec![Scoped::User(user / 4 % 4)]), trouble);

@@ -3,19 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use keyfall::cell::{Durable, Owner, RootCell};
+use keyfall::cell::{Durable, RootCell};
 use keyfall::certificate::Grade;
 use keyfall::crypto::Key;
-use keyfall::env::{SharedEnv, System};
 use keyfall::promise::RootId;
-use keyfall::quorum::QuorumCell;
-use keyfall::quorum::net::{Replaced, put_back, replace_member};
-use keyfall::store::StoreId;
+use keyfall::quorum::net::put_back;
 use keyfall::{Engine, ErrorKind};
 
-use super::{Keyholder, Place, certified, grade, leaving, member_of, put, shares_in};
+use super::{Keyholder, Place, certified, cut_short, drawn, grade, leaving, owned, put, shares_in};
 use crate::support::{error_kind, ok, run};
 
 /// Of which root keys but that of the store's head so many keyholders hold shares that they give
@@ -41,11 +37,6 @@ fn fresh(place: &Place, name: &str) -> (Keyholder, String) {
     let mut fresh = Keyholder::make(Path::new(&place.at(name)), engine_key.trim());
     let line = fresh.restart();
     (fresh, line)
-}
-
-fn cut_short(place: &Place, number: usize, line: &str) -> Replaced {
-    let (cell, env) = (place.at("store.cell"), Arc::new(System) as SharedEnv);
-    replace_member(Path::new(&cell), number, member_of(line), &env).unwrap()
 }
 
 /// Replaces keyholder 3 while 2 is away, erases ada's, and looks whether a key that reaches them is
@@ -109,30 +100,12 @@ fn a_list_that_was_copied_after_a_replacement_was_taken_back_forgets_nobody() {
     replaced_and_erased(&mut place, &to_seventh, &[&sixth, &seventh]);
 }
 
-/// A cell that owns the store, and has kept its root key, which is returned too.
-fn owned(place: &Place) -> (QuorumCell, StoreId, RootId) {
-    let store = place.open().unwrap().id();
-    let cell = place.cell();
-    let contents = cell.load().unwrap();
-    let (owner, running) = (contents.owner.unwrap(), contents.keys[0].id);
-    cell.claim(store, &Owner { claim: owner.claim + 1, ..owner }, 0).unwrap();
-    cell.retire(&running, Durable::assumed_for_a_test()).unwrap();
-    (cell, store, running)
-}
-
-/// A root key of an epoch, drawn by the list of the cell.
-fn drawn(cell: &QuorumCell, epoch: u64) -> RootId {
-    let mut id = RootId { epoch, attempt: [7; 16] };
-    cell.brand(&mut id);
-    id
-}
-
 /// Has the keyholders take shares of a root key two epochs after the store's, as they did if another
 /// copy of the store went on; nothing of it is kept here. `away`: the first alone takes it.
 fn gone_on_elsewhere(place: &mut Place, away: bool) -> RootId {
     let list = std::fs::read(list_of(place)).unwrap();
     let (cell, store, running) = owned(place);
-    let id = drawn(&cell, running.epoch + 2);
+    let id = drawn(&cell, running.epoch + 2, 7);
     let others = &mut place.keyholders[1..];
     if away {
         others.iter_mut().for_each(Keyholder::kill);
@@ -209,7 +182,7 @@ fn the_one_that_leaves_stands_in_for_the_one_that_comes() {
     drop(engine);
     cut_short(&place, 3, &to_new);
     let (cell, store, _) = owned(&place);
-    let id = drawn(&cell, epoch + 1);
+    let id = drawn(&cell, epoch + 1, 7);
     cell.deposit(store, &id, &Key::copied_from(&[7; 32])).unwrap();
     let dirs = place.keyholders.iter().map(|kh| &kh.dir).chain([&new.dir]);
     let has = |dir: &PathBuf| shares_in(dir).iter().any(|share| share.id == id);
@@ -302,7 +275,7 @@ fn of_an_epoch_that_is_about_to_begin_no_file_says_that_it_is_final() {
     drop(engine);
     let (cell, store, running) = owned(&place);
     assert_eq!(is_settled(), true);
-    let id = drawn(&cell, running.epoch + 1);
+    let id = drawn(&cell, running.epoch + 1, 7);
     cell.deposit(store, &id, &Key::copied_from(&[7; 32])).unwrap();
     assert_eq!(is_settled(), false);
     cell.retire(&id, Durable::assumed_for_a_test()).unwrap();
@@ -319,7 +292,7 @@ fn who_takes_a_copy_over_takes_no_head_of_another_for_an_attempt() {
     let replaced = cut_short(&place, 5, &to_sixth);
     let list = std::fs::read(list_of(&place)).unwrap();
     let (cell, store, running) = owned(&place);
-    let id = drawn(&cell, running.epoch + 1);
+    let id = drawn(&cell, running.epoch + 1, 7);
     cell.deposit(store, &id, &Key::copied_from(&[7; 32])).unwrap();
     drop(cell);
     // Nothing of it is kept here.

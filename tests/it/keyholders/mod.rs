@@ -16,13 +16,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use keyfall::cell::RootCell;
+use keyfall::cell::{Durable, Owner, RootCell};
 use keyfall::certificate::{Certificate, Grade, Retired, Trust};
 use keyfall::engine::{Keeper, OpenAs};
 use keyfall::env::{SharedEnv, System};
-use keyfall::quorum::net::open_cell;
+use keyfall::promise::RootId;
+use keyfall::quorum::net::{Replaced, open_cell, replace_member};
 use keyfall::quorum::{Member, QuorumCell, Standing};
-use keyfall::store::SledStore;
+use keyfall::store::{SledStore, StoreId};
 use keyfall::{Class, Engine, Erase, Options, Put, RecordId, Result, Scope};
 
 use crate::support::{ok, user};
@@ -215,4 +216,28 @@ fn replaced(place: &Place, engine: &str, name: &str) -> Keyholder {
 fn member_of(line: &str) -> Member {
     let (key, address) = line.split_once('@').unwrap();
     Member { key: key.into(), address: address.into() }
+}
+
+/// A replacement that is cut short before an epoch begins: the list names the new keyholder.
+fn cut_short(place: &Place, number: usize, line: &str) -> Replaced {
+    let (cell, env) = (place.at("store.cell"), Arc::new(System) as SharedEnv);
+    replace_member(Path::new(&cell), number, member_of(line), &env).unwrap()
+}
+
+/// A cell that owns the store, and has kept its root key, which is returned too.
+fn owned(place: &Place) -> (QuorumCell, StoreId, RootId) {
+    let cell = place.cell();
+    let contents = cell.load().unwrap();
+    let (store, owner) = (contents.store.unwrap(), contents.owner.unwrap());
+    let running = contents.keys[0].id;
+    cell.claim(store, &Owner { claim: owner.claim + 1, ..owner }, 0).unwrap();
+    cell.retire(&running, Durable::assumed_for_a_test()).unwrap();
+    (cell, store, running)
+}
+
+/// A root key of an epoch, drawn by the list of the cell.
+fn drawn(cell: &QuorumCell, epoch: u64, attempt: u8) -> RootId {
+    let mut id = RootId { epoch, attempt: [attempt; 16] };
+    cell.brand(&mut id);
+    id
 }

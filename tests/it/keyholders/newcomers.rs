@@ -2,27 +2,17 @@
 //! §15.3.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use keyfall::ErrorKind;
-use keyfall::cell::{Durable, Owner, RootCell};
+use keyfall::cell::RootCell;
 use keyfall::certificate::Grade;
 use keyfall::crypto::Key;
 use keyfall::engine::OpenAs;
-use keyfall::env::{SharedEnv, System};
-use keyfall::promise::RootId;
 use keyfall::quorum::Standing;
-use keyfall::quorum::net::replace_member;
 use keyfall::store::StoreId;
 
-use super::{Keyholder, Place, certified, grade, member_of, put, shares_in};
+use super::{Keyholder, Place, certified, cut_short, drawn, grade, owned, put, shares_in};
 use crate::support::{error_kind, ok, read_record, run};
-
-/// A replacement that is cut short before an epoch begins: the list names the new keyholder.
-fn cut_short(place: &Place, number: usize, fresh: &mut Keyholder) {
-    let (cell, env) = (place.at("store.cell"), Arc::new(System) as SharedEnv);
-    replace_member(Path::new(&cell), number, member_of(&fresh.restart()), &env).unwrap();
-}
 
 /// The new one was dealt its share of the running root key: a machine with the list of before,
 /// which nothing refuses, did not ask it for its word, and called an erase final whose key two could
@@ -38,7 +28,7 @@ fn a_replacement_that_was_cut_short_leaves_nothing_that_another_machine_does_not
     drop(engine);
     let before = std::fs::read(&list).unwrap();
     let mut fresh = Keyholder::make(Path::new(&place.at("fresh")), engine_key.trim());
-    cut_short(&place, 3, &mut fresh);
+    cut_short(&place, 3, &fresh.restart());
     drop(place.open().unwrap());
     let newest = std::fs::read(&list).unwrap();
     let running = shares_in(&place.keyholders[0].dir)[0].id;
@@ -53,7 +43,7 @@ fn a_replacement_that_was_cut_short_leaves_nothing_that_another_machine_does_not
     // Nor is it dealt the running key once an epoch was tried, for which too few were there.
     std::fs::write(&list, &before).unwrap();
     drop(place.open().unwrap());
-    cut_short(&place, 3, &mut fresh);
+    cut_short(&place, 3, &fresh.restart());
     place.keyholders[0].stop(true);
     assert_eq!(error_kind(place.open().unwrap().rekey()), ErrorKind::Io);
     place.keyholders[0].stop(false);
@@ -63,17 +53,10 @@ fn a_replacement_that_was_cut_short_leaves_nothing_that_another_machine_does_not
 
 /// Deposits the next root key, whose head is never published, twice; which of the keyholders in
 /// these directories were dealt a share of it, each time.
-fn dealt_in_vain(place: &Place, store: StoreId, dirs: &[&Path]) -> [Vec<bool>; 2] {
-    let cell = place.cell();
-    let contents = cell.load().unwrap();
-    let owner = contents.owner.unwrap();
-    cell.claim(store, &Owner { claim: owner.claim + 1, ..owner }, 0).unwrap();
-    let whole = |key: &&keyfall::cell::RootKey| key.id.epoch == contents.keys[0].id.epoch;
-    let running = contents.keys.iter().find(whole).unwrap().id;
-    cell.retire(&running, Durable::assumed_for_a_test()).unwrap();
+fn dealt_in_vain(place: &Place, dirs: &[&Path]) -> [Vec<bool>; 2] {
+    let (cell, store, running) = owned(place);
     [7, 8].map(|attempt| {
-        let mut id = RootId { epoch: running.epoch + 1, attempt: [attempt; 16] };
-        cell.brand(&mut id);
+        let id = drawn(&cell, running.epoch + 1, attempt);
         cell.deposit(store, &id, &Key::copied_from(&[attempt; 32])).unwrap();
         let has = |dir: &&Path| shares_in(dir).iter().any(|share| share.id == id);
         dirs.iter().map(has).collect()
@@ -87,11 +70,11 @@ fn dealt_in_vain(place: &Place, store: StoreId, dirs: &[&Path]) -> [Vec<bool>; 2
 fn of_a_key_whose_head_is_not_published_a_new_one_holds_no_share() {
     let place = Place::with_margin(3, 2, 0, 0);
     let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
-    let store = put_id(&place);
+    put_id(&place);
     let mut fresh = Keyholder::make(Path::new(&place.at("fresh")), engine_key.trim());
-    cut_short(&place, 3, &mut fresh);
+    cut_short(&place, 3, &fresh.restart());
     let old = |n: usize| -> &Path { &place.keyholders[n].dir };
-    let dealt = dealt_in_vain(&place, store, &[old(0), old(1), &fresh.dir]);
+    let dealt = dealt_in_vain(&place, &[old(0), old(1), &fresh.dir]);
     assert_eq!(dealt, [[true, true, false], [true, true, false]]);
 }
 
@@ -102,7 +85,7 @@ fn of_a_key_that_a_list_of_before_draws_those_hold_shares_that_held_the_key_befo
     let (store_at, cell) = (place.at("store"), place.at("store.cell"));
     let engine_key = ok(&["keyholder", "engine", &cell]);
     let list = Path::new(&cell).join("quorum.json");
-    let store = put_id(&place);
+    put_id(&place);
     let before = std::fs::read(&list).unwrap();
     let mut fresh = Keyholder::make(Path::new(&place.at("fresh")), engine_key.trim());
     let line = fresh.restart();
@@ -110,7 +93,7 @@ fn of_a_key_that_a_list_of_before_draws_those_hold_shares_that_held_the_key_befo
     std::fs::write(&list, &before).unwrap();
     drop(place.open_as(OpenAs::TakeOver).unwrap());
     let old = |n: usize| -> &Path { &place.keyholders[n].dir };
-    let dealt = dealt_in_vain(&place, store, &[old(0), old(1), old(2)]);
+    let dealt = dealt_in_vain(&place, &[old(0), old(1), old(2)]);
     assert_eq!(dealt, [[true, true, false], [true, true, false]]);
 }
 
@@ -120,7 +103,7 @@ fn a_new_one_gets_its_share_with_the_next_epoch_though_another_is_away() {
     let engine_key = ok(&["keyholder", "engine", &place.at("store.cell")]);
     let stays = put(&place.open().unwrap(), "stays");
     let mut fresh = Keyholder::make(Path::new(&place.at("fresh")), engine_key.trim());
-    cut_short(&place, 4, &mut fresh);
+    cut_short(&place, 4, &fresh.restart());
     place.keyholders[0].kill();
     let engine = place.open().unwrap();
     let epoch = engine.head().epoch;
