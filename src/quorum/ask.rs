@@ -19,6 +19,9 @@ type Job = Box<dyn FnOnce(&dyn Keyholder) + Send>;
 const DEADLINE: Duration = Duration::from_secs(5);
 /// How long it waits for the others, once enough have answered.
 const GRACE: Duration = Duration::from_millis(150);
+/// How long a look waits for the others, once those that count tell the same: the first request to a
+/// keyholder takes several round trips.
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// How many verbs may wait for a keyholder that does not answer.
 const BACKLOG: usize = 16;
@@ -86,6 +89,17 @@ impl Circle {
         enough: impl Fn(&[Option<Result<T>>]) -> bool,
         act: impl Fn(usize, &dyn Keyholder) -> Result<T> + Send + Sync + 'static,
     ) -> Vec<Result<T>> {
+        self.ask_and_wait(n, GRACE, enough, act)
+    }
+
+    /// As [`Circle::ask`]; `grace` is the time that passes once the answers so far are `enough`.
+    pub(super) fn ask_and_wait<T: Send + 'static>(
+        &self,
+        n: usize,
+        grace: Duration,
+        enough: impl Fn(&[Option<Result<T>>]) -> bool,
+        act: impl Fn(usize, &dyn Keyholder) -> Result<T> + Send + Sync + 'static,
+    ) -> Vec<Result<T>> {
         if self.workers.is_empty() {
             return self.members.iter().enumerate().map(|(n, member)| act(n, &**member)).collect();
         }
@@ -112,9 +126,13 @@ impl Circle {
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
             // Those after the first n were replaced: nothing waits for them alone.
-            if !met && (answers.iter().take(n).all(Option::is_some) || enough(&answers)) {
+            if met {
+                continue;
+            }
+            let all = answers.iter().take(n).all(Option::is_some);
+            if all || enough(&answers) {
                 met = true;
-                until = until.min(Instant::now() + GRACE);
+                until = until.min(Instant::now() + if all { GRACE } else { grace });
             }
         }
         drop(hear);

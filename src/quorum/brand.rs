@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::Held;
 use super::config::{Config, Drawn, Member};
-use super::ledger::{Entry, Ledger};
+use super::ledger::{Entry, Ledger, OVER_MAX};
 use crate::error::Result;
 use crate::promise::{Quorum, RootId};
 
@@ -25,8 +25,9 @@ const DRAWN: usize = 8;
 pub(super) struct Lists {
     /// As it is kept.
     now: [u8; 32],
-    /// As it is kept where epochs before the present list's first are known to be gone: what is
-    /// kept here knows less of what is gone, and asks more of them.
+    /// As it is kept where other epochs before the present list's first are known to be gone than
+    /// here. Where more of them are, what is kept here asks more keyholders; where fewer are, more
+    /// were asked there.
     settled: Vec<[u8; 32]>,
     /// As it was kept when root keys were drawn here that are not kept yet, and the last epoch of
     /// these: who was dealt shares of them is kept here since.
@@ -42,9 +43,6 @@ pub(super) struct Lists {
     is_kept: bool,
     deals_to_all: bool,
 }
-
-/// Of so many lists that are over, whichever may be known to be gone elsewhere.
-const OVER_MAX: usize = 6;
 
 /// What a member tells of root keys.
 pub(super) struct Tells {
@@ -75,6 +73,9 @@ impl Lists {
             .filter(|(_, over)| over.len() <= OVER_MAX);
         // Each choice of those that are over, by its bits.
         let settled = |(last, over): (&&Entry, &[&Entry])| -> Vec<[u8; 32]> {
+            let gone = ledger.gone.iter().rev().take(OVER_MAX - over.len());
+            let mut over: Vec<&Entry> = over.iter().copied().chain(gone).collect();
+            over.sort_by_key(|entry| entry.from);
             let chosen = |bits: usize| {
                 let there = over.iter().enumerate().filter(|(n, _)| bits >> n & 1 == 1);
                 let entries: Vec<&Entry> = there.map(|(_, entry)| *entry).chain([*last]).collect();

@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::ask::Circle;
+use super::ask::{Circle, LOOK};
 use super::beyond::Beyond;
 use super::brand::{Lists, mark};
 use super::config::Rule;
@@ -22,7 +22,7 @@ use super::contents::contents;
 use super::deposit::{Begun, Dealing, Entitled, at, taken};
 use super::known::{ChangeConfig, Known, Local, TakeLock};
 use super::ledger::Ledger;
-use super::order::{RetireOrder, did, same};
+use super::order::{RetireOrder, agree, did, same};
 use super::shares::{completed, split};
 use super::sorted::Sorted;
 use super::standing::Alive;
@@ -202,6 +202,12 @@ impl QuorumCell {
 
     pub(super) fn held(&self, store: StoreId) -> Vec<Result<Held>> {
         self.circle.ask(self.n(), |_| false, move |_, member| member.load(store))
+    }
+
+    /// As [`QuorumCell::held`]; the others are not waited for long if those that count agree.
+    pub(super) fn look(&self, store: StoreId) -> Vec<Result<Held>> {
+        let (n, needed) = (self.n(), self.most().max(self.wanted()));
+        self.circle.ask_and_wait(n, LOOK, agree(n, needed), move |_, member| member.load(store))
     }
 
     /// Asks which keyholders hold a root key; not all are waited for if enough do.

@@ -94,6 +94,10 @@ pub struct Config {
     /// The last epoch of which keyholders that are not named here may hold shares: what is kept
     /// here came back older than it was.
     pub unnamed: Option<u64>,
+    /// The last that left `dealt`, because they are known to be gone: another machine may not know
+    /// it yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<Dealt>,
 }
 
 impl Config {
@@ -115,6 +119,7 @@ impl Config {
             drawn: Vec::new(),
             highest: None,
             unnamed: None,
+            gone: Vec::new(),
         }
     }
 

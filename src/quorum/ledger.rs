@@ -18,6 +18,9 @@ use crate::promise::{self, Awaited, Quorum, RootId, Statement};
 /// Most root keys of failed deposits that are remembered: a keyholder has room for fewer.
 const FAILED_MAX: usize = 64;
 
+/// Of so many epochs that are over, whichever may be known to be gone elsewhere.
+pub(super) const OVER_MAX: usize = 6;
+
 /// A keyholder that was replaced.
 #[derive(Clone, Debug)]
 pub(super) struct Gone {
@@ -58,6 +61,8 @@ impl Entry {
 pub(super) struct Ledger {
     pub(super) left: Vec<Gone>,
     pub(super) dealt: Vec<Entry>,
+    /// Entries that left `dealt` ([`Config::gone`]).
+    pub(super) gone: Vec<Entry>,
     settled: bool,
     /// The root key whose retirement was the last that was final, if that is known.
     final_for: Option<RootId>,
@@ -119,6 +124,7 @@ impl Ledger {
         Ok(Ledger {
             left: config.leaving.iter().map(left).collect::<Result<_>>()?,
             dealt: config.dealt.iter().map(dealt).collect::<Result<_>>()?,
+            gone: config.gone.iter().map(dealt).collect::<Result<_>>()?,
             settled: config.settled,
             final_for: kept.filter(|_| config.settled),
             is_midway: false,
@@ -148,6 +154,7 @@ impl Ledger {
             keyholders: entry.keys.iter().map(|key| BASE64.encode(key)).collect(),
         };
         config.dealt = self.dealt.iter().map(dealt).collect();
+        config.gone = self.gone.iter().map(dealt).collect();
         // Of the root key that is about to be kept, or to be published, nothing is known yet.
         let last = self.final_for.map_or(0, |id| id.epoch);
         let is_next = self.drawn.iter().any(|(_, drawn)| drawn.epoch > last);
@@ -449,7 +456,8 @@ impl Ledger {
             self.dealt.iter().map(|entry| over(entry) && gone(entry)).collect();
         let before = (self.dealt.len(), self.failed.len(), self.settled);
         let mut whether = whether.into_iter();
-        self.dealt.retain(|_| whether.next() != Some(true));
+        self.gone.extend(self.dealt.extract_if(.., |_| whether.next() == Some(true)));
+        self.gone.drain(..self.gone.len().saturating_sub(OVER_MAX));
         // Of an epoch that is over there is nothing left to give up.
         self.own.retain(|id| id.epoch > keep.epoch);
         self.failed.retain(|id| id.epoch > keep.epoch);

@@ -1,6 +1,8 @@
 //! What keyholders are ordered to do when a root key is to be destroyed, and what they answer.
 
-use super::{Keyholder, Statement};
+use std::collections::BTreeSet;
+
+use super::{Held, Keyholder, Statement};
 use crate::cell::Owner;
 use crate::error::{Error, Result};
 use crate::ids::StoreId;
@@ -36,6 +38,19 @@ impl RetireOrder {
 pub(super) fn did<T>(n: usize, needed: usize) -> impl Fn(&[Option<Result<T>>]) -> bool {
     move |answers| {
         answers.iter().take(n).flatten().filter(|answer| answer.is_ok()).count() >= needed
+    }
+}
+
+/// Whether `needed` of the first `n` answered, and all of these tell of one owner, and hold shares of
+/// the same root keys: what the others would tell changes nothing, as when they are away.
+pub(super) fn agree(n: usize, needed: usize) -> impl Fn(&[Option<Result<Held>>]) -> bool {
+    let told = |held: &Held| {
+        let keys = held.shares.iter().filter(|share| share.is_proven()).map(|share| share.id);
+        (held.owner, keys.collect::<BTreeSet<RootId>>())
+    };
+    move |answers| {
+        let told: Vec<_> = answers.iter().take(n).flatten().flatten().map(told).collect();
+        told.len() >= needed && told.windows(2).all(|pair| pair[0] == pair[1])
     }
 }
 

@@ -119,7 +119,7 @@ impl RootCell for QuorumCell {
         let Some(store) = self.known().store else {
             return Ok(Contents::default());
         };
-        let held = self.held(store);
+        let held = self.look(store);
         self.known().told = Tells::by(&held[..self.n()]);
         self.contents(store, &held)
     }

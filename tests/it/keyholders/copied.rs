@@ -305,3 +305,40 @@ fn who_takes_a_copy_over_takes_no_head_of_another_for_an_attempt() {
     let upgraded = engine.certificates().upgrade(&certificate, None);
     assert!(upgraded.is_err() || grade(&engine, &upgraded.unwrap()) == Grade::Pending);
 }
+
+/// The machine that knows that the epochs before a replacement are gone, and one that was given its
+/// list before that was known, take turns: whichever began the last epoch, the other goes on.
+#[test]
+fn a_list_knows_what_is_drawn_by_one_that_knows_less_to_be_gone() {
+    let mut place = Place::with_margin(5, 2, 0, 1);
+    let (_sixth, to_sixth) = fresh(&place, "six");
+    put(&place.open().unwrap(), "ada");
+    place.keyholders[3].kill();
+    place.keyholders[4].kill();
+    ok(&["keyholder", "replace", &place.at("store"), "--number", "5", "--with", &to_sixth]);
+    let entries = |place: &Place| {
+        let text = std::fs::read_to_string(list_of(place)).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["dealt"].as_array().unwrap().len()
+    };
+    let copied = std::fs::read(list_of(&place)).unwrap();
+    let with_all = entries(&place);
+    place.keyholders[3].start();
+    place.open().unwrap().run_due(&mut |_| {}).unwrap();
+    assert!(entries(&place) < with_all);
+    let ours = std::fs::read(list_of(&place)).unwrap();
+    // The other machine does not learn it, for one keyholder is away.
+    place.keyholders[3].kill();
+    std::fs::write(list_of(&place), &copied).unwrap();
+    let engine = place.open().unwrap();
+    engine.rekey().unwrap();
+    drop(engine);
+    assert_eq!(entries(&place), with_all);
+    place.keyholders[3].start();
+    let theirs = std::fs::read(list_of(&place)).unwrap();
+    std::fs::write(list_of(&place), &ours).unwrap();
+    let engine = place.open().unwrap();
+    assert_eq!(grade(&engine, &certified(&engine, "ada")), Grade::Final);
+    drop(engine);
+    std::fs::write(list_of(&place), &theirs).unwrap();
+    place.open().unwrap().rekey().unwrap();
+}
