@@ -20,6 +20,9 @@ pub enum Created {
 pub enum FailureKind {
     /// Refused for good: nothing changed, and the same request would be refused again.
     Refused,
+    /// The place does not keep what it was found to acknowledge, or may not: a log there would lose
+    /// data. The request changed nothing.
+    Unfit,
     /// Refused for lack of room: nothing changed, and once there is room the same request may
     /// succeed.
     Full,
@@ -40,6 +43,11 @@ impl Failure {
     /// A request that was refused for good.
     pub fn refused(message: impl Into<String>) -> Self {
         Failure { kind: FailureKind::Refused, message: message.into() }
+    }
+
+    /// A place on which no log can rely.
+    pub fn unfit(message: impl Into<String>) -> Self {
+        Failure { kind: FailureKind::Unfit, message: message.into() }
     }
 
     /// A request for which there was no room.

@@ -20,7 +20,7 @@ pub struct Probed {
 }
 
 fn liar(objects: &dyn Objects, what: &str) -> Failure {
-    Failure::refused(format!(
+    Failure::unfit(format!(
         "{} {what}: a store there would lose data; take another server, or another bucket",
         objects.place()
     ))
@@ -38,8 +38,8 @@ fn attempt(drawn: &str, fill: u8) -> Vec<u8> {
 /// deletes it. Five requests.
 ///
 /// # Errors
-/// `Refused` for a place that overwrites what is there, or shows something else than was written;
-/// `Unknown`.
+/// `Unfit` for a place that overwrites what is there, or shows something else than was written;
+/// otherwise as the requests.
 pub fn probe(objects: &dyn Objects, drawn: &str, patience: &Patience) -> Result<Probed> {
     let name = format!("{FOLDER}/{drawn}");
     probed(objects, FOLDER, &name, drawn, patience, |_| ()).map(|(probed, ())| probed)
@@ -125,7 +125,7 @@ fn overwrites_nothing(
 /// Has several threads create one object at once, and counts who is told to have succeeded.
 ///
 /// # Errors
-/// `Refused` if that is more than one; `Unknown`.
+/// `Unfit` if that is more than one; `Unknown`.
 pub fn race(objects: &dyn Objects, drawn: &str, threads: u8, patience: &Patience) -> Result<()> {
     let name = format!("{FOLDER}/{drawn}");
     let answers: Vec<Result<Created>> = thread::scope(|scope| {

@@ -106,7 +106,7 @@ fn a_server_that_lies_is_refused() {
     let url = format!("{place}/liar-{}", std::process::id());
     let objects = keyfall_objects::cloud::CloudObjects::at(&url).unwrap();
     let e = probe(&objects, "0123456789abcdef", &quick()).unwrap_err();
-    assert_eq!(e.kind, FailureKind::Refused, "{e}");
+    assert_eq!(e.kind, FailureKind::Unfit, "{e}");
     // And not for a bucket that is not there, or a key that is wrong.
     let says = std::env::var("KEYFALL_LIAR_SAYS");
     let says = says.as_deref().unwrap_or("a store there would lose data");
@@ -196,7 +196,7 @@ fn liars_are_refused() {
     for (faults, says) in lies {
         let liar = FaultyObjects::new(Arc::new(MemoryObjects::new()), faults, 1);
         let e = probe(&liar, "0123456789abcdef", &quick()).unwrap_err();
-        assert_eq!(e.kind, FailureKind::Refused);
+        assert_eq!(e.kind, FailureKind::Unfit);
         assert!(e.message.contains(says), "{e}");
     }
     let liar = FaultyObjects::new(

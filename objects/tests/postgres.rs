@@ -48,10 +48,18 @@ fn patience() -> Patience {
     Patience { pause, longest, ..Patience::of_tries(40) }
 }
 
-fn refused(made: Result<Created, Failure>, says: &str) {
+fn failed(made: Result<Created, Failure>, kind: FailureKind, says: &str) {
     let e = made.unwrap_err();
-    assert_eq!(e.kind, FailureKind::Refused, "{e}");
+    assert_eq!(e.kind, kind, "{e}");
     assert!(e.message.contains(says), "{e}");
+}
+
+fn unfit(made: Result<Created, Failure>, says: &str) {
+    failed(made, FailureKind::Unfit, says);
+}
+
+fn refused(made: Result<Created, Failure>, says: &str) {
+    failed(made, FailureKind::Refused, says);
 }
 
 /// Two writers take numbers in turn, and the server is killed under them: each number is one's, and
@@ -144,7 +152,7 @@ fn a_synchronous_standby_that_is_promoted_has_everything() {
         standby.promote();
         // What comes new does not know whether it has everything; nothing is written yet.
         let new = at(&standby.url("&durable=standby(1)&timeout=5"));
-        refused(new.create("x/1", b"x"), "accept=");
+        unfit(new.create("x/1", b"x"), "accept=");
         let third = standby.standby("c");
         failed_over.store(true, Ordering::SeqCst);
         (writer.join().unwrap(), third)
@@ -191,11 +199,11 @@ fn an_asynchronous_standby_that_lacks_something_is_found() {
     // What was not there before knows that it was promoted, and not what is missing.
     let url = standby.url("");
     let e = at(&url).create(&name(11), &attempt(2, 11)).unwrap_err();
-    assert_eq!(e.kind, FailureKind::Refused);
+    assert_eq!(e.kind, FailureKind::Unfit);
     let (_, accept) = e.message.split_once("accept=").unwrap();
     let accept = accept.split_whitespace().next().unwrap();
     eprintln!("{e}");
-    refused(at(&standby.url("&accept=7-2")).create("x/1", b"x"), "accept=");
+    unfit(at(&standby.url("&accept=7-2")).create("x/1", b"x"), "accept=");
     at(&standby.url(&format!("&accept={accept}"))).create("x/1", b"x").unwrap();
     // It is known from then on, as long as nobody is promoted again.
     at(&url).create("x/2", b"x").unwrap();
@@ -266,24 +274,24 @@ fn servers_that_do_not_keep_what_they_acknowledge_are_refused() {
     let dir = directory();
     let server = Server::make(&bin, dir.path(), "a");
     let made = |options: &str| at(&server.url(options)).create("x/1", b"x");
-    refused(made("&durable=standby(1)"), "synchronous_standby_names is empty");
+    unfit(made("&durable=standby(1)"), "synchronous_standby_names is empty");
     server.set("fsync", "off");
-    refused(made(""), "fsync");
+    unfit(made(""), "fsync");
     server.set("fsync", "on");
     let before = at(&server.url("&timeout=5"));
     before.create("x/0", b"x").unwrap();
     server.set("synchronous_commit", "off");
-    refused(made(""), "synchronous_commit");
-    refused(made("&durable=managed"), "synchronous_commit");
+    unfit(made(""), "synchronous_commit");
+    unfit(made("&durable=managed"), "synchronous_commit");
     // Also over a connection that was looked at when it was on.
     let e = before.create("x/2", b"x").unwrap_err();
     assert_eq!(e.kind, FailureKind::Unknown, "{e}");
-    refused(before.create("x/2", b"x"), "synchronous_commit");
+    unfit(before.create("x/2", b"x"), "synchronous_commit");
     assert_eq!(before.get("x/2").unwrap(), None);
     server.set("synchronous_commit", "local");
     server.set("synchronous_standby_names", "b");
-    refused(made(""), "add durable=");
-    refused(made("&durable=standby(1)"), "synchronous_commit");
+    unfit(made(""), "add durable=");
+    unfit(made("&durable=standby(1)"), "synchronous_commit");
     made("&durable=local").unwrap();
     // What is asked of it from here on would wait for a standby.
     server.set("synchronous_standby_names", "");

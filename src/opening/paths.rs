@@ -73,7 +73,7 @@ fn decoded(text: &str) -> Vec<u8> {
 /// other. Each comes with what it is, for the error.
 ///
 /// # Errors
-/// `Refused`, also for a URL with a password; `Io`.
+/// `Refused`; `Invalid` for a URL with a password, and for one of an unknown kind; `Io`.
 pub fn apart(places: &[(&str, &Path)]) -> Result<()> {
     for (_, place) in places {
         check_url(&place.to_string_lossy())?;

@@ -74,21 +74,21 @@ fn is_postgres(url: &str) -> bool {
 /// before any message shows it.
 ///
 /// # Errors
-/// `Refused`.
+/// `Invalid`.
 pub(crate) fn check_url(place: &str) -> Result<()> {
     if let Some(scheme) = lacks_colon(place) {
         let text = format!(
             "what begins with `{scheme}//` lacks a colon: a store is at {scheme}://...; a directory \
              of that name is ./{scheme}/..."
         );
-        return Err(Error::new(ErrorKind::Refused, text));
+        return Err(Error::invalid(text));
     }
     let Some((scheme, after)) = place.split_once(':').filter(|_| is_url(place)) else {
         return Ok(());
     };
     if !after.starts_with("//") || !SCHEMES.contains(&scheme) {
         return Err(Error::new(
-            ErrorKind::Refused,
+            ErrorKind::Invalid,
             format!(
                 "what begins with `{scheme}:` is no place of a store: that is a directory, \
                  s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, file:///DIRECTORY \
@@ -101,7 +101,7 @@ pub(crate) fn check_url(place: &str) -> Result<()> {
     let before = rest.rsplit_once('@').is_some_and(|(before, _)| before.contains(':'));
     if is_postgres(place) && (before || rest.contains("password=")) {
         return Err(Error::new(
-            ErrorKind::Refused,
+            ErrorKind::Invalid,
             "a password in a URL is shown to everybody who sees the URL; name it in PGPASSWORD",
         ));
     }

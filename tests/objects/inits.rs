@@ -166,7 +166,7 @@ fn what_looks_like_a_url_becomes_no_directory() {
         let builder = builder.single_machine();
         for e in [builder.create(), builder.open(), builder.open_or_create()] {
             let e = e.unwrap_err();
-            assert_eq!(e.kind(), ErrorKind::Refused, "{place}: {e}");
+            assert_eq!(e.kind(), ErrorKind::Invalid, "{place}: {e}");
             assert!(e.to_string().contains("s3://BUCKET/PREFIX"), "{place}: {e}");
         }
         let scheme = place.split_once('/').unwrap().0;
@@ -174,7 +174,7 @@ fn what_looks_like_a_url_becomes_no_directory() {
     }
     for place in ["s3//bucket/x", "postgres//host/x"] {
         let e = Builder::at(place).cell_at(dir.path().join("cell")).create().unwrap_err();
-        assert_eq!(e.kind(), ErrorKind::Refused, "{place}: {e}");
+        assert_eq!(e.kind(), ErrorKind::Invalid, "{place}: {e}");
         assert!(e.to_string().contains("lacks a colon"), "{place}: {e}");
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);

@@ -91,19 +91,28 @@ fn is_of_the_clock(text: &str) -> bool {
     OTHER_TIMES.iter().any(|said| text.contains(said))
 }
 
+/// How the pages of other servers begin.
+const PAGES: [&str; 2] = ["<!doctype", "<html"];
+
 /// The text with the code and the message of a server's answer in the place of its XML.
 fn without_markup(text: &str) -> String {
     let between = |from: &str, to: &str| {
         let (_, rest) = text.split_once(from)?;
         Some(rest.split_once(to)?.0)
     };
+    let lower = text.to_ascii_lowercase();
     let at = text.find("<?xml").or_else(|| text.find("<Error>"));
     match (at, between("<Code>", "</Code>")) {
         (Some(at), Some(code)) => {
             let said = between("<Message>", "</Message>").map(|said| format!(": {said}"));
             format!("{}{code}{}", &text[..at], said.unwrap_or_default())
         }
-        _ => text.to_owned(),
+        _ => match PAGES.iter().filter_map(|begins| lower.find(begins)).min() {
+            Some(at) => {
+                format!("{}a web page: is this the endpoint of a store of objects?", &text[..at])
+            }
+            None => text.to_owned(),
+        },
     }
 }
 
@@ -166,7 +175,11 @@ mod tests {
         let source = "404 Not Found: <Error><Code>NoSuchBucket</Code></Error>".into();
         let none = failure("s3://b", "c", &Error::Generic { store: "S3", source });
         assert_eq!(none, no_bucket("s3://b"));
-        let odd = "status code: 404: <html>nothing here</html>";
+        for page in ["<html>nothing here</html>", "<!DOCTYPE html>\n<HTML>nothing"] {
+            let told = without_markup(&format!("status code: 404: {page}"));
+            assert!(told.starts_with("status code: 404: a web page"), "{told}");
+        }
+        let odd = "status code: 404: nothing here";
         assert_eq!(without_markup(odd), odd);
     }
 

@@ -125,6 +125,11 @@ impl Servers<'_> {
         Failure::refused(format!("{}: {why}", self.place.url))
     }
 
+    /// A server that would not keep what it acknowledges, or may have lost some of it.
+    fn unfit(&self, why: &str) -> Failure {
+        Failure::unfit(format!("{}: {why}", self.place.url))
+    }
+
     pub(super) fn ask(
         &self,
         session: &Session,
@@ -175,7 +180,7 @@ impl Servers<'_> {
             return Err(self.standby());
         }
         if looked.fsync != "on" {
-            return Err(self.refused(
+            return Err(self.unfit(
                 "fsync is off: a power cut may lose what the server \
                  acknowledged; switch it on",
             ));
@@ -184,7 +189,7 @@ impl Servers<'_> {
         let k = match self.place.durable {
             Durable::Standby(k) => k,
             Durable::Local if !looked.standbys.is_empty() && !self.place.durable_is_said => {
-                return Err(self.refused(
+                return Err(self.unfit(
                     "this server has synchronous standbys, and the URL does not say when a commit \
                      is durable; add durable=standby(1), or durable=local if none of them is ever \
                      promoted",
@@ -197,7 +202,7 @@ impl Servers<'_> {
             return Err(self.not_synchronous(looked));
         }
         if looked.standbys.is_empty() {
-            return Err(self.refused(&format!(
+            return Err(self.unfit(&format!(
                 "durable=standby({k}) and synchronous_standby_names is empty; name the standbys \
                  there"
             )));
@@ -212,7 +217,7 @@ impl Servers<'_> {
     }
 
     fn not_synchronous(&self, looked: &Looked) -> Failure {
-        self.refused(&format!(
+        self.unfit(&format!(
             "synchronous_commit is {}: the server acknowledges before it keeps; set it to on",
             looked.synchronous
         ))
@@ -305,7 +310,7 @@ impl Servers<'_> {
     }
 
     fn lost(&self, before: &Server, server: &Server, name: &str) -> Failure {
-        self.refused(&format!(
+        self.unfit(&format!(
             "server {} has taken the place of {}, and lacks {name}, which was acknowledged: it was \
              promoted, or set back, without the last commits; restore the store from a copy, or \
              bring the former server back",
@@ -321,7 +326,7 @@ impl Servers<'_> {
         });
         let last = last.and_then(|name| name.strip_prefix(SERVERS)).unwrap_or_default();
         let now = server.name();
-        self.refused(&format!(
+        self.unfit(&format!(
             "server {now} has taken the place of {last}: a standby was promoted, or the server set \
              back, and the last commits that were acknowledged may be missing; compare it with a \
              copy in step or a backup, and add accept={now} to the URL if it has everything"

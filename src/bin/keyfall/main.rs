@@ -10,10 +10,12 @@ mod commands;
 mod shell;
 mod show;
 
+use std::ffi::OsStr;
 use std::process::ExitCode;
 
+use clap::builder::Resettable;
 use clap::error::ErrorKind as Usage;
-use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches, Id};
 use keyfall::{Error, ErrorKind};
 
 use crate::args::Args;
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
     // Keys stay out of core dumps, and out of other processes' reach.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     hide_panics_of_sled();
-    let matches = Args::command().try_get_matches();
+    let matches = command().try_get_matches();
     let args = matches.and_then(|matches| Ok((Args::from_arg_matches(&matches)?, matches)));
     let (args, matches) = match args {
         Ok(args) => args,
@@ -44,6 +46,16 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => ExitCode::from(tell(&session, failure, acts)),
     }
+}
+
+/// The command line. A variable that is empty names nothing, as everywhere.
+fn command() -> Command {
+    let all = Args::command();
+    let named = all.get_arguments().filter_map(|arg| Some((arg.get_id().clone(), arg.get_env()?)));
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let empty: Vec<Id> = named.filter(|(_, name)| is_empty(name)).map(|(id, _)| id).collect();
+    let unset = |arg: Arg| arg.env(Resettable::Reset);
+    empty.into_iter().fold(all, |all, id| all.mut_arg(id, unset))
 }
 
 /// The user that a command names, as it was typed.

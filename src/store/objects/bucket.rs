@@ -34,12 +34,13 @@ pub(super) struct Bucket {
 fn told(e: Failure) -> Error {
     let (kind, remedy) = match e.kind {
         FailureKind::Refused => (ErrorKind::Io, ""),
+        FailureKind::Unfit => (ErrorKind::Medium, ""),
         FailureKind::Full => {
             (ErrorKind::Full, "; free some space and call again, nothing acknowledged is lost")
         }
         FailureKind::Unknown => (ErrorKind::Io, "; look at the network and at the server"),
     };
-    let is_refused = e.kind == FailureKind::Refused;
+    let is_refused = matches!(e.kind, FailureKind::Refused | FailureKind::Unfit);
     let error = Error::new(kind, format!("{}{remedy}", e.message)).with_source(e);
     if is_refused { error.unchanged() } else { error }
 }
@@ -221,7 +222,7 @@ impl Bucket {
     /// Refuses a place that does not keep what is promised. Says whether it keeps versions.
     pub(super) fn probe(&self) -> Result<bool> {
         let drawn = HEXLOWER.encode(&self.drawn()?);
-        let probed = probe(&*self.objects, &drawn, &self.patience).map_err(probed_ill)?;
+        let probed = probe(&*self.objects, &drawn, &self.patience).map_err(told)?;
         Ok(probed.versioned)
     }
 
@@ -235,7 +236,7 @@ impl Bucket {
         let drawn = HEXLOWER.encode(&self.drawn()?);
         let here = |listed: &[Listed]| beside(&self.here(listed.to_vec(), &mut 0));
         let probed = probe_beside(&*self.objects, folder, &drawn, &self.patience, here);
-        let (probed, beside) = probed.map_err(probed_ill)?;
+        let (probed, beside) = probed.map_err(told)?;
         Ok((probed.versioned, beside))
     }
 
@@ -266,14 +267,6 @@ impl Bucket {
     /// Refuses a place where several writers of one object succeed at once.
     pub(super) fn race(&self) -> Result<()> {
         let drawn = HEXLOWER.encode(&self.drawn()?);
-        race(&*self.objects, &drawn, RACERS, &self.patience).map_err(probed_ill)
-    }
-}
-
-/// What a place answered to its probe.
-fn probed_ill(e: Failure) -> Error {
-    match e.kind {
-        FailureKind::Refused => Error::new(ErrorKind::Medium, e.message.clone()).with_source(e),
-        FailureKind::Full | FailureKind::Unknown => told(e),
+        race(&*self.objects, &drawn, RACERS, &self.patience).map_err(told)
     }
 }
