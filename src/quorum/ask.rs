@@ -19,8 +19,8 @@ type Job = Box<dyn FnOnce(&dyn Keyholder) + Send>;
 const DEADLINE: Duration = Duration::from_secs(5);
 /// How long it waits for the others, once enough have answered.
 const GRACE: Duration = Duration::from_millis(150);
-/// How long a look waits for the others, once those that count tell the same: the first request to a
-/// keyholder takes several round trips.
+/// How long a look waits for the others, once those that count tell the same: the first request to
+/// a keyholder takes several round trips.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// How many verbs may wait for a keyholder that does not answer.

@@ -26,7 +26,7 @@ use super::order::{RetireOrder, agree, did, same};
 use super::shares::{completed, split};
 use super::sorted::Sorted;
 use super::standing::Alive;
-use super::told::{Told, of_another_store, too_few, without_newcomer};
+use super::told::{Else, Told, of_another_store, too_few, without_newcomer};
 use super::{Held, Keyholder, Share};
 use crate::cell::{Contents, Owner};
 use crate::crypto::Key;
@@ -151,8 +151,17 @@ impl QuorumCell {
 
     /// The error if fewer than `needed` keyholders did `what`.
     fn too_few<T>(&self, what: &str, answers: &[Result<T>], needed: usize) -> Error {
+        let (is_new, has_left) = {
+            let ledger = &self.known().ledger;
+            (ledger.is_kept && ledger.dealt.is_empty(), !ledger.left.is_empty())
+        };
         let may_go = self.most() <= answers.iter().flatten().count() || needed != self.most();
-        too_few(what, answers, needed, may_go, !self.known().ledger.left.is_empty())
+        let other = match may_go {
+            _ if is_new => Else::NameOthers,
+            true => Else::Replace,
+            false => Else::ReadOn,
+        };
+        too_few(what, answers, needed, &other, has_left)
     }
 
     /// Has as many keyholders as a claim needs learn an owner and a commit mark.

@@ -41,8 +41,8 @@ pub(super) fn did<T>(n: usize, needed: usize) -> impl Fn(&[Option<Result<T>>]) -
     }
 }
 
-/// Whether `needed` of the first `n` answered, and all of these tell of one owner, and hold shares of
-/// the same root keys: what the others would tell changes nothing, as when they are away.
+/// Whether `needed` of the first `n` answered, and all of these tell of one owner, and hold shares
+/// of the same root keys: what the others would tell changes nothing, as when they are away.
 pub(super) fn agree(n: usize, needed: usize) -> impl Fn(&[Option<Result<Held>>]) -> bool {
     let told = |held: &Held| {
         let keys = held.shares.iter().filter(|share| share.is_proven()).map(|share| share.id);

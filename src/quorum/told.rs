@@ -99,25 +99,37 @@ impl Told {
     }
 }
 
-/// The error if fewer than `needed` keyholders did `what`. `may_replace`: those that did could take
-/// the claim that a replacement begins with; `left`: some were replaced.
+/// What can be done besides starting keyholders that do not answer.
+pub(super) enum Else {
+    /// Nothing was stored yet: others can be named.
+    NameOthers,
+    /// Those that answer could take the claim that a replacement begins with.
+    Replace,
+    ReadOn,
+}
+
+/// The error if fewer than `needed` keyholders did `what`. `left`: some were replaced.
 pub(super) fn too_few<T>(
     what: &str,
     answers: &[Result<T>],
     needed: usize,
-    may_replace: bool,
+    other: &Else,
     left: bool,
 ) -> Error {
     let lost: Vec<String> = answers
         .iter()
         .filter_map(|answer| answer.as_ref().err().map(ToString::to_string))
         .collect();
-    let remedy = if may_replace {
-        ", or replace what is lost with `keyfall keyholder replace STORE --number N --with KEY@HOST:PORT` while \
-         enough are there"
-    } else {
-        ": a replacement needs as many; while the root key can be recovered everything can be read, and put into a \
-         new store"
+    let remedy = match other {
+        Else::NameOthers => ", or name other keyholders",
+        Else::Replace => {
+            ", or replace what is lost with `keyfall keyholder replace STORE --number N --with KEY@HOST:PORT` while \
+             enough are there"
+        }
+        Else::ReadOn => {
+            ": a replacement needs as many; while the root key can be recovered everything can be read, and put into a \
+             new store"
+        }
     };
     let back = if left {
         ", or put back one that was replaced (`keyfall keyholder status` shows them)"
