@@ -270,6 +270,22 @@ class Deployment:
         elif words[:2] == ["keyfall", "init"] and "--lend" in words:
             self.use(words[2], "--cell assistant.cell")
 
+    def lose(self, store):
+        """A directory of a store is lost, and restored from its copy in step; the cell stays."""
+        for process, _ in self.services:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+            self.running.remove(process)
+        put = f"echo keep me | keyfall put {store} --user ben --class transcript -"
+        kept = self.run(put).split()[-1]
+        shutil.rmtree(os.path.join(self.dir, store))
+        self.run(
+            f"keyfall restore --cell {store}.cell --into again.db --adopt {self.bucket}/copy")
+        again = f"again.db --cell {store}.cell"
+        seen(self.run(f"keyfall get {again} {kept}") == "keep me\n", "what was in step is restored")
+        put = f"echo and on | keyfall put {again} --user ben --class transcript -"
+        seen(self.run(f"keyfall get {again} {self.run(put).split()[-1]}") == "and on\n", "it goes on")
+
     def close(self):
         for process in self.running:
             process.kill()
@@ -309,6 +325,8 @@ def main():
             for line in lines:
                 deployment.do(line)
                 ran += 1
+            if heading == "One machine with a copy":
+                deployment.lose("assistant.db")
         finally:
             deployment.close()
         print(f"{heading}: {len(lines)} commands, {time.monotonic() - began:.0f} s", flush=True)
