@@ -44,8 +44,8 @@ pub enum ErrorKind {
     Mismatch,
     /// A limit of this engine, or of this store, is reached.
     Limit,
-    /// The medium cannot keep the promise: its file system may keep what is overwritten, or a link
-    /// has the name of one of the files.
+    /// The medium cannot keep the promise: its file system may keep what is overwritten, a link has
+    /// the name of one of the files, or a place of objects loses what it acknowledged.
     Medium,
     /// The engine declines for another reason: what was asked is well-formed, and the state of the
     /// store, a policy or somebody's rights forbid it.
