@@ -101,7 +101,7 @@ objects-figures:
 
 # 200 rounds of kill -9 and 203 of SIGSTOP, 100 random histories, beyond the fault proxy; 24 standbys
 objects-long:
-    KEYFALL_TURNS=200 KEYFALL_PAUSES=270 KEYFALL_FAR_HISTORIES=100 KEYFALL_STANDBYS=24 \
+    KEYFALL_TURNS=400 KEYFALL_PAUSES=270 KEYFALL_FAR_HISTORIES=100 KEYFALL_STANDBYS=24 \
         RUST_TEST_NOCAPTURE=1 .ci/run objects-s3 objects-seaweed postgres
 
 # a million random histories of up to three engines on an object log, beyond a simulated network

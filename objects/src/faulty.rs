@@ -43,10 +43,26 @@ impl Faults {
     }
 }
 
+/// A write that is on its way.
+enum Sent {
+    Create(String, Vec<u8>),
+    Delete(String),
+}
+
+impl Sent {
+    /// It arrives: nobody waits for the answer.
+    fn land(self, place: &MemoryObjects) {
+        match self {
+            Sent::Create(name, bytes) => drop(place.create(&name, &bytes)),
+            Sent::Delete(name) => drop(place.delete(&name)),
+        }
+    }
+}
+
 /// What is on its way, and where the draws are.
 struct Network {
     rng: u64,
-    on_the_way: Vec<(String, Vec<u8>)>,
+    on_the_way: Vec<Sent>,
     /// The object created last: a stale list lacks it.
     last: String,
     /// Of the liar: reads that showed nothing.
@@ -73,9 +89,7 @@ impl FaultyObjects {
     /// Has everything arrive that is on its way.
     pub fn land(&self) {
         let all = std::mem::take(&mut self.network().on_the_way);
-        for (name, bytes) in all {
-            let _ = self.place.create(&name, &bytes);
-        }
+        all.into_iter().for_each(|sent| sent.land(&self.place));
     }
 
     fn network(&self) -> MutexGuard<'_, Network> {
@@ -93,8 +107,8 @@ impl FaultyObjects {
                 network.on_the_way.swap_remove(at)
             })
         };
-        if let Some((name, bytes)) = landing {
-            let _ = self.place.create(&name, &bytes);
+        if let Some(sent) = landing {
+            sent.land(&self.place);
         }
         let mut drawn = self.network().below(100);
         for (n, chance) in chances.iter().enumerate() {
@@ -107,8 +121,8 @@ impl FaultyObjects {
         None
     }
 
-    fn later(&self, name: &str, bytes: &[u8]) {
-        self.network().on_the_way.push((name.to_owned(), bytes.to_vec()));
+    fn later(&self, sent: Sent) {
+        self.network().on_the_way.push(sent);
     }
 
     fn read<T>(&self, read: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -151,6 +165,7 @@ impl Objects for FaultyObjects {
     fn create(&self, name: &str, bytes: &[u8]) -> Result<Created> {
         let Faults { lost, unanswered, late, doubled, conflict, .. } = self.faults;
         let no_answer = || Err(Failure::unknown("no answer"));
+        let sent = || Sent::Create(name.to_owned(), bytes.to_vec());
         match self.draw(&[lost, unanswered, late, doubled, conflict]) {
             Some(0) => return no_answer(),
             Some(1) => {
@@ -158,10 +173,10 @@ impl Objects for FaultyObjects {
                 return no_answer();
             }
             Some(2) => {
-                self.later(name, bytes);
+                self.later(sent());
                 return no_answer();
             }
-            Some(3) => self.later(name, bytes),
+            Some(3) => self.later(sent()),
             Some(4) => return Ok(Created::Exists),
             _ => {}
         }
@@ -196,13 +211,22 @@ impl Objects for FaultyObjects {
     }
 
     fn delete(&self, name: &str) -> Result<()> {
-        match self.draw(&[self.faults.lost, self.faults.unanswered]) {
-            Some(0) => Err(Failure::unknown("no answer")),
-            Some(_) => {
+        let Faults { lost, unanswered, late, doubled, .. } = self.faults;
+        let (no_answer, sent) =
+            (|| Err(Failure::unknown("no answer")), || Sent::Delete(name.to_owned()));
+        match self.draw(&[lost, unanswered, late, doubled]) {
+            Some(0) => return no_answer(),
+            Some(1) => {
                 self.place.delete(name)?;
-                Err(Failure::unknown("no answer"))
+                return no_answer();
             }
-            None => self.place.delete(name),
+            Some(2) => {
+                self.later(sent());
+                return no_answer();
+            }
+            Some(_) => self.later(sent()),
+            None => {}
         }
+        self.place.delete(name)
     }
 }

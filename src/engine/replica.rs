@@ -104,6 +104,7 @@ fn remedy(place: &str, e: &Error) -> String {
             "bring it back, or, if it is lost, {give_up} and make it once more with `Copies::add('{place}')`"
         ),
         ErrorKind::Corrupt => format!("repair it with `Copies::repair`, or {give_up}"),
+        ErrorKind::Full => format!("make room there, or {give_up}"),
         _ => format!("bring it back, or {give_up}"),
     }
 }

@@ -18,7 +18,7 @@ type Job = Box<dyn FnOnce(&dyn Keyholder) + Send>;
 /// How long a verb waits for keyholders at most.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// How long it waits for the others, once enough have answered.
-const GRACE: Duration = Duration::from_millis(150);
+pub(super) const GRACE: Duration = Duration::from_millis(150);
 /// How long a look waits for the others, once those that count tell the same: the first request to
 /// a keyholder takes several round trips.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
@@ -126,13 +126,11 @@ impl Circle {
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
             // Those after the first n were replaced: nothing waits for them alone.
-            if met {
-                continue;
-            }
             let all = answers.iter().take(n).all(Option::is_some);
-            if all || enough(&answers) {
+            let most = if all { GRACE } else { grace };
+            if all || !met && enough(&answers) {
+                until = until.min(Instant::now() + most);
                 met = true;
-                until = until.min(Instant::now() + if all { GRACE } else { grace });
             }
         }
         drop(hear);

@@ -69,7 +69,7 @@ impl Lists {
         let members: BTreeSet<[u8; 32]> = quorum.keyholders.iter().copied().collect();
         let last = all
             .split_last()
-            .filter(|(entry, _)| entry.until.is_none() && entry.keys == members)
+            .filter(|(entry, _)| entry.until.is_none() && entry.keys.is_superset(&members))
             .filter(|(_, over)| over.len() <= OVER_MAX);
         // Each choice of those that are over, by its bits.
         let settled = |(last, over): (&&Entry, &[&Entry])| -> Vec<[u8; 32]> {
@@ -300,6 +300,22 @@ mod tests {
         let later = ledger(vec![entry(4, None, &[1, 4, 6])]);
         let id = drawn(&later, &quorum(&[1, 4, 6]), 4);
         assert_eq!(Lists::of(&ours, &now).unknown(&id, &[], 0, false), Some(4));
+    }
+
+    /// In the midst of a replacement the last entry has the one that left as well.
+    #[test]
+    fn a_list_in_the_midst_of_a_replacement_knows_one_that_knows_more_to_be_gone() {
+        let now = quorum(&[1, 2, 4]);
+        let last = || entry(2, None, &[1, 2, 3, 4]);
+        let (ours, theirs) =
+            (ledger(vec![entry(1, Some(2), &[1, 2, 3]), last()]), ledger(vec![last()]));
+        let id = drawn(&theirs, &now, 3);
+        assert_eq!(Lists::of(&ours, &now).unknown(&id, &[], 0, false), None);
+        let mut ours = ledger(vec![last()]);
+        ours.gone.push(entry(1, Some(2), &[1, 2, 3]));
+        let theirs = ledger(vec![entry(1, Some(2), &[1, 2, 3]), last()]);
+        let id = drawn(&theirs, &now, 3);
+        assert_eq!(Lists::of(&ours, &now).unknown(&id, &[], 0, false), None);
     }
 
     /// An attempt by a list of before shows no list that is newer; a head that bears it does.

@@ -13,8 +13,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::ask::{Circle, LOOK};
+use super::ask::{Circle, GRACE, LOOK};
 use super::beyond::Beyond;
 use super::brand::{Lists, mark};
 use super::config::Rule;
@@ -213,14 +214,26 @@ impl QuorumCell {
         self.circle.ask(self.n(), |_| false, move |_, member| member.load(store))
     }
 
-    /// As [`QuorumCell::held`]; the others are not waited for long if those that count agree.
+    /// As [`QuorumCell::held`]; the others are not waited for long if so many agree that a mark
+    /// which enough were told of is told by more of them than may lie.
     pub(super) fn look(&self, store: StoreId) -> Vec<Result<Held>> {
-        let (n, needed) = (self.n(), self.most().max(self.wanted()));
+        let n = self.n();
+        let needed = self.most().max(self.wanted()).max(n - self.most() + self.f() + 1);
         self.circle.ask_and_wait(n, LOOK, agree(n, needed), move |_, member| member.load(store))
     }
 
     /// Asks which keyholders hold a root key; not all are waited for if enough do.
     pub(super) fn ask_for(&self, store: StoreId, id: RootId) -> Vec<Result<Held>> {
+        self.ask_for_within(GRACE, store, id)
+    }
+
+    /// The same; the others are waited for as long as `grace` then.
+    pub(super) fn ask_for_within(
+        &self,
+        grace: Duration,
+        store: StoreId,
+        id: RootId,
+    ) -> Vec<Result<Held>> {
         let (n, wanted) = (self.n(), self.wanted());
         let holds = |held: &&Held| held.shares.iter().any(|s| s.id == id && s.is_proven());
         let spare = self.quorum.needed();
@@ -228,7 +241,7 @@ impl QuorumCell {
             let answered = || answers.iter().take(n).flatten().flatten();
             answered().filter(holds).count() >= wanted && answered().count() >= spare
         };
-        self.circle.ask(n, enough, move |_, member| member.load(store))
+        self.circle.ask_and_wait(n, grace, enough, move |_, member| member.load(store))
     }
 
     /// As [`QuorumCell::ask_for`], once enough of them know of the claim of this engine; whether

@@ -41,19 +41,51 @@ pub(super) fn did<T>(n: usize, needed: usize) -> impl Fn(&[Option<Result<T>>]) -
     }
 }
 
-/// Whether `needed` of the first `n` answered, and all of these tell of one owner, and hold shares
-/// of the same root keys: what the others would tell changes nothing, as when they are away.
+/// Whether `needed` of the first `n` answered, and all of these tell the same: owner, commit mark,
+/// the epoch that was ended last, and of which root keys they hold shares, of one at least.
 pub(super) fn agree(n: usize, needed: usize) -> impl Fn(&[Option<Result<Held>>]) -> bool {
     let told = |held: &Held| {
         let keys = held.shares.iter().filter(|share| share.is_proven()).map(|share| share.id);
-        (held.owner, keys.collect::<BTreeSet<RootId>>())
+        (held.owner, held.mark, held.committed, keys.collect::<BTreeSet<RootId>>())
     };
     move |answers| {
         let told: Vec<_> = answers.iter().take(n).flatten().flatten().map(told).collect();
-        told.len() >= needed && told.windows(2).all(|pair| pair[0] == pair[1])
+        told.len() >= needed
+            && told.windows(2).all(|pair| pair[0] == pair[1])
+            && told.iter().all(|(_, _, _, keys)| !keys.is_empty())
     }
 }
 
 pub(super) fn same(e: &Error) -> Error {
     Error::new(e.kind(), e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Key;
+    use crate::env::System;
+    use crate::quorum::Share;
+    use crate::quorum::shares::split;
+
+    const OWNER: Owner = Owner { instance: [1; 16], claim: 1, token: [1; 16] };
+
+    fn held(mark: u64, shares: Vec<Share>) -> Option<Result<Held>> {
+        Some(Ok(Held { shares, committed: 0, owner: Some(OWNER), mark }))
+    }
+
+    /// Where some alone tell of a later commit, or all of nothing, the others are waited for.
+    #[test]
+    fn those_that_tell_different_things_do_not_agree() {
+        let (id, key) = (RootId { epoch: 1, attempt: [1; 16] }, Key::copied_from(&[7; 32]));
+        let agree_at = |marks: [u64; 3]| {
+            let shares = split(&System, id, &key, 2, 3).unwrap();
+            let told = marks.into_iter().zip(shares).map(|(mark, share)| held(mark, vec![share]));
+            agree(4, 3)(&told.collect::<Vec<_>>())
+        };
+        assert!(agree_at([2, 2, 2]));
+        assert!(!agree_at([2, 2, 4]));
+        let none: Vec<_> = (0..3).map(|_| held(2, Vec::new())).collect();
+        assert!(!agree(4, 3)(&none));
+    }
 }

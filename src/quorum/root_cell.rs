@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Held;
+use super::ask::LOOK;
 use super::beyond::Beyond;
 use super::brand::{Lists, Tells};
 use super::cell::QuorumCell;
@@ -32,7 +33,8 @@ impl RootCell for QuorumCell {
             (known.store, known.running.filter(|_| known.short))
         };
         if let Some((store, running)) = store.zip(running) {
-            let held = self.ask_for(store, running);
+            // One that is far away, and lost its share, is to be heard.
+            let held = self.ask_for_within(LOOK, store, running);
             let _ = self.deal(store, &running, &held);
         }
         let known = self.known();

@@ -174,21 +174,22 @@ fn log_at(url: &str, how: How) -> Result<ObjectLog> {
     log.inspect_err(|_| traces.iter().for_each(Traces::undo_empty))
 }
 
-/// Refuses a place in a folder of a store above it, however far: it would lie among that one's
-/// objects.
+/// Refuses a place inside a store above it, however far: whoever deletes that one, or all of its
+/// objects, would take it along.
 #[cfg(all(feature = "sled", feature = "objects"))]
 fn check_outside(url: &str) -> Result<()> {
     let is_gone = |dir: std::path::PathBuf| !dir.exists();
     let mut place = url.trim_end_matches('/');
-    while let Some((above, last)) = place.rsplit_once('/') {
+    while let Some((above, _)) = place.rsplit_once('/') {
         place = above;
         if is_postgres(url) || above.ends_with('/') {
             return Ok(());
         }
         let is_there = !keyfall_objects::cloud::directory_of(above).is_some_and(is_gone);
-        if is_there && super::objects::is_folder(last) && ObjectLog::is_at(objects_at(above)?)? {
+        if is_there && ObjectLog::is_at(objects_at(above)?)? {
             let text = format!(
-                "{url} lies inside the store {above}, among its objects; name another place"
+                "{url} lies inside the store {above}: whoever removes that one would remove both; \
+                 name another place"
             );
             return Err(Error::new(ErrorKind::Refused, text));
         }

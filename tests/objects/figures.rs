@@ -196,8 +196,8 @@ fn opening(far: &Far, goals: &mut Goals) {
     });
     requests.sort_unstable();
     told("open, put and close", &opened);
-    // 17 statements in PostgreSQL, where a new connection looks at the server.
-    let goal = if far.url.starts_with("postgres") { 17.0 } else { 10.0 };
+    // 14 statements in PostgreSQL, where a new connection looks at the server.
+    let goal = if far.url.starts_with("postgres") { 14.0 } else { 10.0 };
     goals.at_most("requests of an opening", requests[requests.len() / 2] as f64, goal);
 }
 

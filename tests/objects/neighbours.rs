@@ -91,12 +91,19 @@ fn a_place_anywhere_in_a_folder_of_a_store_is_refused() {
             .create()
     };
     make("outer", "outer.cell").unwrap().close().unwrap();
-    for inner in ["outer/a", "outer/a/shard-000", "outer/d/e/f/shard-003", "outer/c/c"] {
+    for inner in
+        ["outer/a", "outer/a/shard-000", "outer/d/e/f/shard-003", "outer/c/c", "outer/other"]
+    {
         let e = make(inner, "inner.cell").map(drop).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Refused, "{inner}: {e}");
         assert!(e.to_string().contains("lies inside the store"), "{inner}: {e}");
     }
-    make("outer/other/a", "other.cell").unwrap().close().unwrap();
+    make("other/a", "other.cell").unwrap().close().unwrap();
+    // What has the name of a store's first object, and is none.
+    std::fs::write(dir.path().join("keyfall"), "#!/bin/sh\n").unwrap();
+    std::fs::create_dir_all(dir.path().join("lib/keyfall")).unwrap();
+    make("more/a", "more.cell").unwrap().close().unwrap();
+    make("lib/keyfall/a", "lib.cell").unwrap().close().unwrap();
 }
 
 /// An object whose bytes are damaged counts as a claim, so that nobody deletes it, and what was

@@ -186,51 +186,53 @@ fn a_put_is_one_round_trip_and_an_erase_two() {
     let server = Server::make(&bin, dir.path(), "a");
     let wire = Wire::to(&server.socket());
     let engine = Engine::init(made(&wire.url("")), Arc::new(MemoryCell::new()), options()).unwrap();
-    assert_one_and_two(&engine, &wire, "round trips of 20 puts and of 20 erases");
+    assert_trips(&engine, &wire, 1, "round trips of 20 puts and of 20 erases");
     drop(engine);
     let url = wire.url("&prepared=on&store=third");
     let engine = Engine::init(made(&url), Arc::new(MemoryCell::new()), options()).unwrap();
-    for n in 0..2 {
-        put(&engine, 1000 + n, &[1; 2000]).unwrap();
-        engine.erase(Scope::user(user(1000 + n))).unwrap();
-    }
-    assert_one_and_two(&engine, &wire, "the same with prepared statements");
+    // Each connection prepares a statement when it is sent for the second time: a trip more. What
+    // is asked once a second may be asked over another connection.
+    counted(&engine, &wire, 1000);
+    assert_trips(&engine, &wire, 2, "the same with prepared statements");
     drop(engine);
     let url = wire.url("&durable=managed&store=fourth");
     let engine = Engine::init(made(&url), Arc::new(MemoryCell::new()), options()).unwrap();
-    assert_one_and_two(&engine, &wire, "the same where the service's word is taken");
+    assert_trips(&engine, &wire, 1, "the same where the service's word is taken");
     drop(engine);
     let standby = server.standby("b");
     server.set("synchronous_standby_names", "b");
     server.until("select sync_state from pg_stat_replication", "sync");
     let url = wire.url("&durable=standby(1)&store=second");
     let engine = Engine::init(made(&url), Arc::new(MemoryCell::new()), options()).unwrap();
-    let (puts, erases) = counted(&engine, &wire);
+    let (puts, erases) = counted(&engine, &wire, 0);
     // A standby that is late by a moment is asked again.
     assert!((40..60).contains(&puts) && (60..80).contains(&erases), "{puts} {erases}");
     eprintln!("with a standby: {puts} for 20 puts, {erases} for 20 erases");
     drop((engine, standby));
 }
 
-/// Once a second a writer asks as well for an object that it made (SPEC 9.9).
-fn assert_one_and_two(engine: &Engine, wire: &Wire, what: &str) {
+/// One for a put, two for an erase. Once a second a writer asks as well for an object that it made
+/// (SPEC 9.9), by at most `each` trips.
+fn assert_trips(engine: &Engine, wire: &Wire, each: u64, what: &str) {
     let began = Instant::now();
-    let (puts, erases) = counted(engine, wire);
-    let asked = began.elapsed().as_secs() + 1;
+    let (puts, erases) = counted(engine, wire, 0);
+    let asked = (began.elapsed().as_secs() + 1) * each;
     let is_so = puts >= 20 && erases >= 40 && puts + erases <= 60 + asked;
     assert!(is_so, "{what}: {puts} and {erases}, and up to {asked} more");
 }
 
-fn counted(engine: &Engine, wire: &Wire) -> (u64, u64) {
-    let ids: Vec<RecordId> = (0..50).map(|n| put(engine, n, &[1; 2000]).unwrap()).collect();
+/// Trips of 20 puts, and of 20 erases, of users from `first` on.
+fn counted(engine: &Engine, wire: &Wire, first: u32) -> (u64, u64) {
+    let puts = (first..first + 50).map(|n| put(engine, n, &[1; 2000]).unwrap());
+    let ids: Vec<RecordId> = puts.collect();
     let (mut puts, mut erases) = (0, 0);
     for n in 0..20 {
         // The pages on its way are in memory; each that is not is one more read.
         read(engine, &ids[n as usize]).unwrap();
         wire.take();
-        put(engine, 100 + n, &[2; 2000]).unwrap();
+        put(engine, first + 100 + n, &[2; 2000]).unwrap();
         puts += wire.take();
-        engine.erase(Scope::user(user(n))).unwrap();
+        engine.erase(Scope::user(user(first + n))).unwrap();
         erases += wire.take();
     }
     (puts, erases)

@@ -1,8 +1,9 @@
 //! Two engines, two processes, take turns at one store on a real server, beyond a proxy that loses,
-//! delays and repeats what they send; each is killed by `kill -9` at a random moment, and the other
-//! goes on. Keyholders have the root key.
+//! delays and repeats what they send; each is killed by `kill -9` at a random moment, or stopped in
+//! the midst of its puts and erases and woken while the other one puts and erases. Keyholders have
+//! the root key.
 //!
-//! `KEYFALL_TURNS=200` for more rounds; each takes some two seconds.
+//! `KEYFALL_TURNS=400` for more rounds; each takes some two seconds.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Lines, Write};
@@ -82,7 +83,7 @@ fn work(engine: &Engine) {
             let (len, began) = ([8, 900, 200_000][draw(3) as usize], now());
             println!("\n@putting {n} {len} {began}");
             let id = put(engine, n as u32, &payload(len, began));
-            id.map(|id| println!("\n@put {id}"))
+            id.map(|id| println!("\n@put {id} {}", now()))
         } else {
             let began = now();
             println!("\n@erasing {n}");
@@ -90,7 +91,7 @@ fn work(engine: &Engine) {
                 Err(e) if e.kind() == ErrorKind::Absent => Ok(()),
                 erased => erased.map(|_| ()),
             }
-            .map(|()| println!("\n@erased {n} {began}"))
+            .map(|()| println!("\n@erased {n} {began} {}", now()))
         };
         match done {
             Ok(()) => {}
@@ -110,6 +111,8 @@ struct Turn {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     cell: PathBuf,
+    /// When it was stopped, if it was.
+    stopped: u64,
 }
 
 impl Turn {
@@ -125,7 +128,7 @@ impl Turn {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Turn { child, lines, cell: cell.to_owned() }
+        Turn { child, lines, cell: cell.to_owned(), stopped: u64::MAX }
     }
 
     /// The next thing it says; `None` if it has ended.
@@ -134,6 +137,25 @@ impl Turn {
             .by_ref()
             .map_while(Result::ok)
             .find_map(|line| Some(line.strip_prefix('@')?.to_owned()))
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
+    /// Wakes it up, once it was replaced, and gives what it had said, and what it says until it
+    /// fails.
+    fn woken(&mut self) -> Vec<String> {
+        self.signal("-CONT");
+        let mut said = Vec::new();
+        while let Some(line) = self.hears() {
+            said.push(line);
+            if said.last().is_some_and(|line| line.starts_with("failed")) {
+                return said;
+            }
+        }
+        panic!("it ended, and nothing had failed: {:?}", said.last())
     }
 
     /// Kills it, and gives what it had said.
@@ -183,7 +205,7 @@ impl Acknowledged {
                 ["putting", n, len, byte] => {
                     putting = (n.parse().unwrap(), len.parse().unwrap(), byte.parse().unwrap());
                 }
-                ["put", id] => {
+                ["put", id, _] => {
                     self.puts += 1;
                     self.kept.insert(id.parse().unwrap(), putting);
                 }
@@ -191,7 +213,7 @@ impl Acknowledged {
                     let n: u64 = n.parse().unwrap();
                     self.perhaps.extend(taken(&mut self.kept, n));
                 }
-                ["erased", n, began] => {
+                ["erased", n, began, _] => {
                     let n: u64 = n.parse().unwrap();
                     self.fell.insert(n, began.parse().unwrap());
                     self.erases += 1;
@@ -219,31 +241,58 @@ impl Acknowledged {
     }
 }
 
-/// Starts the other engine, with the newest files of the one before; now and then before that one
-/// was killed.
-fn next(far: &Far, cells: &[PathBuf; 2], before: Turn, seen: &mut Acknowledged) -> (Turn, bool) {
-    let mut before = before;
+/// Whether it tells of something that was acknowledged after this time.
+fn is_told_after(time: u64, line: &str) -> bool {
+    let words: Vec<&str> = line.split(' ').collect();
+    ["put", "erased"].contains(&words[0]) && words.last().unwrap().parse::<u64>().unwrap() > time
+}
+
+/// How a turn ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Ends {
+    Killed,
+    /// Once the other one has opened.
+    KilledLate,
+    /// It is stopped, and woken once the other one has put and erased.
+    Stopped,
+}
+
+/// Starts the other engine, with the newest files of the one before; gives that too if it was
+/// stopped and not killed.
+fn next(
+    far: &Far,
+    cells: &[PathBuf; 2],
+    mut before: Turn,
+    ends: Ends,
+    seen: &mut Acknowledged,
+) -> (Turn, Option<Turn>) {
     let other = cells.iter().find(|cell| **cell != before.cell).unwrap();
-    let overlaps = draw(3) == 0;
-    if !overlaps {
-        seen.take(before.killed());
+    match ends {
+        Ends::Killed => seen.take(before.killed()),
+        Ends::KilledLate => {}
+        Ends::Stopped => {
+            before.signal("-STOP");
+            before.stopped = now();
+        }
     }
     bring(&before.cell, other);
     let mut turn = Turn::start(far, other);
     let first = turn.hears();
-    if overlaps {
+    if ends == Ends::KilledLate {
         seen.take(before.killed());
     }
+    let cell = before.cell.clone();
+    let asleep = (ends == Ends::Stopped).then_some(before);
     if first.as_deref() == Some("open") {
-        return (turn, overlaps);
+        return (turn, asleep);
     }
     // It knew too old an epoch, or the network was against it: again, and again.
     for _ in 0..20 {
         drop(turn);
-        bring(&before.cell, other);
+        bring(&cell, other);
         turn = Turn::start(far, other);
         match turn.hears() {
-            Some(said) if said == "open" => return (turn, overlaps),
+            Some(said) if said == "open" => return (turn, asleep),
             said => eprintln!("{said:?}"),
         }
     }
@@ -258,26 +307,38 @@ fn take_turns(far: &Far, rounds: u64) {
     );
     far.proxy.set(Faults { lands_within: Duration::from_secs(3), ..Faults::of_a_network() });
     let mut seen = Acknowledged::default();
-    let mut overlapped = 0;
+    let (mut ended, mut late) = (BTreeMap::<Ends, u64>::new(), 0);
+    let mut asleep: Option<Turn> = None;
     let mut turn = Turn::start(far, &cells[0]);
     assert_eq!(turn.hears().as_deref(), Some("open"));
     for _ in 0..rounds {
-        turn.child.stdin.take().unwrap().write_all(seen.asked().as_bytes()).unwrap();
+        // What one that is stopped had done is not known yet.
+        let asked = if asleep.is_some() { "go\n".to_owned() } else { seen.asked() };
+        turn.child.stdin.take().unwrap().write_all(asked.as_bytes()).unwrap();
         let said = turn.hears().unwrap();
         assert_eq!(said, "checked");
         std::thread::sleep(Duration::from_millis(draw(3500)));
-        let (next, overlaps) = next(far, &cells, turn, &mut seen);
-        overlapped += u64::from(overlaps);
-        turn = next;
+        // What it says came before all that its successor did.
+        if let Some(mut before) = asleep.take() {
+            let (said, since) = (before.woken(), before.stopped);
+            late += said.iter().filter(|line| is_told_after(since, line)).count();
+            seen.take(said);
+        }
+        let ends = [Ends::Killed, Ends::KilledLate, Ends::Stopped, Ends::Stopped][draw(4) as usize];
+        *ended.entry(ends).or_default() += 1;
+        (turn, asleep) = next(far, &cells, turn, ends, &mut seen);
+    }
+    if let Some(mut before) = asleep {
+        seen.take(before.woken());
     }
     seen.take(turn.killed());
     std::thread::sleep(Duration::from_secs(3));
     far.proxy.set(Faults::default());
     judge(far, &open(Some(far), &far.url, &turn.cell), &seen);
     println!(
-        "{}: {rounds} kills, {overlapped} after the other one had opened; {} puts and {} erases \
-         acknowledged, {} records erased, 0 lost, 0 read; {}; (bodies, of a name twice) {:?}; \
-         turns that failed {:?}",
+        "{}: {rounds} rounds, of which {ended:?} ({late} puts and erases were acknowledged by one that was \
+         stopped before); {} puts and {} erases acknowledged, {} records erased, 0 lost, 0 read; \
+         {}; (bodies, of a name twice) {:?}; turns that failed {:?}",
         far.url,
         seen.puts,
         seen.erases,
@@ -313,7 +374,7 @@ fn judge(far: &Far, engine: &Engine, seen: &Acknowledged) {
 }
 
 #[test]
-fn two_engines_that_are_killed_take_turns() {
+fn two_engines_that_are_killed_and_stopped_take_turns() {
     for far in far(Faults::default(), 7) {
         take_turns(&far, rounds("KEYFALL_TURNS", 20));
     }

@@ -120,6 +120,16 @@ impl Bucket {
         Ok(head.is_some())
     }
 
+    /// Whether an object is there that begins so; not if one may not look, or it is no object.
+    #[cfg(feature = "sled")]
+    pub(super) fn is_seen(&self, name: &str, begins: &str) -> Result<bool> {
+        let len = begins.len() as u64;
+        match patiently(&self.patience, || self.objects.get_range(name, 0, len)) {
+            Err(e) if e.kind == FailureKind::Refused => Ok(false),
+            there => Ok(there.map_err(told)?.as_deref() == Some(begins.as_bytes())),
+        }
+    }
+
     /// Creates an object by one request; one of that name is as good.
     pub(super) fn create_once(&self, name: &str, bytes: &[u8]) -> Result<()> {
         self.objects.create(&self.there(name), bytes).map(drop).map_err(told)

@@ -77,10 +77,10 @@ impl ObjectLog {
         Self::create_with(objects, Arc::new(System), Patience::default())
     }
 
-    /// Whether the marker of a log is at a place.
+    /// Whether the marker of a log is seen at a place: not where one may not look.
     #[cfg(feature = "sled")]
     pub(crate) fn is_at(objects: Arc<dyn Objects>) -> Result<bool> {
-        Bucket::new(objects, Arc::new(System), Patience::default()).is_there(MARKER)
+        Bucket::new(objects, Arc::new(System), Patience::default()).is_seen(MARKER, marker::FORMATS)
     }
 
     /// Opens a log to write, after a probe of the place.

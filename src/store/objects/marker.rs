@@ -5,7 +5,7 @@ use super::naming::NAMING_KEY_BYTES;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How the marker of any format begins.
-const FORMATS: &str = "keyfall object log, format ";
+pub(super) const FORMATS: &str = "keyfall object log, format ";
 const FORMAT: &str = "keyfall object log, format 2\n";
 /// In which the numbers in names begin at 1, whatever was in that place before.
 const FORMAT_1: &str = "keyfall object log, format 1\n";

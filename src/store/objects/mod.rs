@@ -53,5 +53,3 @@ mod witnesses;
 mod write;
 
 pub use self::log::ObjectLog;
-#[cfg(feature = "sled")]
-pub(crate) use self::named::is_folder;

@@ -19,12 +19,6 @@ pub(super) const SIGNS: &str = "b";
 /// Lists of claims.
 pub(super) const CLAIMS: &str = "a";
 
-/// Whether the objects of a log lie in a folder of this name.
-#[cfg(feature = "sled")]
-pub(crate) fn is_folder(name: &str) -> bool {
-    [COMMITS, PACKS, STRAYS, SEGMENTS, FLOORS, DEAD, SIGNS, CLAIMS].contains(&name)
-}
-
 /// An object that holds blobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Object {

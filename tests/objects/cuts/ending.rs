@@ -18,7 +18,7 @@ pub(super) enum Dies {
     Before,
     /// It takes effect, and nobody hears of it.
     Unheard,
-    /// An object that it creates arrives when the process has been replaced.
+    /// What it creates or deletes arrives when the process has been replaced.
     Late,
 }
 
@@ -38,7 +38,8 @@ pub(super) struct Ending {
     left: AtomicI64,
     dies: Dies,
     steps: Mutex<Vec<String>>,
-    on_its_way: Mutex<Vec<(String, Vec<u8>)>>,
+    /// Names, and what is created there; nothing is where it is deleted.
+    on_its_way: Mutex<Vec<(String, Option<Vec<u8>>)>>,
 }
 
 impl Ending {
@@ -76,7 +77,10 @@ impl Ending {
     /// What is on its way arrives, and may do so again.
     pub(super) fn arrive(&self, place: &MemoryObjects) {
         for (name, bytes) in &*self.on_its_way.lock().unwrap() {
-            place.create(name, bytes).unwrap();
+            match bytes {
+                Some(bytes) => drop(place.create(name, bytes).unwrap()),
+                None => place.delete(name).unwrap(),
+            }
         }
     }
 
@@ -111,6 +115,12 @@ impl Ending {
         }
     }
 
+    /// It is sent, and arrives later.
+    fn later<T>(&self, name: &str, creates: Option<&[u8]>) -> Result<T> {
+        self.on_its_way.lock().unwrap().push((name.to_owned(), creates.map(<[u8]>::to_vec)));
+        Err(Failure::unknown("the end, before it arrives"))
+    }
+
     /// A step of the cell.
     fn step<T>(&self, what: &str, act: impl FnOnce() -> keyfall::Result<T>) -> keyfall::Result<T> {
         let the_end = || Err(Error::new(ErrorKind::Io, "the end"));
@@ -140,11 +150,7 @@ impl Objects for Mortal<MemoryObjects> {
                 create()?;
                 Err(Failure::unknown("the end, after it took effect"))
             }
-            Passes::Later => {
-                let mut on_its_way = self.ending.on_its_way.lock().unwrap();
-                on_its_way.push((name.to_owned(), bytes.to_vec()));
-                Err(Failure::unknown("the end, before it arrives"))
-            }
+            Passes::Later => self.ending.later(name, Some(bytes)),
             Passes::Fails => Err(Failure::refused("the end")),
         }
     }
@@ -161,7 +167,15 @@ impl Objects for Mortal<MemoryObjects> {
         self.ending.ask(&format!("head {name}"), || self.of.head(name))
     }
     fn delete(&self, name: &str) -> Result<()> {
-        self.ending.ask(&format!("delete {name}"), || self.of.delete(name))
+        match self.ending.passes(&format!("delete {name}")) {
+            Passes::Goes => self.of.delete(name),
+            Passes::GoesUnheard => {
+                self.of.delete(name)?;
+                Err(Failure::unknown("the end, after it took effect"))
+            }
+            Passes::Later => self.ending.later(name, None),
+            Passes::Fails => Err(Failure::refused("the end")),
+        }
     }
 }
 

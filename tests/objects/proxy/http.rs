@@ -72,9 +72,13 @@ impl Protocol for Http {
         let mut body = vec![0; length(&begun)?.unwrap_or(0)];
         from.read_exact(&mut body)?;
         let creates = (verb == "PUT").then(|| (name(path), body.clone()));
+        // S3 deletes many objects by one request, and Azure by a batch of several.
+        let is_of = |option: &str| verb == "POST" && path.contains(option);
+        let deletes = verb == "DELETE" || is_of("?delete") || is_of("comp=batch");
         Ok(Request {
             bytes: [begun, body].concat(),
             creates,
+            deletes,
             is_head: verb == "HEAD",
             before: Vec::new(),
         })

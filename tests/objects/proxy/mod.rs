@@ -72,6 +72,7 @@ struct Request {
     bytes: Vec<u8>,
     /// The object that it is to create: its name, and its bytes.
     creates: Option<(String, Vec<u8>)>,
+    deletes: bool,
     is_head: bool,
     /// What a connection has to be told before it: a statement that was prepared.
     before: Vec<u8>,
@@ -101,6 +102,7 @@ pub(crate) struct Passed {
 struct Held {
     greeting: Vec<u8>,
     request: Vec<u8>,
+    deletes: bool,
 }
 
 struct Shared {
@@ -114,6 +116,8 @@ struct Shared {
     /// How many late and doubled requests arrived, and how many of these took effect.
     landed: AtomicU64,
     effective: AtomicU64,
+    /// How many late and doubled deletes arrived.
+    deleted: AtomicU64,
     faulted: AtomicU64,
     kept: Mutex<Kept>,
 }
@@ -137,6 +141,7 @@ impl Proxy {
             held: Mutex::default(),
             landed: AtomicU64::new(0),
             effective: AtomicU64::new(0),
+            deleted: AtomicU64::new(0),
             faulted: AtomicU64::new(0),
             kept: Mutex::default(),
         });
@@ -186,10 +191,11 @@ impl Proxy {
         let of = |count: &AtomicU64| count.load(Ordering::SeqCst);
         let shared = &self.shared;
         format!(
-            "{} faults, {} late or doubled writes arrived, {} of them took effect",
+            "{} faults, {} late or doubled creates arrived, {} of which took effect, and {} deletes",
             of(&shared.faulted),
             of(&shared.landed),
-            of(&shared.effective)
+            of(&shared.effective),
+            of(&shared.deleted)
         )
     }
 }
@@ -232,7 +238,7 @@ impl Shared {
                 Fate::Passes
             };
         };
-        let is_write = request.creates.is_some();
+        let is_write = request.creates.is_some() || request.deletes;
         let is_http = !matches!(self.server, Server::Postgres(_));
         let mut roll = self.draw(100);
         for (fate, of_100, applies) in [
@@ -289,6 +295,7 @@ impl Shared {
             let held = || Held {
                 greeting: greeting.clone(),
                 request: [&request.before[..], &request.bytes].concat(),
+                deletes: request.deletes,
             };
             match fate {
                 Fate::Lost => return Ok(()),
@@ -396,7 +403,10 @@ impl Shared {
             server.write_all(&held.request)?;
             protocol.answer(&mut server, false)
         };
-        if let Ok(answer) = send(&mut *protocol) {
+        let sent = send(&mut *protocol);
+        if held.deletes {
+            self.deleted.fetch_add(u64::from(sent.is_ok()), Ordering::SeqCst);
+        } else if let Ok(answer) = sent {
             self.landed.fetch_add(1, Ordering::SeqCst);
             self.effective.fetch_add(u64::from(protocol.took_effect(&answer)), Ordering::SeqCst);
         }

@@ -9,6 +9,8 @@ use super::{Protocol, Request, Stream};
 
 /// A statement that creates an object has this in it.
 const CREATES: &[u8] = b"insert into keyfall select";
+/// And one that deletes some.
+const DELETES: &[u8] = b"delete from keyfall where";
 /// What ends a session.
 const TERMINATE: u8 = b'X';
 
@@ -80,8 +82,13 @@ impl Protocol for Rows {
 
     fn rest(&mut self, from: &mut BufReader<TcpStream>, begun: Vec<u8>) -> io::Result<Request> {
         let mut next = rest(from, begun)?;
-        let mut request =
-            Request { bytes: Vec::new(), creates: None, is_head: false, before: Vec::new() };
+        let mut request = Request {
+            bytes: Vec::new(),
+            creates: None,
+            deletes: false,
+            is_head: false,
+            before: Vec::new(),
+        };
         let mut prepared = HashSet::new();
         loop {
             let kind = next[0];
@@ -94,7 +101,9 @@ impl Protocol for Rows {
                 b'B' => {
                     let (name, mut values) = bound(&next);
                     let statement = self.statements.get(&name).cloned().unwrap_or_default();
-                    if statement.windows(CREATES.len()).any(|part| part == CREATES) {
+                    let has = |what: &[u8]| statement.windows(what.len()).any(|part| part == what);
+                    request.deletes |= has(DELETES);
+                    if has(CREATES) {
                         let object = String::from_utf8_lossy(&values[1]).into_owned();
                         request.creates = Some((object, values.swap_remove(2)));
                     }

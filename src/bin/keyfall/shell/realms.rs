@@ -83,7 +83,12 @@ pub(crate) fn shard_of(
         Whose::Record(id) => Ok(realm.shard_of_record(id)),
         Whose::Put(put) => realm.shard_for(put),
     };
-    let shard = shard.inspect_err(|_| about_first(session, &realm))?;
+    // Whoever is not in the realm is made in the realm.
+    let is_absent = |e: &Error| matches!(whose, Whose::User(_)) && e.kind() == ErrorKind::Absent;
+    let shard = shard.inspect_err(|e| match is_absent(e) {
+        true => session.about(&store),
+        false => about_first(session, &realm),
+    })?;
     let number = shard.number;
     let found = about(session, &realm, number);
     // The shard that was looked into must not keep the one that acts from its lock.

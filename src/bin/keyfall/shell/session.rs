@@ -157,7 +157,9 @@ impl Session {
 
     /// Prints an error in one line.
     pub(crate) fn error(&self, e: &Error) {
-        let unknown = if e.may_have_happened() { self.unknown } else { "" };
+        // What a copy in step did not take says itself what became of it.
+        let is_told = e.kind() == ErrorKind::Copy;
+        let unknown = if e.may_have_happened() && !is_told { self.unknown } else { "" };
         let text = self.fill(&format!("{e}{unknown}"));
         if !self.json {
             return tell(&format!("keyfall: {text}"));

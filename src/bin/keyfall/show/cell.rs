@@ -31,7 +31,7 @@ pub(crate) fn undone(finality: &Finality, until: &str) -> Option<String> {
         return None;
     }
     Some(if finality.awaited().iter().all(stuck) {
-        "the destruction of older root keys is not confirmed".to_owned()
+        "it could not be asked whether an older root key is left to destroy".to_owned()
     } else {
         format!("the destruction of older root keys is pending{until}")
     })

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use keyfall::engine::warm_up;
 use keyfall::env::{Env, System};
 use keyfall::{Class, Engine, Error, ErrorKind, Policy, Query, UserId};
 
@@ -72,30 +73,16 @@ pub(super) fn check(
     let bar = progress("rows checked", None);
     let mut checked = Checked::default();
     let mut rows = Vec::with_capacity(ROWS);
+    let mut look = |rows: &mut Vec<Row>| {
+        bar.inc(rows.len() as u64);
+        checked.take(corpus, users, std::mem::take(rows))
+    };
     corpus.rows::<Error>(&mut |row| {
-        let fate = fate(corpus, users, &row)?;
-        match fate {
-            Fate::GoesIn => {}
-            Fate::Missing => {
-                checked.missing.add(|| format!("{}: {}", row.place, row.path.display()))
-            }
-            Fate::Erased => checked.erased.add(|| format!("{}: user {:?}", row.place, row.client)),
-            Fate::Policy => {
-                checked.by_policy.add(|| format!("{}: user {:?}", row.place, row.client))
-            }
-        }
-        checked.actions += if fate == Fate::GoesIn { 0 } else { row.actions.len() as u64 };
-        checked.rows += 1;
-        rows.push((row, fate));
-        if rows.len() == ROWS {
-            bar.inc(ROWS as u64);
-            checked.digests.push(digest(&rows));
-            rows.clear();
-        }
-        Ok(())
+        rows.push(row);
+        if rows.len() == ROWS { look(&mut rows) } else { Ok(()) }
     })?;
     if !rows.is_empty() {
-        checked.digests.push(digest(&rows));
+        look(&mut rows)?;
     }
     bar.finish_and_clear();
     checked.unmatched = corpus.unmatched();
@@ -128,6 +115,36 @@ pub(super) fn digest(rows: &[(Row, Fate)]) -> u64 {
 }
 
 impl Checked {
+    /// Looks at the rows of one commit.
+    fn take(
+        &mut self,
+        corpus: &Corpus,
+        users: &mut Users<'_>,
+        rows: Vec<Row>,
+    ) -> Result<(), Error> {
+        users.read_ahead(&rows)?;
+        let mut known = Vec::with_capacity(rows.len());
+        for row in rows {
+            let fate = fate(corpus, users, &row)?;
+            self.note(&row, fate);
+            known.push((row, fate));
+        }
+        self.digests.push(digest(&known));
+        Ok(())
+    }
+
+    fn note(&mut self, row: &Row, fate: Fate) {
+        let user = || format!("{}: user {:?}", row.place, row.client);
+        match fate {
+            Fate::GoesIn => {}
+            Fate::Missing => self.missing.add(|| format!("{}: {}", row.place, row.path.display())),
+            Fate::Erased => self.erased.add(user),
+            Fate::Policy => self.by_policy.add(user),
+        }
+        self.actions += if fate == Fate::GoesIn { 0 } else { row.actions.len() as u64 };
+        self.rows += 1;
+    }
+
     /// Refuses what must not go in.
     fn obey(&self, rules: Rules) -> Result<(), Error> {
         if let Some(first) = self.missing.first.as_ref().filter(|_| !rules.skip_missing) {
@@ -172,6 +189,14 @@ impl<'e> Users<'e> {
         let store = engine.policies(None).list()?;
         let (seen, erased, by_policy) = Default::default();
         Ok(Users { engine, store, seen, erased, by_policy })
+    }
+
+    /// Reads what leads to users who are looked up next, where a request takes long.
+    fn read_ahead(&self, rows: &[Row]) -> Result<(), Error> {
+        let new = rows.iter().filter(|row| !self.seen.contains(&digest_of(row.client.as_str())));
+        let new: Vec<UserId> = new.filter_map(|row| UserId::new(row.client.clone()).ok()).collect();
+        // Without users it would read what leads to all.
+        if new.is_empty() { Ok(()) } else { warm_up(self.engine, &new) }
     }
 
     fn fate(&mut self, user: &UserId) -> Result<Fate, Error> {
