@@ -103,21 +103,23 @@ impl Lists {
         mark(&self.now, id);
     }
 
-    /// A root key that was drawn elsewhere, by the very list that is kept here: of `live`, and of
-    /// those of the epoch after it that more members tell of than may lie.
+    /// A root key that was drawn elsewhere, by the list that is kept here or one that differs in
+    /// what is gone, and that list: of `live`, and of those of the epoch after it that more members
+    /// tell of than may lie.
     pub(super) fn begun_elsewhere(
         &self,
         live: &RootId,
         told: &[Tells],
         liars: usize,
-    ) -> Option<RootId> {
+    ) -> Option<([u8; 32], RootId)> {
         let is_next = |id: &&RootId| Some(id.epoch) == live.epoch.checked_add(1);
         let tell = |id: &RootId| told.iter().filter(|tells| tells.shares.contains(id)).count();
         let all = told.iter().flat_map(|tells| &tells.shares);
         let next = all.filter(is_next).filter(|id| tell(id) > liars);
-        let bears = |id: &&RootId| brand(&self.now, id) == id.attempt[DRAWN..];
-        let drawn = std::iter::once(live).chain(next).find(bears).copied();
-        drawn.filter(|id| self.is_kept && !self.own.contains(id))
+        let lists = || std::iter::once(&self.now).chain(&self.settled);
+        let by = |id: &RootId| lists().find(|list| brand(list, id) == id.attempt[DRAWN..]).copied();
+        let drawn = std::iter::once(live).chain(next).find_map(|id| Some((by(id)?, *id)));
+        drawn.filter(|(_, id)| self.is_kept && !self.own.contains(id))
     }
 
     /// What the brand of a root key that is drawn now is made of.

@@ -68,14 +68,14 @@ impl RootCell for QuorumCell {
     /// A take-over goes on all the same, and records up to which epoch it cannot know all that
     /// hold shares.
     fn check_kept(&self, live: &RootId) -> Result<()> {
-        let (unknown, elsewhere, list, takes_over, store) = {
+        let (unknown, elsewhere, takes_over, store) = {
             let known = self.known();
             let lists = Lists::of(&known.ledger, &self.quorum);
             let unknown = lists.unknown(live, &known.told, self.f(), known.takes_over);
             let elsewhere = lists.begun_elsewhere(live, &known.told, self.f());
-            (unknown, elsewhere, lists.now(), known.takes_over, known.store)
+            (unknown, elsewhere, known.takes_over, known.store)
         };
-        if let Some((id, store)) = elsewhere.zip(store) {
+        if let Some(((list, id), store)) = elsewhere.zip(store) {
             self.hold(store)?;
             self.record(|ledger| ledger.catch_up(list, id, &self.quorum.keyholders))?;
         }

@@ -342,3 +342,24 @@ fn a_list_knows_what_is_drawn_by_one_that_knows_less_to_be_gone() {
     std::fs::write(list_of(&place), &theirs).unwrap();
     place.open().unwrap().rekey().unwrap();
 }
+
+/// The same of lists that were copied in the middle of a replacement: who goes on after the other
+/// enters the epochs that the other one began.
+#[test]
+fn machines_with_lists_of_the_middle_of_a_replacement_take_turns() {
+    let place = Place::with_margin(5, 2, 0, 1);
+    let (_sixth, to_sixth) = fresh(&place, "six");
+    put(&place.open().unwrap(), "ada");
+    cut_short(&place, 3, &to_sixth);
+    let copied = std::fs::read(list_of(&place)).unwrap();
+    place.open().unwrap().rekey().unwrap();
+    let ours = std::fs::read(list_of(&place)).unwrap();
+    std::fs::write(list_of(&place), &copied).unwrap();
+    place.open().unwrap().rekey().unwrap();
+    let theirs = std::fs::read(list_of(&place)).unwrap();
+    std::fs::write(list_of(&place), &ours).unwrap();
+    place.open().unwrap().rekey().unwrap();
+    std::fs::write(list_of(&place), &theirs).unwrap();
+    let engine = place.open().unwrap();
+    assert_eq!(grade(&engine, &certified(&engine, "ada")), Grade::Final);
+}
