@@ -99,7 +99,8 @@ objects-hosts:
 objects-figures:
     .ci/run objects-figures
 
-# 200 rounds of kill -9 and 203 of SIGSTOP, 100 random histories, beyond the fault proxy; 24 standbys
+# 400 rounds of kill -9 and of SIGSTOP in the midst of writes, 203 of SIGSTOP while reading, 100 random
+# histories, beyond the fault proxy; 24 standbys
 objects-long:
     KEYFALL_TURNS=400 KEYFALL_PAUSES=270 KEYFALL_FAR_HISTORIES=100 KEYFALL_STANDBYS=24 \
         RUST_TEST_NOCAPTURE=1 .ci/run objects-s3 objects-seaweed postgres
