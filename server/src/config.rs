@@ -532,13 +532,22 @@ pub(crate) fn ask() -> Result<Ask, Unusable> {
         false => return Err(format!("there is no configuration file {}", file.display()).into()),
     };
     let config: Config = said_in_file
-        .merge(Env::prefixed("KEYFALL_").only(NAMES))
+        .merge(Env::prefixed("KEYFALL_").only(&said_in_environment()))
         .merge(Serialized::defaults(&flags))
         .extract()
         .map_err(said)?;
     config.check()?;
     remedy::name(&config.store, &config.cell_dir(), config.cell.is_some());
     Ok(if flags.check_config { Ask::Check(Box::new(config)) } else { Ask::Run(Box::new(config)) })
+}
+
+/// Settings that the environment says something of: a variable that is empty is none.
+fn said_in_environment() -> Vec<&'static str> {
+    let says = |name: &&&str| {
+        let variable = format!("KEYFALL_{}", name.to_ascii_uppercase());
+        std::env::var_os(variable).is_some_and(|value| !value.is_empty())
+    };
+    NAMES.iter().filter(says).copied().collect()
 }
 
 /// What of the environment looks like a setting, and is none.

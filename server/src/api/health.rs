@@ -110,7 +110,10 @@ async fn asked(app: &App) -> Option<Matter> {
         }
         // What a call gives of a store here is looked at elsewhere.
         Ok(Err(e)) if is_far => {
-            tell_why(&e);
+            // Why the engine takes nothing is told where it is tried to go on.
+            if e.kind() != ErrorKind::Poisoned {
+                tell_why(&e);
+            }
             Some(("store", cause(e.kind()).to_owned()))
         }
         Ok(_) => None,
