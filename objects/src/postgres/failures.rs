@@ -24,7 +24,8 @@ pub(super) fn failure(url: &str, what: &str, e: &Error) -> Failure {
             Failure::unknown(message)
         };
     };
-    let message = format!("{url}: {what}: {}", of_the_server(said));
+    let help = to_do(said.code());
+    let message = format!("{url}: {what}: {}{help}", of_the_server(said));
     match said.code() {
         // The statement was taken back.
         code if *code == SqlState::DISK_FULL => Failure::full(message),
@@ -55,6 +56,21 @@ fn is_refusal(code: &SqlState) -> bool {
 fn of_the_server(said: &DbError) -> String {
     let text = format!("{} ({})", said.message(), said.code().code());
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What helps against a refusal, as far as the code tells.
+fn to_do(code: &SqlState) -> &'static str {
+    match code.code() {
+        "3D000" => "; make it with createdb, or name another database",
+        "28P01" => "; check PGPASSWORD and the user in the URL",
+        "28000" => {
+            "; name another user in the URL, or have the role made, or let in by pg_hba.conf"
+        }
+        "42501" => {
+            "; have an owner run: grant select, insert, delete on keyfall to the role in the URL"
+        }
+        _ => "",
+    }
 }
 
 /// Whether the same attempt to connect fails each time: the environment lacks something, or the
@@ -106,6 +122,8 @@ mod tests {
         for code in ["28P01", "3D000", "42501", "0A000", "22001"] {
             assert!(is_refusal(&SqlState::from_code(code)), "{code}");
         }
+        assert!(to_do(&SqlState::from_code("3D000")).contains("createdb"));
+        assert!(to_do(&SqlState::from_code("22001")).is_empty());
         // Shut down, cancelled, too many connections, a deadlock, a standby, a lost session.
         for code in ["57P01", "57014", "53300", "40P01", "25006", "08006", "XX000"] {
             assert!(!is_refusal(&SqlState::from_code(code)), "{code}");
