@@ -179,6 +179,10 @@ fn log_at(url: &str, how: How) -> Result<ObjectLog> {
 #[cfg(all(feature = "sled", feature = "objects"))]
 fn check_outside(url: &str) -> Result<()> {
     let is_gone = |dir: std::path::PathBuf| !dir.exists();
+    if keyfall_objects::cloud::directory_of(url).is_none() {
+        // What the environment lacks is told of the place that was named.
+        objects_at(url)?;
+    }
     let mut place = url.trim_end_matches('/');
     while let Some((above, _)) = place.rsplit_once('/') {
         place = above;
