@@ -150,7 +150,7 @@ pub(crate) fn at_url_cached(
 #[cfg(all(feature = "sled", feature = "objects"))]
 fn log_at(url: &str, how: How) -> Result<ObjectLog> {
     check_url(url)?;
-    if matches!(how, How::Create | How::OpenOrCreate) {
+    if how == How::Create || how == How::OpenOrCreate && !is_at(url)? {
         check_outside(url)?;
     }
     let dir = keyfall_objects::cloud::directory_of(url);
@@ -178,7 +178,6 @@ fn log_at(url: &str, how: How) -> Result<ObjectLog> {
 /// objects, would take it along.
 #[cfg(all(feature = "sled", feature = "objects"))]
 fn check_outside(url: &str) -> Result<()> {
-    let is_gone = |dir: std::path::PathBuf| !dir.exists();
     if keyfall_objects::cloud::directory_of(url).is_none() {
         // What the environment lacks is told of the place that was named.
         objects_at(url)?;
@@ -189,8 +188,7 @@ fn check_outside(url: &str) -> Result<()> {
         if is_postgres(url) || above.ends_with('/') {
             return Ok(());
         }
-        let is_there = !keyfall_objects::cloud::directory_of(above).is_some_and(is_gone);
-        if is_there && ObjectLog::is_at(objects_at(above)?)? {
+        if is_at(above)? {
             let text = format!(
                 "{url} lies inside the store {above}: whoever removes that one would remove both; \
                  name another place"
@@ -199,6 +197,13 @@ fn check_outside(url: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a store is seen at a URL. An adapter makes the directory that it is given.
+#[cfg(all(feature = "sled", feature = "objects"))]
+fn is_at(url: &str) -> Result<bool> {
+    let is_gone = keyfall_objects::cloud::directory_of(url).is_some_and(|dir| !dir.exists());
+    if is_gone { Ok(false) } else { ObjectLog::is_at(objects_at(url)?) }
 }
 
 #[cfg(all(feature = "sled", feature = "objects"))]
