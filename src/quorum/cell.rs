@@ -267,6 +267,13 @@ impl QuorumCell {
         Sorted::of(held, &points, self.t())
     }
 
+    /// Keyholders that were replaced and hand in a share of this root key.
+    pub(super) fn left_that_hold(&self, id: &RootId, held: &[Result<Held>]) -> Vec<[u8; 32]> {
+        let sorted = self.sorted(held);
+        let holds = |n: &usize| sorted.holds[*n].contains(id);
+        (self.n()..held.len()).filter(holds).map(|n| self.circle.members[n].key()).collect()
+    }
+
     /// Who may be dealt a candidate: whoever was dealt the root key that it is to follow. Of one
     /// that another machine drew those that are seen to hold it: `is_ours` says which.
     fn entitled(&self, store: StoreId, id: &RootId, is_ours: bool) -> Entitled {

@@ -370,6 +370,24 @@ impl Ledger {
         changed
     }
 
+    /// Some of those that left are seen to hold shares of the running root key: they count for its
+    /// epoch, whatever was entered here. Says whether something changed that must be kept.
+    pub(super) fn still_hold(&mut self, running: &RootId, some: &[Signer]) -> bool {
+        let mut changed = false;
+        let is_over = |gone: &&mut Gone| gone.until.is_some_and(|until| until <= running.epoch);
+        let held = self.left.iter_mut().filter(|gone| some.contains(&gone.key));
+        for gone in held.filter(is_over) {
+            (gone.until, gone.done) = (running.epoch.checked_add(1), false);
+            changed = true;
+        }
+        for entry in self.dealt.iter_mut().filter(|entry| entry.covers(running.epoch)) {
+            let before = entry.keys.len();
+            entry.keys.extend(some);
+            changed |= entry.keys.len() > before;
+        }
+        changed
+    }
+
     /// Every keyholder that may have a share of a root key that an erase now would have destroyed:
     /// the current ones, and any that was dealt one of an epoch that is not known to be gone.
     pub(super) fn concerned(&self, quorum: &Quorum) -> Quorum {

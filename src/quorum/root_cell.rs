@@ -154,6 +154,8 @@ impl RootCell for QuorumCell {
         }
         let was_final = self.known().ledger.is_final(&keep);
         self.record(|ledger| ledger.deal(&keep, &self.quorum.keyholders, &[]))?;
+        let left = self.left_that_hold(&keep, &held);
+        self.record(|ledger| ledger.still_hold(&keep, &left))?;
         let concerned = self.known().ledger.concerned(&self.quorum);
         let needed = concerned.needed();
         let holders = self.deal(store, &keep, &held)?;

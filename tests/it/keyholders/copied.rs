@@ -363,3 +363,38 @@ fn machines_with_lists_of_the_middle_of_a_replacement_take_turns() {
     let engine = place.open().unwrap();
     assert_eq!(grade(&engine, &certified(&engine, "ada")), Grade::Final);
 }
+
+/// Of two files with one list one says that the keyholder that left counts for the next epoch, and
+/// the other that it does not: what it hands in shows that it does.
+#[test]
+fn one_that_left_and_holds_a_share_counts_whatever_the_list_says() {
+    let mut place = Place::with_margin(5, 2, 0, 2);
+    let (mut sixth, to_sixth) = fresh(&place, "six");
+    put(&place.open().unwrap(), "ada");
+    let to_fifth = {
+        let fifth = &mut place.keyholders[4];
+        fifth.kill();
+        fifth.start()
+    };
+    cut_short(&place, 5, &to_sixth);
+    place.open().unwrap().rekey().unwrap();
+    let copied = std::fs::read(list_of(&place)).unwrap();
+    // It was to come back, and did not.
+    let replaced = cut_short(&place, 5, &to_fifth);
+    put_back(Path::new(&place.at("store.cell")), replaced).unwrap();
+    place.keyholders[3].kill();
+    sixth.kill();
+    place.open().unwrap().rekey().unwrap();
+    assert_eq!(shares_in(&place.keyholders[4].dir).len(), 1, "it stood in");
+    place.keyholders[3].start();
+    sixth.start();
+    std::fs::write(list_of(&place), &copied).unwrap();
+    place.open().unwrap().run_due(&mut |_| {}).unwrap();
+    place.keyholders[1].kill();
+    place.keyholders[4].kill();
+    let engine = place.open().unwrap();
+    let is_final = grade(&engine, &certified(&engine, "ada")) == Grade::Final;
+    drop(engine);
+    let left = recoverable(&place, &[&sixth], 2);
+    assert!(!is_final || left.is_empty(), "{left:?} are there, and it is final");
+}
