@@ -267,11 +267,14 @@ impl QuorumCell {
         Sorted::of(held, &points, self.t())
     }
 
-    /// Keyholders that were replaced and hand in a share of this root key.
-    pub(super) fn left_that_hold(&self, id: &RootId, held: &[Result<Held>]) -> Vec<[u8; 32]> {
+    /// Before a root key is kept: who counts for its epoch, also of those that were replaced and
+    /// hand in a share of it.
+    pub(super) fn note_holders(&self, keep: &RootId, held: &[Result<Held>]) -> Result<()> {
+        self.record(|ledger| ledger.deal(keep, &self.quorum.keyholders, &[]))?;
         let sorted = self.sorted(held);
-        let holds = |n: &usize| sorted.holds[*n].contains(id);
-        (self.n()..held.len()).filter(holds).map(|n| self.circle.members[n].key()).collect()
+        let left = (self.n()..held.len()).filter(|n| sorted.holds[*n].contains(keep));
+        let left: Vec<[u8; 32]> = left.map(|n| self.circle.members[n].key()).collect();
+        self.record(|ledger| ledger.still_hold(keep, &left))
     }
 
     /// Who may be dealt a candidate: whoever was dealt the root key that it is to follow. Of one

@@ -153,9 +153,7 @@ impl RootCell for QuorumCell {
             return Err(owned_elsewhere());
         }
         let was_final = self.known().ledger.is_final(&keep);
-        self.record(|ledger| ledger.deal(&keep, &self.quorum.keyholders, &[]))?;
-        let left = self.left_that_hold(&keep, &held);
-        self.record(|ledger| ledger.still_hold(&keep, &left))?;
+        self.note_holders(&keep, &held)?;
         let concerned = self.known().ledger.concerned(&self.quorum);
         let needed = concerned.needed();
         let holders = self.deal(store, &keep, &held)?;
