@@ -270,11 +270,16 @@ impl QuorumCell {
     /// Before a root key is kept: who counts for its epoch, also of those that were replaced and
     /// hand in a share of it.
     pub(super) fn note_holders(&self, keep: &RootId, held: &[Result<Held>]) -> Result<()> {
-        self.record(|ledger| ledger.deal(keep, &self.quorum.keyholders, &[]))?;
-        let sorted = self.sorted(held);
-        let left = (self.n()..held.len()).filter(|n| sorted.holds[*n].contains(keep));
-        let left: Vec<[u8; 32]> = left.map(|n| self.circle.members[n].key()).collect();
-        self.record(|ledger| ledger.still_hold(keep, &left))
+        let mut left: Vec<[u8; 32]> = Vec::new();
+        if held.len() > self.n() {
+            let sorted = self.sorted(held);
+            let holds = (self.n()..held.len()).filter(|n| sorted.holds[*n].contains(keep));
+            left.extend(holds.map(|n| self.circle.members[n].key()));
+        }
+        self.record(|ledger| {
+            let is_dealt = ledger.deal(keep, &self.quorum.keyholders, &left);
+            ledger.still_hold(keep, &left) || is_dealt
+        })
     }
 
     /// Who may be dealt a candidate: whoever was dealt the root key that it is to follow. Of one

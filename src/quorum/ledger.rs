@@ -370,8 +370,8 @@ impl Ledger {
         changed
     }
 
-    /// Some of those that left are seen to hold shares of the running root key: they count for its
-    /// epoch, whatever was entered here. Says whether something changed that must be kept.
+    /// Some of those that left are seen to hold shares of the running root key: they leave after
+    /// its epoch, whatever was entered here. Says whether something changed that must be kept.
     pub(super) fn still_hold(&mut self, running: &RootId, some: &[Signer]) -> bool {
         let mut changed = false;
         let is_over = |gone: &&mut Gone| gone.until.is_some_and(|until| until <= running.epoch);
@@ -379,11 +379,6 @@ impl Ledger {
         for gone in held.filter(is_over) {
             (gone.until, gone.done) = (running.epoch.checked_add(1), false);
             changed = true;
-        }
-        for entry in self.dealt.iter_mut().filter(|entry| entry.covers(running.epoch)) {
-            let before = entry.keys.len();
-            entry.keys.extend(some);
-            changed |= entry.keys.len() > before;
         }
         changed
     }
