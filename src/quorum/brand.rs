@@ -4,19 +4,21 @@
 //!
 //! Invariant. A key that bears the brand of what is kept here was drawn by an engine that knew of
 //! the same keyholders, and of the same epochs as not known to be gone: every share of an epoch
-//! before it that may be left is with one that is named here.
+//! before it that may be left is with one that is named here. It had the same of those that left
+//! count for the epoch of that key, or fewer.
 
 use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
 use super::Held;
-use super::config::{Config, Drawn, Member};
+use super::config::{Config, Drawn, Member, Signer};
 use super::ledger::{Entry, Ledger, OVER_MAX};
 use crate::error::Result;
 use crate::promise::{Quorum, RootId};
 
 const LIST: &[u8] = b"keyfall/keyholders/v1\0";
+const WAITING: &[u8] = b"keyfall/keyholders-and-left/v1\0";
 const BRAND: &[u8] = b"keyfall/dealt-by/v1\0";
 /// Bytes of an attempt that are drawn: the others are the brand.
 const DRAWN: usize = 8;
@@ -27,7 +29,8 @@ pub(super) struct Lists {
     now: [u8; 32],
     /// As it is kept where other epochs before the present list's first are known to be gone than
     /// here. Where more of them are, what is kept here asks more keyholders; where fewer are, more
-    /// were asked there.
+    /// were asked there. And as it is where none that left counts for the next epoch: here they
+    /// count for that, too.
     settled: Vec<[u8; 32]>,
     /// As it was kept when root keys were drawn here that are not kept yet, and the last epoch of
     /// these: who was dealt shares of them is kept here since.
@@ -71,6 +74,9 @@ impl Lists {
             .split_last()
             .filter(|(entry, _)| entry.until.is_none() && entry.keys.is_superset(&members))
             .filter(|(_, over)| over.len() <= OVER_MAX);
+        let waiting = ledger.counts_next();
+        let nobody = BTreeSet::new();
+        let lefts = || std::iter::once(&waiting).chain((!waiting.is_empty()).then_some(&nobody));
         // Each choice of those that are over, by its bits.
         let settled = |(last, over): (&&Entry, &[&Entry])| -> Vec<[u8; 32]> {
             let gone = ledger.gone.iter().rev().take(OVER_MAX - over.len());
@@ -78,16 +84,21 @@ impl Lists {
             over.sort_by_key(|entry| entry.from);
             let chosen = |bits: usize| {
                 let there = over.iter().enumerate().filter(|(n, _)| bits >> n & 1 == 1);
-                let entries: Vec<&Entry> = there.map(|(_, entry)| *entry).chain([*last]).collect();
-                digest(quorum, &entries, None)
+                there.map(|(_, entry)| *entry).chain([*last]).collect::<Vec<&Entry>>()
             };
-            (0..1 << over.len()).map(chosen).collect()
+            let choices = (0..1 << over.len()).map(chosen);
+            let digests = |entries: Vec<&Entry>| {
+                lefts().map(|left| digest(quorum, &entries, None, left)).collect::<Vec<_>>()
+            };
+            choices.flat_map(digests).collect()
         };
+        let settled = last.map(settled).unwrap_or_default().into_iter();
+        let without = lefts().skip(1).map(|left| digest(quorum, &all, ledger.unnamed, left));
         Lists {
-            now: digest(quorum, &all, ledger.unnamed),
-            settled: last.map(settled).unwrap_or_default(),
+            now: digest(quorum, &all, ledger.unnamed, &waiting),
+            settled: settled.chain(without).collect(),
             before: ledger.drawn.iter().map(|(list, id)| (*list, id.epoch)).collect(),
-            first: [digest(quorum, &[], None), drawn_last(ledger, quorum)],
+            first: [digest(quorum, &[], None, &nobody), drawn_last(ledger, quorum)],
             own: {
                 let drawn = ledger.drawn.iter().map(|(_, id)| *id);
                 drawn.chain(ledger.kept).chain(ledger.tried()).collect()
@@ -210,10 +221,17 @@ fn drawn_last(ledger: &Ledger, quorum: &Quorum) -> [u8; 32] {
     {
         one_before.until = None;
     }
-    digest(quorum, &before.iter().collect::<Vec<_>>(), ledger.unnamed)
+    let left = ledger.dealt.last().map(|last| ledger.counted_for(last.from)).unwrap_or_default();
+    digest(quorum, &before.iter().collect::<Vec<_>>(), ledger.unnamed, &left)
 }
 
-fn digest(quorum: &Quorum, entries: &[&Entry], unnamed: Option<u64>) -> [u8; 32] {
+/// `left`: those that left and count for the next epoch.
+fn digest(
+    quorum: &Quorum,
+    entries: &[&Entry],
+    unnamed: Option<u64>,
+    left: &BTreeSet<Signer>,
+) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(LIST);
     hash.update([quorum.threshold, quorum.liars, quorum.keyholders.len() as u8]);
@@ -225,6 +243,14 @@ fn digest(quorum: &Quorum, entries: &[&Entry], unnamed: Option<u64>) -> [u8; 32]
         hash.update((entry.keys.len() as u64).to_be_bytes());
         entry.keys.iter().for_each(|key| hash.update(key));
     }
+    let list: [u8; 32] = hash.finalize().into();
+    if left.is_empty() {
+        return list;
+    }
+    let mut hash = Sha256::new();
+    hash.update(WAITING);
+    hash.update(list);
+    left.iter().for_each(|key| hash.update(key));
     hash.finalize().into()
 }
 
@@ -246,6 +272,7 @@ fn brand(list: &[u8; 32], id: &RootId) -> [u8; DRAWN] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ledger::Gone;
     use super::*;
 
     fn quorum(keys: &[u8]) -> Quorum {
@@ -318,6 +345,28 @@ mod tests {
         let theirs = ledger(vec![entry(1, Some(2), &[1, 2, 3]), last()]);
         let id = drawn(&theirs, &now, 3);
         assert_eq!(Lists::of(&ours, &now).unknown(&id, &[], 0, false), None);
+    }
+
+    /// Whether one that left counts for the next epoch two files may have otherwise, though all else
+    /// is the same. Where it does, it may have a share of what is drawn where it does not; the other
+    /// way about nobody there would ask it.
+    #[test]
+    fn a_list_says_who_left_and_counts_for_the_next_epoch() {
+        let now = quorum(&[1, 2, 4]);
+        let gone = |until| Gone { key: [3; 32], x: 3, until, done: false };
+        let there = |until| {
+            let mut there =
+                ledger(vec![entry(1, Some(2), &[1, 2, 3]), entry(2, None, &[1, 2, 3, 4])]);
+            there.left.push(gone(until));
+            there
+        };
+        let (counts, counts_not) = (there(None), there(Some(3)));
+        let unknown = |ours: &Ledger, theirs: &Ledger| {
+            Lists::of(ours, &now).unknown(&drawn(theirs, &now, 3), &[], 0, false)
+        };
+        assert_eq!(unknown(&counts, &counts), None);
+        assert_eq!(unknown(&counts, &counts_not), None);
+        assert_eq!(unknown(&counts_not, &counts), Some(3));
     }
 
     /// An attempt by a list of before shows no list that is newer; a head that bears it does.

@@ -273,7 +273,7 @@ impl QuorumCell {
         let mut left: Vec<[u8; 32]> = Vec::new();
         if held.len() > self.n() {
             let sorted = self.sorted(held);
-            let holds = (self.n()..held.len()).filter(|n| sorted.holds[*n].contains(keep));
+            let holds = (self.n()..held.len()).filter(|n| sorted.gives[*n].contains(keep));
             left.extend(holds.map(|n| self.circle.members[n].key()));
         }
         self.record(|ledger| {
@@ -287,8 +287,8 @@ impl QuorumCell {
     fn entitled(&self, store: StoreId, id: &RootId, is_ours: bool) -> Entitled {
         let running = self.known().running.filter(|_| !is_ours);
         let seen: Option<BTreeSet<usize>> = running.map(|running| {
-            let holds = self.sorted(&self.ask_for(store, running)).holds;
-            (0..holds.len()).filter(|n| holds[*n].contains(&running)).collect()
+            let gives = self.sorted(&self.ask_for(store, running)).gives;
+            (0..gives.len()).filter(|n| gives[*n].contains(&running)).collect()
         });
         let known = self.known();
         let may = |index: usize, key: &[u8; 32]| match &seen {
@@ -359,7 +359,7 @@ impl QuorumCell {
             let sorted = self.sorted(&held);
             let may = |n: &usize| {
                 let lies = sorted.liars.contains(n);
-                held[*n].is_err() || lies || sorted.holds[*n].contains(&running)
+                held[*n].is_err() || lies || sorted.gives[*n].contains(&running)
             };
             return (0..self.n()).filter(may).collect();
         }
@@ -429,8 +429,12 @@ impl QuorumCell {
         let is_theirs = Lists::of(&self.known().ledger, &self.quorum).drew(keep);
         let set = set.filter(|_| is_theirs && !lacking.is_empty());
         let set = set.and_then(|set| completed(set, n));
+        // One that has the share of another place keeps it, and is dealt its own of the next key.
+        let elsewhere =
+            |n: usize| sorted.gives[n].contains(keep) && !sorted.holds[n].contains(keep);
+        let elsewhere = (0..n).any(elsewhere);
         // One that cannot take its share would not take one of the next key either.
-        let waits = !lacking.is_empty() && set.is_none();
+        let waits = elsewhere || !lacking.is_empty() && set.is_none();
         if let Some(shares) = set {
             let keys: Vec<[u8; 32]> = lacking.iter().map(|n| self.quorum.keyholders[*n]).collect();
             // Before the share: it counts for this epoch from then on.
@@ -442,7 +446,7 @@ impl QuorumCell {
         }
         let short = |n: usize| held[n].is_err() || lacking.contains(&n) && !holders.contains(&n);
         let mut known = self.known();
-        known.short = (0..n).any(short);
+        known.short = elsewhere || (0..n).any(short);
         known.waits = waits;
         Ok(holders.len())
     }

@@ -255,6 +255,17 @@ impl Ledger {
         self.left.iter().enumerate().filter(move |(_, gone)| !gone.done && gone.until == after)
     }
 
+    /// Those that left and count for the next epoch, if they were dealt the one before it.
+    pub(super) fn counts_next(&self) -> BTreeSet<Signer> {
+        self.left.iter().filter(|gone| gone.until.is_none()).map(|gone| gone.key).collect()
+    }
+
+    /// Those that left and counted for an epoch for which they would not have counted later.
+    pub(super) fn counted_for(&self, epoch: u64) -> BTreeSet<Signer> {
+        let counted = |gone: &&Gone| gone.until == epoch.checked_add(1);
+        self.left.iter().filter(counted).map(|gone| gone.key).collect()
+    }
+
     /// Whether one that left may hold a share of the running root key.
     pub(super) fn has_left_one(&self, running: &RootId) -> bool {
         let holds =
@@ -529,4 +540,21 @@ pub(super) struct Taken {
     pub(super) all_gone: bool,
     /// Whether something changed that must be kept.
     pub(super) changed: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys that an earlier version drew do not say who left and counts.
+    #[test]
+    fn one_that_left_and_hands_in_a_share_leaves_after_that_epoch() {
+        let gone = Gone { key: [5; 32], x: 5, until: Some(3), done: true };
+        let mut ledger = Ledger { left: vec![gone], ..Ledger::default() };
+        let running = RootId { epoch: 3, attempt: [3; 16] };
+        assert!(!ledger.still_hold(&running, &[[4; 32]]));
+        assert!(ledger.still_hold(&running, &[[5; 32]]));
+        assert_eq!((ledger.left[0].until, ledger.left[0].done), (Some(4), false));
+        assert!(!ledger.still_hold(&running, &[[5; 32]]));
+    }
 }

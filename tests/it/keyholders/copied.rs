@@ -364,37 +364,74 @@ fn machines_with_lists_of_the_middle_of_a_replacement_take_turns() {
     assert_eq!(grade(&engine, &certified(&engine, "ada")), Grade::Final);
 }
 
-/// Of two files with one list one says that the keyholder that left counts for the next epoch, and
-/// the other that it does not: what it hands in shows that it does.
+/// Of two files one says that the keyholder that left counts for the next epoch, and the other that
+/// it does not: they are not one list, whether that keyholder is there or away.
 #[test]
-fn one_that_left_and_holds_a_share_counts_whatever_the_list_says() {
-    let mut place = Place::with_margin(5, 2, 0, 2);
-    let (mut sixth, to_sixth) = fresh(&place, "six");
+fn a_list_by_which_one_that_left_counts_is_another() {
+    for is_away in [false, true] {
+        let mut place = Place::with_margin(5, 2, 0, 2);
+        let (mut sixth, to_sixth) = fresh(&place, "six");
+        put(&place.open().unwrap(), "ada");
+        let to_fifth = {
+            let fifth = &mut place.keyholders[4];
+            fifth.kill();
+            fifth.start()
+        };
+        cut_short(&place, 5, &to_sixth);
+        place.open().unwrap().rekey().unwrap();
+        let copied = std::fs::read(list_of(&place)).unwrap();
+        // It was to come back, and did not.
+        let replaced = cut_short(&place, 5, &to_fifth);
+        put_back(Path::new(&place.at("store.cell")), replaced).unwrap();
+        place.keyholders[3].kill();
+        sixth.kill();
+        place.open().unwrap().rekey().unwrap();
+        assert_eq!(shares_in(&place.keyholders[4].dir).len(), 1, "it stood in");
+        place.keyholders[3].start();
+        sixth.start();
+        let ours = std::fs::read(list_of(&place)).unwrap();
+        std::fs::write(list_of(&place), &copied).unwrap();
+        if is_away {
+            place.keyholders[4].kill();
+        }
+        assert_eq!(error_kind(place.open()), ErrorKind::Mismatch);
+        std::fs::write(list_of(&place), &ours).unwrap();
+        let engine = place.open().unwrap();
+        let is_final = grade(&engine, &certified(&engine, "ada")) == Grade::Final;
+        drop(engine);
+        let left = recoverable(&place, &[&sixth], 2);
+        assert!(!is_final || left.is_empty(), "{left:?} are there, and it is final");
+    }
+}
+
+/// A store that is read and taken over with a list of before: a keyholder has a share of the place
+/// that it has in the newest list, without which there are too few.
+#[test]
+fn a_keyholder_at_another_place_than_its_share_helps_to_give_the_key() {
+    let mut place = Place::with_margin(5, 3, 1, 1);
+    let (_sixth, to_sixth) = fresh(&place, "six");
     put(&place.open().unwrap(), "ada");
-    let to_fifth = {
-        let fifth = &mut place.keyholders[4];
-        fifth.kill();
-        fifth.start()
+    let to_fourth = {
+        let fourth = &mut place.keyholders[3];
+        fourth.kill();
+        fourth.start()
     };
-    cut_short(&place, 5, &to_sixth);
-    place.open().unwrap().rekey().unwrap();
     let copied = std::fs::read(list_of(&place)).unwrap();
-    // It was to come back, and did not.
-    let replaced = cut_short(&place, 5, &to_fifth);
-    put_back(Path::new(&place.at("store.cell")), replaced).unwrap();
-    place.keyholders[3].kill();
-    sixth.kill();
-    place.open().unwrap().rekey().unwrap();
-    assert_eq!(shares_in(&place.keyholders[4].dir).len(), 1, "it stood in");
-    place.keyholders[3].start();
-    sixth.start();
-    std::fs::write(list_of(&place), &copied).unwrap();
-    place.open().unwrap().run_due(&mut |_| {}).unwrap();
-    place.keyholders[1].kill();
+    let store = place.at("store");
+    ok(&["keyholder", "replace", &store, "--number", "4", "--with", &to_sixth]);
+    ok(&["tend", &store]);
+    ok(&["keyholder", "replace", &store, "--number", "3", "--with", &to_fourth]);
+    ok(&["tend", &store]);
+    std::fs::write(list_of(&place), copied).unwrap();
     place.keyholders[4].kill();
-    let engine = place.open().unwrap();
-    let is_final = grade(&engine, &certified(&engine, "ada")) == Grade::Final;
-    drop(engine);
-    let left = recoverable(&place, &[&sixth], 2);
-    assert!(!is_final || left.is_empty(), "{left:?} are there, and it is final");
+    assert!(ok(&["list", &store]).contains("ada"));
+    place.keyholders[4].start();
+    let engine = opened_again(&place);
+    engine.run_due(&mut |_| {}).unwrap();
+    let epoch = engine.head().epoch;
+    // Each has the share of its place now: no other epoch begins for that.
+    engine.run_due(&mut |_| {}).unwrap();
+    assert_eq!(engine.head().epoch, epoch);
+    let told = ok(&["keyholder", "status", &store]);
+    assert_eq!(told.matches("whole").count(), 5, "{told}");
 }
