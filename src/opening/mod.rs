@@ -28,7 +28,7 @@ mod territory;
 pub use crate::traces::Traces;
 #[cfg(feature = "sled")]
 pub use location::{Location, default_cell, is_exposed, store_to_look};
-pub use paths::{absolute, apart, lies_inside, url_of};
+pub use paths::{absolute, apart, lies_inside, on_the_ground, url_of};
 #[cfg(feature = "sled")]
 pub use remote::{check_reach, copy_to_write};
 #[cfg(feature = "sled")]

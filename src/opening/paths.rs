@@ -18,7 +18,7 @@ pub fn url_of(place: &Path) -> Option<&str> {
 }
 
 /// The directory of a `file:///` URL; any other place as it is.
-pub(super) fn on_the_ground(place: &Path) -> PathBuf {
+pub fn on_the_ground(place: &Path) -> PathBuf {
     match url_of(place).and_then(|url| url.strip_prefix("file://")) {
         // The host is this machine's, or the URL is refused.
         Some(rest) => Path::new("/").join(parts_of(rest).into_iter().skip(1).collect::<PathBuf>()),

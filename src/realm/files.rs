@@ -63,8 +63,8 @@ pub(super) fn lines<'t>(file: &Path, text: &'t str, title: &str) -> Result<Vec<&
 
 /// What helps against a file that cannot be used.
 pub(super) fn remedy() -> &'static str {
-    "; put back a copy of it, or move it away and call `RealmBuilder::init`, which writes the same \
-     one; no shard is lost with it"
+    "; put back a copy of it, or move it away and call `RealmBuilder::init` with the shards and the \
+     options of the first time, which writes the same one; no shard is lost with it"
 }
 
 /// Writes a file, whole or not at all, and never over another one: the caller holds the lock of the

@@ -74,7 +74,8 @@ impl Realm {
                 ErrorKind::Absent,
                 format!(
                     "the realm {} has no map: its init was cut short, or the map is lost; \
-                     `RealmBuilder::init` writes it, and changes no shard that exists",
+                     `RealmBuilder::init`, with the shards and the options of the first time, \
+                     writes it, and changes no shard that exists",
                     dir.display()
                 ),
             )

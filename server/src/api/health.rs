@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use keyfall::ErrorKind;
-use keyfall::opening::url_of;
+use keyfall::opening::{on_the_ground, url_of};
 use rustix::fs::{Access, access, statvfs};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -165,11 +165,11 @@ fn look(config: &Config) -> Vec<Matter> {
 }
 
 /// How many bytes are free where the store, the cell and the service's own state are, of those that
-/// are on a disk here.
+/// are on a disk here: a store at a `file:///` URL is.
 fn disks(config: &Config) -> Vec<(&'static str, u64)> {
     let cell = config.cell_dir();
     let free = |place: &Path| {
-        let space = statvfs(place).ok()?;
+        let space = statvfs(&on_the_ground(place)).ok()?;
         Some(space.f_bavail.saturating_mul(space.f_frsize))
     };
     let state = config.state_dir();

@@ -34,6 +34,9 @@ fn a_store_at_a_url_is_made_killed_and_opened_again() {
         let mut service = Service::at(dir.path(), store, &more);
         let ready = service.ask("GET", "/readyz").send();
         assert_eq!(ready.status, 200, "{store}: {}", ready.text());
+        let metrics = service.admin("GET", "/metrics").send().text();
+        let is_here = metrics.contains("keyfall_disk_free_bytes{place=\"store\"}");
+        assert_eq!(is_here, store.starts_with("file://"), "{store}");
         let ada = service.user("ada");
         let long = vec![7; 9 << 20];
         let (kept, gone) = (service.put(&ada, "audio", &long), service.put(&ada, "audio", b"gone"));

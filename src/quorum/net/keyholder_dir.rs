@@ -119,30 +119,37 @@ impl KeyholderDir {
     /// Lets an engine speak to it; with a store, gives that store to this engine, whichever had it
     /// before, also if no share of it is here yet.
     ///
+    /// Returns the engine that had the store before, if another one had.
+    ///
     /// # Errors
     /// `Invalid` if `store` is not the id of a store; `Absent` if no keyholder is there; `Io`.
-    pub fn allow(dir: &Path, engine: EngineId, store: Option<&str>) -> Result<()> {
+    pub fn allow(dir: &Path, engine: EngineId, store: Option<&str>) -> Result<Option<String>> {
+        let bad = |store: &str| {
+            Error::invalid(format!(
+                "{store:?} is not the id of a store; `keyfall status STORE` prints it"
+            ))
+        };
+        let parsed = |store: &str| {
+            let id = data_encoding::HEXLOWER.decode(store.as_bytes()).ok();
+            id.and_then(|id| id.try_into().ok()).map(StoreId).ok_or_else(|| bad(store))
+        };
+        let store = store.map(parsed).transpose()?;
         change_engines(dir, |lines| {
             if !lines.iter().any(|line| names(line, engine)) {
                 lines.push(engine.to_string());
             }
         })?;
-        if let Some(store) = store {
-            let bad = || {
-                Error::invalid(format!(
-                    "{store:?} is not the id of a store; `keyfall status STORE` prints it"
-                ))
-            };
-            let id = data_encoding::HEXLOWER.decode(store.as_bytes()).map_err(|_| bad())?;
-            let id = StoreId(id.try_into().map_err(|_| bad())?);
-            let store = dir.join("stores").join(id.to_string());
-            check_subdir(&dir.join("stores"))?;
-            check_subdir(&store)?;
-            make_dir(&store)?;
-            sync_dir(&dir.join("stores"))?;
-            write(&store.join("engine"), &format!("{engine}\n"), false)?;
-        }
-        Ok(())
+        let Some(id) = store else { return Ok(None) };
+        let stores = dir.join("stores");
+        let store = stores.join(id.to_string());
+        check_subdir(&stores)?;
+        check_subdir(&store)?;
+        make_dir(&store)?;
+        sync_dir(&stores)?;
+        let (path, owner) = (owner_file(dir, id), engine.to_string());
+        let before = owner_in(&path)?.filter(|before| *before != owner);
+        write(&path, &format!("{owner}\n"), false)?;
+        Ok(before)
     }
 
     /// Sets of how many stores an engine may have it keep shares; 8 if nothing is set.
@@ -203,22 +210,9 @@ impl KeyholderDir {
         })
     }
 
-    fn owner(&self, store: StoreId) -> PathBuf {
-        self.dir.join("stores").join(store.to_string()).join("engine")
-    }
-
-    /// The engine that a store is of; an empty file is one whose write was cut short.
-    fn owner_of(&self, store: StoreId) -> Result<Option<String>> {
-        let path = self.owner(store);
-        if !path.exists() {
-            return Ok(None);
-        }
-        Ok(Some(read(&path)?.trim().to_owned()).filter(|owner| !owner.is_empty()))
-    }
-
     /// A store that an engine deposited for is that engine's.
     fn check_owner(&self, store: StoreId, engine: &[u8; 32]) -> Result<()> {
-        let owner = self.owner_of(store)?;
+        let owner = owner_in(&owner_file(&self.dir, store))?;
         if owner.is_none_or(|owner| owner == EngineId(*engine).to_string()) {
             return Ok(());
         }
@@ -232,9 +226,9 @@ impl KeyholderDir {
     /// Whether an engine has this store here already; fails if it has not and may not.
     pub(super) fn has(&self, store: StoreId, engine: &[u8; 32]) -> Result<bool> {
         self.check_owner(store, engine)?;
-        let path = self.owner(store);
+        let path = owner_file(&self.dir, store);
         check_subdir(path.parent().unwrap_or(&self.dir))?;
-        if self.owner_of(store)?.is_some() {
+        if owner_in(&owner_file(&self.dir, store))?.is_some() {
             return Ok(true);
         }
         let room = self.room(engine).unwrap_or_default();
@@ -255,7 +249,7 @@ impl KeyholderDir {
         if self.has(store, engine)? {
             return Ok(());
         }
-        let path = self.owner(store);
+        let path = owner_file(&self.dir, store);
         make_dir(path.parent().unwrap_or(&self.dir))?;
         sync_dir(&self.dir.join("stores"))?;
         write(&path, &format!("{}\n", EngineId(*engine)), false)
@@ -274,6 +268,19 @@ impl KeyholderDir {
     pub(super) fn holder(&self, env: &SharedEnv) -> Holder {
         Holder::in_dir(&self.dir, SigningKey::from_bytes(self.statements.bytes()), env)
     }
+}
+
+/// Where a keyholder notes the engine that a store is of.
+fn owner_file(dir: &Path, store: StoreId) -> PathBuf {
+    dir.join("stores").join(store.to_string()).join("engine")
+}
+
+/// The engine that is noted there; an empty file is one whose write was cut short.
+fn owner_in(path: &Path) -> Result<Option<String>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    Ok(Some(read(path)?.trim().to_owned()).filter(|owner| !owner.is_empty()))
 }
 
 /// The engines that may speak to a keyholder, a line each: its key, and maybe "stores N".

@@ -133,15 +133,18 @@ fn an_engine_has_so_many_stores_with_a_keyholder_and_no_more() {
     deposit(10).unwrap_err();
     // A store can be kept for an engine before there is a share of it; what is no store's id is
     // refused.
-    ok(&["keyholder", "allow", &dir, engine.trim(), "--store", &"ab".repeat(16)]);
-    assert_eq!(
-        error_kind(KeyholderDir::allow(
-            Path::new(&dir),
-            engine.trim().parse().unwrap(),
-            Some("../x")
-        )),
-        ErrorKind::Invalid
-    );
+    let store = "ab".repeat(16);
+    let given = |engine: &str| ok(&["keyholder", "allow", &dir, engine, "--store", &store]);
+    assert!(!given(engine.trim()).contains("which was of"));
+    assert!(!given(engine.trim()).contains("which was of"));
+    let other = ok(&["keyholder", "engine", &place.at("other.cell")]);
+    let other = other.trim();
+    let refused = KeyholderDir::allow(Path::new(&dir), other.parse().unwrap(), Some("../x"));
+    assert_eq!(error_kind(refused), ErrorKind::Invalid);
+    let engines = std::fs::read_to_string(Path::new(&dir).join("engines")).unwrap();
+    assert!(!engines.contains(other), "nothing was changed");
+    let said = given(other);
+    assert!(said.contains(&format!("which was of {}", engine.trim())), "{said}");
 }
 
 #[test]
@@ -206,7 +209,7 @@ fn engines_that_are_allowed_at_once_are_all_allowed() {
             for (n, engine) in all.iter().enumerate() {
                 let dir = &dir;
                 scope.spawn(move || match n % 2 {
-                    0 => KeyholderDir::allow(dir, *engine, None).unwrap(),
+                    0 => drop(KeyholderDir::allow(dir, *engine, None).unwrap()),
                     _ => KeyholderDir::limit(dir, *engine, 1).unwrap(),
                 });
             }

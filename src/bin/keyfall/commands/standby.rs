@@ -1,10 +1,12 @@
 //! `keyfall standby`.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::ops::ControlFlow;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use keyfall::opening::{Beside, StandBy};
 use keyfall::{Error, ErrorKind};
@@ -60,32 +62,71 @@ fn become_program(session: &Session, store: &Path, then: &[OsString]) -> Done {
     Err(Error::new(ErrorKind::Io, text).with_source(e).into())
 }
 
-/// What was said of the waiting: each thing once, until another one came in between.
+/// What was said of the waiting: each thing once, until another one came in between, and once a
+/// minute at most.
 #[derive(Default)]
 struct Told {
-    last: Option<&'static str>,
+    last: String,
+    when: HashMap<String, Instant>,
 }
+
+const AGAIN: Duration = Duration::from_secs(60);
 
 impl Told {
     fn tell(&mut self, session: &Session, beside: &Beside) {
         let (what, text) = match beside {
             Beside::Untold => (
-                "untold",
+                "untold".to_owned(),
                 "standing by; no writer ever left a sign of life here, so one that is gone is not \
                  told from a quiet one: have the writer leave some (`--beat 2s` of keyfalld and of \
                  `keyfall watch`), or name a --probe"
                     .to_owned(),
             ),
             Beside::Gone(quiet) => (
-                "gone",
+                "gone".to_owned(),
                 format!("the writer is gone, as far as can be told: quiet for {quiet:.1?}"),
             ),
-            Beside::Away(e) => ("away", format!("standing by; the store cannot be asked: {e}")),
-            Beside::Failed(e) => ("failed", format!("standing by still: {e}")),
-            _ => ("quiet", "standing by".to_owned()),
+            Beside::Away(e) => {
+                (e.to_string(), format!("standing by; the store cannot be asked: {e}"))
+            }
+            Beside::Failed(e) => (e.to_string(), format!("standing by still: {e}")),
+            _ => ("quiet".to_owned(), "standing by".to_owned()),
         };
-        if self.last.replace(what) != Some(what) {
+        if self.is_news(what, Instant::now()) {
             session.note(&text);
         }
+    }
+
+    fn is_news(&mut self, what: String, now: Instant) -> bool {
+        if self.last == what {
+            return false;
+        }
+        self.last.clone_from(&what);
+        let is_fresh = self.when.get(&what).is_some_and(|when| now < *when + AGAIN);
+        if !is_fresh {
+            self.when.insert(what, now);
+        }
+        !is_fresh
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A standby that nobody lets in tries again and again, and says so once a minute.
+    #[test]
+    fn what_comes_again_and_again_is_said_once_a_minute() {
+        let (mut told, began) = (Told::default(), Instant::now());
+        let mut said = Vec::new();
+        for second in (0..100).step_by(10) {
+            for what in ["quiet", "gone", "it is not let in"] {
+                if told.is_news(what.to_owned(), began + Duration::from_secs(second)) {
+                    said.push((what, second));
+                }
+            }
+        }
+        let each = |second| ["quiet", "gone", "it is not let in"].map(|what| (what, second));
+        assert_eq!(said, [each(0), each(60)].concat());
     }
 }

@@ -80,7 +80,7 @@ fn made_for(
         session.note(&format!("made the keyholder {}", place.display()));
         dir
     };
-    engines.iter().try_for_each(|engine| KeyholderDir::allow(place, *engine, None))?;
+    engines.iter().try_for_each(|engine| KeyholderDir::allow(place, *engine, None).map(drop))?;
     Ok(dir)
 }
 
@@ -133,14 +133,17 @@ fn engines(session: &Session, cells: &[PathBuf]) -> Done {
 
 fn allow(session: &Session, dir: &Path, engine: EngineId, limits: &Limits) -> Done {
     let store = limits.store.as_deref();
-    KeyholderDir::allow(dir, engine, store)?;
+    let before = KeyholderDir::allow(dir, engine, store)?;
     limits.stores.map_or(Ok(()), |stores| KeyholderDir::limit(dir, engine, stores))?;
     if session.json {
-        return session.value(&json!({"engine": engine.to_string(), "allowed": true}));
+        let told = json!({"engine": engine.to_string(), "allowed": true, "store_was_of": before});
+        return session.value(&told);
     }
     let stores = limits.stores.map(|stores| format!("; it may have {stores} stores there"));
     let stores = stores.unwrap_or_default();
-    let store = store.map_or_else(String::new, |store| format!("; it owns store {store} there"));
+    let before = before.map_or_else(String::new, |one| format!(", which was of {one}"));
+    let store = store.map(|store| format!("; it owns store {store} there{before}"));
+    let store = store.unwrap_or_default();
     let dir = dir.display();
     line(format_args!("{engine} may use the keyholder in {dir}{store}{stores}"))
 }
