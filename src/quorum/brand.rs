@@ -347,8 +347,8 @@ mod tests {
         assert_eq!(Lists::of(&ours, &now).unknown(&id, &[], 0, false), None);
     }
 
-    /// Two files may differ in that alone. Where one that left counts for the next epoch, a key that
-    /// was drawn where it does not is known; the other way round nobody would ask it for its word.
+    /// Two files may differ in that alone. Where one that left counts for the next epoch, a key is
+    /// known that was drawn where it does not; the other way round nobody would ask for its word.
     #[test]
     fn a_list_says_who_left_and_counts_for_the_next_epoch() {
         let now = quorum(&[1, 2, 4]);
