@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::promise::{Quorum, RootId};
 
 const LIST: &[u8] = b"keyfall/keyholders/v1\0";
-const WAITING: &[u8] = b"keyfall/keyholders-and-left/v1\0";
+const AND_LEFT: &[u8] = b"keyfall/keyholders-and-left/v1\0";
 const BRAND: &[u8] = b"keyfall/dealt-by/v1\0";
 /// Bytes of an attempt that are drawn: the others are the brand.
 const DRAWN: usize = 8;
@@ -74,9 +74,10 @@ impl Lists {
             .split_last()
             .filter(|(entry, _)| entry.until.is_none() && entry.keys.is_superset(&members))
             .filter(|(_, over)| over.len() <= OVER_MAX);
-        let waiting = ledger.counts_next();
+        let counting = ledger.counts_next();
         let nobody = BTreeSet::new();
-        let lefts = || std::iter::once(&waiting).chain((!waiting.is_empty()).then_some(&nobody));
+        let choices_of_left =
+            || std::iter::once(&counting).chain((!counting.is_empty()).then_some(&nobody));
         // Each choice of those that are over, by its bits.
         let settled = |(last, over): (&&Entry, &[&Entry])| -> Vec<[u8; 32]> {
             let gone = ledger.gone.iter().rev().take(OVER_MAX - over.len());
@@ -88,14 +89,17 @@ impl Lists {
             };
             let choices = (0..1 << over.len()).map(chosen);
             let digests = |entries: Vec<&Entry>| {
-                lefts().map(|left| digest(quorum, &entries, None, left)).collect::<Vec<_>>()
+                choices_of_left()
+                    .map(|left| digest(quorum, &entries, None, left))
+                    .collect::<Vec<_>>()
             };
             choices.flat_map(digests).collect()
         };
         let settled = last.map(settled).unwrap_or_default().into_iter();
-        let without = lefts().skip(1).map(|left| digest(quorum, &all, ledger.unnamed, left));
+        let without =
+            choices_of_left().skip(1).map(|left| digest(quorum, &all, ledger.unnamed, left));
         Lists {
-            now: digest(quorum, &all, ledger.unnamed, &waiting),
+            now: digest(quorum, &all, ledger.unnamed, &counting),
             settled: settled.chain(without).collect(),
             before: ledger.drawn.iter().map(|(list, id)| (*list, id.epoch)).collect(),
             first: [digest(quorum, &[], None, &nobody), drawn_last(ledger, quorum)],
@@ -248,7 +252,7 @@ fn digest(
         return list;
     }
     let mut hash = Sha256::new();
-    hash.update(WAITING);
+    hash.update(AND_LEFT);
     hash.update(list);
     left.iter().for_each(|key| hash.update(key));
     hash.finalize().into()
