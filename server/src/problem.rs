@@ -213,7 +213,7 @@ impl From<Error> for Problem {
             ErrorKind::Fenced => {
                 Problem::later("locked", "another service has taken the store over; ask that one")
             }
-            ErrorKind::Refused | ErrorKind::Medium | ErrorKind::Mismatch => {
+            ErrorKind::Refused | ErrorKind::Mismatch => {
                 let detail = "the state of the store, a policy or somebody's rights forbid this";
                 Problem::new(S::CONFLICT, "refused", detail)
             }
