@@ -98,6 +98,8 @@ pub struct Unheard {
     /// The others have ended every key of an earlier epoch. A key of this epoch or a later one that
     /// is not among [`Contents::keys`] may still exist.
     pub ended: u64,
+    /// Whether the others can say nothing of whether a store was ever whole.
+    pub may_hide: bool,
 }
 
 impl Contents {
@@ -105,7 +107,8 @@ impl Contents {
     /// cell was told of no commit of. A store that was ever whole told of its first one.
     pub fn is_unfinished(&self) -> bool {
         let first = self.keys.len() == 1 && self.epoch == 1;
-        first && self.mark == 0 && self.owner.is_some() && !self.doubted && self.unheard.is_none()
+        let is_heard = self.unheard.as_ref().is_none_or(|unheard| !unheard.may_hide);
+        first && self.mark == 0 && self.owner.is_some() && !self.doubted && is_heard
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::heads::{OpenHead, open_head};
+use super::heads::{OpenHead, open_as_it_goes_on};
 use super::lines::{self, Candidate, Choice, Parted};
 use super::own;
 use super::progress::Progress;
@@ -78,9 +78,8 @@ pub fn restore(
     let mut found = Vec::new();
     let mut failed = None;
     for copy in copies {
-        let contents = cell.load()?;
         let empty = copy.head().is_ok_and(|head| head.is_none());
-        match open_head(&**copy, contents) {
+        match open_as_it_goes_on(&**copy, cell) {
             Ok(OpenHead { stored: head, page, .. }) => {
                 found.push(Candidate { head, page, store: copy });
             }

@@ -1,6 +1,6 @@
 //! Heads: how one is sealed under a root key, and opened with the cell's.
 
-use crate::cell::{Contents, RootKey, Unheard};
+use crate::cell::{Contents, RootCell, RootKey, Unheard};
 use crate::crypto::{Fresh, hedge};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
@@ -32,6 +32,9 @@ pub fn root_of(store: &dyn Store) -> Result<Option<RootId>> {
     store.head()?.map(|head| Prefix::decode(&head.bytes).map(|prefix| prefix.root_id())).transpose()
 }
 
+/// How often cell and head are looked at before it is said that they do not stand still.
+const TRIES: usize = 10;
+
 /// The newest head of a store, opened.
 pub(super) struct OpenHead {
     pub(super) stored: Head,
@@ -43,6 +46,26 @@ pub(super) struct OpenHead {
 /// Finds the root key of a store's newest head, and opens it.
 pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHead> {
     open_seen(store, store.head()?, contents)
+}
+
+/// Finds the root key of the newest head of a store that an engine may be writing to, and opens it:
+/// where the cell and the head do not fit, either may have gone on between the two looks.
+///
+/// # Errors
+/// `Changed` if they go on meanwhile, each time.
+pub(super) fn open_as_it_goes_on(store: &dyn Store, cell: &dyn RootCell) -> Result<OpenHead> {
+    let mut before = None;
+    for _ in 0..TRIES {
+        let contents = cell.load()?;
+        let (told, stored) = (contents.epoch, store.head()?);
+        let now = Some((told, stored.as_ref().map(|head| head.id)));
+        match open_seen(store, stored, contents) {
+            Err(e) if e.kind() == ErrorKind::Mismatch && before != now => before = now,
+            opened => return opened,
+        }
+    }
+    let text = format!("{} went on meanwhile, at each look; try again", store.place());
+    Err(Error::new(ErrorKind::Changed, text))
 }
 
 /// The same, of the head that was seen there.
@@ -88,7 +111,7 @@ pub(super) fn open_seen(
         return Ok(OpenHead { stored, page, root });
     }
     let at = prefix.id.epoch;
-    if let Some(Unheard { silent, ended }) = unheard
+    if let Some(Unheard { silent, ended, .. }) = unheard
         && at >= ended
     {
         return Err(Error::new(

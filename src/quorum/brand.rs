@@ -5,7 +5,7 @@
 //! Invariant. A key that bears the brand of what is kept here was drawn by an engine that knew of
 //! the same keyholders, and of the same epochs as not known to be gone: every share of an epoch
 //! before it that may be left is with one that is named here. It had the same of those that left
-//! count for the epoch of that key, or fewer.
+//! count for the epoch of that key, or none.
 
 use std::collections::BTreeSet;
 
@@ -23,28 +23,13 @@ const BRAND: &[u8] = b"keyfall/dealt-by/v1\0";
 /// Bytes of an attempt that are drawn: the others are the brand.
 const DRAWN: usize = 8;
 
-/// The lists that a brand may stand for, from what is kept here about who was dealt shares.
-pub(super) struct Lists {
-    /// As it is kept.
-    now: [u8; 32],
-    /// As it is kept where other epochs before the present list's first are known to be gone than
-    /// here. Where more of them are, what is kept here asks more keyholders; where fewer are, more
-    /// were asked there. And as it is where none that left counts for the next epoch: here they
-    /// count for that, too.
-    settled: Vec<[u8; 32]>,
-    /// As it was kept when root keys were drawn here that are not kept yet, and the last epoch of
-    /// these: who was dealt shares of them is kept here since.
-    before: Vec<([u8; 32], u64)>,
-    /// As it was kept before its last entry was made: before anything was dealt, or when the epoch
-    /// of that entry was drawn.
-    first: [[u8; 32]; 2],
-    /// Root keys that were drawn here, by their attempts.
-    own: BTreeSet<RootId>,
-    /// The epoch up to which it is recorded that others may hold shares.
-    told_up_to: u64,
-    /// Whether any of this was ever recorded.
-    is_kept: bool,
-    deals_to_all: bool,
+/// The lists that a brand may stand for, from what is kept here about who was dealt shares. Each is
+/// that for a root key of one epoch: of those that left some may count for one epoch and not for
+/// the next.
+#[derive(Clone, Copy)]
+pub(super) struct Lists<'l> {
+    ledger: &'l Ledger,
+    quorum: &'l Quorum,
 }
 
 /// What a member tells of root keys.
@@ -66,56 +51,74 @@ impl Tells {
     }
 }
 
-impl Lists {
-    pub(super) fn of(ledger: &Ledger, quorum: &Quorum) -> Self {
-        let all: Vec<&Entry> = ledger.dealt.iter().collect();
-        let members: BTreeSet<[u8; 32]> = quorum.keyholders.iter().copied().collect();
-        let last = all
-            .split_last()
-            .filter(|(entry, _)| entry.until.is_none() && entry.keys.is_superset(&members))
-            .filter(|(_, over)| over.len() <= OVER_MAX);
-        let counting = ledger.counts_next();
-        let nobody = BTreeSet::new();
-        let choices_of_left =
-            || std::iter::once(&counting).chain((!counting.is_empty()).then_some(&nobody));
-        // Each choice of those that are over, by its bits.
-        let settled = |(last, over): (&&Entry, &[&Entry])| -> Vec<[u8; 32]> {
-            let gone = ledger.gone.iter().rev().take(OVER_MAX - over.len());
-            let mut over: Vec<&Entry> = over.iter().copied().chain(gone).collect();
-            over.sort_by_key(|entry| entry.from);
-            let chosen = |bits: usize| {
-                let there = over.iter().enumerate().filter(|(n, _)| bits >> n & 1 == 1);
-                there.map(|(_, entry)| *entry).chain([*last]).collect::<Vec<&Entry>>()
-            };
-            let choices = (0..1 << over.len()).map(chosen);
-            let digests = |entries: Vec<&Entry>| {
-                choices_of_left()
-                    .map(|left| digest(quorum, &entries, None, left))
-                    .collect::<Vec<_>>()
-            };
-            choices.flat_map(digests).collect()
-        };
-        let settled = last.map(settled).unwrap_or_default().into_iter();
-        let without =
-            choices_of_left().skip(1).map(|left| digest(quorum, &all, ledger.unnamed, left));
-        Lists {
-            now: digest(quorum, &all, ledger.unnamed, &counting),
-            settled: settled.chain(without).collect(),
-            before: ledger.drawn.iter().map(|(list, id)| (*list, id.epoch)).collect(),
-            first: [digest(quorum, &[], None, &nobody), drawn_last(ledger, quorum)],
-            own: {
-                let drawn = ledger.drawn.iter().map(|(_, id)| *id);
-                drawn.chain(ledger.kept).chain(ledger.tried()).collect()
-            },
-            told_up_to: ledger.told_up_to(),
-            is_kept: ledger.is_kept,
-            deals_to_all: ledger.deals_to_all,
-        }
+impl<'l> Lists<'l> {
+    pub(super) fn of(ledger: &'l Ledger, quorum: &'l Quorum) -> Self {
+        Lists { ledger, quorum }
     }
 
     /// Has an attempt bear the brand of this list.
     pub(super) fn brand(&self, id: &mut RootId) {
-        mark(&self.now, id);
+        mark(&self.now(id.epoch), id);
+    }
+
+    /// The list as it is kept: what the brand of a root key that is drawn now is made of.
+    pub(super) fn now(&self, epoch: u64) -> [u8; 32] {
+        self.as_it_is(&self.ledger.counts_for(epoch))
+    }
+
+    fn as_it_is(&self, left: &BTreeSet<Signer>) -> [u8; 32] {
+        let all: Vec<&Entry> = self.ledger.dealt.iter().collect();
+        digest(self.quorum, &all, self.ledger.unnamed, left)
+    }
+
+    /// As it is kept where other epochs before the present list's first are known to be gone than
+    /// here. Where more of them are, what is kept here asks more keyholders; where fewer are, more
+    /// were asked there. And as it is where none that left counts for the epoch: here they count
+    /// for that, too.
+    fn settled(&self, epoch: u64) -> Vec<[u8; 32]> {
+        let counting = self.ledger.counts_for(epoch);
+        let (is_one, nobody) = (!counting.is_empty(), BTreeSet::new());
+        let digests = |entries: Vec<&Entry>| {
+            let with = |left| digest(self.quorum, &entries, None, left);
+            std::iter::once(with(&counting)).chain(is_one.then(|| with(&nobody))).collect()
+        };
+        let mut lists: Vec<[u8; 32]> =
+            self.choices().into_iter().flat_map(|it| -> Vec<[u8; 32]> { digests(it) }).collect();
+        lists.extend(is_one.then(|| self.as_it_is(&nobody)));
+        lists
+    }
+
+    /// The last entry with each choice of those that are over, by its bits.
+    fn choices(&self) -> Vec<Vec<&'l Entry>> {
+        let members: BTreeSet<Signer> = self.quorum.keyholders.iter().copied().collect();
+        let whole = |last: &Entry| last.until.is_none() && last.keys.is_superset(&members);
+        let Some((last, over)) = self.ledger.dealt.split_last() else { return Vec::new() };
+        if !whole(last) || over.len() > OVER_MAX {
+            return Vec::new();
+        }
+        let gone = self.ledger.gone.iter().rev().take(OVER_MAX - over.len());
+        let mut over: Vec<&Entry> = over.iter().chain(gone).collect();
+        over.sort_by_key(|entry| entry.from);
+        let chosen = |bits: usize| {
+            let there = over.iter().enumerate().filter(|(n, _)| bits >> n & 1 == 1);
+            there.map(|(_, entry)| *entry).chain([last]).collect()
+        };
+        (0..1 << over.len()).map(chosen).collect()
+    }
+
+    /// As it was kept before its last entry was made: before anything was dealt, or when the epoch
+    /// of that entry was drawn.
+    fn first(&self) -> [[u8; 32]; 2] {
+        let before = digest(self.quorum, &[], None, &BTreeSet::new());
+        [before, drawn_last(self.ledger, self.quorum)]
+    }
+
+    /// Whether a root key was drawn here, by its attempt.
+    fn is_own(&self, id: &RootId) -> bool {
+        let Ledger { drawn, kept, .. } = self.ledger;
+        drawn.iter().any(|(_, own)| own == id)
+            || *kept == Some(*id)
+            || self.ledger.tried().contains(id)
     }
 
     /// A root key that was drawn elsewhere, by the list that is kept here or one that differs in
@@ -131,44 +134,37 @@ impl Lists {
         let tell = |id: &RootId| told.iter().filter(|tells| tells.shares.contains(id)).count();
         let all = told.iter().flat_map(|tells| &tells.shares);
         let next = all.filter(is_next).filter(|id| tell(id) > liars);
-        let lists = || std::iter::once(&self.now).chain(&self.settled);
-        let by = |id: &RootId| lists().find(|list| brand(list, id) == id.attempt[DRAWN..]).copied();
+        let lists = |id: &RootId| [vec![self.now(id.epoch)], self.settled(id.epoch)].concat();
+        let by = |id: &RootId| lists(id).into_iter().find(|list| bears(list, id));
         let drawn = std::iter::once(live).chain(next).find_map(|id| Some((by(id)?, *id)));
-        drawn.filter(|(_, id)| self.is_kept && !self.own.contains(id))
-    }
-
-    /// What the brand of a root key that is drawn now is made of.
-    pub(super) fn now(&self) -> [u8; 32] {
-        self.now
+        drawn.filter(|(_, id)| self.ledger.is_kept && !self.is_own(id))
     }
 
     /// Whether a root key was drawn for the keyholders that are named here, and no others: of each
     /// of them all that know the key know that it may hold a share.
     pub(super) fn drew(&self, id: &RootId) -> bool {
-        let bears = |list: &[u8; 32]| brand(list, id) == id.attempt[DRAWN..];
-        self.deals_to_all
-            || !self.is_kept
-            || bears(&self.now)
-            || self.first.iter().any(bears)
-            || self.settled.iter().any(bears)
+        self.ledger.deals_to_all
+            || !self.ledger.is_kept
+            || bears(&self.now(id.epoch), id)
+            || self.first().iter().any(|list| bears(list, id))
+            || self.settled(id.epoch).iter().any(|list| bears(list, id))
     }
 
     /// Whether all that may hold shares of a root key are kept here: it was kept or drawn here, or
     /// by an engine that knew of the same.
     fn know(&self, id: &RootId) -> bool {
-        let bears = |list: &[u8; 32]| brand(list, id) == id.attempt[DRAWN..];
-        id.epoch <= self.told_up_to
-            || self.own.contains(id)
-            || bears(&self.now)
-            || self.settled.iter().any(bears)
-            || self.before.iter().any(|(list, last)| id.epoch <= *last && bears(list))
+        let before = |(list, last): &([u8; 32], RootId)| id.epoch <= last.epoch && bears(list, id);
+        id.epoch <= self.ledger.told_up_to()
+            || self.is_own(id)
+            || bears(&self.now(id.epoch), id)
+            || self.settled(id.epoch).iter().any(|list| bears(list, id))
+            || self.ledger.drawn.iter().any(before)
     }
 
     /// The same of a root key that no head bears, which another engine may have tried by a list of
     /// before a replacement made here.
     fn know_attempt(&self, id: &RootId) -> bool {
-        let bears = |(list, _): &([u8; 32], u64)| brand(list, id) == id.attempt[DRAWN..];
-        self.know(id) || self.before.iter().any(bears)
+        self.know(id) || self.ledger.drawn.iter().any(|(list, _)| bears(list, id))
     }
 
     /// The last epoch whose shares may be with others than are named here, if there is one. `live`
@@ -183,7 +179,7 @@ impl Lists {
         liars: usize,
         takes_over: bool,
     ) -> Option<u64> {
-        if !self.is_kept {
+        if !self.ledger.is_kept {
             return None;
         }
         let know = |id: &RootId| self.know(id) || !takes_over && self.know_attempt(id);
@@ -193,7 +189,7 @@ impl Lists {
             let unknown = unknown.map(|id| id.epoch);
             let is_kept = |id: &&RootId| id.epoch == tells.ended && self.know(id);
             let ended = tells.shares.iter().find(is_kept).is_none().then_some(tells.ended);
-            let beyond = |epoch: &u64| *epoch > live.epoch.max(self.told_up_to);
+            let beyond = |epoch: &u64| *epoch > live.epoch.max(self.ledger.told_up_to());
             unknown.chain(ended).filter(beyond).max().unwrap_or_default()
         };
         let mut told: Vec<u64> = told.iter().map(strange).collect();
@@ -208,10 +204,14 @@ pub(super) fn note_list(config: &mut Config) -> Result<()> {
     let keyholders = config.keyholders.iter().map(Member::signer).collect::<Result<_>>()?;
     let (threshold, liars) = (config.threshold, config.liars);
     let quorum = Quorum { threshold, liars, keyholders };
-    let list = Lists::of(&Ledger::read(config)?, &quorum).now();
-    let drawn = Drawn::by_a_list_of_before(&list);
-    if !config.drawn.contains(&drawn) {
-        config.drawn.push(drawn);
+    let ledger = Ledger::read(config)?;
+    let next = ledger.kept.map_or(0, |kept| kept.epoch) + 1;
+    let lists = Lists::of(&ledger, &quorum);
+    for list in std::iter::once(lists.now(next)).chain(lists.settled(next)) {
+        let drawn = Drawn::by_a_list_of_before(&list);
+        if !config.drawn.contains(&drawn) {
+            config.drawn.push(drawn);
+        }
     }
     Ok(())
 }
@@ -229,7 +229,7 @@ fn drawn_last(ledger: &Ledger, quorum: &Quorum) -> [u8; 32] {
     digest(quorum, &before.iter().collect::<Vec<_>>(), ledger.unnamed, &left)
 }
 
-/// `left`: those that left and count for the next epoch.
+/// `left`: those that left and count for the epoch.
 fn digest(
     quorum: &Quorum,
     entries: &[&Entry],
@@ -262,6 +262,10 @@ fn digest(
 pub(super) fn mark(list: &[u8; 32], id: &mut RootId) {
     let brand = brand(list, id);
     id.attempt[DRAWN..].copy_from_slice(&brand);
+}
+
+fn bears(list: &[u8; 32], id: &RootId) -> bool {
+    brand(list, id) == id.attempt[DRAWN..]
 }
 
 fn brand(list: &[u8; 32], id: &RootId) -> [u8; DRAWN] {
@@ -363,11 +367,13 @@ mod tests {
             there.left.push(gone(until));
             there
         };
-        let (counts, counts_not) = (there(None), there(Some(3)));
+        let (counts, tried, counts_not) = (there(None), there(Some(4)), there(Some(3)));
         let unknown = |ours: &Ledger, theirs: &Ledger| {
             Lists::of(ours, &now).unknown(&drawn(theirs, &now, 3), &[], 0, false)
         };
         assert_eq!(unknown(&counts, &counts), None);
+        assert_eq!((unknown(&counts, &tried), unknown(&tried, &counts)), (None, None));
+        assert_eq!(unknown(&counts_not, &tried), Some(3));
         assert_eq!(unknown(&counts, &counts_not), None);
         assert_eq!(unknown(&counts_not, &counts), Some(3));
     }
@@ -377,7 +383,7 @@ mod tests {
     fn a_list_of_before_is_known_by_attempts_alone() {
         let (before, now) = (quorum(&[1, 2, 3]), quorum(&[1, 2, 4]));
         let mut ours = ledger(vec![entry(1, None, &[1, 2, 3])]);
-        let list = Lists::of(&ours, &before).now();
+        let list = Lists::of(&ours, &before).now(3);
         let (live, tried) = (drawn(&ours, &before, 2), drawn(&ours, &before, 3));
         ours.kept = Some(live);
         let told = || vec![Tells { shares: vec![live, tried], ended: 2 }];

@@ -22,10 +22,10 @@ use super::config::Rule;
 use super::contents::contents;
 use super::deposit::{Begun, Dealing, Entitled, at, taken};
 use super::known::{ChangeConfig, Known, Local, TakeLock};
-use super::ledger::Ledger;
+use super::ledger::{Gone, Ledger};
 use super::order::{RetireOrder, agree, did, same};
 use super::shares::{completed, split};
-use super::sorted::Sorted;
+use super::sorted::{Point, Sorted};
 use super::standing::Alive;
 use super::told::{Else, Told, of_another_store, too_few, without_newcomer};
 use super::{Held, Keyholder, Share};
@@ -262,8 +262,10 @@ impl QuorumCell {
     }
 
     fn sorted<'h>(&self, held: &'h [Result<Held>]) -> Sorted<'h> {
-        let mut points: Vec<u8> = (1..=self.n() as u8).collect();
-        points.extend(self.known().ledger.left.iter().map(|gone| gone.x));
+        let here = |x| Point { x, has_left: false, until: None };
+        let mut points: Vec<Point> = (1..=self.n() as u8).map(here).collect();
+        let left = |gone: &Gone| Point { x: gone.x, has_left: true, until: gone.until };
+        points.extend(self.known().ledger.left.iter().map(left));
         Sorted::of(held, &points, self.t())
     }
 

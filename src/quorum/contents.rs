@@ -20,13 +20,14 @@ pub(super) fn contents(
     place: &dyn Fn(usize) -> String,
 ) -> Result<Contents> {
     let answered = || held.iter().flatten();
-    let Told { owner, doubted, claims, mark, ended } = told;
+    let Told { owner, doubted, claims, mark, ended, may_hide } = told;
     let epochs = answered()
         .flat_map(|held| held.shares.iter().map(|share| share.id.epoch).chain([held.committed]));
     let epoch = epochs.max().unwrap_or_default();
     let keys: Vec<RootKey> = sorted.keys.into_iter().map(|(key, _)| key).collect();
-    // No keyholder has anything, and all of them say so: a store that is not made yet.
-    if epoch == 0 && answered().count() == held.len() {
+    // No keyholder has anything, and all of them say so, or so many that one of them had been told
+    // of a commit: a store that is not made yet.
+    if epoch == 0 && (answered().count() == held.len() || !may_hide) {
         return Ok(Contents {
             keys,
             epoch,
@@ -67,6 +68,7 @@ pub(super) fn contents(
         )
         .for_keyholders());
     }
-    let unheard = (!silent.is_empty()).then(|| Unheard { silent: silent.join("; "), ended });
+    let unheard =
+        (!silent.is_empty()).then(|| Unheard { silent: silent.join("; "), ended, may_hide });
     Ok(Contents { store: Some(store), keys, epoch, unheard, owner, doubted, claims, mark })
 }

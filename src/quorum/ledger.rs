@@ -31,6 +31,13 @@ pub(super) struct Gone {
     pub(super) done: bool,
 }
 
+impl Gone {
+    /// Whether it counts for an epoch, if it was dealt the one before it.
+    fn counts_for(&self, epoch: u64) -> bool {
+        self.until.is_none_or(|until| until > epoch)
+    }
+}
+
 /// As [`Dealt`], with the keys decoded.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
@@ -255,9 +262,9 @@ impl Ledger {
         self.left.iter().enumerate().filter(move |(_, gone)| !gone.done && gone.until == after)
     }
 
-    /// Those that left and count for the next epoch, if they were dealt the one before it.
-    pub(super) fn counts_next(&self) -> BTreeSet<Signer> {
-        self.left.iter().filter(|gone| gone.until.is_none()).map(|gone| gone.key).collect()
+    /// Those that left and count for an epoch that begins, if they were dealt the one before it.
+    pub(super) fn counts_for(&self, epoch: u64) -> BTreeSet<Signer> {
+        self.left.iter().filter(|gone| gone.counts_for(epoch)).map(|gone| gone.key).collect()
     }
 
     /// Those that left and counted for an epoch for which they would not have counted later.
@@ -333,9 +340,10 @@ impl Ledger {
         let left = self.left.iter_mut().zip(count);
         for (gone, counts) in left.filter(|(gone, _)| gone.until.is_none()) {
             gone.until = if counts { epoch.checked_add(1) } else { Some(epoch) };
-            keys.extend(counts.then_some(gone.key));
             changed = true;
         }
+        // Also those that an earlier try of this epoch entered.
+        keys.extend(self.counts_for(epoch));
         match self.dealt.last_mut() {
             Some(last) if last.keys == keys => return changed,
             Some(last) if last.from == epoch => {
@@ -556,5 +564,21 @@ mod tests {
         assert!(ledger.still_hold(&running, &[[5; 32]]));
         assert_eq!((ledger.left[0].until, ledger.left[0].done), (Some(4), false));
         assert!(!ledger.still_hold(&running, &[[5; 32]]));
+    }
+
+    /// The first try had entered it: at the second it counted for nothing, and took a share.
+    #[test]
+    fn one_that_left_counts_at_each_try_of_an_epoch() {
+        let all = |keys: &[u8]| keys.iter().map(|n| [*n; 32]).collect::<Vec<Signer>>();
+        let keys = all(&[1, 2, 3, 4]).into_iter().collect();
+        let gone = Gone { key: [4; 32], x: 4, until: None, done: false };
+        let dealt = vec![Entry { from: 2, until: None, keys }];
+        let mut ledger = Ledger { left: vec![gone], dealt, is_kept: true, ..Ledger::default() };
+        for attempt in [1, 2] {
+            let id = RootId { epoch: 3, attempt: [attempt; 16] };
+            ledger.begin([9; 32], id, &all(&[1, 2, 3]));
+            assert_eq!(ledger.just_left(&id).count(), 1);
+            assert!(ledger.was_entered_before(4, &[4; 32]), "attempt {attempt}");
+        }
     }
 }

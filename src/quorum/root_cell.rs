@@ -106,7 +106,7 @@ impl RootCell for QuorumCell {
         };
         let mut is_first = false;
         self.record(|ledger| {
-            let list = Lists::of(ledger, &self.quorum).now();
+            let list = Lists::of(ledger, &self.quorum).now(id.epoch);
             is_first = ledger.is_new(&list, &self.quorum.keyholders);
             ledger.begin(list, *id, &self.quorum.keyholders)
         })?;

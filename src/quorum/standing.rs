@@ -42,8 +42,7 @@ pub struct Alive {
 
 impl Alive {
     /// How the keyholder at `place`, member `n` of the circle, stands towards the root key `live`.
-    /// `known` says whether enough shares of that key are there: if they are not, a keyholder is
-    /// taken at its word.
+    /// Of a key that too few shares give, those that fit together count.
     pub(super) fn of(
         place: String,
         n: usize,
@@ -67,8 +66,7 @@ impl Alive {
         let has =
             |which: &dyn Fn(&RootId) -> bool| held.shares.iter().any(|share| which(&share.id));
         let lies = sorted.liars.contains(&n);
-        let believed = !sorted.has_key(live) && !lies && has(&|id| id == live);
-        let holds = sorted.holds[n].contains(live) || believed;
+        let holds = sorted.holds[n].contains(live) || sorted.believed[n].contains(live);
         let older = has(&|id| id != live && id.epoch <= live.epoch);
         let newer = has(&|id| id.epoch > live.epoch) && (holds || held.committed > live.epoch);
         let standing = match (holds, older, newer) {

@@ -31,6 +31,9 @@ pub(super) struct Told {
     pub(super) mark: u64,
     /// The last epoch that more than may lie ended.
     pub(super) ended: u64,
+    /// Whether a first commit, of which most are told, may be known to none but those that are
+    /// silent or lie; or one of them tells of a commit.
+    pub(super) may_hide: bool,
 }
 
 /// What is kept on this machine does not name all that may hold shares of `epoch`.
@@ -95,6 +98,7 @@ impl Told {
             claims: claims.unwrap_or_default(),
             mark: beyond_lies(answered().filter(stands).map(|held| held.mark).collect()),
             ended: beyond_lies(answered().map(|held| held.committed).collect()),
+            may_hide: unseen >= most || answered().any(|held| held.mark > 0),
         }
     }
 }

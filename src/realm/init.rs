@@ -18,11 +18,19 @@ use crate::dir::{DirLock, make_dir, sync_dir};
 use crate::env::{Env, System};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RealmId, StoreId};
-use crate::opening::lies_inside;
+use crate::opening::{check_place, lies_inside, territory};
 
 /// Makes a realm in a directory, or finishes one.
 pub(super) fn init(dir: &Path, shards: &[ShardAt], open: &OpenShard) -> Result<()> {
     let env = System;
+    check_place(dir)?;
+    if let Some(what) = territory(dir) {
+        let text = format!(
+            "{} is {what}: a realm needs a directory of its own; name another place",
+            dir.display()
+        );
+        return Err(Error::new(ErrorKind::Refused, text));
+    }
     make_dir(&dir.join("map"))?;
     let _lock = DirLock::take(dir, "realm")?;
     remove_parts(dir)?;

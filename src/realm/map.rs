@@ -10,6 +10,7 @@ use crate::catalogue::shard::Homes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RealmId, StoreId};
 use crate::limits::SLOTS;
+use crate::opening::territory;
 
 const TITLE: &str = "keyfall realm map, format 1";
 
@@ -35,10 +36,11 @@ pub(super) fn file(dir: &Path, number: u64) -> PathBuf {
     dir.join("map").join(format!("{number:020}"))
 }
 
-/// Whether a directory is that of a realm, or was: its map says so if the file that it begins with
-/// is lost or damaged.
+/// Whether a directory is that of a realm, and of nothing else, or was: its map says so if the file
+/// that it begins with is lost or damaged.
 pub fn is_realm(dir: &Path) -> bool {
-    has_founding(dir) || numbers(dir).is_ok_and(|numbers| !numbers.is_empty())
+    territory(dir).is_none()
+        && (has_founding(dir) || numbers(dir).is_ok_and(|numbers| !numbers.is_empty()))
 }
 
 /// The numbers of the maps that there are.

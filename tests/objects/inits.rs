@@ -15,8 +15,8 @@ use keyfall::store::{ObjectLog, Store};
 use keyfall::{Builder, ErrorKind, Scope};
 use keyfall_objects::MemoryObjects;
 
-/// Three keyholders in this process that know nobody, and their directories.
-fn keyholders(dir: &Path) -> (Vec<Member>, Vec<PathBuf>) {
+/// Keyholders in this process that know nobody, and their directories.
+fn keyholders(dir: &Path, n: u32) -> (Vec<Member>, Vec<PathBuf>) {
     let one = |n: u32| {
         let at = dir.join(format!("keyholder {n}"));
         let keyholder = KeyholderDir::create(&at, true, &System).unwrap();
@@ -26,13 +26,13 @@ fn keyholders(dir: &Path) -> (Vec<Member>, Vec<PathBuf>) {
         std::thread::spawn(move || server.run(&|_| {}));
         (Member { key, address }, at)
     };
-    (0..3).map(one).unzip()
+    (0..n).map(one).unzip()
 }
 
 #[test]
 fn an_init_that_keyholders_refused_is_repeated() {
     let dir = tempfile::tempdir().unwrap();
-    let (members, places) = keyholders(dir.path());
+    let (members, places) = keyholders(dir.path(), 3);
     let store = format!("file://{}", dir.path().join("log").display());
     let cell = dir.path().join("cell");
     let builder = Builder::at(&store).cell_at(&cell).keyholders(members, (2, 1));
@@ -53,6 +53,33 @@ fn an_init_that_keyholders_refused_is_repeated() {
     engine.close().unwrap();
     assert_eq!(builder.create().unwrap_err().kind(), ErrorKind::Exists);
     assert!(cell.join("quorum.json").exists(), "the list of an existing store stays");
+    builder.open().unwrap();
+}
+
+/// The keyholders come to know the engine one after another, as those of a realm's shards do: once
+/// there are enough the making goes on, whatever one before has left with some of them.
+#[test]
+fn a_making_goes_on_once_enough_keyholders_know_the_engine() {
+    let dir = tempfile::tempdir().unwrap();
+    let (members, places) = keyholders(dir.path(), 5);
+    let cell = dir.path().join("cell");
+    let store = format!("file://{}", dir.path().join("log").display());
+    let builder = Builder::at(&store).cell_at(&cell).keyholders(members, (3, 1));
+    let engine: EngineId = EngineKey::in_dir(&cell, &System).unwrap().id();
+    for known in [0..0, 0..3, 3..4] {
+        let enough = known.end == 4;
+        for place in &places[known] {
+            KeyholderDir::allow(place, engine, None).unwrap();
+        }
+        match builder.open_or_create() {
+            Err(e) => assert!(!enough && e.kind() == ErrorKind::Io, "{e}"),
+            Ok(engine) => {
+                assert!(enough);
+                crate::paused::put(&engine, "ada", b"kept");
+                engine.close().unwrap();
+            }
+        }
+    }
     builder.open().unwrap();
 }
 
@@ -365,7 +392,7 @@ fn a_store_with_a_cell_in_files_lends_nothing() {
 #[test]
 fn a_standby_sees_that_its_cell_is_another_one() {
     let dir = tempfile::tempdir().unwrap();
-    let (members, places) = keyholders(dir.path());
+    let (members, places) = keyholders(dir.path(), 3);
     let made = |name: &str| {
         let cell = dir.path().join(format!("{name} cell"));
         let engine: EngineId = EngineKey::in_dir(&cell, &System).unwrap().id();

@@ -187,3 +187,23 @@ fn a_lost_map_is_written_again_and_loses_nothing() {
         assert_eq!(read, 1);
     }
 }
+
+/// A command that was refused left the beginning of a realm in the store, which no command took for
+/// a store from then on.
+#[test]
+fn what_holds_a_store_becomes_no_realm() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("plain.db");
+    let builder = keyfall::Builder::at(&store).accept_remnants();
+    builder.create().unwrap().close().unwrap();
+    for place in [store.clone(), dir.path().join("plain.db.cell"), store.join("below")] {
+        let e = keyfall::realm::RealmBuilder::at(&place).shards(2).init().unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+        assert!(!place.join("map").exists() && !place.join("realm").exists());
+    }
+    // What an earlier version left there.
+    std::fs::create_dir(store.join("map")).unwrap();
+    std::fs::write(store.join("realm"), "").unwrap();
+    assert!(!keyfall::realm::is_realm(&store));
+    builder.open().unwrap();
+}

@@ -72,9 +72,11 @@ fn tell(session: &Session, checked: &Checked) -> Done {
     let (blobs, records) = (counted(checked.blobs, "blob"), counted(checked.records, "record"));
     let found = format!("{blobs} read and opened, {records}, each as it was put, by its digest");
     line(format_args!("{} of {}: {found}", checked.head, checked.from))?;
-    if checked.head != checked.current {
-        let current = checked.current;
+    let (head, current) = (checked.head, checked.current);
+    if (head.epoch, head.commit) < (current.epoch, current.commit) {
         line(format_args!("the store is at {current}: what was put since would be lost"))?;
+    } else if head != current {
+        line(format_args!("the store was at {current} when this began, and went on meanwhile"))?;
     }
     checked.missing.iter().try_for_each(|name| line(format_args!("lacking {name}")))
 }

@@ -83,11 +83,13 @@ pub(crate) fn shard_of(
         Whose::Record(id) => Ok(realm.shard_of_record(id)),
         Whose::Put(put) => realm.shard_for(put),
     };
-    // Whoever is not in the realm is made in the realm.
-    let is_absent = |e: &Error| matches!(whose, Whose::User(_)) && e.kind() == ErrorKind::Absent;
-    let shard = shard.inspect_err(|e| match is_absent(e) {
-        true => session.about(&store),
-        false => about_first(session, &realm),
+    let shard = shard.inspect_err(|e| match named_in(&realm, e) {
+        Some(there) => about_shard(session, there),
+        // Whoever is not in the realm is made in the realm.
+        None if matches!(whose, Whose::User(_)) && e.kind() == ErrorKind::Absent => {
+            session.about(&store);
+        }
+        None => about_first(session, &realm),
     })?;
     let number = shard.number;
     let found = about(session, &realm, number);
@@ -108,11 +110,21 @@ pub(crate) fn all_shards(
     (0..realm.shards().len()).map(|number| about(session, &realm, number)).collect()
 }
 
+/// The shard whose place an error names.
+fn named_in<'r>(realm: &'r Realm, e: &Error) -> Option<&'r ShardAt> {
+    let text = e.to_string();
+    let named = realm.shards().iter().filter(|shard| text.contains(&shard.place));
+    named.max_by_key(|shard| shard.place.len())
+}
+
 /// Where none of the shards opens, what is told, and what helps, is of the first one.
 pub(crate) fn about_first(session: &Session, realm: &Realm) {
-    if let Some(first) = realm.shards().first() {
-        session.with_cell(first.cell.as_ref().map(PathBuf::from)).about(Path::new(&first.place));
-    }
+    realm.shards().first().into_iter().for_each(|first| about_shard(session, first));
+}
+
+/// Has what helps be typed with a shard.
+fn about_shard(session: &Session, shard: &ShardAt) {
+    session.with_cell(shard.cell.as_ref().map(PathBuf::from)).about(Path::new(&shard.place));
 }
 
 fn about(session: &Session, realm: &Realm, number: usize) -> Result<(Session, PathBuf), Error> {

@@ -1,6 +1,6 @@
 //! `keyfall keyholder replace`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use keyfall::promise::RootId;
 use keyfall::quorum::net::{Replaced, leaving, put_back, replace_member};
@@ -50,7 +50,12 @@ impl<'s> Replacement<'s> {
         }
         let root = live(session, &self.store, &quorum)?;
         let replaced = replace_member(&self.cell, number, self.with.clone(), &env())?;
-        match self.renewed(&replaced, &root) {
+        // The list as it was may be the one that another machine has begun an epoch by.
+        let engine = match open_as_owner(session, &self.store) {
+            Ok(engine) => engine,
+            Err(e) => return Err(self.undone(replaced, &root, e, false).into()),
+        };
+        match self.renewed(engine, &replaced, &root) {
             Ok(Some(epoch)) => tell_epoch(session, &epoch),
             Ok(None) if session.json => {
                 session.value(&json!({"epoch": root.epoch, "number": number, "renewed": false}))
@@ -59,7 +64,7 @@ impl<'s> Replacement<'s> {
                 "keyholder {number} is {} now; {} holds no share of the root key, so no new epoch is needed",
                 replaced.new.address, replaced.old.address
             )),
-            Err(e) => Err(self.undone(replaced, &root, e).into()),
+            Err(e) => Err(self.undone(replaced, &root, e, true).into()),
         }
     }
 
@@ -79,9 +84,12 @@ impl<'s> Replacement<'s> {
 
     /// Begins an epoch, with which the new keyholder is dealt its share, if it has none or the old
     /// one may hold one.
-    fn renewed(&self, replaced: &Replaced, root: &RootId) -> Result<Option<Epoch>, Error> {
-        let engine = open_as_it_is(self.session, &self.store)?;
-        check_owner(&engine)?;
+    fn renewed(
+        &self,
+        engine: Engine,
+        replaced: &Replaced,
+        root: &RootId,
+    ) -> Result<Option<Epoch>, Error> {
         let new = |quorum: &QuorumCell, root: &RootId| {
             let n = replaced.number.checked_sub(1)?;
             quorum.standing(root).into_iter().nth(n)
@@ -129,16 +137,18 @@ impl<'s> Replacement<'s> {
     }
 
     /// Puts the old keyholder back, unless the list is better left as it is; the error says which.
-    fn undone(&self, replaced: Replaced, root: &RootId, e: Error) -> Error {
+    /// `begun`: somebody may have been dealt something by it.
+    fn undone(&self, replaced: Replaced, root: &RootId, e: Error, begun: bool) -> Error {
         let number = replaced.number;
         let (new, old) = (replaced.new.address.clone(), replaced.old.clone());
-        if matches!(e.kind(), ErrorKind::Fenced | ErrorKind::Mismatch) {
+        let is_anothers = matches!(e.kind(), ErrorKind::Fenced | ErrorKind::Mismatch);
+        if is_anothers && begun {
             return e.context(format!(
                 "keyholder {number} is {new} on this machine alone, for another one has the store: \
                  copy its quorum.json here, and replace once more"
             ));
         }
-        if self.is_better(&replaced, root).unwrap_or(false) {
+        if !is_anothers && self.is_better(&replaced, root).unwrap_or(false) {
             return e.context(format!(
                 "keyholder {number} is {new} now; `keyfall tend STORE` gives it a share, and \
                  invalidates the one of {}, once enough keyholders are reachable",
@@ -154,6 +164,12 @@ impl<'s> Replacement<'s> {
             )),
         }
     }
+}
+
+fn open_as_owner(session: &Session, store: &Path) -> Result<Engine, Error> {
+    let engine = open_as_it_is(session, store)?;
+    check_owner(&engine)?;
+    Ok(engine)
 }
 
 fn check_owner(engine: &Engine) -> Result<(), Error> {
