@@ -80,6 +80,12 @@ pub(super) fn open_seen(
     // The next epoch's key may be in the cell already: a store without it lacks nothing.
     let oldest = keys.iter().map(|key| key.id.epoch).min().unwrap_or(newest);
     let Some(stored) = stored else {
+        if let Some(Unheard { silent, may_hide: true, .. }) = &unheard {
+            let text = format!(
+                "{place} holds no head, and too few keyholders answered to tell whether it ever did; have the others answer, and try again ({silent})"
+            );
+            return Err(Error::new(ErrorKind::Io, text).for_keyholders());
+        }
         let text = if unfinished {
             format!(
                 "{place} holds no head, and the cell holds the root key of an init that was cut short before anything could be put; move both away, and init again"

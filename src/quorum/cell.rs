@@ -463,6 +463,26 @@ impl QuorumCell {
         Ok(is_last)
     }
 
+    /// Before a root key is deposited once more that an earlier process tried, as that of an init
+    /// that was cut short: what some have of it and what the others are dealt must fit together.
+    pub(super) fn deal_again(&self, store: StoreId, id: &RootId) {
+        let is_tried = {
+            let known = self.known();
+            let is_here = known.dealt.as_ref().is_some_and(|(there, _)| there == id);
+            let ledger = &known.ledger;
+            !is_here && (ledger.list_of(id).is_some() || ledger.tried().contains(id))
+        };
+        if !is_tried {
+            return;
+        }
+        let held = self.ask_for(store, *id);
+        let sorted = self.sorted(&held);
+        let set = sorted.keys.iter().find(|(key, _)| key.id == *id).map(|(_, set)| set);
+        if let Some(shares) = set.and_then(|set| completed(set, self.n())) {
+            self.known().dealt = Some((*id, Arc::new(shares)));
+        }
+    }
+
     fn shares_of(&self, id: &RootId, key: &Key) -> Result<Arc<Vec<Share>>> {
         let there = |known: &Known| {
             known.dealt.as_ref().filter(|(there, _)| there == id).map(|(_, s)| Arc::clone(s))

@@ -66,7 +66,7 @@ fn a_making_goes_on_once_enough_keyholders_know_the_engine() {
     let store = format!("file://{}", dir.path().join("log").display());
     let builder = Builder::at(&store).cell_at(&cell).keyholders(members, (3, 1));
     let engine: EngineId = EngineKey::in_dir(&cell, &System).unwrap().id();
-    for known in [0..0, 0..3, 3..4] {
+    for known in [0..0, 0..3, 3..3, 3..4] {
         let enough = known.end == 4;
         for place in &places[known] {
             KeyholderDir::allow(place, engine, None).unwrap();
@@ -80,7 +80,17 @@ fn a_making_goes_on_once_enough_keyholders_know_the_engine() {
             }
         }
     }
-    builder.open().unwrap();
+    let engine = builder.open().unwrap();
+    engine.run_due(&mut |_| {}).unwrap();
+    assert!(engine.status().unwrap().finality.is_final());
+    // What an earlier try dealt to three and what the fourth was dealt fit together.
+    drop(engine);
+    let held = std::process::Command::new(env!("CARGO_BIN_EXE_keyfall"))
+        .args(["keyholder", "status", &store, "--cell", cell.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let held = String::from_utf8(held.stdout).unwrap();
+    assert!(held.contains("held by 4 of 5"), "{held}");
 }
 
 #[test]
