@@ -68,6 +68,25 @@ pub(super) fn open_as_it_goes_on(store: &dyn Store, cell: &dyn RootCell) -> Resu
     Err(Error::new(ErrorKind::Changed, text))
 }
 
+/// The error if there is no head at a place, but a key in its cell.
+fn without_head(place: &str, newest: u64, unfinished: bool, unheard: Option<&Unheard>) -> Error {
+    if let Some(Unheard { silent, may_hide: true, .. }) = unheard {
+        let text = format!(
+            "{place} holds no head, and too few keyholders answered to tell whether it ever did; have the others answer, and try again ({silent})"
+        );
+        return Error::new(ErrorKind::Io, text).for_keyholders();
+    }
+    Error::corrupt(if unfinished {
+        format!(
+            "{place} holds no head, and the cell holds the root key of an init that was cut short before anything could be put; move both away, and init again"
+        )
+    } else {
+        format!(
+            "{place} holds no head, but the cell holds the root key of epoch {newest}; leave the cell as it is, and restore the store from a copy (an empty store is never taken for a new one; if a restore was cut short, run it again)"
+        )
+    })
+}
+
 /// The same, of the head that was seen there.
 pub(super) fn open_seen(
     store: &dyn Store,
@@ -80,22 +99,7 @@ pub(super) fn open_seen(
     // The next epoch's key may be in the cell already: a store without it lacks nothing.
     let oldest = keys.iter().map(|key| key.id.epoch).min().unwrap_or(newest);
     let Some(stored) = stored else {
-        if let Some(Unheard { silent, may_hide: true, .. }) = &unheard {
-            let text = format!(
-                "{place} holds no head, and too few keyholders answered to tell whether it ever did; have the others answer, and try again ({silent})"
-            );
-            return Err(Error::new(ErrorKind::Io, text).for_keyholders());
-        }
-        let text = if unfinished {
-            format!(
-                "{place} holds no head, and the cell holds the root key of an init that was cut short before anything could be put; move both away, and init again"
-            )
-        } else {
-            format!(
-                "{place} holds no head, but the cell holds the root key of epoch {newest}; leave the cell as it is, and restore the store from a copy (an empty store is never taken for a new one; if a restore was cut short, run it again)"
-            )
-        };
-        return Err(Error::corrupt(text));
+        return Err(without_head(&place, newest, unfinished, unheard.as_ref()));
     };
     let prefix = Prefix::decode(&stored.bytes)?;
     if prefix.id != stored.id {

@@ -12,6 +12,7 @@ use crate::catalogue::walk::{Step, Walking, walk};
 use crate::crypto::{self, Key, chunked};
 use crate::engine::core::Core;
 use crate::engine::medium::AskedMedium;
+use crate::engine::own::check_not_ahead;
 use crate::engine::progress::Progress;
 use crate::engine::replica::{Attached, another_store};
 use crate::error::{Error, ErrorKind, Result};
@@ -240,11 +241,9 @@ fn audit_of(inner: &Arc<Core>, more: &[SharedStore], progress: Progress<'_>) -> 
         away,
         lacks: inner.lacks(),
     };
-    // Places that hold this very state.
-    let mut same = Vec::new();
+    let mut heads = Vec::new();
     for place in &places {
         let stored = own_head(place, inner.id)?;
-        same.push(stored.as_ref() == Some(&live));
         let head = stored.as_ref().map(|stored| stored.id);
         let mut found = PlaceAudit { place: place.place(), head, ..PlaceAudit::default() };
         for root in &contents.keys {
@@ -255,16 +254,27 @@ fn audit_of(inner: &Arc<Core>, more: &[SharedStore], progress: Progress<'_>) -> 
             }
         }
         audit.places.push(found);
+        heads.push(stored);
     }
+    audit.lacks = audit.lacks.or_else(|| ahead(&places[..registered], &heads, &live));
     try_blobs(&source, &places, &mut known, &mut audit, (live_head.epoch, progress))?;
-    let copies = places.iter().zip(&mut audit.places).zip(same).take(registered).skip(1);
-    for ((copy, found), _) in copies.filter(|(_, same)| *same) {
+    let copies = places.iter().zip(&mut audit.places).zip(heads).take(registered).skip(1);
+    // Those that hold this very state.
+    for ((copy, found), _) in copies.filter(|(_, head)| head.as_ref() == Some(&live)) {
         let missing = lost(&**copy, &known)?;
         if missing > 0 {
             found.other_damage.push(lost_by_copy(missing));
         }
     }
     Ok(audit)
+}
+
+/// What the first of these places lacks, as the head of another one says.
+fn ahead(places: &[SharedStore], heads: &[Option<Head>], live: &Head) -> Option<String> {
+    let copies = places.iter().zip(heads).skip(1);
+    let check = |copy: &SharedStore, head: &Head| check_not_ahead(&copy.place(), head, live).err();
+    let mut found = copies.filter_map(|(copy, head)| check(copy, head.as_ref()?));
+    found.next().map(|e| e.to_string())
 }
 
 /// Opens the copies that are not open, and says which cannot be.

@@ -156,6 +156,27 @@ impl Bucket {
         }
     }
 
+    /// Deletes an object in whose place another is to come: no request that was not answered may
+    /// land later and take that one.
+    pub(super) fn make_way(&self, name: &str) -> Result<()> {
+        let (there, mut tries) = (self.there(name), 0);
+        let deleted = patiently(&self.patience, || {
+            tries += 1;
+            self.objects.delete(&there)
+        });
+        match deleted.map_err(told) {
+            Ok(()) if tries == 1 => Ok(()),
+            Ok(()) => Err(Error::new(
+                ErrorKind::Io,
+                format!(
+                    "a request to delete {name} was not answered, and may take effect later: \
+                     nothing was put in its place; try again in a minute"
+                ),
+            )),
+            refused => refused,
+        }
+    }
+
     /// Deletes objects, by few requests; gives those that the place refuses to delete.
     pub(super) fn delete_all(&self, names: &[String]) -> Result<BTreeSet<String>> {
         let mut refused = BTreeSet::new();

@@ -102,7 +102,7 @@ impl Writing<'_> {
     /// object that it was put into last.
     pub(super) fn put_over(&self, blobs: &[Blob]) -> Result<()> {
         for (name, blob) in blobs.iter().filter(|(_, blob)| blob.len() > SHORT_MAX) {
-            self.bucket.delete(&Object::Segment(*name).name())?;
+            self.bucket.make_way(&Object::Segment(*name).name())?;
             self.segment(name, blob)?;
         }
         Ok(())

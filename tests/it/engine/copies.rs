@@ -56,9 +56,13 @@ fn a_copy_that_is_ahead_is_told_as_it_is() {
     world.put("ada", Class::audio(), b"z");
     let newest = world.engine().head();
     world.engine = None;
-    let (told, _) = status(into);
+    let (told, _) = status(Arc::clone(&into));
     assert_eq!(told.restores, Some(newest));
     assert!(told.error.is_some_and(|e| e.contains("restore from it")), "what is ahead is told");
+    let look = Engine::open(into, cell, looks.clone()).unwrap();
+    let audit = look.audit(&[], &mut |_| {}).unwrap();
+    assert!(!audit.is_clean(), "the store lacks what the copy holds");
+    assert!(audit.lacks.is_some_and(|lacks| lacks.contains("restore from it")));
 }
 
 #[test]

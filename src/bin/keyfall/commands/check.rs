@@ -73,7 +73,7 @@ fn tell(session: &Session, checked: &Checked) -> Done {
     let found = format!("{blobs} read and opened, {records}, each as it was put, by its digest");
     line(format_args!("{} of {}: {found}", checked.head, checked.from))?;
     let (head, current) = (checked.head, checked.current);
-    if (head.epoch, head.commit) < (current.epoch, current.commit) {
+    if head < current {
         line(format_args!("the store is at {current}: what was put since would be lost"))?;
     } else if head != current {
         line(format_args!("the store was at {current} when this began, and went on meanwhile"))?;
