@@ -235,6 +235,24 @@ pub(crate) fn check_file(path: &Path) -> Result<()> {
     }
 }
 
+/// Whether something is at a place. Where nobody may look it is not known that nothing is.
+pub(crate) fn is_there(place: &Path) -> Result<bool> {
+    match place.try_exists() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => Ok(false),
+        looked => looked.map_err(|e| Error::io(place.display(), e)),
+    }
+}
+
+/// Whether one of these names is in a directory.
+pub(crate) fn has_one_of(dir: &Path, names: &[&str]) -> Result<bool> {
+    for name in names {
+        if is_there(&dir.join(name))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Refuses a path in a directory of a store, a keyholder or a cache that is a link, or no
 /// directory; an absent one passes.
 #[cfg(any(feature = "sled", feature = "keyholders", feature = "objects"))]

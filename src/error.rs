@@ -209,7 +209,7 @@ impl Error {
     }
 
     /// The error of a call for which too few keyholders were within reach.
-    #[cfg(feature = "keyholders")]
+    #[cfg(feature = "engine")]
     pub(crate) fn for_keyholders(mut self) -> Self {
         self.keyholders = true;
         self

@@ -15,7 +15,7 @@ use super::key_slots::{KeySlots, SLOTS};
 use super::share_slots::SHARE_SLOTS;
 use super::{Contents, Durable, Owner, RootCell, RootKey};
 use crate::crypto::Key;
-use crate::dir::{DirLock, check_file, make_dir, open_to_write, sync_dir};
+use crate::dir::{DirLock, check_file, has_one_of, is_there, make_dir, open_to_write, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
@@ -213,7 +213,7 @@ impl FileCell {
     /// # Errors
     /// `Absent` if there is none; `Io`.
     pub fn look(dir: &Path, env: SharedEnv) -> Result<Self> {
-        if !SLOTS.iter().any(|s| dir.join(s).exists()) {
+        if !has_one_of(dir, SLOTS)? {
             return Err(Error::new(
                 ErrorKind::Absent,
                 format!(
@@ -223,7 +223,7 @@ impl FileCell {
                 ),
             ));
         }
-        let remnants = dir.join(ACCEPTED).exists();
+        let remnants = is_there(&dir.join(ACCEPTED))?;
         let verdict = filesystem::judge(dir)?;
         let slots = Arc::new(KeySlots::new(Arc::new(OsDisk), dir, env).accepting(remnants));
         Ok(FileCell {

@@ -239,7 +239,7 @@ fn shared_root(dir: &Path, env: &SharedEnv) -> Result<Option<Arc<dyn RootCell>>>
 
 #[cfg(not(feature = "keyholders"))]
 fn shared_root(dir: &Path, _env: &SharedEnv) -> Result<Option<Arc<dyn RootCell>>> {
-    if !dir.join("quorum.json").exists() {
+    if !crate::dir::is_there(&dir.join("quorum.json"))? {
         return Ok(None);
     }
     Err(Error::new(

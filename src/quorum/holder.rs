@@ -10,7 +10,7 @@ use ed25519_dalek::SigningKey;
 
 use super::{Held, Keyholder, Share};
 use crate::cell::{Owner, SHARE_SLOTS, ShareSlots};
-use crate::dir::{check_subdir, make_dir, sync_dir};
+use crate::dir::{check_subdir, has_one_of, make_dir, sync_dir};
 use crate::disk::OsDisk;
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
@@ -49,7 +49,7 @@ impl Holder {
         let remnants = dir.join("remnants-accepted").exists();
         let open = move |store: StoreId, create: bool| {
             let dir = stores.join(store.to_string());
-            if !create && !SHARE_SLOTS.iter().any(|slot| dir.join(slot).exists()) {
+            if !create && !has_one_of(&dir, SHARE_SLOTS)? {
                 return Ok(None);
             }
             check_subdir(&stores)?;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use super::erased::{ErasedThere, RealmErased};
 use super::map::{Map, is_realm};
-use super::places::{Founding, OpenShard, ShardAt, by_default};
+use super::places::{FILE, Founding, OpenShard, ShardAt, by_default};
 use super::shards::Shards;
 use super::status::{RealmStatus, ShardStatus};
 use crate::catalogue::shard::far_source;
+use crate::dir::is_there;
 use crate::engine::paved::Erasure;
 use crate::engine::{Listing, Report};
 use crate::error::{Error, ErrorKind, Result};
@@ -56,6 +57,7 @@ impl Realm {
                 format!("{} is {what}, and no realm; name a realm's directory", dir.display()),
             ));
         }
+        is_there(&dir.join(FILE))?;
         if !is_realm(dir) {
             return Err(Error::new(
                 ErrorKind::Absent,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::engine_key::EngineKey;
 use super::private::{read, write};
 use super::{KeyholderId, RemoteKeyholder};
-use crate::dir::{DirLock, make_dir};
+use crate::dir::{DirLock, has_one_of, is_there, make_dir};
 use crate::env::SharedEnv;
 use crate::error::{Error, ErrorKind, Result};
 use crate::quorum::ask::Circle;
@@ -36,7 +36,7 @@ fn write_config(dir: &Path, config: &Config, new: bool) -> Result<()> {
 }
 
 fn circle(dir: &Path, config: &Config, env: &SharedEnv) -> Result<Circle> {
-    let is_made = dir.join(QUORUM).exists();
+    let is_made = is_there(&dir.join(QUORUM))?;
     let engine = if is_made { EngineKey::there(dir)? } else { EngineKey::in_dir(dir, &**env)? };
     let members =
         config.keyholders.iter().chain(config.leaving.iter().map(|left| &left.member)).map(
@@ -64,7 +64,7 @@ pub fn make_cell(
     rule: impl Into<Rule>,
     env: &SharedEnv,
 ) -> Result<QuorumCell> {
-    if dir.join("slot-a").exists() || dir.join(QUORUM).exists() {
+    if has_one_of(dir, &["slot-a", QUORUM])? {
         return Err(Error::new(
             ErrorKind::Exists,
             format!(
@@ -87,7 +87,7 @@ pub fn make_cell(
 /// # Errors
 /// `Corrupt` if its file is damaged; `Io`.
 pub fn open_cell(dir: &Path, env: &SharedEnv) -> Result<Option<QuorumCell>> {
-    if !dir.join(QUORUM).exists() {
+    if !is_there(&dir.join(QUORUM))? {
         return Ok(None);
     }
     cell_of(dir, &read_config(dir)?, env).map(Some)

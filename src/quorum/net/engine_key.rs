@@ -9,7 +9,7 @@ use super::EngineId;
 use super::private::{public, read, write};
 use crate::codec::{parsed, shown};
 use crate::crypto::Key;
-use crate::dir::make_dir;
+use crate::dir::{is_there, make_dir};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -32,7 +32,7 @@ impl EngineKey {
     /// `Corrupt` if it is damaged; `Io`.
     pub fn in_dir(dir: &Path, env: &dyn Env) -> Result<Self> {
         let path = dir.join(FILE);
-        if !path.exists() {
+        if !is_there(&path)? {
             make_dir(dir)?;
             let seed = Key::random(env)?;
             write(
@@ -51,7 +51,7 @@ impl EngineKey {
     /// `Absent` if there is none; `Corrupt` if it is damaged; `Io`.
     pub fn there(dir: &Path) -> Result<Self> {
         let path = dir.join(FILE);
-        if !path.exists() {
+        if !is_there(&path)? {
             return Err(Error::new(
                 ErrorKind::Absent,
                 format!(

@@ -18,7 +18,7 @@ use super::{EngineId, KeyholderId};
 use crate::cell::check_medium;
 use crate::codec::{parsed, shown};
 use crate::crypto::Key;
-use crate::dir::{DirLock, check_subdir, make_dir, open_to_write, sync_dir};
+use crate::dir::{DirLock, check_subdir, is_there, make_dir, open_to_write, sync_dir};
 use crate::env::{Env, SharedEnv};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
@@ -56,7 +56,7 @@ impl KeyholderDir {
         make_dir(dir)?;
         check_medium(dir, accept_remnants)?;
         let path = dir.join("identity");
-        if path.exists() {
+        if is_there(&path)? {
             return Err(Error::new(
                 ErrorKind::Exists,
                 format!("{} is a keyholder's directory already", dir.display()),
@@ -82,14 +82,14 @@ impl KeyholderDir {
     /// bytes; `Io`.
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join("identity");
-        if !path.exists() {
+        if !is_there(&path)? {
             let text = format!(
                 "no keyholder at {}; `keyfall keyholder init DIR` makes one",
                 dir.display()
             );
             return Err(Error::new(ErrorKind::Absent, text));
         }
-        check_medium(dir, dir.join("remnants-accepted").exists())?;
+        check_medium(dir, is_there(&dir.join("remnants-accepted"))?)?;
         check_subdir(&dir.join("stores"))?;
         let lock = DirLock::take(dir, "keyholder")?;
         let seeds = Zeroizing::new(parsed(HOLDER_PRIVATE, &read(&path)?).unwrap_or_default());
@@ -277,7 +277,7 @@ fn owner_file(dir: &Path, store: StoreId) -> PathBuf {
 
 /// The engine that is noted there; an empty file is one whose write was cut short.
 fn owner_in(path: &Path) -> Result<Option<String>> {
-    if !path.exists() {
+    if !is_there(path)? {
         return Ok(None);
     }
     Ok(Some(read(path)?.trim().to_owned()).filter(|owner| !owner.is_empty()))
@@ -286,7 +286,7 @@ fn owner_in(path: &Path) -> Result<Option<String>> {
 /// The engines that may speak to a keyholder, a line each: its key, and maybe "stores N".
 fn engines(dir: &Path) -> Result<Vec<String>> {
     let path = dir.join("engines");
-    if !path.exists() {
+    if !is_there(&path)? {
         let text =
             format!("no keyholder at {}; `keyfall keyholder init DIR` makes one", dir.display());
         return Err(Error::new(ErrorKind::Absent, text));
