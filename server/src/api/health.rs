@@ -169,7 +169,7 @@ fn look(config: &Config) -> Vec<Matter> {
 fn disks(config: &Config) -> Vec<(&'static str, u64)> {
     let cell = config.cell_dir();
     let free = |place: &Path| {
-        let space = statvfs(&on_the_ground(place)).ok()?;
+        let space = statvfs(on_the_ground(place)).ok()?;
         Some(space.f_bavail.saturating_mul(space.f_frsize))
     };
     let state = config.state_dir();
