@@ -15,7 +15,7 @@ use super::{Owner, RootKey};
 use crate::crypto::Key;
 use crate::disk::Disk;
 use crate::env::SharedEnv;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 use crate::promise::{Fence, RootId};
 
@@ -106,7 +106,8 @@ impl ShareSlots {
         Ok(there.fence)
     }
 
-    /// Keeps a share beside the others.
+    /// Keeps a share beside the others. One of another polynomial is not taken in its place: it
+    /// would not fit what the others were dealt, and this one may.
     pub(crate) fn deposit(
         &self,
         store: StoreId,
@@ -115,10 +116,22 @@ impl ShareSlots {
         note: &SlotNote,
     ) -> Result<()> {
         self.0.check_medium()?;
-        self.0.put(
-            &self.0.all(Source::Medium)?,
-            &Written { store, id: *id, key: Some(value), note: Some(note) },
-        )
+        let slots = self.0.all(Source::Medium)?;
+        let is_another = |slot: &Slot| match slot {
+            Slot::Live { key, note: there, .. } => key.id == *id && there != note,
+            _ => false,
+        };
+        if slots.iter().any(is_another) {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!(
+                    "it holds another share of the root key of epoch {}, which an earlier try \
+                     dealt; have the other keyholders answer, and try again",
+                    id.epoch
+                ),
+            ));
+        }
+        self.0.put(&slots, &Written { store, id: *id, key: Some(value), note: Some(note) })
     }
 
     /// Destroys every share up to the epoch of `keep` but its own, which need not be there, and

@@ -465,7 +465,10 @@ impl QuorumCell {
 
     /// Before a root key is deposited once more that an earlier process tried, as that of an init
     /// that was cut short: what some have of it and what the others are dealt must fit together.
-    pub(super) fn deal_again(&self, store: StoreId, id: &RootId) {
+    ///
+    /// # Errors
+    /// `Io` if too few of those that have some of it answer.
+    pub(super) fn deal_again(&self, store: StoreId, id: &RootId) -> Result<()> {
         let is_tried = {
             let known = self.known();
             let is_here = known.dealt.as_ref().is_some_and(|(there, _)| there == id);
@@ -473,14 +476,25 @@ impl QuorumCell {
             !is_here && (ledger.list_of(id).is_some() || ledger.tried().contains(id))
         };
         if !is_tried {
-            return;
+            return Ok(());
         }
         let held = self.ask_for(store, *id);
         let sorted = self.sorted(&held);
         let set = sorted.keys.iter().find(|(key, _)| key.id == *id).map(|(_, set)| set);
         if let Some(shares) = set.and_then(|set| completed(set, self.n())) {
             self.known().dealt = Some((*id, Arc::new(shares)));
+            return Ok(());
         }
+        let may_have = |held: &&Result<Held>| {
+            held.as_ref().map_or(true, |held| held.shares.iter().any(|share| share.id == *id))
+        };
+        let those = held.iter().take(self.n()).filter(may_have);
+        let those: Vec<Result<()>> =
+            those.map(|held| held.as_ref().map(drop).map_err(same)).collect();
+        if those.iter().all(Result::is_err) {
+            return Ok(());
+        }
+        Err(self.too_few("give the root key that an earlier try dealt", &those, self.t()))
     }
 
     fn shares_of(&self, id: &RootId, key: &Key) -> Result<Arc<Vec<Share>>> {

@@ -97,7 +97,7 @@ impl RootCell for QuorumCell {
 
     fn deposit(&self, store: StoreId, id: &RootId, key: &Key) -> Result<()> {
         self.hold(store)?;
-        self.deal_again(store, id);
+        self.deal_again(store, id)?;
         // Before the first share: a keyholder that is dealt one counts for this epoch, and no other
         // must.
         let (entered, is_ours) = {

@@ -202,6 +202,23 @@ fn a_root_key_that_was_only_seen_is_never_given_up() {
     assert_eq!(place.epochs(), vec![vec![2]; 3]);
 }
 
+/// A process that knows nothing of an earlier try deals the same key by another polynomial: those
+/// that hold a share of the first said that they took one of the second.
+#[test]
+fn shares_of_two_polynomials_of_one_key_are_not_dealt() {
+    let place = Place::new(5, 3, 1);
+    place.away(&[3, 4]);
+    let first = place.cell(None);
+    assert_eq!(error_kind(deposit(&first, id(1, 1))), ErrorKind::Io);
+    for away in [&[2][..], &[]] {
+        place.away(away);
+        let e = deposit(&place.cell(None), id(1, 1)).unwrap_err();
+        assert!(e.to_string().contains("another share of the root key"), "{e}");
+    }
+    let keys = place.cell(Some(STORE)).load().unwrap().keys;
+    assert_eq!(keys.iter().map(|key| key.id).collect::<Vec<_>>(), [id(1, 1)]);
+}
+
 #[test]
 fn a_claim_needs_most_keyholders_and_the_others_learn_it_with_the_next_request() {
     let place = Place::new(5, 2, 1);
