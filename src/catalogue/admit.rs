@@ -131,7 +131,7 @@ pub(crate) fn new_interaction(
     clock: Reading,
 ) -> Result<InteractionId> {
     let after_erased = Timestamp(head.floor.0.saturating_add(1)).min(clock.horizon());
-    interaction_at(env, clock.begins().max(after_erased))
+    interaction_at(env, clock.now.max(after_erased))
 }
 
 fn interaction_at(env: &dyn Env, began: Timestamp) -> Result<InteractionId> {

@@ -17,8 +17,6 @@ pub(crate) struct Reading {
     pub(crate) certain: Timestamp,
     /// Whether it is too far ahead to erase anything by it that nobody asked for now.
     pub(crate) doubted: bool,
-    /// Whether it is as far behind.
-    pub(crate) is_behind: bool,
 }
 
 impl Reading {
@@ -39,12 +37,6 @@ impl Reading {
         let was_ahead = self.known > later(self.now, CLOCK_TRUST);
         let shown = if was_ahead { self.now } else { self.latest() };
         shown.min(later(self.certain, CLOCK_TRUST))
-    }
-
-    /// When an interaction begins: by a clock that is far behind it would be old by the time when
-    /// the clock is right again, and expire at once.
-    pub(crate) fn begins(&self) -> Timestamp {
-        if self.is_behind { self.known } else { self.now }
     }
 
     /// The latest beginning of an interaction that is taken.

@@ -88,6 +88,8 @@ pub struct Contents {
     pub claims: u64,
     /// The highest commit that the cell was told of; 0 for none.
     pub mark: u64,
+    /// Whether it is known here, or somebody who holds a part tells, that the store was whole once.
+    pub was_whole: bool,
 }
 
 /// Holders of parts of a key that did not answer.
@@ -108,7 +110,8 @@ impl Contents {
     pub fn is_unfinished(&self) -> bool {
         let first = self.keys.len() == 1 && self.epoch == 1;
         let is_heard = self.unheard.as_ref().is_none_or(|unheard| !unheard.may_hide);
-        first && self.mark == 0 && self.owner.is_some() && !self.doubted && is_heard
+        let is_new = first && self.mark == 0 && !self.was_whole;
+        is_new && self.owner.is_some() && !self.doubted && is_heard
     }
 }
 

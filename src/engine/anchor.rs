@@ -37,8 +37,7 @@ impl Anchor {
         let counted = options.env.monotonic().saturating_sub(self.since);
         let known = later(self.at, counted).max(head.time);
         let certain = later(self.time, counted).max(head.time);
-        let doubted = now > later(known, options.clock_jump);
-        Reading { now, known, certain, doubted, is_behind: known > later(now, options.clock_jump) }
+        Reading { now, known, certain, doubted: now > later(known, options.clock_jump) }
     }
 }
 

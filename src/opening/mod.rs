@@ -35,4 +35,5 @@ pub use remote::{check_reach, copy_to_write};
 pub use restoring::{copy_as_it_is, is_built, take_away, to_build};
 pub use roots::look_root;
 pub use standby::{Beside, See, StandBy};
+pub(crate) use territory::is_object_log;
 pub use territory::{check_place, is_store, territory};

@@ -17,6 +17,11 @@ pub fn is_store(dir: &Path) -> bool {
     begins(&marker, b"keyfall store, format ") || marker.is_file() && dir.join("log").is_dir()
 }
 
+/// Whether a directory is a store of objects, as `file:///` names one.
+pub(crate) fn is_object_log(dir: &Path) -> bool {
+    begins(&dir.join("keyfall"), b"keyfall object log, format ")
+}
+
 /// What a directory is, in words (`the store`, `the root cell`, `the keyholder`); `None` if it
 /// is none of these.
 pub fn territory(dir: &Path) -> Option<&'static str> {

@@ -535,6 +535,7 @@ impl QuorumCell {
         // A replaced keyholder has no say in which engine owns the store.
         let told = Told::by(&held[..self.n()], self.most(), self.f());
         let place = |n: usize| self.circle.members[n].place();
-        contents(store, held, told, self.sorted(held), self.t(), &place)
+        let is_kept = self.known().ledger.kept.is_some();
+        contents(store, held, told, self.sorted(held), self.t(), is_kept, &place)
     }
 }

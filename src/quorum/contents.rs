@@ -7,7 +7,8 @@ use crate::cell::{Contents, RootKey, Unheard};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
 
-/// The contents of a cell, of which `needed` shares give a key.
+/// The contents of a cell, of which `needed` shares give a key. `is_kept`: a root key of it was
+/// kept from this machine, and so its store was whole once.
 ///
 /// # Errors
 /// `Io` if too few shares fit together.
@@ -17,17 +18,19 @@ pub(super) fn contents(
     told: Told,
     sorted: Sorted<'_>,
     needed: usize,
+    is_kept: bool,
     place: &dyn Fn(usize) -> String,
 ) -> Result<Contents> {
     let answered = || held.iter().flatten();
-    let Told { owner, doubted, claims, mark, ended, may_hide } = told;
+    let Told { owner, doubted, claims, mark, ended, may_hide, has_commit } = told;
+    let was_whole = is_kept || has_commit;
     let epochs = answered()
         .flat_map(|held| held.shares.iter().map(|share| share.id.epoch).chain([held.committed]));
     let epoch = epochs.max().unwrap_or_default();
     let keys: Vec<RootKey> = sorted.keys.into_iter().map(|(key, _)| key).collect();
     // No keyholder has anything, and all of them say so, or so many that one of them had been told
     // of a commit: a store that is not made yet.
-    if epoch == 0 && (answered().count() == held.len() || !may_hide) {
+    if epoch == 0 && !is_kept && (answered().count() == held.len() || !may_hide && !has_commit) {
         return Ok(Contents {
             keys,
             epoch,
@@ -70,5 +73,15 @@ pub(super) fn contents(
     }
     let unheard =
         (!silent.is_empty()).then(|| Unheard { silent: silent.join("; "), ended, may_hide });
-    Ok(Contents { store: Some(store), keys, epoch, unheard, owner, doubted, claims, mark })
+    Ok(Contents {
+        store: Some(store),
+        keys,
+        epoch,
+        unheard,
+        owner,
+        doubted,
+        claims,
+        mark,
+        was_whole,
+    })
 }

@@ -32,8 +32,10 @@ pub(super) struct Told {
     /// The last epoch that more than may lie ended.
     pub(super) ended: u64,
     /// Whether a first commit, of which most are told, may be known to none but those that are
-    /// silent or lie; or one of them tells of a commit.
+    /// silent or lie.
     pub(super) may_hide: bool,
+    /// Whether any tells of a commit.
+    pub(super) has_commit: bool,
 }
 
 /// What is kept on this machine does not name all that may hold shares of `epoch`.
@@ -98,7 +100,8 @@ impl Told {
             claims: claims.unwrap_or_default(),
             mark: beyond_lies(answered().filter(stands).map(|held| held.mark).collect()),
             ended: beyond_lies(answered().map(|held| held.committed).collect()),
-            may_hide: unseen >= most || answered().any(|held| held.mark > 0),
+            may_hide: unseen >= most,
+            has_commit: answered().any(|held| held.mark > 0),
         }
     }
 }

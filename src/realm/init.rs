@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::files::{remove_parts, write_once};
-use super::map::{Map, even, file};
+use super::map::{Map, even, file, is_realm};
 use super::places::{FILE, Founding, OpenShard, ShardAt, check};
 use crate::Engine;
 use crate::catalogue::shard::Shard;
@@ -18,13 +18,14 @@ use crate::dir::{DirLock, make_dir, sync_dir};
 use crate::env::{Env, System};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RealmId, StoreId};
-use crate::opening::{check_place, lies_inside, territory};
+use crate::opening::{check_place, is_object_log, lies_inside, territory};
 
 /// Makes a realm in a directory, or finishes one.
 pub(super) fn init(dir: &Path, shards: &[ShardAt], open: &OpenShard) -> Result<()> {
     let env = System;
     check_place(dir)?;
-    if let Some(what) = territory(dir) {
+    let what = territory(dir).or_else(|| is_object_log(dir).then_some("the store"));
+    if let Some(what) = what.filter(|_| !is_realm(dir)) {
         let text = format!(
             "{} is {what}: a realm needs a directory of its own; name another place",
             dir.display()

@@ -10,7 +10,7 @@ use crate::catalogue::shard::Homes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RealmId, StoreId};
 use crate::limits::SLOTS;
-use crate::opening::territory;
+use crate::opening::is_store;
 
 const TITLE: &str = "keyfall realm map, format 1";
 
@@ -39,8 +39,7 @@ pub(super) fn file(dir: &Path, number: u64) -> PathBuf {
 /// Whether a directory is that of a realm, and of nothing else, or was: its map says so if the file
 /// that it begins with is lost or damaged.
 pub fn is_realm(dir: &Path) -> bool {
-    territory(dir).is_none()
-        && (has_founding(dir) || numbers(dir).is_ok_and(|numbers| !numbers.is_empty()))
+    !is_store(dir) && (has_founding(dir) || numbers(dir).is_ok_and(|numbers| !numbers.is_empty()))
 }
 
 /// The numbers of the maps that there are.

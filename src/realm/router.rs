@@ -15,7 +15,7 @@ use crate::engine::paved::Erasure;
 use crate::engine::{Listing, Report};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{RecordId, UserHandle, UserId, UserTag};
-use crate::opening::territory;
+use crate::opening::is_store;
 use crate::promise::Finality;
 use crate::record::{Put, RecordInfo, Source};
 use crate::scope::{Erase, Scope};
@@ -51,10 +51,10 @@ impl Realm {
     }
 
     pub(super) fn over(dir: &Path, open: &OpenShard, read_only: bool) -> Result<Self> {
-        if let Some(what) = territory(dir) {
+        if is_store(dir) {
             return Err(Error::new(
                 ErrorKind::Absent,
-                format!("{} is {what}, and no realm; name a realm's directory", dir.display()),
+                format!("{} is a store, and no realm; name a realm's directory", dir.display()),
             ));
         }
         is_there(&dir.join(FILE))?;
