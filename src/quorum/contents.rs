@@ -45,31 +45,9 @@ pub(super) fn contents(
     let silent: Vec<String> =
         held.iter().filter_map(|held| held.as_ref().err().map(ToString::to_string)).collect();
     if keys.is_empty() {
-        let refuses =
-            |held: &Result<Held>| held.as_ref().is_err_and(|e| e.kind() == ErrorKind::Refused);
-        let remedy = if held.iter().all(refuses) {
-            "none of them gives this engine a share: do as they say".to_owned()
-        } else {
-            format!(
-                "too few of their shares fit together: {needed} are needed; start the others, or \
-                 replace what is lost with `keyfall keyholder replace STORE --number N --with \
-                 KEY@HOST:PORT` while enough are there; if keyholders were replaced from another \
-                 machine, copy the newest quorum.json here"
-            )
-        };
         let lies = |n: &usize| format!("the keyholder {} has a wrong share", place(*n));
         let why: Vec<String> = sorted.liars.iter().map(lies).chain(silent).collect();
-        return Err(Error::new(
-            ErrorKind::Io,
-            format!(
-                "the root key cannot be recovered: {} of {} keyholders gave what they hold, and \
-                 {remedy} ({})",
-                answered().count(),
-                held.len(),
-                why.join("; ")
-            ),
-        )
-        .for_keyholders());
+        return Err(not_recovered(held, needed, &why));
     }
     let unheard =
         (!silent.is_empty()).then(|| Unheard { silent: silent.join("; "), ended, may_hide });
@@ -84,4 +62,28 @@ pub(super) fn contents(
         mark,
         was_whole,
     })
+}
+
+/// The error if too few shares fit together, and `why`.
+fn not_recovered(held: &[Result<Held>], needed: usize, why: &[String]) -> Error {
+    let refuses =
+        |held: &Result<Held>| held.as_ref().is_err_and(|e| e.kind() == ErrorKind::Refused);
+    let remedy = if held.iter().all(refuses) {
+        "none of them gives this engine a share: do as they say".to_owned()
+    } else {
+        format!(
+            "too few of their shares fit together: {needed} are needed; start the others, or \
+             replace what is lost with `keyfall keyholder replace STORE --number N --with \
+             KEY@HOST:PORT` while enough are there; if keyholders were replaced from another \
+             machine, copy the newest quorum.json here"
+        )
+    };
+    let text = format!(
+        "the root key cannot be recovered: {} of {} keyholders gave what they hold, and {remedy} \
+         ({})",
+        held.iter().flatten().count(),
+        held.len(),
+        why.join("; ")
+    );
+    Error::new(ErrorKind::Io, text).for_keyholders()
 }
