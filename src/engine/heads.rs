@@ -48,45 +48,6 @@ pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHea
     open_seen(store, store.head()?, contents)
 }
 
-/// Finds the root key of the newest head of a store that an engine may be writing to, and opens it:
-/// where the cell and the head do not fit, either may have gone on between the two looks.
-///
-/// # Errors
-/// `Changed` if they go on meanwhile, each time.
-pub(super) fn open_as_it_goes_on(store: &dyn Store, cell: &dyn RootCell) -> Result<OpenHead> {
-    let mut before = None;
-    for _ in 0..TRIES {
-        let contents = cell.load()?;
-        let (told, stored) = (contents.epoch, store.head()?);
-        let now = Some((told, stored.as_ref().map(|head| head.id)));
-        match open_seen(store, stored, contents) {
-            Err(e) if e.kind() == ErrorKind::Mismatch && before != now => before = now,
-            opened => return opened,
-        }
-    }
-    let text = format!("{} went on meanwhile, at each look; try again", store.place());
-    Err(Error::new(ErrorKind::Changed, text))
-}
-
-/// The error if there is no head at a place, but a key in its cell.
-fn without_head(place: &str, newest: u64, unfinished: bool, unheard: Option<&Unheard>) -> Error {
-    if let Some(Unheard { silent, may_hide: true, .. }) = unheard {
-        let text = format!(
-            "{place} holds no head, and too few keyholders answered to tell whether it ever did; have the others answer, and try again ({silent})"
-        );
-        return Error::new(ErrorKind::Io, text).for_keyholders();
-    }
-    Error::corrupt(if unfinished {
-        format!(
-            "{place} holds no head, and the cell holds the root key of an init that was cut short before anything could be put; move both away, and init again"
-        )
-    } else {
-        format!(
-            "{place} holds no head, but the cell holds the root key of epoch {newest}; leave the cell as it is, and restore the store from a copy (an empty store is never taken for a new one; if a restore was cut short, run it again)"
-        )
-    })
-}
-
 /// The same, of the head that was seen there.
 pub(super) fn open_seen(
     store: &dyn Store,
@@ -145,4 +106,43 @@ pub(super) fn open_seen(
         )
     };
     Err(Error::new(ErrorKind::Mismatch, text))
+}
+
+/// The error if there is no head at a place, but a key in its cell.
+fn without_head(place: &str, newest: u64, unfinished: bool, unheard: Option<&Unheard>) -> Error {
+    if let Some(Unheard { silent, may_hide: true, .. }) = unheard {
+        let text = format!(
+            "{place} holds no head, and too few keyholders answered to tell whether it ever did; have the others answer, and try again ({silent})"
+        );
+        return Error::new(ErrorKind::Io, text).for_keyholders();
+    }
+    Error::corrupt(if unfinished {
+        format!(
+            "{place} holds no head, and the cell holds the root key of an init that was cut short before anything could be put; move both away, and init again"
+        )
+    } else {
+        format!(
+            "{place} holds no head, but the cell holds the root key of epoch {newest}; leave the cell as it is, and restore the store from a copy (an empty store is never taken for a new one; if a restore was cut short, run it again)"
+        )
+    })
+}
+
+/// Finds the root key of the newest head of a store that an engine may be writing to, and opens it:
+/// where the cell and the head do not fit, either may have gone on between the two looks.
+///
+/// # Errors
+/// `Changed` if they go on meanwhile, each time.
+pub(super) fn open_as_it_goes_on(store: &dyn Store, cell: &dyn RootCell) -> Result<OpenHead> {
+    let mut before = None;
+    for _ in 0..TRIES {
+        let contents = cell.load()?;
+        let (told, stored) = (contents.epoch, store.head()?);
+        let now = Some((told, stored.as_ref().map(|head| head.id)));
+        match open_seen(store, stored, contents) {
+            Err(e) if e.kind() == ErrorKind::Mismatch && before != now => before = now,
+            opened => return opened,
+        }
+    }
+    let text = format!("{} went on meanwhile, at each look; try again", store.place());
+    Err(Error::new(ErrorKind::Changed, text))
 }

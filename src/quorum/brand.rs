@@ -88,6 +88,16 @@ impl<'l> Lists<'l> {
         lists
     }
 
+    /// The list as it is kept, and each that differs from it and is known here all the same.
+    fn known(&self, epoch: u64) -> Vec<[u8; 32]> {
+        [vec![self.now(epoch)], self.settled(epoch)].concat()
+    }
+
+    /// The first of these by which a root key was drawn.
+    fn drawn_by(&self, id: &RootId) -> Option<[u8; 32]> {
+        self.known(id.epoch).into_iter().find(|list| bears(list, id))
+    }
+
     /// The last entry with each choice of those that are over, by its bits.
     fn choices(&self) -> Vec<Vec<&'l Entry>> {
         let members: BTreeSet<Signer> = self.quorum.keyholders.iter().copied().collect();
@@ -134,9 +144,8 @@ impl<'l> Lists<'l> {
         let tell = |id: &RootId| told.iter().filter(|tells| tells.shares.contains(id)).count();
         let all = told.iter().flat_map(|tells| &tells.shares);
         let next = all.filter(is_next).filter(|id| tell(id) > liars);
-        let lists = |id: &RootId| [vec![self.now(id.epoch)], self.settled(id.epoch)].concat();
-        let by = |id: &RootId| lists(id).into_iter().find(|list| bears(list, id));
-        let drawn = std::iter::once(live).chain(next).find_map(|id| Some((by(id)?, *id)));
+        let mut ids = std::iter::once(live).chain(next);
+        let drawn = ids.find_map(|id| Some((self.drawn_by(id)?, *id)));
         drawn.filter(|(_, id)| self.ledger.is_kept && !self.is_own(id))
     }
 
@@ -145,9 +154,8 @@ impl<'l> Lists<'l> {
     pub(super) fn drew(&self, id: &RootId) -> bool {
         self.ledger.deals_to_all
             || !self.ledger.is_kept
-            || bears(&self.now(id.epoch), id)
+            || self.drawn_by(id).is_some()
             || self.first().iter().any(|list| bears(list, id))
-            || self.settled(id.epoch).iter().any(|list| bears(list, id))
     }
 
     /// Whether all that may hold shares of a root key are kept here: it was kept or drawn here, or
@@ -156,8 +164,7 @@ impl<'l> Lists<'l> {
         let before = |(list, last): &([u8; 32], RootId)| id.epoch <= last.epoch && bears(list, id);
         id.epoch <= self.ledger.told_up_to()
             || self.is_own(id)
-            || bears(&self.now(id.epoch), id)
-            || self.settled(id.epoch).iter().any(|list| bears(list, id))
+            || self.drawn_by(id).is_some()
             || self.ledger.drawn.iter().any(before)
     }
 
@@ -207,7 +214,7 @@ pub(super) fn note_list(config: &mut Config) -> Result<()> {
     let ledger = Ledger::read(config)?;
     let next = ledger.kept.map_or(0, |kept| kept.epoch) + 1;
     let lists = Lists::of(&ledger, &quorum);
-    for list in std::iter::once(lists.now(next)).chain(lists.settled(next)) {
+    for list in lists.known(next) {
         let drawn = Drawn::by_a_list_of_before(&list);
         if !config.drawn.contains(&drawn) {
             config.drawn.push(drawn);

@@ -275,8 +275,7 @@ impl Ledger {
 
     /// Whether one that left may hold a share of the running root key.
     pub(super) fn has_left_one(&self, running: &RootId) -> bool {
-        let holds =
-            |gone: &Gone| !gone.done && gone.until.is_none_or(|until| until > running.epoch);
+        let holds = |gone: &Gone| !gone.done && gone.counts_for(running.epoch);
         self.left.iter().any(holds)
     }
 
@@ -393,7 +392,7 @@ impl Ledger {
     /// its epoch, whatever was entered here. Says whether something changed that must be kept.
     pub(super) fn still_hold(&mut self, running: &RootId, some: &[Signer]) -> bool {
         let mut changed = false;
-        let is_over = |gone: &&mut Gone| gone.until.is_some_and(|until| until <= running.epoch);
+        let is_over = |gone: &&mut Gone| !gone.counts_for(running.epoch);
         let held = self.left.iter_mut().filter(|gone| some.contains(&gone.key));
         for gone in held.filter(is_over) {
             (gone.until, gone.done) = (running.epoch.checked_add(1), false);

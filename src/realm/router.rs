@@ -57,6 +57,7 @@ impl Realm {
                 format!("{} is a store, and no realm; name a realm's directory", dir.display()),
             ));
         }
+        // Where nobody may look nothing is said to be missing.
         is_there(&dir.join(FILE))?;
         if !is_realm(dir) {
             return Err(Error::new(

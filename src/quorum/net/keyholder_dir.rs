@@ -228,7 +228,7 @@ impl KeyholderDir {
         self.check_owner(store, engine)?;
         let path = owner_file(&self.dir, store);
         check_subdir(path.parent().unwrap_or(&self.dir))?;
-        if owner_in(&owner_file(&self.dir, store))?.is_some() {
+        if owner_in(&path)?.is_some() {
             return Ok(true);
         }
         let room = self.room(engine).unwrap_or_default();
