@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 
 use super::core::Core;
-use super::heads::{OpenHead, open_head};
+use super::heads::{OpenHead, is_over, open_seen};
 use super::progress::Progress;
 use super::replica;
 use crate::catalogue::open_payload::Payload;
@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{BlobName, StoreId};
 use crate::pages::{PageSource, SharedStore};
 use crate::secret::WipeStack;
-use crate::store::HeadId;
+use crate::store::{Head, HeadId};
 use crate::tree::head::{HeadPage, Prefix};
 use crate::tree::{Geometry, Ref};
 
@@ -202,8 +202,8 @@ fn newest(places: &[SharedStore], store: StoreId, root: &RootKey) -> Result<Opti
 /// ```
 ///
 /// # Errors
-/// `Corrupt` if nothing was restored there; `Mismatch` if the cell does not open it, for it erased
-/// meanwhile; `Io`.
+/// `Corrupt` if nothing was restored there; `Changed` if an erase destroyed the root key of what was
+/// restored meanwhile; `Mismatch` if the cell does not open it; `Io`.
 pub fn check_restored(
     cell: &dyn RootCell,
     restored: &SharedStore,
@@ -233,7 +233,9 @@ fn read_back(
     progress: Progress<'_>,
 ) -> Result<Checked> {
     let _wiped = WipeStack;
-    let OpenHead { stored, page, .. } = open_head(&**restored, cell.load()?)?;
+    let stored = restored.head()?;
+    check_goes(cell, restored, stored.as_ref())?;
+    let OpenHead { stored, page, .. } = open_seen(&**restored, stored, cell.load()?)?;
     let source = PageSource::over(page.realm, std::slice::from_ref(restored));
     let begun = Checked::begun(stored.id, stored.id, restored.place());
     // Nothing stops it.
@@ -243,7 +245,22 @@ fn read_back(
         Ok::<_, Error>(Choice { wanted, left })
     });
     let (checked, _) = open_all(&pass, &source, &page, begun, choice.transpose()?, progress)?;
+    check_goes(cell, restored, Some(&stored))?;
     Ok(checked)
+}
+
+/// Fails where an erase ended the state that was restored.
+fn check_goes(cell: &dyn RootCell, restored: &SharedStore, head: Option<&Head>) -> Result<()> {
+    let Some(head) = head else { return Ok(()) };
+    if !is_over(&cell.load()?, head)? {
+        return Ok(());
+    }
+    let text = format!(
+        "{} is at epoch {}, whose root key an erase in the store destroyed meanwhile; restore once more, into an empty place",
+        restored.place(),
+        head.id.epoch
+    );
+    Err(Error::new(ErrorKind::Changed, text))
 }
 
 /// How many records stand below a head, in the pages that open.
@@ -269,32 +286,48 @@ fn opens(source: &PageSource<'_>, at: &Ref, kind: u8) -> bool {
     source.fetch(&at.name, |blob| crate::crypto::chunked::open(&at.key(), &context, &blob)).is_ok()
 }
 
+/// The error if the root key opens no copy's head: the copies are older, or the store went on since
+/// it was opened to look at.
+fn none_opens(core: &Core, current: HeadId, copies: &[SharedStore]) -> Error {
+    let heads: Vec<_> = copies
+        .iter()
+        .map(|copy| (copy.place(), copy.head().ok().flatten().map(|it| it.id)))
+        .collect();
+    let held: Vec<String> = heads
+        .iter()
+        .map(|(place, head)| format!("{place} holds {}", replica::shown(*head)))
+        .collect();
+    let held = held.join(", ");
+    if core.looks_only().is_some() && heads.iter().any(|(_, head)| *head > Some(current)) {
+        let text = format!(
+            "the store was at {current} when it was opened, and {held}: it went on meanwhile; open it again"
+        );
+        return Error::new(ErrorKind::Changed, text);
+    }
+    Error::new(
+        ErrorKind::Refused,
+        format!(
+            "nothing could be restored: the store is at {current}, and {held}; bring a copy up to date with `Engine::backup` or `Copies::sync`, and keep one in step"
+        ),
+    )
+}
+
+/// The error of a read-only engine whose state an erase ended: the one to open has the new one.
+fn as_changed(core: &Core, e: Error) -> Error {
+    let is_over = core.looks_only().is_some() && e.kind() == ErrorKind::Mismatch;
+    if is_over { Error::new(ErrorKind::Changed, e.to_string()) } else { e }
+}
+
 pub(super) fn drill(
     core: &Core,
     copies: &[SharedStore],
     progress: Progress<'_>,
 ) -> Result<Option<Checked>> {
-    core.check_usable()?;
+    core.check_usable().map_err(|e| as_changed(core, e))?;
     let (pass, root) = core.walk_with_root();
     let current = core.state().stored.id;
     let Some(Opened { page: head, id, place: from }) = newest(copies, core.id, &root)? else {
-        let held: Vec<String> = copies
-            .iter()
-            .map(|copy| {
-                Ok(format!(
-                    "{} holds {}",
-                    copy.place(),
-                    replica::shown(copy.head()?.map(|head| head.id))
-                ))
-            })
-            .collect::<Result<_>>()?;
-        return Err(Error::new(
-            ErrorKind::Refused,
-            format!(
-                "nothing could be restored: the store is at {current}, and {}; bring a copy up to date with `Engine::backup` or `Copies::sync`, and keep one in step",
-                held.join(", ")
-            ),
-        ));
+        return Err(none_opens(core, current, copies));
     };
     drop(root);
     let source = PageSource::over(core.realm, copies);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::heads::{OpenHead, open_as_it_goes_on};
+use super::heads::{OpenHead, TRIES, is_over, open_as_it_goes_on};
 use super::lines::{self, Candidate, Choice, Parted};
 use super::own;
 use super::progress::Progress;
@@ -11,9 +11,10 @@ use super::replica::{Backup, Copied, copy_tree};
 use crate::catalogue::walk::Walking;
 use crate::cell::RootCell;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pages::PageSource;
+use crate::pages::{PageSource, SharedStore};
 use crate::secret::WipeStack;
-use crate::store::{HeadId, Store};
+use crate::store::{Head, HeadId, Store};
+use crate::tree::head::Prefix;
 
 /// What a restore brought back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct Restored {
 /// Builds a store from copies and a cell: the newest head that the cell opens, and every blob below
 /// it from a copy that has it intact. If heads of one epoch do not come one after the other,
 /// that of the place that owns the cell, or else of one that never owned it before one that did.
+///
+/// Where an engine erases meanwhile, the state that comes of it is restored on top.
 ///
 /// Digests of records are not compared here: that would open every payload of a single copy, whose
 /// segments are copied as they are. [`check_restored`](crate::engine::check_restored) reads back
@@ -66,7 +69,8 @@ pub struct Restored {
 /// # Errors
 /// `Mismatch` if every copy is of an older epoch than the cell, with the epochs named; `Corrupt`
 /// if a blob is in none of them; `Exists` if `into` holds a store, but for
-/// this one, in this state; `Io`, `Full`.
+/// this one, in this state or in one whose root key is destroyed since; `Changed` if an engine
+/// erases at each of ten tries; `Io`, `Full`.
 pub fn restore(
     cell: &dyn RootCell,
     copies: &[Arc<dyn Store>],
@@ -74,7 +78,47 @@ pub fn restore(
     progress: Progress<'_>,
 ) -> Result<Restored> {
     let _wiped = WipeStack;
-    let there = into.head()?;
+    let mut done = Backup::default();
+    for _ in 0..TRIES {
+        let Choice { best: Candidate { head, page, store }, others } = newest_of(cell, copies)?;
+        check_into(cell, into, &head)?;
+        let source = PageSource::over(page.realm, copies);
+        let what = Copied { roots: &page.roots, geometry: page.geometry, head: &head };
+        match copy_tree(&Walking::unhindered(), &source, what, into, &mut done, progress) {
+            // What a later commit replaced may be discarded there.
+            Err(e) if e.kind() == ErrorKind::Corrupt && store.head()?.as_ref() != Some(&head) => {
+                continue;
+            }
+            copied => copied?,
+        };
+        let told = cell.load()?;
+        if is_over(&told, &head)? {
+            continue;
+        }
+        return Ok(Restored {
+            head: head.id,
+            from: store.place(),
+            others,
+            lacks: own::lacking(&into.place(), head.id.commit, told.mark),
+            blobs: done.blobs,
+            bytes: done.bytes,
+        });
+    }
+    Err(goes_on_always(copies))
+}
+
+/// The error if copies do not stand still for as long as a restore takes.
+fn goes_on_always(copies: &[SharedStore]) -> Error {
+    let places: Vec<String> = copies.iter().map(|copy| copy.place()).collect();
+    let text = format!(
+        "what {} hold went on each of {TRIES} times while it was restored; try again when less is erased",
+        places.join(", ")
+    );
+    Error::new(ErrorKind::Changed, text)
+}
+
+/// The newest state that the cell opens, of these copies.
+fn newest_of<'c>(cell: &dyn RootCell, copies: &'c [SharedStore]) -> Result<Choice<'c>> {
     let mut found = Vec::new();
     let mut failed = None;
     for copy in copies {
@@ -97,35 +141,27 @@ pub fn restore(
             }
         }
     }
-    let (owner, mark) = {
-        let told = cell.load()?;
-        (told.owner.filter(|_| !told.doubted), told.mark)
-    };
-    let Some(Choice { best: Candidate { head, page, store }, others }) =
-        lines::choose(found, copies, owner.as_ref())?
-    else {
-        return Err(
-            failed.unwrap_or_else(|| Error::invalid("name at least one copy to restore from"))
-        );
-    };
-    // The same state is one that a restore left which was cut short at its very end.
-    if there.is_some_and(|there| there.bytes != head.bytes) {
-        return Err(Error::new(
-            ErrorKind::Exists,
-            format!("{} holds a store already; name an empty place", into.place()),
-        ));
-    }
-    let source = PageSource::over(page.realm, copies);
-    let what = Copied { roots: &page.roots, geometry: page.geometry, head: &head };
-    let mut done = Backup::default();
-    copy_tree(&Walking::unhindered(), &source, what, into, &mut done, progress)?;
-    let lacks = own::lacking(&into.place(), head.id.commit, mark);
-    Ok(Restored {
-        head: head.id,
-        from: store.place(),
-        others,
-        lacks,
-        blobs: done.blobs,
-        bytes: done.bytes,
+    let told = cell.load()?;
+    let owner = told.owner.filter(|_| !told.doubted);
+    lines::choose(found, copies, owner.as_ref())?.ok_or_else(|| {
+        failed.unwrap_or_else(|| Error::invalid("name at least one copy to restore from"))
     })
+}
+
+/// Whether a state may be built at a place: nothing is there but what an earlier try left of this
+/// store, the same state or one that an erase ended meanwhile.
+fn check_into(cell: &dyn RootCell, into: &dyn Store, head: &Head) -> Result<()> {
+    let Some(there) = into.head()? else { return Ok(()) };
+    if there.bytes == head.bytes {
+        return Ok(());
+    }
+    let is_this_store = Prefix::decode(&there.bytes)?.store == Prefix::decode(&head.bytes)?.store;
+    let is_earlier = is_this_store && there.id < head.id && is_over(&cell.load()?, &there)?;
+    if is_earlier && into.claimed()?.is_none() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Exists,
+        format!("{} holds a store already; name an empty place", into.place()),
+    ))
 }

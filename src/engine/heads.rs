@@ -33,7 +33,7 @@ pub fn root_of(store: &dyn Store) -> Result<Option<RootId>> {
 }
 
 /// How often cell and head are looked at before it is said that they do not stand still.
-const TRIES: usize = 10;
+pub(super) const TRIES: usize = 10;
 
 /// The newest head of a store, opened.
 pub(super) struct OpenHead {
@@ -43,12 +43,7 @@ pub(super) struct OpenHead {
     pub(super) root: RootKey,
 }
 
-/// Finds the root key of a store's newest head, and opens it.
-pub(super) fn open_head(store: &dyn Store, contents: Contents) -> Result<OpenHead> {
-    open_seen(store, store.head()?, contents)
-}
-
-/// The same, of the head that was seen there.
+/// Finds the root key of the head that was seen at a store, and opens it.
 pub(super) fn open_seen(
     store: &dyn Store,
     stored: Option<Head>,
@@ -106,6 +101,14 @@ pub(super) fn open_seen(
         )
     };
     Err(Error::new(ErrorKind::Mismatch, text))
+}
+
+/// Whether the root key of a head is destroyed, as far as the cell tells.
+pub(super) fn is_over(contents: &Contents, head: &Head) -> Result<bool> {
+    let epoch = Prefix::decode(&head.bytes)?.root_id().epoch;
+    let oldest = contents.keys.iter().map(|key| key.id.epoch).min().unwrap_or(contents.epoch);
+    let may_be_there = contents.unheard.as_ref().is_some_and(|unheard| epoch >= unheard.ended);
+    Ok(epoch < oldest && !may_be_there)
 }
 
 /// The error if there is no head at a place, but a key in its cell.

@@ -4,7 +4,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use keyfall::cell::FileCell;
-use keyfall::engine::{Geometry, Keeper, check_restored, restore};
+use keyfall::engine::{CopyMode, Geometry, Keeper, check_restored, restore};
 use keyfall::env::System;
 use keyfall::store::{Cursor, MemoryStore, SledStore, Store};
 use keyfall::testing::{Defect, listed, payload_names};
@@ -77,7 +77,38 @@ fn what_was_restored_is_read_back_and_compared() {
     assert_eq!(checked.blobs, built.usage().unwrap().blobs);
     engine.erase(Scope::user(user("ada"))).unwrap();
     let old = check_restored(&*world.cell, &built, &mut |_| {});
-    assert_eq!(error_kind(old), ErrorKind::Mismatch);
+    assert_eq!(error_kind(old), ErrorKind::Changed);
+}
+
+/// It restored the state that it had begun with, whose root key was destroyed when it was done, and
+/// advised to bring that one back.
+#[test]
+fn a_restore_goes_on_with_what_an_erase_made_of_its_copy_meanwhile() {
+    let world = World::new(3, Geometry::default());
+    let engine = world.engine();
+    for n in 0..20 {
+        world.put(&format!("user {n}"), Class::audio(), &bytes(n, 200_000));
+    }
+    engine.copies().add("replica", CopyMode::InStep, &mut |_| {}).unwrap();
+    let built: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let mut erases = 0;
+    let mut meanwhile = |_| {
+        if erases < 3 {
+            engine.erase(Scope::user(user(&format!("user {erases}")))).unwrap();
+            erases += 1;
+        }
+    };
+    let copies = [world.place("replica") as Arc<dyn Store>];
+    let done = restore(&*world.cell, &copies, &*built, &mut meanwhile).unwrap();
+    assert_eq!((erases, done.head), (3, engine.head()));
+    let checked = check_restored(&*world.cell, &built, &mut |_| {}).unwrap();
+    assert!(checked.is_whole() && checked.records == 17, "{checked:?}");
+    // While that is of a live epoch it is nothing to be written over.
+    world.put("ada", Class::action(), b"later");
+    let e = error_kind(restore(&*world.cell, &copies, &*built, &mut |_| {}));
+    assert_eq!(e, ErrorKind::Exists);
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    restore(&*world.cell, &copies, &*built, &mut |_| {}).unwrap();
 }
 
 #[test]

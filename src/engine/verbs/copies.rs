@@ -70,7 +70,8 @@ impl Copies<'_> {
     ///
     /// # Errors
     /// `Refused` if no copy is of the store's epoch: nothing could be restored; or if one
-    /// holds another store; `Corrupt`, `Io`.
+    /// holds another store; `Changed` if this engine is read-only, and a copy is ahead of what it was
+    /// opened at; `Corrupt`, `Io`.
     pub fn check_restore(&self, copies: &[SharedStore], progress: Progress<'_>) -> Result<Checked> {
         let _wiped = WipeStack;
         if copies.is_empty() {
@@ -351,9 +352,9 @@ impl Copies<'_> {
         let stored = store.head()?;
         let head = stored.as_ref().map(|h| h.id);
         status.head = head;
+        // After the copy's: a commit goes into the store first.
+        let mut here = inner.state().stored.clone();
         if let Some(there) = &stored {
-            // After the copy's: a commit goes into the store first.
-            let mut here = inner.state().stored.clone();
             if inner.looks_only().is_some() && is_ahead(there, &here) {
                 // Its owner goes on meanwhile.
                 here = inner.store().head()?.unwrap_or(here);
@@ -364,7 +365,7 @@ impl Copies<'_> {
             }
             check_not_ahead(&status.entry.place, there, &here)?;
         }
-        status.restores = head.filter(|h| h.epoch == inner.state().stored.id.epoch);
+        status.restores = head.filter(|h| h.epoch == here.id.epoch);
         loop {
             let pass = inner.walks.begin();
             let (roots, id) = {

@@ -8,6 +8,7 @@ use keyfall::store::Store;
 use keyfall::{Engine, Error, ErrorKind};
 
 use crate::args::AuditArgs;
+use crate::shell::again::as_it_goes_on;
 use crate::shell::failure::{Done, Failure};
 use crate::shell::places::store_and_any;
 use crate::shell::print::{block, line, progress};
@@ -23,9 +24,6 @@ use keyfall::opening::absolute;
 use keyfall::opening::copy_as_it_is;
 use keyfall::realm::is_realm;
 use serde_json::json;
-
-/// How often a store is audited that changes meanwhile.
-const AUDITS: u32 = 4;
 
 /// Audits a store, its copies and further places.
 pub(super) fn run(session: &Session, args: AuditArgs) -> Done {
@@ -110,13 +108,7 @@ fn realm(session: &Session, store: PathBuf, more: &[PathBuf]) -> Result<bool, Fa
 
 /// Audits a store, and once more if its writer on another machine put something meanwhile.
 fn audited(session: &Session, store: &Path, more: &[PathBuf]) -> Result<Audit, Error> {
-    let mut tries = 1;
-    loop {
-        match audited_once(session, store, more) {
-            Err(e) if e.kind() == ErrorKind::Changed && tries < AUDITS => tries += 1,
-            audited => return audited,
-        }
-    }
+    as_it_goes_on(|| audited_once(session, store, more))
 }
 
 fn audited_once(session: &Session, store: &Path, more: &[PathBuf]) -> Result<Audit, Error> {

@@ -1,6 +1,6 @@
 //! `keyfall check`: a drill for a restore.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyfall::engine::Checked;
@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::args::CheckArgs;
 use crate::commands::backup::registered;
+use crate::shell::again::as_it_goes_on;
 use crate::shell::failure::Done;
 use crate::shell::print::{counted, line, progress};
 use crate::shell::session::Session;
@@ -25,21 +26,7 @@ pub(super) fn run(session: &Session, args: CheckArgs) -> Done {
         return Err(Error::new(ErrorKind::Invalid, text).into());
     }
     let store = places.remove(0);
-    let engine = look(session, &store).map_err(|e| match e.kind() {
-        ErrorKind::Locked => Error::new(
-            ErrorKind::Locked,
-            format!(
-                "{e}; while it is in use, have `keyfall restore` build a second store, from a \
-                 backup or from what `cp -a` made of a copy"
-            ),
-        ),
-        _ => e,
-    })?;
-    let copies = places.iter().map(|place| to_drill(&engine, place));
-    let copies = copies.collect::<Result<Vec<_>, Error>>()?;
-    let bar = progress("blobs opened", None);
-    let checked = engine.copies().check_restore(&copies, &mut |n| bar.set_position(n))?;
-    bar.finish_and_clear();
+    let checked = as_it_goes_on(|| check(session, &store, &places))?;
     tell(session, &checked)?;
     if checked.is_whole() {
         return if session.json { Ok(()) } else { line("a restore from here would be complete") };
@@ -51,6 +38,25 @@ pub(super) fn run(session: &Session, args: CheckArgs) -> Done {
         counted(checked.lacking, "blob")
     );
     Err(Error::new(ErrorKind::Corrupt, text).into())
+}
+
+fn check(session: &Session, store: &Path, copies: &[PathBuf]) -> Result<Checked, Error> {
+    let engine = look(session, store).map_err(|e| match e.kind() {
+        ErrorKind::Locked => Error::new(
+            ErrorKind::Locked,
+            format!(
+                "{e}; while it is in use, have `keyfall restore` build a second store, from a \
+                 backup or from what `cp -a` made of a copy"
+            ),
+        ),
+        _ => e,
+    })?;
+    let copies = copies.iter().map(|place| to_drill(&engine, place));
+    let copies = copies.collect::<Result<Vec<_>, Error>>()?;
+    let bar = progress("blobs opened", None);
+    let checked = engine.copies().check_restore(&copies, &mut |n| bar.set_position(n))?;
+    bar.finish_and_clear();
+    Ok(checked)
 }
 
 /// A copy for a drill. The engine may have a copy in step open already: nobody else can open that.

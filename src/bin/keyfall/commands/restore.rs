@@ -1,12 +1,16 @@
 //! `keyfall restore`.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use keyfall::cell::RootCell;
 use keyfall::engine::{Checked, Restored, check_restored, check_some_restored, restore};
+use keyfall::store::Store;
 use keyfall::{Error, ErrorKind};
 use serde_json::json;
 
 use crate::args::RestoreArgs;
+use crate::shell::again::as_it_goes_on;
 use crate::shell::cells::{Adopted, look_root};
 use crate::shell::failure::Done;
 use crate::shell::guarded;
@@ -42,6 +46,25 @@ pub(super) enum ReadBack {
     /// All pages, and so many records at random.
     Some(u64),
     All,
+}
+
+impl ReadBack {
+    fn run(
+        self,
+        cell: &dyn RootCell,
+        built: &Arc<dyn Store>,
+        blobs: u64,
+    ) -> Result<Option<Checked>, Error> {
+        let bar = progress("blobs read back", Some(blobs));
+        let read = &mut |n| bar.set_position(n);
+        let checked = match self {
+            ReadBack::None => None,
+            ReadBack::Some(records) => Some(check_some_restored(cell, built, records, read)?),
+            ReadBack::All => Some(check_restored(cell, built, read)?),
+        };
+        bar.finish_and_clear();
+        Ok(checked)
+    }
 }
 
 /// Builds the store, which does not own the cell yet.
@@ -97,34 +120,30 @@ fn build(
     let sources = sources.collect::<Result<Vec<_>, Error>>()?;
     let was_there = into.is_dir();
     let (target, made) = to_build(into)?;
-    let bar = progress("blobs restored", None);
-    let restored = restore(&*cell, &sources, &*target, &mut |n| bar.set_position(n));
-    bar.finish_and_clear();
-    let restored = restored.inspect_err(|_| {
+    let built = as_it_goes_on(|| {
+        let bar = progress("blobs restored", None);
+        let restored = restore(&*cell, &sources, &*target, &mut |n| bar.set_position(n))?;
+        bar.finish_and_clear();
+        if let Err(e) = pointer.write(&*cell) {
+            let failed = "it is restored, but where its cell is could not be recorded; name it \
+                          with --cell";
+            session.warn(&e.context(failed));
+        }
+        let checked = read_back.run(&*cell, &target, restored.blobs)?;
+        Ok(Built { restored, checked })
+    });
+    let built = built.inspect_err(|_| {
         // What an earlier try built stays for the next one. A new store without a head would only
         // be in its way.
-        if made {
+        if made && target.head().is_ok_and(|head| head.is_none()) {
             take_away(into, was_there);
         }
     })?;
-    warn_of_others(session, &restored);
-    warn_of_lacking(session, restored.lacks.clone());
-    if let Err(e) = pointer.write(&*cell) {
-        let failed =
-            "it is restored, but where its cell is could not be recorded; name it with --cell";
-        session.warn(&e.context(failed));
-    }
-    let bar = progress("blobs read back", Some(restored.blobs));
-    let read = &mut |n| bar.set_position(n);
-    let checked = match read_back {
-        ReadBack::None => None,
-        ReadBack::Some(records) => Some(check_some_restored(&*cell, &target, records, read)?),
-        ReadBack::All => Some(check_restored(&*cell, &target, read)?),
-    };
-    bar.finish_and_clear();
+    warn_of_others(session, &built.restored);
+    warn_of_lacking(session, built.restored.lacks.clone());
     drop(target);
     is_built(into)?;
-    Ok(Built { restored, checked })
+    Ok(built)
 }
 
 /// What reading back found that is not as it was put.

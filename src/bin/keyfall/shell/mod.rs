@@ -1,10 +1,11 @@
 //! What every command needs of the world around it: where things are, what is printed, output
 //! files, stores to be opened.
 //!
-//! A file imports only from those named before it: failure, paths, media, print, read, guarded,
-//! outfile, succeeded, drafts, cells, remedy, due, session, stores, make, realms, outside, ask,
-//! places, which, waiting.
+//! A file imports only from those named before it: again, failure, paths, media, print, read,
+//! guarded, outfile, succeeded, drafts, cells, remedy, due, session, stores, make, realms, outside,
+//! ask, places, which, waiting.
 
+pub(crate) mod again;
 pub(crate) mod ask;
 pub(crate) mod cells;
 pub(crate) mod drafts;

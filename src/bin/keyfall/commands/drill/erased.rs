@@ -25,7 +25,10 @@ impl Claimed {
     }
 
     /// Why it does not hold for what was restored; `None` if it does.
-    pub(super) fn denied_by(&self, restored: &Engine) -> Option<String> {
+    ///
+    /// # Errors
+    /// `Changed` if an erase in the store ended what was restored meanwhile.
+    pub(super) fn denied_by(&self, restored: &Engine) -> Result<Option<String>, Error> {
         let body = &self.certificate.facts.body;
         let why = if body.store != restored.id().to_string() {
             format!("it is of another store, {}", body.store)
@@ -33,12 +36,17 @@ impl Claimed {
             format!("the erase, commit {}, is not in what was restored", body.commit)
         } else {
             match self.record.as_ref().map(|id| restored.info(id)) {
-                None => return None,
-                Some(Err(e)) if e.kind() == ErrorKind::Erased => return None,
+                None => return Ok(None),
                 Some(Ok(_)) => "the record can be opened".to_owned(),
-                Some(Err(e)) => format!("whether the record is erased cannot be told: {e}"),
+                Some(Err(e)) => match e.kind() {
+                    ErrorKind::Erased => return Ok(None),
+                    ErrorKind::Mismatch => {
+                        return Err(Error::new(ErrorKind::Changed, e.to_string()));
+                    }
+                    _ => format!("whether the record is erased cannot be told: {e}"),
+                },
             }
         };
-        Some(format!("{}: {why}", self.file))
+        Ok(Some(format!("{}: {why}", self.file)))
     }
 }

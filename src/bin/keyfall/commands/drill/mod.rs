@@ -19,6 +19,7 @@ use self::erased::Claimed;
 use self::scratch::Scratch;
 use crate::args::{DrillArgs, RestoreArgs};
 use crate::commands::restore::{self, Built, ReadBack};
+use crate::shell::again::as_it_goes_on;
 use crate::shell::failure::Done;
 use crate::shell::print::{bytes, counted, line, progress};
 use crate::shell::session::Session;
@@ -50,9 +51,10 @@ pub(super) fn run(session: &Session, args: &DrillArgs) -> Done {
     // A file that is no certificate is told before the long part.
     let claimed = args.certificate.iter().map(|file| Claimed::read(file));
     let claimed = claimed.collect::<Result<Vec<_>, Error>>()?;
-    let scratch = Scratch::below(&args.scratch)?;
-    let found = try_it(session, args, &claimed, &scratch.dir.join("store"))?;
-    drop(scratch);
+    let found = as_it_goes_on(|| {
+        let scratch = Scratch::below(&args.scratch)?;
+        try_it(session, args, &claimed, &scratch.dir.join("store"))
+    })?;
     tell(session, &found)?;
     found.verdict()?;
     let numbers = [
@@ -127,20 +129,38 @@ fn try_it(
     let engine = alone(session, &restore.into)?;
     let up_to = engine.status()?.last_commit;
     let rto = started.elapsed();
-    let false_ones = claimed.iter().filter_map(|claimed| claimed.denied_by(&engine));
-    let false_ones: Vec<String> = false_ones.collect();
+    let denied = claimed.iter().map(|claimed| claimed.denied_by(&engine));
+    let denied = denied.collect::<Result<Vec<_>, Error>>()?;
+    let false_ones: Vec<String> = denied.into_iter().flatten().collect();
     let audit = match args.records {
         Some(_) => None,
-        None => {
-            let bar = progress("blobs opened", None);
-            let audit = engine.audit(&[], &mut |n| bar.set_position(n))?;
-            bar.finish_and_clear();
-            Some(audit)
-        }
+        None => audit(session, &engine)?,
     };
     let certificates = (claimed.len() - false_ones.len()) as u64;
     let opening = opening.elapsed();
     Ok(Found { built, audit, restoring, opening, rto, up_to, began, certificates, false_ones })
+}
+
+/// Tries every key on every blob of what was restored; `None` where an erase in the store ended
+/// that state meanwhile.
+fn audit(session: &Session, engine: &Engine) -> Result<Option<Audit>, Error> {
+    let bar = progress("blobs opened", None);
+    let audit = engine.audit(&[], &mut |n| bar.set_position(n));
+    bar.finish_and_clear();
+    match audit {
+        Err(e) if is_overtaken(&e) => {
+            let text = "something was erased while this looked for blobs that nothing alive leads \
+                        to, so that is not known; all that lives was read back before";
+            session.warn(&Error::new(ErrorKind::Changed, text));
+            Ok(None)
+        }
+        audit => audit.map(Some),
+    }
+}
+
+/// Whether an erase in the store ended what was restored from its copies.
+fn is_overtaken(e: &Error) -> bool {
+    matches!(e.kind(), ErrorKind::Mismatch | ErrorKind::Changed)
 }
 
 /// Opens what was restored, and none of the copies that its head lists: they are those of the
@@ -150,7 +170,11 @@ fn alone(session: &Session, store: &Path) -> Result<Engine, Error> {
         let text = format!("{place} is a copy of the living store; a drill leaves it alone");
         Err(Error::new(ErrorKind::Refused, text))
     };
-    builder(session, store).read_only().open_copy(Arc::new(none)).open()
+    let opened = builder(session, store).read_only().open_copy(Arc::new(none)).open();
+    opened.map_err(|e| match e.kind() {
+        ErrorKind::Mismatch => Error::new(ErrorKind::Changed, e.to_string()),
+        _ => e,
+    })
 }
 
 fn tell(session: &Session, found: &Found) -> Done {
