@@ -253,6 +253,24 @@ pub(crate) fn has_one_of(dir: &Path, names: &[&str]) -> Result<bool> {
     Ok(false)
 }
 
+/// Refuses a directory in which something else lies than these names: what is made there would be
+/// in its way, and be removed with it. `lost+found` is of the file system.
+#[cfg(feature = "keyholders")]
+pub(crate) fn check_unused(dir: &Path, names: &[&str], what: &str) -> Result<()> {
+    for entry in std::fs::read_dir(dir).map_err(|e| Error::io(dir.display(), e))? {
+        let name = entry.map_err(|e| Error::io(dir.display(), e))?.file_name();
+        if name != "lost+found" && !names.iter().any(|known| name == *known) {
+            let text = format!(
+                "{} is to be {what}, and holds {} already; name a directory of its own",
+                dir.display(),
+                name.display()
+            );
+            return Err(Error::new(ErrorKind::Refused, text));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a path in a directory of a store, a keyholder or a cache that is a link, or no
 /// directory; an absent one passes.
 #[cfg(any(feature = "sled", feature = "keyholders", feature = "objects"))]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser, ValueEnum};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
-use keyfall::opening::{Location, apart, check_place, check_reach, url_of};
+use keyfall::opening::{Location, apart, check_place, check_reach, lies_inside, url_of};
 use serde::{Deserialize, Serialize};
 
 use crate::address::{Networks, ProxyHeader};
@@ -236,6 +236,19 @@ impl Config {
         all.map(|(name, value)| format!("{name} = {value}\n")).collect()
     }
 
+    /// Nothing of the service's lies in the store or the cell: what copies them would copy it.
+    fn check_own(&self) -> Result<(), Unusable> {
+        let own = [self.state_dir(), self.admin_token_file.clone()];
+        let others = [self.store.clone(), self.cell_dir()];
+        for (place, other) in own.iter().flat_map(|own| others.iter().map(move |it| (own, it))) {
+            if lies_inside(place, other)? {
+                let (place, other) = (place.display(), other.display());
+                return Err(format!("{place} lies inside {other}: name another place").into());
+            }
+        }
+        Ok(())
+    }
+
     /// Checks what must be said together.
     fn check(&self) -> Result<(), Unusable> {
         self.check_store()?;
@@ -246,6 +259,7 @@ impl Config {
                     .into(),
             );
         }
+        self.check_own()?;
         if let Some(backup) = &self.backup {
             let copy = ("the backup", backup.as_path());
             apart(&[copy, ("the store", &self.store)])?;

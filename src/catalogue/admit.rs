@@ -7,6 +7,7 @@ use crate::crypto::{Key, class_tag};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ClassTag, InteractionId, Timestamp, UserTag};
+use crate::policy::{Policy, Rules};
 use crate::record::Put;
 use crate::tree::fences::{Fences, Target};
 use crate::tree::head::HeadPage;
@@ -27,7 +28,8 @@ pub(crate) struct Admitted {
 ///
 /// # Errors
 /// `Erased` if the user, the interaction or this class of it was erased; `Invalid` for an
-/// interaction from the future; `Refused` if a policy says that nothing of the class is kept.
+/// interaction from the future; `Refused` if a policy says that nothing of the class is kept, or if
+/// the clock is so far behind that the record would be erased once it is right.
 pub(crate) fn admit(view: &View<'_>, env: &dyn Env, clock: Reading, put: &Put) -> Result<Admitted> {
     let tag = view.tag(&put.user);
     let interaction = match put.interaction {
@@ -47,14 +49,14 @@ pub(crate) fn admit(view: &View<'_>, env: &dyn Env, clock: Reading, put: &Put) -
     }
     let admission = Admission { view, env, clock, put, tag };
     match view.users().find(tag)? {
-        Found::Absent => Ok(Admitted { user: tag, incarnation: 1, interaction }),
+        Found::Absent => admission.of_nobody(interaction),
         Found::Erased { .. } => Err(user_erased()),
         Found::Unborn { page } => {
             let page = Unborn::decode(&view.pages.load(PageKind::Unborn, Some(tag), &page)?)?;
             let class = class_tag(&page.fence_key, put.class.as_str());
             let interaction =
                 admission.unfenced(&page.fences, &page.fence_key, class, interaction)?;
-            Ok(Admitted { user: tag, incarnation: 1, interaction })
+            admission.of_nobody(interaction)
         }
         Found::Live { incarnation, page, .. } => {
             let page = view.pages.load(PageKind::User, Some(tag), &page)?;
@@ -75,6 +77,35 @@ struct Admission<'a> {
 }
 
 impl Admission<'_> {
+    /// Where a put of a user goes who has no record.
+    fn of_nobody(&self, interaction: InteractionId) -> Result<Admitted> {
+        if self.clock.behind {
+            let rules = Rules { own: Vec::new(), store: self.view.policies()? };
+            self.check_clock(rules.of(&self.put.class, &self.put.purpose), interaction)?;
+        }
+        Ok(Admitted { user: self.tag, incarnation: 1, interaction })
+    }
+
+    /// Refuses what would be erased as soon as a clock that is far behind is right again: it would
+    /// be too old then, or the oldest.
+    fn check_clock(&self, policy: Option<&Policy>, interaction: InteractionId) -> Result<()> {
+        let Reading { now, known, behind: true, .. } = self.clock else { return Ok(()) };
+        let goes = |policy: &Policy| {
+            let expiry = policy.expiry(interaction.began());
+            policy.max_records.is_some() || expiry.is_some_and(|at| at <= known)
+        };
+        if !policy.is_some_and(goes) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Refused,
+            format!(
+                "the clock shows {now}, and {known} was reached before: by the policy of class {} this record would be erased once the clock is right; set the clock, or, if it is right, say so with `Clock::trust`",
+                self.put.class
+            ),
+        ))
+    }
+
     /// The interaction for a put of a live user.
     fn of_live(&self, page: &UserPage, mut interaction: InteractionId) -> Result<InteractionId> {
         let put = self.put;
@@ -89,8 +120,8 @@ impl Admission<'_> {
         let class = page.class_tag(&put.class);
         interaction = self.unfenced(&page.fences, &page.fence_key, class, interaction)?;
         let rules = self.view.rules(self.tag, page)?;
-        let until = rules.of(&put.class, &put.purpose).and_then(|policy| policy.until);
-        if until.is_some_and(|until| until <= self.clock.due()) {
+        let policy = rules.of(&put.class, &put.purpose);
+        if policy.and_then(|policy| policy.until).is_some_and(|until| until <= self.clock.due()) {
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!(
@@ -99,6 +130,7 @@ impl Admission<'_> {
                 ),
             ));
         }
+        self.check_clock(policy, interaction)?;
         Ok(interaction)
     }
 

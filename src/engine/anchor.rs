@@ -37,7 +37,9 @@ impl Anchor {
         let counted = options.env.monotonic().saturating_sub(self.since);
         let known = later(self.at, counted).max(head.time);
         let certain = later(self.time, counted).max(head.time);
-        Reading { now, known, certain, doubted: now > later(known, options.clock_jump) }
+        let jump = options.clock_jump;
+        let (doubted, behind) = (now > later(known, jump), later(now, jump) < known);
+        Reading { now, known, certain, doubted, behind }
     }
 }
 

@@ -202,8 +202,8 @@ fn newest(places: &[SharedStore], store: StoreId, root: &RootKey) -> Result<Opti
 /// ```
 ///
 /// # Errors
-/// `Corrupt` if nothing was restored there; `Changed` if an erase destroyed the root key of what was
-/// restored meanwhile; `Mismatch` if the cell does not open it; `Io`.
+/// `Corrupt` if nothing was restored there; `Changed` if an erase destroyed the root key of what
+/// was restored meanwhile; `Mismatch` if the cell does not open it; `Io`.
 pub fn check_restored(
     cell: &dyn RootCell,
     restored: &SharedStore,

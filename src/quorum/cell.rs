@@ -27,7 +27,7 @@ use super::order::{RetireOrder, agree, did, same};
 use super::shares::{completed, split};
 use super::sorted::{Point, Sorted};
 use super::standing::Alive;
-use super::told::{Else, Told, of_another_store, too_few, without_newcomer};
+use super::told::{Else, Told, ended, of_another_store, too_few, without_newcomer};
 use super::{Held, Keyholder, Share};
 use crate::cell::{Contents, Owner};
 use crate::crypto::Key;
@@ -262,9 +262,11 @@ impl QuorumCell {
     }
 
     fn sorted<'h>(&self, held: &'h [Result<Held>]) -> Sorted<'h> {
-        let here = |x| Point { x, has_left: false, until: None };
+        let here = |x| Point { x, left: None };
         let mut points: Vec<Point> = (1..=self.n() as u8).map(here).collect();
-        let left = |gone: &Gone| Point { x: gone.x, has_left: true, until: gone.until };
+        let from = ended(&held[..self.n()], self.f());
+        let left =
+            |gone: &Gone| Point { x: gone.x, left: Some(from..gone.until.unwrap_or(u64::MAX)) };
         points.extend(self.known().ledger.left.iter().map(left));
         Sorted::of(held, &points, self.t())
     }

@@ -1,6 +1,7 @@
 //! Shares that keyholders handed in, sorted by what they prove.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::shares::agreed;
 use super::{Held, Share};
@@ -11,9 +12,9 @@ use crate::promise::RootId;
 /// Where a member of a circle has its share.
 pub(super) struct Point {
     pub(super) x: u8,
-    pub(super) has_left: bool,
-    /// The first epoch of which it was dealt none, of one that left.
-    pub(super) until: Option<u64>,
+    /// Of one that left, the epochs of which it may give a share: from the last that more than may
+    /// lie ended to before the first that was begun without it.
+    pub(super) left: Option<Range<u64>>,
 }
 
 /// What keyholders handed in. Each share is checked alone: a wrong one spoils no other, and
@@ -33,8 +34,8 @@ pub(super) struct Sorted<'h> {
 
 impl<'h> Sorted<'h> {
     /// Sorts the answers of the members of a circle, which have these points; `threshold` shares
-    /// give a key. Of one that was replaced it counts what it hands in at its own place, and of
-    /// epochs before those that were begun without it.
+    /// give a key. Of one that was replaced it counts what it hands in at its own place, of epochs
+    /// that are not over and were not begun without it.
     pub(super) fn of(held: &'h [Result<Held>], points: &[Point], threshold: usize) -> Self {
         // Each with where in the circle it is, and whether it gives the key.
         let mut by_id: BTreeMap<RootId, Vec<(usize, bool, &Share)>> = BTreeMap::new();
@@ -50,8 +51,10 @@ impl<'h> Sorted<'h> {
             // One that hands in several of one root key could make up as many as give a key.
             let is_alone = |share: &Share| shares().filter(|it| it.id == share.id).count() == 1;
             let point = &points[member];
-            let may_be = |share: &Share| !point.has_left || share.x == point.x;
-            let gives = |share: &Share| point.until.is_none_or(|until| share.id.epoch < until);
+            let may_be = |share: &Share| point.left.is_none() || share.x == point.x;
+            let gives = |share: &Share| {
+                point.left.as_ref().is_none_or(|epochs| epochs.contains(&share.id.epoch))
+            };
             for share in shares() {
                 if is_alone(share) && may_be(share) && share.is_proven() {
                     by_id.entry(share.id).or_default().push((member, gives(share), share));
@@ -115,12 +118,8 @@ mod tests {
         })
     }
 
-    fn points(of: [u8; 4], left: usize, until: Option<u64>) -> Vec<Point> {
-        let point = |(n, x): (usize, u8)| Point {
-            x,
-            has_left: n >= 4 - left,
-            until: until.filter(|_| n >= 4 - left),
-        };
+    fn points(of: [u8; 4], left: Option<Range<u64>>) -> Vec<Point> {
+        let point = |(n, x): (usize, u8)| Point { x, left: left.clone().filter(|_| n == 3) };
         of.into_iter().enumerate().map(point).collect()
     }
 
@@ -136,19 +135,20 @@ mod tests {
     #[test]
     fn a_share_at_another_place_gives_the_key_and_stands_for_no_place_here() {
         let all = held(7, [&[0], &[], &[], &[1]]);
-        let sorted = Sorted::of(&all, &points([1, 2, 3, 4], 0, None), 2);
+        let sorted = Sorted::of(&all, &points([1, 2, 3, 4], None), 2);
         assert!(has_key(&sorted) && sorted.liars.is_empty());
         assert_eq!((with(&sorted.holds), with(&sorted.gives)), (vec![0], vec![0, 3]));
         // The same one twice is one.
         let twice = held(7, [&[0], &[], &[], &[0]]);
-        assert!(!has_key(&Sorted::of(&twice, &points([1, 2, 3, 4], 0, None), 2)));
+        assert!(!has_key(&Sorted::of(&twice, &points([1, 2, 3, 4], None), 2)));
         // One that was replaced has its own place alone,
-        let replaced = Sorted::of(&all, &points([1, 2, 3, 3], 1, None), 2);
+        let replaced = Sorted::of(&all, &points([1, 2, 3, 3], Some(0..9)), 2);
         assert!(!has_key(&replaced) && replaced.liars.contains(&3));
-        // and nothing of the epochs since.
-        for (until, gives) in [(None, true), (Some(2), true), (Some(1), false)] {
-            let since = Sorted::of(&all, &points([1, 3, 4, 2], 1, until), 2);
-            assert_eq!(has_key(&since), gives, "{until:?}");
+        // and nothing of the epochs since, nor of one that the others ended: with one liar it would
+        // make up the key of such a one.
+        for (epochs, gives) in [(0..u64::MAX, true), (1..2, true), (0..1, false), (2..3, false)] {
+            let since = Sorted::of(&all, &points([1, 3, 4, 2], Some(epochs.clone())), 2);
+            assert_eq!(has_key(&since), gives, "{epochs:?}");
         }
     }
 
@@ -158,7 +158,7 @@ mod tests {
         let [a, b, ..] = held(7, [&[0], &[1], &[], &[]]);
         let [.., c, d] = held(9, [&[], &[], &[2], &[]]);
         let all = [a, b, c, d];
-        let sorted = Sorted::of(&all, &points([1, 2, 3, 4], 0, None), 3);
+        let sorted = Sorted::of(&all, &points([1, 2, 3, 4], None), 3);
         assert!(!has_key(&sorted));
         assert_eq!(with(&sorted.believed), [0, 1]);
     }
@@ -167,13 +167,13 @@ mod tests {
     #[test]
     fn one_member_gives_no_key_alone_however_many_points_it_makes_up() {
         let made_up = held(9, [&[], &[], &[], &[0, 1, 2, 3]]);
-        let alone = Sorted::of(&made_up, &points([1, 2, 3, 4], 0, None), 2);
+        let alone = Sorted::of(&made_up, &points([1, 2, 3, 4], None), 2);
         assert!(!has_key(&alone));
         assert!(alone.liars.contains(&3));
         let [_, _, _, lie] = made_up;
         let [a, b, c, _] = held(7, [&[0], &[1], &[2], &[]]);
         let all = [a, b, c, lie];
-        let sorted = Sorted::of(&all, &points([1, 2, 3, 4], 0, None), 2);
+        let sorted = Sorted::of(&all, &points([1, 2, 3, 4], None), 2);
         assert_eq!(with(&sorted.holds), [0, 1, 2]);
         assert_eq!(sorted.keys[0].0.key.bytes(), &[7; 32]);
         assert_eq!(sorted.liars, BTreeSet::from([3]));

@@ -51,14 +51,21 @@ pub(super) fn came_back_older(epoch: u64) -> Error {
     )
 }
 
+/// The last epoch that more of these than may lie ended.
+pub(super) fn ended(members: &[Result<Held>], liars: usize) -> u64 {
+    beyond_lies(members.iter().flatten().map(|held| held.committed).collect(), liars)
+}
+
+/// The highest of these numbers that more than may lie tell, or a higher one.
+fn beyond_lies(mut numbers: Vec<u64>, liars: usize) -> u64 {
+    numbers.sort_unstable_by_key(|number| Reverse(*number));
+    numbers.get(liars).copied().unwrap_or_default()
+}
+
 impl Told {
     /// `most` take a claim that counts.
     pub(super) fn by(members: &[Result<Held>], most: usize, liars: usize) -> Self {
         let answered = || members.iter().flatten();
-        let beyond_lies = |mut numbers: Vec<u64>| {
-            numbers.sort_unstable_by_key(|number| Reverse(*number));
-            numbers.get(liars).copied().unwrap_or_default()
-        };
         let mut owners: Vec<Owner> = answered().filter_map(|held| held.owner).collect();
         owners.sort_unstable_by_key(|owner| Reverse(owner.claim));
         let unseen = members.len() - answered().count() + liars;
@@ -98,8 +105,8 @@ impl Told {
                 .map(|first| if unclear { Owner { token: UNCLEAR, ..first } } else { first }),
             doubted: unclear || first.is_some_and(|first| tell(&first) <= liars),
             claims: claims.unwrap_or_default(),
-            mark: beyond_lies(answered().filter(stands).map(|held| held.mark).collect()),
-            ended: beyond_lies(answered().map(|held| held.committed).collect()),
+            mark: beyond_lies(answered().filter(stands).map(|held| held.mark).collect(), liars),
+            ended: ended(members, liars),
             may_hide: unseen >= most,
             has_commit: answered().any(|held| held.mark > 0),
         }

@@ -369,6 +369,48 @@ fn a_clock_that_was_set_back_blocks_no_put_and_delays_no_pending_erase() {
     assert_eq!(engine.run_due(&mut |_| {}).unwrap(), Default::default());
 }
 
+/// A machine that comes up in 1970 put what was erased as soon as its clock was right.
+#[test]
+fn what_a_clock_far_behind_would_have_erased_is_refused_and_not_taken() {
+    let (mut world, kept) = retained(71);
+    let most = Policy::new(Class::transcript()).max_records(3);
+    world.engine().policies(None).set(&most).unwrap();
+    let limited = [Class::audio(), Class::transcript()];
+    for (behind, refused) in [(-YEAR, true), (-50 * YEAR, true), (-10 * DAY, false), (0, false)] {
+        world.wrong_by(behind);
+        for restarts in [false, true] {
+            if restarts {
+                world.reopen();
+            }
+            let engine = world.engine();
+            for name in ["ada", "somebody new"] {
+                for class in &limited {
+                    let put = Put::new(user(name), class.clone());
+                    if refused {
+                        let e = engine.put(put, &b"z"[..]).unwrap_err();
+                        assert_eq!(e.kind(), ErrorKind::Refused, "{behind}");
+                        let shown = world.env.now().to_string()[..10].to_owned();
+                        let says = ["set the clock", "Clock::trust", class.as_str(), &shown];
+                        says.iter().for_each(|what| assert!(e.to_string().contains(what), "{e}"));
+                        let put = Put::new(user(name), class.clone());
+                        let made = put.interaction(engine.new_interaction().unwrap());
+                        assert_eq!(error_kind(engine.put(made, &b"z"[..])), ErrorKind::Refused);
+                    }
+                }
+                assert!(engine.put(Put::new(user(name), Class::action()), &b"z"[..]).is_ok());
+            }
+        }
+    }
+    let id = world.put("ada", Class::audio(), b"z");
+    assert_eq!(world.engine().run_due(&mut |_| {}).unwrap().expired, 0);
+    assert_eq!(read_record(world.engine(), &kept).unwrap(), b"x");
+    assert_eq!(read_record(world.engine(), &id).unwrap(), b"z");
+    // Somebody says that the clock is right: then it is.
+    world.wrong_by(-YEAR);
+    world.engine().clock().trust().unwrap();
+    world.put("ada", Class::audio(), b"now");
+}
+
 #[test]
 fn no_window_is_longer_because_the_clock_was_ahead() {
     for ahead in [10 * DAY, YEAR] {

@@ -51,7 +51,11 @@ pub(super) fn failure(url: &str, name: &str, e: &Error) -> Failure {
     if NO_BUCKET.iter().any(|code| text.contains(&format!("<Code>{code}</Code>"))) {
         return no_bucket(url);
     }
-    let remedy = if is_of_the_clock(&text) { CLOCK } else { "" };
+    let remedy = match status(&text) {
+        _ if is_of_the_clock(&text) => CLOCK,
+        Some(401 | 403) => RIGHTS,
+        _ => "",
+    };
     let message = format!("{url}: object {name}: {}{remedy}", without_markup(&text));
     let refused = || FailureKind::Refused;
     let kind = match e {
@@ -86,6 +90,10 @@ const OTHER_TIMES: [&str; 2] = ["RequestTimeTooSkewed", "Request date header too
 
 /// What to do about that.
 const CLOCK: &str = "; the clock of this machine or of the server is wrong: set it";
+
+/// What to do where a server gives nothing to these credentials.
+const RIGHTS: &str = "; check the credentials in the environment, and that they may list, read, \
+                      create and delete objects there";
 
 fn is_of_the_clock(text: &str) -> bool {
     OTHER_TIMES.iter().any(|said| text.contains(said))
@@ -159,6 +167,7 @@ mod tests {
                 let told = failure("s3://b", "c/1", &e);
                 assert_eq!(told.kind, FailureKind::Refused, "{e}");
                 assert_eq!(told.message.contains("clock"), text == skewed, "{told}");
+                assert_eq!(told.message.contains("check the credentials"), text != skewed);
             }
         }
     }

@@ -9,11 +9,22 @@ use super::EngineId;
 use super::private::{public, read, write};
 use crate::codec::{parsed, shown};
 use crate::crypto::Key;
-use crate::dir::{is_there, make_dir};
+use crate::dir::{check_unused, is_there, make_dir};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 
 const FILE: &str = "engine.key";
+/// What else lies in the directory of a cell, of either kind.
+const OF_A_CELL: [&str; 8] = [
+    "quorum.json",
+    "quorum.part",
+    "lock",
+    "slot-a",
+    "slot-b",
+    "claim-a",
+    "claim-b",
+    "remnants-accepted",
+];
 const ENGINE_PRIVATE: &str = "keyfall-engine-private-1:";
 
 /// The key by which an engine proves its identity to keyholders.
@@ -29,11 +40,13 @@ impl EngineKey {
     /// Reads the key in a cell's directory, or makes one if there is none.
     ///
     /// # Errors
-    /// `Corrupt` if it is damaged; `Io`.
+    /// `Corrupt` if it is damaged; `Refused` if the directory holds something else than a cell;
+    /// `Io`.
     pub fn in_dir(dir: &Path, env: &dyn Env) -> Result<Self> {
         let path = dir.join(FILE);
         if !is_there(&path)? {
             make_dir(dir)?;
+            check_unused(dir, &OF_A_CELL, "a cell")?;
             let seed = Key::random(env)?;
             write(
                 &path,

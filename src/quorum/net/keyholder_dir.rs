@@ -18,7 +18,9 @@ use super::{EngineId, KeyholderId};
 use crate::cell::check_medium;
 use crate::codec::{parsed, shown};
 use crate::crypto::Key;
-use crate::dir::{DirLock, check_subdir, is_there, make_dir, open_to_write, sync_dir};
+use crate::dir::{
+    DirLock, check_subdir, check_unused, is_there, make_dir, open_to_write, sync_dir,
+};
 use crate::env::{Env, SharedEnv};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::StoreId;
@@ -26,6 +28,9 @@ use crate::quorum::{Holder, Keyholder};
 use crate::sync::{Mutex, locked};
 
 const HOLDER_PRIVATE: &str = "keyfall-keyholder-private-1:";
+/// What a making that was cut short may have left, and what a lock leaves.
+const OWN: [&str; 6] =
+    ["stores", "engines", "engines.part", "engines.lock", "remnants-accepted", "lock"];
 /// Stores that one engine may have a keyholder keep shares of, if `allow` named no number. A
 /// cell is of one store; an `init` that failed leaves another.
 const STORES: usize = 8;
@@ -51,10 +56,10 @@ impl KeyholderDir {
     /// be set.
     ///
     /// # Errors
-    /// `Exists` if a keyholder is there; `Refused` for a file system that keeps old bytes; `Io`.
+    /// `Exists` if a keyholder is there; `Refused` if something else is, or for a file system that
+    /// keeps old bytes; `Io`.
     pub fn create(dir: &Path, accept_remnants: bool, env: &dyn Env) -> Result<Self> {
         make_dir(dir)?;
-        check_medium(dir, accept_remnants)?;
         let path = dir.join("identity");
         if is_there(&path)? {
             return Err(Error::new(
@@ -62,6 +67,8 @@ impl KeyholderDir {
                 format!("{} is a keyholder's directory already", dir.display()),
             ));
         }
+        check_unused(dir, &OWN, "a keyholder's")?;
+        check_medium(dir, accept_remnants)?;
         let (channel, statements) = (Key::random(env)?, Key::random(env)?);
         let seeds = Zeroizing::new([channel.bytes().as_slice(), statements.bytes()].concat());
         let text = Zeroizing::new(format!("{}\n", shown(HOLDER_PRIVATE, &seeds)));

@@ -191,6 +191,32 @@ fn a_keyholder_is_made_where_it_is_served_for_an_engine() {
     assert!(!Path::new(&at("none")).exists());
 }
 
+/// It was made in a directory of other files, in a realm for one.
+#[test]
+fn neither_a_keyholder_nor_a_cell_is_made_among_other_files() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = |name: &str| {
+        let dir = place.path().join(name);
+        std::fs::create_dir(&dir).unwrap();
+        dir
+    };
+    let (taken, mounted) = (dir("taken"), dir("mounted"));
+    std::fs::write(taken.join("notes.txt"), "x").unwrap();
+    for verb in ["init", "engine"] {
+        let e = Command::new(env!("CARGO_BIN_EXE_keyfall"))
+            .args(["keyholder", verb, &taken.display().to_string()])
+            .output()
+            .unwrap();
+        let (code, e) = (e.status.code(), String::from_utf8(e.stderr).unwrap());
+        assert_eq!(code, Some(6), "{e}");
+        assert!(e.contains("holds notes.txt already; name a directory of its own"), "{e}");
+        assert_eq!(std::fs::read_dir(&taken).unwrap().count(), 1, "{verb}");
+    }
+    // What a file system has at its root is nobody's.
+    std::fs::create_dir(mounted.join("lost+found")).unwrap();
+    ok(&["keyholder", "init", &mounted.display().to_string(), "--accept-remnants"]);
+}
+
 /// Each read the list, and wrote it with its own line.
 #[test]
 fn engines_that_are_allowed_at_once_are_all_allowed() {

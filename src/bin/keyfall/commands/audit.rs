@@ -35,7 +35,7 @@ pub(super) fn run(session: &Session, args: AuditArgs) -> Done {
             if session.json {
                 session.value(&audit_json(session, &audit))?;
             } else {
-                tell(&audit)?;
+                tell(session, &audit)?;
             }
             let said = verdict(session, &audit)?;
             if !session.json {
@@ -66,7 +66,7 @@ fn realm(session: &Session, store: PathBuf, more: &[PathBuf]) -> Result<bool, Fa
         let told = audit.as_ref().map(|audit| audit_json(&shard, audit)).ok();
         clean += usize::from(audit.as_ref().is_ok_and(Audit::is_clean));
         if let (Ok(audit), false) = (&audit, session.json) {
-            tell(audit)?;
+            tell(&shard, audit)?;
         }
         let said = match audit.and_then(|audit| verdict(&shard, &audit)) {
             Ok(said) => said,
@@ -120,7 +120,7 @@ fn audited_once(session: &Session, store: &Path, more: &[PathBuf]) -> Result<Aud
     Ok(audit)
 }
 
-fn tell(audit: &Audit) -> Done {
+fn tell(session: &Session, audit: &Audit) -> Done {
     block(audit_table(audit))?;
     let mut strays = audit.places.iter().flat_map(|p| &p.strays);
     strays.try_for_each(|stray| line(format_args!("stray {stray}")))?;
@@ -128,7 +128,7 @@ fn tell(audit: &Audit) -> Done {
         audit.places.iter().flat_map(|p| p.other_damage.iter().map(|what| (&p.place, what)));
     damage.try_for_each(|(place, what)| line(format_args!("damage {place}: {what}")))?;
     if let Some(lacks) = &audit.lacks {
-        line(format_args!("LACKING: {lacks}"))?;
+        line(format_args!("LACKING: {}", session.fill(lacks)))?;
     }
     let mut away = audit.away.iter();
     away.try_for_each(|copy| line(format_args!("not audited {}: {}", copy.place, copy.why)))

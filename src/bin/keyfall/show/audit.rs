@@ -40,6 +40,6 @@ pub(crate) fn audit_json(session: &Session, audit: &Audit) -> Value {
         "final": audit.finality.is_final(), "awaited": awaited(session, &audit.finality),
         "pending_until": audit.pending.map(time), "live_blobs": audit.live_blobs,
         "places": places.collect::<Vec<_>>(), "away": away.collect::<Vec<_>>(),
-        "lacks": audit.lacks,
+        "lacks": audit.lacks.as_deref().map(|lacks| session.fill(lacks)),
     })
 }
