@@ -93,9 +93,14 @@ impl<'l> Lists<'l> {
         [vec![self.now(epoch)], self.settled(epoch)].concat()
     }
 
-    /// The first of these by which a root key was drawn.
+    /// The first of these by which a root key was drawn; or, of an epoch that was tried here in
+    /// vain, of these with that epoch entered: whoever saw its shares entered it there.
     fn drawn_by(&self, id: &RootId) -> Option<[u8; 32]> {
-        self.known(id.epoch).into_iter().find(|list| bears(list, id))
+        let first = |lists: Vec<[u8; 32]>| lists.into_iter().find(|list| bears(list, id));
+        first(self.known(id.epoch)).or_else(|| {
+            let entered = self.ledger.with_tried(id.epoch, &self.quorum.keyholders)?;
+            first(Lists::of(&entered, self.quorum).known(id.epoch))
+        })
     }
 
     /// The last entry with each choice of those that are over, by its bits.

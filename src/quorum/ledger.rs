@@ -357,6 +357,20 @@ impl Ledger {
         true
     }
 
+    /// The same with an epoch entered that was tried here, of which shares may have gone out; `None`
+    /// if it was not tried.
+    pub(super) fn with_tried(&self, epoch: u64, members: &[Signer]) -> Option<Ledger> {
+        let mut entered = Ledger {
+            left: self.left.clone(),
+            dealt: self.dealt.clone(),
+            gone: self.gone.clone(),
+            unnamed: self.unnamed,
+            ..Ledger::default()
+        };
+        let is_tried = self.failed.iter().any(|id| id.epoch == epoch);
+        (is_tried && entered.enter(epoch, members)).then_some(entered)
+    }
+
     /// An epoch was begun elsewhere, by the very list that is kept here: what that recorded there
     /// is recorded here. Says whether something changed that must be kept.
     pub(super) fn catch_up(&mut self, list: [u8; 32], id: RootId, members: &[Signer]) -> bool {

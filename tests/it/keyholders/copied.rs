@@ -364,6 +364,39 @@ fn machines_with_lists_of_the_middle_of_a_replacement_take_turns() {
     assert_eq!(grade(&engine, &certified(&engine, "ada")), Grade::Final);
 }
 
+/// A machine tried an epoch in vain, in the middle of a replacement. Another saw its shares, entered
+/// that epoch, and began it: the first one's list was refused from then on.
+#[test]
+fn a_list_that_tried_an_epoch_in_vain_knows_who_entered_that() {
+    let mut place = Place::with_margin(5, 3, 0, 1);
+    let (sixth, to_sixth) = fresh(&place, "six");
+    put(&place.open().unwrap(), "ada");
+    cut_short(&place, 5, &to_sixth);
+    let copied = std::fs::read(list_of(&place)).unwrap();
+    for n in [3, 4] {
+        place.keyholders[n].kill();
+    }
+    let engine = place.open().unwrap();
+    assert_eq!(error_kind(engine.rekey()), ErrorKind::Io);
+    drop(engine);
+    let tried = std::fs::read(list_of(&place)).unwrap();
+    place.keyholders[3].start();
+    std::fs::write(list_of(&place), &copied).unwrap();
+    let engine = place.open().unwrap();
+    engine.rekey().unwrap();
+    drop(engine);
+    // The other machine is lost, with its list.
+    std::fs::write(list_of(&place), &tried).unwrap();
+    let engine = place.open().unwrap();
+    let is_final = grade(&engine, &certified(&engine, "ada")) == Grade::Final;
+    drop(engine);
+    let left = recoverable(&place, &[&sixth], 3);
+    assert!(!is_final || left.is_empty(), "{left:?} are there, and it is final");
+    place.keyholders[4].start();
+    place.open().unwrap().run_due(&mut |_| {}).unwrap();
+    assert!(recoverable(&place, &[&sixth], 3).is_empty());
+}
+
 /// Of two files one says that the keyholder that left counts for the next epoch, and the other that
 /// it does not: they are not one list, whether that keyholder is there or away.
 #[test]
