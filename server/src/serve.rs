@@ -156,7 +156,12 @@ async fn opened(
     } else {
         tracing::info!("opening the store");
         let opened = AsyncEngine::open_with(move || open(builder)).await;
-        return Ok(Some(opened.map_err(typed)?));
+        let engine = opened.map_err(typed)?;
+        // What only looks would keep the owner from its cell, and serve what that one erases.
+        if let Some(why) = engine.engine().read_only() {
+            return Err(typed(keyfall::Error::new(ErrorKind::Fenced, why)).into());
+        }
+        return Ok(Some(engine));
     }
     ear.begin()?;
     announce(&format!("standing by on {}", ear.url()));

@@ -65,7 +65,9 @@ impl Watch {
         let ago = |past: Duration| Instant::now().checked_sub(past);
         match *event {
             Event::Opened { owner, .. } => state.owner = owner,
-            Event::CopyMissed { copy, error, .. } => state.misses(copy, &format!("{error:?}")),
+            Event::CopyMissed { copy, error, .. } => {
+                state.misses(copy, Instant::now(), &format!("{error:?}"));
+            }
             Event::CopyInStep { copy, .. } => state.keep_away(|one| one != copy),
             Event::Due { overdue, planned, .. } => {
                 state.due = if overdue.is_zero() { None } else { ago(overdue) };
@@ -98,8 +100,10 @@ impl Watch {
     pub(crate) fn copies_away(&self, away: &[u64]) {
         let mut state = self.locked();
         state.keep_away(|copy| away.contains(&copy));
+        // It was away when the look began that did not reach it.
+        let since = state.looking.unwrap_or_else(Instant::now);
         for copy in away {
-            state.misses(*copy, "it is behind, or cannot be looked at");
+            state.misses(*copy, since, "it is behind, or cannot be looked at");
         }
     }
 
@@ -174,14 +178,14 @@ impl Watch {
 
 impl State {
     /// Takes note of a copy in step that is away; the log tells of it once.
-    fn misses(&mut self, copy: u64, why: &str) {
+    fn misses(&mut self, copy: u64, since: Instant, why: &str) {
         if self.away.iter().all(|(one, _)| *one != copy) {
             tracing::warn!(
                 copy,
                 why,
                 "a copy in step is away: writes are refused until it is back"
             );
-            self.away.push((copy, Instant::now()));
+            self.away.push((copy, since));
         }
     }
 

@@ -1,12 +1,14 @@
 //! Admission: whether a put may begin, in which life of its user and in which interaction. This is
 //! an early answer, before the payload is read; on life and fences the binding one is in `put`.
 
-use super::moment::Reading;
+use super::moment::{Reading, later};
+use super::number::{counts, outnumbered_with};
 use super::view::View;
 use crate::crypto::{Key, class_tag};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ClassTag, InteractionId, Timestamp, UserTag};
+use crate::limits::CLOCK_TRUST;
 use crate::policy::{Policy, Rules};
 use crate::record::Put;
 use crate::tree::fences::{Fences, Target};
@@ -14,7 +16,7 @@ use crate::tree::head::HeadPage;
 use crate::tree::unborn::Unborn;
 use crate::tree::user::UserPage;
 use crate::tree::users::Found;
-use crate::tree::{Node, PageKind};
+use crate::tree::{Node, Page, PageKind};
 
 /// Where a put may go: the user's place, which life of the user it is for, and the interaction.
 #[derive(Clone, Copy)]
@@ -60,7 +62,6 @@ pub(crate) fn admit(view: &View<'_>, env: &dyn Env, clock: Reading, put: &Put) -
         }
         Found::Live { incarnation, page, .. } => {
             let page = view.pages.load(PageKind::User, Some(tag), &page)?;
-            let page = UserPage::decode_without_classes(&page)?;
             let interaction = admission.of_live(&page, interaction)?;
             Ok(Admitted { user: tag, incarnation, interaction })
         }
@@ -79,37 +80,87 @@ struct Admission<'a> {
 impl Admission<'_> {
     /// Where a put of a user goes who has no record.
     fn of_nobody(&self, interaction: InteractionId) -> Result<Admitted> {
-        if self.clock.behind {
-            let rules = Rules { own: Vec::new(), store: self.view.policies()? };
-            self.check_clock(rules.of(&self.put.class, &self.put.purpose), interaction)?;
-        }
+        let rules = Rules { own: Vec::new(), store: self.view.policies()? };
+        let policy = rules.of(&self.put.class, &self.put.purpose);
+        self.check_kept(policy)?;
+        self.check_clock(policy, interaction)?;
         Ok(Admitted { user: self.tag, incarnation: 1, interaction })
     }
 
-    /// Refuses what would be erased as soon as a clock that is far behind is right again: it would
-    /// be too old then, or the oldest.
-    fn check_clock(&self, policy: Option<&Policy>, interaction: InteractionId) -> Result<()> {
-        let Reading { now, known, behind: true, .. } = self.clock else { return Ok(()) };
-        let goes = |policy: &Policy| {
-            let expiry = policy.expiry(interaction.began());
-            policy.max_records.is_some() || expiry.is_some_and(|at| at <= known)
-        };
-        if !policy.is_some_and(goes) {
+    /// Refuses what a policy keeps no more.
+    fn check_kept(&self, policy: Option<&Policy>) -> Result<()> {
+        let until = policy.and_then(|policy| policy.until);
+        if until.is_none_or(|until| until > self.clock.due()) {
             return Ok(());
         }
         Err(Error::new(
             ErrorKind::Refused,
             format!(
-                "the clock shows {now}, and {known} was reached before: by the policy of class {} this record would be erased once the clock is right; set the clock, or, if it is right, say so with `Clock::trust`",
+                "the policy keeps nothing of class {} any more; `Policies::list` shows it, of all users or of one",
                 self.put.class
             ),
         ))
     }
 
+    /// Refuses what a clock that is far off would have erase once it is right again: what is put
+    /// by one that is behind would be too old then, or the oldest; and so would whatever is put
+    /// later, beside what was put by one that is ahead.
+    fn check_clock(&self, policy: Option<&Policy>, interaction: InteractionId) -> Result<()> {
+        let Reading { now, known, behind, doubted, .. } = self.clock;
+        let goes = |policy: &Policy| {
+            let expiry = policy.expiry(interaction.began());
+            policy.max_records.is_some() || behind && expiry.is_some_and(|at| at <= known)
+        };
+        if !(behind || doubted) || !policy.is_some_and(goes) {
+            return Ok(());
+        }
+        let off = if behind { "was reached before" } else { "is what is known" };
+        Err(Error::new(
+            ErrorKind::Refused,
+            format!(
+                "the clock shows {now}, and {known} {off}: by the policy of class {} this record, or one that is put later, would be erased once the clock is right; set the clock, or, if it is right, say so with `Clock::trust`",
+                self.put.class
+            ),
+        ))
+    }
+
+    /// The interaction, if the record is not at once beyond the number of its class: others that
+    /// begin later are there, put by a clock that was ahead. One that begins now begins after the
+    /// oldest of these, if that is as near as clocks are.
+    fn within_number(
+        &self,
+        whole: &Page,
+        rules: &Rules,
+        policy: Option<&Policy>,
+        interaction: InteractionId,
+    ) -> Result<InteractionId> {
+        if !counts(policy) || policy.is_none_or(|policy| policy.max_records.is_none()) {
+            return Ok(interaction);
+        }
+        let page = UserPage::decode(whole)?;
+        let slot = page.classes.iter().find(|slot| slot.class == self.put.class);
+        let Some(slot) = slot else { return Ok(interaction) };
+        let after = Timestamp(outnumbered_with(self.view.pages, self.tag, slot, rules, 1)?);
+        if after <= interaction.began() {
+            return Ok(interaction);
+        }
+        if self.put.interaction.is_none() && after <= later(interaction.began(), CLOCK_TRUST) {
+            return interaction_at(self.env, after);
+        }
+        Err(Error::new(
+            ErrorKind::Refused,
+            format!(
+                "class {} keeps so many records of a user, and all that it has begin later than {}, where this one begins: it would be erased at once; if a clock was ahead when they were put, erase those, and put it again",
+                self.put.class,
+                interaction.began()
+            ),
+        ))
+    }
+
     /// The interaction for a put of a live user.
-    fn of_live(&self, page: &UserPage, mut interaction: InteractionId) -> Result<InteractionId> {
-        let put = self.put;
-        if of_former_life(page, interaction) {
+    fn of_live(&self, whole: &Page, mut interaction: InteractionId) -> Result<InteractionId> {
+        let (put, page) = (self.put, UserPage::decode_without_classes(whole)?);
+        if of_former_life(&page, interaction) {
             if put.interaction.is_some() {
                 return Err(former_life());
             }
@@ -119,19 +170,11 @@ impl Admission<'_> {
         }
         let class = page.class_tag(&put.class);
         interaction = self.unfenced(&page.fences, &page.fence_key, class, interaction)?;
-        let rules = self.view.rules(self.tag, page)?;
+        let rules = self.view.rules(self.tag, &page)?;
         let policy = rules.of(&put.class, &put.purpose);
-        if policy.and_then(|policy| policy.until).is_some_and(|until| until <= self.clock.due()) {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                format!(
-                    "the policy keeps nothing of class {} any more; `Policies::list` shows it, of all users or of one",
-                    put.class
-                ),
-            ));
-        }
+        self.check_kept(policy)?;
         self.check_clock(policy, interaction)?;
-        Ok(interaction)
+        self.within_number(whole, &rules, policy, interaction)
     }
 
     /// The interaction, if it is not fenced. If a put names none, and the one that begins now is

@@ -38,6 +38,7 @@ pub(crate) mod means;
 pub(crate) mod moment;
 pub(crate) mod name;
 pub(crate) mod next;
+pub(crate) mod number;
 pub(crate) mod open_payload;
 pub(crate) mod origins;
 pub(crate) mod part;

@@ -3,15 +3,13 @@
 use std::ops::ControlFlow;
 
 use super::inbox;
+use super::number::{counts, each_record, excess, outnumbered};
 use super::uploads;
 use crate::error::Result;
-use crate::ids::{Class, InteractionId, Timestamp, UserTag};
-use crate::policy::{Policy, Rules, millis};
-use crate::record::Entry;
+use crate::ids::{Class, Timestamp, UserTag};
+use crate::policy::{Rules, millis};
 use crate::tree::Pages;
-use crate::tree::keys::split_record_key;
-use crate::tree::ordered::{KEY_MAX, KEY_MIN, Range};
-use crate::tree::user::{ClassSlot, UserPage, class_place};
+use crate::tree::user::{ClassSlot, UserPage};
 
 /// When there is something to do for a user, at the earliest.
 pub(crate) fn next_due(
@@ -46,19 +44,6 @@ pub(crate) fn next_due(
     Ok(next.map(|at| at.max(Timestamp(1))))
 }
 
-/// Shows a class's records, oldest first.
-fn each_record(
-    pages: &dyn Pages,
-    user: UserTag,
-    slot: &ClassSlot,
-    see: &mut dyn FnMut(InteractionId, &Entry) -> Result<ControlFlow<()>>,
-) -> Result<()> {
-    let all = Range { low: &KEY_MIN, high: &KEY_MAX, descending: false };
-    slot.tree.scan(pages, class_place(user), all, &mut |key, value| {
-        see(split_record_key(key)?.0, &Entry::decode(value)?)
-    })
-}
-
 /// Which of a class's interactions passed a limit that holds for all of its records: those that
 /// began before a time, or all. If policies of the class ask what a record was put for, none
 /// does.
@@ -84,52 +69,6 @@ pub(crate) fn passed(
         Ok(ControlFlow::Break(()))
     })?;
     Ok(any.then_some(Some(Timestamp(before))))
-}
-
-/// Whether the number of a class holds for a record that has this policy: a record has one alone,
-/// and one of a purpose has no number.
-pub(crate) fn counts(policy: Option<&Policy>) -> bool {
-    policy.is_some_and(|policy| policy.purpose.is_none())
-}
-
-/// How many records of a class are beyond its number, of those for which it holds.
-fn excess(pages: &dyn Pages, user: UserTag, slot: &ClassSlot, rules: &Rules) -> Result<u64> {
-    let most = rules.of_class(&slot.class).and_then(|p| p.max_records);
-    let Some(most) = most.filter(|most| slot.records > *most) else {
-        return Ok(0);
-    };
-    let mut records = slot.records;
-    if rules.by_purpose(&slot.class) {
-        records = 0;
-        each_record(pages, user, slot, &mut |_, entry| {
-            records += u64::from(counts(rules.of(&slot.class, &entry.purpose)));
-            Ok(ControlFlow::Continue(()))
-        })?;
-    }
-    Ok(records.saturating_sub(most))
-}
-
-/// The time before which interactions are beyond the number of their class, each with all of its
-/// records for which that holds; 0 if none is.
-pub(crate) fn outnumbered(
-    pages: &dyn Pages,
-    user: UserTag,
-    slot: &ClassSlot,
-    rules: &Rules,
-) -> Result<u64> {
-    let mut over = excess(pages, user, slot, rules)?;
-    let mut before = 0;
-    if over == 0 {
-        return Ok(before);
-    }
-    each_record(pages, user, slot, &mut |id, entry| {
-        if counts(rules.of(&slot.class, &entry.purpose)) {
-            over -= 1;
-            before = before.max(id.began().0 + 1);
-        }
-        Ok(if over > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-    })?;
-    Ok(before)
 }
 
 /// How many records of a user's fall at once by these rules, of a class.

@@ -105,6 +105,13 @@ pub struct Unheard {
 }
 
 impl Contents {
+    /// Whether a root key may still be there: it is, or not all that may hold a part of it
+    /// answered, and those that did have not ended its epoch.
+    pub(crate) fn may_have(&self, root: &RootId) -> bool {
+        let is_unheard = |unheard: &Unheard| root.epoch >= unheard.ended;
+        self.keys.iter().any(|key| key.id == *root) || self.unheard.as_ref().is_some_and(is_unheard)
+    }
+
     /// Whether this is what an init leaves that was cut short: a key, claimed for a store that the
     /// cell was told of no commit of. A store that was ever whole told of its first one.
     pub fn is_unfinished(&self) -> bool {

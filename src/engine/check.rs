@@ -286,6 +286,16 @@ fn opens(source: &PageSource<'_>, at: &Ref, kind: u8) -> bool {
     source.fetch(&at.name, |blob| crate::crypto::chunked::open(&at.key(), &context, &blob)).is_ok()
 }
 
+/// Whether any of these holds a later head than the one that was read.
+fn went_on(copies: &[SharedStore], from: HeadId) -> Result<bool> {
+    for copy in copies {
+        if copy.head()?.is_some_and(|head| head.id > from) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The error if the root key opens no copy's head: the copies are older, or the store went on since
 /// it was opened to look at.
 fn none_opens(core: &Core, current: HeadId, copies: &[SharedStore]) -> Error {
@@ -333,6 +343,14 @@ pub(super) fn drill(
     let source = PageSource::over(core.realm, copies);
     let begun = Checked::begun(id, current, from);
     Ok(match open_all(&pass, &source, &head, begun, None, progress)? {
+        // What a later commit replaced may be discarded there.
+        (checked, Walked::Whole) if !checked.is_whole() && went_on(copies, id)? => {
+            let text = format!(
+                "{} went on from {id} while it was checked, and {} of that were not there any more; try again at a quiet time, and what is lacking still is damage",
+                checked.from, checked.lacking
+            );
+            return Err(Error::new(ErrorKind::Changed, text));
+        }
         (checked, Walked::Whole) => Some(checked),
         (_, Walked::Interrupted) => None,
     })

@@ -518,8 +518,8 @@ impl Core {
             .cell
             .load()
             .map_err(|e| e.context("whether the root key of what is read is still there"))?;
-        // If keyholders did not answer, nothing is known.
-        if contents.unheard.is_some() || contents.keys.iter().any(|key| key.id == root) {
+        // Where keyholders did not answer, what the others ended is gone all the same.
+        if contents.may_have(&root) {
             return Ok(());
         }
         self.end_look();

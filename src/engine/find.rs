@@ -205,7 +205,7 @@ fn find_in(
         let id = Prefix::decode(&head.stored.bytes)?.store;
         let takes_over = options.open_as == OpenAs::TakeOver;
         if takes_over {
-            own::check_copies(options, &head.stored, &head.page)?;
+            own::check_copies(options, store, &head.stored, &head.page)?;
             cell.take_over();
         }
         cell.check_kept(&head.root.id)?;

@@ -105,10 +105,9 @@ pub(super) fn open_seen(
 
 /// Whether the root key of a head is destroyed, as far as the cell tells.
 pub(super) fn is_over(contents: &Contents, head: &Head) -> Result<bool> {
-    let epoch = Prefix::decode(&head.bytes)?.root_id().epoch;
+    let root = Prefix::decode(&head.bytes)?.root_id();
     let oldest = contents.keys.iter().map(|key| key.id.epoch).min().unwrap_or(contents.epoch);
-    let may_be_there = contents.unheard.as_ref().is_some_and(|unheard| epoch >= unheard.ended);
-    Ok(epoch < oldest && !may_be_there)
+    Ok(root.epoch < oldest && !contents.may_have(&root))
 }
 
 /// The error if there is no head at a place, but a key in its cell.

@@ -373,7 +373,12 @@ pub(super) fn check_not_ahead(place: &str, there: &Head, here: &Head) -> Result<
 
 /// Refuses to take a store over that lacks what a copy in step holds: it would own the cell, and
 /// could not write.
-pub(super) fn check_copies(options: &Options, here: &Head, head: &HeadPage) -> Result<()> {
+pub(super) fn check_copies(
+    options: &Options,
+    store: &dyn Store,
+    here: &Head,
+    head: &HeadPage,
+) -> Result<()> {
     let in_step = head.copies.iter().filter(|copy| copy.mode == CopyMode::InStep);
     for copy in in_step.filter(|copy| !options.give_up.contains(&copy.place)) {
         // One that is out of reach, or is this very store, is told of when something is written.
@@ -382,7 +387,11 @@ pub(super) fn check_copies(options: &Options, here: &Head, head: &HeadPage) -> R
         else {
             continue;
         };
-        check_not_ahead(&copy.place, &there, here)?;
+        if is_ahead(&there, here) {
+            // Its writer goes on meanwhile: a commit goes into the store first.
+            let now = store.head()?;
+            check_not_ahead(&copy.place, &there, now.as_ref().unwrap_or(here))?;
+        }
     }
     Ok(())
 }

@@ -329,6 +329,11 @@ pub(super) fn copy_tree(
             out.done.head = Some(head.id);
             Ok(Walked::Whole)
         }
+        // Another one built the same there.
+        Published::Conflict(_) if to.head()?.as_ref() == Some(head) => {
+            out.done.head = Some(head.id);
+            Ok(Walked::Whole)
+        }
         Published::Conflict(there) => Err(foreign(&to.place(), there)),
     }
 }

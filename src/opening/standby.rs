@@ -156,8 +156,7 @@ fn check_fits(store: &dyn Store, cell: &dyn RootCell) -> Result<()> {
             return cell.check_kept(&prefix.root_id());
         };
         let is_another = contents.store.is_some_and(|there| there != prefix.store);
-        let has_key = contents.keys.iter().any(|key| key.id == prefix.root_id());
-        if !is_another && (has_key || contents.unheard.is_some()) {
+        if !is_another && contents.may_have(&prefix.root_id()) {
             return cell.check_kept(&prefix.root_id());
         }
         // The writer may have begun an epoch between the two looks.

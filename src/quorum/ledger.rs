@@ -357,8 +357,8 @@ impl Ledger {
         true
     }
 
-    /// The same with an epoch entered that was tried here, of which shares may have gone out; `None`
-    /// if it was not tried.
+    /// The same with an epoch entered that was tried here, of which shares may have gone out;
+    /// `None` if it was not tried.
     pub(super) fn with_tried(&self, epoch: u64, members: &[Signer]) -> Option<Ledger> {
         let mut entered = Ledger {
             left: self.left.clone(),

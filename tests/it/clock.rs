@@ -411,6 +411,61 @@ fn what_a_clock_far_behind_would_have_erased_is_refused_and_not_taken() {
     world.put("ada", Class::audio(), b"now");
 }
 
+/// One put by a clock that was ahead was the newest of its class from then on: what was put by the
+/// right clock was acknowledged, and erased by the next command.
+#[test]
+fn what_a_clock_ahead_put_erases_nothing_that_is_put_by_the_right_one() {
+    let put =
+        |world: &World, class: Class| world.engine().put(Put::new(user("ada"), class), &b"x"[..]);
+    for (seed, ahead) in [(80, HOUR), (81, 40 * DAY)] {
+        let mut world = World::new(seed, SMALL_PAGES);
+        let most = Policy::new(Class::transcript()).max_records(2);
+        world.engine().policies(None).set(&most).unwrap();
+        world.put("ada", Class::action(), b"x");
+        world.wrong_by(ahead);
+        world.reopen();
+        let by_it: Vec<_> = (0..2).map(|_| put(&world, Class::transcript())).collect();
+        assert_eq!(by_it.iter().all(Result::is_err), ahead > 35 * DAY, "{by_it:?}");
+        assert!(put(&world, Class::action()).is_ok());
+        world.wrong_by(0);
+        world.reopen();
+        let told = put(&world, Class::transcript());
+        world.engine().run_due(&mut |_| {}).unwrap();
+        match told {
+            Ok(id) => assert_eq!(read_record(world.engine(), &id).unwrap(), b"x"),
+            Err(e) => {
+                assert_eq!((e.kind(), ahead), (ErrorKind::Refused, HOUR), "{e}");
+                assert!(e.to_string().contains("erase those"), "{e}");
+                let those = Scope::class(user("ada"), Class::transcript());
+                world.engine().erase(those).unwrap();
+                put(&world, Class::transcript()).unwrap();
+            }
+        }
+    }
+    // A step back by seconds holds up nothing.
+    let world = World::new(82, SMALL_PAGES);
+    world.engine().policies(None).set(&Policy::new(Class::transcript()).max_records(1)).unwrap();
+    put(&world, Class::transcript()).unwrap();
+    world.wrong_by(-5_000);
+    for _ in 0..3 {
+        let id = put(&world, Class::transcript()).unwrap();
+        world.engine().run_due(&mut |_| {}).unwrap();
+        assert_eq!(read_record(world.engine(), &id).unwrap(), b"x");
+    }
+}
+
+/// A user without a record was not asked for.
+#[test]
+fn what_a_policy_keeps_no_more_is_refused_of_a_new_user_too() {
+    let world = World::new(83, SMALL_PAGES);
+    let until = Timestamp(world.env.now().0 - 1);
+    world.engine().policies(None).set(&Policy::new(Class::audio()).until(until)).unwrap();
+    for name in ["ada", "ben"] {
+        let put = Put::new(user(name), Class::audio());
+        assert_eq!(error_kind(world.engine().put(put, &b"x"[..])), ErrorKind::Refused);
+    }
+}
+
 #[test]
 fn no_window_is_longer_because_the_clock_was_ahead() {
     for ahead in [10 * DAY, YEAR] {

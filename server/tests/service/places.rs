@@ -207,6 +207,23 @@ fn a_cell_whose_medium_is_refused_leaves_nothing() {
     }
 }
 
+/// A service at a place that does not own its cell kept the owner from that, and served what the
+/// owner erased.
+#[test]
+fn a_place_that_does_not_own_its_cell_is_not_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let (store, cell) = (dir.join("a.db"), dir.join("a.db.cell"));
+    let builder = || keyfall::Builder::at(&store).cell_at(&cell).accept_remnants();
+    builder().create().unwrap().close().unwrap();
+    let restored = keyfall::Builder::at(dir.join("b.db")).cell_at(&cell).accept_remnants();
+    restored.restore(&[&store], &mut |_| {}).unwrap();
+    let arguments = ["--store", "b.db", "--cell", "a.db.cell", "--accept-remnants"];
+    let said = refused(dir, &arguments);
+    assert!(said.contains("never owned its root cell"), "{said}");
+    builder().open().unwrap().close().unwrap();
+}
+
 /// A cell that holds the key of another store stays what it is.
 #[test]
 fn the_cell_of_another_store_is_refused_and_stays() {

@@ -16,9 +16,10 @@ use crate::engine::own::check_not_ahead;
 use crate::engine::progress::Progress;
 use crate::engine::replica::{Attached, another_store};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{BlobName, StoreId, Timestamp};
+use crate::ids::{BlobName, RecordId, StoreId, Timestamp};
 use crate::pages::{PageSource, SharedStore};
 use crate::promise::Finality;
+use crate::record::Entry;
 use crate::record::upload::is_of_upload;
 use crate::secret::WipeStack;
 use crate::store::{Cursor, Head, HeadId, Store};
@@ -130,7 +131,7 @@ impl Openable {
 
 enum Opener {
     Page { key: Key, kind: PageKind },
-    Segment { of: Arc<Payload>, number: u64, is_part: bool },
+    Segment { of: Arc<Payload>, number: u64, moves: bool },
 }
 
 impl Opener {
@@ -146,10 +147,10 @@ impl Opener {
         }
     }
 
-    /// Whether a put may take it out of the tree, and what it leads to, or holds, lives on: a page,
-    /// or a part of an upload.
-    fn is_replaced_by_puts(&self) -> bool {
-        matches!(self, Opener::Page { .. } | Opener::Segment { is_part: true, .. })
+    /// Whether what it leads to, or holds, may live on where it is taken out of the tree: a page,
+    /// a part of an upload, or a segment of a record that lives and was written once more.
+    fn is_replaced(&self) -> bool {
+        matches!(self, Opener::Page { .. } | Opener::Segment { moves: true, .. })
     }
 }
 
@@ -161,9 +162,7 @@ impl PlaceAudit {
             None | Some((false, false, _)) => self.shut += 1,
             Some((false, true, _)) => self.damaged += 1,
             Some((true, true, _)) => self.live += 1,
-            Some((true, false, known))
-                if known.epoch == epoch && known.opener.is_replaced_by_puts() =>
-            {
+            Some((true, false, known)) if known.epoch == epoch && known.opener.is_replaced() => {
                 self.superseded += 1;
             }
             Some((true, false, _)) => {
@@ -224,7 +223,9 @@ fn audit_of(inner: &Arc<Core>, more: &[SharedStore], progress: Progress<'_>) -> 
     let _asked: Vec<_> = places.iter().map(|place| AskedMedium::new(&**place)).collect();
     let mut known: HashMap<BlobName, Openable> = HashMap::new();
     let source = PageSource::over(inner.realm, &places);
-    learn(&source, &live_roots, geometry, live_head.epoch, true, &mut known)?;
+    let users = Users { pages: &source, root: &live_roots.users, geometry };
+    let live_tree = Learned { geometry, epoch: live_head.epoch, others: None };
+    learn(&source, &live_roots, &live_tree, &mut known)?;
     let mut audit = Audit {
         head: Some(live_head),
         // A shared cell keeps what a crashed attempt left until the next erase: it opens no head
@@ -250,7 +251,8 @@ fn audit_of(inner: &Arc<Core>, more: &[SharedStore], progress: Progress<'_>) -> 
             if let Some(head) = stored.as_ref().and_then(|stored| opens(stored, &root.key)) {
                 found.head_opens = true;
                 // Whatever it reaches and the live tree does not, opens too.
-                learn(&source, &head.roots, head.geometry, root.id.epoch, false, &mut known)?;
+                let tree = Learned::of(&head, root.id.epoch, &users);
+                learn(&source, &head.roots, &tree, &mut known)?;
             }
         }
         audit.places.push(found);
@@ -386,17 +388,36 @@ fn opens(stored: &Head, key: &Key) -> Option<HeadPage> {
     HeadPage::open(&stored.bytes, key).ok()
 }
 
+/// A tree that is learned.
+struct Learned<'t> {
+    geometry: Geometry,
+    epoch: u64,
+    /// The users of the live tree, if this is another one.
+    others: Option<&'t Users<'t>>,
+}
+
+impl<'t> Learned<'t> {
+    fn of(head: &HeadPage, epoch: u64, others: &'t Users<'t>) -> Self {
+        Learned { geometry: head.geometry, epoch, others: Some(others) }
+    }
+
+    /// Whether a record of it is in the live tree too, perhaps with another first segment.
+    fn lives_on(&self, id: &RecordId, entry: &Entry) -> bool {
+        let users = self.others.map(|users| users.look_up(id));
+        users.is_some_and(|there| there.is_ok_and(|(_, there)| there.is(entry)))
+    }
+}
+
 fn learn(
     source: &PageSource<'_>,
     roots: &Roots,
-    geometry: Geometry,
-    epoch: u64,
-    live: bool,
+    tree: &Learned<'_>,
     known: &mut HashMap<BlobName, Openable>,
 ) -> Result<()> {
+    let (live, epoch) = (tree.others.is_none(), tree.epoch);
     // An adversary takes what it can get; the live tree must be whole.
     let pass = if live { Walking::unhindered() } else { Walking::lenient() };
-    let users = Users { pages: source, root: &roots.users, geometry };
+    let users = Users { pages: source, root: &roots.users, geometry: tree.geometry };
     let mut resolver = Resolver::new(source.realm, users);
     walk(&pass, source, roots, &mut |step| {
         match step {
@@ -417,9 +438,10 @@ fn learn(
                 else {
                     return Ok(ControlFlow::Continue(()));
                 };
-                let is_part = is_of_upload(of.record(key)?.ordinal);
-                for (number, name) in (0..).zip(entry.segment_names(geometry)) {
-                    let opener = Opener::Segment { of: Arc::clone(&payload), number, is_part };
+                let id = of.record(key)?;
+                let moves = is_of_upload(id.ordinal) || tree.lives_on(&id, entry);
+                for (number, name) in (0..).zip(entry.segment_names(tree.geometry)) {
+                    let opener = Opener::Segment { of: Arc::clone(&payload), number, moves };
                     known.entry(name).or_insert(Openable::unseen(opener, live, epoch));
                 }
             }

@@ -71,7 +71,8 @@ impl Copies<'_> {
     /// # Errors
     /// `Refused` if no copy is of the store's epoch: nothing could be restored; or if one
     /// holds another store; `Changed` if this engine is read-only, and a copy is ahead of what it
-    /// was opened at; `Corrupt`, `Io`.
+    /// was opened at, or if a copy went on meanwhile, and lacks some of what was read; `Corrupt`,
+    /// `Io`.
     pub fn check_restore(&self, copies: &[SharedStore], progress: Progress<'_>) -> Result<Checked> {
         let _wiped = WipeStack;
         if copies.is_empty() {

@@ -15,7 +15,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 const FILE: &str = "engine.key";
 /// What else lies in the directory of a cell, of either kind.
-const OF_A_CELL: [&str; 8] = [
+const OF_A_CELL: [&str; 9] = [
+    "engine.part",
     "quorum.json",
     "quorum.part",
     "lock",

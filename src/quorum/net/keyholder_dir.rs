@@ -29,8 +29,16 @@ use crate::sync::{Mutex, locked};
 
 const HOLDER_PRIVATE: &str = "keyfall-keyholder-private-1:";
 /// What a making that was cut short may have left, and what a lock leaves.
-const OWN: [&str; 6] =
-    ["stores", "engines", "engines.part", "engines.lock", "remnants-accepted", "lock"];
+const OWN: [&str; 8] = [
+    "stores",
+    "engines",
+    "engines.part",
+    "engines.lock",
+    "identity.part",
+    "remnants-accepted",
+    "remnants-accepted.part",
+    "lock",
+];
 /// Stores that one engine may have a keyholder keep shares of, if `allow` named no number. A
 /// cell is of one store; an `init` that failed leaves another.
 const STORES: usize = 8;
@@ -225,8 +233,11 @@ impl KeyholderDir {
         }
         Err(Error::new(
             ErrorKind::Refused,
-            "another engine deposited for this store; `keyfall keyholder allow DIR ENGINE_KEY \
-             --store ID` gives it to this one",
+            format!(
+                "another engine deposited for this store; `keyfall keyholder allow DIR {} --store \
+                 {store}`, run there with its directory, gives it to this one",
+                EngineId(*engine)
+            ),
         ))
     }
 

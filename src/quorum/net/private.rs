@@ -1,11 +1,13 @@
 //! Files that only their owner reads, written durably.
 
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, rename};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use ed25519_dalek::SigningKey;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use crate::crypto::Key;
@@ -17,29 +19,31 @@ pub(super) fn io(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
     move |e| Error::io(path.display(), e)
 }
 
-/// Writes a file that only its owner reads, durably; with `new` it must not be there.
+/// Writes a file that only its owner reads, durably and whole or not at all; with `new` it must not
+/// be there.
 pub(super) fn write(path: &Path, text: &str, new: bool) -> Result<()> {
     let part = path.with_extension("part");
-    let target = if new { path } else { &part };
-    if !new {
-        // What a write that was cut short left; a link that lies there goes, and what it leads to
-        // stays.
-        let _ = std::fs::remove_file(&part);
-    }
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(target);
+    // What a write that was cut short left; a link that lies there goes, and what it leads to
+    // stays.
+    let _ = std::fs::remove_file(&part);
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part);
     let written =
         file.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
-    written.map_err(|e| {
-        if new && e.kind() != std::io::ErrorKind::AlreadyExists {
-            // An empty file would pass for one that somebody wrote.
-            let _ = std::fs::remove_file(target);
-        }
-        io(target)(e)
+    let named = written.and_then(|()| if new { name(&part, path) } else { rename(&part, path) });
+    named.map_err(|e| {
+        let _ = std::fs::remove_file(&part);
+        io(path)(e)
     })?;
-    if !new {
-        std::fs::rename(&part, path).map_err(io(path))?;
-    }
     sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Gives a file a name that nothing has.
+fn name(part: &Path, path: &Path) -> std::io::Result<()> {
+    match renameat_with(CWD, part, CWD, path, RenameFlags::NOREPLACE) {
+        // The file system cannot say that in one step.
+        Err(Errno::INVAL | Errno::NOSYS) if !path.try_exists()? => rename(part, path),
+        named => Ok(named?),
+    }
 }
 
 pub(super) fn read(path: &Path) -> Result<Zeroizing<String>> {

@@ -49,6 +49,23 @@ pub(super) fn learn_elsewhere(bucket: &Bucket, state: &Mutex<State>) -> Result<(
     if locked(state).elsewhere.is_some() {
         return Ok(());
     }
+    for _ in 1..LISTED {
+        if let Some(elsewhere) = strays(bucket, state, false)? {
+            locked(state).elsewhere.get_or_insert(elsewhere);
+            return Ok(());
+        }
+    }
+    let elsewhere = strays(bucket, state, true)?.unwrap_or_default();
+    locked(state).elsewhere.get_or_insert(elsewhere);
+    Ok(())
+}
+
+/// How often strays are listed where some are gone before they are read.
+const LISTED: u32 = 5;
+
+/// Where the blobs of the strays that are listed now lie; `None` if one of them is gone, unless
+/// that is `enough`: a discard moved what lives in it to one that the list may lack.
+fn strays(bucket: &Bucket, state: &Mutex<State>, enough: bool) -> Result<Option<Elsewhere>> {
     let listed = bucket.list(STRAYS, "")?;
     let of_log = |listed: &Listed| Some((Object::parse(&listed.name)?, listed.size));
     let strays: Vec<(Object, u64)> = listed.iter().filter_map(of_log).collect();
@@ -57,7 +74,8 @@ pub(super) fn learn_elsewhere(bucket: &Bucket, state: &Mutex<State>) -> Result<(
     for ((object, _), table) in strays.into_iter().zip(tables) {
         let (header, blobs) = match table {
             Ok(Some(table)) => table,
-            Ok(None) => continue,
+            Ok(None) if enough => continue,
+            Ok(None) => return Ok(None),
             Err(e) if e.kind() == ErrorKind::Corrupt => {
                 locked(state).ill.insert(object);
                 continue;
@@ -67,8 +85,7 @@ pub(super) fn learn_elsewhere(bucket: &Bucket, state: &Mutex<State>) -> Result<(
         locked(state).windows.keep_header(object, header);
         elsewhere.extend(blobs.into_iter().map(|(name, spot)| (name, (object, spot))));
     }
-    locked(state).elsewhere.get_or_insert(elsewhere);
-    Ok(())
+    Ok(Some(elsewhere))
 }
 
 /// Learns which long blobs there are, unless that is known.

@@ -13,7 +13,7 @@ use keyfall::store::SledStore;
 use keyfall::{Engine, Erase, ErrorKind, Options, RecordId, Scope};
 
 use super::{Place, certified, certified_elsewhere, grade, put};
-use crate::support::{error_kind, ok, read_record, user};
+use crate::support::{copy, error_kind, ok, read_record, user};
 
 #[test]
 fn five_keyholders_hold_the_key_and_an_erase_is_final_with_their_signatures() {
@@ -306,6 +306,27 @@ fn whatever_looks_while_keyholders_are_away_says_pending() {
         );
         assert!(ok(&["audit", &store]).contains("clean: "));
     }
+}
+
+/// While one keyholder of five was away, an engine that only looks never learned that its root key is
+/// gone, and gave what an erase had taken that was final.
+#[test]
+fn what_only_looks_ends_with_its_root_key_though_a_keyholder_is_away() {
+    let mut place = Place::with_margin(5, 3, 1, 1);
+    let engine = place.open().unwrap();
+    let id = put(&engine, "ada");
+    drop(engine);
+    copy(Path::new(&place.at("store")), Path::new(&place.at("elsewhere")));
+    place.keyholders[4].kill();
+    let options = Options::new().keeper(Keeper::ByHand).open_as(OpenAs::ReadOnly);
+    let blobs = SledStore::look(Path::new(&place.at("elsewhere"))).unwrap();
+    let look = Engine::open(Arc::new(blobs), Arc::new(place.cell()), options).unwrap();
+    let open = || read_record(&look, &id);
+    assert_eq!(open().unwrap(), b"ada");
+    let engine = place.open().unwrap();
+    engine.erase(Scope::user(user("ada"))).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    assert_eq!(error_kind(open()), ErrorKind::Mismatch);
 }
 
 /// What was final waited again for keyholders that went away since, though nothing was erased.

@@ -114,7 +114,8 @@ fn build(
 ) -> Result<Built, Error> {
     let into = &args.into;
     let cell = look_root(cell_place)?;
-    check_reach(into, cell_place.join("quorum.json").exists(), args.single_machine)?;
+    check_reach(into, cell_place.join("quorum.json").exists(), args.single_machine)
+        .map_err(|e| within_reach(into, e))?;
     let pointer = Adopted::check(into, cell_place)?;
     let sources = args.copies.iter().map(|copy| copy_as_it_is(copy));
     let sources = sources.collect::<Result<Vec<_>, Error>>()?;
@@ -144,6 +145,19 @@ fn build(
     drop(target);
     is_built(into)?;
     Ok(built)
+}
+
+/// A restore makes no keyholders, and none are named here.
+fn within_reach(into: &Path, e: Error) -> Error {
+    if e.kind() != ErrorKind::Refused {
+        return e;
+    }
+    let text = format!(
+        "{} can be reached from other machines, and a cell in a file from this one alone: say with \
+         --single-machine that only this machine opens the store",
+        into.display()
+    );
+    Error::new(ErrorKind::Refused, text)
 }
 
 /// What reading back found that is not as it was put.
