@@ -519,3 +519,33 @@ fn a_look_over_a_cell_that_cannot_say_calls_nothing_final() {
     assert!(!look.audit(&[], &mut |_| {}).unwrap().is_clean());
     assert!(!look.ownership().owes().unwrap(), "to open it would tell no more");
 }
+
+/// A writer that commits all the time made its copy in step look ahead of the store, which had been
+/// read before: nobody could take the store over, and was told to give the copy up.
+#[test]
+fn a_store_is_taken_over_from_a_writer_that_goes_on_meanwhile() {
+    let mut world = World::new(90, SMALL_PAGES);
+    world.put("ada", Class::audio(), b"x");
+    world.engine().copies().add("near", CopyMode::InStep, &mut |_| {}).unwrap();
+    let writer = world.engine.take().unwrap();
+    let (puts, near) = (Arc::new(Mutex::new(Vec::new())), world.place("near"));
+    let acknowledged = Arc::clone(&puts);
+    let mut options = world.options.clone().open_as(OpenAs::TakeOver);
+    // Whoever looks at the copy first finds that it went on. A store in memory has one handle, and
+    // fences nobody: later the writer is gone.
+    options.open_copy = Arc::new(move |_, _| {
+        let mut acknowledged = acknowledged.lock().unwrap();
+        if acknowledged.is_empty() {
+            let put = Put::new(user("ada"), Class::audio());
+            acknowledged.push(writer.put(put, &b"later"[..]).unwrap());
+        }
+        Ok(Arc::clone(&near) as Arc<dyn Store>)
+    });
+    let cell: Arc<dyn RootCell> = world.cell.clone();
+    let engine = Engine::open(Arc::clone(&world.store), cell, options).unwrap();
+    assert_eq!(engine.read_only(), None);
+    let puts = puts.lock().unwrap();
+    assert!(!puts.is_empty());
+    puts.iter().for_each(|id| assert_eq!(read_record(&engine, id).unwrap(), b"later"));
+    engine.put(Put::new(user("ada"), Class::audio()), &b"mine"[..]).unwrap();
+}

@@ -56,7 +56,8 @@ pub(super) fn failure(url: &str, name: &str, e: &Error) -> Failure {
         Some(401 | 403) => RIGHTS,
         _ => "",
     };
-    let message = format!("{url}: object {name}: {}{remedy}", without_markup(&text));
+    let said = without_markup(&text);
+    let message = format!("{url}: object {name}: {}{remedy}", said.trim_end_matches([':', ' ']));
     let refused = || FailureKind::Refused;
     let kind = match e {
         Error::PermissionDenied { .. }
@@ -92,8 +93,8 @@ const OTHER_TIMES: [&str; 2] = ["RequestTimeTooSkewed", "Request date header too
 const CLOCK: &str = "; the clock of this machine or of the server is wrong: set it";
 
 /// What to do where a server gives nothing to these credentials.
-const RIGHTS: &str = "; check the credentials in the environment, and that they may list, read, \
-                      create and delete objects there";
+const RIGHTS: &str = "; check the credentials in the environment, that they may list, read, create and \
+                      delete objects there, and the time of this machine";
 
 fn is_of_the_clock(text: &str) -> bool {
     OTHER_TIMES.iter().any(|said| text.contains(said))
@@ -157,7 +158,7 @@ mod tests {
         let skewed = "Server returned non-2xx status code: 403 Forbidden: <Error>\
                       <Code>RequestTimeTooSkewed</Code><Message>The difference between the \
                       request time and the current time is too large.</Message></Error>";
-        for text in ["status code: 403 Forbidden: AccessDenied", skewed] {
+        for text in ["status code: 403 Forbidden: ", skewed] {
             let (path, source) = ("c/1".to_owned(), || text.to_owned().into());
             for e in [
                 Error::PermissionDenied { path: path.clone(), source: source() },
@@ -167,7 +168,8 @@ mod tests {
                 let told = failure("s3://b", "c/1", &e);
                 assert_eq!(told.kind, FailureKind::Refused, "{e}");
                 assert_eq!(told.message.contains("clock"), text == skewed, "{told}");
-                assert_eq!(told.message.contains("check the credentials"), text != skewed);
+                let checks = told.message.contains("Forbidden; check the credentials");
+                assert_eq!(checks, text != skewed, "{told}");
             }
         }
     }
