@@ -254,12 +254,14 @@ pub(crate) fn has_one_of(dir: &Path, names: &[&str]) -> Result<bool> {
 }
 
 /// Refuses a directory in which something else lies than these names: what is made there would be
-/// in its way, and be removed with it. `lost+found` is of the file system.
+/// in its way, and be removed with it. `lost+found` is of the file system, and what ends with
+/// `.part` was left by a write that was cut short.
 #[cfg(feature = "keyholders")]
 pub(crate) fn check_unused(dir: &Path, names: &[&str], what: &str) -> Result<()> {
     for entry in std::fs::read_dir(dir).map_err(|e| Error::io(dir.display(), e))? {
         let name = entry.map_err(|e| Error::io(dir.display(), e))?.file_name();
-        if name != "lost+found" && !names.iter().any(|known| name == *known) {
+        let is_part = name.as_encoded_bytes().ends_with(b".part");
+        if name != "lost+found" && !is_part && !names.iter().any(|known| name == *known) {
             let text = format!(
                 "{} is to be {what}, and holds {} already; name a directory of its own",
                 dir.display(),

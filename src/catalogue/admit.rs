@@ -124,9 +124,9 @@ impl Admission<'_> {
         ))
     }
 
-    /// The interaction, if the record is not at once beyond the number of its class: others that
-    /// begin later are there, put by a clock that was ahead. One that begins now begins after the
-    /// oldest of these, if that is as near as clocks are.
+    /// The interaction of a put that names none, if the record is not at once beyond the number of
+    /// its class: others that begin later are there, put by a clock that was ahead. It begins after
+    /// the oldest of these, if that is as near as clocks are.
     fn within_number(
         &self,
         whole: &Page,
@@ -134,17 +134,21 @@ impl Admission<'_> {
         policy: Option<&Policy>,
         interaction: InteractionId,
     ) -> Result<InteractionId> {
-        if !counts(policy) || policy.is_none_or(|policy| policy.max_records.is_none()) {
+        let has_number = policy.is_some_and(|policy| policy.max_records.is_some());
+        if self.put.interaction.is_some() || !counts(policy) || !has_number {
             return Ok(interaction);
         }
         let page = UserPage::decode(whole)?;
         let slot = page.classes.iter().find(|slot| slot.class == self.put.class);
         let Some(slot) = slot else { return Ok(interaction) };
-        let after = Timestamp(outnumbered_with(self.view.pages, self.tag, slot, rules, 1)?);
-        if after <= interaction.began() {
+        let Some(last) = outnumbered_with(self.view.pages, self.tag, slot, rules, 1)? else {
+            return Ok(interaction);
+        };
+        if last < interaction {
             return Ok(interaction);
         }
-        if self.put.interaction.is_none() && after <= later(interaction.began(), CLOCK_TRUST) {
+        let after = Timestamp(last.began().0.saturating_add(1));
+        if after <= later(interaction.began(), CLOCK_TRUST) {
             return interaction_at(self.env, after);
         }
         Err(Error::new(

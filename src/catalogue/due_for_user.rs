@@ -13,14 +13,14 @@ use super::hold::drop_idle_marks;
 use super::hold_check::{part_is_held, record_is_held};
 use super::inbox;
 use super::keep_derived::keep_derived;
-use super::number::{counts, outnumbered};
+use super::number::{counts, outnumbered, outnumbered_alone};
 use super::part::Part;
 use super::record::erase_record;
 use super::retention::{next_due, passed};
 use super::span::Span;
 use super::uploads;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{Class, ClassTag, RecordId, Timestamp, UserId, UserTag};
+use crate::ids::{Class, ClassTag, InteractionId, RecordId, Timestamp, UserId, UserTag};
 use crate::limits::RETRY;
 use crate::policy::{Policy, Rules, millis};
 use crate::record::Entry;
@@ -227,12 +227,19 @@ fn expire(
             continue;
         };
         let mut limit = Limit { user, class: &class, doing: &mut *doing, refused: &mut *refused };
-        if let Some(until) = passed(pages, user, slot, &rules, limit.doing.now)? {
-            limit.expire_part(edit, until, rules.of_class(&class))?;
-        }
+        let until = passed(pages, user, slot, &rules, limit.doing.now)?;
         if rules.by_purpose(&class) {
             limit.expire_by_purpose(edit, &rules)?;
+            continue;
         }
+        let alone = outnumbered_alone(pages, user, slot, &rules)?;
+        let goes = |id: &InteractionId| match until {
+            Some(until) => until.is_none_or(|until| id.began() < until),
+            None => false,
+        };
+        let alone = alone.into_iter().filter(|id| !goes(id)).map(When::Interaction);
+        let span = until.map(|until| When::Between { from: None, until });
+        limit.expire_parts(edit, alone.chain(span).collect(), rules.of_class(&class))?;
     }
     Ok(())
 }
@@ -275,14 +282,13 @@ struct Limit<'d> {
 impl Limit<'_> {
     /// Erases its interactions that began before a time; if a hold covers some, the others one
     /// by one.
-    fn expire_part(
+    fn expire_parts(
         &mut self,
         edit: &mut Edit<'_>,
-        until: Option<Timestamp>,
+        mut whens: Vec<When>,
         policy: Option<&Policy>,
     ) -> Served<()> {
         let (pages, moment) = (edit.pages(), edit.moment);
-        let mut whens = vec![When::Between { from: None, until }];
         while let Some(when) = whens.pop() {
             let Some((_, page)) = edit.page(self.user)? else {
                 return Ok(());
@@ -381,7 +387,8 @@ impl Limit<'_> {
                 let policy = rules.of(self.class, &Entry::decode(value)?.purpose);
                 let expired =
                     policy.and_then(|p| p.expiry(interaction.began())).is_some_and(|at| at <= now);
-                if expired || counts(policy) && interaction.began().0 < before {
+                let is_over = before.is_some_and(|last| interaction <= last);
+                if expired || counts(policy) && is_over {
                     ids.push((RecordId { interaction, user, incarnation, class, ordinal }, policy));
                 }
                 Ok(ControlFlow::Continue(()))

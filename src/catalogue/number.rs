@@ -63,37 +63,56 @@ fn excess_with(
     Ok(records.saturating_sub(most))
 }
 
-/// The time before which interactions are beyond the number of their class, each with all of its
-/// records for which that holds; 0 if none is.
+/// The last interaction that is beyond the number of its class: it and those before it go, each
+/// with all of its records for which that holds.
 pub(crate) fn outnumbered(
     pages: &dyn Pages,
     user: UserTag,
     slot: &ClassSlot,
     rules: &Rules,
-) -> Result<u64> {
+) -> Result<Option<InteractionId>> {
     outnumbered_with(pages, user, slot, rules, 0)
 }
 
-/// The same once so many records more are there: one of them that begins before that time would go
+/// The same once so many records more are there: one of them that begins before that one would go
 /// at once.
-pub(crate) fn outnumbered_with(
+pub(super) fn outnumbered_with(
     pages: &dyn Pages,
     user: UserTag,
     slot: &ClassSlot,
     rules: &Rules,
     more: u64,
-) -> Result<u64> {
+) -> Result<Option<InteractionId>> {
     let mut over = excess_with(pages, user, slot, rules, more)?;
-    let mut before = 0;
+    let mut last = None;
     if over == 0 {
-        return Ok(before);
+        return Ok(last);
     }
     each_record(pages, user, slot, &mut |id, entry| {
         if counts(rules.of(&slot.class, &entry.purpose)) {
             over -= 1;
-            before = before.max(id.began().0 + 1);
+            last = Some(id);
         }
         Ok(if over > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
-    Ok(before)
+    Ok(last)
+}
+
+/// Of the interactions beyond the number those that began in the millisecond of the last one:
+/// others of that millisecond stay.
+pub(super) fn outnumbered_alone(
+    pages: &dyn Pages,
+    user: UserTag,
+    slot: &ClassSlot,
+    rules: &Rules,
+) -> Result<Vec<InteractionId>> {
+    let Some(last) = outnumbered(pages, user, slot, rules)? else { return Ok(Vec::new()) };
+    let mut alone = Vec::new();
+    each_record(pages, user, slot, &mut |id, _| {
+        if id.began() == last.began() && alone.last() != Some(&id) {
+            alone.push(id);
+        }
+        Ok(if id < last { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    Ok(alone)
 }

@@ -62,7 +62,9 @@ pub(crate) fn passed(
         return Ok(Some(None));
     }
     let by_age = policy.max_age.and_then(|age| (now.0 + 1).checked_sub(millis(age))).unwrap_or(0);
-    let before = by_age.max(outnumbered(pages, user, slot, rules)?);
+    // Those of its last millisecond go one by one.
+    let outnumbered = outnumbered(pages, user, slot, rules)?;
+    let before = by_age.max(outnumbered.map_or(0, |last| last.began().0));
     let mut any = false;
     each_record(pages, user, slot, &mut |id, _| {
         any = id.began().0 < before;
@@ -94,9 +96,11 @@ pub(crate) fn would_fall(
         let by_purpose = || {
             let policy = rules.of(class, &entry.purpose);
             policy.and_then(|p| p.expiry(id.began())).is_some_and(|at| at <= now)
-                || counts(policy) && id.began().0 < outnumbered
+                || counts(policy) && outnumbered.is_some_and(|last| id <= last)
         };
-        let falls = id.began().0 < before || (single && by_purpose());
+        let falls = id.began().0 < before
+            || !single && outnumbered.is_some_and(|last| id <= last)
+            || single && by_purpose();
         fall += u64::from(falls);
         Ok(if falls || single { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;

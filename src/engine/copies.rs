@@ -81,10 +81,16 @@ pub fn restore(
     let mut done = Backup::default();
     for _ in 0..TRIES {
         let Choice { best: Candidate { head, page, store }, others } = newest_of(cell, copies)?;
-        check_into(cell, into, &head)?;
+        let before = check_into(cell, into, &head)?;
         let source = PageSource::over(page.realm, copies);
         let what = Copied { roots: &page.roots, geometry: page.geometry, head: &head };
         match copy_tree(&Walking::unhindered(), &source, what, into, &mut done, progress) {
+            // Another restore built something else there meanwhile.
+            Err(e)
+                if e.kind() == ErrorKind::Refused && into.head()?.is_some_and(|it| it != head) =>
+            {
+                continue;
+            }
             // What a later commit replaced may be discarded there.
             Err(e) if e.kind() == ErrorKind::Corrupt && store.head()?.as_ref() != Some(&head) => {
                 continue;
@@ -149,16 +155,16 @@ fn newest_of<'c>(cell: &dyn RootCell, copies: &'c [SharedStore]) -> Result<Choic
 }
 
 /// Whether a state may be built at a place: nothing is there but what an earlier try left of this
-/// store, the same state or one that an erase ended meanwhile.
-fn check_into(cell: &dyn RootCell, into: &dyn Store, head: &Head) -> Result<()> {
-    let Some(there) = into.head()? else { return Ok(()) };
+/// store, the same state or one that an erase ended meanwhile. Gives its head.
+fn check_into(cell: &dyn RootCell, into: &dyn Store, head: &Head) -> Result<Option<Head>> {
+    let Some(there) = into.head()? else { return Ok(None) };
     if there.bytes == head.bytes {
-        return Ok(());
+        return Ok(Some(there));
     }
     let is_this_store = Prefix::decode(&there.bytes)?.store == Prefix::decode(&head.bytes)?.store;
     let is_earlier = is_this_store && there.id < head.id && is_over(&cell.load()?, &there)?;
     if is_earlier && into.claimed()?.is_none() {
-        return Ok(());
+        return Ok(Some(there));
     }
     Err(Error::new(
         ErrorKind::Exists,

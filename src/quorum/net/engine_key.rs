@@ -15,17 +15,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 const FILE: &str = "engine.key";
 /// What else lies in the directory of a cell, of either kind.
-const OF_A_CELL: [&str; 9] = [
-    "engine.part",
-    "quorum.json",
-    "quorum.part",
-    "lock",
-    "slot-a",
-    "slot-b",
-    "claim-a",
-    "claim-b",
-    "remnants-accepted",
-];
+const OF_A_CELL: [&str; 7] =
+    ["quorum.json", "lock", "slot-a", "slot-b", "claim-a", "claim-b", "remnants-accepted"];
 const ENGINE_PRIVATE: &str = "keyfall-engine-private-1:";
 
 /// The key by which an engine proves its identity to keyholders.
@@ -49,11 +40,10 @@ impl EngineKey {
             make_dir(dir)?;
             check_unused(dir, &OF_A_CELL, "a cell")?;
             let seed = Key::random(env)?;
-            write(
-                &path,
-                &Zeroizing::new(format!("{}\n", shown(ENGINE_PRIVATE, seed.bytes()))),
-                true,
-            )?;
+            let text = Zeroizing::new(format!("{}\n", shown(ENGINE_PRIVATE, seed.bytes())));
+            // Another process may have made one meanwhile: that one counts.
+            write(&path, &text, true)
+                .or_else(|e| if is_there(&path)? { Ok(()) } else { Err(e) })?;
         }
         EngineKey::there(dir)
     }

@@ -29,16 +29,7 @@ use crate::sync::{Mutex, locked};
 
 const HOLDER_PRIVATE: &str = "keyfall-keyholder-private-1:";
 /// What a making that was cut short may have left, and what a lock leaves.
-const OWN: [&str; 8] = [
-    "stores",
-    "engines",
-    "engines.part",
-    "engines.lock",
-    "identity.part",
-    "remnants-accepted",
-    "remnants-accepted.part",
-    "lock",
-];
+const OWN: [&str; 5] = ["stores", "engines", "engines.lock", "remnants-accepted", "lock"];
 /// Stores that one engine may have a keyholder keep shares of, if `allow` named no number. A
 /// cell is of one store; an `init` that failed leaves another.
 const STORES: usize = 8;

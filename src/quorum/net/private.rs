@@ -3,7 +3,7 @@
 use std::fs::{OpenOptions, rename};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::crypto::Key;
 use crate::dir::{read_small, sync_dir};
+use crate::env::{Env as _, System};
 use crate::error::{Error, Result};
 use crate::secret::WipeStack;
 
@@ -22,10 +23,7 @@ pub(super) fn io(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
 /// Writes a file that only its owner reads, durably and whole or not at all; with `new` it must not
 /// be there.
 pub(super) fn write(path: &Path, text: &str, new: bool) -> Result<()> {
-    let part = path.with_extension("part");
-    // What a write that was cut short left; a link that lies there goes, and what it leads to
-    // stays.
-    let _ = std::fs::remove_file(&part);
+    let part = part_of(path, new)?;
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part);
     let written =
         file.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
@@ -35,6 +33,21 @@ pub(super) fn write(path: &Path, text: &str, new: bool) -> Result<()> {
         io(path)(e)
     })?;
     sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Where a file is written before it has its name. Another process may make the same new file; one
+/// that is there is written under a lock.
+fn part_of(path: &Path, new: bool) -> Result<PathBuf> {
+    if new {
+        let mut drawn = [0; 8];
+        System.fill(&mut drawn)?;
+        return Ok(path.with_extension(format!("{:016x}.part", u64::from_be_bytes(drawn))));
+    }
+    let part = path.with_extension("part");
+    // What a write that was cut short left; a link that lies there goes, and what it leads to
+    // stays.
+    let _ = std::fs::remove_file(&part);
+    Ok(part)
 }
 
 /// Gives a file a name that nothing has.

@@ -49,6 +49,37 @@ fn a_childs_profile_is_gone_at_its_limit() {
     assert_eq!(engine.status().unwrap().next_due, None);
 }
 
+/// All that began in one millisecond went with the first of it, and fewer were left than are kept.
+#[test]
+fn of_one_millisecond_no_more_go_than_are_too_many() {
+    let world = World::new(6, SMALL_PAGES);
+    let engine = world.engine();
+    let most = Policy::new(Class::audio()).max_records(3);
+    engine.policies(None).set(&most).unwrap();
+    let purpose = Policy::new(Class::transcript()).purpose("care");
+    engine.policies(None).set(&purpose).unwrap();
+    engine.policies(None).set(&Policy::new(Class::transcript()).max_records(3)).unwrap();
+    let began = world.env.now();
+    for class in [Class::audio(), Class::transcript()] {
+        let put = |random: u8| {
+            let interaction = InteractionId::from_parts(began, [random; 10]);
+            let put = Put::new(user("ada"), class.clone()).interaction(interaction);
+            engine.put(put, &b"x"[..]).unwrap()
+        };
+        let ids: Vec<RecordId> = (1..=8).map(put).collect();
+        // The newest of the millisecond, by their ids, stay.
+        let most = Policy::new(class.clone()).max_records(3);
+        assert_eq!(engine.policies(None).would_expire(&most).unwrap(), 5);
+        assert_eq!(world.tend().expired, 5, "{class:?}");
+        for (n, id) in ids.iter().enumerate() {
+            assert_eq!(engine.info(id).is_ok(), n >= 5, "{class:?} {n}");
+        }
+        assert_eq!(world.tend().expired, 0);
+        assert!(engine.put(Put::new(user("ada"), class.clone()), &b"y"[..]).is_ok());
+        assert_eq!(world.tend().expired, 1);
+    }
+}
+
 #[test]
 fn numbers_dates_and_purposes_limit() {
     let world = World::new(5, SMALL_PAGES);
