@@ -86,11 +86,7 @@ pub fn restore(
         let what = Copied { roots: &page.roots, geometry: page.geometry, head: &head };
         match copy_tree(&Walking::unhindered(), &source, what, into, &mut done, progress) {
             // Another restore built something else there meanwhile.
-            Err(e)
-                if e.kind() == ErrorKind::Refused && into.head()?.is_some_and(|it| it != head) =>
-            {
-                continue;
-            }
+            Err(e) if e.kind() == ErrorKind::Refused && into.head()? != before => continue,
             // What a later commit replaced may be discarded there.
             Err(e) if e.kind() == ErrorKind::Corrupt && store.head()?.as_ref() != Some(&head) => {
                 continue;
