@@ -105,9 +105,10 @@ pub(super) fn open_seen(
 
 /// Whether the root key of a head is destroyed, as far as the cell tells.
 pub(super) fn is_over(contents: &Contents, head: &Head) -> Result<bool> {
-    let root = Prefix::decode(&head.bytes)?.root_id();
+    let prefix = Prefix::decode(&head.bytes)?;
+    let (root, is_of_it) = (prefix.root_id(), contents.store.is_none_or(|it| it == prefix.store));
     let oldest = contents.keys.iter().map(|key| key.id.epoch).min().unwrap_or(contents.epoch);
-    Ok(root.epoch < oldest && !contents.may_have(&root))
+    Ok(is_of_it && root.epoch < oldest && !contents.may_have(&root))
 }
 
 /// The error if there is no head at a place, but a key in its cell.
