@@ -30,8 +30,8 @@ pub(crate) struct Admitted {
 ///
 /// # Errors
 /// `Erased` if the user, the interaction or this class of it was erased; `Invalid` for an
-/// interaction from the future; `Refused` if a policy says that nothing of the class is kept, or would
-/// have the record erased at once, or once a clock that is far off is right.
+/// interaction from the future; `Refused` if a policy says that nothing of the class is kept, or
+/// would have the record erased at once, or once a clock that is far off is right.
 pub(crate) fn admit(view: &View<'_>, env: &dyn Env, clock: Reading, put: &Put) -> Result<Admitted> {
     let tag = view.tag(&put.user);
     let interaction = match put.interaction {
