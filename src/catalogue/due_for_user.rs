@@ -233,10 +233,10 @@ fn expire(
             continue;
         }
         let alone = outnumbered_alone(pages, user, slot, &rules)?;
-        let goes = |id: &InteractionId| match until {
-            Some(until) => until.is_none_or(|until| id.began() < until),
-            None => false,
+        let in_span = |until: Option<Timestamp>, id: &InteractionId| {
+            until.is_none_or(|until| id.began() < until)
         };
+        let goes = |id: &InteractionId| until.is_some_and(|until| in_span(until, id));
         let alone = alone.into_iter().filter(|id| !goes(id)).map(When::Interaction);
         let span = until.map(|until| When::Between { from: None, until });
         limit.expire_parts(edit, alone.chain(span).collect(), rules.of_class(&class))?;

@@ -17,7 +17,7 @@ pub(crate) struct Reading {
     pub(crate) certain: Timestamp,
     /// Whether it is too far ahead to erase anything by it that nobody asked for now.
     pub(crate) doubted: bool,
-    /// Whether it is as far behind the time that is known.
+    /// Whether the clock is as far behind the known time.
     pub(crate) behind: bool,
 }
 

@@ -93,14 +93,13 @@ pub(crate) fn would_fall(
     let (single, mut fall) = (rules.by_purpose(class), 0);
     let outnumbered = outnumbered(pages, user, slot, rules)?;
     each_record(pages, user, slot, &mut |id, entry| {
+        let is_over = outnumbered.is_some_and(|last| id <= last);
         let by_purpose = || {
             let policy = rules.of(class, &entry.purpose);
             policy.and_then(|p| p.expiry(id.began())).is_some_and(|at| at <= now)
-                || counts(policy) && outnumbered.is_some_and(|last| id <= last)
+                || counts(policy) && is_over
         };
-        let falls = id.began().0 < before
-            || !single && outnumbered.is_some_and(|last| id <= last)
-            || single && by_purpose();
+        let falls = id.began().0 < before || if single { by_purpose() } else { is_over };
         fall += u64::from(falls);
         Ok(if falls || single { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;

@@ -12,7 +12,7 @@ use crate::catalogue::open_payload::Payload;
 use crate::catalogue::resolve::Resolver;
 use crate::catalogue::view::Users;
 use crate::catalogue::walk::{Coming, Step, Walked, Walking, walk_ahead};
-use crate::cell::{RootCell, RootKey};
+use crate::cell::{Contents, RootCell, RootKey};
 use crate::crypto::Hashing;
 use crate::env::{Env as _, System};
 use crate::error::{Error, ErrorKind, Result};
@@ -234,8 +234,9 @@ fn read_back(
 ) -> Result<Checked> {
     let _wiped = WipeStack;
     let stored = restored.head()?;
-    check_goes(cell, restored, stored.as_ref())?;
-    let OpenHead { stored, page, .. } = open_seen(&**restored, stored, cell.load()?)?;
+    let contents = cell.load()?;
+    check_goes(&contents, restored, stored.as_ref())?;
+    let OpenHead { stored, page, .. } = open_seen(&**restored, stored, contents)?;
     let source = PageSource::over(page.realm, std::slice::from_ref(restored));
     let begun = Checked::begun(stored.id, stored.id, restored.place());
     // Nothing stops it.
@@ -245,14 +246,14 @@ fn read_back(
         Ok::<_, Error>(Choice { wanted, left })
     });
     let (checked, _) = open_all(&pass, &source, &page, begun, choice.transpose()?, progress)?;
-    check_goes(cell, restored, Some(&stored))?;
+    check_goes(&cell.load()?, restored, Some(&stored))?;
     Ok(checked)
 }
 
 /// Fails where an erase ended the state that was restored.
-fn check_goes(cell: &dyn RootCell, restored: &SharedStore, head: Option<&Head>) -> Result<()> {
+fn check_goes(contents: &Contents, restored: &SharedStore, head: Option<&Head>) -> Result<()> {
     let Some(head) = head else { return Ok(()) };
-    if !is_over(&cell.load()?, head)? {
+    if !is_over(contents, head)? {
         return Ok(());
     }
     let text = format!(
@@ -298,11 +299,9 @@ fn went_on(copies: &[SharedStore], from: HeadId) -> Result<bool> {
 
 /// The error if the root key opens no copy's head: the copies are older, or the store went on since
 /// it was opened to look at.
-fn none_opens(core: &Core, current: HeadId, copies: &[SharedStore]) -> Error {
-    let heads: Vec<_> = copies
-        .iter()
-        .map(|copy| (copy.place(), copy.head().ok().flatten().map(|it| it.id)))
-        .collect();
+fn none_opens(core: &Core, current: HeadId, copies: &[SharedStore]) -> Result<Error> {
+    let head = |copy: &SharedStore| Ok((copy.place(), copy.head()?.map(|head| head.id)));
+    let heads: Vec<(String, Option<HeadId>)> = copies.iter().map(head).collect::<Result<_>>()?;
     let held: Vec<String> = heads
         .iter()
         .map(|(place, head)| format!("{place} holds {}", replica::shown(*head)))
@@ -312,14 +311,14 @@ fn none_opens(core: &Core, current: HeadId, copies: &[SharedStore]) -> Error {
         let text = format!(
             "the store was at {current} when it was opened, and {held}: it went on meanwhile; open it again"
         );
-        return Error::new(ErrorKind::Changed, text);
+        return Ok(Error::new(ErrorKind::Changed, text));
     }
-    Error::new(
+    Ok(Error::new(
         ErrorKind::Refused,
         format!(
             "nothing could be restored: the store is at {current}, and {held}; bring a copy up to date with `Engine::backup` or `Copies::sync`, and keep one in step"
         ),
-    )
+    ))
 }
 
 /// The error of a read-only engine whose state an erase ended: the one to open has the new one.
@@ -337,7 +336,7 @@ pub(super) fn drill(
     let (pass, root) = core.walk_with_root();
     let current = core.state().stored.id;
     let Some(Opened { page: head, id, place: from }) = newest(copies, core.id, &root)? else {
-        return Err(none_opens(core, current, copies));
+        return Err(none_opens(core, current, copies)?);
     };
     drop(root);
     let source = PageSource::over(core.realm, copies);

@@ -35,8 +35,8 @@ pub(super) fn write(path: &Path, text: &str, new: bool) -> Result<()> {
     sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 
-/// Where a file is written before it has its name. Another process may make the same new file; one
-/// that is there is written under a lock.
+/// The temporary file that is renamed to `path`. Two processes may create the same file at once, so
+/// a new one gets a random name; a file that exists is rewritten only under a lock.
 fn part_of(path: &Path, new: bool) -> Result<PathBuf> {
     if new {
         let mut drawn = [0; 8];

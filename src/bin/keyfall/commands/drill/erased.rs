@@ -6,6 +6,7 @@ use keyfall::certificate::Certificate;
 use keyfall::{Engine, Error, ErrorKind, RecordId};
 
 use crate::commands::certificate;
+use crate::shell::again::overtaken;
 
 /// What a certificate says is erased.
 pub(super) struct Claimed {
@@ -40,9 +41,7 @@ impl Claimed {
                 Some(Ok(_)) => "the record can be opened".to_owned(),
                 Some(Err(e)) => match e.kind() {
                     ErrorKind::Erased => return Ok(None),
-                    ErrorKind::Mismatch => {
-                        return Err(Error::new(ErrorKind::Changed, e.to_string()));
-                    }
+                    ErrorKind::Mismatch => return Err(overtaken(e)),
                     _ => format!("whether the record is erased cannot be told: {e}"),
                 },
             }

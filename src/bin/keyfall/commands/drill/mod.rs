@@ -19,7 +19,7 @@ use self::erased::Claimed;
 use self::scratch::Scratch;
 use crate::args::{DrillArgs, RestoreArgs};
 use crate::commands::restore::{self, Built, ReadBack};
-use crate::shell::again::as_it_goes_on;
+use crate::shell::again::{as_it_goes_on, overtaken};
 use crate::shell::failure::Done;
 use crate::shell::print::{bytes, counted, line, progress};
 use crate::shell::session::Session;
@@ -147,8 +147,8 @@ fn audit(session: &Session, engine: &Engine) -> Result<Option<Audit>, Error> {
     let bar = progress("blobs opened", None);
     let audit = engine.audit(&[], &mut |n| bar.set_position(n));
     bar.finish_and_clear();
-    match audit {
-        Err(e) if is_overtaken(&e) => {
+    match audit.map_err(overtaken) {
+        Err(e) if e.kind() == ErrorKind::Changed => {
             let text = "something was erased while this looked for blobs that nothing alive leads \
                         to, so that is not known; all that lives was read back before";
             session.warn(&Error::new(ErrorKind::Changed, text));
@@ -158,11 +158,6 @@ fn audit(session: &Session, engine: &Engine) -> Result<Option<Audit>, Error> {
     }
 }
 
-/// Whether an erase in the store ended what was restored from its copies.
-fn is_overtaken(e: &Error) -> bool {
-    matches!(e.kind(), ErrorKind::Mismatch | ErrorKind::Changed)
-}
-
 /// Opens what was restored, and none of the copies that its head lists: they are those of the
 /// living store.
 fn alone(session: &Session, store: &Path) -> Result<Engine, Error> {
@@ -170,11 +165,7 @@ fn alone(session: &Session, store: &Path) -> Result<Engine, Error> {
         let text = format!("{place} is a copy of the living store; a drill leaves it alone");
         Err(Error::new(ErrorKind::Refused, text))
     };
-    let opened = builder(session, store).read_only().open_copy(Arc::new(none)).open();
-    opened.map_err(|e| match e.kind() {
-        ErrorKind::Mismatch => Error::new(ErrorKind::Changed, e.to_string()),
-        _ => e,
-    })
+    builder(session, store).read_only().open_copy(Arc::new(none)).open().map_err(overtaken)
 }
 
 fn tell(session: &Session, found: &Found) -> Done {
